@@ -1,0 +1,178 @@
+"""API keys: how they look, how they are made, and who a request speaks for.
+
+A key is `gca_` + 8 characters of id + 32 random + 6 of CRC32, all base62: scanners can find it, a typo is refused
+without a query, and 190 random bits make a slow hash pointless. The store holds only its id and the SHA-256 of the whole.
+
+Invariant: `KeyRing.authenticate` is the one place that turns a credential into a `Principal`; unknown, revoked and
+expired keys raise the same error, and a revoked key is refused at once in this process, within `CACHE_S` in others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+import time
+import zlib
+
+from gigachat_server.clock import Clock
+from gigachat_server.errors import NotFound, Unauthenticated
+from gigachat_server.ids import new_id
+from gigachat_server.records import Account, ApiKey, Principal
+from gigachat_server.store import keys
+from gigachat_server.store.database import Database, Reader, Tx
+
+CACHE_S = 5.0
+
+SCOPES = (
+    "chatbots:read",
+    "chatbots:write",
+    "documents:read",
+    "documents:write",
+    "conversations:read",
+    "conversations:write",
+    "messages:inject",
+    "webhooks:write",
+    "keys:write",
+)
+# A key that someone carries into their application cannot mint further keys.
+DEFAULT_SCOPES = tuple(scope for scope in SCOPES if scope != "keys:write")
+
+_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_FORM = re.compile(r"gca_[0-9A-Za-z]{46}")
+_ID = slice(4, 12)
+_LONGEST_CACHE = 10_000
+
+
+def mint() -> str:
+    """A new key, to be shown once."""
+    body = "gca_" + "".join(secrets.choice(_ALPHABET) for _ in range(40))
+    return body + _checksum(body)
+
+
+def is_well_formed(key: str) -> bool:
+    """Whether the key has the form and the checksum of one of ours."""
+    return bool(_FORM.fullmatch(key)) and hmac.compare_digest(_checksum(key[:-6]), key[-6:])
+
+
+def _checksum(body: str) -> str:
+    number, digits = zlib.crc32(body.encode()), ""
+    for _ in range(6):
+        number, digit = divmod(number, 62)
+        digits = _ALPHABET[digit] + digits
+    return digits
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode()).digest()
+
+
+def _configured_id(key: str) -> str:
+    """The id of a key that an operator chose: it has no id of its own, so one is derived."""
+    return "env-" + hashlib.sha256(b"gigachat key id\0" + key.encode()).hexdigest()[:16]
+
+
+class KeyRing:
+    """Makes, lists, revokes and checks the keys of all accounts."""
+
+    def __init__(self, database: Database, clock: Clock, *, configured_key: str = "") -> None:
+        self._database = database
+        self._clock = clock
+        self._configured_key = configured_key
+        self._cache: dict[bytes, tuple[float, Principal]] = {}
+
+    async def ensure_account(self, name: str) -> Account:
+        async def body(tx: Tx) -> Account:
+            return await keys.ensure_account(tx, name, new_id=new_id(), now_us=self._clock())
+
+        return await self._database.transaction("account.ensure", body)
+
+    async def create(
+        self, account_id: str, name: str, *, scopes: tuple[str, ...] = DEFAULT_SCOPES, expires_at: int | None = None
+    ) -> tuple[ApiKey, str]:
+        """A new key and, for this once, its secret."""
+        secret = mint()
+        return await self._insert(
+            account_id, name, secret, key_id=secret[_ID], scopes=scopes, expires_at=expires_at
+        ), secret
+
+    async def ensure_configured(self, account_id: str) -> None:
+        """Have GIGACHAT_API_KEY work, unless it was revoked."""
+        secret = self._configured_key
+        if not secret:
+            return
+        key_id = secret[_ID] if is_well_formed(secret) else _configured_id(secret)
+
+        async def find(reader: Reader) -> ApiKey | None:
+            return await keys.find_by_id(reader, key_id)
+
+        if await self._database.read(find) is None:
+            await self._insert(
+                account_id, "GIGACHAT_API_KEY", secret, key_id=key_id, scopes=DEFAULT_SCOPES, expires_at=None
+            )
+
+    async def revoke(self, account_id: str, key_id: str) -> None:
+        """From now on the key is refused. Raises `NotFound`."""
+
+        async def body(tx: Tx) -> bool:
+            return await keys.revoke(tx, account_id, key_id, now_us=self._clock())
+
+        if not await self._database.transaction("key.revoke", body):
+            raise NotFound
+        self._cache.clear()
+
+    async def authenticate(self, secret: str) -> Principal:
+        """Whose key this is. Raises `Unauthenticated`, the same for every reason."""
+        digest = _digest(secret)
+        known = self._cache.get(digest)
+        now_s = time.monotonic()
+        if known is not None and known[0] > now_s:
+            return known[1]
+        if is_well_formed(secret):
+            key_id = secret[_ID]
+        elif self._configured_key and len(secret) <= 255:
+            key_id = _configured_id(secret)
+        else:
+            raise Unauthenticated
+
+        async def find(reader: Reader) -> ApiKey | None:
+            return await keys.find_by_id(reader, key_id)
+
+        key = await self._database.read(find)
+        matches = hmac.compare_digest(key.secret_sha256 if key else bytes(32), digest)
+        if key is None or not matches or key.revoked_at is not None:
+            raise Unauthenticated
+        if key.expires_at is not None and key.expires_at <= self._clock():
+            raise Unauthenticated
+        principal = Principal(account_id=key.account_id, key_id=key.id, scopes=frozenset(key.scopes))
+        if len(self._cache) >= _LONGEST_CACHE:
+            self._cache.clear()
+        self._cache[digest] = (now_s + CACHE_S, principal)
+        return principal
+
+    async def _insert(
+        self, account_id: str, name: str, secret: str, *, key_id: str, scopes: tuple[str, ...], expires_at: int | None
+    ) -> ApiKey:
+        key = ApiKey(
+            id=key_id,
+            account_id=account_id,
+            name=name,
+            secret_sha256=_digest(secret),
+            last4=secret[-4:],
+            scopes=scopes,
+            created_at=self._clock(),
+            expires_at=expires_at,
+            revoked_at=None,
+        )
+
+        async def body(tx: Tx) -> None:
+            await keys.insert(tx, key)
+
+        await self._database.transaction("key.create", body)
+        return key
+
+
+def operator_of(account_id: str) -> Principal:
+    """Who commands of this machine speak as: every scope, no key."""
+    return Principal(account_id=account_id, key_id=None, scopes=frozenset(SCOPES))

@@ -1,0 +1,175 @@
+"""Every error a caller can act on, as one tree; `api/http.py` is the one place that renders it.
+
+Invariant: a `code` never changes its meaning once released; the prose may. Nothing in `message` or `detail` repeats
+what an upstream model or the database said, so no error can leak a key, a path or another tenant's text.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class FieldError(msgspec.Struct, frozen=True):
+    """One field of a request that cannot be accepted: where it is (`response.n`) and what is wrong with it."""
+
+    field: str
+    message: str
+
+
+class GigachatError(Exception):
+    """An answer other than success. `detail` says what to do about this case; `message` names the kind."""
+
+    status = 500
+    code = "internal_error"
+    message = "Something went wrong on our side."
+
+    def __init__(
+        self,
+        detail: str | None = None,
+        *,
+        errors: tuple[FieldError, ...] = (),
+        retry_after_s: int | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail or self.message)
+        self.detail = detail
+        self.errors = errors
+        self.retry_after_s = retry_after_s
+        self.headers = headers or {}
+
+
+class MalformedBody(GigachatError):
+    status = 400
+    code = "malformed_body"
+    message = "The request body is not valid JSON."
+
+
+class Unauthenticated(GigachatError):
+    status = 401
+    code = "unauthenticated"
+    message = "A valid API key is needed: send it as 'Authorization: Bearer <API_KEY>'."
+
+
+class Forbidden(GigachatError):
+    status = 403
+    code = "forbidden"
+    message = "This API key may not do that."
+
+
+class HostnameRefused(Forbidden):
+    code = "hostname_refused"
+    message = "This chatbot's restrictions.hostnames do not list the page that sent the request."
+
+
+class AddressRefused(Forbidden):
+    code = "address_refused"
+    message = "This chatbot's restrictions.ip_addresses do not list the address that sent the request."
+
+
+class NotFound(GigachatError):
+    status = 404
+    code = "not_found"
+    message = "There is nothing here, or it belongs to another account."
+
+
+class MethodNotAllowed(GigachatError):
+    status = 405
+    code = "method_not_allowed"
+    message = "This address does not answer that method."
+
+
+class Conflict(GigachatError):
+    status = 409
+    code = "conflict"
+    message = "The request does not fit the present state."
+
+
+class PayloadTooLarge(GigachatError):
+    status = 413
+    code = "payload_too_large"
+    message = "The request is larger than this server accepts."
+
+
+class UnsupportedMediaType(GigachatError):
+    status = 415
+    code = "unsupported_media_type"
+    message = "Send the body as uncompressed application/json."
+
+
+class InvalidRequest(GigachatError):
+    status = 422
+    code = "invalid_request"
+    message = "Some fields cannot be accepted; see 'errors'."
+
+
+class RequestTimeout(GigachatError):
+    status = 408
+    code = "request_timeout"
+    message = "The request took too long to arrive."
+
+
+class StorageUnavailable(GigachatError):
+    status = 503
+    code = "storage_unavailable"
+    message = "The message store cannot write right now; nothing was stored. Try again shortly."
+
+
+class ShuttingDown(GigachatError):
+    status = 503
+    code = "shutting_down"
+    message = "This server is shutting down. Try again shortly."
+
+
+class ModelError(GigachatError):
+    """The model could not make a reply. The prompt is stored and marked `failed`."""
+
+    status = 502
+    code = "upstream_failed"
+    message = "The model endpoint failed; the prompt is stored."
+
+
+class ModelUnreachable(ModelError):
+    code = "upstream_unreachable"
+    message = "The model endpoint cannot be reached; the prompt is stored."
+
+
+class ModelRejected(ModelError):
+    code = "upstream_rejected"
+    message = "The model endpoint refused the request: its URL, key or model name may be wrong. The prompt is stored."
+
+
+class ModelMalformed(ModelError):
+    code = "upstream_malformed"
+    message = "The model endpoint sent something that is not a chat completion; the prompt is stored."
+
+
+class ModelInterrupted(ModelError):
+    code = "upstream_interrupted"
+    message = "The model endpoint broke off in the middle of its reply; what arrived is stored."
+
+
+class ModelEmpty(ModelError):
+    code = "upstream_empty"
+    message = "The model endpoint answered without any text; the prompt is stored."
+
+
+class ModelTimeout(ModelError):
+    status = 504
+    code = "upstream_timeout"
+    message = "The model endpoint took too long; the prompt is stored."
+
+
+class ModelRateLimited(ModelError):
+    status = 429
+    code = "upstream_rate_limited"
+    message = "The model endpoint asks for fewer requests; the prompt is stored. Try again after the time given."
+
+
+class EmbedderUnavailable(GigachatError):
+    status = 503
+    code = "embedder_unavailable"
+    message = "The embedding model cannot answer right now, so documents cannot be consulted."
+
+
+class SetupError(Exception):
+    """The server or a command cannot start as configured. Its text is one line for a person: what is wrong, what to do."""

@@ -1,0 +1,222 @@
+"""What gigachat stores and speaks of: chatbots, documents, chunks, conversations, messages, events, keys.
+
+Invariant: a record is immutable and complete as read; one fact has one home (the table of the same name), and nothing
+here knows the wire form (`api/`) or the SQL (`store/`). Times are microseconds since 1970 in UTC.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+DEFAULT_PERSONA = (
+    "You are a friendly chatbot to help answer questions! Given the following sections from a website, answer the "
+    "question using only that information. If you are unsure and the answer and it is not explicitly written in the "
+    'context sections, say "Sorry, I don\'t know how to help with that."'
+)
+
+MessageRole = Literal["user", "assistant", "operator", "system"]
+MessageStatus = Literal["completed", "stopped", "incomplete", "failed"]
+DocumentState = Literal["pending", "ready", "failed"]
+
+Hostname = Annotated[
+    str, Meta(min_length=1, max_length=255, description="`www.example.com`, or `*.example.com` for its subdomains.")
+]
+Address = Annotated[
+    str, Meta(min_length=1, max_length=64, description="An IPv4 or IPv6 address, or a network in CIDR form.")
+]
+
+
+class ResponseConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the chatbot replies."""
+
+    n: Annotated[int, Meta(ge=1, le=4, description="How many alternative replies are made.")] = 1
+    top_p: Annotated[float, Meta(ge=0, le=1)] = 1.0
+    stream: Annotated[bool, Meta(description="false turns streaming off for this chatbot.")] = True
+    max_tokens: Annotated[int, Meta(ge=1, le=1_000_000, description="Longest reply, in the model's tokens.")] = 200
+    memory_size: Annotated[int, Meta(ge=0, le=100, description="How many earlier messages the model sees.")] = 10
+    temperature: Annotated[float, Meta(ge=0, le=2)] = 0.7
+    system_persona: Annotated[str, Meta(max_length=32_000, description="What the model is told to be.")] = (
+        DEFAULT_PERSONA
+    )
+    presence_penalty: Annotated[float, Meta(ge=-2, le=2)] = 0.0
+    frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] = 0.0
+    model: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=255)] | None,
+        Meta(description="The model's name at the configured endpoint; null: the server's default."),
+    ] = None
+
+
+class RestrictionsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """From where end users may reach the chatbot; empty lists restrict nothing."""
+
+    hostnames: Annotated[tuple[Hostname, ...], Meta(max_length=100)] = ()
+    ip_addresses: Annotated[tuple[Address, ...], Meta(max_length=100)] = ()
+
+
+class ResultsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which chunks reach the model."""
+
+    match_count: Annotated[int, Meta(ge=1, le=100, description="At most this many chunks.")] = 3
+    match_threshold: Annotated[float, Meta(ge=0, le=1, description="Least relevance, 0 to 1, of a chunk.")] = 0.78
+    when_nothing_matches: Annotated[
+        Literal["model", "refuse"],
+        Meta(
+            description="`model`: the model answers without sections; `refuse`: the persona's refusal, no model call."
+        ),
+    ] = "model"
+
+
+class TextSplitterConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How documents are cut, in characters."""
+
+    chunk_size: Annotated[int, Meta(ge=50, le=100_000)] = 1000
+    chunk_overlap: Annotated[int, Meta(ge=0, le=99_999, description="Less than chunk_size.")] = 200
+
+
+class DocumentsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    results: ResultsConfig = ResultsConfig()
+    text_splitter: TextSplitterConfig = TextSplitterConfig()
+
+
+class ChatbotConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything about a chatbot that its owner can set, but its name."""
+
+    response: ResponseConfig = ResponseConfig()
+    restrictions: RestrictionsConfig = RestrictionsConfig()
+    documents: DocumentsConfig = DocumentsConfig()
+
+
+class Account(msgspec.Struct, frozen=True):
+    id: str
+    name: str
+    created_at: int
+
+
+class ApiKey(msgspec.Struct, frozen=True):
+    """A credential. The secret itself is never stored: `secret_sha256` is its digest, `last4` its last characters."""
+
+    id: str
+    account_id: str
+    name: str
+    secret_sha256: bytes
+    last4: str
+    scopes: tuple[str, ...]
+    created_at: int
+    expires_at: int | None
+    revoked_at: int | None
+
+
+class Principal(msgspec.Struct, frozen=True):
+    """Who is calling: the account, by which key (None: this machine's operator), with which scopes."""
+
+    account_id: str
+    key_id: str | None
+    scopes: frozenset[str]
+
+
+class Chatbot(msgspec.Struct, frozen=True):
+    """`knowledge_version` rises with every change of the chatbot's documents, in the same transaction."""
+
+    id: str
+    account_id: str
+    name: str
+    config: ChatbotConfig
+    knowledge_version: int
+    created_at: int
+    updated_at: int
+
+
+class Document(msgspec.Struct, frozen=True):
+    """A pushed text. While `pending`, the chunks of its last `ready` version, if any, still answer."""
+
+    chatbot_id: str
+    id: str
+    name: str
+    content_sha256: str
+    state: DocumentState
+    error: str | None
+    chunk_count: int
+    characters: int
+    embedding_model: str | None
+    created_at: int
+    updated_at: int
+
+
+class Chunk(msgspec.Struct, frozen=True):
+    """A piece of a document; `content` is its text as pushed, without the header the wire form puts before it."""
+
+    chatbot_id: str
+    document_id: str
+    document_name: str
+    id: str
+    number: int
+    content: str
+    line_from: int
+    line_to: int
+    embedding: bytes  # float32, little-endian
+    created_at: int
+    updated_at: int
+
+
+class Conversation(msgspec.Struct, frozen=True):
+    """One thread. `user_id` is the end user who opened it; None while only a client has spoken."""
+
+    chatbot_id: str
+    conversation_id: str
+    user_id: str | None
+    last_seq: int
+    last_at: int
+    controlled_by: str
+    control_epoch: int
+    handoff_requested_at: int | None
+    created_at: int
+
+
+class Source(msgspec.Struct, frozen=True):
+    """A chunk as it stood when a reply was made from it; only its vector is looked up again on reading."""
+
+    id: str
+    document_id: str
+    document_name: str
+    number: int
+    content: str
+    line_from: int
+    line_to: int
+    score: float
+    created_at: int
+    updated_at: int
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """One stored utterance. `seq` and `created_at` rise strictly within its conversation."""
+
+    chatbot_id: str
+    conversation_id: str
+    seq: int
+    id: str
+    role: MessageRole
+    user_id: str
+    name: str
+    content: str
+    status: MessageStatus
+    in_reply_to: str | None
+    alternative: int
+    replaced_by: str | None
+    metadata: dict[str, Any]  # what the client sent with a prompt, or what the model reported about a reply
+    sources: tuple[Source, ...]
+    created_at: int
+    updated_at: int
+
+
+class Event(msgspec.Struct, frozen=True):
+    """A fact about a conversation; its `seq` has no gaps. `data` holds ids, never copies."""
+
+    chatbot_id: str
+    conversation_id: str
+    seq: int
+    type: str
+    data: dict[str, Any]
+    created_at: int

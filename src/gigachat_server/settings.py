@@ -1,0 +1,206 @@
+"""Every setting, in one table: the fields of `Settings`.
+
+Invariant: a field `match_this` is the environment variable `GIGACHAT_MATCH_THIS` and the flag `--match-this`; its
+description here is its help text and its line in docs/settings.md. Nothing else reads the environment.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from gigachat_server.errors import SetupError
+
+PREFIX = "GIGACHAT_"
+
+_MIB = 1024 * 1024
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    data: Annotated[
+        str, Meta(description="Folder of the message store. Default: `gigachat` in the user's data folder.")
+    ] = ""
+    host: Annotated[
+        str, Meta(description="Address to listen on. Put a proxy with TLS before any other than this machine's own.")
+    ] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535, description="Port to listen on; 0 picks a free one.")] = 8000
+    api_key: Annotated[
+        str,
+        Meta(
+            description="A key to make sure of at start (20-255 visible ASCII characters), for containers: it is created when missing, "
+            "with a warning when it is short of 32.",
+            extra={"secret": True},
+        ),
+    ] = ""
+    account: Annotated[
+        str, Meta(description="The account that commands and GIGACHAT_API_KEY act for; made when missing.")
+    ] = "default"
+    log: Annotated[
+        str, Meta(description="Level, and after a comma the form: `info`, `debug,json`, `warning,text`.")
+    ] = "info,text"
+
+    model_url: Annotated[
+        str,
+        Meta(
+            description="Base URL of an OpenAI-compatible endpoint, such as `http://127.0.0.1:11434/v1`. None: the built-in extractive model."
+        ),
+    ] = ""
+    model: Annotated[
+        str, Meta(description="Name of the model at GIGACHAT_MODEL_URL; a chatbot's response.model wins.")
+    ] = ""
+    model_key: Annotated[str, Meta(description="Key for GIGACHAT_MODEL_URL.", extra={"secret": True})] = ""
+
+    embedder: Annotated[
+        Literal["local", "hashing"],
+        Meta(description="`local`: all-MiniLM-L6-v2 on this machine; `hashing`: instant, for load tests alone."),
+    ] = "local"
+    embedding_url: Annotated[
+        str, Meta(description="Base URL of an OpenAI-compatible endpoint with /embeddings; replaces GIGACHAT_EMBEDDER.")
+    ] = ""
+    embedding_model: Annotated[str, Meta(description="Name of the embedding model at GIGACHAT_EMBEDDING_URL.")] = ""
+    embedding_key: Annotated[
+        str, Meta(description="Key for GIGACHAT_EMBEDDING_URL; default GIGACHAT_MODEL_KEY.", extra={"secret": True})
+    ] = ""
+    embedding_path: Annotated[
+        str,
+        Meta(
+            description="Folder with model.safetensors and tokenizer.json of all-MiniLM-L6-v2, for machines without the package."
+        ),
+    ] = ""
+
+    trusted_proxies: Annotated[
+        str,
+        Meta(
+            description="Addresses or networks, separated by commas, whose X-Forwarded-For is believed. Default: none."
+        ),
+    ] = ""
+
+    max_body_bytes: Annotated[int, Meta(ge=1024, description="Largest request body, in bytes.")] = _MIB
+    max_document_body_bytes: Annotated[
+        int, Meta(ge=1024, description="Largest request body with a document, in bytes.")
+    ] = 16 * _MIB
+    max_document_characters: Annotated[int, Meta(ge=1, description="Longest text of one document, in characters.")] = (
+        2 * _MIB
+    )
+    max_metadata_bytes: Annotated[int, Meta(ge=2, description="Largest metadata of a prompt, as JSON, in bytes.")] = (
+        16 * 1024
+    )
+    max_depth: Annotated[int, Meta(ge=1, description="Deepest nesting of a JSON body.")] = 32
+    receive_timeout_s: Annotated[
+        float, Meta(gt=0, description="Longest time for a request body to arrive, in seconds.")
+    ] = 30.0
+    shutdown_timeout_s: Annotated[
+        float, Meta(ge=0, description="How long running replies may go on after SIGTERM, in seconds.")
+    ] = 30.0
+    index_memory_mb: Annotated[
+        int, Meta(ge=16, description="Memory for the search indexes of recently used chatbots, in MiB.")
+    ] = 512
+
+    @property
+    def data_folder(self) -> Path:
+        return Path(self.data).expanduser() if self.data else _user_data_folder()
+
+    @property
+    def socket_path(self) -> Path:
+        """Where a running server listens for this machine's own commands."""
+        return self.data_folder / "gigachat.sock"
+
+    @property
+    def proxy_networks(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+        return tuple(ipaddress.ip_network(part, strict=False) for part in _split(self.trusted_proxies))
+
+    @property
+    def log_level(self) -> str:
+        return self.log.partition(",")[0].strip().upper() or "INFO"
+
+    @property
+    def log_json(self) -> bool:
+        return self.log.partition(",")[2].strip().lower() == "json"
+
+
+class SettingInfo(msgspec.Struct, frozen=True):
+    """One row of the table, for help texts and docs."""
+
+    field: str
+    variable: str
+    flag: str
+    type: Any
+    default: Any
+    description: str
+    secret: bool
+
+
+def table() -> Iterator[SettingInfo]:
+    """Every setting, in the order of the class."""
+    for field in msgspec.structs.fields(Settings):
+        meta: Meta = field.type.__metadata__[0]
+        yield SettingInfo(
+            field=field.name,
+            variable=PREFIX + field.name.upper(),
+            flag="--" + field.name.replace("_", "-"),
+            type=field.type,
+            default=field.default,
+            description=meta.description or "",
+            secret=bool((meta.extra or {}).get("secret")),
+        )
+
+
+def load(flags: Mapping[str, str | None] | None = None, environment: Mapping[str, str] | None = None) -> Settings:
+    """The settings in force: flags, then environment variables, then defaults. Raises `SetupError` naming the culprit."""
+    environment = os.environ if environment is None else environment
+    chosen: dict[str, str] = {}
+    names: dict[str, str] = {}
+    for info in table():
+        flag = (flags or {}).get(info.field)
+        value = flag if flag is not None else environment.get(info.variable, "")
+        if value != "":
+            chosen[info.field] = value
+            names[info.field] = info.flag if flag is not None else info.variable
+    known = {info.variable for info in table()} | {PREFIX + "FAILPOINT"}
+    for variable in environment:
+        if variable.startswith(PREFIX) and variable not in known:
+            raise SetupError(f"{variable} is not a setting of gigachat; `gigachat serve --help` lists them.")
+    for field, value in chosen.items():
+        info_type = next(info.type for info in table() if info.field == field)
+        try:
+            msgspec.convert(value, info_type, strict=False)
+        except msgspec.ValidationError as error:
+            raise SetupError(f"{names[field]} cannot be {value!r}: {error}.") from None
+    settings = msgspec.convert(chosen, Settings, strict=False)
+    _check(settings, names)
+    return settings
+
+
+def _check(settings: Settings, names: Mapping[str, str]) -> None:
+    key = settings.api_key
+    if key and not (20 <= len(key) <= 255 and key.isascii() and key.isprintable() and " " not in key):
+        raise SetupError(f"{names['api_key']} must be 20 to 255 visible ASCII characters.")
+    if settings.log_level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+        raise SetupError(f"{names['log']} must start with debug, info, warning or error.")
+    if settings.log.partition(",")[2].strip().lower() not in ("", "text", "json"):
+        raise SetupError(f"{names['log']} must end with ,text or ,json.")
+    if settings.embedding_url and not settings.embedding_model:
+        raise SetupError("GIGACHAT_EMBEDDING_URL needs GIGACHAT_EMBEDDING_MODEL, the name of the model there.")
+    for name in ("model_url", "embedding_url"):
+        url = getattr(settings, name)
+        if url and not url.startswith(("http://", "https://")):
+            raise SetupError(f"{names[name]} must start with http:// or https://.")
+    try:
+        _ = settings.proxy_networks
+    except ValueError as error:
+        raise SetupError(f"{names['trusted_proxies']} must list addresses or networks: {error}.") from None
+
+
+def _split(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _user_data_folder() -> Path:
+    base = os.environ.get("XDG_DATA_HOME", "")
+    return (Path(base) if base else Path.home() / ".local" / "share") / "gigachat"

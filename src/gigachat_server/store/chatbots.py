@@ -1,0 +1,104 @@
+"""SQL of chatbots. There is no getter without an account: a foreign chatbot looks like none."""
+
+from __future__ import annotations
+
+import msgspec
+
+from gigachat_server.records import Chatbot, ChatbotConfig
+from gigachat_server.store.database import Reader, Row, Tx
+
+_COLUMNS = "id, account_id, name, config, knowledge_version, created_at, updated_at"
+_BELOW = ("events", "drafts", "idempotency", "messages", "conversations", "chunks", "documents")
+
+_decode_config = msgspec.json.Decoder(ChatbotConfig).decode
+
+
+async def insert(tx: Tx, chatbot: Chatbot) -> None:
+    await tx.run(
+        f"INSERT INTO chatbots ({_COLUMNS}) VALUES "
+        "(:id, :account_id, :name, :config, :knowledge_version, :created_at, :updated_at)",
+        id=chatbot.id,
+        account_id=chatbot.account_id,
+        name=chatbot.name,
+        config=msgspec.json.encode(chatbot.config).decode(),
+        knowledge_version=chatbot.knowledge_version,
+        created_at=chatbot.created_at,
+        updated_at=chatbot.updated_at,
+    )
+
+
+async def find(reader: Reader, account_id: str, chatbot_id: str) -> Chatbot | None:
+    row = await reader.one(
+        f"SELECT {_COLUMNS} FROM chatbots WHERE id = :id AND account_id = :account_id",
+        id=chatbot_id,
+        account_id=account_id,
+    )
+    return _chatbot(row) if row else None
+
+
+async def find_of_any_account(reader: Reader, chatbot_id: str) -> Chatbot | None:
+    """For the ingest worker, and for a preflight, which carries no key and only learns if its own hostname is listed."""
+    row = await reader.one(f"SELECT {_COLUMNS} FROM chatbots WHERE id = :id", id=chatbot_id)
+    return _chatbot(row) if row else None
+
+
+async def find_by_name(reader: Reader, account_id: str, name: str) -> Chatbot | None:
+    """The newest of that name: names need not be unique."""
+    row = await reader.one(
+        f"SELECT {_COLUMNS} FROM chatbots WHERE account_id = :account_id AND name = :name ORDER BY id DESC LIMIT 1",
+        account_id=account_id,
+        name=name,
+    )
+    return _chatbot(row) if row else None
+
+
+async def list_chatbots(reader: Reader, account_id: str, *, after: str | None, limit: int) -> list[Chatbot]:
+    """Newest first."""
+    rows = await reader.all(
+        f"SELECT {_COLUMNS} FROM chatbots WHERE account_id = :account_id "
+        "AND (CAST(:after AS TEXT) IS NULL OR id < :after) ORDER BY id DESC LIMIT :limit",
+        account_id=account_id,
+        after=after,
+        limit=limit,
+    )
+    return [_chatbot(row) for row in rows]
+
+
+async def update(tx: Tx, chatbot: Chatbot) -> bool:
+    """Store its name, config and updated_at; False if it is gone."""
+    return bool(
+        await tx.run(
+            "UPDATE chatbots SET name = :name, config = :config, updated_at = :updated_at "
+            "WHERE id = :id AND account_id = :account_id",
+            id=chatbot.id,
+            account_id=chatbot.account_id,
+            name=chatbot.name,
+            config=msgspec.json.encode(chatbot.config).decode(),
+            updated_at=chatbot.updated_at,
+        )
+    )
+
+
+async def raise_knowledge_version(tx: Tx, chatbot_id: str) -> tuple[int, ChatbotConfig] | None:
+    """The new version and the config in force, for a write to the chatbot's documents; None if the chatbot is gone."""
+    row = await tx.one(
+        "UPDATE chatbots SET knowledge_version = knowledge_version + 1 WHERE id = :id RETURNING knowledge_version, config",
+        id=chatbot_id,
+    )
+    return (row[0], _decode_config(row[1])) if row else None
+
+
+async def delete(tx: Tx, account_id: str, chatbot_id: str) -> bool:
+    """Remove the chatbot and all below it; False if there is none."""
+    deleted = await tx.run(
+        "DELETE FROM chatbots WHERE id = :id AND account_id = :account_id", id=chatbot_id, account_id=account_id
+    )
+    if not deleted:
+        return False
+    for table in _BELOW:
+        await tx.run(f"DELETE FROM {table} WHERE chatbot_id = :id", id=chatbot_id)
+    return True
+
+
+def _chatbot(row: Row) -> Chatbot:
+    return Chatbot(row[0], row[1], row[2], _decode_config(row[3]), *row[4:])

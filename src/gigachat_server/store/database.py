@@ -1,0 +1,52 @@
+"""What a store is to the rest of gigachat: named transactions whose bodies await nothing but SQL.
+
+Idea: a body is written once, as `async def body(tx)`, and each store runs it its own way (`sqlite.py` drives it to its
+end in the writer's thread). Invariant: when `transaction` returns, everything the body wrote is durable; when it raises,
+nothing is.
+
+SQL is written in the common subset of SQLite and PostgreSQL, with `:name` parameters, `greatest(a, b)` and
+`column = ANY(:list)`; each store translates what differs, once for each text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
+
+Row = tuple[Any, ...]
+
+
+class Reader(Protocol):
+    """Statements that see one consistent state of the store."""
+
+    async def all(self, sql: str, **parameters: Any) -> list[Row]: ...
+
+    async def one(self, sql: str, **parameters: Any) -> Row | None: ...
+
+
+class Tx(Reader, Protocol):
+    """An open transaction."""
+
+    async def run(self, sql: str, **parameters: Any) -> int:
+        """Execute one statement; the number of rows it changed."""
+
+    async def run_many(self, sql: str, rows: Iterable[dict[str, Any]]) -> None:
+        """Execute one statement for each row of parameters."""
+
+    def after_commit(self, callback: Callable[[], None]) -> None:
+        """Call back on the event loop once everything is durable; never if the transaction fails."""
+
+
+class Database(Protocol):
+    async def read(self, body: Callable[[Reader], Awaitable[T]]) -> T:
+        """Run a body that only reads."""
+
+    async def transaction(self, name: str, body: Callable[[Tx], Awaitable[T]]) -> T:
+        """Run a body that writes, all or nothing. `name` says which step it is (`turn.finish`).
+
+        Raises what the body raises, or `StorageUnavailable` when the store cannot make it durable.
+        """
+
+    async def aclose(self) -> None: ...

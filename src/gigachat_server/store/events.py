@@ -1,0 +1,38 @@
+"""SQL of events: the gap-free record of what happened in a conversation. Data holds ids, never copies."""
+
+from __future__ import annotations
+
+import msgspec
+
+from gigachat_server.records import Event
+from gigachat_server.store.database import Reader, Tx
+
+
+async def insert(
+    tx: Tx, chatbot_id: str, conversation_id: str, *, seq: int, type: str, data: dict[str, object], created_at: int
+) -> None:
+    """Record one event under a `seq` that `conversations.advance` gave in the same transaction."""
+    await tx.run(
+        "INSERT INTO events (chatbot_id, conversation_id, seq, type, data, created_at) "
+        "VALUES (:chatbot_id, :conversation_id, :seq, :type, :data, :created_at)",
+        chatbot_id=chatbot_id,
+        conversation_id=conversation_id,
+        seq=seq,
+        type=type,
+        data=msgspec.json.encode(data).decode(),
+        created_at=created_at,
+    )
+
+
+async def list_events(reader: Reader, chatbot_id: str, conversation_id: str, *, after: int, limit: int) -> list[Event]:
+    """Oldest first, from the seq after `after`."""
+    rows = await reader.all(
+        "SELECT chatbot_id, conversation_id, seq, type, data, created_at FROM events "
+        "WHERE chatbot_id = :chatbot_id AND conversation_id = :conversation_id AND seq > :after "
+        "ORDER BY seq LIMIT :limit",
+        chatbot_id=chatbot_id,
+        conversation_id=conversation_id,
+        after=after,
+        limit=limit,
+    )
+    return [Event(row[0], row[1], row[2], row[3], msgspec.json.decode(row[4]), row[5]) for row in rows]

@@ -1,0 +1,81 @@
+"""SQL of accounts and API keys."""
+
+from __future__ import annotations
+
+import msgspec
+
+from gigachat_server.records import Account, ApiKey
+from gigachat_server.store.database import Reader, Row, Tx
+
+_KEY = "id, account_id, name, secret_sha256, last4, scopes, created_at, expires_at, revoked_at"
+
+
+async def ensure_account(tx: Tx, name: str, *, new_id: str, now_us: int) -> Account:
+    """The account of that name, made if missing."""
+    await tx.run(
+        "INSERT INTO accounts (id, name, created_at) VALUES (:id, :name, :now_us) ON CONFLICT (name) DO NOTHING",
+        id=new_id,
+        name=name,
+        now_us=now_us,
+    )
+    row = await tx.one("SELECT id, name, created_at FROM accounts WHERE name = :name", name=name)
+    assert row is not None
+    return Account(*row)
+
+
+async def find_account(reader: Reader, account_id: str) -> Account | None:
+    row = await reader.one("SELECT id, name, created_at FROM accounts WHERE id = :id", id=account_id)
+    return Account(*row) if row else None
+
+
+async def insert(tx: Tx, key: ApiKey) -> None:
+    await tx.run(
+        f"INSERT INTO api_keys ({_KEY}) VALUES "
+        "(:id, :account_id, :name, :secret_sha256, :last4, :scopes, :created_at, :expires_at, :revoked_at)",
+        id=key.id,
+        account_id=key.account_id,
+        name=key.name,
+        secret_sha256=key.secret_sha256,
+        last4=key.last4,
+        scopes=msgspec.json.encode(key.scopes).decode(),
+        created_at=key.created_at,
+        expires_at=key.expires_at,
+        revoked_at=key.revoked_at,
+    )
+
+
+async def find_by_id(reader: Reader, key_id: str) -> ApiKey | None:
+    """By the public part of a key, before it is known whose it is."""
+    row = await reader.one(f"SELECT {_KEY} FROM api_keys WHERE id = :id", id=key_id)
+    return _key(row) if row else None
+
+
+async def list_keys(reader: Reader, account_id: str, *, before: tuple[int, str] | None, limit: int) -> list[ApiKey]:
+    """Newest first; `before` is (created_at, id) of the last one already seen."""
+    at, key_id = before or (2**62, "")
+    rows = await reader.all(
+        f"SELECT {_KEY} FROM api_keys WHERE account_id = :account_id "
+        "AND (created_at, id) < (:at, :id) ORDER BY created_at DESC, id DESC LIMIT :limit",
+        account_id=account_id,
+        at=at,
+        id=key_id,
+        limit=limit,
+    )
+    return [_key(row) for row in rows]
+
+
+async def revoke(tx: Tx, account_id: str, key_id: str, *, now_us: int) -> bool:
+    """Whether there was such a key. Revoking twice keeps the first time."""
+    return bool(
+        await tx.run(
+            "UPDATE api_keys SET revoked_at = coalesce(revoked_at, :now_us) WHERE id = :id AND account_id = :account_id",
+            id=key_id,
+            account_id=account_id,
+            now_us=now_us,
+        )
+    )
+
+
+def _key(row: Row) -> ApiKey:
+    scopes = tuple(msgspec.json.decode(row[5], type=list[str]))
+    return ApiKey(row[0], row[1], row[2], row[3], row[4], scopes, row[6], row[7], row[8])
