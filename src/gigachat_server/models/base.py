@@ -1,0 +1,140 @@
+"""The two protocols through which gigachat reaches AI models, and the types that cross them.
+
+Invariant: nothing behind these protocols touches the store, and nothing in front of them knows which provider answers.
+Implementations: `openai.py` and `openai_embedder.py` (any compatible endpoint), `extractive.py` and `local_embedder.py`
+(this machine alone), `fake.py` and `hashing_embedder.py` (scripted or instant, for tests and load).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Literal, Protocol
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+Vector = npt.NDArray[np.float32]  # shape (dimension,), unit length
+Matrix = npt.NDArray[np.float32]  # shape (texts, dimension), rows of unit length
+
+
+class RelevanceScale(msgspec.Struct, frozen=True):
+    """Maps an embedder's own cosine, and the lexical coverage, onto the contract's relevance in [0, 1].
+
+    relevance = sigmoid(cosine_weight * cosine + coverage_weight * coverage + bias). Each embedder brings its own
+    weights, so that 0.78 means "the documents can answer this" with whichever is configured.
+    """
+
+    cosine_weight: float
+    coverage_weight: float
+    bias: float
+
+
+class Embedder(Protocol):
+    """Turns text into unit vectors. Both methods are safe to call concurrently and never block the event loop."""
+
+    @property
+    def name(self) -> str:
+        """Names the vector space: vectors compare only under equal names."""
+
+    @property
+    def dimension(self) -> int: ...
+
+    @property
+    def scale(self) -> RelevanceScale: ...
+
+    async def embed_prompt(self, text: str) -> Vector:
+        """The vector of one prompt, soon: it goes before waiting passages. Raises `EmbedderUnavailable`."""
+
+    async def embed_passages(self, texts: Sequence[str]) -> Matrix:
+        """The vectors of many texts, in the order given, at the best throughput. Raises `EmbedderUnavailable`."""
+
+    async def aclose(self) -> None: ...
+
+
+class Passage(msgspec.Struct, frozen=True, kw_only=True):
+    """A chunk as retrieved for one prompt. `score` is its relevance; `rank_score` orders passages of one retrieval."""
+
+    chunk_id: str
+    document_id: str
+    document_name: str
+    number: int
+    text: str  # as pushed, without the DOCUMENT NAME header
+    line_from: int
+    line_to: int
+    cosine: float
+    lexical: float  # BM25 divided by the best of this retrieval
+    coverage: float  # share of the prompt's idf found in the passage
+    rank_score: float
+    score: float
+
+
+class Query(msgspec.Struct, frozen=True, kw_only=True):
+    """What was searched for: the prompt's own text, vector and stems (each with its idf in this chatbot)."""
+
+    text: str
+    vector: Any  # Vector | None; None when the chatbot has no documents
+    stem_weights: Mapping[str, float]
+
+
+class ChatMessage(msgspec.Struct, frozen=True):
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class Sampling(msgspec.Struct, frozen=True, kw_only=True):
+    n: int = 1
+    temperature: float = 0.7
+    top_p: float = 1.0
+    max_tokens: int = 200
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+
+
+class ModelInput(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything a model gets for one prompt: `messages` for those that generate, `query` and `passages` for those that quote."""
+
+    messages: tuple[ChatMessage, ...]
+    sampling: Sampling
+    query: Query
+    passages: tuple[Passage, ...] = ()  # above the chatbot's match_threshold, best first
+    refusal: str = "Sorry, I don't know how to help with that."
+    model: str | None = None  # the chatbot's own choice; None: the server's default
+
+
+class TextDelta(msgspec.Struct, frozen=True):
+    """More text of alternative `index` (0 to n - 1): the increment, never the whole so far."""
+
+    index: int
+    text: str
+
+
+class ReplyEnd(msgspec.Struct, frozen=True):
+    """Alternative `index` is complete. `abstained`: the model says that the documents hold no answer (None: unknown)."""
+
+    index: int
+    finish_reason: str = "stop"
+    abstained: bool | None = None
+
+
+class UsageReport(msgspec.Struct, frozen=True):
+    """What the call cost, as the provider counts it; `model` is the name the provider answered under."""
+
+    model: str
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+ModelEvent = TextDelta | ReplyEnd | UsageReport
+
+
+class ChatModel(Protocol):
+    """Makes the replies to one prompt."""
+
+    @property
+    def name(self) -> str: ...
+
+    def stream(self, model_input: ModelInput) -> AsyncIterator[ModelEvent]:
+        """Yields deltas, then one `ReplyEnd` for each alternative. Raises a `ModelError`; closing the iterator ends the call."""
+
+    async def aclose(self) -> None: ...
