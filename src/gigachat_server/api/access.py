@@ -1,0 +1,144 @@
+"""From where a request comes, and whether the chatbot lets it in.
+
+Invariant: the peer is the connection's own address unless that is a trusted proxy, and then the right-most hop that is
+not one; a hostname is compared whole, label by label, never by a pattern. `hostnames` bind browsers alone: any other
+program can claim any Origin.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import unicodedata
+from collections.abc import Mapping, Sequence
+from urllib.parse import urlsplit
+
+from gigachat_server.errors import AddressRefused, FieldError, HostnameRefused, InvalidRequest
+from gigachat_server.records import RestrictionsConfig
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_LOOKALIKE_SPACES = {"Cf", "Zs", "Cc", "Mn"}
+
+
+def parse_address(text: str) -> Address | None:
+    """An address as peers and proxies write it: with a port, in brackets, with a zone; IPv4 mapped into IPv6 is IPv4."""
+    text = text.strip().strip('"')
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
+
+
+def peer_address(client: str | None, forwarded_for: str | None, trusted: Sequence[Network]) -> str | None:
+    """Who is really there. An unreadable hop ends the search: nothing left of it can be believed."""
+    peer = parse_address(client or "")
+    if peer is None:
+        return None
+    hops = forwarded_for.split(",") if forwarded_for else []
+    while hops and any(peer in network for network in trusted):
+        hop = parse_address(hops.pop())
+        if hop is None:
+            break
+        peer = hop
+    return str(peer)
+
+
+def check_restrictions(
+    restrictions: RestrictionsConfig, *, peer: str | None, headers: Mapping[str, str], has_key: bool
+) -> None:
+    """Raises `HostnameRefused` or `AddressRefused`."""
+    if restrictions.ip_addresses:
+        address = parse_address(peer or "")
+        networks = (ipaddress.ip_network(text, strict=False) for text in restrictions.ip_addresses)
+        if address is None or not any(address in network for network in networks):
+            raise AddressRefused
+    if restrictions.hostnames:
+        page = headers.get("origin") or headers.get("referer")
+        if page is None and has_key:
+            return  # servers send neither
+        if not is_listed(page, restrictions.hostnames):
+            raise HostnameRefused
+
+
+def is_listed(page: str | None, hostnames: Sequence[str]) -> bool:
+    """Whether the page, a URL as in Origin or Referer, is on one of these hosts."""
+    host = hostname_of(page or "")
+    if not host:
+        return False
+    for listed in hostnames:
+        wanted = canonical_hostname(listed.removeprefix("*."))
+        if host == wanted and not listed.startswith("*."):
+            return True
+        if listed.startswith("*.") and wanted and host.endswith("." + wanted):
+            return True
+    return False
+
+
+def hostname_of(url: str) -> str:
+    """The host of an http(s) URL in canonical form; empty if there is none."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:
+        return ""
+    return canonical_hostname(host) if parts.scheme in ("http", "https") else ""
+
+
+def canonical_hostname(name: str) -> str:
+    """Lower case, in ASCII (IDNA), without the root's dot; empty if it cannot be a hostname."""
+    name = name.strip().lower().removesuffix(".")
+    try:
+        return name if name.isascii() else name.encode("idna").decode()
+    except UnicodeError:
+        return ""
+
+
+def restriction_errors(restrictions: RestrictionsConfig) -> list[FieldError]:
+    """What cannot be compared with anything, told when it is set rather than when a user is refused."""
+    errors = []
+    for i, text in enumerate(restrictions.ip_addresses):
+        try:
+            ipaddress.ip_network(text, strict=False)
+        except ValueError:
+            errors.append(
+                FieldError(f"restrictions.ip_addresses[{i}]", "Must be an IP address or a network such as 10.0.0.0/8.")
+            )
+    for i, text in enumerate(restrictions.hostnames):
+        name = canonical_hostname(text.removeprefix("*."))
+        if not name or any(character in name for character in "*/:@?# "):
+            message = "Must be a hostname such as www.example.com or *.example.com, without scheme and port."
+            errors.append(FieldError(f"restrictions.hostnames[{i}]", message))
+    return errors
+
+
+def client_defined_id(text: str, field: str) -> str:
+    """An id that a client made up, in the one form (NFC) it is compared in. Raises `InvalidRequest`."""
+    text = unicodedata.normalize("NFC", text)
+    if not 1 <= len(text) <= 255:
+        raise InvalidRequest(errors=(FieldError(field, "Must have 1 to 255 characters."),))
+    if text in (".", ".."):
+        raise InvalidRequest(errors=(FieldError(field, "Must not be '.' or '..': clients rewrite such paths."),))
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
+        raise InvalidRequest(errors=(FieldError(field, "Must not contain control characters."),))
+    return text
+
+
+def speaker_id(text: str, field: str) -> str:
+    """A user_id. What merely looks like the `client:` prefix is refused: nobody may pass for staff by spelling."""
+    text = client_defined_id(text, field)
+    if text.startswith("client:"):
+        if text.removeprefix("client:").strip():
+            return text
+        raise InvalidRequest(errors=(FieldError(field, "Name who of the client speaks: client:support_staff_01."),))
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    seen = "".join(c for c in unicodedata.normalize("NFKD", folded) if unicodedata.category(c) not in _LOOKALIKE_SPACES)
+    if seen.startswith("client:"):
+        raise InvalidRequest(errors=(FieldError(field, "Looks like the prefix client: but is not it."),))
+    return text

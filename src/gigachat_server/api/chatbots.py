@@ -1,0 +1,115 @@
+"""Chatbots over HTTP."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from gigachat_server.api import wire
+from gigachat_server.api.access import restriction_errors
+from gigachat_server.api.http import Answer, ApiRequest, convert, next_link, query_limit
+from gigachat_server.errors import FieldError, InvalidRequest, NotFound
+from gigachat_server.ids import new_id
+from gigachat_server.records import Chatbot, ChatbotConfig, DocumentsConfig, ResponseConfig, RestrictionsConfig
+from gigachat_server.services import Services
+from gigachat_server.store import chatbots, documents
+from gigachat_server.store.database import Reader, Tx
+
+
+class ChatbotInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    name: Annotated[str, Meta(min_length=1, max_length=255)]
+    response: ResponseConfig = ResponseConfig()
+    restrictions: RestrictionsConfig = RestrictionsConfig()
+    documents: DocumentsConfig = DocumentsConfig()
+
+    def config(self) -> ChatbotConfig:
+        """Raises `InvalidRequest` for what no single field can tell."""
+        errors = restriction_errors(self.restrictions)
+        splitter = self.documents.text_splitter
+        if splitter.chunk_overlap >= splitter.chunk_size:
+            errors.append(FieldError("documents.text_splitter.chunk_overlap", "Must be less than chunk_size."))
+        if errors:
+            raise InvalidRequest(errors=tuple(errors))
+        return ChatbotConfig(response=self.response, restrictions=self.restrictions, documents=self.documents)
+
+
+class ChatbotChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Any of a chatbot's properties; those left out stay as they are, down to the single nested field."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=255)] | msgspec.UnsetType = msgspec.UNSET
+    response: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+    restrictions: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+    documents: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+
+
+async def create(request: ApiRequest, services: Services) -> Answer:
+    wanted: ChatbotInput = request.body
+    now_us = services.clock()
+    chatbot = Chatbot(new_id(), request.account_id, wanted.name, wanted.config(), 0, now_us, now_us)
+
+    async def body(tx: Tx) -> None:
+        await chatbots.insert(tx, chatbot)
+
+    await services.database.transaction("chatbot.create", body)
+    return Answer(wire.chatbot(chatbot), 201, {"Location": f"/chatbots/{chatbot.id}"})
+
+
+async def list_all(request: ApiRequest, services: Services) -> Answer:
+    limit, after = query_limit(request.query), request.query.get("after")
+
+    async def read(reader: Reader) -> list[Chatbot]:
+        return await chatbots.list_chatbots(reader, request.account_id, after=after, limit=limit + 1)
+
+    found = await services.database.read(read)
+    headers = next_link(request, found[limit - 1].id) if len(found) > limit else {}
+    return Answer([wire.chatbot(chatbot) for chatbot in found[:limit]], headers=headers)
+
+
+async def get(request: ApiRequest, services: Services) -> Answer:
+    return Answer(wire.chatbot(request.chatbot))
+
+
+async def change(request: ApiRequest, services: Services) -> Answer:
+    """Merged into what is stored at that moment; a new text_splitter has the documents cut anew in the background."""
+    patch = msgspec.to_builtins(request.body)
+
+    async def body(tx: Tx) -> tuple[Chatbot, bool]:
+        held = await chatbots.find(tx, request.account_id, request.chatbot.id)
+        if held is None:
+            raise NotFound
+        merged = convert(_merge({"name": held.name, **msgspec.to_builtins(held.config)}, patch), ChatbotInput)
+        changed = msgspec.structs.replace(
+            held, name=merged.name, config=merged.config(), updated_at=max(held.updated_at + 1, services.clock())
+        )
+        await chatbots.update(tx, changed)
+        is_recut = held.config.documents.text_splitter != changed.config.documents.text_splitter
+        if is_recut:
+            await documents.mark_all_waiting(tx, held.id)
+        return changed, is_recut
+
+    changed, is_recut = await services.database.transaction("chatbot.change", body)
+    if is_recut:
+        services.ingest_worker.wake_up()
+    return Answer(wire.chatbot(changed))
+
+
+async def delete(request: ApiRequest, services: Services) -> Answer:
+    """Removes the chatbot with all its documents and conversations."""
+
+    async def body(tx: Tx) -> bool:
+        return await chatbots.delete(tx, request.account_id, request.chatbot.id)
+
+    if not await services.database.transaction("chatbot.delete", body):
+        raise NotFound
+    services.indexes.forget(request.chatbot.id)
+    return Answer(None, 204)
+
+
+def _merge(held: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(held)
+    for name, value in patch.items():
+        inner = merged.get(name)
+        merged[name] = _merge(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+    return merged

@@ -1,0 +1,207 @@
+"""The way of every API request: find the route, authenticate, check scope and restrictions, read the body, call, answer.
+
+Invariant: no handler runs for a caller whose key, scope, chatbot or restrictions were not checked first, and whatever
+goes wrong ends in one problem+json answer.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
+
+from gigachat_server.api.access import check_restrictions, is_listed, peer_address
+from gigachat_server.api.http import (
+    Answer,
+    ApiRequest,
+    check_media_type,
+    convert,
+    decode,
+    parse_object,
+    parse_query,
+    read_body,
+    render,
+    render_problem,
+)
+from gigachat_server.api.openapi import openapi_json
+from gigachat_server.api.routes import PUBLIC, ROUTES, Found, Route, RouteTable
+from gigachat_server.auth import operator_of
+from gigachat_server.errors import (
+    FieldError,
+    Forbidden,
+    GigachatError,
+    InvalidRequest,
+    MethodNotAllowed,
+    NotFound,
+    ShuttingDown,
+    Unauthenticated,
+)
+from gigachat_server.ids import is_id
+from gigachat_server.records import Chatbot, Principal
+from gigachat_server.services import Services
+from gigachat_server.store import chatbots
+from gigachat_server.store.database import Reader
+
+_log = logging.getLogger("gigachat.api")
+
+_REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
+_CORS_METHODS = "GET, POST, DELETE"
+_CORS_HEADERS = "Authorization, Content-Type, Accept, Idempotency-Key, Last-Event-ID, Prefer, X-Request-Id"
+
+
+class Api:
+    """The API as an ASGI application. `is_local`: on this machine's own socket, where no key is needed."""
+
+    def __init__(self, services: Services, *, is_local: bool = False) -> None:
+        self._services = services
+        self._is_local = is_local
+        self._table = RouteTable(ROUTES)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        given = headers.get("x-request-id", "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        instance = scope["raw_path"].decode("ascii", "replace")
+        try:
+            response = await self._respond(scope, receive, headers, request_id)
+        except GigachatError as error:
+            if error.status >= 500 and error.status not in (502, 503, 504):
+                _log.error("%s %s: %s", scope["method"], instance, error.code)
+            response = render_problem(error, instance=instance, request_id=request_id)
+        except ClientDisconnect:
+            return
+        except Exception:  # the edge of the application: a bug is a 500 that tells nothing but its id
+            _log.exception("%s %s failed, request %s", scope["method"], instance, request_id)
+            response = render_problem(GigachatError(), instance=instance, request_id=request_id)
+        response.headers["X-Request-Id"] = request_id
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers.setdefault("Cache-Control", "no-store")
+        await self._allow_origin(headers, response, scope)
+        await response(scope, receive, _without_body(send) if scope["method"] == "HEAD" else send)
+
+    async def _respond(self, scope: Scope, receive: Receive, headers: Headers, request_id: str) -> Response:
+        if scope["path"] == "/openapi.json":
+            return Response(openapi_json(), media_type="application/json")
+        segments = _segments(scope["raw_path"])
+        found = self._table.find(segments)
+        if found is None:
+            raise NotFound
+        if scope["method"] == "OPTIONS":
+            return Response(status_code=204, headers={"Allow": _allowed(found)})
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        route = found.by_method.get(method)
+        if route is None:
+            raise MethodNotAllowed(headers={"Allow": _allowed(found)})
+        request = await self._authorised(route, found, scope, headers, request_id)
+        if self._services.is_shutting_down and route.method == "POST":
+            raise ShuttingDown(retry_after_s=5)
+        if route.request is not None:
+            request.body = await self._body(route, scope, receive, headers)
+        answer = await route.handler(request, self._services)
+        return render(answer) if isinstance(answer, Answer) else answer
+
+    async def _authorised(
+        self, route: Route, found: Found, scope: Scope, headers: Headers, request_id: str
+    ) -> ApiRequest:
+        settings = self._services.settings
+        client = scope.get("client")
+        peer = peer_address(client[0] if client else None, headers.get("x-forwarded-for"), settings.proxy_networks)
+        principal = None if route.scope == PUBLIC else await self._authenticate(headers)
+        if principal is not None and route.scope not in principal.scopes:
+            raise Forbidden(f"This needs a key with the scope {route.scope}.")
+        chatbot = None
+        if route.has_chatbot and principal is not None:
+            chatbot = await self._chatbot(principal, found.path["chatbot_id"])
+            if route.is_guarded and not self._is_local:
+                check_restrictions(chatbot.config.restrictions, peer=peer, headers=headers, has_key=True)
+        return ApiRequest(
+            path=found.path,
+            query=parse_query(scope["query_string"]),
+            headers=headers,
+            raw_path=scope["raw_path"].decode("ascii", "replace"),
+            peer=peer,
+            principal=principal,
+            request_id=request_id,
+            chatbot=chatbot,
+        )
+
+    async def _authenticate(self, headers: Mapping[str, str]) -> Principal:
+        if self._is_local:
+            return operator_of(self._services.account.id)
+        kind, _, secret = headers.get("authorization", "").partition(" ")
+        if kind.lower() != "bearer" or not secret.strip():
+            raise Unauthenticated
+        return await self._services.key_ring.authenticate(secret.strip())
+
+    async def _chatbot(self, principal: Principal, chatbot_id: str) -> Chatbot:
+        """The caller's own. Foreign, missing and impossible ids look the same."""
+        if not is_id(chatbot_id):
+            raise NotFound
+
+        async def read(reader: Reader) -> Chatbot | None:
+            return await chatbots.find(reader, principal.account_id, chatbot_id)
+
+        chatbot = await self._services.database.read(read)
+        if chatbot is None:
+            raise NotFound
+        return chatbot
+
+    async def _body(self, route: Route, scope: Scope, receive: Receive, headers: Headers) -> Any:
+        settings = self._services.settings
+        limit = settings.max_document_body_bytes if route.is_large else settings.max_body_bytes
+        raw = await read_body(scope, receive, headers, limit=limit, timeout_s=settings.receive_timeout_s)
+        check_media_type(headers)
+        if route.is_merge:
+            return convert(parse_object(raw, settings), route.request)
+        return decode(raw, route.request, settings)
+
+    async def _allow_origin(self, headers: Headers, response: Response, scope: Scope) -> None:
+        """CORS: pages on the chatbot's own hostnames may call what end users reach, and read the answer."""
+        origin = headers.get("origin")
+        if origin is None:
+            return
+        segments = scope["raw_path"].decode("ascii", "replace").split("/")
+        if len(segments) < 3 or segments[1] != "chatbots" or not is_id(segments[2]):
+            return
+
+        async def read(reader: Reader) -> Chatbot | None:
+            return await chatbots.find_of_any_account(reader, segments[2])
+
+        chatbot = await self._services.database.read(read)
+        if chatbot is None or not is_listed(origin, chatbot.config.restrictions.hostnames):
+            return
+        response.headers["Access-Control-Allow-Origin"] = origin
+        response.headers["Vary"] = "Origin"
+        response.headers["Access-Control-Expose-Headers"] = "Link, Retry-After, X-Request-Id"
+        if scope["method"] == "OPTIONS":
+            response.headers["Access-Control-Allow-Methods"] = _CORS_METHODS
+            response.headers["Access-Control-Allow-Headers"] = _CORS_HEADERS
+            response.headers["Access-Control-Max-Age"] = "600"
+
+
+def _segments(raw_path: bytes) -> list[str]:
+    try:
+        return [unquote_to_bytes(part).decode() for part in raw_path.split(b"/")]
+    except UnicodeDecodeError:
+        raise InvalidRequest(errors=(FieldError("path", "Must be UTF-8."),)) from None
+
+
+def _allowed(found: Found) -> str:
+    return ", ".join(sorted({*found.by_method, "OPTIONS"}))
+
+
+def _without_body(send: Send) -> Send:
+    async def send_head(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            message = {**message, "body": b""}
+        await send(message)
+
+    return send_head

@@ -1,0 +1,98 @@
+"""Documents over HTTP."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from gigachat_server.api import wire
+from gigachat_server.api.http import Answer, ApiRequest, next_link, query_flag, query_limit
+from gigachat_server.errors import FieldError, InvalidRequest, NotFound
+from gigachat_server.ids import is_id
+from gigachat_server.knowledge.ingest import Ingested
+from gigachat_server.records import Document
+from gigachat_server.services import Services
+from gigachat_server.store import documents
+from gigachat_server.store.database import Reader
+
+
+class DocumentInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A text and what it is called; the name is its identity: pushing it again replaces the document."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=1024)]
+    content: str
+
+
+async def push(request: ApiRequest, services: Services) -> Answer:
+    return await _push(request, services, document_id=None, success=201)
+
+
+async def put(request: ApiRequest, services: Services) -> Answer:
+    return await _push(request, services, document_id=_document_id(request), success=200)
+
+
+async def list_all(request: ApiRequest, services: Services) -> Answer:
+    limit, after = query_limit(request.query), request.query.get("after")
+
+    async def read(reader: Reader) -> list[Document]:
+        return await documents.list_documents(reader, request.chatbot.id, after=after, limit=limit + 1)
+
+    found = await services.database.read(read)
+    headers = next_link(request, found[limit - 1].id) if len(found) > limit else {}
+    return Answer([wire.document(document, request.account_id) for document in found[:limit]], headers=headers)
+
+
+async def get(request: ApiRequest, services: Services) -> Answer:
+    async def read(reader: Reader) -> tuple[Document, str]:
+        document = await documents.find(reader, request.chatbot.id, _document_id(request))
+        content = await documents.get_content(reader, request.chatbot.id, _document_id(request))
+        if document is None or content is None:
+            raise NotFound
+        return document, content
+
+    document, content = await services.database.read(read)
+    return Answer(wire.document_with_content(document, request.account_id, content))
+
+
+async def delete(request: ApiRequest, services: Services) -> Answer:
+    await services.ingest.delete(request.chatbot.id, _document_id(request))
+    return Answer(None, 204)
+
+
+async def _push(request: ApiRequest, services: Services, *, document_id: str | None, success: int) -> Answer:
+    wanted: DocumentInput = request.body
+    _check_content(wanted.content, services.settings.max_document_characters)
+    if "respond-async" in request.headers.get("prefer", ""):
+        document = await services.ingest.accept(request.chatbot, wanted.name, wanted.content, document_id=document_id)
+        return _accepted(document, request, services)
+    ingested = await services.ingest.push(request.chatbot, wanted.name, wanted.content, document_id=document_id)
+    if ingested.document.state != "ready":
+        return _accepted(ingested.document, request, services)
+    return Answer(_wire_chunks(ingested, request), success)
+
+
+def _accepted(document: Document, request: ApiRequest, services: Services) -> Answer:
+    services.ingest_worker.wake_up()
+    location = f"/chatbots/{document.chatbot_id}/documents/{document.id}"
+    return Answer(wire.document(document, request.account_id), 202, {"Location": location})
+
+
+def _wire_chunks(ingested: Ingested, request: ApiRequest) -> list[wire.WireChunk]:
+    with_embedding = query_flag(request.query, "embedding", default=True)
+    return [wire.chunk(chunk, request.account_id, with_embedding=with_embedding) for chunk in ingested.chunks]
+
+
+def _check_content(content: str, most: int) -> None:
+    if not content.strip():
+        raise InvalidRequest(errors=(FieldError("content", "Must contain some text."),))
+    if len(content) > most:
+        raise InvalidRequest(errors=(FieldError("content", f"Must have at most {most} characters; split it."),))
+
+
+def _document_id(request: ApiRequest) -> str:
+    document_id = request.path["document_id"]
+    if not is_id(document_id):
+        raise NotFound
+    return document_id

@@ -1,0 +1,33 @@
+"""Is this process alive, and may it be sent requests."""
+
+from __future__ import annotations
+
+import msgspec
+
+from gigachat_server import __version__
+from gigachat_server.api.http import Answer, ApiRequest
+from gigachat_server.errors import GigachatError, ShuttingDown
+from gigachat_server.services import Services
+from gigachat_server.store.database import Tx
+
+
+class Health(msgspec.Struct, frozen=True):
+    status: str
+    version: str = __version__
+
+
+async def live(request: ApiRequest, services: Services) -> Answer:
+    return Answer(Health("alive"))
+
+
+async def ready(request: ApiRequest, services: Services) -> Answer:
+    """Whether the store can write; raises the 503 that says why not."""
+    if services.is_shutting_down:
+        raise ShuttingDown(retry_after_s=5)
+
+    async def body(tx: Tx) -> None:
+        if await tx.one("SELECT 1") != (1,):
+            raise GigachatError
+
+    await services.database.transaction("health.ready", body)
+    return Answer(Health("ready"))

@@ -1,0 +1,284 @@
+"""Requests in, answers out: what every handler shares.
+
+Idea: a handler gets an `ApiRequest` whose body is already a checked struct and returns an `Answer`; bodies are strict
+(unknown fields are errors) and every failure is one problem+json document (RFC 9457), rendered here and nowhere else.
+Invariant: a decoded body holds no NUL, no lone surrogate and no number that is not finite.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl, urlencode
+
+import msgspec
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.types import Receive, Scope
+
+from gigachat_server.errors import (
+    FieldError,
+    GigachatError,
+    InvalidRequest,
+    MalformedBody,
+    PayloadTooLarge,
+    RequestTimeout,
+    UnsupportedMediaType,
+)
+from gigachat_server.records import Chatbot, Principal
+from gigachat_server.settings import Settings
+
+T = TypeVar("T")
+
+_encode = msgspec.json.Encoder().encode
+_MOST_ERRORS = 50
+
+
+class ApiRequest:
+    """One request, authenticated, its path and body decoded."""
+
+    __slots__ = ("_chatbot", "body", "headers", "path", "peer", "principal", "query", "raw_path", "request_id")
+
+    def __init__(
+        self,
+        *,
+        path: Mapping[str, str],
+        query: Mapping[str, str],
+        headers: Mapping[str, str],
+        raw_path: str,
+        peer: str | None,
+        principal: Principal | None,
+        request_id: str,
+        body: Any = None,
+        chatbot: Chatbot | None = None,
+    ) -> None:
+        self.path = path
+        self.query = query
+        self.headers = headers
+        self.raw_path = raw_path
+        self.peer = peer
+        self.principal = principal
+        self.request_id = request_id
+        self.body = body
+        self._chatbot = chatbot
+
+    @property
+    def chatbot(self) -> Chatbot:
+        """The chatbot of the path: the caller's own, its restrictions checked where the route is guarded."""
+        assert self._chatbot is not None, "a route without {chatbot_id} asked for the chatbot"
+        return self._chatbot
+
+    @property
+    def account_id(self) -> str:
+        assert self.principal is not None, "a route without a scope asked who is calling"
+        return self.principal.account_id
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What a handler returns: a value to encode as JSON, and how."""
+
+    body: Any
+    status: int = 200
+    headers: dict[str, str] = {}
+
+
+def render(answer: Answer) -> Response:
+    if answer.status == 204:
+        return Response(status_code=204, headers=answer.headers)
+    return Response(_encode(answer.body), answer.status, answer.headers, "application/json")
+
+
+def problem(error: GigachatError, *, instance: str, request_id: str) -> dict[str, Any]:
+    """The problem+json form of an error; also the data of an SSE `error` event."""
+    document: dict[str, Any] = {
+        "type": f"/docs#error-{error.code}",
+        "title": error.message,
+        "status": error.status,
+        "detail": error.detail or error.message,
+        "instance": instance,
+        "code": error.code,
+        "request_id": request_id,
+    }
+    if error.errors:
+        document["errors"] = [{"field": e.field, "message": e.message} for e in error.errors]
+    return document
+
+
+def render_problem(error: GigachatError, *, instance: str, request_id: str) -> Response:
+    headers = dict(error.headers)
+    if error.retry_after_s is not None:
+        headers["Retry-After"] = str(error.retry_after_s)
+    if error.status == 401:
+        headers["WWW-Authenticate"] = 'Bearer realm="gigachat"'
+    document = problem(error, instance=instance, request_id=request_id)
+    return Response(_encode(document), error.status, headers, "application/problem+json")
+
+
+# --- bodies ---
+
+
+async def read_body(
+    scope: Scope, receive: Receive, headers: Mapping[str, str], *, limit: int, timeout_s: float
+) -> bytes:
+    """The whole body. Raises `PayloadTooLarge`, `UnsupportedMediaType`, `RequestTimeout`."""
+    if headers.get("content-encoding", "identity").lower() != "identity":
+        raise UnsupportedMediaType("Compressed bodies are not accepted; send it without Content-Encoding.")
+    too_large = PayloadTooLarge(f"A body may have at most {limit} bytes here.")
+    if headers.get("content-length", "0").isdigit() and int(headers.get("content-length", "0")) > limit:
+        raise too_large
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(timeout_s):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientDisconnect
+                parts.append(message.get("body", b""))
+                size += len(parts[-1])
+                if size > limit:
+                    raise too_large
+                if not message.get("more_body", False):
+                    return b"".join(parts)
+    except TimeoutError:
+        raise RequestTimeout(f"A body must arrive within {timeout_s:g} seconds.") from None
+
+
+def check_media_type(headers: Mapping[str, str]) -> None:
+    """A body without a type is taken for JSON, as is the form type that `curl -d` sends; any other type is refused."""
+    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type in ("", "application/json", "application/x-www-form-urlencoded", "text/plain"):
+        return
+    if media_type.endswith("+json"):
+        return
+    raise UnsupportedMediaType(f"Send application/json, not {media_type[:100]}.")
+
+
+def decode(raw: bytes, wanted: type[T], settings: Settings) -> T:
+    """The body as that struct. Raises `MalformedBody`, or `InvalidRequest` naming every field at fault."""
+    if b"\\u" not in raw:  # NUL and lone surrogates can only come escaped
+        try:
+            body = msgspec.json.decode(raw, type=wanted)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            pass
+        else:
+            return body
+    data = _parse(raw)
+    _refuse(_text_errors(data, "", depth=settings.max_depth))
+    return convert(data, wanted)
+
+
+def convert(data: Any, wanted: type[T]) -> T:
+    """Parsed JSON as that struct. Raises `InvalidRequest` naming every field at fault."""
+    try:
+        return msgspec.convert(data, wanted)
+    except msgspec.ValidationError as error:
+        errors = list(_field_errors(data, wanted, ""))
+        _refuse(errors or [FieldError("", str(error))])
+        raise AssertionError("unreachable") from error
+
+
+def parse_object(raw: bytes, settings: Settings) -> dict[str, Any]:
+    """The body as a plain JSON object, its texts checked, for a merge. Raises as `decode` does."""
+    data = _parse(raw)
+    _refuse(_text_errors(data, "", depth=settings.max_depth))
+    if not isinstance(data, dict):
+        raise InvalidRequest(errors=(FieldError("", "Expected an object."),))
+    return data
+
+
+def _parse(raw: bytes) -> Any:
+    def refuse_constant(name: str) -> Any:
+        raise ValueError(name)
+
+    try:
+        return json.loads(raw, parse_constant=refuse_constant)
+    except (ValueError, RecursionError) as error:
+        place = f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
+        raise MalformedBody(f"The request body is not valid JSON{place}.") from None
+
+
+def _refuse(errors: list[FieldError]) -> None:
+    if errors:
+        raise InvalidRequest(errors=tuple(errors[:_MOST_ERRORS]))
+
+
+def _text_errors(data: Any, field: str, *, depth: int) -> list[FieldError]:
+    """What no field may hold, wherever it is."""
+    if isinstance(data, str):
+        if "\x00" in data:
+            return [FieldError(field, "Must not contain NUL characters.")]
+        if any("\ud800" <= character <= "\udfff" for character in data):
+            return [FieldError(field, "Must not contain lone surrogates.")]
+        return []
+    if isinstance(data, float) and not -1.8e308 < data < 1.8e308:
+        return [FieldError(field, "Must be a finite number.")]
+    if isinstance(data, (dict, list)) and depth == 0:
+        return [FieldError(field, "Nested too deeply.")]
+    if isinstance(data, list):
+        return [e for i, item in enumerate(data) for e in _text_errors(item, f"{field}[{i}]", depth=depth - 1)]
+    if isinstance(data, dict):
+        found = []
+        for name, value in data.items():
+            found += _text_errors(name, f"{field}.<name>".lstrip("."), depth=depth - 1)
+            found += _text_errors(value, f"{field}.{name}".lstrip("."), depth=depth - 1)
+        return found
+    return []
+
+
+def _field_errors(data: Any, wanted: Any, field: str) -> list[FieldError]:
+    """Every field at fault, where msgspec alone names the first."""
+    info = msgspec.inspect.type_info(wanted)
+    if not isinstance(info, msgspec.inspect.StructType) or not isinstance(data, dict):
+        try:
+            msgspec.convert(data, wanted)
+        except msgspec.ValidationError as error:
+            text, _, path = str(error).partition(" - at `$")
+            return [FieldError(field + path.rstrip("`"), text.rstrip(".") + ".")]
+        return []
+    fields = {f.encode_name: f for f in msgspec.structs.fields(wanted)}
+    prefix = field + "." if field else ""
+    found = [FieldError(f"{prefix}{name}", "Unknown field.") for name in data if name not in fields]
+    for name, described in fields.items():
+        if name in data:
+            found += _field_errors(data[name], described.type, prefix + name)
+        elif described.required:
+            found.append(FieldError(prefix + name, "Required."))
+    return found
+
+
+# --- queries ---
+
+
+def parse_query(raw: bytes) -> dict[str, str]:
+    """Of a repeated name the last counts."""
+    try:
+        return dict(parse_qsl(raw.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=50))
+    except (ValueError, UnicodeDecodeError):
+        raise InvalidRequest(errors=(FieldError("query", "Cannot be decoded."),)) from None
+
+
+def query_limit(query: Mapping[str, str], *, default: int = 50, most: int = 100) -> int:
+    text = query.get("limit")
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= most):
+        raise InvalidRequest(errors=(FieldError("limit", f"Must be a whole number from 1 to {most}."),))
+    return int(text)
+
+
+def query_flag(query: Mapping[str, str], name: str, *, default: bool) -> bool:
+    text = query.get(name)
+    if text is None:
+        return default
+    if text not in ("true", "false"):
+        raise InvalidRequest(errors=(FieldError(name, "Must be true or false."),))
+    return text == "true"
+
+
+def next_link(request: ApiRequest, after: str) -> dict[str, str]:
+    """The header that names a further page of the list just answered."""
+    from_query = {name: value for name, value in request.query.items() if name != "after"}
+    return {"Link": f'<{request.raw_path}?{urlencode({**from_query, "after": after})}>; rel="next"'}

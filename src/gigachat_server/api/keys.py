@@ -1,0 +1,43 @@
+"""API keys over HTTP, for the command line and the keys page: a key as clients get it cannot make further keys."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from gigachat_server.api import cursors, wire
+from gigachat_server.api.http import Answer, ApiRequest, next_link, query_limit
+from gigachat_server.records import ApiKey
+from gigachat_server.services import Services
+from gigachat_server.store import keys
+from gigachat_server.store.database import Reader
+
+
+class KeyInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    name: Annotated[str, Meta(min_length=1, max_length=255)]
+
+
+async def create(request: ApiRequest, services: Services) -> Answer:
+    wanted: KeyInput = request.body
+    key, secret = await services.key_ring.create(request.account_id, wanted.name)
+    return Answer(wire.new_key(key, secret), 201)
+
+
+async def list_all(request: ApiRequest, services: Services) -> Answer:
+    """Without their secrets, which nobody has."""
+    limit, before = query_limit(request.query), cursors.load(request.query.get("after"))
+
+    async def read(reader: Reader) -> list[ApiKey]:
+        return await keys.list_keys(reader, request.account_id, before=before, limit=limit + 1)
+
+    found = await services.database.read(read)
+    last = found[limit - 1] if len(found) > limit else None
+    headers = next_link(request, cursors.dump(last.created_at, last.id)) if last else {}
+    return Answer([wire.key(key) for key in found[:limit]], headers=headers)
+
+
+async def revoke(request: ApiRequest, services: Services) -> Answer:
+    await services.key_ring.revoke(request.account_id, request.path["key_id"])
+    return Answer(None, 204)

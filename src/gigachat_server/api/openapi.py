@@ -1,0 +1,115 @@
+"""The OpenAPI 3.1 document, made from the route table and the structs it names."""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import Any
+
+import msgspec
+
+from gigachat_server import __version__
+from gigachat_server.api.routes import PUBLIC, ROUTES, Route
+from gigachat_server.errors import GigachatError
+
+_QUERY = {
+    "limit": ({"type": "integer", "minimum": 1, "maximum": 100, "default": 50}, "How many entries a page has."),
+    "after": ({"type": "string"}, "Where the page starts: take it from the `Link` header of the page before."),
+    "embedding": ({"type": "boolean", "default": True}, "false leaves the embeddings of chunks null."),
+}
+
+
+class FieldProblem(msgspec.Struct):
+    field: str
+    message: str
+
+
+class Problem(msgspec.Struct):
+    """Every error (RFC 9457). Programs act on `code`; the texts are for people."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    code: str
+    request_id: str
+    errors: list[FieldProblem] = []
+
+
+@functools.cache
+def openapi_json() -> bytes:
+    return msgspec.json.format(msgspec.json.encode(openapi()), indent=1)
+
+
+def openapi() -> dict[str, Any]:
+    """The document. Every route of the table is in it, and nothing else."""
+    types = [kind for route in ROUTES for kind in (route.request, route.response) if kind is not None]
+    schemas, components = msgspec.json.schema_components([*types, Problem], ref_template="#/components/schemas/{name}")
+    by_type = dict(zip(map(repr, [*types, Problem]), schemas, strict=True))
+    paths: dict[str, dict[str, Any]] = {}
+    for route in ROUTES:
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, by_type)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "gigachat",
+            "version": __version__,
+            "description": "Push documents, get a chatbot that answers from them; every prompt and reply is stored, in order.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "security": [{"apiKey": []}],
+        "paths": paths,
+        "components": {
+            "schemas": components,
+            "securitySchemes": {"apiKey": {"type": "http", "scheme": "bearer", "description": "An API key, gca_..."}},
+        },
+    }
+
+
+def error_codes() -> list[tuple[str, int, str]]:
+    """Every code of the error tree: code, status, meaning."""
+
+    def below(kind: type[GigachatError]) -> list[type[GigachatError]]:
+        return [kind, *(deeper for child in kind.__subclasses__() for deeper in below(child))]
+
+    return sorted({(kind.code, kind.status, kind.message) for kind in below(GigachatError)}, key=lambda row: row[1::-1])
+
+
+def _operation(route: Route, by_type: dict[str, Any]) -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "operationId": f"{route.handler.__module__.rpartition('.')[2]}_{route.handler.__name__}",
+        "summary": route.summary,
+        "tags": [route.handler.__module__.rpartition(".")[2]],
+        "parameters": _parameters(route),
+        "responses": _responses(route, by_type),
+    }
+    if route.scope == PUBLIC:
+        operation["security"] = []
+    else:
+        operation["description"] = f"Needs a key with the scope `{route.scope}`."
+    if route.request is not None:
+        content = {"application/json": {"schema": by_type[repr(route.request)]}}
+        operation["requestBody"] = {"required": True, "content": content}
+    return operation
+
+
+def _parameters(route: Route) -> list[dict[str, Any]]:
+    in_path = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in re.findall(r"\{(\w+)\}", route.path)
+    ]
+    in_query = [
+        {"name": name, "in": "query", "schema": _QUERY[name][0], "description": _QUERY[name][1]} for name in route.query
+    ]
+    return in_path + in_query
+
+
+def _responses(route: Route, by_type: dict[str, Any]) -> dict[str, Any]:
+    success: dict[str, Any] = {"description": "Success"}
+    if route.response is not None:
+        success["content"] = {"application/json": {"schema": by_type[repr(route.response)]}}
+    if route.is_streamed:
+        success["content"]["text/event-stream"] = {"schema": {"type": "string"}}
+    failure = {"application/problem+json": {"schema": by_type[repr(Problem)]}}
+    return {str(route.status): success, "default": {"description": "A problem", "content": failure}}

@@ -1,0 +1,144 @@
+"""Every URL of the API on one page, as data: the router and the OpenAPI document are both made from this table.
+
+Invariant: a route names the scope its caller needs, or says with `PUBLIC` that it needs none; one that does neither
+does not start. `is_guarded` routes are those end users reach: the chatbot's `restrictions` apply to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+from starlette.responses import Response
+
+from gigachat_server.api import chatbots, conversations, documents, health, keys, wire
+from gigachat_server.api.http import Answer, ApiRequest
+from gigachat_server.auth import SCOPES
+from gigachat_server.services import Services
+
+PUBLIC = "public"
+
+Handler = Callable[[ApiRequest, Services], Awaitable[Answer | Response]]
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    method: str
+    path: str
+    scope: str
+    handler: Handler
+    summary: str
+    response: Any = None  # type of the body of success
+    status: int = 200
+    request: Any = None  # struct of the body; None: no body is read
+    query: tuple[str, ...] = ()
+    is_guarded: bool = False
+    is_large: bool = False  # the body may be as large as a document
+    is_streamed: bool = False  # may answer with Server-Sent Events
+    is_merge: bool = False  # the body is merged into what is stored
+
+    @property
+    def has_chatbot(self) -> bool:
+        return "{chatbot_id}" in self.path
+
+
+PAGES = ("limit", "after")
+CHATBOT = "/chatbots/{chatbot_id}"
+DOCUMENTS = CHATBOT + "/documents"
+CONVERSATIONS = CHATBOT + "/conversations"
+CONVERSATION = CONVERSATIONS + "/{conversation_id}"
+
+# fmt: off
+ROUTES: tuple[Route, ...] = (
+    Route(method="GET", path="/chatbots", scope="chatbots:read", handler=chatbots.list_all,
+          response=list[wire.WireChatbot], query=PAGES, summary="List chatbots, newest first"),
+    Route(method="POST", path="/chatbots", scope="chatbots:write", handler=chatbots.create,
+          request=chatbots.ChatbotInput, response=wire.WireChatbot, status=201, summary="Create a chatbot; only its name is required"),
+    Route(method="GET", path=CHATBOT, scope="chatbots:read", handler=chatbots.get,
+          response=wire.WireChatbot, summary="Get a chatbot"),
+    Route(method="PATCH", path=CHATBOT, scope="chatbots:write", handler=chatbots.change, is_merge=True,
+          request=chatbots.ChatbotChange, response=wire.WireChatbot, summary="Change some properties of a chatbot"),
+    Route(method="DELETE", path=CHATBOT, scope="chatbots:write", handler=chatbots.delete, status=204,
+          summary="Delete a chatbot with all its documents and conversations"),
+
+    Route(method="GET", path=DOCUMENTS, scope="documents:read", handler=documents.list_all,
+          response=list[wire.WireDocument], query=PAGES, summary="List documents, newest first"),
+    Route(method="POST", path=DOCUMENTS, scope="documents:write", handler=documents.push, is_large=True,
+          request=documents.DocumentInput, response=list[wire.WireChunk], status=201, query=("embedding",),
+          summary="Push a document, or replace the one of that name; answers with its chunks"),
+    Route(method="GET", path=DOCUMENTS + "/{document_id}", scope="documents:read", handler=documents.get,
+          response=wire.WireDocumentWithContent, summary="Get a document with its text"),
+    Route(method="PUT", path=DOCUMENTS + "/{document_id}", scope="documents:write", handler=documents.put, is_large=True,
+          request=documents.DocumentInput, response=list[wire.WireChunk], query=("embedding",),
+          summary="Replace a document, name and text"),
+    Route(method="DELETE", path=DOCUMENTS + "/{document_id}", scope="documents:write", handler=documents.delete, status=204,
+          summary="Delete a document"),
+
+    Route(method="GET", path=CONVERSATIONS, scope="conversations:read", handler=conversations.list_all, is_guarded=True,
+          response=list[wire.WireConversation], query=PAGES, summary="List conversations, the one that spoke last first"),
+    Route(method="POST", path=CONVERSATIONS, scope="conversations:write", handler=conversations.say, is_guarded=True,
+          request=conversations.PromptInput, response=list[wire.WireMessage], status=201, query=("embedding",), is_streamed=True,
+          summary="Start or continue a conversation; answers with the newest messages"),
+    Route(method="GET", path=CONVERSATION, scope="conversations:read", handler=conversations.get, is_guarded=True,
+          response=wire.WireConversation, summary="Get a conversation"),
+    Route(method="DELETE", path=CONVERSATION, scope="conversations:write", handler=conversations.delete, is_guarded=True,
+          status=204, summary="Delete a conversation with its messages"),
+    Route(method="GET", path=CONVERSATION + "/messages", scope="conversations:read", handler=conversations.list_messages,
+          is_guarded=True, response=list[wire.WireMessage], query=(*PAGES, "embedding"), summary="List messages, oldest first"),
+    Route(method="DELETE", path=CHATBOT + "/users/{user_id}", scope="conversations:write", handler=conversations.delete_user,
+          is_guarded=True, status=204, summary="Delete all that one end user said"),
+
+    Route(method="GET", path="/api-keys", scope="keys:write", handler=keys.list_all,
+          response=list[wire.WireKey], query=PAGES, summary="List API keys, newest first, without their secrets"),
+    Route(method="POST", path="/api-keys", scope="keys:write", handler=keys.create,
+          request=keys.KeyInput, response=wire.WireNewKey, status=201, summary="Create an API key, shown this once"),
+    Route(method="DELETE", path="/api-keys/{key_id}", scope="keys:write", handler=keys.revoke, status=204,
+          summary="Revoke an API key"),
+
+    Route(method="GET", path="/livez", scope=PUBLIC, handler=health.live, response=health.Health,
+          summary="Whether the process is alive"),
+    Route(method="GET", path="/readyz", scope=PUBLIC, handler=health.ready, response=health.Health,
+          summary="Whether it can store and answer"),
+)
+# fmt: on
+
+
+def check(routes: tuple[Route, ...]) -> None:
+    """Raises if a route forgot to say who may call it."""
+    for route in routes:
+        if route.scope != PUBLIC and route.scope not in SCOPES:
+            raise ValueError(f"{route.method} {route.path} has no scope of auth.SCOPES and is not PUBLIC")
+
+
+class Found(msgspec.Struct, frozen=True):
+    """The routes of one path, by method, and what its segments hold."""
+
+    by_method: dict[str, Route]
+    path: dict[str, str]
+
+
+class RouteTable:
+    """Finds routes by path. Segments are split first and decoded after, so an id may hold a slash."""
+
+    def __init__(self, routes: tuple[Route, ...]) -> None:
+        check(routes)
+        self._by_length: dict[int, list[tuple[list[str], dict[str, Route]]]] = {}
+        by_path: dict[str, dict[str, Route]] = {}
+        for route in routes:
+            by_path.setdefault(route.path, {})[route.method] = route
+        for path, by_method in by_path.items():
+            template = path.split("/")
+            self._by_length.setdefault(len(template), []).append((template, by_method))
+
+    def find(self, segments: list[str]) -> Found | None:
+        """The routes of a path already split at its slashes and decoded."""
+        for template, by_method in self._by_length.get(len(segments), ()):
+            path = {}
+            for wanted, given in zip(template, segments, strict=True):
+                if wanted.startswith("{"):
+                    path[wanted[1:-1]] = given
+                elif wanted != given:
+                    break
+            else:
+                return Found(by_method, path)
+        return None

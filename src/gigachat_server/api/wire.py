@@ -1,0 +1,286 @@
+"""The wire form of records: what the contract shows, made from what the store holds.
+
+Invariant: a chunk looks the same wherever it appears; times are UTC with six digits; ids and texts pass unchanged.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+import orjson
+
+from gigachat_server.chat.turn import Stored
+from gigachat_server.clock import wire_time
+from gigachat_server.records import (
+    ApiKey,
+    Chatbot,
+    Chunk,
+    Conversation,
+    Document,
+    DocumentsConfig,
+    Message,
+    MessageRole,
+    MessageStatus,
+    ResponseConfig,
+    RestrictionsConfig,
+    Source,
+)
+
+
+class WireChatbot(msgspec.Struct, frozen=True):
+    """A chatbot. `user_id` is the account that owns it."""
+
+    id: str
+    user_id: str
+    name: str
+    response: ResponseConfig
+    restrictions: RestrictionsConfig
+    documents: DocumentsConfig
+    created_at: str
+    updated_at: str
+
+
+class WireDocument(msgspec.Struct, frozen=True):
+    id: str
+    chatbot_id: str
+    user_id: str
+    name: str
+    state: str
+    error: str | None
+    chunk_count: int
+    characters: int
+    content_sha256: str
+    created_at: str
+    updated_at: str
+
+
+class WireDocumentWithContent(WireDocument, frozen=True):
+    content: str
+
+
+class Lines(msgspec.Struct, frozen=True, rename={"from_": "from"}):
+    from_: int
+    to: int
+
+
+class Location(msgspec.Struct, frozen=True):
+    lines: Lines
+
+
+class ChunkMetadata(msgspec.Struct, frozen=True):
+    loc: Location
+
+
+class WireChunk(msgspec.Struct, frozen=True):
+    """A chunk; `embedding` is pgvector's text form, or null."""
+
+    id: str
+    chatbot_id: str
+    user_id: str
+    document_id: str
+    name: str
+    content: str
+    metadata: ChunkMetadata
+    embedding: str | None
+    created_at: str
+    updated_at: str
+
+
+class WireSource(WireChunk, frozen=True):
+    """A chunk that a reply was made from, as it stood then; `score` is its relevance in [0, 1]."""
+
+    score: float
+
+
+class WireMessage(msgspec.Struct, frozen=True):
+    id: str
+    chatbot_id: str
+    conversation_id: str
+    user_id: str
+    role: MessageRole
+    name: str
+    content: str
+    status: MessageStatus
+    metadata: dict[str, Any]
+    embedding: None
+    sources: list[WireSource]
+    in_reply_to: str | None
+    alternative: int
+    seq: int
+    created_at: str
+    updated_at: str
+
+
+class WireConversation(msgspec.Struct, frozen=True):
+    conversation_id: str
+    chatbot_id: str
+    user_id: str | None
+    controlled_by: str
+    seq: int
+    created_at: str
+    updated_at: str
+
+
+class WireKey(msgspec.Struct, frozen=True):
+    id: str
+    name: str
+    last4: str
+    scopes: list[str]
+    created_at: str
+    expires_at: str | None
+    revoked_at: str | None
+
+
+class WireNewKey(WireKey, frozen=True):
+    """`key` is shown this once."""
+
+    key: str
+
+
+def chatbot(record: Chatbot) -> WireChatbot:
+    return WireChatbot(
+        id=record.id,
+        user_id=record.account_id,
+        name=record.name,
+        response=record.config.response,
+        restrictions=record.config.restrictions,
+        documents=record.config.documents,
+        created_at=wire_time(record.created_at),
+        updated_at=wire_time(record.updated_at),
+    )
+
+
+def document(record: Document, account_id: str) -> WireDocument:
+    return WireDocument(**_document_fields(record, account_id))
+
+
+def document_with_content(record: Document, account_id: str, content: str) -> WireDocumentWithContent:
+    return WireDocumentWithContent(**_document_fields(record, account_id), content=content)
+
+
+def _document_fields(record: Document, account_id: str) -> dict[str, Any]:
+    return {
+        "id": record.id,
+        "chatbot_id": record.chatbot_id,
+        "user_id": account_id,
+        "name": record.name,
+        "state": record.state,
+        "error": record.error,
+        "chunk_count": record.chunk_count,
+        "characters": record.characters,
+        "content_sha256": record.content_sha256,
+        "created_at": wire_time(record.created_at),
+        "updated_at": wire_time(record.updated_at),
+    }
+
+
+def chunk(record: Chunk, account_id: str, *, with_embedding: bool) -> WireChunk:
+    return WireChunk(
+        id=record.id,
+        chatbot_id=record.chatbot_id,
+        user_id=account_id,
+        document_id=record.document_id,
+        name=f"{record.document_name}-{record.number}",
+        content=_with_header(record.document_name, record.content),
+        metadata=_location(record.line_from, record.line_to),
+        embedding=vector_text(record.embedding) if with_embedding else None,
+        created_at=wire_time(record.created_at),
+        updated_at=wire_time(record.updated_at),
+    )
+
+
+def message(record: Message, account_id: str, vectors: Mapping[str, bytes]) -> WireMessage:
+    """`vectors` holds those of the sources that still exist, by chunk id; empty: none are shown."""
+    return WireMessage(
+        id=record.id,
+        chatbot_id=record.chatbot_id,
+        conversation_id=record.conversation_id,
+        user_id=record.user_id,
+        role=record.role,
+        name=record.name,
+        content=record.content,
+        status=record.status,
+        metadata=record.metadata,
+        embedding=None,
+        sources=[_source(source, record.chatbot_id, account_id, vectors) for source in record.sources],
+        in_reply_to=record.in_reply_to,
+        alternative=record.alternative,
+        seq=record.seq,
+        created_at=wire_time(record.created_at),
+        updated_at=wire_time(record.updated_at),
+    )
+
+
+def stored(ended: Stored, account_id: str, *, with_embedding: bool) -> list[WireMessage]:
+    """The array that answers a prompt: the newest messages."""
+    vectors = {chunk.id: chunk.embedding for chunk in ended.chunks} if with_embedding else {}
+    return [message(record, account_id, vectors) for record in ended.messages]
+
+
+def conversation(record: Conversation) -> WireConversation:
+    return WireConversation(
+        conversation_id=record.conversation_id,
+        chatbot_id=record.chatbot_id,
+        user_id=record.user_id,
+        controlled_by=record.controlled_by,
+        seq=record.last_seq,
+        created_at=wire_time(record.created_at),
+        updated_at=wire_time(record.last_at),
+    )
+
+
+def key(record: ApiKey) -> WireKey:
+    return WireKey(**_key_fields(record))
+
+
+def new_key(record: ApiKey, secret: str) -> WireNewKey:
+    return WireNewKey(**_key_fields(record), key=secret)
+
+
+def _key_fields(record: ApiKey) -> dict[str, Any]:
+    return {
+        "id": record.id,
+        "name": record.name,
+        "last4": record.last4,
+        "scopes": list(record.scopes),
+        "created_at": wire_time(record.created_at),
+        "expires_at": None if record.expires_at is None else wire_time(record.expires_at),
+        "revoked_at": None if record.revoked_at is None else wire_time(record.revoked_at),
+    }
+
+
+def _source(source: Source, chatbot_id: str, account_id: str, vectors: Mapping[str, bytes]) -> WireSource:
+    vector = vectors.get(source.id)
+    return WireSource(
+        id=source.id,
+        chatbot_id=chatbot_id,
+        user_id=account_id,
+        document_id=source.document_id,
+        name=f"{source.document_name}-{source.number}",
+        content=_with_header(source.document_name, source.content),
+        metadata=_location(source.line_from, source.line_to),
+        embedding=vector_text(vector) if vector is not None else None,
+        created_at=wire_time(source.created_at),
+        updated_at=wire_time(source.updated_at),
+        score=round(source.score, 6),
+    )
+
+
+def _with_header(document_name: str, content: str) -> str:
+    return f"DOCUMENT NAME: {document_name}\n\n---\n\n{content}"
+
+
+def _location(line_from: int, line_to: int) -> ChunkMetadata:
+    return ChunkMetadata(Location(Lines(line_from, line_to)))
+
+
+@functools.lru_cache(maxsize=1024)
+def vector_text(vector: bytes) -> str:
+    """pgvector's text form: the shortest decimals that give the same float32 back. Cached: a popular chunk is often a source."""
+    return orjson.dumps(
+        np.frombuffer(vector, dtype="<f4").astype(np.float32), option=orjson.OPT_SERIALIZE_NUMPY
+    ).decode()

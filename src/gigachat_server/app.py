@@ -1,0 +1,114 @@
+"""Puts gigachat together: which store, embedder and model the settings ask for, and one ASGI application over them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from gigachat_server.auth import KeyRing
+from gigachat_server.chat.turn import Turns
+from gigachat_server.clock import Clock, system_clock
+from gigachat_server.jobs import IngestWorker
+from gigachat_server.knowledge.indexes import Indexes
+from gigachat_server.knowledge.ingest import Ingest
+from gigachat_server.models import weights
+from gigachat_server.models.base import ChatModel, Embedder
+from gigachat_server.models.extractive import ExtractiveModel
+from gigachat_server.models.hashing_embedder import HashingEmbedder
+from gigachat_server.models.local_embedder import LocalEmbedder
+from gigachat_server.models.openai import OpenAIModel
+from gigachat_server.models.openai_embedder import OpenAIEmbedder
+from gigachat_server.services import Services
+from gigachat_server.settings import Settings
+from gigachat_server.store import documents
+from gigachat_server.store.database import Database, Tx
+from gigachat_server.store.migrate import migrate
+from gigachat_server.store.sqlite import open_sqlite
+
+
+@asynccontextmanager
+async def running(
+    settings: Settings,
+    *,
+    clock: Clock = system_clock,
+    model: ChatModel | None = None,
+    embedder: Embedder | None = None,
+) -> AsyncIterator[Services]:
+    """A gigachat at work on its store. Leaving drains running turns. Raises `SetupError`.
+
+    `model` and `embedder` replace those the settings name: a scripted model, say.
+    """
+    database = open_sqlite(settings.data_folder)
+    try:
+        services = await _assemble(settings, database, clock, model, embedder)
+    except BaseException:
+        await database.aclose()
+        raise
+    services.ingest_worker.start()
+    try:
+        yield services
+    finally:
+        services.is_shutting_down = True
+        await services.turns.drain(settings.shutdown_timeout_s)
+        await services.ingest_worker.aclose()
+        await services.model.aclose()
+        await services.embedder.aclose()
+        await database.aclose()
+
+
+async def _assemble(
+    settings: Settings, database: Database, clock: Clock, model: ChatModel | None, embedder: Embedder | None
+) -> Services:
+    # The weights load in a thread of their own while the store is prepared.
+    embedder = embedder or make_embedder(settings)
+    model = model or make_model(settings, embedder)
+    await migrate(database, clock)
+    key_ring = KeyRing(database, clock, configured_key=settings.api_key)
+    account = await key_ring.ensure_account(settings.account)
+    await key_ring.ensure_configured(account.id)
+    indexes = Indexes(database, embedder, memory_bytes=settings.index_memory_mb * 1024 * 1024)
+    ingest = Ingest(database, embedder, clock)
+    embedding_model = embedder.name
+
+    async def reembed(tx: Tx) -> None:
+        await documents.mark_foreign_vectors_waiting(tx, embedding_model=embedding_model)
+
+    await database.transaction("document.reembed", reembed)
+    return Services(
+        settings=settings,
+        clock=clock,
+        database=database,
+        account=account,
+        key_ring=key_ring,
+        embedder=embedder,
+        model=model,
+        indexes=indexes,
+        ingest=ingest,
+        ingest_worker=IngestWorker(database, ingest, clock),
+        turns=Turns(database, model=model, embedder=embedder, indexes=indexes, clock=clock),
+    )
+
+
+def make_embedder(settings: Settings) -> Embedder:
+    """The embedder that the settings name."""
+    if settings.embedding_url:
+        key = settings.embedding_key or settings.model_key
+        return OpenAIEmbedder(settings.embedding_url, settings.embedding_model, key)
+    if settings.embedder == "hashing":
+        return HashingEmbedder()
+    embedder = LocalEmbedder(
+        weights.find(
+            configured=Path(settings.embedding_path) if settings.embedding_path else None,
+            data_folder=settings.data_folder,
+        )
+    )
+    embedder.start()
+    return embedder
+
+
+def make_model(settings: Settings, embedder: Embedder) -> ChatModel:
+    """The model that the settings name; without a URL the extractive one."""
+    if settings.model_url:
+        return OpenAIModel(settings.model_url, settings.model, settings.model_key)
+    return ExtractiveModel(embedder)

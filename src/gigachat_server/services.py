@@ -1,0 +1,31 @@
+"""What a running gigachat consists of, as its handlers and pages see it. `app.py` builds it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from gigachat_server.auth import KeyRing
+from gigachat_server.chat.turn import Turns
+from gigachat_server.clock import Clock
+from gigachat_server.jobs import IngestWorker
+from gigachat_server.knowledge.indexes import Indexes
+from gigachat_server.knowledge.ingest import Ingest
+from gigachat_server.models.base import ChatModel, Embedder
+from gigachat_server.records import Account
+from gigachat_server.settings import Settings
+from gigachat_server.store.database import Database
+
+
+class Services(msgspec.Struct, kw_only=True):
+    settings: Settings
+    clock: Clock
+    database: Database
+    account: Account  # the default one, which this machine's own commands act for
+    key_ring: KeyRing
+    embedder: Embedder
+    model: ChatModel
+    indexes: Indexes
+    ingest: Ingest
+    ingest_worker: IngestWorker
+    turns: Turns
+    is_shutting_down: bool = False
