@@ -6,6 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from starlette.types import ASGIApp
+
+from gigachat_server.api.dispatch import Api
 from gigachat_server.auth import KeyRing
 from gigachat_server.chat.turn import Turns
 from gigachat_server.clock import Clock, system_clock
@@ -88,6 +91,11 @@ async def _assemble(
         ingest_worker=IngestWorker(database, ingest, clock),
         turns=Turns(database, model=model, embedder=embedder, indexes=indexes, clock=clock),
     )
+
+
+def create_app(services: Services) -> ASGIApp:
+    """All that is served over TCP."""
+    return Api(services)
 
 
 def make_embedder(settings: Settings) -> Embedder:

@@ -93,9 +93,7 @@ class KeyRing:
     ) -> tuple[ApiKey, str]:
         """A new key and, for this once, its secret."""
         secret = mint()
-        return await self._insert(
-            account_id, name, secret, key_id=secret[_ID], scopes=scopes, expires_at=expires_at
-        ), secret
+        return await self._insert(account_id, name, secret, key_id=secret[_ID], scopes=scopes, expires_at=expires_at), secret
 
     async def ensure_configured(self, account_id: str) -> None:
         """Have GIGACHAT_API_KEY work, unless it was revoked."""
@@ -108,9 +106,7 @@ class KeyRing:
             return await keys.find_by_id(reader, key_id)
 
         if await self._database.read(find) is None:
-            await self._insert(
-                account_id, "GIGACHAT_API_KEY", secret, key_id=key_id, scopes=DEFAULT_SCOPES, expires_at=None
-            )
+            await self._insert(account_id, "GIGACHAT_API_KEY", secret, key_id=key_id, scopes=DEFAULT_SCOPES, expires_at=None)
 
     async def revoke(self, account_id: str, key_id: str) -> None:
         """From now on the key is refused. Raises `NotFound`."""

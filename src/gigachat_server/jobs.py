@@ -78,9 +78,7 @@ class IngestWorker:
     async def _work_off(self, entry: documents.Waiting) -> None:
         async def claim(tx: Tx) -> TextSplitterConfig | None:
             now_us = self._clock()
-            claimed = await documents.claim(
-                tx, entry.chatbot_id, entry.id, now_us=now_us, until_us=now_us + LEASE_S * 1_000_000
-            )
+            claimed = await documents.claim(tx, entry.chatbot_id, entry.id, now_us=now_us, until_us=now_us + LEASE_S * 1_000_000)
             chatbot = await chatbots.find_of_any_account(tx, entry.chatbot_id) if claimed else None
             return chatbot.config.documents.text_splitter if chatbot else None
 
@@ -93,7 +91,7 @@ class IngestWorker:
         except EmbedderUnavailable as error:
             _log.warning("document %s waits for the embedder: %s", entry.id, error)
             await self._hold(entry, _RETRY_S)
-        except Exception as error:  # the job loop: a failing document must not stop the others
+        except Exception as error:  # noqa: BLE001 - the job loop: a failing document must not stop the others
             _log.exception("document %s cannot be ingested", entry.id)
             await self._fail(entry, type(error).__name__)
         finally:

@@ -24,9 +24,7 @@ DocumentState = Literal["pending", "ready", "failed"]
 Hostname = Annotated[
     str, Meta(min_length=1, max_length=255, description="`www.example.com`, or `*.example.com` for its subdomains.")
 ]
-Address = Annotated[
-    str, Meta(min_length=1, max_length=64, description="An IPv4 or IPv6 address, or a network in CIDR form.")
-]
+Address = Annotated[str, Meta(min_length=1, max_length=64, description="An IPv4 or IPv6 address, or a network in CIDR form.")]
 
 
 class ResponseConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -38,9 +36,7 @@ class ResponseConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     max_tokens: Annotated[int, Meta(ge=1, le=1_000_000, description="Longest reply, in the model's tokens.")] = 200
     memory_size: Annotated[int, Meta(ge=0, le=100, description="How many earlier messages the model sees.")] = 10
     temperature: Annotated[float, Meta(ge=0, le=2)] = 0.7
-    system_persona: Annotated[str, Meta(max_length=32_000, description="What the model is told to be.")] = (
-        DEFAULT_PERSONA
-    )
+    system_persona: Annotated[str, Meta(max_length=32_000, description="What the model is told to be.")] = DEFAULT_PERSONA
     presence_penalty: Annotated[float, Meta(ge=-2, le=2)] = 0.0
     frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] = 0.0
     model: Annotated[
@@ -63,9 +59,7 @@ class ResultsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     match_threshold: Annotated[float, Meta(ge=0, le=1, description="Least relevance, 0 to 1, of a chunk.")] = 0.78
     when_nothing_matches: Annotated[
         Literal["model", "refuse"],
-        Meta(
-            description="`model`: the model answers without sections; `refuse`: the persona's refusal, no model call."
-        ),
+        Meta(description="`model`: the model answers without sections; `refuse`: the persona's refusal, no model call."),
     ] = "model"
 
 

@@ -23,9 +23,7 @@ _MIB = 1024 * 1024
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    data: Annotated[
-        str, Meta(description="Folder of the message store. Default: `gigachat` in the user's data folder.")
-    ] = ""
+    data: Annotated[str, Meta(description="Folder of the message store. Default: `gigachat` in the user's data folder.")] = ""
     host: Annotated[
         str, Meta(description="Address to listen on. Put a proxy with TLS before any other than this machine's own.")
     ] = "127.0.0.1"
@@ -33,27 +31,26 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     api_key: Annotated[
         str,
         Meta(
-            description="A key to make sure of at start (20-255 visible ASCII characters), for containers: it is created when missing, "
-            "with a warning when it is short of 32.",
+            description="A key to make sure of at start, for containers: 20 to 255 visible ASCII characters, "
+            "created when missing. Make it long and random.",
             extra={"secret": True},
         ),
     ] = ""
-    account: Annotated[
-        str, Meta(description="The account that commands and GIGACHAT_API_KEY act for; made when missing.")
-    ] = "default"
-    log: Annotated[
-        str, Meta(description="Level, and after a comma the form: `info`, `debug,json`, `warning,text`.")
-    ] = "info,text"
+    account: Annotated[str, Meta(description="The account that commands and GIGACHAT_API_KEY act for; made when missing.")] = (
+        "default"
+    )
+    log: Annotated[str, Meta(description="Level, and after a comma the form: `info`, `debug,json`, `warning,text`.")] = (
+        "info,text"
+    )
 
     model_url: Annotated[
         str,
         Meta(
-            description="Base URL of an OpenAI-compatible endpoint, such as `http://127.0.0.1:11434/v1`. None: the built-in extractive model."
+            description="Base URL of an OpenAI-compatible endpoint, such as `http://127.0.0.1:11434/v1`. "
+            "None: the built-in extractive model."
         ),
     ] = ""
-    model: Annotated[
-        str, Meta(description="Name of the model at GIGACHAT_MODEL_URL; a chatbot's response.model wins.")
-    ] = ""
+    model: Annotated[str, Meta(description="Name of the model at GIGACHAT_MODEL_URL; a chatbot's response.model wins.")] = ""
     model_key: Annotated[str, Meta(description="Key for GIGACHAT_MODEL_URL.", extra={"secret": True})] = ""
 
     embedder: Annotated[
@@ -76,25 +73,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     trusted_proxies: Annotated[
         str,
-        Meta(
-            description="Addresses or networks, separated by commas, whose X-Forwarded-For is believed. Default: none."
-        ),
+        Meta(description="Addresses or networks, separated by commas, whose X-Forwarded-For is believed. Default: none."),
     ] = ""
 
     max_body_bytes: Annotated[int, Meta(ge=1024, description="Largest request body, in bytes.")] = _MIB
-    max_document_body_bytes: Annotated[
-        int, Meta(ge=1024, description="Largest request body with a document, in bytes.")
-    ] = 16 * _MIB
-    max_document_characters: Annotated[int, Meta(ge=1, description="Longest text of one document, in characters.")] = (
-        2 * _MIB
+    max_document_body_bytes: Annotated[int, Meta(ge=1024, description="Largest request body with a document, in bytes.")] = (
+        16 * _MIB
     )
-    max_metadata_bytes: Annotated[int, Meta(ge=2, description="Largest metadata of a prompt, as JSON, in bytes.")] = (
-        16 * 1024
-    )
+    max_document_characters: Annotated[int, Meta(ge=1, description="Longest text of one document, in characters.")] = 2 * _MIB
+    max_metadata_bytes: Annotated[int, Meta(ge=2, description="Largest metadata of a prompt, as JSON, in bytes.")] = 16 * 1024
     max_depth: Annotated[int, Meta(ge=1, description="Deepest nesting of a JSON body.")] = 32
-    receive_timeout_s: Annotated[
-        float, Meta(gt=0, description="Longest time for a request body to arrive, in seconds.")
-    ] = 30.0
+    receive_timeout_s: Annotated[float, Meta(gt=0, description="Longest time for a request body to arrive, in seconds.")] = 30.0
     shutdown_timeout_s: Annotated[
         float, Meta(ge=0, description="How long running replies may go on after SIGTERM, in seconds.")
     ] = 30.0

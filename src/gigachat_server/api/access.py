@@ -50,9 +50,7 @@ def peer_address(client: str | None, forwarded_for: str | None, trusted: Sequenc
     return str(peer)
 
 
-def check_restrictions(
-    restrictions: RestrictionsConfig, *, peer: str | None, headers: Mapping[str, str], has_key: bool
-) -> None:
+def check_restrictions(restrictions: RestrictionsConfig, *, peer: str | None, headers: Mapping[str, str], has_key: bool) -> None:
     """Raises `HostnameRefused` or `AddressRefused`."""
     if restrictions.ip_addresses:
         address = parse_address(peer or "")
@@ -107,9 +105,7 @@ def restriction_errors(restrictions: RestrictionsConfig) -> list[FieldError]:
         try:
             ipaddress.ip_network(text, strict=False)
         except ValueError:
-            errors.append(
-                FieldError(f"restrictions.ip_addresses[{i}]", "Must be an IP address or a network such as 10.0.0.0/8.")
-            )
+            errors.append(FieldError(f"restrictions.ip_addresses[{i}]", "Must be an IP address or a network such as 10.0.0.0/8."))
     for i, text in enumerate(restrictions.hostnames):
         name = canonical_hostname(text.removeprefix("*."))
         if not name or any(character in name for character in "*/:@?# "):

@@ -23,16 +23,12 @@ class PromptInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What someone says. A new conversation_id starts a conversation, a known one continues it."""
 
     conversation_id: Annotated[str, Meta(min_length=1, max_length=255)]
-    user_id: Annotated[
-        str, Meta(min_length=1, max_length=255, description="With the prefix `client:`: your staff, unanswered.")
-    ]
+    user_id: Annotated[str, Meta(min_length=1, max_length=255, description="With the prefix `client:`: your staff, unanswered.")]
     prompt: Annotated[str, Meta(min_length=1, max_length=32_000)]
     stream: Annotated[
         bool | None, Meta(description="true: answer with Server-Sent Events, as `Accept: text/event-stream` does.")
     ] = None
-    metadata: Annotated[
-        dict[str, Any], Meta(description="Stored with the prompt and returned; 16 kB of JSON at most.")
-    ] = {}
+    metadata: Annotated[dict[str, Any], Meta(description="Stored with the prompt and returned; 16 kB of JSON at most.")] = {}
 
 
 async def say(request: ApiRequest, services: Services) -> Answer | Response:
@@ -120,9 +116,7 @@ async def delete_user(request: ApiRequest, services: Services) -> Answer:
                 continue
             await messages.delete_of_user(tx, chatbot_id, conversation_id, user_id)
             await conversations.forget_opener(tx, chatbot_id, conversation_id, user_id)
-            place = await conversations.open_and_advance(
-                tx, chatbot_id, conversation_id, user_id=None, now_us=services.clock()
-            )
+            place = await conversations.open_and_advance(tx, chatbot_id, conversation_id, user_id=None, now_us=services.clock())
             await events.insert(
                 tx, chatbot_id, conversation_id, seq=place.seq, type="messages.deleted", data={}, created_at=place.at
             )
@@ -162,7 +156,5 @@ def _conversation_id(request: ApiRequest) -> str:
 def _after_seq(request: ApiRequest) -> int:
     text = request.query.get("after", "0")
     if not (text.isascii() and text.isdigit() and len(text) <= 18):
-        raise InvalidRequest(
-            errors=(FieldError("after", "Must be the seq of a message, or a cursor from a Link header."),)
-        )
+        raise InvalidRequest(errors=(FieldError("after", "Must be the seq of a message, or a cursor from a Link header."),))
     return int(text)

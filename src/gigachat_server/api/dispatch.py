@@ -11,14 +11,14 @@ import re
 import secrets
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote, unquote_to_bytes
 
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from gigachat_server.api.access import check_restrictions, is_listed, peer_address
+from gigachat_server.api.access import check_restrictions, client_defined_id, is_listed, peer_address
 from gigachat_server.api.http import (
     Answer,
     ApiRequest,
@@ -78,7 +78,7 @@ class Api:
             response = render_problem(error, instance=instance, request_id=request_id)
         except ClientDisconnect:
             return
-        except Exception:  # the edge of the application: a bug is a 500 that tells nothing but its id
+        except Exception:  # noqa: BLE001 - the edge of the application: a bug is a 500 that tells nothing but its id
             _log.exception("%s %s failed, request %s", scope["method"], instance, request_id)
             response = render_problem(GigachatError(), instance=instance, request_id=request_id)
         response.headers["X-Request-Id"] = request_id
@@ -108,9 +108,7 @@ class Api:
         answer = await route.handler(request, self._services)
         return render(answer) if isinstance(answer, Answer) else answer
 
-    async def _authorised(
-        self, route: Route, found: Found, scope: Scope, headers: Headers, request_id: str
-    ) -> ApiRequest:
+    async def _authorised(self, route: Route, found: Found, scope: Scope, headers: Headers, request_id: str) -> ApiRequest:
         settings = self._services.settings
         client = scope.get("client")
         peer = peer_address(client[0] if client else None, headers.get("x-forwarded-for"), settings.proxy_networks)
@@ -135,11 +133,19 @@ class Api:
 
     async def _authenticate(self, headers: Mapping[str, str]) -> Principal:
         if self._is_local:
-            return operator_of(self._services.account.id)
+            return await self._operator(headers.get("x-gigachat-account"))
         kind, _, secret = headers.get("authorization", "").partition(" ")
         if kind.lower() != "bearer" or not secret.strip():
             raise Unauthenticated
         return await self._services.key_ring.authenticate(secret.strip())
+
+    async def _operator(self, account_name: str | None) -> Principal:
+        """This machine's operator, for the account that the command names (percent-encoded), made when missing."""
+        account = self._services.account
+        name = client_defined_id(unquote(account_name), "X-Gigachat-Account") if account_name else account.name
+        if name != account.name:
+            account = await self._services.key_ring.ensure_account(name)
+        return operator_of(account.id)
 
     async def _chatbot(self, principal: Principal, chatbot_id: str) -> Chatbot:
         """The caller's own. Foreign, missing and impossible ids look the same."""

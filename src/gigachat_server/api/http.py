@@ -119,9 +119,7 @@ def render_problem(error: GigachatError, *, instance: str, request_id: str) -> R
 # --- bodies ---
 
 
-async def read_body(
-    scope: Scope, receive: Receive, headers: Mapping[str, str], *, limit: int, timeout_s: float
-) -> bytes:
+async def read_body(scope: Scope, receive: Receive, headers: Mapping[str, str], *, limit: int, timeout_s: float) -> bytes:
     """The whole body. Raises `PayloadTooLarge`, `UnsupportedMediaType`, `RequestTimeout`."""
     if headers.get("content-encoding", "identity").lower() != "identity":
         raise UnsupportedMediaType("Compressed bodies are not accepted; send it without Content-Encoding.")

@@ -99,9 +99,7 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
         for name in re.findall(r"\{(\w+)\}", route.path)
     ]
-    in_query = [
-        {"name": name, "in": "query", "schema": _QUERY[name][0], "description": _QUERY[name][1]} for name in route.query
-    ]
+    in_query = [{"name": name, "in": "query", "schema": _QUERY[name][0], "description": _QUERY[name][1]} for name in route.query]
     return in_path + in_query
 
 

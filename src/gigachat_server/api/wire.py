@@ -281,6 +281,4 @@ def _location(line_from: int, line_to: int) -> ChunkMetadata:
 @functools.lru_cache(maxsize=1024)
 def vector_text(vector: bytes) -> str:
     """pgvector's text form: the shortest decimals that give the same float32 back. Cached: a popular chunk is often a source."""
-    return orjson.dumps(
-        np.frombuffer(vector, dtype="<f4").astype(np.float32), option=orjson.OPT_SERIALIZE_NUMPY
-    ).decode()
+    return orjson.dumps(np.frombuffer(vector, dtype="<f4").astype(np.float32), option=orjson.OPT_SERIALIZE_NUMPY).decode()

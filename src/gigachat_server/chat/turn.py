@@ -164,9 +164,7 @@ class _Heard(msgspec.Struct):
 class Turns:
     """Takes prompts and sees each to its end."""
 
-    def __init__(
-        self, database: Database, *, model: ChatModel, embedder: Embedder, indexes: Indexes, clock: Clock
-    ) -> None:
+    def __init__(self, database: Database, *, model: ChatModel, embedder: Embedder, indexes: Indexes, clock: Clock) -> None:
         self._database = database
         self._model = model
         self._embedder = embedder
@@ -232,9 +230,7 @@ class Turns:
             await _record_created(tx, prompt)
             memory = []
             if operator is None:
-                memory = await messages.remember(
-                    tx, chatbot.id, request.conversation_id, before=place.seq, limit=remembered
-                )
+                memory = await messages.remember(tx, chatbot.id, request.conversation_id, before=place.seq, limit=remembered)
             return _Opened(prompt, place, memory)
 
         return await self._database.transaction("turn.start", body)
@@ -247,7 +243,7 @@ class Turns:
             await self._fail(chatbot, opened, turn, error)
         except asyncio.CancelledError:
             await self._fail(chatbot, opened, turn, ShuttingDown(retry_after_s=5))
-        except Exception:  # the edge of the turn's task: a bug must not leave its caller waiting
+        except Exception:  # noqa: BLE001 - the edge of the turn's task: a bug must not leave its caller waiting
             _log.exception("turn failed")
             await self._fail(chatbot, opened, turn, GigachatError())
 
@@ -259,9 +255,7 @@ class Turns:
             prompt=opened.prompt.content,
             memory=_newest(opened.memory, chatbot.config.response.memory_size),
             passages=passages,
-            query=retrieval.found.query
-            if retrieval
-            else Query(text=opened.prompt.content, vector=None, stem_weights={}),
+            query=retrieval.found.query if retrieval else Query(text=opened.prompt.content, vector=None, stem_weights={}),
             boundary=secrets.token_hex(8),
         )
         heard = _Heard({})
@@ -357,18 +351,14 @@ class Turns:
         usage = heard.usage
         metadata: dict[str, object] = {
             "model": usage.model if usage else (chatbot.config.response.model or self._model.name),
-            "usage": {"prompt_tokens": usage.prompt_tokens, "completion_tokens": usage.completion_tokens}
-            if usage
-            else {},
+            "usage": {"prompt_tokens": usage.prompt_tokens, "completion_tokens": usage.completion_tokens} if usage else {},
             "finish_reason": end.finish_reason if end else None,
         }
         if abstained is not None:
             metadata["abstained"] = abstained
         return metadata
 
-    async def _store(
-        self, chatbot: Chatbot, opened: _Opened, replies: list[Message], vector: Vector | None
-    ) -> list[Message]:
+    async def _store(self, chatbot: Chatbot, opened: _Opened, replies: list[Message], vector: Vector | None) -> list[Message]:
         """The replies, durable and in their places (S8). Raises `TakenOver` if they may not be stored any more."""
         prompt = opened.prompt
 
@@ -432,9 +422,7 @@ async def _record_created(tx: Tx, message: Message) -> None:
 
 async def _record(tx: Tx, about: Message, event_type: str, data: dict[str, object], now_us: int) -> None:
     """An event that is no message, at the conversation's next place."""
-    place = await conversations.open_and_advance(
-        tx, about.chatbot_id, about.conversation_id, user_id=None, now_us=now_us
-    )
+    place = await conversations.open_and_advance(tx, about.chatbot_id, about.conversation_id, user_id=None, now_us=now_us)
     await events.insert(
         tx, about.chatbot_id, about.conversation_id, seq=place.seq, type=event_type, data=data, created_at=place.at
     )

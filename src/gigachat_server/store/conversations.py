@@ -13,8 +13,7 @@ from gigachat_server.records import Conversation
 from gigachat_server.store.database import Reader, Tx
 
 _COLUMNS = (
-    "chatbot_id, conversation_id, user_id, last_seq, last_at, controlled_by, control_epoch, "
-    "handoff_requested_at, created_at"
+    "chatbot_id, conversation_id, user_id, last_seq, last_at, controlled_by, control_epoch, handoff_requested_at, created_at"
 )
 
 

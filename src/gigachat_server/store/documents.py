@@ -156,8 +156,7 @@ async def claim(tx: Tx, chatbot_id: str, document_id: str, *, now_us: int, until
 async def hold(tx: Tx, chatbot_id: str, document_id: str, *, until_us: int) -> None:
     """Renew the lease; or, when giving up for now, say from when on the document may be claimed again."""
     await tx.run(
-        "UPDATE documents SET lease_until = :until_us "
-        "WHERE chatbot_id = :chatbot_id AND id = :id AND state = 'pending'",
+        "UPDATE documents SET lease_until = :until_us WHERE chatbot_id = :chatbot_id AND id = :id AND state = 'pending'",
         chatbot_id=chatbot_id,
         id=document_id,
         until_us=until_us,
@@ -178,11 +177,7 @@ async def mark_failed(tx: Tx, chatbot_id: str, document_id: str, *, error: str, 
 
 async def delete(tx: Tx, chatbot_id: str, document_id: str) -> bool:
     """Remove it and its chunks; False if there is none."""
-    await tx.run(
-        "DELETE FROM chunks WHERE chatbot_id = :chatbot_id AND document_id = :id", chatbot_id=chatbot_id, id=document_id
-    )
+    await tx.run("DELETE FROM chunks WHERE chatbot_id = :chatbot_id AND document_id = :id", chatbot_id=chatbot_id, id=document_id)
     return bool(
-        await tx.run(
-            "DELETE FROM documents WHERE chatbot_id = :chatbot_id AND id = :id", chatbot_id=chatbot_id, id=document_id
-        )
+        await tx.run("DELETE FROM documents WHERE chatbot_id = :chatbot_id AND id = :id", chatbot_id=chatbot_id, id=document_id)
     )

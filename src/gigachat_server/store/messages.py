@@ -88,9 +88,7 @@ async def find(reader: Reader, chatbot_id: str, message_id: str) -> Message | No
     return _message(row) if row else None
 
 
-async def list_messages(
-    reader: Reader, chatbot_id: str, conversation_id: str, *, after: int, limit: int
-) -> list[Message]:
+async def list_messages(reader: Reader, chatbot_id: str, conversation_id: str, *, after: int, limit: int) -> list[Message]:
     """Oldest first, from the seq after `after`."""
     rows = await reader.all(
         f"SELECT {_COLUMNS} FROM messages WHERE chatbot_id = :chatbot_id AND conversation_id = :conversation_id "
@@ -103,9 +101,7 @@ async def list_messages(
     return [_message(row) for row in rows]
 
 
-async def remember(
-    reader: Reader, chatbot_id: str, conversation_id: str, *, before: int, limit: int
-) -> list[Remembered]:
+async def remember(reader: Reader, chatbot_id: str, conversation_id: str, *, before: int, limit: int) -> list[Remembered]:
     """The newest `limit` messages before seq `before` that a model may see, oldest first.
 
     Failed prompts are left out, so that one poisonous prompt cannot break a conversation, as are all alternatives of a

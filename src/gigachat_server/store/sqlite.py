@@ -152,8 +152,7 @@ class SQLiteDatabase:
         self._must_stop = False
         self._threads = [threading.Thread(target=self._write_loop, name="store-writer", daemon=True)]
         self._threads += [
-            threading.Thread(target=self._read_loop, name=f"store-reader-{number}", daemon=True)
-            for number in range(_READERS)
+            threading.Thread(target=self._read_loop, name=f"store-reader-{number}", daemon=True) for number in range(_READERS)
         ]
         for thread in self._threads:
             thread.start()
@@ -311,9 +310,7 @@ def _refuse_damage(file: Path) -> None:
     wal = file.with_name(file.name + "-wal")
     missing = not file.exists() or file.stat().st_size == 0
     if missing and wal.exists() and wal.stat().st_size > 0:
-        raise SetupError(
-            f"{file} is missing or empty, but {wal.name} beside it holds data. Restore both from a backup."
-        )
+        raise SetupError(f"{file} is missing or empty, but {wal.name} beside it holds data. Restore both from a backup.")
     if not missing:
         with file.open("rb") as stream:
             if stream.read(16) != b"SQLite format 3\x00":

@@ -1,0 +1,198 @@
+"""Keys, scopes and restrictions: who gets in, from where."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from pathlib import Path
+
+import pytest
+
+from gigachat_server import auth
+from gigachat_server.api.access import hostname_of, is_listed, peer_address
+from gigachat_server.api.routes import ROUTES, Route, RouteTable
+from gigachat_server.settings import Settings
+from tests.harness import gigachat
+
+PROMPT = {"conversation_id": "c1", "user_id": "u", "prompt": "Hello"}
+
+
+def test_a_key_can_be_recognised_and_a_typo_is_refused_without_a_query() -> None:
+    key = auth.mint()
+    assert re.fullmatch(r"\bgca_[0-9A-Za-z]{46}\b", key)
+    assert auth.is_well_formed(key)
+    for position in range(4, len(key)):
+        other = secrets.choice([c for c in "0123456789ABCxyz" if c != key[position]])
+        assert not auth.is_well_formed(key[:position] + other + key[position + 1 :])
+
+
+def _bytes_below(folder: Path) -> bytes:
+    return b"".join(file.read_bytes() for file in folder.iterdir() if file.is_file())
+
+
+async def test_no_secret_is_in_the_store(tmp_path: Path) -> None:
+    async with gigachat(tmp_path) as api:
+        await api.chatbot()
+        secret = api.key
+    stored = _bytes_below(tmp_path)
+    assert b"Superbot" in stored
+    assert secret.encode() not in stored
+    assert secret[12:44].encode() not in stored
+
+
+async def test_a_configured_key_works_and_can_be_revoked(tmp_path: Path) -> None:
+    chosen = "my-own-key-of-some-length"
+    for _ in range(2):
+        async with gigachat(tmp_path, api_key=chosen) as api:
+            assert (await api.get("/chatbots", key=chosen)).status == 200
+    async with gigachat(tmp_path, api_key=chosen) as api:
+        await api.services.key_ring.revoke(api.services.account.id, auth._configured_id(chosen))
+        assert (await api.get("/chatbots", key=chosen)).status == 401
+    async with gigachat(tmp_path, api_key=chosen) as api:
+        assert (await api.get("/chatbots", key=chosen)).status == 401, "a restart does not bring it back"
+
+
+async def test_a_plain_key_cannot_make_keys(tmp_path: Path) -> None:
+    async with gigachat(tmp_path) as api:
+        for method, path in (("GET", "/api-keys"), ("POST", "/api-keys"), ("DELETE", "/api-keys/abc")):
+            reply = await api.call(method, path, {"name": "x"} if method == "POST" else None)
+            assert (reply.status, reply.code) == (403, "forbidden")
+
+
+async def test_keys_are_made_listed_without_secrets_and_revoked(tmp_path: Path) -> None:
+    async with gigachat(tmp_path) as api:
+        _, keeper = await api.services.key_ring.create(api.services.account.id, "keeper", scopes=auth.SCOPES)
+        created = (await api.post("/api-keys", {"name": "shop"}, key=keeper)).body
+        assert (await api.get("/chatbots", key=created["key"])).status == 200
+        listed = await api.get("/api-keys", key=keeper)
+        assert [key["name"] for key in listed.body] == ["shop", "keeper", "test"]
+        assert created["key"][12:] not in listed.text
+        assert listed.body[0]["last4"] == created["key"][-4:]
+        assert (await api.call("DELETE", f"/api-keys/{created['id']}", key=keeper)).status == 204
+        assert (await api.get("/chatbots", key=created["key"])).status == 401, "at once"
+        assert (await api.call("DELETE", "/api-keys/nothing", key=keeper)).code == "not_found"
+
+
+async def test_speaking_as_client_needs_its_scope(tmp_path: Path) -> None:
+    async with gigachat(tmp_path) as api:
+        chatbot = await api.chatbot()
+        scopes = tuple(scope for scope in auth.SCOPES if scope != "messages:inject")
+        _, key = await api.services.key_ring.create(api.services.account.id, "widget", scopes=scopes)
+        assert (await api.post(f"{chatbot}/conversations", PROMPT, key=key)).status == 201
+        refused = await api.post(f"{chatbot}/conversations", {**PROMPT, "user_id": "client:boss"}, key=key)
+        assert (refused.status, refused.code) == (403, "forbidden")
+        assert len(await api.messages(chatbot)) == 2
+
+
+def test_a_route_without_a_scope_does_not_start() -> None:
+    forgotten = Route(method="GET", path="/x", scope="", handler=ROUTES[0].handler, summary="")
+    with pytest.raises(ValueError, match="GET /x"):
+        RouteTable((*ROUTES, forgotten))
+
+
+def test_every_route_below_a_chatbot_that_end_users_reach_is_guarded() -> None:
+    for route in ROUTES:
+        reached = "/conversations" in route.path or "/users" in route.path
+        assert route.is_guarded == reached, f"{route.method} {route.path}"
+
+
+@pytest.mark.parametrize(
+    ("headers", "allowed"),
+    [
+        ({}, True),
+        ({"Origin": "https://www.example.com"}, True),
+        ({"Origin": "https://WWW.EXAMPLE.COM:8443"}, True),
+        ({"Origin": "https://shop.example.org"}, True),
+        ({"Origin": "https://a.b.example.org"}, True),
+        ({"Referer": "https://www.example.com/pricing?x=1"}, True),
+        ({"Origin": "https://example.com"}, False),
+        ({"Origin": "https://example.org"}, False),
+        ({"Origin": "https://www.example.com.evil.test"}, False),
+        ({"Origin": "https://evilexample.org"}, False),
+        ({"Origin": "https://evil.test/www.example.com"}, False),
+        ({"Origin": "https://www.example.com@evil.test"}, False),
+        ({"Origin": "null"}, False),
+        ({"Origin": "file://www.example.com"}, False),
+        ({"Origin": "https://evil.test", "Referer": "https://www.example.com/"}, False),
+        ({"Referer": "https://evil.test/?https://www.example.com"}, False),
+    ],
+)
+async def test_hostnames_decide_which_pages_may_converse(tmp_path: Path, headers: dict[str, str], *, allowed: bool) -> None:
+    async with gigachat(tmp_path) as api:
+        chatbot = await api.chatbot(restrictions={"hostnames": ["www.example.com", "*.example.org"]})
+        reply = await api.post(f"{chatbot}/conversations", PROMPT, headers=headers)
+        if allowed:
+            assert reply.status == 201
+        else:
+            assert (reply.status, reply.code) == (403, "hostname_refused")
+            assert (await api.get(f"{chatbot}/conversations", headers=headers)).status == 403, "reading is guarded too"
+        assert (await api.get(chatbot, headers=headers)).status == 200, "managing is not: nobody locks themselves out"
+        assert (await api.get(f"{chatbot}/documents", headers=headers)).status == 200
+
+
+async def test_ip_addresses_are_compared_with_the_real_peer(tmp_path: Path) -> None:
+    async with gigachat(tmp_path) as api:
+        inside = await api.chatbot(restrictions={"ip_addresses": ["127.0.0.0/8"]})
+        outside = await api.chatbot(restrictions={"ip_addresses": ["10.1.2.3", "2001:db8::/32"]})
+        assert (await api.post(f"{inside}/conversations", PROMPT)).status == 201
+        refused = await api.post(f"{outside}/conversations", PROMPT, headers={"X-Forwarded-For": "10.1.2.3"})
+        assert (refused.status, refused.code) == (403, "address_refused")
+    async with gigachat(tmp_path, trusted_proxies="127.0.0.1") as api:
+        behind = await api.post(f"{outside}/conversations", PROMPT, headers={"X-Forwarded-For": "6.6.6.6, 10.1.2.3"})
+        assert behind.status == 201
+        spoofed = await api.post(f"{outside}/conversations", PROMPT, headers={"X-Forwarded-For": "10.1.2.3, 6.6.6.6"})
+        assert spoofed.code == "address_refused"
+
+
+@pytest.mark.parametrize(
+    ("client", "forwarded", "peer"),
+    [
+        ("203.0.113.9", "10.0.0.1", "203.0.113.9"),
+        ("10.9.9.9", None, "10.9.9.9"),
+        ("10.9.9.9", "1.2.3.4", "1.2.3.4"),
+        ("10.9.9.9", "1.2.3.4, 10.8.8.8", "1.2.3.4"),
+        ("10.9.9.9", "9.9.9.9, 1.2.3.4", "1.2.3.4"),
+        ("::ffff:10.9.9.9", "::ffff:1.2.3.4", "1.2.3.4"),
+        ("10.9.9.9", "1.2.3.4:5678", "1.2.3.4"),
+        ("10.9.9.9", "[2001:db8::1]:443", "2001:db8::1"),
+        ("10.9.9.9", "unknown", "10.9.9.9"),
+        ("10.9.9.9", "1.2.3.4, garbage", "10.9.9.9"),
+        (None, "1.2.3.4", None),
+    ],
+)
+def test_the_peer_is_the_last_hop_that_nobody_trusted_wrote(client: str | None, forwarded: str | None, peer: str | None) -> None:
+    trusted = Settings(trusted_proxies="10.0.0.0/8").proxy_networks
+    assert peer_address(client, forwarded, trusted) == peer
+
+
+@pytest.mark.parametrize(
+    ("page", "host"),
+    [
+        ("https://Bücher.example/", "xn--bcher-kva.example"),
+        ("https://example.com./", "example.com"),
+        ("https://user:pw@example.com:1/", "example.com"),
+        ("example.com", ""),
+        ("javascript://example.com/%0a", ""),
+        ("https://[::1", ""),
+        ("", ""),
+    ],
+)
+def test_hostnames_are_compared_in_one_form(page: str, host: str) -> None:
+    assert hostname_of(page) == host
+    assert not host or is_listed(page, [host.upper()])
+
+
+async def test_preflights_are_answered_from_the_chatbots_hostnames(tmp_path: Path) -> None:
+    async with gigachat(tmp_path) as api:
+        chatbot = await api.chatbot(restrictions={"hostnames": ["www.example.com"]})
+        asked = {"Origin": "https://www.example.com", "Access-Control-Request-Method": "POST"}
+        reply = await api.call("OPTIONS", f"{chatbot}/conversations", key=None, headers=asked)
+        assert reply.status == 204
+        assert reply.headers["Access-Control-Allow-Origin"] == "https://www.example.com"
+        assert "Authorization" in reply.headers["Access-Control-Allow-Headers"]
+        stranger = {**asked, "Origin": "https://evil.test"}
+        refused = await api.call("OPTIONS", f"{chatbot}/conversations", key=None, headers=stranger)
+        assert "Access-Control-Allow-Origin" not in refused.headers
+        said = await api.post(f"{chatbot}/conversations", PROMPT, headers={"Origin": "https://www.example.com"})
+        assert said.headers["Access-Control-Allow-Origin"] == "https://www.example.com"
+        assert said.headers["Vary"] == "Origin"

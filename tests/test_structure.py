@@ -1,0 +1,132 @@
+"""The rules of the house that a program can hold."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import gigachat_server
+
+ROOT = Path(gigachat_server.__file__).parent
+
+# Imports go down this list only. Modules of one line may import each other, but never in a circle.
+LAYERS = (
+    ("cli", "bench", "evaluation", "__main__"),
+    ("server",),
+    ("app",),
+    ("api", "web"),
+    ("services",),
+    ("chat", "jobs"),
+    ("knowledge",),
+    ("auth",),
+    ("models", "store"),
+    ("text", "records", "settings", "errors", "ids", "clock"),
+)
+# An edge is where a failure of any kind must end in an answer or a state instead of a lost task.
+EDGES = {
+    "api/dispatch.py": 1,  # the application boundary
+    "chat/turn.py": 1,  # the turn's task
+    "jobs.py": 1,  # the job loop
+    "store/sqlite.py": 2,  # the writer's and the readers' threads
+}
+
+
+def modules() -> dict[str, ast.Module]:
+    return {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text(encoding="utf-8")) for path in sorted(ROOT.rglob("*.py"))}
+
+
+def imports_of(tree: ast.Module) -> set[str]:
+    """Modules of ours that this one imports, also inside functions."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name.removeprefix("gigachat_server.") for name in found if name.startswith("gigachat_server.")}
+
+
+def layer_of(module: str) -> int | None:
+    top = module.split(".")[0].split("/")[0].removesuffix(".py")
+    return next((i for i, names in enumerate(LAYERS) if top in names), None)
+
+
+def test_imports_go_one_way() -> None:
+    wrong = [
+        f"{path} imports {name}"
+        for path, tree in modules().items()
+        if path != "__init__.py"
+        for name in imports_of(tree)
+        if layer_of(name) is not None and (layer_of(path) or 0) > (layer_of(name) or 0)
+    ]
+    assert wrong == []
+
+
+def test_every_module_has_a_layer() -> None:
+    assert [path for path in modules() if path != "__init__.py" and layer_of(path) is None] == []
+
+
+def test_there_are_no_import_cycles() -> None:
+    paths = {path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): path for path in modules()}
+    graph: dict[str, set[str]] = {}
+    for name, path in paths.items():
+        targets = set()
+        for imported in imports_of(modules()[path]):
+            while imported and imported not in paths:
+                imported = imported.rpartition(".")[0]
+            targets.add(imported)
+        graph[name] = targets - {name, ""}
+    done: set[str] = set()
+
+    def visit(name: str, above: tuple[str, ...]) -> None:
+        assert name not in above, " -> ".join((*above, name))
+        if name not in done:
+            for target in graph.get(name, ()):
+                visit(target, (*above, name))
+            done.add(name)
+
+    for name in graph:
+        visit(name, ())
+
+
+def test_only_settings_reads_the_environment() -> None:
+    readers = [path for path in modules() if "environ" in (ROOT / path).read_text(encoding="utf-8")]
+    assert [path for path in readers if path != "settings.py" and not path.startswith("bench/")] == []
+
+
+def test_everything_is_caught_at_the_edges_alone() -> None:
+    found: dict[str, int] = {}
+    for path, tree in modules().items():
+        for node in ast.walk(tree):
+            broad = isinstance(node, ast.ExceptHandler) and (
+                node.type is None or (isinstance(node.type, ast.Name) and node.type.id in ("Exception", "BaseException"))
+            )
+            reraised = broad and any(isinstance(inner, ast.Raise) and inner.exc is None for inner in ast.walk(node))
+            if broad and not reraised:
+                found[path] = found.get(path, 0) + 1
+    assert found == EDGES
+
+
+def test_only_the_stores_and_the_wiring_know_which_database_runs() -> None:
+    words = ("apsw", "asyncpg", "sqlite3", "postgres")
+    knowing = {
+        path
+        for path in modules()
+        if any(word in (ROOT / path).read_text(encoding="utf-8").lower() for word in words)
+        and path.split("/")[0] in ("api", "chat", "knowledge", "web", "jobs.py", "auth.py")
+    }
+    assert knowing == set()
+
+
+def test_every_module_says_what_it_is_for() -> None:
+    silent = [path for path, tree in modules().items() if not ast.get_docstring(tree) and (ROOT / path).stat().st_size]
+    assert silent == []
+
+
+def test_nothing_is_unpickled_or_evaluated() -> None:
+    banned = ("pickle", "marshal", "shelve", "yaml")
+    importing = [f"{path}: {node.names[0].name}" for path, tree in modules().items() for node in ast.walk(tree)
+                 if isinstance(node, ast.Import) and node.names[0].name in banned]  # fmt: skip
+    calls = [path for path, tree in modules().items() for node in ast.walk(tree)
+             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("eval", "exec")]  # fmt: skip
+    assert (importing, calls) == ([], [])
