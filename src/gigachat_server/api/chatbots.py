@@ -35,15 +35,6 @@ class ChatbotInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return ChatbotConfig(response=self.response, restrictions=self.restrictions, documents=self.documents)
 
 
-class ChatbotChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Any of a chatbot's properties; those left out stay as they are, down to the single nested field."""
-
-    name: Annotated[str, Meta(min_length=1, max_length=255)] | msgspec.UnsetType = msgspec.UNSET
-    response: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
-    restrictions: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
-    documents: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
-
-
 async def create(request: ApiRequest, services: Services) -> Answer:
     wanted: ChatbotInput = request.body
     now_us = services.clock()
@@ -73,7 +64,7 @@ async def get(request: ApiRequest, services: Services) -> Answer:
 
 async def change(request: ApiRequest, services: Services) -> Answer:
     """Merged into what is stored at that moment; a new text_splitter has the documents cut anew in the background."""
-    patch = msgspec.to_builtins(request.body)
+    patch: dict[str, Any] = request.body
 
     async def body(tx: Tx) -> tuple[Chatbot, bool]:
         held = await chatbots.find(tx, request.account_id, request.chatbot.id)

@@ -23,7 +23,6 @@ from gigachat_server.api.http import (
     Answer,
     ApiRequest,
     check_media_type,
-    convert,
     decode,
     parse_object,
     parse_query,
@@ -42,6 +41,7 @@ from gigachat_server.errors import (
     MethodNotAllowed,
     NotFound,
     ShuttingDown,
+    StorageUnavailable,
     Unauthenticated,
 )
 from gigachat_server.ids import is_id
@@ -166,7 +166,7 @@ class Api:
         raw = await read_body(scope, receive, headers, limit=limit, timeout_s=settings.receive_timeout_s)
         check_media_type(headers)
         if route.is_merge:
-            return convert(parse_object(raw, settings), route.request)
+            return parse_object(raw, settings)
         return decode(raw, route.request, settings)
 
     async def _allow_origin(self, headers: Headers, response: Response, scope: Scope) -> None:
@@ -181,7 +181,10 @@ class Api:
         async def read(reader: Reader) -> Chatbot | None:
             return await chatbots.find_of_any_account(reader, segments[2])
 
-        chatbot = await self._services.database.read(read)
+        try:
+            chatbot = await self._services.database.read(read)
+        except StorageUnavailable:
+            return  # the answer itself says so
         if chatbot is None or not is_listed(origin, chatbot.config.restrictions.hostnames):
             return
         response.headers["Access-Control-Allow-Origin"] = origin

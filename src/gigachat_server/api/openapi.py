@@ -89,8 +89,10 @@ def _operation(route: Route, by_type: dict[str, Any]) -> dict[str, Any]:
     else:
         operation["description"] = f"Needs a key with the scope `{route.scope}`."
     if route.request is not None:
-        content = {"application/json": {"schema": by_type[repr(route.request)]}}
-        operation["requestBody"] = {"required": True, "content": content}
+        schema = by_type[repr(route.request)]
+        if route.is_merge:
+            schema = {**schema, "description": "Any part of it; what is left out stays as it is."}
+        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
     return operation
 
 

@@ -35,7 +35,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     is_guarded: bool = False
     is_large: bool = False  # the body may be as large as a document
     is_streamed: bool = False  # may answer with Server-Sent Events
-    is_merge: bool = False  # the body is merged into what is stored
+    is_merge: bool = False  # the body is any part of `request`, to be merged into what is stored
 
     @property
     def has_chatbot(self) -> bool:
@@ -58,7 +58,7 @@ ROUTES: tuple[Route, ...] = (
     Route(method="GET", path=CHATBOT, scope="chatbots:read", handler=chatbots.get,
           response=wire.WireChatbot, summary="Get a chatbot"),
     Route(method="PATCH", path=CHATBOT, scope="chatbots:write", handler=chatbots.change, is_merge=True,
-          request=chatbots.ChatbotChange, response=wire.WireChatbot, summary="Change some properties of a chatbot"),
+          request=chatbots.ChatbotInput, response=wire.WireChatbot, summary="Change some properties of a chatbot"),
     Route(method="DELETE", path=CHATBOT, scope="chatbots:write", handler=chatbots.delete, status=204,
           summary="Delete a chatbot with all its documents and conversations"),
 

@@ -6,8 +6,8 @@ without either was cut by the network. What was streamed is provisional, the `me
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 import msgspec
@@ -15,7 +15,7 @@ from starlette.responses import StreamingResponse
 
 from gigachat_server.api import wire
 from gigachat_server.api.http import ApiRequest, problem
-from gigachat_server.chat.turn import Said, Stored, Turn
+from gigachat_server.chat.turn import Stored, Turn
 from gigachat_server.errors import GigachatError
 from gigachat_server.records import Message
 
@@ -33,12 +33,13 @@ def stream_turn(turn: Turn | Message, request: ApiRequest, *, with_embedding: bo
 
 async def _live(turn: Turn, request: ApiRequest, with_embedding: bool) -> AsyncIterator[bytes]:
     yield _start(turn.prompt, turn.message_ids, request)
-    async for said in _with_pings(turn.watch()):
-        if said is None:
-            yield b": ping\n\n"
-        else:
-            message_id = turn.message_ids[said.alternative]
-            yield event("delta", {"message_id": message_id, "offset": said.offset, "text": said.text})
+    async with aclosing(turn.watch(idle_s=PING_S)) as watched:
+        async for said in watched:
+            if said is None:
+                yield b": ping\n\n"  # proxies cut connections that stay silent
+            else:
+                message_id = turn.message_ids[said.alternative]
+                yield event("delta", {"message_id": message_id, "offset": said.offset, "text": said.text})
     try:
         stored = await turn.result()
     except GigachatError as error:
@@ -67,19 +68,3 @@ def _ending(stored: Stored, request: ApiRequest, with_embedding: bool) -> bytes:
 def event(name: str, data: Any) -> bytes:
     return b"event: " + name.encode() + b"\ndata: " + _encode(data) + b"\n\n"
 
-
-async def _with_pings(said: AsyncIterator[Said]) -> AsyncIterator[Said | None]:
-    """What is said, and None whenever nothing was for a while: proxies cut silent connections."""
-    following = asyncio.ensure_future(anext(said, None))
-    try:
-        while True:
-            done, _ = await asyncio.wait((following,), timeout=PING_S)
-            if not done:
-                yield None
-                continue
-            if (piece := following.result()) is None:
-                return
-            yield piece
-            following = asyncio.ensure_future(anext(said, None))
-    finally:
-        following.cancel()

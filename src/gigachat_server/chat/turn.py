@@ -12,14 +12,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 import msgspec
 import numpy as np
 
 from gigachat_server.chat import prompt as prompts
 from gigachat_server.clock import Clock
-from gigachat_server.errors import Conflict, GigachatError, ModelError, ShuttingDown
+from gigachat_server.errors import Conflict, GigachatError, ModelError, NotFound, ShuttingDown
 from gigachat_server.ids import new_id
 from gigachat_server.knowledge.indexes import Indexes, Retrieval
 from gigachat_server.knowledge.retrieve import Earlier
@@ -85,8 +86,11 @@ class Turn:
         """The stored replies. Raises the `GigachatError` that the turn ended with. May be awaited by many."""
         return await asyncio.shield(self._ended)
 
-    async def watch(self) -> AsyncIterator[Said]:
-        """All that is said, from the first character, until the turn ends. A slow reader gets it in longer pieces."""
+    async def watch(self, *, idle_s: float) -> AsyncGenerator[Said | None, None]:
+        """All that is said, from the first character, until the turn ends; None whenever nothing was for `idle_s`.
+
+        A slow reader gets it in longer pieces; nothing is buffered for it.
+        """
         changed = asyncio.Event()
         self._watchers.add(changed)
         seen = 0
@@ -98,7 +102,11 @@ class Turn:
                 if self._ended.done():
                     return
                 changed.clear()
-                await changed.wait()
+                try:
+                    async with asyncio.timeout(idle_s):
+                        await changed.wait()
+                except TimeoutError:
+                    yield None
         finally:
             self._watchers.discard(changed)
 
@@ -296,15 +304,15 @@ class Turns:
             turn.say(TextDelta(0, model_input.refusal))
             heard.ends[0] = ReplyEnd(0, abstained=True)
             return
-        stream = self._model.stream(model_input)
-        async for event in stream:
-            match event:
-                case TextDelta():
-                    turn.say(event)
-                case ReplyEnd():
-                    heard.ends[event.index] = event
-                case UsageReport():
-                    heard.usage = event
+        async with aclosing(self._model.stream(model_input)) as stream:
+            async for event in stream:
+                match event:
+                    case TextDelta():
+                        turn.say(event)
+                    case ReplyEnd():
+                        heard.ends[event.index] = event
+                    case UsageReport():
+                        heard.usage = event
 
     def _replies(
         self,
@@ -373,7 +381,8 @@ class Turns:
                     now_us=self._clock(),
                 )
                 if place is None:
-                    raise TakenOver
+                    is_gone = await conversations.find(tx, chatbot.id, prompt.conversation_id) is None
+                    raise NotFound if is_gone else TakenOver
                 reply = msgspec.structs.replace(reply, seq=place.seq, created_at=place.at, updated_at=place.at)
                 await messages.insert(tx, reply)
                 await _record_created(tx, reply)

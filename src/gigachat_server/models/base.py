@@ -7,7 +7,7 @@ Implementations: `openai.py` and `openai_embedder.py` (any compatible endpoint),
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -134,7 +134,7 @@ class ChatModel(Protocol):
     @property
     def name(self) -> str: ...
 
-    def stream(self, model_input: ModelInput) -> AsyncIterator[ModelEvent]:
+    def stream(self, model_input: ModelInput) -> AsyncGenerator[ModelEvent, None]:
         """Yields deltas, then one `ReplyEnd` for each alternative. Raises a `ModelError`; closing the iterator ends the call."""
 
     async def aclose(self) -> None: ...
