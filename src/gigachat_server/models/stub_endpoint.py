@@ -1,0 +1,134 @@
+"""An OpenAI-compatible endpoint that always gives the same reply, as fast as a socket allows.
+
+`gigachat bench` and the tests run it as "the model endpoint": `uvicorn gigachat_server.models.stub_endpoint:app`.
+Invariant: without a delay an answer is bytes made beforehand and sent in one piece, so the endpoint is never what a
+measurement measures. It is a raw ASGI application, has no key and checks none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+DELTAS = ("Parcels ", "are ", "sent ", "on ", "the ", "day ", "of ", "the ", "order.")
+_EVENT_STREAM = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-store")]
+_JSON = [(b"content-type", b"application/json")]
+_CREATED = 1_700_000_000
+
+
+class _StreamOptions(msgspec.Struct):
+    include_usage: bool = False
+
+
+class _Request(msgspec.Struct, frozen=True):
+    model: str = "stub"
+    stream: bool = False
+    n: int = 1
+    stream_options: _StreamOptions | None = None
+
+
+class StubEndpoint:
+    """The ASGI application. `first_delta_s` and `between_s` delay a stream; a plain answer comes after their sum."""
+
+    def __init__(self, deltas: Sequence[str] = DELTAS, *, first_delta_s: float = 0.0, between_s: float = 0.0) -> None:
+        self._deltas = tuple(deltas)
+        self._first_delta_s = first_delta_s
+        self._between_s = between_s
+        self._decoder = msgspec.json.Decoder(_Request)
+        self._stream_parts = lru_cache(maxsize=64)(self._make_stream_parts)
+        self._completion = lru_cache(maxsize=64)(self._make_completion)
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        match scope["method"], scope["path"]:
+            case "POST", "/v1/chat/completions":
+                await self._complete(receive, send)
+            case "GET", "/v1/models":
+                models = {"object": "list", "data": [{"id": "stub", "object": "model", "created": _CREATED}]}
+                await _answer(send, 200, _JSON, msgspec.json.encode(models))
+            case _:
+                await _refuse(send, 404, "There is nothing here.")
+
+    async def _complete(self, receive: Receive, send: Send) -> None:
+        body = b""
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            body += message.get("body", b"")
+            if not message.get("more_body"):
+                break
+        try:
+            request = self._decoder.decode(body)
+        except ValueError:
+            await _refuse(send, 400, "This is not a chat completion request.")
+            return
+        n = min(max(request.n, 1), 16)
+        if not request.stream:
+            pause_s = self._first_delta_s + self._between_s * (len(self._deltas) - 1)
+            if pause_s:
+                await asyncio.sleep(pause_s)
+            await _answer(send, 200, _JSON, self._completion(request.model, n))
+            return
+        has_usage = request.stream_options is not None and request.stream_options.include_usage
+        parts = self._stream_parts(request.model, n, has_usage)
+        if not (self._first_delta_s or self._between_s):
+            await _answer(send, 200, _EVENT_STREAM, b"".join(parts))
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": _EVENT_STREAM})
+        for position, part in enumerate(parts):
+            if position < len(self._deltas):
+                await asyncio.sleep(self._between_s if position else self._first_delta_s)
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    def _make_stream_parts(self, model: str, n: int, has_usage: bool) -> tuple[bytes, ...]:
+        """The body: one part for each delta of all alternatives, then the ends, the usage and [DONE]."""
+        head = {"id": "chatcmpl-stub", "object": "chat.completion.chunk", "created": _CREATED, "model": model}
+        parts = []
+        for position, text in enumerate(self._deltas):
+            delta = {"content": text} if position else {"role": "assistant", "content": text}
+            choices = [{"index": index, "delta": delta, "finish_reason": None} for index in range(n)]
+            parts.append(b"".join(_data(head | {"choices": [choice]}) for choice in choices))
+        ends = [{"index": index, "delta": {}, "finish_reason": "stop"} for index in range(n)]
+        last = b"".join(_data(head | {"choices": [end]}) for end in ends)
+        if has_usage:
+            last += _data(head | {"choices": [], "usage": self._usage(n)})
+        return (*parts, last + b"data: [DONE]\n\n")
+
+    def _make_completion(self, model: str, n: int) -> bytes:
+        message = {"role": "assistant", "content": "".join(self._deltas)}
+        choices = [{"index": index, "message": message, "finish_reason": "stop"} for index in range(n)]
+        head = {"id": "chatcmpl-stub", "object": "chat.completion", "created": _CREATED, "model": model}
+        return msgspec.json.encode(head | {"choices": choices, "usage": self._usage(n)})
+
+    def _usage(self, n: int) -> dict[str, int]:
+        completion_tokens = n * len(self._deltas)
+        return {"prompt_tokens": 1, "completion_tokens": completion_tokens, "total_tokens": 1 + completion_tokens}
+
+
+def _data(chunk: dict[str, Any]) -> bytes:
+    return b"data: " + msgspec.json.encode(chunk) + b"\n\n"
+
+
+async def _refuse(send: Send, status: int, message: str) -> None:
+    error = {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": None}}
+    await _answer(send, status, _JSON, msgspec.json.encode(error))
+
+
+async def _answer(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+    length = (b"content-length", str(len(body)).encode())
+    await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
+    await send({"type": "http.response.body", "body": body})
+
+
+app = StubEndpoint()
