@@ -44,7 +44,8 @@ _log = logging.getLogger("gigachat.turn")
 
 CLIENT_PREFIX = "client:"
 
-# A prompt leans on the turns before it even when the model is told of none of them or of many.
+# How many earlier messages a prompt that leans on them is searched together with: more gained nothing (measured on
+# the MTRAG conversations: R@5 .564 with ten, .564 with all).
 _SEARCHED_MESSAGES = 10
 
 
@@ -206,7 +207,8 @@ class Turns:
         operator = request.operator
         role: MessageRole = "user" if operator is None else "operator"
         message_id, now_us = new_id(), self._clock()
-        remembered = max(chatbot.config.response.memory_size, _SEARCHED_MESSAGES)
+        memory_size = chatbot.config.response.memory_size
+        remembered = max(memory_size, _SEARCHED_MESSAGES) if memory_size else 0
 
         async def body(tx: Tx) -> _Opened:
             place = await conversations.open_and_advance(

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import msgspec
 import numpy as np
@@ -22,6 +23,8 @@ from gigachat_server.models.base import Embedder, Passage, Vector
 from gigachat_server.records import Chatbot, Chunk
 from gigachat_server.store import chunks, documents
 from gigachat_server.store.database import Database, Reader
+
+T = TypeVar("T")
 
 # A search of fewer chunks than this takes less than handing it to a thread does.
 _INLINE_CHUNKS = 2_000
@@ -82,7 +85,7 @@ class Indexes:
             )
 
         async with entry.lock:
-            found = run() if len(entry.index) < _INLINE_CHUNKS else await asyncio.to_thread(run)
+            found = run() if len(entry.index) < _INLINE_CHUNKS else await _to_its_end(run)
         by_id = await self._chunks_of(chatbot.id, [candidate.chunk_id for candidate in found.candidates])
         pairs = [(c, by_id[c.chunk_id]) for c in found.candidates if c.chunk_id in by_id]
         passages = tuple(
@@ -143,7 +146,7 @@ class Indexes:
         if sum(map(len, changes.rows.values())) < 100:
             apply()
         else:
-            await asyncio.to_thread(apply)
+            await _to_its_end(apply)
         entry.versions = changes.versions
         # At least this version was read; a later change has a higher one and is caught up with when it is asked for.
         entry.version = chatbot.knowledge_version
@@ -174,3 +177,13 @@ class Indexes:
         while len(self._chunks) > _CACHED_CHUNKS:
             self._chunks.popitem(last=False)
         return found
+
+
+async def _to_its_end(work: Callable[[], T]) -> T:
+    """Run in a thread and, even when cancelled, return only once the thread is done: the lock outlives its work."""
+    running = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait((running,))
+        raise

@@ -1,0 +1,286 @@
+"""All chunks of one chatbot in memory, searched exactly: a matrix of vectors and inverted lists of stems.
+
+The idea: 10,000 chunks are 15 MB of vectors, which one matrix-vector product reads in milliseconds, so nothing is
+approximate and nothing needs training. A removed document leaves its rows as tombstones until they outnumber the live
+rows; then the rows are packed anew.
+
+Invariants: only live rows count, in the results as in N, the average length and every document frequency, so an index
+kept up to date answers like one built afresh; and no text of another chatbot can move a score. The index holds no chunk
+texts: the store has them, by chunk id. It is not thread-safe: its owner lets one thread at a time touch it, searching
+included.
+
+BM25: k1 1.2, b .75, idf = ln(1 + (N - df + .5) / (df + .5)) (Robertson; the form that cannot go negative).
+Measured on one core of an AMD EPYC with eight stems a query: 0.2 ms a search of 100 chunks, 1.2 ms of 10,000; loading
+10,000 takes 0.4 s. A chunk of up to 1000 characters takes 2.6 kB (mtrag_cloud, 7,277 chunks).
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from gigachat_server.models.base import Matrix, RelevanceScale, Vector
+
+K1, B = 1.2, 0.75
+COSINE_SHARE = 0.7  # of the rank score; the rest is BM25 over the best BM25
+MOST_STEMS = 256  # of one query's bag that are looked up: the heaviest
+
+_COUNT_BITS = 8  # a posting is row << 8 | count, the count capped at 255
+_MOST_COUNT = (1 << _COUNT_BITS) - 1
+_FEWEST_TOMBSTONES = 256  # fewer are not worth packing
+_STEM_BYTES, _ROW_BYTES = 230, 130  # Python's own cost of a dictionary entry with its array; of a row's id and slots
+
+
+def dump_stems(stems: Iterable[str]) -> str:
+    """A chunk's stem counts as text: the stems that occur once, then after each `|` those that occur once more."""
+    groups: list[list[str]] = []
+    for stem, count in Counter(stems).items():
+        groups.extend([] for _ in range(count - len(groups)))
+        groups[count - 1].append(stem)
+    return "|".join(map(" ".join, groups))
+
+
+def load_stems(text: str) -> dict[str, int]:
+    """The counts that `dump_stems` wrote."""
+    return {stem: count for count, group in enumerate(text.split("|"), 1) for stem in group.split()}
+
+
+class IndexRow(msgspec.Struct, frozen=True):
+    """One chunk to be indexed: its id, its stems as `dump_stems` writes them, its unit vector."""
+
+    chunk_id: str
+    stems: str
+    vector: Vector
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+    """A chunk that a search found. The fields mean what `models.base.Passage` says of them."""
+
+    chunk_id: str
+    document_id: str
+    cosine: float
+    lexical: float
+    coverage: float
+    rank_score: float
+    score: float
+
+
+class ChatbotIndex:
+    """The searchable chunks of one chatbot."""
+
+    def __init__(self, dimension: int, *, capacity: int = 64) -> None:
+        self._matrix: Matrix = np.zeros((max(capacity, 1), dimension), dtype=np.float32)
+        self._lengths: npt.NDArray[np.float64] = np.zeros(len(self._matrix))  # 0 for a tombstone
+        self._live: npt.NDArray[np.bool_] = np.zeros(len(self._matrix), dtype=np.bool_)
+        self._chunk_ids: list[str] = []
+        self._document_ids: list[str] = []
+        self._documents: dict[str, range] = {}
+        self._postings: dict[str, array[int]] = {}
+        self._posting_count = 0
+        self._live_count = 0
+        self._length_norm: npt.NDArray[np.float64] | None = None  # BM25's, of every row; None after a change
+
+    def __len__(self) -> int:
+        return self._live_count
+
+    def __contains__(self, document_id: str) -> bool:
+        return document_id in self._documents
+
+    @property
+    def dimension(self) -> int:
+        return int(self._matrix.shape[1])
+
+    @property
+    def memory_bytes(self) -> int:
+        """About what this index occupies."""
+        arrays = self._matrix.nbytes + self._lengths.nbytes * 2 + self._live.nbytes
+        return arrays + self._posting_count * 5 + len(self._postings) * _STEM_BYTES + len(self._chunk_ids) * _ROW_BYTES
+
+    # --- keeping up with the documents ---
+
+    def add(self, document_id: str, rows: Sequence[IndexRow]) -> None:
+        """The document's chunks are these from now on; what it had before is gone."""
+        vectors = [row.vector for row in rows]
+        if any(vector.shape != (self.dimension,) for vector in vectors):
+            raise ValueError("a vector of another dimension than the index")
+        self.remove(document_id)
+        first, end = len(self._chunk_ids), len(self._chunk_ids) + len(rows)
+        if not rows:
+            return
+        self._reserve(end)
+        self._matrix[first:end] = vectors
+        self._live[first:end] = True
+        postings = self._postings
+        for row_number, row in enumerate(rows, first):
+            shifted = row_number << _COUNT_BITS
+            length = added = 0
+            for count, group in enumerate(row.stems.split("|"), 1):
+                posting = shifted | min(count, _MOST_COUNT)
+                stems = group.split()
+                length += count * len(stems)
+                added += len(stems)
+                for stem in stems:
+                    held = postings.get(stem)
+                    if held is None:
+                        postings[stem] = array("I", (posting,))
+                    else:
+                        held.append(posting)
+            self._lengths[row_number] = length
+            self._posting_count += added
+        self._chunk_ids.extend(row.chunk_id for row in rows)
+        self._document_ids.extend([document_id] * len(rows))
+        self._documents[document_id] = range(first, end)
+        self._live_count += len(rows)
+        self._length_norm = None
+
+    def remove(self, document_id: str) -> None:
+        """The document's chunks are found no more. An unknown document is none."""
+        rows = self._documents.pop(document_id, None)
+        if rows is None:
+            return
+        self._live[rows.start : rows.stop] = False
+        self._lengths[rows.start : rows.stop] = 0
+        self._live_count -= len(rows)
+        self._length_norm = None
+        if len(self._chunk_ids) - self._live_count > max(self._live_count, _FEWEST_TOMBSTONES):
+            self._pack()
+
+    def _reserve(self, rows: int) -> None:
+        if rows > len(self._matrix):
+            self._resize(max(rows, 2 * len(self._matrix)))
+
+    def _resize(self, capacity: int) -> None:
+        used = len(self._chunk_ids)
+        matrix = np.zeros((capacity, self.dimension), dtype=np.float32)
+        lengths, live = np.zeros(capacity), np.zeros(capacity, dtype=np.bool_)
+        matrix[:used], lengths[:used], live[:used] = self._matrix[:used], self._lengths[:used], self._live[:used]
+        self._matrix, self._lengths, self._live = matrix, lengths, live
+
+    def _pack(self) -> None:
+        """Renumber the live rows without gaps."""
+        used = len(self._chunk_ids)
+        live = self._live[:used]
+        kept = np.flatnonzero(live)
+        new_rows = (np.cumsum(live) - 1).astype(np.uint32)
+        postings: dict[str, array[int]] = {}
+        self._posting_count = 0
+        for stem, held in self._postings.items():
+            values = np.frombuffer(held, dtype=np.uint32)
+            rows = values >> _COUNT_BITS
+            counted = live[rows]
+            if not counted.any():
+                continue
+            packed = (new_rows[rows[counted]] << _COUNT_BITS) | (values[counted] & _MOST_COUNT)
+            postings[stem] = array("I", packed.astype(np.uint32).tobytes())
+            self._posting_count += len(packed)
+        self._postings = postings
+        self._chunk_ids = [self._chunk_ids[row] for row in kept]
+        self._document_ids = [self._document_ids[row] for row in kept]
+        self._documents = {
+            document_id: range(int(new_rows[rows.start]), int(new_rows[rows.start]) + len(rows))
+            for document_id, rows in self._documents.items()
+        }
+        capacity = max(len(kept), 64)
+        matrix = np.zeros((capacity, self.dimension), dtype=np.float32)
+        lengths, live_now = np.zeros(capacity), np.zeros(capacity, dtype=np.bool_)
+        matrix[: len(kept)], lengths[: len(kept)] = self._matrix[kept], self._lengths[kept]
+        live_now[: len(kept)] = True
+        self._matrix, self._lengths, self._live = matrix, lengths, live_now
+        self._length_norm = None
+
+    # --- searching ---
+
+    def idf(self, stem: str) -> float:
+        """How rare the stem is among the chunks; that of an unknown stem is the greatest."""
+        held = self._postings.get(stem)
+        frequency = 0 if held is None else int(np.count_nonzero(self._live[np.frombuffer(held, dtype=np.uint32) >> _COUNT_BITS]))
+        return self._idf(frequency)
+
+    def _idf(self, frequency: int) -> float:
+        return math.log(1 + (self._live_count - frequency + 0.5) / (frequency + 0.5))
+
+    def search(
+        self,
+        vector: Vector,
+        bag: Mapping[str, float],
+        *,
+        own_stems: Iterable[str],
+        scale: RelevanceScale,
+        limit: int,
+    ) -> list[Candidate]:
+        """The `limit` best live chunks by .7 cosine to `vector` + .3 BM25 of the weighted `bag`, best first.
+
+        Coverage is that of `own_stems`, which in a follow-up are not all of the bag.
+        """
+        used = len(self._chunk_ids)
+        if self._live_count == 0 or limit < 1:
+            return []
+        cosine = self._matrix[:used] @ vector.astype(np.float32, copy=False)
+        lexical, coverage = self._lexical(bag, frozenset(own_stems))
+        rank = COSINE_SHARE * cosine + (1 - COSINE_SHARE) * lexical
+        rank[~self._live[:used]] = -np.inf
+        best = self._best(np.round(rank, 6), limit)
+        logit = scale.cosine_weight * cosine[best] + scale.coverage_weight * coverage[best] + scale.bias
+        score = 1 / (1 + np.exp(-np.clip(logit.astype(np.float64), -60, 60)))
+        return [
+            Candidate(
+                chunk_id=self._chunk_ids[row],
+                document_id=self._document_ids[row],
+                cosine=float(cosine[row]),
+                lexical=float(lexical[row]),
+                coverage=float(coverage[row]),
+                rank_score=float(rank[row]),
+                score=float(score[place]),
+            )
+            for place, row in enumerate(best)
+        ]
+
+    def _lexical(
+        self, bag: Mapping[str, float], own_stems: frozenset[str]
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """BM25 over its greatest value, and the idf-weighted share of `own_stems` found, of every row."""
+        used = len(self._chunk_ids)
+        if self._length_norm is None:
+            average = self._lengths[:used].sum() / self._live_count
+            self._length_norm = K1 * (1 - B + B * self._lengths[:used] / max(average, 1.0))
+        scores, covered, own_weight = np.zeros(used), np.zeros(used), 0.0
+        has_tombstones = self._live_count < used
+        stems = sorted(bag, key=bag.__getitem__, reverse=True)[:MOST_STEMS] if len(bag) > MOST_STEMS else bag
+        for stem in stems:
+            held = self._postings.get(stem)
+            rows = counts = None
+            frequency = 0
+            if held is not None:
+                values = np.frombuffer(held, dtype=np.uint32)
+                if has_tombstones:
+                    values = values[self._live[values >> _COUNT_BITS]]
+                frequency = len(values)
+                rows, counts = values >> _COUNT_BITS, values & _MOST_COUNT
+            idf = self._idf(frequency)
+            if stem in own_stems:
+                own_weight += idf
+            if rows is None or counts is None:
+                continue
+            scores[rows] += bag[stem] * idf * (K1 + 1) * counts / (counts + self._length_norm[rows])
+            if stem in own_stems:
+                covered[rows] += idf
+        greatest = scores.max()
+        if greatest > 0:
+            scores /= greatest
+        if own_weight > 0:
+            covered /= own_weight
+        return scores, covered
+
+    def _best(self, rank: npt.NDArray[np.float64], limit: int) -> list[int]:
+        """The rows of the greatest ranks, equal ones by chunk id: no order hangs on where a row happens to lie."""
+        limit = min(limit, self._live_count)
+        least = np.partition(rank, len(rank) - limit)[len(rank) - limit]
+        rows = np.flatnonzero(rank >= least).tolist()
+        rows.sort(key=lambda row: (-rank[row], self._chunk_ids[row]))
+        return rows[:limit]

@@ -1,0 +1,191 @@
+"""The index against a naive reference, and that its history leaves no trace in what it answers."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from gigachat_server.knowledge.index import (
+    COSINE_SHARE,
+    K1,
+    B,
+    Candidate,
+    ChatbotIndex,
+    IndexRow,
+    dump_stems,
+    load_stems,
+)
+from gigachat_server.models.base import RelevanceScale, Vector
+
+DIMENSION = 8
+SCALE = RelevanceScale(3.0, 2.0, -1.0)
+VOCABULARY = [f"stem{number}" for number in range(40)]
+
+
+def unit_vector(dice: random.Random) -> Vector:
+    vector = np.array([dice.gauss(0, 1) for _ in range(DIMENSION)], dtype=np.float32)
+    return vector / np.linalg.norm(vector)
+
+
+def some_rows(dice: random.Random, document_id: str, count: int) -> list[IndexRow]:
+    return [
+        IndexRow(
+            f"{document_id}-{number}",
+            dump_stems(dice.choices(VOCABULARY, weights=range(1, 41), k=dice.randint(0, 60))),
+            unit_vector(dice),
+        )
+        for number in range(count)
+    ]
+
+
+def search(
+    index: ChatbotIndex, vector: Vector, bag: dict[str, float], own: tuple[str, ...] = (), limit: int = 10
+) -> list[Candidate]:
+    return index.search(vector, bag, own_stems=own or tuple(bag), scale=SCALE, limit=limit)
+
+
+def naive(
+    documents: dict[str, list[IndexRow]], vector: Vector, bag: dict[str, float], own: tuple[str, ...]
+) -> dict[str, tuple[float, float, float, float, float]]:
+    """Cosine, BM25 / best, coverage, rank score and relevance of each chunk, straight from the definitions."""
+    rows = [row for rows in documents.values() for row in rows]
+    counts = {row.chunk_id: load_stems(row.stems) for row in rows}
+    average = sum(sum(count.values()) for count in counts.values()) / len(rows)
+
+    def idf(stem: str) -> float:
+        frequency = sum(stem in count for count in counts.values())
+        return math.log(1 + (len(rows) - frequency + 0.5) / (frequency + 0.5))
+
+    def bm25(count: dict[str, int]) -> float:
+        norm = K1 * (1 - B + B * sum(count.values()) / average)
+        return sum(w * idf(s) * (K1 + 1) * count[s] / (count[s] + norm) for s, w in bag.items() if s in count)
+
+    best = max(map(bm25, counts.values()))
+    answers = {}
+    for row in rows:
+        count = counts[row.chunk_id]
+        cosine = float(np.dot(row.vector, vector))
+        lexical = bm25(count) / best if best else 0.0
+        coverage = sum(idf(s) for s in own if s in count) / sum(map(idf, own))
+        rank = COSINE_SHARE * cosine + (1 - COSINE_SHARE) * lexical
+        relevance = 1 / (1 + math.exp(-(3 * cosine + 2 * coverage - 1)))
+        answers[row.chunk_id] = (cosine, lexical, coverage, rank, relevance)
+    return answers
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_equal_to_the_definitions_whatever_happened_before(seed: int) -> None:
+    dice = random.Random(seed)
+    index = ChatbotIndex(DIMENSION, capacity=2)
+    documents: dict[str, list[IndexRow]] = {}
+    for _ in range(dice.randint(1, 60)):
+        document_id = f"document{dice.randint(0, 15)}"
+        if dice.random() < 0.3:
+            documents.pop(document_id, None)
+            index.remove(document_id)
+        else:
+            documents[document_id] = some_rows(dice, document_id, dice.randint(1, 30))
+            index.add(document_id, documents[document_id])
+    if not documents:
+        documents["last"] = some_rows(dice, "last", 3)
+        index.add("last", documents["last"])
+    assert len(index) == sum(map(len, documents.values()))
+    own = (*dice.sample(VOCABULARY, 3), "unknown")
+    bag = {stem: dice.random() for stem in (*own, *dice.sample(VOCABULARY, 5))}
+    vector = unit_vector(dice)
+    expected = naive(documents, vector, bag, own)
+    found = search(index, vector, bag, own, limit=len(index))
+    assert {candidate.chunk_id for candidate in found} == set(expected)
+    for candidate in found:
+        got = (candidate.cosine, candidate.lexical, candidate.coverage, candidate.rank_score, candidate.score)
+        assert got == pytest.approx(expected[candidate.chunk_id], abs=1e-5)
+        assert candidate.chunk_id.startswith(candidate.document_id + "-")
+    ranks = [round(candidate.rank_score, 5) for candidate in found]
+    assert ranks == sorted(ranks, reverse=True)
+    rebuilt = ChatbotIndex(DIMENSION)
+    for document_id in dice.sample(sorted(documents), len(documents)):
+        rebuilt.add(document_id, documents[document_id])
+    again = search(rebuilt, vector, bag, own, limit=7)
+    assert [candidate.chunk_id for candidate in again] == [candidate.chunk_id for candidate in found[:7]]
+
+
+def test_tombstones_are_packed_away() -> None:
+    dice = random.Random(1)
+    index = ChatbotIndex(DIMENSION)
+    kept = some_rows(dice, "kept", 5)
+    index.add("kept", kept)
+    for _ in range(200):
+        index.add("replaced", some_rows(dice, "replaced", 20))
+    small = ChatbotIndex(DIMENSION)
+    small.add("kept", kept)
+    small.add("replaced", some_rows(dice, "replaced", 20))
+    assert len(index) == 25
+    assert index.memory_bytes < 40 * small.memory_bytes
+    index.remove("replaced")
+    assert [c.chunk_id for c in search(index, kept[2].vector, {}, ("stem1",), limit=1)] == ["kept-2"]
+
+
+def test_equal_chunks_come_in_the_order_of_their_ids() -> None:
+    vector = unit_vector(random.Random(0))
+    ids = ["c", "a", "d", "b"]
+    index = ChatbotIndex(DIMENSION)
+    for chunk_id in ids:
+        index.add(chunk_id, [IndexRow(chunk_id, "same", vector)])
+    assert [c.chunk_id for c in search(index, vector, {"same": 1.0}, limit=3)] == ["a", "b", "c"]
+
+
+def test_an_empty_index_finds_nothing() -> None:
+    index = ChatbotIndex(DIMENSION)
+    vector = unit_vector(random.Random(0))
+    assert search(index, vector, {"stem": 1.0}) == []
+    index.add("document", some_rows(random.Random(0), "document", 3))
+    index.remove("document")
+    index.remove("document")
+    assert search(index, vector, {"stem": 1.0}) == []
+    assert "document" not in index
+
+
+def test_a_vector_of_another_dimension_is_refused_and_changes_nothing() -> None:
+    index = ChatbotIndex(DIMENSION)
+    index.add("document", some_rows(random.Random(0), "document", 3))
+    with pytest.raises(ValueError):
+        index.add("document", [IndexRow("a", "stem", np.zeros(DIMENSION + 1, dtype=np.float32))])
+    assert len(index) == 3
+
+
+def test_what_the_history_adds_to_the_bag_moves_the_order_but_not_the_coverage() -> None:
+    index = ChatbotIndex(DIMENSION)
+    zero = np.zeros(DIMENSION, dtype=np.float32)
+    index.add("document", [IndexRow("early", "lamp", zero), IndexRow("late", "lamp oak", zero)])
+    own, expanded = {"lamp": 1.0}, {"lamp": 1.0, "oak": 0.3}
+    assert [c.chunk_id for c in search(index, zero, own, ("lamp",))] == ["early", "late"]
+    found = search(index, zero, expanded, ("lamp",))
+    assert [(c.chunk_id, c.coverage) for c in found] == [("late", 1.0), ("early", 1.0)]
+
+
+def test_a_huge_bag_is_searched_by_its_heaviest_stems() -> None:
+    index = ChatbotIndex(DIMENSION)
+    zero = np.zeros(DIMENSION, dtype=np.float32)
+    index.add("document", [IndexRow("heavy", "needle", zero), IndexRow("light", "straw7", zero)])
+    bag = {f"straw{number}": 0.1 for number in range(5000)} | {"needle": 1.0}
+    assert search(index, zero, bag, ("needle",), limit=1)[0].chunk_id == "heavy"
+
+
+@pytest.mark.parametrize(
+    "stems, text",
+    [([], ""), (["a"], "a"), (["a", "b", "a"], "b|a"), (["a", "a", "a"], "||a"), (["b", "a"], "b a")],
+)
+def test_stems_as_text(stems: list[str], text: str) -> None:
+    assert dump_stems(stems) == text
+    assert load_stems(text) == dict(Counter(stems))
+
+
+def test_a_stem_said_a_thousand_times_counts_as_often_as_the_index_can_tell() -> None:
+    index = ChatbotIndex(DIMENSION)
+    zero = np.zeros(DIMENSION, dtype=np.float32)
+    index.add("document", [IndexRow("often", dump_stems(["a"] * 1000), zero), IndexRow("once", "a b", zero)])
+    assert [c.chunk_id for c in search(index, zero, {"a": 1.0})] == ["often", "once"]

@@ -1,0 +1,178 @@
+"""Words, stems, sentences and what a turn is, as tables; and that hostile text costs no more than any other."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+
+import pytest
+
+from gigachat_server.text import (
+    LONGEST_SENTENCE,
+    LONGEST_WORD,
+    _stem,
+    content_words,
+    is_dependent,
+    sentences,
+    small_talk,
+    stems,
+    words,
+)
+
+LONG = 200_000
+HOSTILE = [
+    "a",
+    " ",
+    "\n",
+    ".",
+    ". ",
+    'a"',
+    '."',
+    "a'",
+    "a-",
+    "a.",
+    "1. ",
+    "\u0301\u0323",
+    "a\u0301",
+    "漢",
+    "。",
+    "x\n\n",
+]
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("", []),
+        ("The cats were running", ["cat", "run"]),
+        ("Don't the dogs' owners' know?", ["dog", "owner", "know"]),
+        ("don’t", []),
+        ("1.1.1.1 is pay-as-you-go: set max_tokens.", ["1.1.1.1", "pay-as-you-go", "set", "max_token"]),
+        ("https://example.com/faq", ["https", "example.com", "faq"]),
+        ("東京都の天気", ["東京", "京都", "都の", "の天", "天気"]),
+        ("水", ["水"]),
+        ("Привет, мир!", ["привет", "мир"]),
+        ("हिन्दी भाषा", ["हिन्दी", "भाषा"]),
+        ("مرحبا بالعالم", ["مرحبا", "بالعالم"]),
+        ("ｃａｔｓ ﬁnd", ["cat", "find"]),
+    ],
+)
+def test_stems(text: str, expected: list[str]) -> None:
+    assert stems(text) == expected
+
+
+def test_a_word_without_end_is_cut() -> None:
+    assert words("x" * 10_000) == ["x" * LONGEST_WORD]
+
+
+def test_content_words_leave_out_stop_words() -> None:
+    assert content_words("What is the capital of France?") == ["capital", "france"]
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("", []),
+        (" \n ", []),
+        ("One. Two! Three? Four", ["One.", "Two!", "Three?", "Four"]),
+        (
+            "Dr. Smith paid 3.50 dollars, e.g. for tea. He left.",
+            ["Dr. Smith paid 3.50 dollars, e.g. for tea.", "He left."],
+        ),
+        ("It was made by J. R. Smith in the U.S. government. Good.", None),
+        ('He said "Stop!" and left. (Really.) Yes.', ['He said "Stop!" and left.', "(Really.)", "Yes."]),
+        ("1. Open the lid.\n2. Press the button.", ["1. Open the lid.", "2. Press the button."]),
+        ("Shopping\n- milk\n- bread", ["Shopping", "- milk", "- bread"]),
+        (
+            "A line that is as long as lines of wrapped text are\nwont to be. Next.",
+            ["A line that is as long as lines of wrapped text are\nwont to be.", "Next."],
+        ),
+        ("First paragraph\n\nsecond paragraph", ["First paragraph", "second paragraph"]),
+        ("今日は晴れ。明日は雨！", ["今日は晴れ。", "明日は雨！"]),
+    ],
+)
+def test_sentences(text: str, expected: list[str] | None) -> None:
+    found = [text[start:end] for start, end in sentences(text)]
+    if expected is None:
+        expected = ["It was made by J. R. Smith in the U.S. government.", "Good."]
+    assert found == expected
+
+
+@pytest.mark.parametrize("unit", HOSTILE)
+def test_sentences_are_bounded_and_hold_everything(unit: str) -> None:
+    text = unit * (20_000 // len(unit))
+    spans = sentences(text)
+    assert all(0 < end - start <= LONGEST_SENTENCE for start, end in spans)
+    assert all(text[start:end].strip() == text[start:end] for start, end in spans)
+    assert "".join("".join(text[start:end] for start, end in spans).split()) == "".join(text.split())
+    assert all(before[1] <= after[0] for before, after in pairwise(spans))
+
+
+@pytest.mark.parametrize("function", [stems, sentences, is_dependent, small_talk])
+@pytest.mark.parametrize("unit", HOSTILE)
+def test_no_text_takes_long(function: Callable[[str], object], unit: str) -> None:
+    """A quadratic step over so much text would take minutes; the bound allows for a busy machine."""
+    text = unit * (LONG // len(unit))
+    started_at = time.process_time()
+    function(text)
+    assert time.process_time() - started_at < 10
+
+
+def test_threads_do_not_mix_their_words() -> None:
+    texts = [" ".join(f"{chr(97 + n)}{chr(97 + m)}runnings" for n in range(26)) for m in range(26)]
+    alone = [stems(text) for text in texts]
+    _stem.cache_clear()
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(stems, texts)) == alone
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("Hello", "greeting"),
+        ("hi there!", "greeting"),
+        ("Good morning", "greeting"),
+        ("Hey, how are you doing today?", "greeting"),
+        ("Thanks!", "thanks"),
+        ("ok great, thank you so much", "thanks"),
+        ("thx bye", "thanks"),
+        ("Bye", "farewell"),
+        ("ok, goodbye then", "farewell"),
+        ("see you later", "farewell"),
+        ("Good night!", "farewell"),
+        ("", None),
+        ("?!", None),
+        ("Hello, what is the return policy?", None),
+        ("Is it good?", None),
+        ("How are refunds made?", None),
+        ("What are the opening hours on Good Friday?", None),
+        ("the day after tomorrow", None),
+        ("one day", None),
+        ("how much is it?", None),
+        ("no", None),
+        ("hello " * 50, None),
+    ],
+)
+def test_small_talk(text: str, expected: str | None) -> None:
+    assert small_talk(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("How old is it?", True),
+        ("And in the winter months along the northern coast?", True),
+        ("What about the larger models of the previous series?", True),
+        ("Why?", True),
+        ("Any cheaper plans for students and teachers abroad", True),
+        ("opening hours", True),
+        ("Which countries export the most coffee every year?", True),
+        ("When did Beyonce release her first solo album?", True),
+        ("Where in Normandy did the Duke build castles first?", False),
+        ("How many passengers travelled through Heathrow airport yearly?", False),
+    ],
+)
+def test_is_dependent(text: str, expected: bool) -> None:
+    assert is_dependent(text) is expected
