@@ -11,7 +11,7 @@ vectors are kept while memory allows, so a chunk quoted again costs no embedding
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -88,7 +88,7 @@ class ExtractiveModel:
         self._embedder = embedder
         self._vectors = SentenceVectors(cache_bytes)
 
-    async def stream(self, model_input: ModelInput) -> AsyncIterator[ModelEvent]:
+    async def stream(self, model_input: ModelInput) -> AsyncGenerator[ModelEvent, None]:
         """Yields a delta for each sentence. Raises `EmbedderUnavailable` before the first."""
         talk = small_talk(model_input.query.text)
         abstained = talk is None and not model_input.passages

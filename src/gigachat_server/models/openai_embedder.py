@@ -1,0 +1,242 @@
+"""Embeddings from any OpenAI-compatible endpoint, which is trusted with the texts and with nothing else.
+
+Invariant: a call ends within `Timeouts.total_s`, in unit vectors of one dimension and in the order of the texts, or in
+`EmbedderUnavailable`; and no error or log line holds the URL, the key or a word of what the endpoint said.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Sequence
+
+import aiohttp
+import msgspec
+import numpy as np
+from yarl import URL
+
+from gigachat_server.errors import EmbedderUnavailable, SetupError
+from gigachat_server.models.base import Matrix, RelevanceScale, Vector
+from gigachat_server.models.embedding_answer import MalformedAnswer, vectors_in
+from gigachat_server.models.endpoint_errors import retry_after_s
+
+BATCH_TEXTS = 64
+BATCHES_AT_ONCE = 4  # of passages; prompts need not wait for them
+ANSWER_BYTES = 32 << 20  # 64 vectors of 4096 numbers, written out, are 6 MB
+# Endpoints refuse a text longer than their model takes, most often 2,000 to 8,000 tokens.
+MAX_CHARACTERS = 6000
+BLANK = "-"  # some endpoints refuse a text without any visible character
+
+# A compromise for a model nobody has measured: the relevance is 0.78 at cosine 0.40 when the passage holds 45 % of the
+# prompt's words by weight, at 0.56 when it holds none (a paraphrase or a translation), and at 0.22 when it holds all.
+# This suits models whose unrelated texts are below 0.3, as those trained with in-batch contrast at a common temperature
+# are. Where unrelated texts have 0.7 and more (the E5 family), give a scale of the model's own.
+UNMEASURED = RelevanceScale(12.0, 4.0, -5.4)
+
+log = logging.getLogger("gigachat.models")
+
+
+class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
+    connect_s: float = 5.0
+    total_s: float = 60.0  # one batch: connecting, the retry and its pause
+    retry_after_s: float = 10.0  # a longer Retry-After is not waited for
+    retry_pause_s: float = 0.3
+
+
+class _Body(msgspec.Struct, omit_defaults=True):
+    model: str
+    input: Sequence[str]
+    encoding_format: str | None = None
+
+
+class _Failure(Exception):
+    """One try failed, for the reason the log may show. `pause_s` is None where another would not help."""
+
+    def __init__(self, reason: str, *, pause_s: float | None = None, status: int | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.pause_s = pause_s
+        self.status = status
+
+
+class OpenAIEmbedder:
+    """Implements `Embedder`. `url` is the API's base, `https://host/v1`; the full `.../embeddings` is understood, too.
+
+    `name` is the model's: two models of one name at different endpoints are taken for one. The dimension is learnt from
+    the first answer (`probe()` gets one) and must stay. Raises `SetupError` when the URL or the key cannot be used.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        model: str,
+        key: str | None = None,
+        *,
+        scale: RelevanceScale = UNMEASURED,
+        timeouts: Timeouts | None = None,
+        max_characters: int = MAX_CHARACTERS,
+    ) -> None:
+        self.name = model
+        self.scale = scale
+        self._url = embeddings_url(url)
+        self._key = (key or "").strip()
+        if not (self._key.isascii() and self._key.isprintable()):
+            raise SetupError("The embedding endpoint's key holds characters that no key has: set it again.")
+        self._timeouts = timeouts or Timeouts()
+        self._max_characters = max_characters
+        self._dimension: int | None = None
+        self._wants_base64 = True  # a quarter of the bytes, and decoded without blocking the event loop
+        self._passage_slots = asyncio.Semaphore(BATCHES_AT_ONCE)
+        self._session: aiohttp.ClientSession | None = None
+        self._is_closed = False
+
+    @property
+    def dimension(self) -> int:
+        if self._dimension is None:
+            raise EmbedderUnavailable("The embedding endpoint has not answered yet, so its dimension is not known.")
+        return self._dimension
+
+    async def probe(self) -> None:
+        """Learn the dimension from a first answer."""
+        await self.embed_prompt("hello")
+
+    async def embed_prompt(self, text: str) -> Vector:
+        matrix = await self._embed([text])
+        return matrix.reshape(matrix.shape[1])
+
+    async def embed_passages(self, texts: Sequence[str]) -> Matrix:
+        if not texts:
+            return np.empty((0, self._dimension or 0), np.float32)
+        batches = [texts[start : start + BATCH_TEXTS] for start in range(0, len(texts), BATCH_TEXTS)]
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._embed_in_turn(batch)) for batch in batches]
+        except* EmbedderUnavailable as failures:
+            detail = _first(failures).detail
+        else:
+            return np.concatenate([task.result() for task in tasks])
+        raise EmbedderUnavailable(detail)
+
+    async def aclose(self) -> None:
+        """Ends all calls for good: those that run and those that come raise `EmbedderUnavailable`."""
+        self._is_closed = True
+        if self._session is not None:
+            await self._session.close()
+
+    async def _embed_in_turn(self, texts: Sequence[str]) -> Matrix:
+        async with self._passage_slots:
+            return await self._embed(texts)
+
+    async def _embed(self, texts: Sequence[str]) -> Matrix:
+        cut = [text[: self._max_characters] if text.strip() else BLANK for text in texts]
+        inputs = [text.encode("utf-8", "replace").decode() for text in cut]  # JSON cannot hold a lone surrogate
+        try:
+            async with asyncio.timeout(self._timeouts.total_s):
+                return await self._ask_twice(inputs)
+        except TimeoutError:
+            reason = "no answer in time"
+        except _Failure as failure:
+            reason = failure.reason
+        log.warning("embedding call failed: %s", reason)
+        raise EmbedderUnavailable(f"The embedding endpoint failed: {reason}.")
+
+    async def _ask_twice(self, inputs: list[str]) -> Matrix:
+        try:
+            return await self._ask(inputs, base64=self._wants_base64)
+        except _Failure as failure:
+            if self._wants_base64 and failure.status in (400, 422):
+                matrix = await self._ask(inputs, base64=False)
+                self._wants_base64 = False  # that was it: the endpoint does not know the format
+                return matrix
+            if failure.pause_s is None or failure.pause_s > self._timeouts.retry_after_s:
+                raise
+            pause_s = max(failure.pause_s, self._timeouts.retry_pause_s)
+        # Jitter, so that callers do not come back as one.
+        await asyncio.sleep(pause_s * random.uniform(1, 1.25))  # noqa: S311
+        return await self._ask(inputs, base64=self._wants_base64)
+
+    async def _ask(self, inputs: list[str], *, base64: bool) -> Matrix:
+        """One request. Every failure leaves it as a `_Failure`."""
+        body = msgspec.json.encode(_Body(self.name, inputs, "base64" if base64 else None))
+        try:
+            async with self._open().post(self._url, data=body, allow_redirects=False) as response:
+                if response.status != 200:
+                    raise _failure_of(response)
+                content = await _read(response)
+        except (aiohttp.ClientConnectorError, aiohttp.ServerTimeoutError):
+            raise _Failure("it cannot be reached", pause_s=0) from None
+        except (aiohttp.InvalidURL, UnicodeError):
+            raise _Failure("its URL cannot be used") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise _Failure(f"the connection broke ({type(error).__name__})", pause_s=0) from None
+        try:
+            # An answer in base64 is small; numbers written out can be megabytes, which take too long for the loop.
+            matrix = await asyncio.to_thread(vectors_in, content, len(inputs))
+        except MalformedAnswer as error:
+            raise _Failure(str(error)) from None
+        if self._dimension is None:
+            self._dimension = matrix.shape[1]
+        if matrix.shape[1] != self._dimension:
+            raise _Failure(f"its vectors have {matrix.shape[1]} numbers, those before had {self._dimension}")
+        return matrix
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._is_closed:
+            raise _Failure("it is not used any more, since the server is shutting down")
+        if self._session is None:
+            headers = {
+                "Content-Type": "application/json",
+                "Accept": "application/json",
+                "Accept-Encoding": "identity",  # nothing is inflated: the limit on the answer holds
+                "User-Agent": "gigachat",
+            }
+            if self._key:
+                headers["Authorization"] = f"Bearer {self._key}"
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0),
+                headers=headers,
+                timeout=aiohttp.ClientTimeout(total=None, connect=self._timeouts.connect_s),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                trust_env=False,
+            )
+        return self._session
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    content = bytearray()
+    while data := await response.content.readany():
+        content += data
+        if len(content) > ANSWER_BYTES:
+            raise _Failure("its answer is too large")
+    return bytes(content)
+
+
+def _failure_of(response: aiohttp.ClientResponse) -> _Failure:
+    status = response.status
+    reason = f"it answered with status {status}"
+    is_passing = status == 429 or status >= 500
+    return _Failure(reason, pause_s=retry_after_s(response.headers) or 0 if is_passing else None, status=status)
+
+
+def _first(group: BaseExceptionGroup[EmbedderUnavailable]) -> EmbedderUnavailable:
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+
+
+def embeddings_url(base: str) -> URL:
+    """Where embeddings are made under a base URL. Raises `SetupError` with one line that does not repeat it."""
+    try:
+        url = URL(base.strip())
+        port = url.port
+    except ValueError:
+        raise SetupError("The embedding endpoint's URL cannot be read: it looks like https://host/v1.") from None
+    if url.scheme not in ("http", "https") or not url.host or not port:
+        raise SetupError("The embedding endpoint's URL must begin with http:// or https:// and name a host.")
+    if url.user is not None or url.password is not None:
+        raise SetupError("The embedding endpoint's URL holds a user or password: give the key by itself.")
+    path = url.raw_path.rstrip("/")
+    if not path.endswith("/embeddings"):
+        path = (path or "/v1") + "/embeddings"
+    return url.with_path(path, encoded=True, keep_query=True).with_fragment(None)

@@ -1,0 +1,249 @@
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pytest
+from aiohttp import web
+
+from gigachat_server.errors import EmbedderUnavailable, SetupError
+from gigachat_server.models.openai_embedder import OpenAIEmbedder, Timeouts, embeddings_url
+
+KEY = "sk-secret-0123456789"
+SHORT = Timeouts(connect_s=0.5, total_s=1.0, retry_pause_s=0.001)
+Answer = Callable[[dict[str, Any]], Awaitable[web.StreamResponse]]
+
+
+def vector_of(text: str) -> list[float]:
+    return [float(len(text)) + 1, 2.0, -1.0]
+
+
+def unit(text: str) -> npt.NDArray[Any]:
+    vector: npt.NDArray[Any] = np.array(vector_of(text))
+    return vector / float(np.linalg.norm(vector))
+
+
+def send(content: bytes | str, *, status: int = 200, **headers: str) -> Answer:
+    async def answer(_: dict[str, Any]) -> web.StreamResponse:
+        body = content.encode() if isinstance(content, str) else content
+        names = {name.replace("_", "-"): value for name, value in headers.items()}
+        return web.Response(body=body, status=status, headers=names)
+
+    return answer
+
+
+def vectors(*rows: str) -> Answer:
+    """The answer with these embeddings, each given as JSON."""
+    items = ",".join(f'{{"index": {index}, "embedding": {row}}}' for index, row in enumerate(rows))
+    return send(f'{{"data": [{items}]}}')
+
+
+async def well_behaved(body: dict[str, Any]) -> web.StreamResponse:
+    items: list[dict[str, Any]] = []
+    for index, text in enumerate(body["input"]):
+        vector: Any = vector_of(text)
+        if body.get("encoding_format") == "base64":
+            vector = base64.b64encode(np.array(vector, "<f4").tobytes()).decode()
+        items.append({"object": "embedding", "index": index, "embedding": vector})
+    return web.Response(body=msgspec.json.encode({"data": items[::-1], "model": body["model"]}))
+
+
+async def never(_: dict[str, Any]) -> web.StreamResponse:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+async def hang_up(_: dict[str, Any]) -> web.StreamResponse:
+    raise HangUp
+
+
+class HangUp(Exception):
+    pass
+
+
+class Endpoint:
+    def __init__(self, answers: tuple[Answer, ...]) -> None:
+        self._answers = answers
+        self.bodies: list[dict[str, Any]] = []
+        self.keys: list[str | None] = []
+        self.at_once = 0
+        self.most_at_once = 0
+        self.url = ""
+
+    async def serve(self, request: web.Request) -> web.StreamResponse:
+        self.keys.append(request.headers.get("Authorization"))
+        self.bodies.append(msgspec.json.decode(await request.read()))
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            return await self._answers[min(len(self.bodies), len(self._answers)) - 1](self.bodies[-1])
+        except HangUp:
+            assert request.transport is not None
+            request.transport.abort()
+            return web.Response()
+        finally:
+            self.at_once -= 1
+
+
+@asynccontextmanager
+async def endpoint(*answers: Answer) -> AsyncIterator[tuple[Endpoint, OpenAIEmbedder]]:
+    here = Endpoint(answers)
+    app = web.Application(client_max_size=1 << 26)
+    app.router.add_post("/v1/embeddings", here.serve)
+    runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    here.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+    embedder = OpenAIEmbedder(here.url, "embed-1", KEY, timeouts=SHORT)
+    try:
+        yield here, embedder
+    finally:
+        await embedder.aclose()
+        await runner.cleanup()
+
+
+async def test_vectors_come_in_the_order_of_the_texts() -> None:
+    async with endpoint(well_behaved) as (here, embedder):
+        with pytest.raises(EmbedderUnavailable):
+            _ = embedder.dimension
+        await embedder.probe()
+        assert embedder.dimension == 3 and embedder.name == "embed-1"
+        texts = ["x" * (number * 7 % 301) + "." for number in range(500)]
+        matrix = await embedder.embed_passages(texts)
+        assert matrix.dtype == np.float32 and matrix.shape == (500, 3)
+        np.testing.assert_allclose(matrix, np.stack([unit(text) for text in texts]), atol=1e-6)
+        assert max(len(body["input"]) for body in here.bodies) == 64 and len(here.bodies) == 9
+        assert here.most_at_once <= 4
+        assert set(here.keys) == {f"Bearer {KEY}"} and here.bodies[0]["model"] == "embed-1"
+        assert (await embedder.embed_passages([])).shape == (0, 3)
+
+
+async def test_blank_and_huge_texts_are_made_acceptable() -> None:
+    async with endpoint(well_behaved) as (here, embedder):
+        await embedder.embed_passages(["", " \n", "x" * 100_000, "\ud800 lone"])
+        blank, space, huge, lone = here.bodies[0]["input"]
+        assert blank == space == "-" and len(huge) == 6000 and lone == "? lone"
+
+
+async def test_an_endpoint_that_knows_no_base64_is_asked_for_numbers_from_then_on() -> None:
+    async def refuses_base64(body: dict[str, Any]) -> web.StreamResponse:
+        return await (send("no", status=400) if "encoding_format" in body else well_behaved)(body)
+
+    async with endpoint(refuses_base64) as (here, embedder):
+        np.testing.assert_allclose(await embedder.embed_prompt("abc"), unit("abc"), atol=1e-6)
+        await embedder.embed_prompt("abc")
+        assert ["encoding_format" in body for body in here.bodies] == [True, False, False]
+
+
+async def test_numbers_without_an_index_are_taken_in_order() -> None:
+    async with endpoint(send('{"data": [{"embedding": [1, 0]}, {"embedding": [0, 2.5]}]}')) as (_, embedder):
+        assert (await embedder.embed_passages(["a", "b"])).tolist() == [[1, 0], [0, 1]]
+
+
+def to_base64(*numbers: float) -> str:
+    return base64.b64encode(np.array(numbers, "<f4").tobytes()).decode()
+
+
+@pytest.mark.parametrize(
+    "answer, reason",
+    [
+        (vectors("[1, 0]"), "it sent 1 vectors for 2 texts"),
+        (vectors("[1, 0]", "[1, 0]", "[1, 0]"), "it sent 3 vectors for 2 texts"),
+        (vectors("[1, 0]", "[1, 0, 0]"), "differ in length"),
+        (vectors("[]", "[]"), "empty"),
+        (vectors("[1, NaN]", "[1, 0]"), "not a list of embeddings"),
+        (vectors("[1, 1e999]", "[1, 0]"), "its"),
+        (vectors("[1e200, 1e200]", "[1, 0]"), "not finite"),
+        (vectors("[0, 0]", "[1, 0]"), "no length"),
+        (vectors(f'"{to_base64(1, float("nan"))}"', f'"{to_base64(1, 0)}"'), "not finite"),
+        (vectors('"AAA="', '"AAA="'), "neither numbers nor base64"),
+        (vectors('"ä!"', '"ä!"'), "neither numbers nor base64"),
+        (vectors("[1, null]", "[1, 0]"), "not a list of embeddings"),
+        (send('{"data": [{"index": 0, "embedding": [1]}, {"index": 0, "embedding": [1]}]}'), "one vector for each"),
+        (send('{"data": [{"index": 1, "embedding": [1]}, {"index": 2, "embedding": [1]}]}'), "one vector for each"),
+        (send(f"<html>{KEY}</html>"), "not a list of embeddings"),
+        (send("[" * 100_000), "not a list of embeddings"),
+        (send(b"\xff\xfe"), "not a list of embeddings"),
+        (send(""), "not a list of embeddings"),
+        (send(b" " * (33 << 20)), "too large"),
+        (send(KEY, status=401), "status 401"),
+        (send("", status=302, Location="/v1/embeddings"), "status 302"),
+        (send(KEY, status=503), "status 503"),
+        (send("", status=429, Retry_After="60"), "status 429"),
+        (never, "no answer in time"),
+    ],
+)
+async def test_an_answer_that_is_none_is_refused(answer: Answer, reason: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "gigachat")
+    async with endpoint(answer) as (here, embedder):
+        embedder._timeouts = Timeouts(total_s=0.2, retry_pause_s=0.001) if answer is never else SHORT
+        with pytest.raises(EmbedderUnavailable) as raised:
+            await embedder.embed_passages(["a", "b"])
+        said = f"{raised.value} {raised.value.detail} {caplog.text}"
+        assert reason in said
+        assert KEY not in said and here.url not in said and "127.0.0.1" not in said
+
+
+async def test_a_dimension_that_changes_is_refused() -> None:
+    async with endpoint(vectors("[1, 0]"), vectors("[1, 0, 0]")) as (_, embedder):
+        await embedder.embed_prompt("a")
+        with pytest.raises(EmbedderUnavailable, match="3 numbers, those before had 2"):
+            await embedder.embed_prompt("b")
+        assert embedder.dimension == 2
+
+
+@pytest.mark.parametrize("failure", [send("", status=500), send("", status=429), send("", status=429, Retry_After="0"), hang_up])
+async def test_one_passing_failure_is_not_noticed(failure: Answer) -> None:
+    async with endpoint(failure, well_behaved) as (here, embedder):
+        np.testing.assert_allclose(await embedder.embed_prompt("abc"), unit("abc"), atol=1e-6)
+        assert len(here.bodies) == 2
+
+
+async def test_a_failure_that_stays_is_tried_twice_and_no_more() -> None:
+    async with endpoint(send("", status=500)) as (here, embedder):
+        with pytest.raises(EmbedderUnavailable):
+            await embedder.embed_prompt("a")
+        assert len(here.bodies) == 2
+
+
+async def test_nobody_listening_and_a_closed_embedder() -> None:
+    async with endpoint(well_behaved) as (here, _):
+        url = here.url
+    embedder = OpenAIEmbedder(url, "embed-1", timeouts=SHORT)
+    with pytest.raises(EmbedderUnavailable, match="cannot be reached"):
+        await embedder.embed_prompt("a")
+    await embedder.aclose()
+    with pytest.raises(EmbedderUnavailable, match="shutting down"):
+        await embedder.embed_prompt("a")
+
+
+@pytest.mark.parametrize(
+    "base, expected",
+    [
+        ("http://host:8000", "http://host:8000/v1/embeddings"),
+        ("https://host/v1/", "https://host/v1/embeddings"),
+        ("https://host/v1/embeddings", "https://host/v1/embeddings"),
+        ("https://host/openai/v3?api-version=1", "https://host/openai/v3/embeddings?api-version=1"),
+    ],
+)
+def test_the_url_of_the_endpoint(base: str, expected: str) -> None:
+    assert str(embeddings_url(base)) == expected
+
+
+@pytest.mark.parametrize("base", ["", "host/v1", "ftp://host", "https://user:pw@host/v1", "http://[::1", "http://h:x/"])
+def test_a_url_that_cannot_be_used_is_not_repeated(base: str) -> None:
+    with pytest.raises(SetupError) as raised:
+        embeddings_url(base)
+    assert not base or base not in str(raised.value)
+
+
+def test_a_key_that_no_header_can_hold_is_refused() -> None:
+    with pytest.raises(SetupError):
+        OpenAIEmbedder("http://host", "m", "sk-\n1")
