@@ -22,7 +22,8 @@ from gigachat_server.models.base import (
     UsageReport,
     Vector,
 )
-from gigachat_server.models.extractive import ExtractiveModel, SentenceVectors
+from gigachat_server.models.extractive import ExtractiveModel, SentenceVectors, is_statement
+from gigachat_server.models.hashing_embedder import HashingEmbedder
 from gigachat_server.text import stems, words
 
 DIMENSION = 64
@@ -200,3 +201,34 @@ def test_the_least_recently_used_sentence_vectors_are_forgotten_first() -> None:
     assert held.find("a", 3) is None  # a chunk cut anew has other sentences
     held.keep("huge", np.zeros((100, 4), dtype=np.float32))
     assert held.memory_bytes <= 3 * row.nbytes
+
+
+@pytest.mark.parametrize(
+    ("text", "is_one"),
+    [
+        ("Push a text with a POST.", True),
+        ("- It refuses instead of guessing.", True),
+        ("See [the guide](docs/guide.md) for what each of these settings does.", True),
+        ("# Connect a model", False),
+        ("## How do I connect a model?", False),
+        ("How do I connect a model?", False),
+        ("| name | meaning |", False),
+        ("```sh", False),
+        ("- [Try it](docs/try-it.md), [push documents](docs/push-documents.md)", False),
+    ],
+)
+def test_headings_questions_and_lists_of_links_are_no_statements(text: str, *, is_one: bool) -> None:
+    assert is_statement(text) == is_one
+
+
+async def test_a_heading_that_repeats_the_prompt_is_not_the_answer() -> None:
+    embedder = HashingEmbedder()
+    text = "# Parcels\n\n## When do parcels ship?\n\nThey leave on Monday. The courier comes at nine."
+    passage = Passage(
+        chunk_id="c", document_id="d", document_name="doc", number=0, text=text, line_from=1, line_to=5,
+        cosine=1.0, lexical=1.0, coverage=1.0, rank_score=1.0, score=1.0,
+    )  # fmt: skip
+    query = Query(text="When do parcels ship?", vector=await embedder.embed_prompt("When do parcels ship?"), stem_weights={})
+    model_input = ModelInput(messages=(), sampling=Sampling(), query=query, passages=(passage,))
+    said = [event.text async for event in ExtractiveModel(embedder).stream(model_input) if isinstance(event, TextDelta)]
+    assert "".join(said) == "They leave on Monday. The courier comes at nine.\n\nSource: doc"

@@ -17,6 +17,7 @@ from typing import TypeVar
 import msgspec
 import numpy as np
 
+from gigachat_server.errors import EmbedderUnavailable
 from gigachat_server.knowledge.index import ChatbotIndex, IndexRow
 from gigachat_server.knowledge.retrieve import Earlier, Found, SearchQuery, search
 from gigachat_server.models.base import Embedder, Passage, Vector
@@ -42,8 +43,8 @@ class Retrieval(msgspec.Struct, frozen=True):
 class _Entry:
     __slots__ = ("index", "lock", "version", "versions")
 
-    def __init__(self, dimension: int) -> None:
-        self.index = ChatbotIndex(dimension)
+    def __init__(self) -> None:
+        self.index = ChatbotIndex(1)  # of the vectors' dimension once there are any
         self.lock = asyncio.Lock()  # ChatbotIndex lets one thread at a time touch it
         self.version = -1
         self.versions: dict[str, int] = {}
@@ -85,6 +86,8 @@ class Indexes:
             )
 
         async with entry.lock:
+            if len(vector) != entry.index.dimension:
+                raise EmbedderUnavailable("The embedding model makes vectors of another length than it did.")
             found = run() if len(entry.index) < _INLINE_CHUNKS else await _to_its_end(run)
         by_id = await self._chunks_of(chatbot.id, [candidate.chunk_id for candidate in found.candidates])
         pairs = [(c, by_id[c.chunk_id]) for c in found.candidates if c.chunk_id in by_id]
@@ -114,7 +117,7 @@ class Indexes:
     async def _current(self, chatbot: Chatbot) -> _Entry:
         entry = self._entries.get(chatbot.id)
         if entry is None:
-            entry = self._entries[chatbot.id] = _Entry(self._embedder.dimension)
+            entry = self._entries[chatbot.id] = _Entry()
         self._entries.move_to_end(chatbot.id)
         if entry.version < chatbot.knowledge_version:
             async with entry.lock:
@@ -138,10 +141,10 @@ class Indexes:
             for document in entry.versions.keys() - changes.versions.keys():
                 entry.index.remove(document)
             for document, rows in changes.rows.items():
-                entry.index.add(
-                    document,
-                    [IndexRow(row.id, row.stems, np.frombuffer(row.embedding, dtype="<f4")) for row in rows],
-                )
+                indexed = [IndexRow(row.id, row.stems, np.frombuffer(row.embedding, dtype="<f4")) for row in rows]
+                if indexed and not len(entry.index):
+                    entry.index = ChatbotIndex(len(indexed[0].vector))
+                entry.index.add(document, indexed)
 
         if sum(map(len, changes.rows.values())) < 100:
             apply()

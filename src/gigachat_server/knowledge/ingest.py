@@ -220,7 +220,7 @@ class Ingest:
             fresh = await self._embedder.embed_passages(missing)
             known.update((text, vector.astype("<f4").tobytes()) for text, vector in zip(missing, fresh, strict=True))
         joined = b"".join(known[text] for text in texts)
-        return np.frombuffer(joined, dtype="<f4").reshape(len(texts), self._embedder.dimension)
+        return np.frombuffer(joined, dtype="<f4").reshape(len(texts), -1)
 
     async def _find(self, chatbot_id: str, name: str, document_id: str | None) -> Document | None:
         async def read(reader: Reader) -> Document | None:

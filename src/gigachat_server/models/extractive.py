@@ -10,6 +10,7 @@ vectors are kept while memory allows, so a chunk quoted again costs no embedding
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Mapping, Sequence
 
@@ -41,6 +42,8 @@ SMALL_TALK_REPLIES = {
     "thanks": "You're welcome!",
     "farewell": "Goodbye!",
 }
+
+_LINK = re.compile(r"\[[^\]]{1,300}\]\([^)]{1,300}\)")  # Markdown's
 
 
 class Sentence(msgspec.Struct, frozen=True):
@@ -138,8 +141,16 @@ class ExtractiveModel:
                     + PASSAGE_SHARE * passage.rank_score
                 )
                 ranked.append(Sentence(rank, start, text, score))
-        ranked.sort(key=lambda sentence: (-sentence.score, sentence.passage, sentence.start))
+        # A heading or a question often matches best, and answers nothing: it is said only if there is nothing else.
+        ranked.sort(key=lambda s: (not is_statement(s.text), -s.score, s.passage, s.start))
         return ranked
+
+
+def is_statement(text: str) -> bool:
+    """Whether the sentence can answer anything: no heading, question, table row, code fence or bare list of links."""
+    if text.startswith(("#", "|", "```")) or text.endswith(("?", "？", "؟")):
+        return False
+    return len(_LINK.sub("", text)) > len(text) / 3
 
 
 def coverage(stem_weights: Mapping[str, float], text: str) -> float:
