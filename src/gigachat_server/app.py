@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from starlette.types import ASGIApp
+from starlette.types import Receive, Scope, Send
 
 from gigachat_server.api.dispatch import Api
 from gigachat_server.auth import KeyRing
@@ -28,6 +29,7 @@ from gigachat_server.store import documents
 from gigachat_server.store.database import Database, Tx
 from gigachat_server.store.migrate import migrate
 from gigachat_server.store.sqlite import open_sqlite
+from gigachat_server.web.dispatch import Web
 
 
 @asynccontextmanager
@@ -93,15 +95,24 @@ async def _assemble(
     )
 
 
-def create_app(services: Services) -> ASGIApp:
-    """All that is served over TCP."""
-    return Api(services)
+class PublicApp:
+    """All that is served over TCP: the pages, and for every other path the API."""
+
+    def __init__(self, services: Services) -> None:
+        self.web = Web(services)
+        self._api = Api(services)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answering = self.web if self.web.handles(scope["path"]) else self._api
+        await answering(scope, receive, send)
 
 
 def make_embedder(settings: Settings) -> Embedder:
     """The embedder that the settings name."""
     if settings.embedding_url:
-        key = settings.embedding_key or settings.model_key
+        # One provider often serves both; its key is none of another host's business.
+        is_one_host = urlsplit(settings.embedding_url).netloc == urlsplit(settings.model_url).netloc
+        key = settings.embedding_key or (settings.model_key if is_one_host else "")
         return OpenAIEmbedder(settings.embedding_url, settings.embedding_model, key)
     if settings.embedder == "hashing":
         return HashingEmbedder()

@@ -62,7 +62,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = ""
     embedding_model: Annotated[str, Meta(description="Name of the embedding model at GIGACHAT_EMBEDDING_URL.")] = ""
     embedding_key: Annotated[
-        str, Meta(description="Key for GIGACHAT_EMBEDDING_URL; default GIGACHAT_MODEL_KEY.", extra={"secret": True})
+        str,
+        Meta(
+            description="Key for GIGACHAT_EMBEDDING_URL; default GIGACHAT_MODEL_KEY where the host is the same.",
+            extra={"secret": True},
+        ),
     ] = ""
     embedding_path: Annotated[
         str,

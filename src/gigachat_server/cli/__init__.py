@@ -1,0 +1,90 @@
+"""The command `gigachat`: which commands there are, and how they end.
+
+Invariant: a command's module is imported when it is called, so `gigachat --help` answers at once; whatever goes wrong ends
+in one line on stderr and a status: 1 for a failure, 2 for wrong usage, 130 for Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import NamedTuple
+
+import click
+
+from gigachat_server.errors import SetupError
+
+_INTERRUPTED = 130
+
+
+class Entry(NamedTuple):
+    """A command that is not imported yet: the module, its attribute, and its line in the list of commands."""
+
+    module: str
+    attribute: str
+    summary: str
+
+
+COMMANDS = {
+    "serve": Entry("serve", "serve", "Run the server."),
+    "keys": Entry("keys", "keys", "Create, list and revoke API keys."),
+    "chatbots": Entry("chatbots", "chatbots", "Create, list, show and delete chatbots."),
+    "documents": Entry("documents", "documents", "Push, list and delete a chatbot's documents."),
+    "chat": Entry("chat", "chat", "Talk to a chatbot."),
+    "eval": Entry("evaluate", "evaluate", "Measure how well a chatbot answers a set of questions."),
+    "doctor": Entry("doctor", "doctor", "Check this installation and say what to do."),
+    "bench": Entry("bench", "bench", "Measure how fast this machine serves."),
+    "models": Entry("models", "models", "Fetch the embedding model."),
+    "version": Entry("version", "version", "Print the version."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name alone."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        command = getattr(importlib.import_module(f"gigachat_server.cli.{entry.module}"), entry.attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def gigachat() -> None:
+    """The self-hosted conversation backend: push documents, get a chatbot that answers from them.
+
+    Commands work while a server runs on the same data folder, and while none does.
+    """
+
+
+def main() -> None:
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command; its status."""
+    try:
+        status = gigachat.main(arguments, prog_name="gigachat", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return _INTERRUPTED
+    except SetupError as error:
+        print(f"gigachat: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; Python must not try to flush the rest.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return status if isinstance(status, int) else 0

@@ -1,0 +1,231 @@
+"""The API as the commands see it: over the local socket of the server on this data folder, or over HTTP with a key.
+
+Idea: a command talks to a server in any case. Where none runs, it starts one in its own process that listens on the local
+socket alone, for as long as the command takes; so there is one way to do a thing, and two commands at once work too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from gigachat_server import local_socket
+from gigachat_server.errors import SetupError
+from gigachat_server.settings import Settings
+
+T = TypeVar("T")
+
+_STARTING_S = 5.0  # a server that starts has the lock before it listens
+_ANSWER_S = 10.0
+_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=_ANSWER_S)
+
+
+class ApiProblem(SetupError):
+    """The server refused; the text is its own, for a person. Commands that do many things catch it and go on."""
+
+    def __init__(self, status: int, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+
+
+class _FieldProblem(msgspec.Struct):
+    field: str
+    message: str
+
+
+class _Problem(msgspec.Struct):
+    """What we read of a problem+json document."""
+
+    code: str = "unknown"
+    detail: str = ""
+    errors: list[_FieldProblem] = []
+
+
+class Named(msgspec.Struct):
+    """What identifies a chatbot or a document."""
+
+    id: str
+    name: str
+
+
+class ApiClient:
+    """Calls of the API. Every method raises `ApiProblem` where the server refuses, `SetupError` where there is none."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self._session = session
+
+    async def get(self, path: str, **query: str) -> Any:
+        return (await self._call("GET", path, None, query))[0]
+
+    async def post(self, path: str, body: Any, **query: str) -> Any:
+        return (await self._call("POST", path, body, query))[0]
+
+    async def patch(self, path: str, body: Any) -> Any:
+        return (await self._call("PATCH", path, body, {}))[0]
+
+    async def delete(self, path: str) -> None:
+        await self._call("DELETE", path, None, {})
+
+    async def list_all(self, path: str) -> list[Any]:
+        """Every page of a list."""
+        found, query = [], {"limit": "100"}
+        while True:
+            page, following = await self._call("GET", path, None, query)
+            found += page
+            if following is None:
+                return found
+            query = {"limit": "100", "after": following}
+
+    async def find_chatbot(self, name_or_id: str) -> Named:
+        """The chatbot of that id, or the newest of that name. Raises `SetupError`."""
+        chatbots = msgspec.convert(await self.list_all("/chatbots"), list[Named])
+        for found in chatbots:
+            if found.id == name_or_id:
+                return found
+        for found in chatbots:
+            if found.name == name_or_id:
+                return found
+        known = ", ".join(sorted({chatbot.name for chatbot in chatbots})[:10]) or "there is none yet"
+        raise SetupError(f"There is no chatbot {name_or_id!r} ({known}).")
+
+    @asynccontextmanager
+    async def stream(self, path: str, body: Any) -> AsyncIterator[AsyncIterator[tuple[str, Any]]]:
+        """The server-sent events of the answer, as (event, data); from a chatbot that does not stream only `message`."""
+        headers = {"Accept": "text/event-stream"}
+        try:
+            async with self._session.post(path, json=body, params={"embedding": "false"}, headers=headers) as response:
+                if response.status >= 400:
+                    raise _problem(response.status, await response.read())
+                is_streamed = response.content_type == "text/event-stream"
+                yield _events(response) if is_streamed else _messages(response)
+        except aiohttp.ClientError as error:
+            raise _lost(error) from None
+
+    async def _call(self, method: str, path: str, body: Any, query: dict[str, str]) -> tuple[Any, str | None]:
+        """The decoded answer, and where its next page starts."""
+        try:
+            async with self._session.request(
+                method,
+                path,
+                data=None if body is None else msgspec.json.encode(body),
+                params=query,
+                headers={} if body is None else {"Content-Type": "application/json"},
+            ) as response:
+                raw = await response.read()
+                following = response.links["next"]["url"] if "next" in response.links else None
+        except aiohttp.ClientError as error:
+            raise _lost(error) from None
+        if response.status >= 400:
+            raise _problem(response.status, raw)
+        try:
+            answer = msgspec.json.decode(raw) if raw else None
+        except msgspec.DecodeError:
+            raise SetupError(f"What answers at {response.url.origin()} is not gigachat.") from None
+        return answer, URL(following).query.get("after") if following else None
+
+
+@asynccontextmanager
+async def connected(settings: Settings) -> AsyncIterator[ApiClient]:
+    """The API of the gigachat on this data folder, as its operator, acting for `settings.account`."""
+    async with AsyncExitStack() as stack:
+        await _have_a_server(settings, stack)
+        name = stack.enter_context(local_socket.short_name(settings.socket_path))
+        session = await stack.enter_async_context(
+            aiohttp.ClientSession(
+                "http://localhost",
+                connector=aiohttp.UnixConnector(name, limit=0),
+                headers={"X-Gigachat-Account": quote(settings.account)},
+                timeout=_TIMEOUT,
+            )
+        )
+        client = ApiClient(session)
+        try:
+            async with asyncio.timeout(_ANSWER_S):
+                await client.get("/livez")
+        except TimeoutError:
+            raise SetupError(_unanswered(settings)) from None
+        yield client
+
+
+@asynccontextmanager
+async def connected_to(url: str, key: str) -> AsyncIterator[ApiClient]:
+    """The API of a server elsewhere."""
+    headers = {"Authorization": f"Bearer {key}"}
+    async with aiohttp.ClientSession(url, connector=aiohttp.TCPConnector(limit=0), headers=headers, timeout=_TIMEOUT) as session:
+        yield ApiClient(session)
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """Run a command's coroutine to its end."""
+    return asyncio.run(main)
+
+
+async def _have_a_server(settings: Settings, stack: AsyncExitStack) -> None:
+    """On return someone answers the local socket until the stack is left."""
+    give_up_at = time.monotonic() + _STARTING_S
+    while not local_socket.is_answered(settings.socket_path):
+        try:
+            await stack.enter_async_context(_in_process(settings))
+        except SetupError:
+            if not local_socket.is_locked(settings.data_folder):
+                raise
+            if time.monotonic() > give_up_at:
+                raise SetupError(_unanswered(settings)) from None
+            await asyncio.sleep(0.1)
+
+
+@asynccontextmanager
+async def _in_process(settings: Settings) -> AsyncIterator[None]:
+    # Half a second of imports that a command does not need while a server runs.
+    from gigachat_server import logs
+    from gigachat_server.app import running
+    from gigachat_server.server import listening_locally
+
+    logs.configure(msgspec.structs.replace(settings, log="warning"))
+    async with running(settings) as services, listening_locally(services):
+        yield
+
+
+def _unanswered(settings: Settings) -> str:
+    return (
+        f"A gigachat holds the data folder {settings.data_folder} but does not answer on {settings.socket_path}: "
+        "it may be stopping or stuck. Try again, or stop it."
+    )
+
+
+def _problem(status: int, raw: bytes) -> ApiProblem:
+    try:
+        problem = msgspec.json.decode(raw, type=_Problem)
+    except msgspec.MsgspecError:
+        problem = _Problem(detail=f"The server answered {status}.")
+    fields = "; ".join(f"{error.field}: {error.message}" for error in problem.errors)
+    return ApiProblem(status, problem.code, fields or problem.detail)
+
+
+def _lost(error: aiohttp.ClientError) -> SetupError:
+    return SetupError(f"The connection to the server was lost ({error or type(error).__name__}). Run the command again.")
+
+
+async def _messages(response: aiohttp.ClientResponse) -> AsyncIterator[tuple[str, Any]]:
+    for message in msgspec.json.decode(await response.read()):
+        yield "message", message
+
+
+async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[tuple[str, Any]]:
+    name, rest = "message", b""
+    async for piece in response.content.iter_any():  # by lines aiohttp would limit how long one may be
+        *lines, rest = (rest + piece).split(b"\n")
+        for line in lines:
+            if line.startswith(b"event: "):
+                name = line[7:].decode()
+            elif line.startswith(b"data: "):
+                yield name, msgspec.json.decode(line[6:])

@@ -1,0 +1,165 @@
+"""`gigachat doctor`: looks at everything a server needs, and says what to do where something is amiss.
+
+Invariant: it changes nothing and takes no lock that a running server holds, so it is safe at any time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import resource
+import shutil
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import aiohttp
+import apsw
+import click
+import msgspec
+
+from gigachat_server import __version__, local_socket
+from gigachat_server.app import make_embedder
+from gigachat_server.cli.client import connected, run
+from gigachat_server.cli.options import EVERYWHERE, with_settings
+from gigachat_server.errors import GigachatError, SetupError
+from gigachat_server.models import weights
+from gigachat_server.settings import Settings
+
+_OLDEST_SQLITE = (3, 51, 3)
+_LEAST_FREE_BYTES = 200 * 1024 * 1024
+_FEW_OPEN_FILES = 4096
+_PATIENCE_S = 20.0
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """What was looked at and how it is; `advice` is what to do, empty where all is well."""
+
+    text: str
+    advice: str = ""
+
+    @property
+    def is_fine(self) -> bool:
+        return not self.advice
+
+
+@click.command()
+@with_settings(*EVERYWHERE)
+def doctor(settings: Settings) -> None:
+    """Check this installation; ends with status 1 if something keeps a server from working."""
+
+    async def main() -> int:
+        broken = 0
+        async for finding in _findings(settings):
+            broken += not finding.is_fine
+            print(f"{'✓' if finding.is_fine else '✗'} {finding.text}", flush=True)
+            if finding.advice:
+                print(f"    {finding.advice}", flush=True)
+        return broken
+
+    if run(main()):
+        sys.exit(1)
+
+
+async def _findings(settings: Settings) -> AsyncIterator[Finding]:
+    yield Finding(f"gigachat {__version__} on Python {platform.python_version()}")
+    yield _sqlite()
+    for finding in _folder(settings.data_folder):
+        yield finding
+    yield await _server(settings)
+    yield _open_files()
+    if settings.embedder == "local" and not settings.embedding_url:
+        yield await asyncio.to_thread(_weights, settings)
+    yield await _embedding(settings)
+    yield await _model(settings)
+
+
+def _sqlite() -> Finding:
+    version = apsw.sqlite_lib_version()
+    if tuple(int(part) for part in version.split(".")[:3]) < _OLDEST_SQLITE:
+        return Finding(f"SQLite {version}", "It can damage a store: pip install --upgrade apsw")
+    return Finding(f"SQLite {version}")
+
+
+def _folder(folder: Path) -> Iterator[Finding]:
+    """The data folder, or the place where it will be made."""
+    place = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        yield Finding(f"data folder {folder}", f"{place} cannot be written: change its owner, or set GIGACHAT_DATA.")
+        return
+    yield Finding(f"data folder {folder}" + ("" if folder.exists() else " (made at the first start)"))
+    free = shutil.disk_usage(place).free
+    advice = "Make room: a full disk stops the store." if free < _LEAST_FREE_BYTES else ""
+    yield Finding(f"{free / 1e9:.1f} GB free for it", advice)
+
+
+async def _server(settings: Settings) -> Finding:
+    if local_socket.is_answered(settings.socket_path):
+        try:
+            async with connected(settings) as api:
+                health = await api.get("/readyz")
+        except SetupError as error:
+            return Finding("a server runs on it", f"It is not ready: {error}")
+        return Finding(f"a server runs on it, version {health['version']}")
+    if local_socket.is_locked(settings.data_folder):
+        text = "a process holds its lock but does not answer"
+        return Finding(text, f"It may be starting, stopping or stuck; its number is in {settings.data_folder / 'lock'}.")
+    return Finding("no server runs on it")
+
+
+def _open_files() -> Finding:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < _FEW_OPEN_FILES:
+        return Finding(f"{hard} open files allowed", "Each stream is one: raise the hard limit (ulimit -Hn, LimitNOFILE=).")
+    return Finding(f"{'unlimited' if hard == resource.RLIM_INFINITY else hard} open files allowed")
+
+
+def _weights(settings: Settings) -> Finding:
+    try:
+        configured = Path(settings.embedding_path) if settings.embedding_path else None
+        found = weights.find(configured=configured, data_folder=settings.data_folder)
+        msgspec.structs.replace(found, stamps=None).verify()  # hashed anew: that is what a doctor is for
+    except SetupError as error:
+        return Finding(f"weights of {weights.MODEL_NAME}", str(error))
+    return Finding(f"weights of {weights.MODEL_NAME} in {found.model.parent}, SHA-256 as expected")
+
+
+async def _embedding(settings: Settings) -> Finding:
+    """Embeds a word, as the server would."""
+    text = f"embedding with {settings.embedding_model or settings.embedder}"
+    try:
+        embedder = make_embedder(settings)
+    except SetupError as error:
+        return Finding(text, str(error))
+    try:
+        async with asyncio.timeout(_PATIENCE_S):
+            vector = await embedder.embed_prompt("hello")
+    except GigachatError as error:
+        return Finding(text, str(error))
+    except TimeoutError:
+        return Finding(text, f"No vector came within {_PATIENCE_S:.0f} seconds.")
+    finally:
+        await embedder.aclose()
+    return Finding(f"{text}: {len(vector)} dimensions")
+
+
+async def _model(settings: Settings) -> Finding:
+    """Asks the endpoint for its list of models, which costs nothing."""
+    if not settings.model_url:
+        return Finding("built-in extractive model (GIGACHAT_MODEL_URL names another)")
+    text = f"model endpoint {settings.model_url}"
+    headers = {"Authorization": f"Bearer {settings.model_key}"} if settings.model_key else {}
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_PATIENCE_S)) as session,
+            session.get(settings.model_url.rstrip("/") + "/models", headers=headers) as response,
+        ):
+            status = response.status
+    except (aiohttp.ClientError, TimeoutError) as error:
+        return Finding(text, f"It cannot be reached ({error or type(error).__name__}): check GIGACHAT_MODEL_URL.")
+    if status in (401, 403):
+        return Finding(text, f"It refuses the key ({status}): check GIGACHAT_MODEL_KEY.")
+    if status >= 500:
+        return Finding(text, f"It answers {status}: it may be starting or broken.")
+    return Finding(f"{text} answers")

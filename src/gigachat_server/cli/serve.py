@@ -1,0 +1,68 @@
+"""`gigachat serve`: the server, and what it says when it starts."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+
+from gigachat_server import logs, sample, server
+from gigachat_server.cli.options import with_settings
+from gigachat_server.services import Services
+from gigachat_server.settings import Settings
+from gigachat_server.store import keys
+from gigachat_server.store.database import Reader
+
+
+@click.command()
+@click.option("--sample", "with_sample", is_flag=True, help="Have a chatbot that answers from gigachat's own documentation.")
+@with_settings()
+def serve(settings: Settings, *, with_sample: bool) -> None:
+    """Run the server until SIGTERM or Ctrl-C; running replies may end, a second Ctrl-C quits at once.
+
+    Every setting is a flag here and a variable, shown in brackets; the flag wins.
+    """
+    logs.configure(settings)
+    server.run(_serve(settings, with_sample=with_sample))
+
+
+async def _serve(settings: Settings, *, with_sample: bool) -> None:
+    async with server.serving(settings) as serving:
+        services = serving.services
+        first_key = await _first_key(services)
+        login = serving.url + serving.app.web.login_path() if first_key or with_sample else None
+        print(_welcome(serving.url, first_key, login), flush=True)
+        loading = asyncio.create_task(sample.load(services), name="sample") if with_sample else None
+        try:
+            await serving.stopped.wait()
+        finally:
+            if loading is not None:
+                loading.cancel()
+                await asyncio.wait({loading})
+
+
+async def _first_key(services: Services) -> str | None:
+    """A key for an account that has none and never had one; None for any other."""
+
+    async def read(reader: Reader) -> bool:
+        return bool(await keys.list_keys(reader, services.account.id, before=None, limit=1))
+
+    if await services.database.read(read):
+        return None
+    _, secret = await services.key_ring.create(services.account.id, "first key")
+    return secret
+
+
+def _welcome(url: str, first_key: str | None, login: str | None) -> str:
+    lines = [f"gigachat serves {url}"]
+    if first_key is not None:
+        lines += [
+            "",
+            "Your first API key, shown once; keep it, and make others with `gigachat keys create`:",
+            f"  {first_key}",
+            "Try it:",
+            f'  curl {url}/chatbots -H "Authorization: Bearer {first_key}"',
+        ]
+    if login is not None:
+        lines += ["", "Web pages (this link logs in once):", f"  {login}"]
+    return "\n".join(lines)

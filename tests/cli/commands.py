@@ -1,0 +1,118 @@
+"""The command as people run it: a process of its own, on a data folder of its own, without the settings of this shell."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+
+PATIENCE_S = 60
+
+
+class Gigachat:
+    """`gigachat` on one data folder."""
+
+    def __init__(self, data: Path, **settings: str) -> None:
+        self.data = data
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("GIGACHAT_")}
+        given = {f"GIGACHAT_{name.upper()}": value for name, value in settings.items()}
+        self._variables = inherited | {"GIGACHAT_DATA": str(data), "GIGACHAT_EMBEDDER": "hashing"} | given
+
+    def run(self, *arguments: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            _command(arguments), input=stdin, capture_output=True, text=True, env=self._variables, timeout=PATIENCE_S
+        )
+
+    def output(self, *arguments: str | Path, stdin: str = "") -> str:
+        """What it prints; asserts that it succeeds."""
+        ended = self.run(*arguments, stdin=stdin)
+        assert ended.returncode == 0, ended.stderr
+        return ended.stdout
+
+    def json(self, *arguments: str | Path) -> Any:
+        return json.loads(self.output(*arguments, "--json"))
+
+    def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
+        """The process, its input and outputs piped. Whoever starts it ends it."""
+        pipe = subprocess.PIPE
+        return subprocess.Popen(_command(arguments), stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=self._variables)
+
+    @contextmanager
+    def serving(self, *flags: str) -> Iterator[Server]:
+        """A server that accepts requests, killed at the end unless it has ended by then."""
+        process = self.start("serve", "--port", "0", *flags)
+        try:
+            yield Server(process)
+        finally:
+            process.kill()
+            process.communicate()
+
+
+def _command(arguments: tuple[str | Path, ...]) -> list[str]:
+    return [sys.executable, "-m", "gigachat_server", *map(str, arguments)]
+
+
+class Answer(msgspec.Struct):
+    status: int
+    text: str
+
+    @property
+    def body(self) -> Any:
+        return json.loads(self.text)
+
+
+class Server:
+    """A running `gigachat serve`, known by what it printed."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        first = self.stdout.readline()
+        if not first:
+            raise AssertionError(self.stderr.read())
+        self.url = first.split()[-1]
+
+    @property
+    def stdout(self) -> IO[str]:
+        assert self.process.stdout is not None
+        return self.process.stdout
+
+    @property
+    def stderr(self) -> IO[str]:
+        assert self.process.stderr is not None
+        return self.process.stderr
+
+    def first_key(self) -> str:
+        """The key it printed. Waits for it."""
+        while line := self.stdout.readline():
+            if found := re.search(r"gca_\w{46}", line):
+                return found[0]
+        raise AssertionError("no key was printed")
+
+    def stop(self, sign: signal.Signals = signal.SIGTERM) -> tuple[int, str, str]:
+        """Its status, and the rest of what it printed and logged."""
+        self.process.send_signal(sign)
+        status = self.process.wait(PATIENCE_S)
+        # Not by communicate(), which knows nothing of what readline() has read ahead.
+        return status, self.stdout.read(), self.stderr.read()
+
+    def call(self, path: str, key: str, body: Any = None) -> Answer:
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+        request = urllib.request.Request(self.url + path, data, headers)
+        try:
+            with urllib.request.urlopen(request, timeout=PATIENCE_S) as response:
+                return Answer(response.status, response.read().decode())
+        except urllib.error.HTTPError as error:
+            with error:
+                return Answer(error.code, error.read().decode())

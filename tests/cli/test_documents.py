@@ -1,0 +1,108 @@
+"""`gigachat documents` and `gigachat chatbots`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.commands import Gigachat
+
+
+@pytest.fixture
+def gigachat(tmp_path: Path) -> Iterator[Gigachat]:
+    """The commands beside a running server, which is quicker."""
+    gigachat = Gigachat(tmp_path / "data", max_document_characters="100")
+    with gigachat.serving():
+        yield gigachat
+
+
+def site(folder: Path) -> Path:
+    """A folder as people have them."""
+    (folder / "deep" / "er").mkdir(parents=True)
+    (folder / ".hidden").mkdir()
+    (folder / "a.md").write_text("Parcels are sent on Monday.")
+    (folder / "deep" / "er" / "ü b.TXT").write_text("\ufeffRefunds take a week.", encoding="utf-8")
+    (folder / "deep" / "logo.png").write_bytes(b"\x89PNG")
+    (folder / ".hidden" / "secret.txt").write_text("hidden")
+    (folder / "empty.txt").write_text(" \n")
+    return folder
+
+
+def test_push_takes_folders_and_files_and_is_idempotent(gigachat: Gigachat, tmp_path: Path) -> None:
+    gigachat.output("chatbots", "create", "shop")
+    folder = site(tmp_path / "site")
+    for _ in range(2):
+        ended = gigachat.run("documents", "push", folder, folder / "a.md", "--chatbot", "shop", "--name-prefix", "x/")
+        assert ended.returncode == 0, ended.stderr
+        assert "Skipped 1 files that are not text (.png)." in ended.stderr
+        assert "3 documents pushed (3 chunks), 1 empty files skipped." in ended.stderr
+    listed = gigachat.json("documents", "list", "--chatbot", "shop")
+    assert {document["name"] for document in listed} == {"x/a.md", "x/deep/er/ü b.TXT"}
+    assert {document["characters"] for document in listed} == {27, 20}  # without the byte order mark
+
+
+def test_what_cannot_be_pushed_is_named_and_the_rest_goes_on(gigachat: Gigachat, tmp_path: Path) -> None:
+    gigachat.output("chatbots", "create", "shop")
+    folder = site(tmp_path / "site")
+    (folder / "latin.txt").write_bytes("caf\xe9".encode("latin-1"))
+    (folder / "long.txt").write_text("word " * 30)  # the server refuses it
+    (folder / "longer.txt").write_text("word " * 300)  # it is not even read
+    ended = gigachat.run("documents", "push", folder, "--chatbot", "shop")
+    assert ended.returncode == 1
+    assert f"{folder / 'latin.txt'}: is not UTF-8 text (byte 3)" in ended.stderr
+    assert f"{folder / 'long.txt'}: content: Must have at most 100 characters" in ended.stderr
+    assert f"{folder / 'longer.txt'}: has more than 100 characters" in ended.stderr
+    assert "3 of 6 files were not pushed." in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert len(gigachat.json("documents", "list", "--chatbot", "shop")) == 2
+
+
+def test_two_files_of_one_name_are_refused(gigachat: Gigachat, tmp_path: Path) -> None:
+    gigachat.output("chatbots", "create", "shop")
+    first, second = site(tmp_path / "first"), site(tmp_path / "second")
+    ended = gigachat.run("documents", "push", first, second, "--chatbot", "shop")
+    assert (ended.returncode, "would both be the document 'a.md'" in ended.stderr) == (1, True)
+    assert gigachat.json("documents", "list", "--chatbot", "shop") == []
+
+
+def test_delete_takes_names_and_ids_or_nothing(gigachat: Gigachat, tmp_path: Path) -> None:
+    gigachat.output("chatbots", "create", "shop")
+    gigachat.output("documents", "push", site(tmp_path / "site"), "--chatbot", "shop")
+    ended = gigachat.run("documents", "delete", "a.md", "missing", "--chatbot", "shop")
+    assert (ended.returncode, "'missing'" in ended.stderr) == (1, True)
+    listed = gigachat.json("documents", "list", "--chatbot", "shop")
+    assert len(listed) == 2
+    gigachat.output("documents", "delete", "a.md", listed[0]["id"], "--chatbot", "shop")
+    left = {document["id"] for document in listed[1:] if document["name"] != "a.md"}
+    assert {document["id"] for document in gigachat.json("documents", "list", "--chatbot", "shop")} == left
+
+
+def test_chatbots_are_made_shown_and_deleted_by_name_or_id(gigachat: Gigachat) -> None:
+    chatbot_id = gigachat.output("chatbots", "create", "shop", "--persona", "Be brief.").strip()
+    shown = gigachat.output("chatbots", "show", "shop")
+    assert chatbot_id in shown
+    assert "Be brief." in shown
+    assert [chatbot["id"] for chatbot in gigachat.json("chatbots", "list")] == [chatbot_id]
+    unsure = gigachat.run("chatbots", "delete", "shop")
+    assert (unsure.returncode, "--yes" in unsure.stderr) == (2, True)
+    gigachat.output("chatbots", "delete", chatbot_id, "--yes")
+    missing = gigachat.run("chatbots", "show", "shop")
+    assert (missing.returncode, missing.stderr) == (1, "gigachat: There is no chatbot 'shop' (there is none yet).\n")
+
+
+def test_lists_follow_every_page(tmp_path: Path) -> None:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(101):
+        (folder / f"{number}.txt").write_text(f"Page {number}.")
+    gigachat = Gigachat(tmp_path / "data")
+    gigachat.output("chatbots", "create", "shop")
+    gigachat.output("documents", "push", folder, "--chatbot", "shop")
+    assert len(gigachat.json("documents", "list", "--chatbot", "shop")) == 101
+
+
+def test_names_cannot_steer_the_terminal(gigachat: Gigachat) -> None:
+    gigachat.output("chatbots", "create", "red\x1b[31m bot")
+    assert "\x1b" not in gigachat.output("chatbots", "list")

@@ -1,0 +1,67 @@
+"""Write the pages of docs/ that are made from the program itself: write_docs.py [--check]."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import get_args
+
+import write_api_reference
+from gigachat_server import settings
+
+ROOT = Path(__file__).parents[1]
+
+SETTINGS = """\
+# Settings
+
+Every setting is a flag of `gigachat serve` and an environment variable; the flag wins, and an empty variable counts as
+none. A variable that starts with `GIGACHAT_` and is not in this list stops the start: it is a typing error. Commands other
+than `serve` take `--data` and `--account` as flags and read all else from the variables.
+
+Flags can be seen by everyone on the machine, so give secrets as variables.
+
+"""
+
+
+def settings_page() -> str:
+    return SETTINGS + "\n".join(_settings_table()) + "\n"
+
+
+def _settings_table() -> Iterator[str]:
+    yield "| variable | flag | default | meaning |"
+    yield "|---|---|---|---|"
+    for info in settings.table():
+        default = f"`{info.default}`" if info.default != "" else ""
+        yield f"| `{info.variable}` | `{info.flag}` | {default} | {_meaning(info)} |"
+
+
+def _meaning(info: settings.SettingInfo) -> str:
+    choices = [f"`{choice}`" for choice in get_args(info.type.__origin__)]
+    allowed = f" One of {', '.join(choices)}." if choices else ""
+    secret = " A secret." if info.secret else ""
+    return (info.description + allowed + secret).replace("|", "\\|")
+
+
+PAGES: dict[str, Callable[[], str]] = {"docs/settings.md": settings_page, "docs/api.md": write_api_reference.page}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if a page is not what would be written")
+    is_check = parser.parse_args().check
+    stale = []
+    for name, page in PAGES.items():
+        path = ROOT / name
+        if not is_check:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(page(), encoding="utf-8")
+        elif not path.is_file() or path.read_text(encoding="utf-8") != page():
+            stale.append(name)
+    if stale:
+        sys.exit(f"{', '.join(stale)}: not up to date; run `make docs`.")
+
+
+if __name__ == "__main__":
+    main()
