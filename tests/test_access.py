@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -71,6 +72,21 @@ async def test_keys_are_made_listed_without_secrets_and_revoked(tmp_path: Path) 
         assert (await api.call("DELETE", f"/api-keys/{created['id']}", key=keeper)).status == 204
         assert (await api.get("/chatbots", key=created["key"])).status == 401, "at once"
         assert (await api.call("DELETE", "/api-keys/nothing", key=keeper)).code == "not_found"
+
+
+async def test_a_key_can_be_given_less_and_for_less_long(tmp_path: Path) -> None:
+    now = 1_800_000_000_000_000
+    async with gigachat(tmp_path, clock=lambda: now) as api:
+        _, keeper = await api.services.key_ring.create(api.services.account.id, "keeper", scopes=auth.SCOPES)
+        wanted = {"name": "reader", "scopes": ["chatbots:read"], "expires_in_days": 30}
+        made = (await api.post("/api-keys", wanted, key=keeper)).body
+        assert made["scopes"] == ["chatbots:read"]
+        assert made["expires_at"] == "2027-02-14T08:00:00.000000+00:00"
+        assert (await api.get("/chatbots", key=made["key"])).status == 200
+        assert (await api.post("/chatbots", {"name": "x"}, key=made["key"])).status == 403
+        bad: dict[str, Any]
+        for bad in ({"scopes": ["everything"]}, {"scopes": []}, {"expires_in_days": 0}):
+            assert (await api.post("/api-keys", {"name": "x", **bad}, key=keeper)).fields == set(bad)
 
 
 async def test_speaking_as_client_needs_its_scope(tmp_path: Path) -> None:

@@ -102,10 +102,7 @@ class KeyRing:
             return
         key_id = secret[_ID] if is_well_formed(secret) else _configured_id(secret)
 
-        async def find(reader: Reader) -> ApiKey | None:
-            return await keys.find_by_id(reader, key_id)
-
-        if await self._database.read(find) is None:
+        if await self._find(key_id) is None:
             await self._insert(account_id, "GIGACHAT_API_KEY", secret, key_id=key_id, scopes=DEFAULT_SCOPES, expires_at=None)
 
     async def revoke(self, account_id: str, key_id: str) -> None:
@@ -132,20 +129,32 @@ class KeyRing:
         else:
             raise Unauthenticated
 
-        async def find(reader: Reader) -> ApiKey | None:
-            return await keys.find_by_id(reader, key_id)
-
-        key = await self._database.read(find)
+        key = await self._find(key_id)
         matches = hmac.compare_digest(key.secret_sha256 if key else bytes(32), digest)
-        if key is None or not matches or key.revoked_at is not None:
+        principal = self._principal(key) if key is not None and matches else None
+        if principal is None:
             raise Unauthenticated
-        if key.expires_at is not None and key.expires_at <= self._clock():
-            raise Unauthenticated
-        principal = Principal(account_id=key.account_id, key_id=key.id, scopes=frozenset(key.scopes))
         if len(self._cache) >= _LONGEST_CACHE:
             self._cache.clear()
         self._cache[digest] = (now_s + CACHE_S, principal)
         return principal
+
+    async def principal_of(self, key_id: str) -> Principal | None:
+        """Whom a key speaks for, while it holds: for a session that was opened with it."""
+        key = await self._find(key_id)
+        return self._principal(key) if key is not None else None
+
+    def _principal(self, key: ApiKey) -> Principal | None:
+        """None once the key is revoked or has expired."""
+        if key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= self._clock()):
+            return None
+        return Principal(account_id=key.account_id, key_id=key.id, scopes=frozenset(key.scopes))
+
+    async def _find(self, key_id: str) -> ApiKey | None:
+        async def read(reader: Reader) -> ApiKey | None:
+            return await keys.find_by_id(reader, key_id)
+
+        return await self._database.read(read)
 
     async def _insert(
         self, account_id: str, name: str, secret: str, *, key_id: str, scopes: tuple[str, ...], expires_at: int | None

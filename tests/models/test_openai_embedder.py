@@ -17,7 +17,7 @@ from gigachat_server.errors import EmbedderUnavailable, SetupError
 from gigachat_server.models.openai_embedder import OpenAIEmbedder, Timeouts, embeddings_url
 
 KEY = "sk-secret-0123456789"
-SHORT = Timeouts(connect_s=0.5, total_s=1.0, retry_pause_s=0.001)
+SHORT = Timeouts(connect_s=10.0, total_s=20.0, retry_pause_s=0.001)
 Answer = Callable[[dict[str, Any]], Awaitable[web.StreamResponse]]
 
 

@@ -22,9 +22,11 @@ from gigachat_server.store.database import Reader, Tx
 class PromptInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What someone says. A new conversation_id starts a conversation, a known one continues it."""
 
-    conversation_id: Annotated[str, Meta(min_length=1, max_length=255)]
+    conversation_id: Annotated[
+        str, Meta(min_length=1, max_length=255, description="Yours to define: any string but `.` and `..`.")
+    ]
     user_id: Annotated[str, Meta(min_length=1, max_length=255, description="With the prefix `client:`: your staff, unanswered.")]
-    prompt: Annotated[str, Meta(min_length=1, max_length=32_000)]
+    prompt: Annotated[str, Meta(min_length=1, max_length=32_000, description="What the user says.")]
     stream: Annotated[
         bool | None, Meta(description="true: answer with Server-Sent Events, as `Accept: text/event-stream` does.")
     ] = None

@@ -9,6 +9,8 @@ from msgspec import Meta
 
 from gigachat_server.api import cursors, wire
 from gigachat_server.api.http import Answer, ApiRequest, next_link, query_limit
+from gigachat_server.auth import DEFAULT_SCOPES, SCOPES
+from gigachat_server.errors import FieldError, InvalidRequest
 from gigachat_server.records import ApiKey
 from gigachat_server.services import Services
 from gigachat_server.store import keys
@@ -17,11 +19,25 @@ from gigachat_server.store.database import Reader
 
 class KeyInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: Annotated[str, Meta(min_length=1, max_length=255)]
+    scopes: Annotated[
+        tuple[str, ...], Meta(min_length=1, max_length=len(SCOPES), description="What it may do; default all but keys:write.")
+    ] = DEFAULT_SCOPES
+    expires_in_days: Annotated[
+        Annotated[int, Meta(ge=1, le=36_500)] | None, Meta(description="Refused after that; null: never.")
+    ] = None
 
 
 async def create(request: ApiRequest, services: Services) -> Answer:
     wanted: KeyInput = request.body
-    key, secret = await services.key_ring.create(request.account_id, wanted.name)
+    if unknown := [scope for scope in wanted.scopes if scope not in SCOPES]:
+        raise InvalidRequest(errors=(FieldError("scopes", f"Unknown: {unknown[0]!r}. Choose from {', '.join(SCOPES)}."),))
+    days = wanted.expires_in_days
+    key, secret = await services.key_ring.create(
+        request.account_id,
+        wanted.name,
+        scopes=tuple(dict.fromkeys(wanted.scopes)),
+        expires_at=None if days is None else services.clock() + days * 86_400_000_000,
+    )
     return Answer(wire.new_key(key, secret), 201)
 
 

@@ -44,9 +44,13 @@ def openapi_json() -> bytes:
 
 def openapi() -> dict[str, Any]:
     """The document. Every route of the table is in it, and nothing else."""
-    types = [kind for route in ROUTES for kind in (route.request, route.response) if kind is not None]
+    types = [kind for route in ROUTES for kind in (route.request, route.response, route.accepted) if kind is not None]
     schemas, components = msgspec.json.schema_components([*types, Problem], ref_template="#/components/schemas/{name}")
     by_type = dict(zip(map(repr, [*types, Problem]), schemas, strict=True))
+    for route in ROUTES:
+        if route.is_merge:
+            name = route.request.__name__
+            components[f"{name}Part"] = _optional(components[name], f"Any part of a {name}; what is left out stays as it is.")
     paths: dict[str, dict[str, Any]] = {}
     for route in ROUTES:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, by_type)
@@ -91,9 +95,19 @@ def _operation(route: Route, by_type: dict[str, Any]) -> dict[str, Any]:
     if route.request is not None:
         schema = by_type[repr(route.request)]
         if route.is_merge:
-            schema = {**schema, "description": "Any part of it; what is left out stays as it is."}
+            schema = {"$ref": schema["$ref"] + "Part"}
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
     return operation
+
+
+def _optional(schema: dict[str, Any], description: str) -> dict[str, Any]:
+    """The same object with every property optional and without a default."""
+    properties = {
+        name: {key: value for key, value in described.items() if key != "default"}
+        for name, described in schema["properties"].items()
+    }
+    rest = {key: value for key, value in schema.items() if key != "required"}
+    return {**rest, "description": description, "properties": properties}
 
 
 def _parameters(route: Route) -> list[dict[str, Any]]:
@@ -111,5 +125,9 @@ def _responses(route: Route, by_type: dict[str, Any]) -> dict[str, Any]:
         success["content"] = {"application/json": {"schema": by_type[repr(route.response)]}}
     if route.is_streamed:
         success["content"]["text/event-stream"] = {"schema": {"type": "string"}}
+    responses = {str(route.status): success}
+    if route.accepted is not None:
+        content = {"application/json": {"schema": by_type[repr(route.accepted)]}}
+        responses["202"] = {"description": "Stored, and searchable later: on `Prefer: respond-async`", "content": content}
     failure = {"application/problem+json": {"schema": by_type[repr(Problem)]}}
-    return {str(route.status): success, "default": {"description": "A problem", "content": failure}}
+    return {**responses, "default": {"description": "A problem", "content": failure}}

@@ -35,6 +35,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     is_guarded: bool = False
     is_large: bool = False  # the body may be as large as a document
     is_streamed: bool = False  # may answer with Server-Sent Events
+    accepted: Any = None  # type of the body of a 202, where `Prefer: respond-async` is understood
     is_merge: bool = False  # the body is any part of `request`, to be merged into what is stored
 
     @property
@@ -65,12 +66,13 @@ ROUTES: tuple[Route, ...] = (
     Route(method="GET", path=DOCUMENTS, scope="documents:read", handler=documents.list_all,
           response=list[wire.WireDocument], query=PAGES, summary="List documents, newest first"),
     Route(method="POST", path=DOCUMENTS, scope="documents:write", handler=documents.push, is_large=True,
+          accepted=wire.WireDocument,
           request=documents.DocumentInput, response=list[wire.WireChunk], status=201, query=("embedding",),
           summary="Push a document, or replace the one of that name; answers with its chunks"),
     Route(method="GET", path=DOCUMENTS + "/{document_id}", scope="documents:read", handler=documents.get,
           response=wire.WireDocumentWithContent, summary="Get a document with its text"),
     Route(method="PUT", path=DOCUMENTS + "/{document_id}", scope="documents:write", handler=documents.put, is_large=True,
-          request=documents.DocumentInput, response=list[wire.WireChunk], query=("embedding",),
+          accepted=wire.WireDocument, request=documents.DocumentInput, response=list[wire.WireChunk], query=("embedding",),
           summary="Replace a document, name and text"),
     Route(method="DELETE", path=DOCUMENTS + "/{document_id}", scope="documents:write", handler=documents.delete, status=204,
           summary="Delete a document"),

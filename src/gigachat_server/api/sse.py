@@ -67,4 +67,3 @@ def _ending(stored: Stored, request: ApiRequest, with_embedding: bool) -> bytes:
 
 def event(name: str, data: Any) -> bytes:
     return b"event: " + name.encode() + b"\ndata: " + _encode(data) + b"\n\n"
-

@@ -39,6 +39,7 @@ from gigachat_server.records import Chatbot, Chunk, Message, MessageRole, Source
 from gigachat_server.store import conversations, events, messages
 from gigachat_server.store.conversations import Place
 from gigachat_server.store.database import Database, Tx
+from gigachat_server.text import small_talk
 
 _log = logging.getLogger("gigachat.turn")
 
@@ -284,8 +285,8 @@ class Turns:
         return Stored(stored, retrieval.chunks if retrieval else ())
 
     async def _retrieve(self, chatbot: Chatbot, opened: _Opened) -> tuple[Vector | None, Retrieval | None]:
-        """The prompt's vector and what it matches (S4); nothing is embedded for a chatbot without documents."""
-        if not await self._indexes.has_documents(chatbot):
+        """The prompt's vector and what it matches (S4). Nothing is embedded for small talk or without documents."""
+        if small_talk(opened.prompt.content) or not await self._indexes.has_documents(chatbot):
             return None, None
         vector = await self._embedder.embed_prompt(opened.prompt.content)
         history = [
@@ -302,7 +303,7 @@ class Turns:
     async def _listen(self, chatbot: Chatbot, model_input: ModelInput, turn: Turn, heard: _Heard) -> None:
         """Pass on what the model says (S5 to S7)."""
         when_nothing = chatbot.config.documents.results.when_nothing_matches
-        if when_nothing == "refuse" and not model_input.passages:
+        if when_nothing == "refuse" and not model_input.passages and not small_talk(model_input.query.text):
             turn.say(TextDelta(0, model_input.refusal))
             heard.ends[0] = ReplyEnd(0, abstained=True)
             return

