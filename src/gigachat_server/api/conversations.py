@@ -11,7 +11,8 @@ from starlette.responses import Response
 from gigachat_server.api import cursors, sse, wire
 from gigachat_server.api.access import client_defined_id, speaker_id
 from gigachat_server.api.http import Answer, ApiRequest, next_link, query_flag, query_limit
-from gigachat_server.chat.turn import PromptRequest, Stored, Turn
+from gigachat_server.chat.progress import Stored, Turn
+from gigachat_server.chat.turn import PromptRequest
 from gigachat_server.errors import FieldError, Forbidden, InvalidRequest, NotFound
 from gigachat_server.records import Conversation, Message
 from gigachat_server.services import Services

@@ -15,7 +15,7 @@ from starlette.responses import StreamingResponse
 
 from gigachat_server.api import wire
 from gigachat_server.api.http import ApiRequest, problem
-from gigachat_server.chat.turn import Stored, Turn
+from gigachat_server.chat.progress import Stored, Turn
 from gigachat_server.errors import GigachatError
 from gigachat_server.records import Message
 

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 import orjson
 
-from gigachat_server.chat.turn import Stored
+from gigachat_server.chat.progress import Stored
 from gigachat_server.clock import wire_time
 from gigachat_server.records import (
     ApiKey,

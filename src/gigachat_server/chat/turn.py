@@ -1,7 +1,7 @@
 """Answer one prompt: store it, retrieve, ask the model, store the replies.
 
-Idea: a turn is a task of its own. The request that started it only watches, through a cursor over what the model has
-said so far, so a caller who goes away, or reads slowly, changes nothing: the reply is finished and stored all the same.
+Idea: a turn is a task of its own. The request that started it only watches (`progress.py`), so a caller who goes away, or
+reads slowly, changes nothing: the reply is finished and stored all the same.
 
 Invariant: the prompt is durable before the model is called, and a reply gets its place in the order when it is stored,
 under the `control_epoch` the prompt was stored at; if the conversation changed hands meanwhile, it is not stored.
@@ -12,13 +12,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 import msgspec
 import numpy as np
 
 from gigachat_server.chat import prompt as prompts
+from gigachat_server.chat.progress import Stored, Turn
 from gigachat_server.clock import Clock
 from gigachat_server.errors import Conflict, GigachatError, ModelError, NotFound, ShuttingDown
 from gigachat_server.ids import new_id
@@ -53,95 +53,6 @@ _SEARCHED_MESSAGES = 10
 class TakenOver(Conflict):
     code = "conversation_taken_over"
     message = "An operator took this conversation over before the reply was ready; the prompt is stored."
-
-
-class Said(msgspec.Struct, frozen=True):
-    """A piece of reply `alternative`, as it came from the model; `offset` counts characters before it."""
-
-    alternative: int
-    offset: int
-    text: str
-
-
-class Stored(msgspec.Struct, frozen=True):
-    """The messages a turn ended with, newest, and the chunks behind their sources, whose vectors the wire form shows."""
-
-    messages: list[Message]
-    chunks: tuple[Chunk, ...] = ()
-
-
-class Turn:
-    """One prompt on its way to its replies."""
-
-    def __init__(self, prompt: Message, message_ids: list[str]) -> None:
-        self.prompt = prompt
-        self.message_ids = message_ids
-        self.has_partial_reply = False
-        self._said: list[Said] = []
-        self._lengths = [0] * len(message_ids)
-        self._watchers: set[asyncio.Event] = set()
-        self._ended: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
-        # Nobody need be there to see a failure: it is in the store.
-        self._ended.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
-
-    async def result(self) -> Stored:
-        """The stored replies. Raises the `GigachatError` that the turn ended with. May be awaited by many."""
-        return await asyncio.shield(self._ended)
-
-    async def watch(self, *, idle_s: float) -> AsyncGenerator[Said | None, None]:
-        """All that is said, from the first character, until the turn ends; None whenever nothing was for `idle_s`.
-
-        A slow reader gets it in longer pieces; nothing is buffered for it.
-        """
-        changed = asyncio.Event()
-        self._watchers.add(changed)
-        seen = 0
-        try:
-            while True:
-                while seen < len(self._said):
-                    piece, seen = self._joined(seen)
-                    yield piece
-                if self._ended.done():
-                    return
-                changed.clear()
-                try:
-                    async with asyncio.timeout(idle_s):
-                        await changed.wait()
-                except TimeoutError:
-                    yield None
-        finally:
-            self._watchers.discard(changed)
-
-    def text(self, alternative: int) -> str:
-        """What has been said so far."""
-        return "".join(piece.text for piece in self._said if piece.alternative == alternative)
-
-    def say(self, delta: TextDelta) -> None:
-        self._said.append(Said(delta.index, self._lengths[delta.index], delta.text))
-        self._lengths[delta.index] += len(delta.text)
-        self._wake_watchers()
-
-    def end(self, stored: Stored | GigachatError) -> None:
-        if isinstance(stored, GigachatError):
-            self._ended.set_exception(stored)
-        else:
-            self._ended.set_result(stored)
-        self._wake_watchers()
-
-    def _joined(self, first: int) -> tuple[Said, int]:
-        """All that follows without a change of alternative, as one piece, and where the next one starts."""
-        start = self._said[first]
-        last = first + 1
-        while last < len(self._said) and self._said[last].alternative == start.alternative:
-            last += 1
-        if last == first + 1:
-            return start, last
-        text = "".join(piece.text for piece in self._said[first:last])
-        return Said(start.alternative, start.offset, text), last
-
-    def _wake_watchers(self) -> None:
-        for watcher in self._watchers:
-            watcher.set()
 
 
 class PromptRequest(msgspec.Struct, frozen=True, kw_only=True):

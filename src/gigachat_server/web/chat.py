@@ -19,7 +19,8 @@ from gigachat_server.api import sse
 from gigachat_server.api.access import check_restrictions, client_defined_id, speaker_id
 from gigachat_server.api.chatbots import ChatbotInput
 from gigachat_server.api.http import decode, problem
-from gigachat_server.chat.turn import PromptRequest, Stored, Turn
+from gigachat_server.chat.progress import Stored, Turn
+from gigachat_server.chat.turn import PromptRequest
 from gigachat_server.errors import GigachatError, NotFound
 from gigachat_server.ids import is_id, new_id
 from gigachat_server.records import Chatbot, Message
