@@ -65,7 +65,6 @@ async def running(
 async def _assemble(
     settings: Settings, database: Database, clock: Clock, model: ChatModel | None, embedder: Embedder | None
 ) -> Services:
-    # The weights load in a thread of their own while the store is prepared.
     embedder = embedder or make_embedder(settings)
     model = model or make_model(settings, embedder)
     await migrate(database, clock)
@@ -116,14 +115,12 @@ def make_embedder(settings: Settings) -> Embedder:
         return OpenAIEmbedder(settings.embedding_url, settings.embedding_model, key)
     if settings.embedder == "hashing":
         return HashingEmbedder()
-    embedder = LocalEmbedder(
+    return LocalEmbedder(
         weights.find(
             configured=Path(settings.embedding_path) if settings.embedding_path else None,
             data_folder=settings.data_folder,
         )
     )
-    embedder.start()
-    return embedder
 
 
 def make_model(settings: Settings, embedder: Embedder) -> ChatModel:

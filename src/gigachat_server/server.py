@@ -62,6 +62,7 @@ async def serving(settings: Settings) -> AsyncIterator[Serving]:
     _listen_to_signals(stopped)
     with closing(bind(settings.host, settings.port)) as port:
         async with running(settings) as services:
+            services.embedder.start()
             app = PublicApp(services)
             public = Server(with_request_lines(app), settings)
             async with listening_locally(services) as local, _listening(public, port):

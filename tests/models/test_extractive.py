@@ -56,6 +56,9 @@ class WordEmbedder:
         self.calls.append(list(texts))
         return np.array([embed(text) for text in texts])
 
+    def start(self) -> None:
+        """Nothing takes long."""
+
     async def aclose(self) -> None: ...
 
 

@@ -31,7 +31,7 @@ class RelevanceScale(msgspec.Struct, frozen=True):
 
 
 class Embedder(Protocol):
-    """Turns text into unit vectors. Both methods are safe to call concurrently and never block the event loop."""
+    """Turns text into unit vectors. Both ways to embed are safe to call concurrently and never block the event loop."""
 
     @property
     def name(self) -> str:
@@ -42,6 +42,9 @@ class Embedder(Protocol):
 
     @property
     def scale(self) -> RelevanceScale: ...
+
+    def start(self) -> None:
+        """What takes long to get ready begins now, in the background, rather than with the first text."""
 
     async def embed_prompt(self, text: str) -> Vector:
         """The vector of one prompt, soon: it goes before waiting passages. Raises `EmbedderUnavailable`."""

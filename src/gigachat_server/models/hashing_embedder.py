@@ -49,5 +49,8 @@ class HashingEmbedder:
             matrix[row] = embed(text)
         return matrix
 
+    def start(self) -> None:
+        """Nothing takes long."""
+
     async def aclose(self) -> None:
         pass

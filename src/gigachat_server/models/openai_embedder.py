@@ -118,6 +118,9 @@ class OpenAIEmbedder:
             return np.concatenate([task.result() for task in tasks])
         raise EmbedderUnavailable(detail)
 
+    def start(self) -> None:
+        """Nothing to begin: the endpoint is asked when there is a text."""
+
     async def aclose(self) -> None:
         """Ends all calls for good: those that run and those that come raise `EmbedderUnavailable`."""
         self._is_closed = True
