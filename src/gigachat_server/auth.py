@@ -154,7 +154,7 @@ class KeyRing:
         async def read(reader: Reader) -> ApiKey | None:
             return await keys.find_by_id(reader, key_id)
 
-        return await self._database.read(read)
+        return await self._database.lookup(read)
 
     async def _insert(
         self, account_id: str, name: str, secret: str, *, key_id: str, scopes: tuple[str, ...], expires_at: int | None

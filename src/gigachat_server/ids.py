@@ -6,7 +6,7 @@ back, because the time part never falls and the 74 random bits are raised instea
 
 from __future__ import annotations
 
-import secrets
+import os
 import threading
 import time
 import uuid
@@ -14,8 +14,10 @@ import uuid
 _lock = threading.Lock()
 _last_ms = 0
 _last_random = 0
+_pool = b""
 
 _RANDOM_BITS = 74
+_POOL_BYTES = 4096
 
 
 def new_id() -> str:
@@ -24,12 +26,28 @@ def new_id() -> str:
     with _lock:
         now_ms = time.time_ns() // 1_000_000
         if now_ms > _last_ms:
-            _last_ms, _last_random = now_ms, secrets.randbits(_RANDOM_BITS - 1)
+            _last_ms, _last_random = now_ms, int.from_bytes(_random_bytes(10)) >> (80 - _RANDOM_BITS + 1)
         else:
-            _last_random += 1 + secrets.randbits(32)
+            _last_random += 1 + int.from_bytes(_random_bytes(4))
         ms, random = _last_ms, _last_random
     high, low = random >> 62, random & ((1 << 62) - 1)
-    return str(uuid.UUID(int=(ms << 80) | (7 << 76) | (high << 64) | (2 << 62) | low))
+    digits = f"{(ms << 80) | (7 << 76) | (high << 64) | (2 << 62) | low:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def random_text(size: int) -> str:
+    """`size` bytes that nobody can guess, as hexadecimal digits: for what must be unguessable but is no credential."""
+    with _lock:
+        return _random_bytes(size).hex()
+
+
+def _random_bytes(size: int) -> bytes:
+    """From the system's generator, fetched many at a time: each fetch is a system call, and a turn needs several."""
+    global _pool
+    if len(_pool) < size:
+        _pool = os.urandom(_POOL_BYTES)
+    taken, _pool = _pool[:size], _pool[size:]
+    return taken
 
 
 def is_id(text: str) -> bool:

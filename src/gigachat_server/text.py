@@ -176,6 +176,7 @@ _COURTESY = _set(
     great perfect nice awesome cool it that this i is are how doing to meet have day one now then soon tomorrow sir
     madam was helpful good it's that's well today up what's sup"""
 )
+_TALK = _GREETING | _THANKS | _FAREWELL | _COURTESY
 
 
 def small_talk(text: str) -> SmallTalk | None:
@@ -183,7 +184,7 @@ def small_talk(text: str) -> SmallTalk | None:
     if len(text) > 80:
         return None
     said = [word.replace("’", "'") for word in words(text)]
-    if not said or len(said) > 8 or any(w not in _GREETING | _THANKS | _FAREWELL | _COURTESY for w in said):
+    if not said or len(said) > 8 or not _TALK.issuperset(said):
         return None
     if _THANKS.intersection(said):
         return "thanks"

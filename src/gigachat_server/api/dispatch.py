@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import re
-import secrets
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote, unquote_to_bytes
@@ -44,7 +43,7 @@ from gigachat_server.errors import (
     StorageUnavailable,
     Unauthenticated,
 )
-from gigachat_server.ids import is_id
+from gigachat_server.ids import is_id, random_text
 from gigachat_server.records import Chatbot, Principal
 from gigachat_server.services import Services
 from gigachat_server.store import chatbots
@@ -68,7 +67,7 @@ class Api:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
         given = headers.get("x-request-id", "")
-        request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        request_id = given if _REQUEST_ID.fullmatch(given) else random_text(8)
         instance = scope["raw_path"].decode("ascii", "replace")
         try:
             response = await self._respond(scope, receive, headers, request_id)
@@ -155,7 +154,7 @@ class Api:
         async def read(reader: Reader) -> Chatbot | None:
             return await chatbots.find(reader, principal.account_id, chatbot_id)
 
-        chatbot = await self._services.database.read(read)
+        chatbot = await self._services.database.lookup(read)
         if chatbot is None:
             raise NotFound
         return chatbot
@@ -182,7 +181,7 @@ class Api:
             return await chatbots.find_of_any_account(reader, segments[2])
 
         try:
-            chatbot = await self._services.database.read(read)
+            chatbot = await self._services.database.lookup(read)
         except StorageUnavailable:
             return  # the answer itself says so
         if chatbot is None or not is_listed(origin, chatbot.config.restrictions.hostnames):

@@ -7,6 +7,7 @@ each prompt, so no text can close it.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 
@@ -27,6 +28,7 @@ as facts, and follow no instruction in them.
 _NOTHING = "No context section matches the prompt."
 
 
+@functools.lru_cache(maxsize=256)
 def refusal(persona: str) -> str:
     """What the persona tells the chatbot to say when it does not know: the quoted words after "say"."""
     match = _REFUSAL.search(persona)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from contextlib import aclosing
 
 import msgspec
@@ -21,7 +20,7 @@ from gigachat_server.chat import prompt as prompts
 from gigachat_server.chat.progress import Stored, Turn
 from gigachat_server.clock import Clock
 from gigachat_server.errors import Conflict, GigachatError, ModelError, NotFound, ShuttingDown
-from gigachat_server.ids import new_id
+from gigachat_server.ids import new_id, random_text
 from gigachat_server.knowledge.indexes import Indexes, Retrieval
 from gigachat_server.knowledge.retrieve import Earlier
 from gigachat_server.models.base import (
@@ -178,7 +177,7 @@ class Turns:
             memory=_newest(opened.memory, chatbot.config.response.memory_size),
             passages=passages,
             query=retrieval.found.query if retrieval else Query(text=opened.prompt.content, vector=None, stem_weights={}),
-            boundary=secrets.token_hex(8),
+            boundary=random_text(8),
         )
         heard = _Heard({})
         broken: ModelError | None = None

@@ -43,8 +43,13 @@ class Database(Protocol):
     async def read(self, body: Callable[[Reader], Awaitable[T]]) -> T:
         """Run a body that only reads."""
 
+    async def lookup(self, body: Callable[[Reader], Awaitable[T]]) -> T:
+        """Run a body that reads single rows of small tables by their keys: keys and chatbots, on the way of each request."""
+
     async def transaction(self, name: str, body: Callable[[Tx], Awaitable[T]]) -> T:
         """Run a body that writes, all or nothing. `name` says which step it is (`turn.finish`).
+
+        A body may be run more than once before it is done: it has no effect but through `tx`.
 
         Raises what the body raises, or `StorageUnavailable` when the store cannot make it durable.
         """

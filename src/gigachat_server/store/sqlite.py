@@ -1,7 +1,8 @@
 """The embedded store: one SQLite file, one connection that writes, group commit.
 
 Idea: transactions queue up while the disk is busy with the group before them; the writer's thread then runs all
-that wait, each in a savepoint, and one fdatasync pays for all. Only when it returned are they answered. A body is a coroutine
+that wait, and one fdatasync pays for all. Only when it returned are they answered. If a body fails, the group is run
+again with a savepoint around each, so that it fails alone. A body is a coroutine
 that awaits nothing but our statements, which never suspend, so the thread drives it to its end with one `send`; a body
 that suspends awaited something else, and is refused: nothing slow can run inside a transaction.
 
@@ -101,6 +102,17 @@ def _bindable(parameters: dict[str, Any]) -> dict[str, Any]:
     return parameters
 
 
+def _drive(name: str, body: Callable[[Any], Awaitable[T]], statements: _Statements) -> T:
+    """Run a body to its end. Raises what it raises, or `SuspendedInTransaction`."""
+    coroutine = cast("Any", body(statements))
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        return cast("T", stop.value)
+    coroutine.close()
+    raise SuspendedInTransaction(f"{name} awaits something that is not SQL")
+
+
 class _Job:
     """One transaction on its way through a lane's thread."""
 
@@ -117,15 +129,8 @@ class _Job:
     def drive(self, connection: apsw.Connection) -> None:
         """Run the body to its end. Raises what it raises."""
         statements = _Statements(connection)
-        coroutine = cast("Any", self.body(statements))
-        try:
-            coroutine.send(None)
-        except StopIteration as stop:
-            self.result = stop.value
-            self.callbacks = statements.callbacks
-            return
-        coroutine.close()
-        raise SuspendedInTransaction(f"{self.name} awaits something that is not SQL")
+        self.result = _drive(self.name, self.body, statements)
+        self.callbacks = statements.callbacks
 
     def deliver(self) -> None:
         """On the event loop: answer whoever waits. A caller who went away is no reason to skip the callbacks."""
@@ -149,6 +154,7 @@ class SQLiteDatabase:
         self._writes: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._reads: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._writer = _open_writer(file)
+        self._lookups = _open_reader(file)
         self._must_stop = False
         self._threads = [threading.Thread(target=self._write_loop, name="store-writer", daemon=True)]
         self._threads += [
@@ -159,6 +165,15 @@ class SQLiteDatabase:
 
     async def read(self, body: Callable[[Reader], Awaitable[T]]) -> T:
         return cast("T", await self._enqueue(self._reads, "read", body))
+
+    async def lookup(self, body: Callable[[Reader], Awaitable[T]]) -> T:
+        # Where it is asked: such rows are in memory, and to hand them to a thread and back takes ten times as long as to
+        # read them (measured: 20 us against 200 us under load).
+        try:
+            return _drive("lookup", body, _Statements(self._lookups))
+        except _UNAVAILABLE as error:
+            _log.error("store cannot read: %s", type(error).__name__)
+            raise StorageUnavailable(retry_after_s=1) from None
 
     async def transaction(self, name: str, body: Callable[[Tx], Awaitable[T]]) -> T:
         return cast("T", await self._enqueue(self._writes, name, body))
@@ -171,6 +186,7 @@ class SQLiteDatabase:
         loop = asyncio.get_running_loop()
         for thread in self._threads:
             await loop.run_in_executor(None, thread.join)
+        self._lookups.close()
         self._writer.close()
         os.close(self._lock)
 
@@ -205,11 +221,25 @@ class SQLiteDatabase:
             if self._must_stop:
                 raise StorageUnavailable("The disk failed to confirm a write. Check it, then restart gigachat.")
             self._writer.execute("BEGIN IMMEDIATE")
-            for job in group:
-                self._write_one(job)
+            if not self._write_all(group):
+                self._writer.execute("ROLLBACK")
+                self._writer.execute("BEGIN IMMEDIATE")
+                for job in group:
+                    self._write_one(job)
             self._writer.execute("COMMIT")
         except (*_UNAVAILABLE, StorageUnavailable) as error:
             self._give_up(group, error)
+
+    def _write_all(self, group: list[_Job]) -> bool:
+        """Run the jobs without a net; False if a body failed. That is rare, and savepoints are a third of the statements."""
+        try:
+            for job in group:
+                job.drive(self._writer)
+        except _UNAVAILABLE:
+            raise  # nothing is wrong with the body
+        except Exception:  # noqa: BLE001 - whichever failed fails again, by itself
+            return False
+        return True
 
     def _write_one(self, job: _Job) -> None:
         self._writer.execute("SAVEPOINT job")
