@@ -4,7 +4,7 @@ A key is `gca_` + 8 characters of id + 32 random + 6 of CRC32, all base62: scann
 without a query, and 190 random bits make a slow hash pointless. The store holds only its id and the SHA-256 of the whole.
 
 Invariant: `KeyRing.authenticate` is the one place that turns a credential into a `Principal`; unknown, revoked and
-expired keys raise the same error, and a revoked key is refused at once in this process, within `CACHE_S` in others.
+expired keys raise the same error, and a revoked key is refused from the moment its revocation is answered.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import hashlib
 import hmac
 import re
 import secrets
-import time
 import zlib
 
 from gigachat_server.clock import Clock
@@ -21,9 +20,7 @@ from gigachat_server.errors import NotFound, Unauthenticated
 from gigachat_server.ids import new_id
 from gigachat_server.records import Account, ApiKey, Principal
 from gigachat_server.store import keys
-from gigachat_server.store.database import Database, Reader, Tx
-
-CACHE_S = 5.0
+from gigachat_server.store.database import Database, Tx
 
 SCOPES = (
     "chatbots:read",
@@ -42,7 +39,6 @@ DEFAULT_SCOPES = tuple(scope for scope in SCOPES if scope != "keys:write")
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _FORM = re.compile(r"gca_[0-9A-Za-z]{46}")
 _ID = slice(4, 12)
-_LONGEST_CACHE = 10_000
 
 
 def mint() -> str:
@@ -80,7 +76,6 @@ class KeyRing:
         self._database = database
         self._clock = clock
         self._configured_key = configured_key
-        self._cache: dict[bytes, tuple[float, Principal]] = {}
 
     async def ensure_account(self, name: str) -> Account:
         async def body(tx: Tx) -> Account:
@@ -102,7 +97,7 @@ class KeyRing:
             return
         key_id = secret[_ID] if is_well_formed(secret) else _configured_id(secret)
 
-        if await self._find(key_id) is None:
+        if await keys.find_remembered(self._database, key_id) is None:
             await self._insert(account_id, "GIGACHAT_API_KEY", secret, key_id=key_id, scopes=DEFAULT_SCOPES, expires_at=None)
 
     async def revoke(self, account_id: str, key_id: str) -> None:
@@ -113,15 +108,10 @@ class KeyRing:
 
         if not await self._database.transaction("key.revoke", body):
             raise NotFound
-        self._cache.clear()
 
     async def authenticate(self, secret: str) -> Principal:
         """Whose key this is. Raises `Unauthenticated`, the same for every reason."""
         digest = _digest(secret)
-        known = self._cache.get(digest)
-        now_s = time.monotonic()
-        if known is not None and known[0] > now_s:
-            return known[1]
         if is_well_formed(secret):
             key_id = secret[_ID]
         elif self._configured_key and len(secret) <= 255:
@@ -129,19 +119,16 @@ class KeyRing:
         else:
             raise Unauthenticated
 
-        key = await self._find(key_id)
+        key = await keys.find_remembered(self._database, key_id)
         matches = hmac.compare_digest(key.secret_sha256 if key else bytes(32), digest)
         principal = self._principal(key) if key is not None and matches else None
         if principal is None:
             raise Unauthenticated
-        if len(self._cache) >= _LONGEST_CACHE:
-            self._cache.clear()
-        self._cache[digest] = (now_s + CACHE_S, principal)
         return principal
 
     async def principal_of(self, key_id: str) -> Principal | None:
         """Whom a key speaks for, while it holds: for a session that was opened with it."""
-        key = await self._find(key_id)
+        key = await keys.find_remembered(self._database, key_id)
         return self._principal(key) if key is not None else None
 
     def _principal(self, key: ApiKey) -> Principal | None:
@@ -149,12 +136,6 @@ class KeyRing:
         if key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= self._clock()):
             return None
         return Principal(account_id=key.account_id, key_id=key.id, scopes=frozenset(key.scopes))
-
-    async def _find(self, key_id: str) -> ApiKey | None:
-        async def read(reader: Reader) -> ApiKey | None:
-            return await keys.find_by_id(reader, key_id)
-
-        return await self._database.lookup(read)
 
     async def _insert(
         self, account_id: str, name: str, secret: str, *, key_id: str, scopes: tuple[str, ...], expires_at: int | None

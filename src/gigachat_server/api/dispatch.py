@@ -47,7 +47,6 @@ from gigachat_server.ids import is_id, random_text
 from gigachat_server.records import Chatbot, Principal
 from gigachat_server.services import Services
 from gigachat_server.store import chatbots
-from gigachat_server.store.database import Reader
 
 _log = logging.getLogger("gigachat.api")
 
@@ -150,11 +149,7 @@ class Api:
         """The caller's own. Foreign, missing and impossible ids look the same."""
         if not is_id(chatbot_id):
             raise NotFound
-
-        async def read(reader: Reader) -> Chatbot | None:
-            return await chatbots.find(reader, principal.account_id, chatbot_id)
-
-        chatbot = await self._services.database.lookup(read)
+        chatbot = await chatbots.find_remembered(self._services.database, principal.account_id, chatbot_id)
         if chatbot is None:
             raise NotFound
         return chatbot
@@ -176,12 +171,8 @@ class Api:
         segments = scope["raw_path"].decode("ascii", "replace").split("/")
         if len(segments) < 3 or segments[1] != "chatbots" or not is_id(segments[2]):
             return
-
-        async def read(reader: Reader) -> Chatbot | None:
-            return await chatbots.find_of_any_account(reader, segments[2])
-
         try:
-            chatbot = await self._services.database.lookup(read)
+            chatbot = await chatbots.find_remembered_of_any_account(self._services.database, segments[2])
         except StorageUnavailable:
             return  # the answer itself says so
         if chatbot is None or not is_listed(origin, chatbot.config.restrictions.hostnames):

@@ -20,6 +20,7 @@ import math
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -33,6 +34,7 @@ MOST_STEMS = 256  # of one query's bag that are looked up: the heaviest
 
 _COUNT_BITS = 8  # a posting is row << 8 | count, the count capped at 255
 _MOST_COUNT = (1 << _COUNT_BITS) - 1
+_MOST_WEIGHTS = 500_000  # numbers of worked-out weights that are kept, 16 bytes each
 _FEWEST_TOMBSTONES = 256  # fewer are not worth packing
 _STEM_BYTES, _ROW_BYTES = 230, 130  # Python's own cost of a dictionary entry with its array; of a row's id and slots
 
@@ -71,6 +73,14 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     score: float
 
 
+class _Weights(NamedTuple):
+    """A stem in one state of the index: the live rows that hold it, its BM25 in each, and how rare it is."""
+
+    rows: npt.NDArray[np.intp]
+    bm25: npt.NDArray[np.float64]
+    idf: float
+
+
 class ChatbotIndex:
     """The searchable chunks of one chatbot."""
 
@@ -84,7 +94,10 @@ class ChatbotIndex:
         self._postings: dict[str, array[int]] = {}
         self._posting_count = 0
         self._live_count = 0
-        self._length_norm: npt.NDArray[np.float64] | None = None  # BM25's, of every row; None after a change
+        # What searches of this very state have worked out; gone with every change.
+        self._length_norm: npt.NDArray[np.float64] | None = None  # BM25's, of every row
+        self._weights: dict[str, _Weights] = {}
+        self._weights_size = 0
 
     def __len__(self) -> int:
         return self._live_count
@@ -100,6 +113,7 @@ class ChatbotIndex:
     def memory_bytes(self) -> int:
         """About what this index occupies."""
         arrays = self._matrix.nbytes + self._lengths.nbytes * 2 + self._live.nbytes
+        arrays += self._weights_size * 16
         return arrays + self._posting_count * 5 + len(self._postings) * _STEM_BYTES + len(self._chunk_ids) * _ROW_BYTES
 
     # --- keeping up with the documents ---
@@ -137,7 +151,7 @@ class ChatbotIndex:
         self._document_ids.extend([document_id] * len(rows))
         self._documents[document_id] = range(first, end)
         self._live_count += len(rows)
-        self._length_norm = None
+        self._forget_weights()
 
     def remove(self, document_id: str) -> None:
         """The document's chunks are found no more. An unknown document is none."""
@@ -147,7 +161,7 @@ class ChatbotIndex:
         self._live[rows.start : rows.stop] = False
         self._lengths[rows.start : rows.stop] = 0
         self._live_count -= len(rows)
-        self._length_norm = None
+        self._forget_weights()
         if len(self._chunk_ids) - self._live_count > max(self._live_count, _FEWEST_TOMBSTONES):
             self._pack()
 
@@ -192,18 +206,39 @@ class ChatbotIndex:
         matrix[: len(kept)], lengths[: len(kept)] = self._matrix[kept], self._lengths[kept]
         live_now[: len(kept)] = True
         self._matrix, self._lengths, self._live = matrix, lengths, live_now
-        self._length_norm = None
+        self._forget_weights()
 
     # --- searching ---
 
     def idf(self, stem: str) -> float:
         """How rare the stem is among the chunks; that of an unknown stem is the greatest."""
-        held = self._postings.get(stem)
-        frequency = 0 if held is None else int(np.count_nonzero(self._live[np.frombuffer(held, dtype=np.uint32) >> _COUNT_BITS]))
-        return self._idf(frequency)
+        return self._weights_of(stem).idf
 
-    def _idf(self, frequency: int) -> float:
-        return math.log(1 + (self._live_count - frequency + 0.5) / (frequency + 0.5))
+    def _weights_of(self, stem: str) -> _Weights:
+        """What the stem adds to the rows that hold it. Kept until the index changes: prompts repeat their words."""
+        known = self._weights.get(stem)
+        if known is not None:
+            return known
+        used = len(self._chunk_ids)
+        if self._length_norm is None:
+            average = self._lengths[:used].sum() / max(self._live_count, 1)
+            self._length_norm = K1 * (1 - B + B * self._lengths[:used] / max(average, 1.0))
+        values = np.frombuffer(self._postings.get(stem, b""), dtype=np.uint32)
+        rows, counts = (values >> _COUNT_BITS).astype(np.intp), values & _MOST_COUNT
+        if self._live_count < used:
+            rows, counts = rows[self._live[rows]], counts[self._live[rows]]
+        idf = math.log(1 + (self._live_count - len(rows) + 0.5) / (len(rows) + 0.5))
+        bm25 = idf * (K1 + 1) * counts / (counts + self._length_norm[rows])
+        if self._weights_size > _MOST_WEIGHTS:
+            self._forget_weights()
+        self._weights_size += len(rows) + 1
+        weights = self._weights[stem] = _Weights(rows, bm25, idf)
+        return weights
+
+    def _forget_weights(self) -> None:
+        self._weights = {}
+        self._weights_size = 0
+        self._length_norm = None
 
     def search(
         self,
@@ -246,30 +281,15 @@ class ChatbotIndex:
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """BM25 over its greatest value, and the idf-weighted share of `own_stems` found, of every row."""
         used = len(self._chunk_ids)
-        if self._length_norm is None:
-            average = self._lengths[:used].sum() / self._live_count
-            self._length_norm = K1 * (1 - B + B * self._lengths[:used] / max(average, 1.0))
         scores, covered, own_weight = np.zeros(used), np.zeros(used), 0.0
-        has_tombstones = self._live_count < used
         stems = sorted(bag, key=bag.__getitem__, reverse=True)[:MOST_STEMS] if len(bag) > MOST_STEMS else bag
         for stem in stems:
-            held = self._postings.get(stem)
-            rows = counts = None
-            frequency = 0
-            if held is not None:
-                values = np.frombuffer(held, dtype=np.uint32)
-                if has_tombstones:
-                    values = values[self._live[values >> _COUNT_BITS]]
-                frequency = len(values)
-                rows, counts = values >> _COUNT_BITS, values & _MOST_COUNT
-            idf = self._idf(frequency)
+            weights = self._weights_of(stem)
+            times = bag[stem]
+            scores[weights.rows] += weights.bm25 if times == 1 else times * weights.bm25
             if stem in own_stems:
-                own_weight += idf
-            if rows is None or counts is None:
-                continue
-            scores[rows] += bag[stem] * idf * (K1 + 1) * counts / (counts + self._length_norm[rows])
-            if stem in own_stems:
-                covered[rows] += idf
+                own_weight += weights.idf
+                covered[weights.rows] += weights.idf
         greatest = scores.max()
         if greatest > 0:
             scores /= greatest

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from hashlib import blake2b
 
 import numpy as np
@@ -19,11 +20,16 @@ HASHES = 4  # numbers that one word touches: two words rarely share them all
 _WORD = re.compile(r"\w+")
 
 
+@lru_cache(maxsize=32_768)
+def _digest(word: str) -> bytes:
+    return blake2b(word.encode("utf-8", "replace"), digest_size=4 * HASHES).digest()
+
+
 def embed(text: str) -> Vector:
     """The unit vector of the text's words, however often each occurs. A text without words is a word of its own."""
     vector = np.zeros(DIMENSION, np.float32)
     words = sorted(set(_WORD.findall(text.lower()))) or [""]
-    digests = b"".join(blake2b(word.encode("utf-8", "replace"), digest_size=4 * HASHES).digest() for word in words)
+    digests = b"".join(map(_digest, words))
     numbers = np.frombuffer(digests, "<u4")
     np.add.at(vector, numbers // 2 % DIMENSION, np.where(numbers % 2, 1, -1).astype(np.float32))
     length = float(np.linalg.norm(vector))

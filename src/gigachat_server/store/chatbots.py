@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from gigachat_server.records import Chatbot, ChatbotConfig
-from gigachat_server.store.database import Reader, Row, Tx
+from gigachat_server.store.database import Database, Reader, Row, Tx
 
 _COLUMNS = "id, account_id, name, config, knowledge_version, created_at, updated_at"
 _BELOW = ("events", "drafts", "idempotency", "messages", "conversations", "chunks", "documents")
@@ -14,6 +14,7 @@ _decode_config = msgspec.json.Decoder(ChatbotConfig).decode
 
 
 async def insert(tx: Tx, chatbot: Chatbot) -> None:
+    tx.forget(f"chatbot {chatbot.id}")
     await tx.run(
         f"INSERT INTO chatbots ({_COLUMNS}) VALUES "
         "(:id, :account_id, :name, :config, :knowledge_version, :created_at, :updated_at)",
@@ -42,6 +43,21 @@ async def find_of_any_account(reader: Reader, chatbot_id: str) -> Chatbot | None
     return _chatbot(row) if row else None
 
 
+async def find_remembered(database: Database, account_id: str, chatbot_id: str) -> Chatbot | None:
+    """The same as `find`, without a query while nothing of it changes: every request for a chatbot starts here."""
+    chatbot = await find_remembered_of_any_account(database, chatbot_id)
+    return chatbot if chatbot is not None and chatbot.account_id == account_id else None
+
+
+async def find_remembered_of_any_account(database: Database, chatbot_id: str) -> Chatbot | None:
+    """Likewise, for a preflight."""
+
+    async def read(reader: Reader) -> Chatbot | None:
+        return await find_of_any_account(reader, chatbot_id)
+
+    return await database.lookup(f"chatbot {chatbot_id}", read)
+
+
 async def find_by_name(reader: Reader, account_id: str, name: str) -> Chatbot | None:
     """The newest of that name: names need not be unique."""
     row = await reader.one(
@@ -66,6 +82,7 @@ async def list_chatbots(reader: Reader, account_id: str, *, after: str | None, l
 
 async def update(tx: Tx, chatbot: Chatbot) -> bool:
     """Store its name, config and updated_at; False if it is gone."""
+    tx.forget(f"chatbot {chatbot.id}")
     return bool(
         await tx.run(
             "UPDATE chatbots SET name = :name, config = :config, updated_at = :updated_at "
@@ -81,6 +98,7 @@ async def update(tx: Tx, chatbot: Chatbot) -> bool:
 
 async def raise_knowledge_version(tx: Tx, chatbot_id: str) -> tuple[int, ChatbotConfig] | None:
     """The new version and the config in force, for a write to the chatbot's documents; None if the chatbot is gone."""
+    tx.forget(f"chatbot {chatbot_id}")
     row = await tx.one(
         "UPDATE chatbots SET knowledge_version = knowledge_version + 1 WHERE id = :id RETURNING knowledge_version, config",
         id=chatbot_id,
@@ -90,6 +108,7 @@ async def raise_knowledge_version(tx: Tx, chatbot_id: str) -> tuple[int, Chatbot
 
 async def delete(tx: Tx, account_id: str, chatbot_id: str) -> bool:
     """Remove the chatbot and all below it; False if there is none."""
+    tx.forget(f"chatbot {chatbot_id}")
     deleted = await tx.run(
         "DELETE FROM chatbots WHERE id = :id AND account_id = :account_id", id=chatbot_id, account_id=account_id
     )

@@ -35,6 +35,9 @@ class Tx(Reader, Protocol):
     async def run_many(self, sql: str, rows: Iterable[dict[str, Any]]) -> None:
         """Execute one statement for each row of parameters."""
 
+    def forget(self, key: str) -> None:
+        """This transaction changes what `Database.lookup` remembers under that key."""
+
     def after_commit(self, callback: Callable[[], None]) -> None:
         """Call back on the event loop once everything is durable; never if the transaction fails."""
 
@@ -43,8 +46,11 @@ class Database(Protocol):
     async def read(self, body: Callable[[Reader], Awaitable[T]]) -> T:
         """Run a body that only reads."""
 
-    async def lookup(self, body: Callable[[Reader], Awaitable[T]]) -> T:
-        """Run a body that reads single rows of small tables by their keys: keys and chatbots, on the way of each request."""
+    async def lookup(self, key: str, body: Callable[[Reader], Awaitable[T]]) -> T:
+        """What the body reads, remembered under that key until a transaction has it forgotten.
+
+        For single rows that stand in the way of every request. Never older than the last transaction that returned.
+        """
 
     async def transaction(self, name: str, body: Callable[[Tx], Awaitable[T]]) -> T:
         """Run a body that writes, all or nothing. `name` says which step it is (`turn.finish`).

@@ -38,6 +38,7 @@ _FILE_NAME = "gigachat.sqlite3"
 _LARGEST_GROUP = 256
 _BUSY_TIMEOUT_MS = 5_000
 _READERS = 2
+_MOST_REMEMBERED = 10_000
 
 # What a full disk, a lost mount or a lock of another program raises: nothing is wrong with the statement.
 _UNAVAILABLE = (
@@ -72,6 +73,7 @@ class _Statements:
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
         self.callbacks: list[Callable[[], None]] = []
+        self.forgotten: list[str] = []
 
     async def all(self, sql: str, **parameters: Any) -> list[Row]:
         return cast("list[Row]", self._connection.execute(to_sqlite(sql), _bindable(parameters)).fetchall())
@@ -90,6 +92,9 @@ class _Statements:
 
     async def run_many(self, sql: str, rows: Iterable[dict[str, Any]]) -> None:
         self._connection.executemany(to_sqlite(sql), (_bindable(row) for row in rows)).fetchall()
+
+    def forget(self, key: str) -> None:
+        self.forgotten.append(key)
 
     def after_commit(self, callback: Callable[[], None]) -> None:
         self.callbacks.append(callback)
@@ -116,7 +121,7 @@ def _drive(name: str, body: Callable[[Any], Awaitable[T]], statements: _Statemen
 class _Job:
     """One transaction on its way through a lane's thread."""
 
-    __slots__ = ("body", "callbacks", "error", "future", "name", "result")
+    __slots__ = ("body", "callbacks", "error", "forgotten", "future", "name", "result")
 
     def __init__(self, name: str, body: Callable[[Any], Awaitable[Any]], future: asyncio.Future[Any]) -> None:
         self.name = name
@@ -125,12 +130,13 @@ class _Job:
         self.result: Any = None
         self.error: BaseException | None = None
         self.callbacks: list[Callable[[], None]] = []
+        self.forgotten: list[str] = []
 
     def drive(self, connection: apsw.Connection) -> None:
         """Run the body to its end. Raises what it raises."""
         statements = _Statements(connection)
         self.result = _drive(self.name, self.body, statements)
-        self.callbacks = statements.callbacks
+        self.callbacks, self.forgotten = statements.callbacks, statements.forgotten
 
     def deliver(self) -> None:
         """On the event loop: answer whoever waits. A caller who went away is no reason to skip the callbacks."""
@@ -154,7 +160,8 @@ class SQLiteDatabase:
         self._writes: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._reads: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._writer = _open_writer(file)
-        self._lookups = _open_reader(file)
+        self._remembered: dict[str, Any] = {}
+        self._forgotten = 0  # how often anything was
         self._must_stop = False
         self._threads = [threading.Thread(target=self._write_loop, name="store-writer", daemon=True)]
         self._threads += [
@@ -166,14 +173,22 @@ class SQLiteDatabase:
     async def read(self, body: Callable[[Reader], Awaitable[T]]) -> T:
         return cast("T", await self._enqueue(self._reads, "read", body))
 
-    async def lookup(self, body: Callable[[Reader], Awaitable[T]]) -> T:
-        # Where it is asked: such rows are in memory, and to hand them to a thread and back takes ten times as long as to
-        # read them (measured: 20 us against 200 us under load).
-        try:
-            return _drive("lookup", body, _Statements(self._lookups))
-        except _UNAVAILABLE as error:
-            _log.error("store cannot read: %s", type(error).__name__)
-            raise StorageUnavailable(retry_after_s=1) from None
+    async def lookup(self, key: str, body: Callable[[Reader], Awaitable[T]]) -> T:
+        # Every write goes through this object, and is forgotten on the event loop before its caller learns of it; so what
+        # is remembered is right. What was being read when it was forgotten is not remembered.
+        if key in self._remembered:
+            return cast("T", self._remembered[key])
+        forgotten = self._forgotten
+        found = await self.read(body)
+        if forgotten == self._forgotten:
+            if len(self._remembered) >= _MOST_REMEMBERED:
+                self._remembered.clear()
+            self._remembered[key] = found
+        return found
+
+    def _forget(self, key: str) -> None:
+        self._forgotten += 1
+        self._remembered.pop(key, None)
 
     async def transaction(self, name: str, body: Callable[[Tx], Awaitable[T]]) -> T:
         return cast("T", await self._enqueue(self._writes, name, body))
@@ -186,7 +201,6 @@ class SQLiteDatabase:
         loop = asyncio.get_running_loop()
         for thread in self._threads:
             await loop.run_in_executor(None, thread.join)
-        self._lookups.close()
         self._writer.close()
         os.close(self._lock)
 
@@ -211,7 +225,7 @@ class SQLiteDatabase:
                     break
                 group.append(waiting)
             self._write_group(group)
-            _deliver(group)
+            self._deliver(group)
             if stop:
                 return
 
@@ -277,19 +291,24 @@ class SQLiteDatabase:
                 job.error = error
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
-            _deliver([job])
+            self._deliver([job])
         connection.close()
 
+    def _deliver(self, group: list[_Job]) -> None:
+        """Have the event loop answer whoever waits, after it has forgotten what they changed."""
 
-def _deliver(group: list[_Job]) -> None:
-    def deliver_all() -> None:
-        for job in group:
-            job.deliver()
+        def deliver_all() -> None:
+            for job in group:
+                if job.error is None:
+                    for key in job.forgotten:
+                        self._forget(key)
+            for job in group:
+                job.deliver()
 
-    try:
-        group[0].future.get_loop().call_soon_threadsafe(deliver_all)
-    except RuntimeError:  # the event loop is closed: nobody waits any more
-        _log.warning("%d transactions completed after their event loop had closed", len(group))
+        try:
+            group[0].future.get_loop().call_soon_threadsafe(deliver_all)
+        except RuntimeError:  # the event loop is closed: nobody waits any more
+            _log.warning("%d transactions completed after their event loop had closed", len(group))
 
 
 def open_sqlite(folder: Path) -> SQLiteDatabase:

@@ -83,6 +83,7 @@ CREATE TABLE conversations (
 ) WITHOUT ROWID;
 CREATE INDEX conversations_by_time ON conversations (chatbot_id, last_at, conversation_id);
 
+-- `sources` is last: it is long, and what a model remembers of a message lies before it.
 CREATE TABLE messages (
     chatbot_id       TEXT NOT NULL,
     conversation_id  TEXT NOT NULL,
@@ -97,10 +98,10 @@ CREATE TABLE messages (
     alternative      BIGINT NOT NULL DEFAULT 0,
     replaced_by      TEXT,
     metadata         TEXT NOT NULL,
-    sources          TEXT NOT NULL,
     embedding        BLOB,
     created_at       BIGINT NOT NULL,
     updated_at       BIGINT NOT NULL,
+    sources          TEXT NOT NULL,
     PRIMARY KEY (chatbot_id, conversation_id, seq),
     UNIQUE (chatbot_id, id)
 );
