@@ -7,7 +7,7 @@ import contextlib
 import io
 import json
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import aiohttp
 import msgspec
 import uvicorn
+from multidict import CIMultiDict
 from yarl import URL
 
 from gigachat_server import app
@@ -81,11 +82,11 @@ class Api:
         body: Any = None,
         *,
         raw: bytes | None = None,
-        headers: dict[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
         key: str | None = "",
     ) -> Reply:
         """`path` goes out as written. `key`: another key than the fixture's; None: no key."""
-        sent = dict(headers or {})
+        sent: CIMultiDict[str] = CIMultiDict(headers or {})
         if key is not None:
             sent.setdefault("Authorization", f"Bearer {key or self.key}")
         content = raw if raw is not None else (None if body is None else json.dumps(body).encode())

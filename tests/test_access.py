@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from multidict import CIMultiDict
 
 from gigachat_server import auth
 from gigachat_server.api.access import hostname_of, is_listed, peer_address
@@ -158,6 +159,11 @@ async def test_ip_addresses_are_compared_with_the_real_peer(tmp_path: Path) -> N
         assert behind.status == 201
         spoofed = await api.post(f"{outside}/conversations", PROMPT, headers={"X-Forwarded-For": "10.1.2.3, 6.6.6.6"})
         assert spoofed.code == "address_refused"
+        twice = CIMultiDict([("X-Forwarded-For", "10.1.2.3"), ("X-Forwarded-For", "6.6.6.6")])
+        assert (await api.post(f"{outside}/conversations", PROMPT, headers=twice)).code == "address_refused"
+        pages = CIMultiDict([("Origin", "https://www.example.com"), ("Origin", "https://evil.test")])
+        hosted = await api.chatbot(restrictions={"hostnames": ["www.example.com"]})
+        assert (await api.post(f"{hosted}/conversations", PROMPT, headers=pages)).code == "hostname_refused"
 
 
 @pytest.mark.parametrize(

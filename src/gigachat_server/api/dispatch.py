@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote, unquote_to_bytes
 
-from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
@@ -25,6 +24,7 @@ from gigachat_server.api.http import (
     decode,
     parse_object,
     parse_query,
+    plain_headers,
     read_body,
     render,
     render_problem,
@@ -64,7 +64,7 @@ class Api:
         self._table = RouteTable(ROUTES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = Headers(scope=scope)
+        headers = plain_headers(scope)
         given = headers.get("x-request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else random_text(8)
         instance = scope["raw_path"].decode("ascii", "replace")
@@ -79,13 +79,14 @@ class Api:
         except Exception:  # noqa: BLE001 - the edge of the application: a bug is a 500 that tells nothing but its id
             _log.exception("%s %s failed, request %s", scope["method"], instance, request_id)
             response = render_problem(GigachatError(), instance=instance, request_id=request_id)
-        response.headers["X-Request-Id"] = request_id
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers.setdefault("Cache-Control", "no-store")
+        response.raw_headers.append((b"x-request-id", request_id.encode()))
+        response.raw_headers.append((b"x-content-type-options", b"nosniff"))
+        if not any(name == b"cache-control" for name, _ in response.raw_headers):
+            response.raw_headers.append((b"cache-control", b"no-store"))
         await self._allow_origin(headers, response, scope)
         await response(scope, receive, _without_body(send) if scope["method"] == "HEAD" else send)
 
-    async def _respond(self, scope: Scope, receive: Receive, headers: Headers, request_id: str) -> Response:
+    async def _respond(self, scope: Scope, receive: Receive, headers: Mapping[str, str], request_id: str) -> Response:
         if scope["path"] == "/openapi.json":
             return Response(openapi_json(), media_type="application/json")
         segments = _segments(scope["raw_path"])
@@ -106,7 +107,9 @@ class Api:
         answer = await route.handler(request, self._services)
         return render(answer) if isinstance(answer, Answer) else answer
 
-    async def _authorised(self, route: Route, found: Found, scope: Scope, headers: Headers, request_id: str) -> ApiRequest:
+    async def _authorised(
+        self, route: Route, found: Found, scope: Scope, headers: Mapping[str, str], request_id: str
+    ) -> ApiRequest:
         settings = self._services.settings
         client = scope.get("client")
         peer = peer_address(client[0] if client else None, headers.get("x-forwarded-for"), settings.proxy_networks)
@@ -154,7 +157,7 @@ class Api:
             raise NotFound
         return chatbot
 
-    async def _body(self, route: Route, scope: Scope, receive: Receive, headers: Headers) -> Any:
+    async def _body(self, route: Route, scope: Scope, receive: Receive, headers: Mapping[str, str]) -> Any:
         settings = self._services.settings
         limit = settings.max_document_body_bytes if route.is_large else settings.max_body_bytes
         raw = await read_body(scope, receive, headers, limit=limit, timeout_s=settings.receive_timeout_s)
@@ -163,7 +166,7 @@ class Api:
             return parse_object(raw, settings)
         return decode(raw, route.request, settings)
 
-    async def _allow_origin(self, headers: Headers, response: Response, scope: Scope) -> None:
+    async def _allow_origin(self, headers: Mapping[str, str], response: Response, scope: Scope) -> None:
         """CORS: pages on the chatbot's own hostnames may call what end users reach, and read the answer."""
         origin = headers.get("origin")
         if origin is None:

@@ -116,6 +116,15 @@ def render_problem(error: GigachatError, *, instance: str, request_id: str) -> R
     return Response(_encode(document), error.status, headers, "application/problem+json")
 
 
+def plain_headers(scope: Scope) -> dict[str, str]:
+    """By lower-case name. Of a repeated one all count, in their order (RFC 9110, 5.3): a proxy may add its own after ours."""
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in scope["headers"]:
+        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
+
+
 # --- bodies ---
 
 

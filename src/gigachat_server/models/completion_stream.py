@@ -7,7 +7,9 @@ with `{` or `[` is a plain JSON completion, everything else has to be server-sen
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -66,14 +68,13 @@ class _Chunk(msgspec.Struct, gc=False):
 class _Alternative:
     """What is known of one reply while it arrives. Its leading whitespace is held back: it may be all there is."""
 
-    __slots__ = ("finish_reason", "held", "is_cut", "is_ended", "is_shown", "room")
+    __slots__ = ("finish_reason", "held", "is_ended", "is_shown", "room")
 
     def __init__(self, room: int) -> None:
         self.room = room
         self.held = ""
         self.is_shown = False
         self.is_ended = False
-        self.is_cut = False
         self.finish_reason: str | None = None
 
 
@@ -105,6 +106,7 @@ class CompletionParser:
         self._received = 0
         self._is_json: bool | None = None  # None: no byte yet that tells
         self._has_chunk = False
+        self._is_cut = False  # an alternative reached its limit
         self._is_strange = False  # JSON came that is no chunk
         self.failure: ModelError | None = None
         self.is_finished = False
@@ -239,7 +241,7 @@ class CompletionParser:
             index = position if choice.index is None else choice.index
             if 0 <= index < self._n:
                 self._read_choice(index, choice, events)
-        if self._alternatives and self._are_begun_ended and any(a.is_cut for a in self._alternatives.values()):
+        if self._is_cut and self._are_begun_ended:
             self.is_finished = True  # whoever does not stop at the limit is not waited for
 
     def _fail(self, failure: ModelError) -> None:
@@ -297,7 +299,7 @@ class CompletionParser:
             alternative.is_shown = self.has_text = True
             events.append(TextDelta(index, text))
         if is_over:
-            alternative.is_cut = True
+            self._is_cut = True
             _end(index, alternative, "length", events)
 
     def _stop_flood(self, events: list[ModelEvent]) -> None:
@@ -331,6 +333,15 @@ class CompletionParser:
                 _count(self._usage.completion_tokens),
             )
         )
+
+
+def joined(events: Sequence[ModelEvent]) -> Iterator[ModelEvent]:
+    """The same events with neighbouring deltas of one alternative in one: what arrived together is passed on together."""
+    for index, run in itertools.groupby(events, key=lambda event: event.index if isinstance(event, TextDelta) else -1):
+        if index < 0:
+            yield from run
+        else:
+            yield TextDelta(index, "".join(delta.text for delta in run if isinstance(delta, TextDelta)))
 
 
 def decode_chunk(payload: bytes) -> _Chunk | None:

@@ -28,7 +28,7 @@ from gigachat_server.errors import (
     SetupError,
 )
 from gigachat_server.models.base import ChatMessage, ModelEvent, ModelInput
-from gigachat_server.models.completion_stream import CompletionParser, Limits
+from gigachat_server.models.completion_stream import CompletionParser, Limits, joined
 from gigachat_server.models.endpoint_errors import error_in, failure_of_status, refused_parameter
 
 log = logging.getLogger("gigachat.models")
@@ -110,7 +110,7 @@ class OpenAIModel:
             try:
                 await call.open()
                 while (events := await call.next_events()) is not None:
-                    for event in events:
+                    for event in joined(events) if len(events) > 1 else events:
                         yield event
                 return
             except ModelError as error:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import logging
 import secrets
+from collections.abc import Mapping
 
-from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, cookie_parser
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from gigachat_server.api.access import peer_address
-from gigachat_server.api.http import parse_query, read_body, render_problem
+from gigachat_server.api.http import parse_query, plain_headers, read_body, render_problem
 from gigachat_server.auth import operator_of
 from gigachat_server.errors import (
     GigachatError,
@@ -77,7 +77,7 @@ class Web:
         await response(scope, receive, send)
 
     async def _respond(self, scope: Scope, receive: Receive) -> Response:
-        path, headers = scope["path"], Headers(scope=scope)
+        path, headers = scope["path"], plain_headers(scope)
         request = self._request(scope, headers)
         by_method = self._routes.get(path, {})
         route = by_method.get("GET" if scope["method"] == "HEAD" else scope["method"])
@@ -103,7 +103,7 @@ class Web:
             _log.exception("%s %s failed", scope["method"], path)
             return await self._problem(GigachatError(), request, is_json=route is not None and route.is_json)
 
-    def _request(self, scope: Scope, headers: Headers) -> PageRequest:
+    def _request(self, scope: Scope, headers: Mapping[str, str]) -> PageRequest:
         settings, client = self._services.settings, scope.get("client")
         return PageRequest(
             path=scope["path"],
