@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Literal
 
 import msgspec
@@ -75,12 +76,17 @@ def expand(query: SearchQuery) -> Expanded:
     dependent = bool(query.history) and is_dependent(query.text)
     if dependent:
         for message, weight in _weighted(query.history):
-            for stem in stems(message.text[: LONGEST_QUERY if message.role == "user" else ANSWER_CHARACTERS]):
+            for stem in _stems_said(message.text[: LONGEST_QUERY if message.role == "user" else ANSWER_CHARACTERS]):
                 bag[stem] = bag.get(stem, 0.0) + weight
             if message.vector is not None and message.vector.shape == vector.shape:
                 vector = vector + np.float32(weight) * message.vector
         vector = vector / max(float(np.linalg.norm(vector)), 1e-9)
     return Expanded(vector, bag, tuple(own), dependent)
+
+
+@lru_cache(maxsize=2048)  # what was said in a conversation is looked at again with each of its next prompts
+def _stems_said(text: str) -> list[str]:
+    return stems(text)
 
 
 def _weighted(history: Sequence[Earlier]) -> list[tuple[Earlier, float]]:

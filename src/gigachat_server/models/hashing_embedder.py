@@ -27,11 +27,11 @@ def _digest(word: str) -> bytes:
 
 def embed(text: str) -> Vector:
     """The unit vector of the text's words, however often each occurs. A text without words is a word of its own."""
-    vector = np.zeros(DIMENSION, np.float32)
     words = sorted(set(_WORD.findall(text.lower()))) or [""]
     digests = b"".join(map(_digest, words))
     numbers = np.frombuffer(digests, "<u4")
-    np.add.at(vector, numbers // 2 % DIMENSION, np.where(numbers % 2, 1, -1).astype(np.float32))
+    signs = (numbers % 2).astype(np.float64) * 2 - 1
+    vector = np.bincount(numbers // 2 % DIMENSION, weights=signs, minlength=DIMENSION).astype(np.float32)
     length = float(np.linalg.norm(vector))
     if length == 0:  # words that cancel out: one in billions, but a vector of no length compares with nothing
         vector[0] = length = 1.0
