@@ -376,7 +376,7 @@ def _open_writer(file: Path) -> apsw.Connection:
         "journal_mode = WAL",
         "synchronous = FULL",
         "mmap_size = 0",
-        "cache_size = -65536",
+        "cache_size = -8192",
         "temp_store = 2",
     ):
         connection.execute(f"PRAGMA {pragma}").fetchall()
@@ -386,6 +386,6 @@ def _open_writer(file: Path) -> apsw.Connection:
 def _open_reader(file: Path) -> apsw.Connection:
     connection = apsw.Connection(str(file), flags=apsw.SQLITE_OPEN_READONLY, statementcachesize=512)
     connection.set_busy_timeout(_BUSY_TIMEOUT_MS)
-    for pragma in ("query_only = 1", "mmap_size = 0", "cache_size = -32768"):
+    for pragma in ("query_only = 1", "mmap_size = 0", "cache_size = -2048"):
         connection.execute(f"PRAGMA {pragma}").fetchall()
     return connection
