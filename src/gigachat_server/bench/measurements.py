@@ -1,0 +1,19 @@
+"""Every measurement by its name, in the order of a whole run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gigachat_server.bench import knowledge, turns
+from gigachat_server.bench.metrics import Metric, Run
+
+MEASUREMENTS: dict[str, Callable[[Run], list[Metric]]] = {
+    "turns": turns.turns,
+    "latency": turns.latency,
+    "first-token": turns.first_token,
+    "streams": turns.streams,
+    "start": turns.start,
+    "embedded": knowledge.embedded,
+    "extractive": knowledge.extractive,
+    "ingest": knowledge.ingest,
+}

@@ -1,0 +1,84 @@
+"""`gigachat bench`: what this machine can do, beside the floors and budgets it is held against."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from types import FrameType
+
+import click
+import msgspec
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from gigachat_server.bench.measurements import MEASUREMENTS
+from gigachat_server.bench.metrics import FULL, QUICK, TINY, Metric, Report, Run, machine
+
+_FILE_WIDTH = 110  # characters, where no terminal says: nothing of the table is cut off
+_SIZES = {"full": FULL, "quick": QUICK, "tiny": TINY}
+
+
+@click.command()
+@click.option("--quick", is_flag=True, help="Shorter rounds and fewer of them: about a minute and a half.")
+@click.option("--only", metavar="NAME,...", default="", help=f"Measure these alone: {', '.join(MEASUREMENTS)}.")
+@click.option("--json", "json_file", metavar="FILE", help="Write the figures as JSON, too; - is standard output.")
+@click.option("--check", is_flag=True, help="End with status 1 if a budget is missed.")
+@click.option(
+    "--folder",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Where the temporary data goes: the disk that is measured. Default: the system's folder for such.",
+)
+@click.option("--size", type=click.Choice(list(_SIZES)), hidden=True)
+def bench(*, quick: bool, only: str, json_file: str | None, check: bool, folder: Path | None, size: str | None) -> int:
+    """Measure how fast this machine serves.
+
+    Each figure stands beside its floor, measured in the same run: the smallest application that loses no message, or
+    the embedder by itself. Everything runs on this machine alone, with temporary data.
+    """
+    names = [name.strip() for name in only.split(",") if name.strip()] or list(MEASUREMENTS)
+    if unknown := [name for name in names if name not in MEASUREMENTS]:
+        raise click.BadParameter(f"{unknown[0]} is none of {', '.join(MEASUREMENTS)}", param_hint="--only")
+    signal.signal(signal.SIGTERM, _interrupt)
+    chosen = _SIZES[size or ("quick" if quick else "full")]
+    where = machine()
+    metrics: list[Metric] = []
+    with tempfile.TemporaryDirectory(prefix="gigachat-bench-", dir=folder) as data:
+        run = Run(Path(data), chosen, lambda line: click.echo(line, err=True))
+        for name in names:
+            run.say(f"{name} ...")
+            metrics += MEASUREMENTS[name](run)
+    console = Console(stderr=json_file == "-")
+    if not console.is_terminal:
+        console = Console(stderr=json_file == "-", width=_FILE_WIDTH)
+    console.print(_table(metrics))
+    if json_file is not None:
+        text = msgspec.json.format(msgspec.json.encode(Report(where, metrics))).decode()
+        if json_file == "-":
+            sys.stdout.write(text + "\n")
+        else:
+            Path(json_file).write_text(text + "\n", encoding="utf-8")
+    return 1 if check and any(metric.ok is False for metric in metrics) else 0
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """As Ctrl-C does, so that whatever was started is ended."""
+    raise KeyboardInterrupt
+
+
+def _table(metrics: list[Metric]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("figure", "value", "floor", "ratio", "budget", ""):
+        table.add_column(heading, justify="right" if heading in ("value", "floor", "ratio") else "left", no_wrap=True)
+    for metric in metrics:
+        verdict = {True: "[green]ok[/]", False: "[red]missed[/]", None: ""}[metric.ok]
+        floor = "" if metric.floor is None else f"{metric.floor:,.4g} {metric.unit}"
+        ratio = "" if metric.ratio is None else f"{metric.ratio:.0%}" if metric.ratio < 1 else f"{metric.ratio:.2f} x"
+        table.add_row(metric.name, _figure(metric), floor, ratio, metric.budget or "", verdict)
+    return table
+
+
+def _figure(metric: Metric) -> str:
+    return f"{metric.value:,.4g} {metric.unit}".strip()
