@@ -21,7 +21,7 @@ def system_clock() -> int:
     return time.time_ns() // 1000
 
 
-@functools.lru_cache(maxsize=8192)
+@functools.lru_cache(maxsize=2048)
 def wire_time(microseconds: int) -> str:
     """`2023-06-16T18:18:38.883440+00:00`: always UTC, always six digits. Cached: a chunk is often a source."""
     return (_EPOCH + timedelta(microseconds=microseconds)).isoformat(timespec="microseconds")

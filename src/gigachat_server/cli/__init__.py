@@ -14,6 +14,7 @@ from typing import NamedTuple
 import click
 
 from gigachat_server.errors import SetupError
+from gigachat_server.settings import limit_native_threads
 
 _INTERRUPTED = 130
 
@@ -68,6 +69,7 @@ def gigachat() -> None:
 
 
 def main() -> None:
+    limit_native_threads()
     sys.exit(run(sys.argv[1:]))
 
 

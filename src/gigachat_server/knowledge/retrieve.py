@@ -84,7 +84,7 @@ def expand(query: SearchQuery) -> Expanded:
     return Expanded(vector, bag, tuple(own), dependent)
 
 
-@lru_cache(maxsize=2048)  # what was said in a conversation is looked at again with each of its next prompts
+@lru_cache(maxsize=512)  # what was said in a conversation is looked at again with each of its next prompts
 def _stems_said(text: str) -> list[str]:
     return stems(text)
 

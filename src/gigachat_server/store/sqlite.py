@@ -376,7 +376,7 @@ def _open_writer(file: Path) -> apsw.Connection:
         "journal_mode = WAL",
         "synchronous = FULL",
         "mmap_size = 0",
-        "cache_size = -8192",
+        "cache_size = -4096",
         "temp_store = 2",
     ):
         connection.execute(f"PRAGMA {pragma}").fetchall()
