@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from array import array
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -34,6 +35,7 @@ MOST_STEMS = 256  # of one query's bag that are looked up: the heaviest
 
 _COUNT_BITS = 8  # a posting is row << 8 | count, the count capped at 255
 _MOST_COUNT = (1 << _COUNT_BITS) - 1
+_SAME_RANK = 1e-6  # ranks that differ by less are equal: sums in another order differ by as much
 _MOST_WEIGHTS = 500_000  # numbers of worked-out weights that are kept, 16 bytes each
 _FEWEST_TOMBSTONES = 256  # fewer are not worth packing
 _STEM_BYTES, _ROW_BYTES = 230, 130  # Python's own cost of a dictionary entry with its array; of a row's id and slots
@@ -257,50 +259,61 @@ class ChatbotIndex:
         if self._live_count == 0 or limit < 1:
             return []
         cosine = self._matrix[:used] @ vector.astype(np.float32, copy=False)
-        lexical, coverage = self._lexical(bag, frozenset(own_stems))
+        lexical = self._lexical(bag)
         rank = COSINE_SHARE * cosine + (1 - COSINE_SHARE) * lexical
-        rank[~self._live[:used]] = -np.inf
-        best = self._best(np.round(rank, 6), limit)
-        logit = scale.cosine_weight * cosine[best] + scale.coverage_weight * coverage[best] + scale.bias
-        score = 1 / (1 + np.exp(-np.clip(logit.astype(np.float64), -60, 60)))
+        if self._live_count < used:
+            rank[~self._live[:used]] = -np.inf
+        # Only what is found needs its coverage: numpy takes longer to be called than to compute for a small chatbot.
+        weights = {stem: self._weights_of(stem).idf for stem in own_stems}
         return [
             Candidate(
                 chunk_id=self._chunk_ids[row],
                 document_id=self._document_ids[row],
                 cosine=float(cosine[row]),
                 lexical=float(lexical[row]),
-                coverage=float(coverage[row]),
+                coverage=(coverage := self._coverage(row, weights)),
                 rank_score=float(rank[row]),
-                score=float(score[place]),
+                score=_relevance(scale, float(cosine[row]), coverage),
             )
-            for place, row in enumerate(best)
+            for row in self._best(rank, limit)
         ]
 
-    def _lexical(
-        self, bag: Mapping[str, float], own_stems: frozenset[str]
-    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """BM25 over its greatest value, and the idf-weighted share of `own_stems` found, of every row."""
+    def _lexical(self, bag: Mapping[str, float]) -> npt.NDArray[np.float64]:
+        """BM25 over its greatest value, of every row."""
         used = len(self._chunk_ids)
-        scores, covered, own_weight = np.zeros(used), np.zeros(used), 0.0
         stems = sorted(bag, key=bag.__getitem__, reverse=True)[:MOST_STEMS] if len(bag) > MOST_STEMS else bag
-        for stem in stems:
-            weights = self._weights_of(stem)
-            times = bag[stem]
-            scores[weights.rows] += weights.bm25 if times == 1 else times * weights.bm25
-            if stem in own_stems:
-                own_weight += weights.idf
-                covered[weights.rows] += weights.idf
+        found = [(weights, bag[stem]) for stem in stems if len((weights := self._weights_of(stem)).rows)]
+        if not found:
+            return np.zeros(used)
+        rows = np.concatenate([weights.rows for weights, _ in found])
+        added = np.concatenate([weights.bm25 if times == 1 else times * weights.bm25 for weights, times in found])
+        scores: npt.NDArray[np.float64] = np.bincount(rows, weights=added, minlength=used)
         greatest = scores.max()
-        if greatest > 0:
-            scores /= greatest
-        if own_weight > 0:
-            covered /= own_weight
-        return scores, covered
+        return scores / greatest if greatest > 0 else scores
+
+    def _coverage(self, row: int, weights: Mapping[str, float]) -> float:
+        """The share of the stems' weight that the row holds."""
+        total = sum(weights.values())
+        if total <= 0:
+            return 0.0
+        return sum(weight for stem, weight in weights.items() if self._holds(row, stem)) / total
+
+    def _holds(self, row: int, stem: str) -> bool:
+        held = self._postings.get(stem)
+        if held is None:
+            return False
+        place = bisect_left(held, row << _COUNT_BITS)  # postings rise with their rows
+        return place < len(held) and held[place] >> _COUNT_BITS == row
 
     def _best(self, rank: npt.NDArray[np.float64], limit: int) -> list[int]:
         """The rows of the greatest ranks, equal ones by chunk id: no order hangs on where a row happens to lie."""
         limit = min(limit, self._live_count)
         least = np.partition(rank, len(rank) - limit)[len(rank) - limit]
-        rows = np.flatnonzero(rank >= least).tolist()
-        rows.sort(key=lambda row: (-rank[row], self._chunk_ids[row]))
+        rows = np.flatnonzero(rank >= least - _SAME_RANK).tolist()
+        rows.sort(key=lambda row: (-round(float(rank[row]), 6), self._chunk_ids[row]))
         return rows[:limit]
+
+
+def _relevance(scale: RelevanceScale, cosine: float, coverage: float) -> float:
+    logit = scale.cosine_weight * cosine + scale.coverage_weight * coverage + scale.bias
+    return 1 / (1 + math.exp(-min(max(logit, -60.0), 60.0)))

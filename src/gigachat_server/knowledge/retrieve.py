@@ -17,6 +17,7 @@ gives the same passages in the same order.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
@@ -75,12 +76,16 @@ def expand(query: SearchQuery) -> Expanded:
     vector = query.vector
     dependent = bool(query.history) and is_dependent(query.text)
     if dependent:
+        vectors, shares = [vector], [1.0]
         for message, weight in _weighted(query.history):
             for stem in _stems_said(message.text[: LONGEST_QUERY if message.role == "user" else ANSWER_CHARACTERS]):
                 bag[stem] = bag.get(stem, 0.0) + weight
             if message.vector is not None and message.vector.shape == vector.shape:
-                vector = vector + np.float32(weight) * message.vector
-        vector = vector / max(float(np.linalg.norm(vector)), 1e-9)
+                vectors.append(message.vector)
+                shares.append(weight)
+        if len(vectors) > 1:
+            vector = np.array(shares, np.float32) @ np.stack(vectors)
+            vector /= np.float32(max(math.sqrt(float(vector @ vector)), 1e-9))
     return Expanded(vector, bag, tuple(own), dependent)
 
 

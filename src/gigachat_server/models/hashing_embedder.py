@@ -6,6 +6,7 @@ share words are near each other. Invariant: a text has the same vector in every 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from functools import lru_cache
@@ -32,7 +33,7 @@ def embed(text: str) -> Vector:
     numbers = np.frombuffer(digests, "<u4")
     signs = (numbers % 2).astype(np.float64) * 2 - 1
     vector = np.bincount(numbers // 2 % DIMENSION, weights=signs, minlength=DIMENSION).astype(np.float32)
-    length = float(np.linalg.norm(vector))
+    length = math.sqrt(float(vector @ vector))
     if length == 0:  # words that cancel out: one in billions, but a vector of no length compares with nothing
         vector[0] = length = 1.0
     return vector / np.float32(length)
