@@ -287,7 +287,7 @@ class ChatbotIndex:
             return np.zeros(used)
         rows = np.concatenate([weights.rows for weights, _ in found])
         added = np.concatenate([weights.bm25 if times == 1 else times * weights.bm25 for weights, times in found])
-        scores: npt.NDArray[np.float64] = np.bincount(rows, weights=added, minlength=used)
+        scores = np.bincount(rows, weights=added, minlength=used).astype(np.float64, copy=False)
         greatest = scores.max()
         return scores / greatest if greatest > 0 else scores
 
