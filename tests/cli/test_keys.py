@@ -67,3 +67,14 @@ def test_the_account_header_means_nothing_over_tcp(tmp_path: Path) -> None:
         headers = {"Authorization": f"Bearer {theirs}", "X-Gigachat-Account": "default"}
         with urllib.request.urlopen(urllib.request.Request(server.url + "/chatbots", headers=headers)) as response:
             assert response.read() == b"[]"
+
+
+def test_a_key_can_be_given_less_and_for_less_long(tmp_path: Path) -> None:
+    gigachat = Gigachat(tmp_path / "data")
+    gigachat.output("keys", "create", "--name", "reader", "--scope", "chatbots:read", "--expires-in-days", "30")
+    (listed,) = gigachat.json("keys", "list")
+    assert listed["scopes"] == ["chatbots:read"]
+    assert listed["expires_at"] is not None
+    refused = gigachat.run("keys", "create", "--name", "x", "--scope", "everything")
+    assert refused.returncode == 1
+    assert "scopes" in refused.stderr

@@ -44,7 +44,7 @@ from gigachat_server.errors import (
     Unauthenticated,
 )
 from gigachat_server.ids import is_id, random_text
-from gigachat_server.records import Chatbot, Principal
+from gigachat_server.records import Chatbot, Principal, RestrictionsConfig
 from gigachat_server.services import Services
 from gigachat_server.store import chatbots
 
@@ -110,9 +110,6 @@ class Api:
     async def _authorised(
         self, route: Route, found: Found, scope: Scope, headers: Mapping[str, str], request_id: str
     ) -> ApiRequest:
-        settings = self._services.settings
-        client = scope.get("client")
-        peer = peer_address(client[0] if client else None, headers.get("x-forwarded-for"), settings.proxy_networks)
         principal = None if route.scope == PUBLIC else await self._authenticate(headers)
         if principal is not None and route.scope not in principal.scopes:
             raise Forbidden(f"This needs a key with the scope {route.scope}.")
@@ -120,17 +117,23 @@ class Api:
         if route.has_chatbot and principal is not None:
             chatbot = await self._chatbot(principal, found.path["chatbot_id"])
             if route.is_guarded and not self._is_local:
-                check_restrictions(chatbot.config.restrictions, peer=peer, headers=headers, has_key=True)
+                self._check_restrictions(chatbot.config.restrictions, scope, headers)
         return ApiRequest(
             path=found.path,
             query=parse_query(scope["query_string"]),
             headers=headers,
             raw_path=scope["raw_path"].decode("ascii", "replace"),
-            peer=peer,
             principal=principal,
             request_id=request_id,
             chatbot=chatbot,
         )
+
+    def _check_restrictions(self, restrictions: RestrictionsConfig, scope: Scope, headers: Mapping[str, str]) -> None:
+        if not restrictions.hostnames and not restrictions.ip_addresses:
+            return
+        client, trusted = scope.get("client"), self._services.settings.proxy_networks
+        peer = peer_address(client[0] if client else None, headers.get("x-forwarded-for"), trusted)
+        check_restrictions(restrictions, peer=peer, headers=headers, has_key=True)
 
     async def _authenticate(self, headers: Mapping[str, str]) -> Principal:
         if self._is_local:

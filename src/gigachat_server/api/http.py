@@ -39,7 +39,7 @@ _MOST_ERRORS = 50
 class ApiRequest:
     """One request, authenticated, its path and body decoded."""
 
-    __slots__ = ("_chatbot", "body", "headers", "path", "peer", "principal", "query", "raw_path", "request_id")
+    __slots__ = ("_chatbot", "body", "headers", "path", "principal", "query", "raw_path", "request_id")
 
     def __init__(
         self,
@@ -48,7 +48,6 @@ class ApiRequest:
         query: Mapping[str, str],
         headers: Mapping[str, str],
         raw_path: str,
-        peer: str | None,
         principal: Principal | None,
         request_id: str,
         body: Any = None,
@@ -58,7 +57,6 @@ class ApiRequest:
         self.query = query
         self.headers = headers
         self.raw_path = raw_path
-        self.peer = peer
         self.principal = principal
         self.request_id = request_id
         self.body = body

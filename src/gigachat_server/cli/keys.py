@@ -31,13 +31,16 @@ def keys() -> None:
 
 @keys.command()
 @click.option("--name", required=True, help="What the key is for; the list shows it.")
+@click.option("--scope", "scopes", multiple=True, help="What it may do; repeat for more. Default: all but making keys.")
+@click.option("--expires-in-days", type=click.IntRange(1, 36_500), help="Refuse it after that. Default: never.")
 @with_settings(*EVERYWHERE)
-def create(settings: Settings, *, name: str) -> None:
+def create(settings: Settings, *, name: str, scopes: tuple[str, ...], expires_in_days: int | None) -> None:
     """Create a key and print it, alone, on stdout. It cannot be shown again."""
 
     async def main() -> str:
         async with connected(settings) as api:
-            made = await api.post("/api-keys", {"name": name})
+            wanted: dict[str, Any] = {"name": name, "expires_in_days": expires_in_days}
+            made = await api.post("/api-keys", {**wanted, "scopes": scopes} if scopes else wanted)
             return str(made["key"])
 
     print(run(main()))
