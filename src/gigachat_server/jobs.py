@@ -11,7 +11,7 @@ import contextlib
 import logging
 
 from gigachat_server.clock import Clock
-from gigachat_server.errors import EmbedderUnavailable, GigachatError
+from gigachat_server.errors import EmbedderUnavailable, GigachatError, StorageUnavailable
 from gigachat_server.knowledge.ingest import Ingest
 from gigachat_server.records import TextSplitterConfig
 from gigachat_server.store import chatbots, documents
@@ -88,8 +88,8 @@ class IngestWorker:
         renewing = asyncio.create_task(self._renew(entry))
         try:
             await self._ingest.work_off(entry, splitter)
-        except EmbedderUnavailable as error:
-            _log.warning("document %s waits for the embedder: %s", entry.id, error)
+        except (EmbedderUnavailable, StorageUnavailable) as error:
+            _log.warning("document %s has to wait: %s", entry.id, error)
             await self._hold(entry, _RETRY_S)
         except Exception as error:  # noqa: BLE001 - the job loop: a failing document must not stop the others
             _log.exception("document %s cannot be ingested", entry.id)

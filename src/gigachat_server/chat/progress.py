@@ -16,6 +16,8 @@ from gigachat_server.errors import GigachatError
 from gigachat_server.models.base import TextDelta
 from gigachat_server.records import Chunk, Message
 
+_LONGEST_PIECE = 64 * 1024  # characters: what a reader who stopped reading holds in memory
+
 
 class Said(msgspec.Struct, frozen=True):
     """A piece of reply `alternative`, as it came from the model; `offset` counts characters before it."""
@@ -91,10 +93,12 @@ class Turn:
         self._wake_watchers()
 
     def _joined(self, first: int) -> tuple[Said, int]:
-        """All that follows without a change of alternative, as one piece, and where the next one starts."""
+        """What follows without a change of alternative, in one piece of bounded length, and where the next one starts."""
         start = self._said[first]
         last = first + 1
-        while last < len(self._said) and self._said[last].alternative == start.alternative:
+        length = len(start.text)
+        while last < len(self._said) and self._said[last].alternative == start.alternative and length < _LONGEST_PIECE:
+            length += len(self._said[last].text)
             last += 1
         if last == first + 1:
             return start, last

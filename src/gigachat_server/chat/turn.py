@@ -35,7 +35,7 @@ from gigachat_server.models.base import (
     Vector,
 )
 from gigachat_server.records import Chatbot, Chunk, Message, MessageRole, Source
-from gigachat_server.store import conversations, events, messages
+from gigachat_server.store import chatbots, conversations, events, messages
 from gigachat_server.store.conversations import Place
 from gigachat_server.store.database import Database, Tx
 from gigachat_server.text import small_talk
@@ -122,6 +122,8 @@ class Turns:
         remembered = max(memory_size, _SEARCHED_MESSAGES) if memory_size else 0
 
         async def body(tx: Tx) -> _Opened:
+            if not await chatbots.exists(tx, chatbot.id):
+                raise NotFound  # deleted while the request was on its way
             place = await conversations.open_and_advance(
                 tx,
                 chatbot.id,
@@ -180,13 +182,14 @@ class Turns:
             boundary=random_text(8),
         )
         heard = _Heard({})
-        broken: ModelError | None = None
+        broken: GigachatError | None = None
         try:
             await self._listen(chatbot, model_input, turn, heard)
-        except ModelError as error:
+        except (ModelError, asyncio.CancelledError) as error:
             if not turn.text(0).strip():
                 raise
-            broken = error
+            # What was shown is kept, also when it is this server that stops.
+            broken = error if isinstance(error, ModelError) else ShuttingDown(retry_after_s=5)
         replies = self._replies(chatbot, opened, turn, heard, retrieval, is_broken=broken is not None)
         stored = await self._store(chatbot, opened, replies, vector)
         if broken is not None:
@@ -282,8 +285,12 @@ class Turns:
     async def _store(self, chatbot: Chatbot, opened: _Opened, replies: list[Message], vector: Vector | None) -> list[Message]:
         """The replies, durable and in their places (S8). Raises `TakenOver` if they may not be stored any more."""
         prompt = opened.prompt
+        kept_vector = None if vector is None else vector.astype("<f4").tobytes()
 
         async def body(tx: Tx) -> list[Message]:
+            # A prompt that was deleted, with its conversation or its user, takes its reply along.
+            if not await messages.keep_vector(tx, chatbot.id, prompt.id, kept_vector):
+                raise NotFound
             placed = []
             for reply in replies:
                 place = await conversations.advance(
@@ -294,14 +301,11 @@ class Turns:
                     now_us=self._clock(),
                 )
                 if place is None:
-                    is_gone = await conversations.find(tx, chatbot.id, prompt.conversation_id) is None
-                    raise NotFound if is_gone else TakenOver
+                    raise TakenOver
                 reply = msgspec.structs.replace(reply, seq=place.seq, created_at=place.at, updated_at=place.at)
                 await messages.insert(tx, reply)
                 await _record_created(tx, reply)
                 placed.append(reply)
-            if vector is not None:
-                await messages.keep_vector(tx, chatbot.id, prompt.id, vector.astype("<f4").tobytes())
             return placed
 
         return await self._database.transaction("turn.finish", body)

@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 
 from gigachat_server.errors import EmbedderUnavailable
-from gigachat_server.knowledge.index import ChatbotIndex, IndexRow
+from gigachat_server.knowledge.index import Candidate, ChatbotIndex, IndexRow
 from gigachat_server.knowledge.retrieve import Earlier, Found, SearchQuery, search
 from gigachat_server.models.base import Embedder, Passage, Vector
 from gigachat_server.records import Chatbot, Chunk
@@ -29,7 +29,8 @@ T = TypeVar("T")
 
 # A search of fewer chunks than this takes less than handing it to a thread does.
 _INLINE_CHUNKS = 2_000
-_CACHED_CHUNKS = 20_000  # rows of text and vector, about 3 kB each
+_CACHED_CHARACTERS = 20_000_000
+_MOST_CHARACTERS = 200_000  # of the passages of one retrieval
 
 
 class Retrieval(msgspec.Struct, frozen=True):
@@ -64,6 +65,7 @@ class Indexes:
         self._memory_bytes = memory_bytes
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._chunks: OrderedDict[str, Chunk] = OrderedDict()
+        self._chunk_characters = 0
 
     async def has_documents(self, chatbot: Chatbot) -> bool:
         """Whether anything can be found at all; without documents a prompt needs no vector."""
@@ -90,7 +92,7 @@ class Indexes:
                 raise EmbedderUnavailable("The embedding model makes vectors of another length than it did.")
             found = run() if len(entry.index) < _INLINE_CHUNKS else await _to_its_end(run)
         by_id = await self._chunks_of(chatbot.id, [candidate.chunk_id for candidate in found.candidates])
-        pairs = [(c, by_id[c.chunk_id]) for c in found.candidates if c.chunk_id in by_id]
+        pairs = _bounded([(c, by_id[c.chunk_id]) for c in found.candidates if c.chunk_id in by_id])
         passages = tuple(
             Passage(
                 chunk_id=chunk.id,
@@ -136,6 +138,11 @@ class Indexes:
             return _Changes(versions, rows)
 
         changes = await self._database.read(read_changes)
+        lengths = {len(row.embedding) // 4 for rows in changes.rows.values() for row in rows}
+        if len(entry.index):
+            lengths.add(entry.index.dimension)
+        if len(lengths) > 1:
+            raise EmbedderUnavailable("The embedding model makes vectors of another length than it did.")
 
         def apply() -> None:
             for document in entry.versions.keys() - changes.versions.keys():
@@ -174,12 +181,24 @@ class Indexes:
                 return await chunks.list_by_id(reader, chatbot_id, missing)
 
             for chunk in await self._database.read(read):
+                if chunk.id not in self._chunks:
+                    self._chunk_characters += len(chunk.content)
                 found[chunk.id] = self._chunks[chunk.id] = chunk
         for id in found:
             self._chunks.move_to_end(id)
-        while len(self._chunks) > _CACHED_CHUNKS:
-            self._chunks.popitem(last=False)
+        while self._chunk_characters > _CACHED_CHARACTERS:
+            self._chunk_characters -= len(self._chunks.popitem(last=False)[1].content)
         return found
+
+
+def _bounded(pairs: list[tuple[Candidate, Chunk]]) -> list[tuple[Candidate, Chunk]]:
+    """The best, as many as are worth handing on: sources are stored and sent with every reply."""
+    characters = 0
+    for place, (_, chunk) in enumerate(pairs):
+        characters += len(chunk.content)
+        if characters > _MOST_CHARACTERS and place > 0:
+            return pairs[:place]
+    return pairs
 
 
 async def _to_its_end(work: Callable[[], T]) -> T:

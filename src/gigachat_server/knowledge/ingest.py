@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from gigachat_server.clock import Clock
-from gigachat_server.errors import Conflict, EmbedderUnavailable, NotFound
+from gigachat_server.errors import Conflict, EmbedderUnavailable, FieldError, InvalidRequest, NotFound
 from gigachat_server.ids import new_id
 from gigachat_server.knowledge.chunk import TextChunk, split
 from gigachat_server.knowledge.index import dump_stems
@@ -26,6 +26,7 @@ from gigachat_server.text import stems
 
 # Cutting and stemming shorter texts takes less than handing them to a thread does.
 _INLINE_CHARACTERS = 4_000
+MOST_CHUNKS = 10_000  # of one document; the largest document makes 2,600 with the default text_splitter
 
 
 class DocumentNameTaken(Conflict):
@@ -81,7 +82,8 @@ class Ingest:
             updated_at=now_us,
         )
         try:
-            return await self._embed_and_replace(chatbot.config.documents.text_splitter, document, content)
+            splitter = chatbot.config.documents.text_splitter
+            return await self._embed_and_replace(splitter, document, content, must_exist=document_id is not None)
         except (EmbedderUnavailable, _Superseded):
             return Ingested(await self.accept(chatbot, name, content, document_id=document_id), [])
 
@@ -152,13 +154,22 @@ class Ingest:
         )
 
     async def _embed_and_replace(
-        self, splitter: TextSplitterConfig, document: Document, content: str, *, only_if_waiting: bool = False
+        self,
+        splitter: TextSplitterConfig,
+        document: Document,
+        content: str,
+        *,
+        only_if_waiting: bool = False,
+        must_exist: bool = False,
     ) -> Ingested:
-        """Raises `_Superseded` when what was embedded is not what is wanted any more."""
+        """Raises `_Superseded` when what was embedded is not what is wanted any more, `InvalidRequest` for too many chunks."""
         if len(content) <= _INLINE_CHARACTERS:
             cut = _cut(content, splitter)
         else:
             cut = await asyncio.to_thread(_cut, content, splitter)
+        if len(cut.pieces) > MOST_CHUNKS:
+            message = f"Makes {len(cut.pieces)} chunks, and may make {MOST_CHUNKS}: split it, or raise the chatbot's chunk_size."
+            raise InvalidRequest(errors=(FieldError("content", message),))
         vectors = await self._vectors(document, [piece.text for piece in cut.pieces])
         new_chunks = [
             Chunk(
@@ -178,6 +189,7 @@ class Ingest:
         ]
 
         async def body(tx: Tx) -> Ingested:
+            name = document.name
             if (raised := await chatbots.raise_knowledge_version(tx, document.chatbot_id)) is None:
                 raise NotFound
             version, config = raised
@@ -188,16 +200,22 @@ class Ingest:
                 if held is None or held.content_sha256 != document.content_sha256 or held.state != "pending":
                     raise _Superseded
                 target: Document | None = held
+                name = held.name  # it may have been renamed since
+            elif must_exist:
+                target = await _find_target(tx, document.chatbot_id, document.name, document.id)
+                if target is None or target.id != document.id:
+                    raise NotFound
             else:
                 # Someone else may have pushed the name first: then theirs is replaced, under its own id.
                 target = await _find_target(tx, document.chatbot_id, document.name, document.id)
             final = msgspec.structs.replace(
                 document,
+                name=name,
                 id=target.id if target else document.id,
                 chunk_count=len(new_chunks),
                 created_at=target.created_at if target else document.created_at,
             )
-            placed = [msgspec.structs.replace(chunk, document_id=final.id) for chunk in new_chunks]
+            placed = [msgspec.structs.replace(chunk, document_id=final.id, document_name=name) for chunk in new_chunks]
             await chunks.replace(tx, final.chatbot_id, final.id, zip(placed, cut.stems, strict=True))
             await documents.put(tx, final, content=content, version=version)
             return Ingested(final, placed)

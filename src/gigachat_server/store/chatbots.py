@@ -37,6 +37,11 @@ async def find(reader: Reader, account_id: str, chatbot_id: str) -> Chatbot | No
     return _chatbot(row) if row else None
 
 
+async def exists(reader: Reader, chatbot_id: str) -> bool:
+    """Whether a chatbot that was found before is still there."""
+    return await reader.one("SELECT 1 FROM chatbots WHERE id = :id", id=chatbot_id) is not None
+
+
 async def find_of_any_account(reader: Reader, chatbot_id: str) -> Chatbot | None:
     """For the ingest worker, and for a preflight, which carries no key and only learns if its own hostname is listed."""
     row = await reader.one(f"SELECT {_COLUMNS} FROM chatbots WHERE id = :id", id=chatbot_id)

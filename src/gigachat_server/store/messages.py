@@ -55,13 +55,15 @@ async def insert(tx: Tx, message: Message) -> None:
     )
 
 
-async def keep_vector(tx: Tx, chatbot_id: str, message_id: str, vector: bytes) -> None:
-    """Later prompts that lean on this one need its vector."""
-    await tx.run(
-        "UPDATE messages SET embedding = :vector WHERE chatbot_id = :chatbot_id AND id = :id",
-        chatbot_id=chatbot_id,
-        id=message_id,
-        vector=vector,
+async def keep_vector(tx: Tx, chatbot_id: str, message_id: str, vector: bytes | None) -> bool:
+    """Later prompts that lean on this one need its vector; False if it was deleted."""
+    return bool(
+        await tx.run(
+            "UPDATE messages SET embedding = :vector WHERE chatbot_id = :chatbot_id AND id = :id",
+            chatbot_id=chatbot_id,
+            id=message_id,
+            vector=vector,
+        )
     )
 
 
