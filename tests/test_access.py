@@ -218,3 +218,27 @@ async def test_preflights_are_answered_from_the_chatbots_hostnames(tmp_path: Pat
         said = await api.post(f"{chatbot}/conversations", PROMPT, headers={"Origin": "https://www.example.com"})
         assert said.headers["Access-Control-Allow-Origin"] == "https://www.example.com"
         assert said.headers["Vary"] == "Origin"
+
+
+@pytest.mark.parametrize("name", ["client:\u200b", "client: ", "client:\u00a0\u200d"])
+async def test_an_operator_has_a_name_that_can_be_seen(tmp_path: Path, name: str) -> None:
+    async with gigachat(tmp_path) as api:
+        chatbot = await api.chatbot()
+        assert (await api.post(f"{chatbot}/conversations", {**PROMPT, "user_id": name})).fields == {"user_id"}
+
+
+async def test_mapped_networks_match_and_a_limit_has_three_digits(tmp_path: Path) -> None:
+    async with gigachat(tmp_path) as api:
+        chatbot = await api.chatbot(restrictions={"ip_addresses": ["::ffff:127.0.0.1"]})
+        assert (await api.post(f"{chatbot}/conversations", PROMPT)).status == 201
+        for limit in ("000000001" + "0" * 20, "0000000019999"):
+            assert (await api.get(f"/chatbots?limit={limit}")).status == 422
+        assert (await api.post("/openapi.json", {})).status == 404
+
+
+async def test_a_key_gives_only_what_it_has(tmp_path: Path) -> None:
+    async with gigachat(tmp_path) as api:
+        _, maker = await api.services.key_ring.create(api.services.account.id, "maker", scopes=("keys:write",))
+        refused = await api.post("/api-keys", {"name": "x", "scopes": ["chatbots:write"]}, key=maker)
+        assert (refused.status, refused.code) == (403, "forbidden")
+        assert (await api.post("/api-keys", {"name": "x", "scopes": ["keys:write"]}, key=maker)).status == 201

@@ -113,7 +113,7 @@ def make_embedder(settings: Settings) -> Embedder:
         from gigachat_server.models.openai_embedder import OpenAIEmbedder
 
         # One provider often serves both; its key is none of another host's business.
-        is_one_host = urlsplit(settings.embedding_url).netloc == urlsplit(settings.model_url).netloc
+        is_one_host = urlsplit(settings.embedding_url)[:2] == urlsplit(settings.model_url)[:2]  # scheme and address
         key = settings.embedding_key or (settings.model_key if is_one_host else "")
         return OpenAIEmbedder(settings.embedding_url, settings.embedding_model, key)
     if settings.embedder == "hashing":

@@ -135,7 +135,9 @@ class KeyRing:
         """None once the key is revoked or has expired."""
         if key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= self._clock()):
             return None
-        return Principal(account_id=key.account_id, key_id=key.id, scopes=frozenset(key.scopes))
+        scopes = frozenset(key.scopes)
+        is_owner = key.expires_at is None and scopes.issuperset(DEFAULT_SCOPES)
+        return Principal(account_id=key.account_id, key_id=key.id, scopes=scopes, is_owner=is_owner)
 
     async def _insert(
         self, account_id: str, name: str, secret: str, *, key_id: str, scopes: tuple[str, ...], expires_at: int | None
@@ -161,4 +163,4 @@ class KeyRing:
 
 def operator_of(account_id: str) -> Principal:
     """Who commands of this machine speak as: every scope, no key."""
-    return Principal(account_id=account_id, key_id=None, scopes=frozenset(SCOPES))
+    return Principal(account_id=account_id, key_id=None, scopes=frozenset(SCOPES), is_owner=True)

@@ -66,8 +66,8 @@ class ResultsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 class TextSplitterConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How documents are cut, in characters."""
 
-    chunk_size: Annotated[int, Meta(ge=50, le=100_000)] = 1000
-    chunk_overlap: Annotated[int, Meta(ge=0, le=99_999, description="Less than chunk_size.")] = 200
+    chunk_size: Annotated[int, Meta(ge=50, le=20_000)] = 1000
+    chunk_overlap: Annotated[int, Meta(ge=0, le=19_999, description="Less than chunk_size.")] = 200
 
 
 class DocumentsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -109,6 +109,7 @@ class Principal(msgspec.Struct, frozen=True):
     account_id: str
     key_id: str | None
     scopes: frozenset[str]
+    is_owner: bool = False  # may do all that an account's own key may, for as long
 
 
 class Chatbot(msgspec.Struct, frozen=True):

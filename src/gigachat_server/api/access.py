@@ -36,6 +36,14 @@ def parse_address(text: str) -> Address | None:
     return mapped or address
 
 
+def parse_network(text: str) -> Network:
+    """Raises ValueError. A network of IPv4 addresses mapped into IPv6 is one of IPv4, as its peers are."""
+    network = ipaddress.ip_network(text.strip(), strict=False)
+    if isinstance(network, ipaddress.IPv6Network) and network.network_address.ipv4_mapped and network.prefixlen >= 96:
+        return ipaddress.ip_network((network.network_address.ipv4_mapped, network.prefixlen - 96))
+    return network
+
+
 def peer_address(client: str | None, forwarded_for: str | None, trusted: Sequence[Network]) -> str | None:
     """Who is really there. An unreadable hop ends the search: nothing left of it can be believed."""
     peer = parse_address(client or "")
@@ -54,7 +62,7 @@ def check_restrictions(restrictions: RestrictionsConfig, *, peer: str | None, he
     """Raises `HostnameRefused` or `AddressRefused`."""
     if restrictions.ip_addresses:
         address = parse_address(peer or "")
-        networks = (ipaddress.ip_network(text, strict=False) for text in restrictions.ip_addresses)
+        networks = map(parse_network, restrictions.ip_addresses)
         if address is None or not any(address in network for network in networks):
             raise AddressRefused
     if restrictions.hostnames:
@@ -103,7 +111,7 @@ def restriction_errors(restrictions: RestrictionsConfig) -> list[FieldError]:
     errors = []
     for i, text in enumerate(restrictions.ip_addresses):
         try:
-            ipaddress.ip_network(text, strict=False)
+            parse_network(text)
         except ValueError:
             errors.append(FieldError(f"restrictions.ip_addresses[{i}]", "Must be an IP address or a network such as 10.0.0.0/8."))
     for i, text in enumerate(restrictions.hostnames):
@@ -130,7 +138,8 @@ def speaker_id(text: str, field: str) -> str:
     """A user_id. What merely looks like the `client:` prefix is refused: nobody may pass for staff by spelling."""
     text = client_defined_id(text, field)
     if text.startswith("client:"):
-        if text.removeprefix("client:").strip():
+        name = text.removeprefix("client:")
+        if any(unicodedata.category(c) not in _LOOKALIKE_SPACES for c in name):
             return text
         raise InvalidRequest(errors=(FieldError(field, "Name who of the client speaks: client:support_staff_01."),))
     folded = unicodedata.normalize("NFKC", text).casefold()

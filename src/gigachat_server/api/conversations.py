@@ -136,20 +136,20 @@ def _wants_stream(request: ApiRequest, wanted: PromptInput) -> bool:
 
 def _checked_metadata(metadata: dict[str, Any], services: Services) -> dict[str, Any]:
     settings = services.settings
+    if metadata and _is_deeper(metadata, settings.max_depth):
+        raise InvalidRequest(errors=(FieldError("metadata", "Nested too deeply."),))
     if metadata and len(msgspec.json.encode(metadata)) > settings.max_metadata_bytes:
         message = f"Must have at most {settings.max_metadata_bytes} bytes as JSON."
         raise InvalidRequest(errors=(FieldError("metadata", message),))
-    if metadata and _depth(metadata) > settings.max_depth:
-        raise InvalidRequest(errors=(FieldError("metadata", "Nested too deeply."),))
     return metadata
 
 
-def _depth(value: Any) -> int:
-    if isinstance(value, dict):
-        return 1 + max(map(_depth, value.values()), default=0)
-    if isinstance(value, list):
-        return 1 + max(map(_depth, value), default=0)
-    return 0
+def _is_deeper(value: Any, depth: int) -> bool:
+    """Looks no further down than that."""
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return depth == 0 or any(_is_deeper(each, depth - 1) for each in inner)
 
 
 def _conversation_id(request: ApiRequest) -> str:

@@ -87,7 +87,7 @@ class Api:
         await response(scope, receive, _without_body(send) if scope["method"] == "HEAD" else send)
 
     async def _respond(self, scope: Scope, receive: Receive, headers: Mapping[str, str], request_id: str) -> Response:
-        if scope["path"] == "/openapi.json":
+        if scope["path"] == "/openapi.json" and scope["method"] in ("GET", "HEAD"):
             return Response(openapi_json(), media_type="application/json")
         segments = _segments(scope["raw_path"])
         found = self._table.find(segments)

@@ -10,7 +10,7 @@ from msgspec import Meta
 from gigachat_server.api import cursors, wire
 from gigachat_server.api.http import Answer, ApiRequest, next_link, query_limit
 from gigachat_server.auth import DEFAULT_SCOPES, SCOPES
-from gigachat_server.errors import FieldError, InvalidRequest
+from gigachat_server.errors import FieldError, Forbidden, InvalidRequest
 from gigachat_server.records import ApiKey
 from gigachat_server.services import Services
 from gigachat_server.store import keys
@@ -31,6 +31,9 @@ async def create(request: ApiRequest, services: Services) -> Answer:
     wanted: KeyInput = request.body
     if unknown := [scope for scope in wanted.scopes if scope not in SCOPES]:
         raise InvalidRequest(errors=(FieldError("scopes", f"Unknown: {unknown[0]!r}. Choose from {', '.join(SCOPES)}."),))
+    held = request.principal.scopes if request.principal else frozenset()
+    if excess := [scope for scope in wanted.scopes if scope not in held]:
+        raise Forbidden(f"Your key cannot give what it does not have: {excess[0]}.")
     days = wanted.expires_in_days
     key, secret = await services.key_ring.create(
         request.account_id,

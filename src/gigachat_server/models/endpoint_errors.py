@@ -56,8 +56,13 @@ def _status(code: int | str | None) -> int | None:
     return code
 
 
-def refused_parameter(body: bytes) -> str | None:
-    """The parameter an error body complains of, if a reply can do without it."""
+def refused_parameter(body: bytes, prompt: str) -> str | None:
+    """The parameter an error body complains of, if a reply can do without it.
+
+    Endpoints word it as they like, and some echo what they were sent: a prompt that names a parameter proves nothing.
+    """
+    if "stream_options" in prompt or "include_usage" in prompt or "max_tokens" in prompt:
+        return None
     if b"stream_options" in body or b"include_usage" in body:
         return "stream_options"
     if b"max_completion_tokens" in body and b"max_tokens" in body:

@@ -43,6 +43,7 @@ SMALL_TALK_REPLIES = {
     "farewell": "Goodbye!",
 }
 
+_LONGEST_LOOK = 20_000  # characters of a passage
 _LINK = re.compile(r"\[[^\]]{1,300}\]\([^)]{1,300}\)")  # Markdown's
 
 
@@ -116,7 +117,7 @@ class ExtractiveModel:
 
     async def _rank(self, query: Query, passages: Sequence[Passage]) -> list[Sentence]:
         """The passages' sentences, best first."""
-        spans = [sentences(passage.text)[:MOST_SENTENCES] for passage in passages]
+        spans = [sentences(passage.text[:_LONGEST_LOOK])[:MOST_SENTENCES] for passage in passages]
         matrices = [
             self._vectors.find(passage.chunk_id, len(of_passage)) for passage, of_passage in zip(passages, spans, strict=True)
         ]

@@ -228,10 +228,13 @@ class _Call:
             body = await self._error_body(response)
             self.close()
             self.reason = f"status {response.status}{self._model.log_reason(body)}"
-            name = refused_parameter(body) if response.status in (400, 422) else None
+            name = refused_parameter(body, self._sent_text()) if response.status in (400, 422) else None
             if name is None or name in without:
                 raise failure_of_status(response.status, response.headers)
             self._model.learn_refusal(self._input, name)
+
+    def _sent_text(self) -> str:
+        return "\n".join(message.content for message in self._input.messages)
 
     async def next_events(self) -> list[ModelEvent] | None:
         """The events of the next piece of the body; None when the reply is complete."""

@@ -178,7 +178,10 @@ def check_same_origin(request: PageRequest) -> None:
     if site is not None:
         is_ours = site == "same-origin"
     else:  # plain http on other than this machine, or an old browser
-        is_ours = urlsplit(request.headers.get("origin", "")).netloc == urlsplit(request.origin).netloc
+        try:
+            is_ours = urlsplit(request.headers.get("origin", "")).netloc == urlsplit(request.origin).netloc
+        except ValueError:  # `http://[`
+            is_ours = False
     if not is_ours:
         raise Forbidden("This request did not come from a page of this server.")
 

@@ -14,8 +14,7 @@ from starlette.responses import Response
 
 from gigachat_server.api import cursors
 from gigachat_server.api.keys import KeyInput
-from gigachat_server.auth import DEFAULT_SCOPES
-from gigachat_server.errors import InvalidRequest
+from gigachat_server.errors import Forbidden, InvalidRequest
 from gigachat_server.records import ApiKey
 from gigachat_server.store import keys
 from gigachat_server.store.database import Reader
@@ -39,15 +38,22 @@ async def create(request: PageRequest, site: Site) -> Response:
         wanted = checked(request, KeyInput, site.services.settings)
     except InvalidRequest as error:
         return await _page(request, site, status=error.status, problem=first_problem(error))
-    scopes = tuple(scope for scope in DEFAULT_SCOPES if scope in request.signed_in.scopes)
-    created, secret = await site.services.key_ring.create(request.signed_in.account_id, wanted.name, scopes=scopes)
+    _need_owner(request)
+    created, secret = await site.services.key_ring.create(request.signed_in.account_id, wanted.name)
     return await _page(request, site, status=201, created=created, secret=secret)
 
 
 async def revoke(request: PageRequest, site: Site) -> Response:
+    _need_owner(request)
     form = checked(request, RevokeForm, site.services.settings)
     await site.services.key_ring.revoke(request.signed_in.account_id, form.key_id)
     return redirect("/keys")
+
+
+def _need_owner(request: PageRequest) -> None:
+    """Raises `Forbidden` for whoever signed in with a key that was given less than an account's key, or an end."""
+    if not request.signed_in.is_owner:
+        raise Forbidden("You signed in with a restricted key. Sign in with a login link, or an unrestricted key, to manage keys.")
 
 
 async def _page(
