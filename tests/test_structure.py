@@ -15,6 +15,7 @@ ROOT = Path(gigachat_server.__file__).parent
 LAYERS = (
     ("cli", "bench", "evaluation", "__main__"),
     ("server", "sample"),
+    ("bounded_http",),
     ("app",),
     ("api", "web"),
     ("services",),

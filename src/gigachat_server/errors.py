@@ -108,6 +108,12 @@ class RequestTimeout(GigachatError):
     message = "The request took too long to arrive."
 
 
+class HeadTooLarge(GigachatError):
+    status = 431
+    code = "head_too_large"
+    message = "The request's address and headers are larger than this server accepts."
+
+
 class StorageUnavailable(GigachatError):
     status = 503
     code = "storage_unavailable"

@@ -28,6 +28,7 @@ from starlette.types import ASGIApp
 from gigachat_server import local_socket
 from gigachat_server.api.dispatch import Api
 from gigachat_server.app import PublicApp, running
+from gigachat_server.bounded_http import bounded_http
 from gigachat_server.errors import SetupError
 from gigachat_server.logs import with_request_lines
 from gigachat_server.services import Services
@@ -102,7 +103,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http="httptools",
+                http=bounded_http(settings.receive_timeout_s),
                 ws="none",
                 lifespan="off",
                 interface="asgi3",

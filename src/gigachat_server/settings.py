@@ -87,7 +87,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_document_characters: Annotated[int, Meta(ge=1, description="Longest text of one document, in characters.")] = 2 * _MIB
     max_metadata_bytes: Annotated[int, Meta(ge=2, description="Largest metadata of a prompt, as JSON, in bytes.")] = 16 * 1024
     max_depth: Annotated[int, Meta(ge=1, description="Deepest nesting of a JSON body.")] = 32
-    receive_timeout_s: Annotated[float, Meta(gt=0, description="Longest time for a request body to arrive, in seconds.")] = 30.0
+    receive_timeout_s: Annotated[
+        float, Meta(gt=0, description="Longest time for a request's head, and then its body, to arrive, in seconds.")
+    ] = 30.0
     shutdown_timeout_s: Annotated[
         float, Meta(ge=0, description="How long running replies may go on after SIGTERM, in seconds.")
     ] = 30.0

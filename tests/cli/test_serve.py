@@ -219,3 +219,15 @@ def test_the_sample_answers_from_the_documentation(tmp_path: Path) -> None:
             documents = gigachat.json("documents", "list", "--chatbot", "gigachat docs")
             assert {"README.md", "docs/try-it.md"} <= {document["name"] for document in documents}
             server.stop()
+
+
+def test_a_head_without_end_is_cut_off(tmp_path: Path) -> None:
+    with Gigachat(tmp_path / "data", receive_timeout_s="1").serving() as server:
+        address = ("127.0.0.1", int(server.url.rpartition(":")[2]))
+        with socket.create_connection(address) as caller:
+            caller.sendall(b"GET /livez HTTP/1.1\r\nX-Long: " + b"x" * 70_000)
+            assert b" 431 " in caller.recv(4096)
+        with socket.create_connection(address) as caller:
+            caller.sendall(b"GET /livez HTTP/1.1\r\nX-Slow: ")
+            assert caller.recv(4096) == b"", "closed after a second"
+        assert server.call("/livez", "").status == 200

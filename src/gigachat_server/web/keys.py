@@ -1,8 +1,8 @@
 """The page of API keys.
 
-Whoever is signed in for the account creates and revokes its keys here, also with a key that lacks `keys:write`: a login
-is a person, and this page is where persons make keys. Invariant: a key made here can do no more than the key its maker
-signed in with.
+Whoever is signed in as the account's owner, with a login link or a key that was given all that an account's key has,
+creates and revokes its keys here, although such a key lacks `keys:write`: a login is a person, and this page is where
+persons make keys. Invariant: a restricted key, or one with an end, cannot leave another key behind.
 """
 
 from __future__ import annotations
