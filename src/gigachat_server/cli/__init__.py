@@ -14,7 +14,6 @@ from typing import NamedTuple
 import click
 
 from gigachat_server.errors import SetupError
-from gigachat_server.settings import limit_native_threads
 
 _INTERRUPTED = 130
 
@@ -51,6 +50,9 @@ class LazyGroup(click.Group):
         entry = COMMANDS.get(cmd_name)
         if entry is None:
             return None
+        from gigachat_server.settings import limit_native_threads  # `--help` does without the settings
+
+        limit_native_threads()
         command = getattr(importlib.import_module(f"gigachat_server.cli.{entry.module}"), entry.attribute)
         assert isinstance(command, click.Command)
         return command
@@ -69,7 +71,6 @@ def gigachat() -> None:
 
 
 def main() -> None:
-    limit_native_threads()
     sys.exit(run(sys.argv[1:]))
 
 
