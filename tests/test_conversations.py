@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from gigachat_server.errors import ModelInterrupted, ModelRateLimited, ModelUnreachable
-from gigachat_server.models.base import ModelInput
+from gigachat_server.models.base import ModelInput, TextDelta
 from gigachat_server.models.fake import Pause, ScriptedModel
 from gigachat_server.records import Event
 from gigachat_server.store import events
@@ -134,6 +134,24 @@ async def test_a_reply_that_breaks_off_is_kept_as_far_as_it_was_shown(tmp_path: 
         assert streamed[-1][1]["code"] == "upstream_interrupted"
         stored = await api.messages(chatbot)
         assert [(m["content"], m["status"]) for m in stored] == [("Hello", "completed"), ("Half a", "incomplete")]
+
+
+@pytest.mark.parametrize("script", [[], [" \n "]])
+async def test_an_empty_reply_is_never_stored(tmp_path: Path, script: list[str]) -> None:
+    async with gigachat(tmp_path, model=ScriptedModel(script)) as api:
+        chatbot = await api.chatbot()
+        body = {"conversation_id": "c1", "user_id": "u", "prompt": "Hello"}
+        assert (await api.post(f"{chatbot}/conversations", body)).code == "upstream_empty"
+        assert [m["status"] for m in await api.messages(chatbot)] == ["failed"]
+
+
+async def test_what_any_alternative_said_is_kept_when_the_model_breaks_off(tmp_path: Path) -> None:
+    async with gigachat(tmp_path, model=ScriptedModel([TextDelta(1, "Half"), ModelInterrupted()])) as api:
+        chatbot = await api.chatbot(response={"n": 2})
+        body = {"conversation_id": "c1", "user_id": "u", "prompt": "Hello"}
+        assert (await api.post(f"{chatbot}/conversations", body)).code == "upstream_interrupted"
+        kept = (await api.messages(chatbot))[1]
+        assert (kept["content"], kept["alternative"], kept["status"]) == ("Half", 1, "incomplete")
 
 
 async def test_a_caller_who_goes_away_finds_the_reply_stored(tmp_path: Path) -> None:

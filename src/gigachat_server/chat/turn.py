@@ -19,7 +19,7 @@ import numpy as np
 from gigachat_server.chat import prompt as prompts
 from gigachat_server.chat.progress import Stored, Turn
 from gigachat_server.clock import Clock
-from gigachat_server.errors import Conflict, GigachatError, ModelError, NotFound, ShuttingDown
+from gigachat_server.errors import Conflict, GigachatError, ModelEmpty, ModelError, NotFound, ShuttingDown
 from gigachat_server.ids import new_id, random_text
 from gigachat_server.knowledge.indexes import Indexes, Retrieval
 from gigachat_server.knowledge.retrieve import Earlier
@@ -186,11 +186,13 @@ class Turns:
         try:
             await self._listen(chatbot, model_input, turn, heard)
         except (ModelError, asyncio.CancelledError) as error:
-            if not turn.text(0).strip():
+            if not any(turn.text(alternative).strip() for alternative in range(len(turn.message_ids))):
                 raise
             # What was shown is kept, also when it is this server that stops.
             broken = error if isinstance(error, ModelError) else ShuttingDown(retry_after_s=5)
         replies = self._replies(chatbot, opened, turn, heard, retrieval, is_broken=broken is not None)
+        if not replies:
+            raise ModelEmpty  # an empty reply is never stored, and an answer is never an empty array
         stored = await self._store(chatbot, opened, replies, vector)
         if broken is not None:
             turn.has_partial_reply = True
