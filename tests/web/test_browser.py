@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import pytest
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
@@ -74,7 +75,10 @@ class Browser:
         return " ".join(element.text for element in self.all(selector))
 
     def until(self, condition: Callable[[], T]) -> T:
-        return WebDriverWait(self.driver, PATIENCE_S, poll_frequency=0.02).until(lambda _: condition())
+        # Between finding an element and reading it, the page may have put the final text in its place: look again.
+        replaced = (StaleElementReferenceException,)
+        wait = WebDriverWait(self.driver, PATIENCE_S, poll_frequency=0.02, ignored_exceptions=replaced)
+        return wait.until(lambda _: condition())
 
     def say(self, text: str) -> None:
         self.one("#prompt").send_keys(text, Keys.ENTER)
