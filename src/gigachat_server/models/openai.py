@@ -30,6 +30,7 @@ from gigachat_server.errors import (
 from gigachat_server.models.base import ChatMessage, ModelEvent, ModelInput
 from gigachat_server.models.completion_stream import CompletionParser, Limits, joined
 from gigachat_server.models.endpoint_errors import error_in, failure_of_status, refused_parameter
+from gigachat_server.models.endpoint_url import endpoint_url
 
 log = logging.getLogger("gigachat.models")
 
@@ -343,16 +344,4 @@ class _Call:
 
 def completions_url(base: str) -> URL:
     """Where completions are made under a base URL. Raises `SetupError` with one line that does not repeat it."""
-    try:
-        url = URL(base.strip())
-        port = url.port
-    except ValueError:
-        raise SetupError("The model endpoint's URL cannot be read: it looks like https://host/v1.") from None
-    if url.scheme not in ("http", "https") or not url.host or not port:
-        raise SetupError("The model endpoint's URL must begin with http:// or https:// and name a host.")
-    if url.user is not None or url.password is not None:
-        raise SetupError("The model endpoint's URL holds a user or password: give the key by itself.")
-    path = url.raw_path.rstrip("/")
-    if not path.endswith("/chat/completions"):
-        path = (path or "/v1") + "/chat/completions"
-    return url.with_path(path, encoded=True, keep_query=True).with_fragment(None)
+    return endpoint_url(base, "/chat/completions", whose="model")

@@ -20,6 +20,7 @@ from gigachat_server.errors import EmbedderUnavailable, SetupError
 from gigachat_server.models.base import Matrix, RelevanceScale, Vector
 from gigachat_server.models.embedding_answer import MalformedAnswer, vectors_in
 from gigachat_server.models.endpoint_errors import retry_after_s
+from gigachat_server.models.endpoint_url import endpoint_url
 
 BATCH_TEXTS = 64
 BATCHES_AT_ONCE = 4  # of passages; prompts need not wait for them
@@ -230,16 +231,4 @@ def _first(group: BaseExceptionGroup[EmbedderUnavailable]) -> EmbedderUnavailabl
 
 def embeddings_url(base: str) -> URL:
     """Where embeddings are made under a base URL. Raises `SetupError` with one line that does not repeat it."""
-    try:
-        url = URL(base.strip())
-        port = url.port
-    except ValueError:
-        raise SetupError("The embedding endpoint's URL cannot be read: it looks like https://host/v1.") from None
-    if url.scheme not in ("http", "https") or not url.host or not port:
-        raise SetupError("The embedding endpoint's URL must begin with http:// or https:// and name a host.")
-    if url.user is not None or url.password is not None:
-        raise SetupError("The embedding endpoint's URL holds a user or password: give the key by itself.")
-    path = url.raw_path.rstrip("/")
-    if not path.endswith("/embeddings"):
-        path = (path or "/v1") + "/embeddings"
-    return url.with_path(path, encoded=True, keep_query=True).with_fragment(None)
+    return endpoint_url(base, "/embeddings", whose="embedding")
