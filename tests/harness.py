@@ -59,6 +59,8 @@ class Reply(msgspec.Struct):
         for block in self.text.split("\n\n"):
             lines = [line for line in block.split("\n") if line and not line.startswith(":")]
             if lines:
+                if lines[0].startswith("id: "):
+                    lines.pop(0)
                 assert len(lines) == 2, block
                 assert lines[0].startswith("event: ")
                 assert lines[1].startswith("data: ")
@@ -125,6 +127,15 @@ class Api:
         reply = await self.post(
             f"{chatbot}/conversations", {"conversation_id": conversation, "user_id": user, "prompt": prompt, **more}
         )
+        assert reply.status == 201, reply.text
+        messages: list[dict[str, Any]] = reply.body
+        return messages
+
+    async def insist(self, chatbot: str, prompt: str, **more: Any) -> list[dict[str, Any]]:
+        """Say it again for as long as too many prompts wait."""
+        body = {"conversation_id": "c1", "user_id": "ann@example.com", "prompt": prompt, **more}
+        while (reply := await self.post(f"{chatbot}/conversations", body)).status == 409:
+            assert reply.code == "conversation_busy"
         assert reply.status == 201, reply.text
         messages: list[dict[str, Any]] = reply.body
         return messages

@@ -55,7 +55,10 @@ async def test_a_name_alone_makes_a_chatbot_with_the_documented_defaults(tmp_pat
             "presence_penalty": 0,
             "frequency_penalty": 0,
             "model": None,
+            "overlap": "queue",
+            "coalesce_ms": 1500,
         }
+        assert chatbot["interception"]["mode"] == "inject"
         assert chatbot["restrictions"] == {"hostnames": [], "ip_addresses": []}
         assert chatbot["documents"]["results"]["match_count"] == 3
         assert chatbot["documents"]["results"]["match_threshold"] == 0.78
@@ -214,7 +217,9 @@ async def test_a_stream_starts_when_the_prompt_is_durable_and_ends_once(tmp_path
         assert names[-2:] == ["message", "done"]
         assert set(names[1:-2]) == {"delta"}
         stored = await api.messages(chatbot)
-        assert events[0][1] == {"prompt": stored[0], "message_ids": [stored[1]["id"]]}
+        asked = {**events[0][1]["prompt"], "turn": "done", "updated_at": stored[0]["updated_at"]}
+        assert (asked, events[0][1]["message_ids"]) == (stored[0], [stored[1]["id"]])
+        assert events[0][1]["prompt"]["turn"] == "running"
         assert events[-2][1] == stored[1]
         assert events[-1][1] == {"conversation_id": "c1", "seq": 2}
         text = ""

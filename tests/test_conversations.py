@@ -36,14 +36,15 @@ async def test_prompts_at_once_in_one_conversation_keep_their_order_whatever_the
 
     async with gigachat(tmp_path, clock=stepping) as api:
         chatbot = await api.chatbot()
-        await asyncio.gather(*(api.say(chatbot, f"prompt {i}") for i in range(40)))
+        await asyncio.gather(*(api.insist(chatbot, f"prompt {i}") for i in range(40)))
         stored = await api.messages(chatbot)
         assert len(stored) == 80
         times = [message["created_at"] for message in stored]
         assert all(a < b for a, b in itertools.pairwise(times)), "strictly increasing"
         recorded = await events_of(api, chatbot, "c1")
-        assert [event.seq for event in recorded] == list(range(1, 81)), "gap-free"
-        assert [event.data["message_id"] for event in recorded] == [message["id"] for message in stored]
+        assert [event.seq for event in recorded] == list(range(1, len(recorded) + 1)), "gap-free"
+        created = [event for event in recorded if event.type == "message.created"]
+        assert [(event.seq, event.data["message_id"]) for event in created] == [(m["seq"], m["id"]) for m in stored]
         by_id = {message["id"]: message for message in stored}
         for reply in (message for message in stored if message["role"] == "assistant"):
             assert by_id[reply["in_reply_to"]]["seq"] < reply["seq"]
@@ -119,7 +120,7 @@ async def test_a_failed_prompt_is_kept_marked_and_left_out_of_later_context(
         assert reply.headers.get("Retry-After") == ("7" if status == 429 else None)
         (prompt,) = await api.messages(chatbot)
         assert (prompt["content"], prompt["status"]) == ("poison", "failed")
-        assert prompt["metadata"]["error"] == code
+        assert (prompt["error"], prompt["turn"], prompt["metadata"]) == (code, "failed", {})
         await api.say(chatbot, "And now?")
         assert [m.content for m in model.calls[1].messages[1:]] == ["And now?"]
         assert [event.seq for event in await events_of(api, chatbot, "c1")] == [1, 2, 3, 4]

@@ -9,8 +9,15 @@ from urllib.parse import urlsplit
 
 from starlette.types import Receive, Scope, Send
 
+from gigachat_server import triggers
 from gigachat_server.api.dispatch import Api
 from gigachat_server.auth import KeyRing
+from gigachat_server.chat.answer import Answerer
+from gigachat_server.chat.control import Control
+from gigachat_server.chat.events import Events
+from gigachat_server.chat.feed import Feed
+from gigachat_server.chat.lifecycle import Lifecycle
+from gigachat_server.chat.live import LiveTurns
 from gigachat_server.chat.turn import Turns
 from gigachat_server.clock import Clock, system_clock
 from gigachat_server.jobs import IngestWorker
@@ -49,11 +56,15 @@ async def running(
         await database.aclose()
         raise
     services.ingest_worker.start()
+    services.lifecycle.start()
     try:
-        yield services
+        with triggers.failpoint(settings.failpoint):
+            yield services
     finally:
         services.is_shutting_down = True
         await services.turns.drain(settings.shutdown_timeout_s)
+        services.feed.close()
+        await services.lifecycle.aclose()
         await services.ingest_worker.aclose()
         await services.model.aclose()
         await services.embedder.aclose()
@@ -77,6 +88,13 @@ async def _assemble(
         await documents.mark_foreign_vectors_waiting(tx, embedding_model=embedding_model)
 
     await database.transaction("document.reembed", reembed)
+    events, live = Events(clock), LiveTurns()
+    control = Control(database, events, live, clock)
+    answerer = Answerer(model=model, embedder=embedder, indexes=indexes)
+    turns = Turns(database, answerer=answerer, control=control, events=events, live=live, clock=clock)
+    lifecycle = Lifecycle(database, turns=turns, control=control, events=events, live=live, clock=clock)
+    # The store's lock says that no other process is there: whatever was being answered, nobody answers it now.
+    await lifecycle.recover(is_only_process=True)
     return Services(
         settings=settings,
         clock=clock,
@@ -88,7 +106,11 @@ async def _assemble(
         indexes=indexes,
         ingest=ingest,
         ingest_worker=IngestWorker(database, ingest, clock),
-        turns=Turns(database, model=model, embedder=embedder, indexes=indexes, clock=clock),
+        events=events,
+        feed=Feed(database, events, live, clock),
+        control=control,
+        turns=turns,
+        lifecycle=lifecycle,
     )
 
 

@@ -84,6 +84,26 @@ class Conflict(GigachatError):
     message = "The request does not fit the present state."
 
 
+class ConversationBusy(Conflict):
+    code = "conversation_busy"
+    message = "Another prompt of this conversation is being answered, and no more may wait. This one was not stored."
+
+
+class ConversationTakenOver(Conflict):
+    code = "conversation_taken_over"
+    message = "An operator has control of this conversation; the chatbot answers again after release."
+
+
+class AlreadyTakenOver(Conflict):
+    code = "conversation_already_taken_over"
+    message = "Another operator has control of this conversation; send force: true to take it from them."
+
+
+class IdempotencyInProgress(Conflict):
+    code = "idempotency_in_progress"
+    message = "Another request with this Idempotency-Key is being carried out; send it again shortly."
+
+
 class PayloadTooLarge(GigachatError):
     status = 413
     code = "payload_too_large"
@@ -100,6 +120,12 @@ class InvalidRequest(GigachatError):
     status = 422
     code = "invalid_request"
     message = "Some fields cannot be accepted; see 'errors'."
+
+
+class IdempotencyKeyReused(GigachatError):
+    status = 422
+    code = "idempotency_key_reused"
+    message = "This Idempotency-Key was sent before with another body; use a new key for a new request."
 
 
 class RequestTimeout(GigachatError):
@@ -171,10 +197,26 @@ class ModelRateLimited(ModelError):
     message = "The model endpoint asks for fewer requests; the prompt is stored. Try again after the time given."
 
 
+class ReplyCutOff(GigachatError):
+    status = 503
+    code = "reply_cut_off"
+    message = "The server stopped while it made the reply; what had been said is stored. Send the prompt again, or retry it."
+
+
 class EmbedderUnavailable(GigachatError):
     status = 503
     code = "embedder_unavailable"
     message = "The embedding model cannot answer right now, so documents cannot be consulted."
+
+
+def error_with_code(code: str | None) -> GigachatError:
+    """The error that a prompt was stored as failed with; an internal one if the code is of no error of this version."""
+    kinds: list[type[GigachatError]] = [GigachatError]
+    for kind in kinds:
+        if kind.code == code:
+            return kind()
+        kinds += kind.__subclasses__()
+    return GigachatError()
 
 
 class SetupError(Exception):

@@ -19,6 +19,10 @@ DEFAULT_PERSONA = (
 
 MessageRole = Literal["user", "assistant", "operator", "system"]
 MessageStatus = Literal["completed", "stopped", "incomplete", "failed"]
+# What became of a prompt: it waits, is being answered, was answered, could not be; its reply was ended by `stop`, by a
+# newer prompt, or by an operator who took over (or had); or it was answered together with the prompt after it.
+TurnState = Literal["queued", "running", "done", "failed", "stopped", "interrupted", "intercepted", "coalesced"]
+Overlap = Literal["queue", "reject", "interrupt", "coalesce"]
 DocumentState = Literal["pending", "ready", "failed"]
 
 Hostname = Annotated[
@@ -43,6 +47,16 @@ class ResponseConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         Annotated[str, Meta(min_length=1, max_length=255)] | None,
         Meta(description="The model's name at the configured endpoint; null: the server's default."),
     ] = None
+    overlap: Annotated[
+        Overlap,
+        Meta(
+            description="A prompt that arrives while another is being answered: `queue` (at most 8 wait), `reject` it, let it "
+            "`interrupt` the running reply, or `coalesce` prompts that follow one another within coalesce_ms."
+        ),
+    ] = "queue"
+    coalesce_ms: Annotated[
+        int, Meta(ge=0, le=60_000, description="How long `coalesce` waits for more after the last prompt, in milliseconds.")
+    ] = 1500
 
 
 class RestrictionsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -75,12 +89,36 @@ class DocumentsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     text_splitter: TextSplitterConfig = TextSplitterConfig()
 
 
+class InterceptionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How humans and the chatbot share a conversation."""
+
+    mode: Annotated[
+        Literal["inject", "takeover"],
+        Meta(
+            description="What a `client:` message does: `inject`: the chatbot answers the next prompt; `takeover`: it also takes "
+            "control, and the chatbot is silent until release."
+        ),
+    ] = "inject"
+    release_after_minutes: Annotated[
+        Annotated[int, Meta(ge=1, le=525_600)] | None,
+        Meta(description="Control goes back to the chatbot after so long without a word of an operator; null: never by itself."),
+    ] = None
+    handoff: Annotated[bool, Meta(description="Whether the chatbot may ask for a human itself.")] = False
+    handoff_message: Annotated[
+        str, Meta(min_length=1, max_length=2000, description="What the end user is told when a human was asked for.")
+    ] = "I have asked a colleague to join us here."
+    handoff_after_unanswered: Annotated[
+        int, Meta(ge=0, le=10, description="The extractive model asks after so many unanswered prompts in a row; 0: never.")
+    ] = 2
+
+
 class ChatbotConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything about a chatbot that its owner can set, but its name."""
 
     response: ResponseConfig = ResponseConfig()
     restrictions: RestrictionsConfig = RestrictionsConfig()
     documents: DocumentsConfig = DocumentsConfig()
+    interception: InterceptionConfig = InterceptionConfig()
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -157,7 +195,11 @@ class Chunk(msgspec.Struct, frozen=True):
 
 
 class Conversation(msgspec.Struct, frozen=True):
-    """One thread. `user_id` is the end user who opened it; None while only a client has spoken."""
+    """One thread. `user_id` is the end user who opened it; None while only a client has spoken.
+
+    `controlled_by` is `bot` or the operator who has taken over. `control_epoch` rises whenever a reply in the making may
+    no longer be stored: control changed hands, or the reply was ended. `answering` is the prompt being answered.
+    """
 
     chatbot_id: str
     conversation_id: str
@@ -166,7 +208,10 @@ class Conversation(msgspec.Struct, frozen=True):
     last_at: int
     controlled_by: str
     control_epoch: int
+    release_at: int | None
     handoff_requested_at: int | None
+    answering: str | None
+    queued: int
     created_at: int
 
 
@@ -185,8 +230,19 @@ class Source(msgspec.Struct, frozen=True):
     updated_at: int
 
 
+class Feedback(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an end user thought of a reply."""
+
+    rating: Annotated[Literal["up", "down"] | None, Meta(description="null takes the rating back.")]
+    text: Annotated[str, Meta(max_length=4000, description="Why, in their own words.")] = ""
+
+
 class Message(msgspec.Struct, frozen=True, kw_only=True):
-    """One stored utterance. `seq` and `created_at` rise strictly within its conversation."""
+    """One stored utterance. `seq` and `created_at` rise strictly within its conversation.
+
+    `turn` and `error` belong to prompts: what became of it, and the code of what went wrong. `replaced_by` names the
+    reply that a retry put in this one's place.
+    """
 
     chatbot_id: str
     conversation_id: str
@@ -200,6 +256,9 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     in_reply_to: str | None
     alternative: int
     replaced_by: str | None
+    turn: TurnState | None = None
+    error: str | None = None
+    feedback: Feedback | None = None
     metadata: dict[str, Any]  # what the client sent with a prompt, or what the model reported about a reply
     sources: tuple[Source, ...]
     created_at: int
@@ -207,7 +266,10 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Event(msgspec.Struct, frozen=True):
-    """A fact about a conversation; its `seq` has no gaps. `data` holds ids, never copies."""
+    """A fact about a conversation; its `seq` has no gaps. `data` holds ids, never copies.
+
+    Whatever changes in a message, some event names it: in `message_id`, or, for a prompt, in `prompt_id`.
+    """
 
     chatbot_id: str
     conversation_id: str

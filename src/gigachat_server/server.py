@@ -81,6 +81,7 @@ async def serving(settings: Settings) -> AsyncIterator[Serving]:
                     local.stop()
                     # While the servers still wait for their requests: those get told how their turns ended.
                     await services.turns.drain(settings.shutdown_timeout_s)
+                    services.feed.close()
 
 
 @asynccontextmanager

@@ -5,6 +5,10 @@ from __future__ import annotations
 import msgspec
 
 from gigachat_server.auth import KeyRing
+from gigachat_server.chat.control import Control
+from gigachat_server.chat.events import Events
+from gigachat_server.chat.feed import Feed
+from gigachat_server.chat.lifecycle import Lifecycle
 from gigachat_server.chat.turn import Turns
 from gigachat_server.clock import Clock
 from gigachat_server.jobs import IngestWorker
@@ -27,5 +31,9 @@ class Services(msgspec.Struct, kw_only=True):
     indexes: Indexes
     ingest: Ingest
     ingest_worker: IngestWorker
+    events: Events
+    feed: Feed
+    control: Control
     turns: Turns
+    lifecycle: Lifecycle
     is_shutting_down: bool = False

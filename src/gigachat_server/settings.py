@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from gigachat_server import triggers
 from gigachat_server.errors import SetupError
 
 PREFIX = "GIGACHAT_"
@@ -93,6 +94,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     shutdown_timeout_s: Annotated[
         float, Meta(ge=0, description="How long running replies may go on after SIGTERM, in seconds.")
     ] = 30.0
+    failpoint: Annotated[
+        str,
+        Meta(
+            description="For drills: what happens at a step of a turn, such as `S5:kill`, `S8:raise` or `S6:sleep:200`; "
+            "`S8@3:kill` at the third pass. The steps are in the guide to a turn."
+        ),
+    ] = ""
     index_memory_mb: Annotated[
         int, Meta(ge=16, description="Memory for the search indexes of recently used chatbots, in MiB.")
     ] = 512
@@ -157,7 +165,7 @@ def load(flags: Mapping[str, str | None] | None = None, environment: Mapping[str
         if value != "":
             chosen[info.field] = value
             names[info.field] = info.flag if flag is not None else info.variable
-    known = {info.variable for info in table()} | {PREFIX + "FAILPOINT"}
+    known = {info.variable for info in table()}
     for variable in environment:
         if variable.startswith(PREFIX) and variable not in known:
             raise SetupError(f"{variable} is not a setting of gigachat; `gigachat serve --help` lists them.")
@@ -195,6 +203,7 @@ def _check(settings: Settings, names: Mapping[str, str]) -> None:
         url = getattr(settings, name)
         if url and not url.startswith(("http://", "https://")):
             raise SetupError(f"{names[name]} must start with http:// or https://.")
+    triggers.check(settings.failpoint)
     try:
         _ = settings.proxy_networks
     except ValueError as error:

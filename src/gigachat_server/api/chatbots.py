@@ -12,7 +12,14 @@ from gigachat_server.api.access import restriction_errors
 from gigachat_server.api.http import Answer, ApiRequest, convert, next_link, query_limit
 from gigachat_server.errors import FieldError, InvalidRequest, NotFound
 from gigachat_server.ids import new_id
-from gigachat_server.records import Chatbot, ChatbotConfig, DocumentsConfig, ResponseConfig, RestrictionsConfig
+from gigachat_server.records import (
+    Chatbot,
+    ChatbotConfig,
+    DocumentsConfig,
+    InterceptionConfig,
+    ResponseConfig,
+    RestrictionsConfig,
+)
 from gigachat_server.services import Services
 from gigachat_server.store import chatbots, documents
 from gigachat_server.store.database import Reader, Tx
@@ -23,6 +30,7 @@ class ChatbotInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     response: ResponseConfig = ResponseConfig()
     restrictions: RestrictionsConfig = RestrictionsConfig()
     documents: DocumentsConfig = DocumentsConfig()
+    interception: InterceptionConfig = InterceptionConfig()
 
     def config(self) -> ChatbotConfig:
         """Raises `InvalidRequest` for what no single field can tell."""
@@ -32,7 +40,9 @@ class ChatbotInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             errors.append(FieldError("documents.text_splitter.chunk_overlap", "Must be less than chunk_size."))
         if errors:
             raise InvalidRequest(errors=tuple(errors))
-        return ChatbotConfig(response=self.response, restrictions=self.restrictions, documents=self.documents)
+        return ChatbotConfig(
+            response=self.response, restrictions=self.restrictions, documents=self.documents, interception=self.interception
+        )
 
 
 async def create(request: ApiRequest, services: Services) -> Answer:
@@ -40,11 +50,14 @@ async def create(request: ApiRequest, services: Services) -> Answer:
     now_us = services.clock()
     chatbot = Chatbot(new_id(), request.account_id, wanted.name, wanted.config(), 0, now_us, now_us)
 
+    answer = Answer(wire.chatbot(chatbot), 201, {"Location": f"/chatbots/{chatbot.id}"})
+
     async def body(tx: Tx) -> None:
         await chatbots.insert(tx, chatbot)
+        await request.keep(tx, answer, now_us=now_us)
 
     await services.database.transaction("chatbot.create", body)
-    return Answer(wire.chatbot(chatbot), 201, {"Location": f"/chatbots/{chatbot.id}"})
+    return answer
 
 
 async def list_all(request: ApiRequest, services: Services) -> Answer:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
 import msgspec
@@ -11,13 +13,17 @@ from starlette.responses import Response
 from gigachat_server.api import cursors, sse, wire
 from gigachat_server.api.access import client_defined_id, speaker_id
 from gigachat_server.api.http import Answer, ApiRequest, next_link, query_flag, query_limit
-from gigachat_server.chat.progress import Stored, Turn
-from gigachat_server.chat.turn import PromptRequest
+from gigachat_server.api.idempotency import REPLAYED
+from gigachat_server.chat.outcome import vectors_of
+from gigachat_server.chat.progress import Stored
+from gigachat_server.chat.turn import CLIENT_PREFIX, PromptRequest, Started
 from gigachat_server.errors import FieldError, Forbidden, InvalidRequest, NotFound
-from gigachat_server.records import Conversation, Message
+from gigachat_server.records import Conversation, Feedback, Message
 from gigachat_server.services import Services
-from gigachat_server.store import chunks, conversations, events, messages
+from gigachat_server.store import conversations, messages
+from gigachat_server.store.conversations import BOT
 from gigachat_server.store.database import Reader, Tx
+from gigachat_server.triggers import trigger
 
 
 class PromptInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -34,6 +40,19 @@ class PromptInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     metadata: Annotated[dict[str, Any], Meta(description="Stored with the prompt and returned; 16 kB of JSON at most.")] = {}
 
 
+class RetryInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    stream: Annotated[bool | None, Meta(description="true: answer with Server-Sent Events.")] = None
+
+
+class TakeoverInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    operator: Annotated[str, Meta(min_length=1, max_length=255, description="Who takes over, such as `support_staff_01`.")]
+    force: Annotated[bool, Meta(description="Also from another operator.")] = False
+
+
+class HandoffInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    note: Annotated[str, Meta(max_length=2000, description="For the operators: what it is about.")] = ""
+
+
 async def say(request: ApiRequest, services: Services) -> Answer | Response:
     wanted: PromptInput = request.body
     prompt = PromptRequest(
@@ -44,12 +63,128 @@ async def say(request: ApiRequest, services: Services) -> Answer | Response:
     )
     if prompt.operator is not None and "messages:inject" not in (request.principal.scopes if request.principal else ()):
         raise Forbidden("To speak as client: a key needs the scope messages:inject.")
-    with_embedding = query_flag(request.query, "embedding", default=True)
-    turn = await services.turns.start(request.chatbot, prompt)
-    if _wants_stream(request, wanted):
-        return sse.stream_turn(turn, request, with_embedding=with_embedding)
-    stored = await turn.result() if isinstance(turn, Turn) else Stored([turn])
-    return Answer(wire.stored(stored, request.account_id, with_embedding=with_embedding), 201)
+    started = await services.turns.start(request.chatbot, prompt, request.key)
+    return await _turn_answer(request, started, wants_stream=_wants_stream(request, wanted.stream))
+
+
+async def retry(request: ApiRequest, services: Services) -> Answer | Response:
+    """Has the prompt, or the prompt of this reply, answered anew; the reply that is replaced stays readable."""
+    wanted: RetryInput = request.body
+    started = await services.turns.retry(request.chatbot, _conversation_id(request), request.path["message_id"], request.key)
+    return await _turn_answer(request, started, wants_stream=_wants_stream(request, wanted.stream))
+
+
+async def _turn_answer(request: ApiRequest, started: Started, *, wants_stream: bool) -> Answer | Response:
+    with_embedding = _with_embedding(request)
+    headers = REPLAYED if started.is_replayed else {}
+    if wants_stream:
+        return sse.stream_turn(started, request, with_embedding=with_embedding, headers=headers)
+    stored = await started.result()
+    await trigger("S9")
+    return Answer(wire.stored(stored, request.account_id, with_embedding=with_embedding), 201, headers)
+
+
+async def stop(request: ApiRequest, services: Services) -> Answer:
+    """Ends the reply in the making and whatever waits behind it; answers with what was stored of them."""
+    with_embedding = _with_embedding(request)
+
+    async def keep(tx: Tx, ended: list[Message]) -> None:
+        await request.keep(tx, _ended(request, ended, with_embedding), now_us=services.clock())
+
+    ended = await services.control.stop(request.chatbot, _conversation_id(request), keep=keep)
+    return _ended(request, ended, with_embedding)
+
+
+def _ended(request: ApiRequest, ended: list[Message], with_embedding: bool) -> Answer:
+    return Answer(wire.stored(Stored(ended), request.account_id, with_embedding=with_embedding))
+
+
+async def take_over(request: ApiRequest, services: Services) -> Answer:
+    """Gives the conversation to an operator; from the answer on, the chatbot says nothing more in it."""
+    wanted: TakeoverInput = request.body
+    operator = client_defined_id(wanted.operator.removeprefix(CLIENT_PREFIX), "operator")
+    if operator == BOT:
+        raise InvalidRequest(errors=(FieldError("operator", "Must name a person: 'bot' is the chatbot."),))
+    return await _controlled(
+        request,
+        services,
+        functools.partial(
+            services.control.take_over, request.chatbot, _conversation_id(request), operator, may_take_from=wanted.force
+        ),
+    )
+
+
+async def release(request: ApiRequest, services: Services) -> Answer:
+    """Gives the conversation back to the chatbot, which answers the next prompt."""
+    return await _controlled(
+        request, services, functools.partial(services.control.release, request.chatbot, _conversation_id(request))
+    )
+
+
+async def hand_off(request: ApiRequest, services: Services) -> Answer:
+    """Asks for a human: adds a visible message and notes the time; the chatbot goes on until somebody takes over."""
+    wanted: HandoffInput = request.body
+    return await _controlled(
+        request,
+        services,
+        functools.partial(
+            services.control.hand_off, request.chatbot, _conversation_id(request), reason="asked", note=wanted.note
+        ),
+    )
+
+
+async def _controlled(request: ApiRequest, services: Services, change: Callable[..., Awaitable[Conversation]]) -> Answer:
+    async def keep(tx: Tx, conversation: Conversation) -> None:
+        await request.keep(tx, Answer(wire.conversation(conversation)), now_us=services.clock())
+
+    return Answer(wire.conversation(await change(keep=keep)))
+
+
+async def give_feedback(request: ApiRequest, services: Services) -> Answer:
+    """Keeps what the end user thought of a reply; a rating of null takes it back."""
+    feedback: Feedback = request.body
+    conversation_id, message_id = _conversation_id(request), request.path["message_id"]
+    chatbot_id = request.chatbot.id
+
+    async def body(tx: Tx) -> tuple[Message, dict[str, bytes]]:
+        message = await messages.find(tx, chatbot_id, message_id)
+        if message is None or message.conversation_id != conversation_id:
+            raise NotFound
+        if message.role != "assistant":
+            raise InvalidRequest(errors=(FieldError("message_id", "Only a reply of the chatbot takes feedback."),))
+        given = None if feedback.rating is None and not feedback.text else feedback
+        if given != message.feedback:
+            data = {"message_id": message_id}
+            place = await services.events.add(tx, chatbot_id, conversation_id, "message.feedback", data)
+            await messages.set_feedback(tx, chatbot_id, message_id, given, at=place.at)
+            message = msgspec.structs.replace(message, feedback=given, updated_at=place.at)
+        return message, await vectors_of(tx, chatbot_id, [message])
+
+    message, vectors = await services.database.transaction("message.feedback", body)
+    return Answer(wire.message(message, request.account_id, vectors if _with_embedding(request) else {}))
+
+
+async def list_events(request: ApiRequest, services: Services) -> Answer | Response:
+    """What happened, oldest first; as an event stream also what happens from then on, with every word of a reply."""
+    conversation_id, with_embedding = _conversation_id(request), _with_embedding(request)
+    if "text/event-stream" in request.headers.get("accept", ""):
+        place = sse.place_of(request)
+        await services.feed.page(request.chatbot.id, conversation_id, after=place.seq, limit=0)
+        followed = services.feed.follow_conversation(request.chatbot.id, conversation_id, place, idle_s=sse.PING_S)
+        return sse.stream_events(followed, request, with_embedding=with_embedding, of_chatbot=False)
+    limit, after = query_limit(request.query), _after_seq(request)
+    found = await services.feed.page(request.chatbot.id, conversation_id, after=after, limit=limit + 1)
+    headers = next_link(request, str(found[limit - 1].event.seq)) if len(found) > limit else {}
+    listed = [wire.event(happened, request.account_id, with_embedding=with_embedding) for happened in found[:limit]]
+    return Answer(listed, headers=headers)
+
+
+async def follow_chatbot(request: ApiRequest, services: Services) -> Response:
+    """What happens in all conversations, as an event stream. After a break events may come twice: tell them by their seq."""
+    cursor = cursors.load(request.headers.get("last-event-id", request.query.get("after")))
+    since = cursor[0] if cursor is not None else None
+    followed = services.feed.follow_chatbot(request.chatbot.id, since, idle_s=sse.PING_S)
+    return sse.stream_events(followed, request, with_embedding=_with_embedding(request), of_chatbot=True)
 
 
 async def list_all(request: ApiRequest, services: Services) -> Answer:
@@ -79,16 +214,14 @@ async def get(request: ApiRequest, services: Services) -> Answer:
 async def list_messages(request: ApiRequest, services: Services) -> Answer:
     """Oldest first."""
     limit, after = query_limit(request.query), _after_seq(request)
-    with_embedding = query_flag(request.query, "embedding", default=True)
+    with_embedding = _with_embedding(request)
     conversation_id = _conversation_id(request)
 
     async def read(reader: Reader) -> tuple[list[Message], dict[str, bytes]]:
         if await conversations.find(reader, request.chatbot.id, conversation_id) is None:
             raise NotFound
         found = await messages.list_messages(reader, request.chatbot.id, conversation_id, after=after, limit=limit + 1)
-        wanted = {source.id for message in found[:limit] for source in message.sources} if with_embedding else set()
-        vectors = await chunks.list_vectors(reader, request.chatbot.id, sorted(wanted)) if wanted else {}
-        return found, vectors
+        return found, await vectors_of(reader, request.chatbot.id, found[:limit]) if with_embedding else {}
 
     found, vectors = await services.database.read(read)
     headers = next_link(request, str(found[limit - 1].seq)) if len(found) > limit else {}
@@ -100,6 +233,7 @@ async def delete(request: ApiRequest, services: Services) -> Answer:
     conversation_id = _conversation_id(request)
 
     async def body(tx: Tx) -> bool:
+        tx.after_commit(functools.partial(services.events.wake, request.chatbot.id, conversation_id))
         return await conversations.delete(tx, request.chatbot.id, conversation_id)
 
     if not await services.database.transaction("conversation.delete", body):
@@ -114,24 +248,26 @@ async def delete_user(request: ApiRequest, services: Services) -> Answer:
 
     async def body(tx: Tx) -> None:
         for conversation_id, is_shared in await conversations.list_of_user(tx, chatbot_id, user_id):
+            tx.after_commit(functools.partial(services.events.wake, chatbot_id, conversation_id))
             if not is_shared:
                 await conversations.delete(tx, chatbot_id, conversation_id)
                 continue
             await messages.delete_of_user(tx, chatbot_id, conversation_id, user_id)
             await conversations.forget_opener(tx, chatbot_id, conversation_id, user_id)
-            place = await conversations.open_and_advance(tx, chatbot_id, conversation_id, user_id=None, now_us=services.clock())
-            await events.insert(
-                tx, chatbot_id, conversation_id, seq=place.seq, type="messages.deleted", data={}, created_at=place.at
-            )
+            await services.events.add(tx, chatbot_id, conversation_id, "messages.deleted", {})
 
     await services.database.transaction("user.delete", body)
     return Answer(None, 204)
 
 
-def _wants_stream(request: ApiRequest, wanted: PromptInput) -> bool:
-    if not request.chatbot.config.response.stream or wanted.stream is False:
+def _with_embedding(request: ApiRequest) -> bool:
+    return query_flag(request.query, "embedding", default=True)
+
+
+def _wants_stream(request: ApiRequest, wanted: bool | None) -> bool:
+    if not request.chatbot.config.response.stream or wanted is False:
         return False
-    return wanted.stream is True or "text/event-stream" in request.headers.get("accept", "")
+    return wanted is True or "text/event-stream" in request.headers.get("accept", "")
 
 
 def _checked_metadata(metadata: dict[str, Any], services: Services) -> dict[str, Any]:

@@ -6,6 +6,7 @@ goes wrong ends in one problem+json answer.
 
 from __future__ import annotations
 
+import functools
 import logging
 import re
 from collections.abc import Mapping
@@ -29,6 +30,7 @@ from gigachat_server.api.http import (
     render,
     render_problem,
 )
+from gigachat_server.api.idempotency import key_of, replay
 from gigachat_server.api.openapi import openapi_json
 from gigachat_server.api.routes import PUBLIC, ROUTES, Found, Route, RouteTable
 from gigachat_server.auth import operator_of
@@ -36,6 +38,7 @@ from gigachat_server.errors import (
     FieldError,
     Forbidden,
     GigachatError,
+    IdempotencyInProgress,
     InvalidRequest,
     MethodNotAllowed,
     NotFound,
@@ -46,12 +49,15 @@ from gigachat_server.errors import (
 from gigachat_server.ids import is_id, random_text
 from gigachat_server.records import Chatbot, Principal, RestrictionsConfig
 from gigachat_server.services import Services
-from gigachat_server.store import chatbots
+from gigachat_server.store import chatbots, idempotency
+from gigachat_server.store.database import Reader
+from gigachat_server.store.idempotency import Kept
+from gigachat_server.triggers import trigger
 
 _log = logging.getLogger("gigachat.api")
 
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
-_CORS_METHODS = "GET, POST, DELETE"
+_CORS_METHODS = "GET, POST, PUT, DELETE"
 _CORS_HEADERS = "Authorization, Content-Type, Accept, Idempotency-Key, Last-Event-ID, Prefer, X-Request-Id"
 
 
@@ -99,13 +105,46 @@ class Api:
         route = found.by_method.get(method)
         if route is None:
             raise MethodNotAllowed(headers={"Allow": _allowed(found)})
+        if route.is_prompt:
+            await trigger("S0")
         request = await self._authorised(route, found, scope, headers, request_id)
         if self._services.is_shutting_down and route.method == "POST":
             raise ShuttingDown(retry_after_s=5)
         if route.request is not None:
             request.body = await self._body(route, scope, receive, headers)
-        answer = await route.handler(request, self._services)
+        if route.is_prompt:
+            await trigger("S1")
+        return await self._answered(route, request)
+
+    async def _answered(self, route: Route, request: ApiRequest) -> Response:
+        if route.is_idempotent and (replayed := await self._replayed(route, request)) is not None:
+            return replayed
+        try:
+            answer = await route.handler(request, self._services)
+        except IdempotencyInProgress:
+            # The same request was carried out while this one was on its way: there is an answer now.
+            if request.kept is not None:
+                raise
+            return await self._answered(route, request)
         return render(answer) if isinstance(answer, Answer) else answer
+
+    async def _replayed(self, route: Route, request: ApiRequest) -> Response | None:
+        """What the same request was answered before under its key. Prompts are looked up where they are stored."""
+        principal, services = request.principal, self._services
+        if principal is None or "idempotency-key" not in request.headers:
+            return None
+        chatbot_id = request.chatbot.id if route.has_chatbot else None
+        key = request.key = key_of(
+            request.headers, principal, chatbot_id=chatbot_id, route=f"POST {request.raw_path}", body=request.body
+        )
+        if key is None or route.is_prompt:
+            return None
+
+        async def read(reader: Reader) -> Kept | None:
+            return await idempotency.find(reader, key, now_us=services.clock())
+
+        request.kept = await services.database.read(read)
+        return replay(request.kept) if request.kept is not None and request.kept.kind == "answer" else None
 
     async def _authorised(
         self, route: Route, found: Found, scope: Scope, headers: Mapping[str, str], request_id: str
@@ -126,6 +165,7 @@ class Api:
             principal=principal,
             request_id=request_id,
             chatbot=chatbot,
+            reauthorise=functools.partial(self._authorised, route, found, scope, headers, request_id),
         )
 
     def _check_restrictions(self, restrictions: RestrictionsConfig, scope: Scope, headers: Mapping[str, str]) -> None:
@@ -164,7 +204,10 @@ class Api:
         settings = self._services.settings
         limit = settings.max_document_body_bytes if route.is_large else settings.max_body_bytes
         raw = await read_body(scope, receive, headers, limit=limit, timeout_s=settings.receive_timeout_s)
-        check_media_type(headers)
+        if not raw and route.is_body_optional:
+            raw = b"{}"
+        else:
+            check_media_type(headers)
         if route.is_merge:
             return parse_object(raw, settings)
         return decode(raw, route.request, settings)
@@ -185,7 +228,7 @@ class Api:
             return
         response.headers["Access-Control-Allow-Origin"] = origin
         response.headers["Vary"] = "Origin"
-        response.headers["Access-Control-Expose-Headers"] = "Link, Retry-After, X-Request-Id"
+        response.headers["Access-Control-Expose-Headers"] = "Link, Retry-After, X-Request-Id, Idempotent-Replayed"
         if scope["method"] == "OPTIONS":
             response.headers["Access-Control-Allow-Methods"] = _CORS_METHODS
             response.headers["Access-Control-Allow-Headers"] = _CORS_HEADERS

@@ -9,13 +9,15 @@ from msgspec import Meta
 
 from gigachat_server.api import wire
 from gigachat_server.api.http import Answer, ApiRequest, next_link, query_flag, query_limit
+from gigachat_server.api.idempotency import REPLAYED
 from gigachat_server.errors import FieldError, InvalidRequest, NotFound
 from gigachat_server.ids import is_id
 from gigachat_server.knowledge.ingest import Ingested
 from gigachat_server.records import Document
 from gigachat_server.services import Services
 from gigachat_server.store import documents
-from gigachat_server.store.database import Reader
+from gigachat_server.store.database import Reader, Tx
+from gigachat_server.store.idempotency import Kept
 
 
 class DocumentInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -63,14 +65,39 @@ async def delete(request: ApiRequest, services: Services) -> Answer:
 
 async def _push(request: ApiRequest, services: Services, *, document_id: str | None, success: int) -> Answer:
     wanted: DocumentInput = request.body
+    if request.kept is not None:
+        return await _replay(request, services, request.kept)
     _check_content(wanted.content, services.settings.max_document_characters)
-    if "respond-async" in request.headers.get("prefer", ""):
-        document = await services.ingest.accept(request.chatbot, wanted.name, wanted.content, document_id=document_id)
+    is_async = "respond-async" in request.headers.get("prefer", "")
+
+    async def keep(tx: Tx, document: Document) -> None:
+        kept = Kept("document", 202 if is_async else success, document.id)
+        await request.keep(tx, kept, now_us=services.clock())
+
+    if is_async:
+        document = await services.ingest.accept(request.chatbot, wanted.name, wanted.content, document_id=document_id, keep=keep)
         return _accepted(document, request, services)
-    ingested = await services.ingest.push(request.chatbot, wanted.name, wanted.content, document_id=document_id)
+    ingested = await services.ingest.push(request.chatbot, wanted.name, wanted.content, document_id=document_id, keep=keep)
     if ingested.document.state != "ready":
         return _accepted(ingested.document, request, services)
     return Answer(_wire_chunks(ingested, request), success)
+
+
+async def _replay(request: ApiRequest, services: Services, kept: Kept) -> Answer:
+    """The document that the same request stored before, as it is now: it is not stored again over what came later."""
+
+    async def read(reader: Reader) -> Document:
+        document = await documents.find(reader, request.chatbot.id, kept.response)
+        if document is None:
+            raise NotFound
+        return document
+
+    document = await services.database.read(read)
+    if kept.status == 202 or document.state != "ready":
+        answer = _accepted(document, request, services)
+    else:
+        answer = Answer(_wire_chunks(await services.ingest.held(document), request), kept.status)
+    return Answer(answer.body, answer.status, {**answer.headers, **REPLAYED})
 
 
 def _accepted(document: Document, request: ApiRequest, services: Services) -> Answer:

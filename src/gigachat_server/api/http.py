@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlencode
 
@@ -22,6 +22,7 @@ from starlette.types import Receive, Scope
 from gigachat_server.errors import (
     FieldError,
     GigachatError,
+    IdempotencyInProgress,
     InvalidRequest,
     MalformedBody,
     PayloadTooLarge,
@@ -30,6 +31,9 @@ from gigachat_server.errors import (
 )
 from gigachat_server.records import Chatbot, Principal
 from gigachat_server.settings import Settings
+from gigachat_server.store import idempotency
+from gigachat_server.store.database import Tx
+from gigachat_server.store.idempotency import Kept, Key
 
 T = TypeVar("T")
 
@@ -44,7 +48,19 @@ _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # in a body that does not decode
 class ApiRequest:
     """One request, authenticated, its path and body decoded."""
 
-    __slots__ = ("_chatbot", "body", "headers", "path", "principal", "query", "raw_path", "request_id")
+    __slots__ = (
+        "_chatbot",
+        "body",
+        "headers",
+        "kept",
+        "key",
+        "path",
+        "principal",
+        "query",
+        "raw_path",
+        "reauthorise",
+        "request_id",
+    )
 
     def __init__(
         self,
@@ -57,6 +73,7 @@ class ApiRequest:
         request_id: str,
         body: Any = None,
         chatbot: Chatbot | None = None,
+        reauthorise: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
         self.path = path
         self.query = query
@@ -65,7 +82,18 @@ class ApiRequest:
         self.principal = principal
         self.request_id = request_id
         self.body = body
+        self.key: Key | None = None  # as which the caller knows this write
+        self.kept: Kept | None = None  # what came of it when it was sent before
+        self.reauthorise = reauthorise  # raises once the caller may not make this request any more
         self._chatbot = chatbot
+
+    async def keep(self, tx: Tx, answer: Answer | Kept, *, now_us: int) -> None:
+        """Within the transaction that does what was asked: what to answer if it is asked again under the same key."""
+        if self.key is None:
+            return
+        kept = answer if isinstance(answer, Kept) else Kept("answer", answer.status, _encode(answer.body).decode())
+        if not await idempotency.keep(tx, self.key, kept, now_us=now_us):
+            raise IdempotencyInProgress(retry_after_s=1)
 
     @property
     def chatbot(self) -> Chatbot:

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from gigachat_server.api import chatbots, conversations, documents, health, keys, wire
 from gigachat_server.api.http import Answer, ApiRequest
 from gigachat_server.auth import SCOPES
+from gigachat_server.records import Feedback
 from gigachat_server.services import Services
 
 PUBLIC = "public"
@@ -37,10 +38,18 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     is_streamed: bool = False  # may answer with Server-Sent Events
     accepted: Any = None  # type of the body of a 202, where `Prefer: respond-async` is understood
     is_merge: bool = False  # the body is any part of `request`, to be merged into what is stored
+    is_body_optional: bool = False  # no body stands for an empty object
+    is_prompt: bool = False  # starts a turn, which sees to its Idempotency-Key itself
+    is_secret: bool = False  # the answer must not be kept, so an Idempotency-Key is of no effect
 
     @property
     def has_chatbot(self) -> bool:
         return "{chatbot_id}" in self.path
+
+    @property
+    def is_idempotent(self) -> bool:
+        """Whether an `Idempotency-Key` is understood."""
+        return self.method == "POST" and not self.is_secret
 
 
 PAGES = ("limit", "after")
@@ -48,6 +57,7 @@ CHATBOT = "/chatbots/{chatbot_id}"
 DOCUMENTS = CHATBOT + "/documents"
 CONVERSATIONS = CHATBOT + "/conversations"
 CONVERSATION = CONVERSATIONS + "/{conversation_id}"
+MESSAGE = CONVERSATION + "/messages/{message_id}"
 
 # fmt: off
 ROUTES: tuple[Route, ...] = (
@@ -81,6 +91,7 @@ ROUTES: tuple[Route, ...] = (
           response=list[wire.WireConversation], query=PAGES, summary="List conversations, the one that spoke last first"),
     Route(method="POST", path=CONVERSATIONS, scope="conversations:write", handler=conversations.say, is_guarded=True,
           request=conversations.PromptInput, response=list[wire.WireMessage], status=201, query=("embedding",), is_streamed=True,
+          is_prompt=True,
           summary="Start or continue a conversation; answers with the newest messages"),
     Route(method="GET", path=CONVERSATION, scope="conversations:read", handler=conversations.get, is_guarded=True,
           response=wire.WireConversation, summary="Get a conversation"),
@@ -88,13 +99,37 @@ ROUTES: tuple[Route, ...] = (
           status=204, summary="Delete a conversation with its messages"),
     Route(method="GET", path=CONVERSATION + "/messages", scope="conversations:read", handler=conversations.list_messages,
           is_guarded=True, response=list[wire.WireMessage], query=(*PAGES, "embedding"), summary="List messages, oldest first"),
+    Route(method="POST", path=CONVERSATION + "/stop", scope="conversations:write", handler=conversations.stop, is_guarded=True,
+          response=list[wire.WireMessage], query=("embedding",),
+          summary="Stop the reply in the making; what was said is stored"),
+    Route(method="POST", path=CONVERSATION + "/takeover", scope="messages:inject", handler=conversations.take_over,
+          is_guarded=True, request=conversations.TakeoverInput, response=wire.WireConversation,
+          summary="Take a conversation over from the chatbot"),
+    Route(method="POST", path=CONVERSATION + "/release", scope="messages:inject", handler=conversations.release,
+          is_guarded=True, response=wire.WireConversation, summary="Give a conversation back to the chatbot"),
+    Route(method="POST", path=CONVERSATION + "/handoff", scope="conversations:write", handler=conversations.hand_off,
+          is_guarded=True, request=conversations.HandoffInput, is_body_optional=True, response=wire.WireConversation,
+          summary="Ask for a human"),
+    Route(method="GET", path=CONVERSATION + "/events", scope="conversations:read", handler=conversations.list_events,
+          is_guarded=True, response=list[wire.WireEvent], query=(*PAGES, "embedding"), is_streamed=True,
+          summary="List events, oldest first, or follow them"),
+    Route(method="POST", path=MESSAGE + "/retry", scope="conversations:write", handler=conversations.retry, is_guarded=True,
+          request=conversations.RetryInput, is_body_optional=True, is_prompt=True, response=list[wire.WireMessage], status=201,
+          query=("embedding",), is_streamed=True, summary="Have a prompt answered anew"),
+    Route(method="PUT", path=MESSAGE + "/feedback", scope="conversations:write", handler=conversations.give_feedback,
+          is_guarded=True, request=Feedback, response=wire.WireMessage, query=("embedding",),
+          summary="Rate a reply: up, down, or null to take it back"),
+    Route(method="GET", path=CHATBOT + "/events", scope="conversations:read", handler=conversations.follow_chatbot,
+          is_guarded=True, response=str, is_streamed=True, query=("after", "embedding"),
+          summary="Follow what happens in all conversations, as Server-Sent Events"),
     Route(method="DELETE", path=CHATBOT + "/users/{user_id}", scope="conversations:write", handler=conversations.delete_user,
           is_guarded=True, status=204, summary="Delete all that one end user said"),
 
     Route(method="GET", path="/api-keys", scope="keys:write", handler=keys.list_all,
           response=list[wire.WireKey], query=PAGES, summary="List API keys, newest first, without their secrets"),
     Route(method="POST", path="/api-keys", scope="keys:write", handler=keys.create,
-          request=keys.KeyInput, response=wire.WireNewKey, status=201, summary="Create an API key, shown this once"),
+          request=keys.KeyInput, response=wire.WireNewKey, status=201, is_secret=True,
+          summary="Create an API key, shown this once"),
     Route(method="DELETE", path="/api-keys/{key_id}", scope="keys:write", handler=keys.revoke, status=204,
           summary="Revoke an API key"),
 

@@ -1,69 +1,114 @@
-"""Server-Sent Events: a turn as it happens.
+"""Server-Sent Events: a turn as it happens, and conversations as they go on.
 
-Invariant: every event is one `data:` line of JSON; a stream ends with exactly one `done` or `error`, and a stream
-without either was cut by the network. What was streamed is provisional, the `message` events are the truth.
+Invariant: every event is one `data:` line of JSON; the stream of a turn ends with exactly one `done` or `error`, and a
+stream without either was cut by the network. What was streamed is provisional, the stored messages are the truth. `id:`
+names the place to go on from, with `Last-Event-ID`: see `chat/feed.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from typing import Any
 
 import msgspec
 from starlette.responses import StreamingResponse
 
-from gigachat_server.api import wire
+from gigachat_server.api import cursors, wire
 from gigachat_server.api.http import ApiRequest, problem
-from gigachat_server.chat.progress import Stored, Turn
-from gigachat_server.errors import GigachatError
-from gigachat_server.records import Message
+from gigachat_server.chat.feed import Happened, Place, Spoken
+from gigachat_server.chat.progress import Said, Stored
+from gigachat_server.chat.turn import Started
+from gigachat_server.errors import FieldError, GigachatError, InvalidRequest
+from gigachat_server.triggers import trigger
 
+PING = b": ping\n\n"  # proxies cut connections that stay silent
 PING_S = 15.0
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # nginx buffers, and browsers cache, without these
 
 _encode = msgspec.json.Encoder().encode
 
 
-def stream_turn(turn: Turn | Message, request: ApiRequest, *, with_embedding: bool) -> StreamingResponse:
-    """The turn from its start; for a message that prompts no reply, the stored message itself."""
-    pieces = _live(turn, request, with_embedding) if isinstance(turn, Turn) else _unanswered(turn, request)
-    return StreamingResponse(pieces, 201, HEADERS, "text/event-stream")
+def stream_turn(started: Started, request: ApiRequest, *, with_embedding: bool, headers: Mapping[str, str]) -> StreamingResponse:
+    """The turn from its start; where nothing is to be waited for, the newest messages."""
+    pieces = _turn(started, request, with_embedding)
+    return StreamingResponse(pieces, 201, {**HEADERS, **headers}, "text/event-stream")
 
 
-async def _live(turn: Turn, request: ApiRequest, with_embedding: bool) -> AsyncIterator[bytes]:
-    yield _start(turn.prompt, turn.message_ids, request)
-    async with aclosing(turn.watch(idle_s=PING_S)) as watched:
-        async for said in watched:
-            if said is None:
-                yield b": ping\n\n"  # proxies cut connections that stay silent
-            else:
-                message_id = turn.message_ids[said.alternative]
-                yield event("delta", {"message_id": message_id, "offset": said.offset, "text": said.text})
+async def _turn(started: Started, request: ApiRequest, with_embedding: bool) -> AsyncIterator[bytes]:
+    turn = started.turn
+    message_ids = turn.message_ids if turn is not None else [message.id for message in started.replies]
+    start = {"prompt": wire.message(started.prompt, request.account_id, {}), "message_ids": message_ids}
+    yield event("start", start, event_id=str(started.prompt.seq))
+    if turn is not None:
+        async with aclosing(turn.watch(idle_s=PING_S)) as watched:
+            async for said in watched:
+                yield PING if said is None else delta(said, turn.start_seq or turn.prompt.seq)
     try:
-        stored = await turn.result()
+        stored = await started.result()
     except GigachatError as error:
         yield event("error", problem(error, instance=request.raw_path, request_id=request.request_id))
         return
+    await trigger("S9")
     yield _ending(stored, request, with_embedding)
-
-
-async def _unanswered(message: Message, request: ApiRequest) -> AsyncIterator[bytes]:
-    yield _start(message, [], request)
-    yield _ending(Stored([message]), request, with_embedding=False)
-
-
-def _start(prompt: Message, message_ids: list[str], request: ApiRequest) -> bytes:
-    return event("start", {"prompt": wire.message(prompt, request.account_id, {}), "message_ids": message_ids})
 
 
 def _ending(stored: Stored, request: ApiRequest, with_embedding: bool) -> bytes:
     messages = wire.stored(stored, request.account_id, with_embedding=with_embedding)
-    parts = [event("message", message) for message in messages]
+    parts = [event("message", message, event_id=str(message.seq)) for message in messages]
     last = messages[-1]
     parts.append(event("done", {"conversation_id": last.conversation_id, "seq": last.seq}))
     return b"".join(parts)
 
 
-def event(name: str, data: Any) -> bytes:
-    return b"event: " + name.encode() + b"\ndata: " + _encode(data) + b"\n\n"
+def stream_events(
+    followed: AsyncGenerator[Happened | Spoken | None, None], request: ApiRequest, *, with_embedding: bool, of_chatbot: bool
+) -> StreamingResponse:
+    """What happens from now on, until the caller goes away, or may not see it any more: that ends it with `error`."""
+    pieces = _follow(followed, request, with_embedding, of_chatbot)
+    return StreamingResponse(pieces, 200, HEADERS, "text/event-stream")
+
+
+async def _follow(
+    followed: AsyncGenerator[Happened | Spoken | None, None], request: ApiRequest, with_embedding: bool, of_chatbot: bool
+) -> AsyncIterator[bytes]:
+    loop = asyncio.get_running_loop()
+    checked_at = loop.time()
+    yield PING  # the head leaves at once, so that the caller knows that it is connected
+    try:
+        async with aclosing(followed):
+            async for each in followed:
+                if request.reauthorise is not None and loop.time() - checked_at >= PING_S:
+                    await request.reauthorise()  # a key may have been revoked since
+                    checked_at = loop.time()
+                match each:
+                    case None:
+                        yield PING
+                    case Spoken():
+                        yield delta(each.said, each.seq)
+                    case Happened():
+                        happened = wire.event(each, request.account_id, with_embedding=with_embedding)
+                        place = str(each.event.seq) if not of_chatbot else cursors.dump(each.place, "")
+                        yield event(each.event.type, happened, event_id=place)
+    except GigachatError as error:
+        yield event("error", problem(error, instance=request.raw_path, request_id=request.request_id))
+
+
+def place_of(request: ApiRequest) -> Place:
+    """Where the caller of a conversation's events goes on. Raises `InvalidRequest`."""
+    text = request.headers.get("last-event-id", request.query.get("after", "0"))
+    seq, _, position = text.partition(".")
+    if not all(part.isascii() and part.isdigit() and len(part) <= 18 for part in (seq, position or "0")):
+        raise InvalidRequest(errors=(FieldError("Last-Event-ID", "Must be the id of an event of this stream."),))
+    return Place(int(seq), int(position or "0"))
+
+
+def delta(said: Said, seq: int) -> bytes:
+    data = {"message_id": said.message_id, "offset": said.offset, "text": said.text}
+    return event("delta", data, event_id=f"{seq}.{said.end}")
+
+
+def event(name: str, data: Any, *, event_id: str | None = None) -> bytes:
+    place = b"" if event_id is None else b"id: " + event_id.encode() + b"\n"
+    return place + b"event: " + name.encode() + b"\ndata: " + _encode(data) + b"\n\n"

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 import orjson
 
+from gigachat_server.chat.feed import Happened
 from gigachat_server.chat.progress import Stored
 from gigachat_server.clock import wire_time
 from gigachat_server.records import (
@@ -22,12 +23,15 @@ from gigachat_server.records import (
     Conversation,
     Document,
     DocumentsConfig,
+    Feedback,
+    InterceptionConfig,
     Message,
     MessageRole,
     MessageStatus,
     ResponseConfig,
     RestrictionsConfig,
     Source,
+    TurnState,
 )
 
 
@@ -40,6 +44,7 @@ class WireChatbot(msgspec.Struct, frozen=True):
     response: ResponseConfig
     restrictions: RestrictionsConfig
     documents: DocumentsConfig
+    interception: InterceptionConfig
     created_at: str
     updated_at: str
 
@@ -110,6 +115,10 @@ class WireMessage(msgspec.Struct, frozen=True):
     sources: list[WireSource]
     in_reply_to: str | None
     alternative: int
+    replaced_by: str | None
+    turn: TurnState | None
+    error: str | None
+    feedback: Feedback | None
     seq: int
     created_at: str
     updated_at: str
@@ -120,9 +129,26 @@ class WireConversation(msgspec.Struct, frozen=True):
     chatbot_id: str
     user_id: str | None
     controlled_by: str
+    control_epoch: int
+    release_at: str | None
+    handoff_requested_at: str | None
+    answering: str | None
+    queued: int
     seq: int
     created_at: str
     updated_at: str
+
+
+class WireEvent(msgspec.Struct, frozen=True):
+    """An event; `message` and `prompt` are those it names, as they are now, null where it names none or they are deleted."""
+
+    conversation_id: str
+    seq: int
+    type: str
+    data: dict[str, Any]
+    message: WireMessage | None
+    prompt: WireMessage | None
+    created_at: str
 
 
 class WireKey(msgspec.Struct, frozen=True):
@@ -149,6 +175,7 @@ def chatbot(record: Chatbot) -> WireChatbot:
         response=record.config.response,
         restrictions=record.config.restrictions,
         documents=record.config.documents,
+        interception=record.config.interception,
         created_at=wire_time(record.created_at),
         updated_at=wire_time(record.updated_at),
     )
@@ -209,6 +236,10 @@ def message(record: Message, account_id: str, vectors: Mapping[str, bytes]) -> W
         sources=[_source(source, record.chatbot_id, account_id, vectors) for source in record.sources],
         in_reply_to=record.in_reply_to,
         alternative=record.alternative,
+        replaced_by=record.replaced_by,
+        turn=record.turn,
+        error=record.error,
+        feedback=record.feedback,
         seq=record.seq,
         created_at=wire_time(record.created_at),
         updated_at=wire_time(record.updated_at),
@@ -217,7 +248,7 @@ def message(record: Message, account_id: str, vectors: Mapping[str, bytes]) -> W
 
 def stored(ended: Stored, account_id: str, *, with_embedding: bool) -> list[WireMessage]:
     """The array that answers a prompt: the newest messages."""
-    vectors = {chunk.id: chunk.embedding for chunk in ended.chunks} if with_embedding else {}
+    vectors = ended.vectors if with_embedding else {}
     return [message(record, account_id, vectors) for record in ended.messages]
 
 
@@ -227,10 +258,32 @@ def conversation(record: Conversation) -> WireConversation:
         chatbot_id=record.chatbot_id,
         user_id=record.user_id,
         controlled_by=record.controlled_by,
+        control_epoch=record.control_epoch,
+        release_at=_time(record.release_at),
+        handoff_requested_at=_time(record.handoff_requested_at),
+        answering=record.answering,
+        queued=record.queued,
         seq=record.last_seq,
         created_at=wire_time(record.created_at),
         updated_at=wire_time(record.last_at),
     )
+
+
+def event(happened: Happened, account_id: str, *, with_embedding: bool) -> WireEvent:
+    record, vectors = happened.event, happened.vectors if with_embedding else {}
+    return WireEvent(
+        conversation_id=record.conversation_id,
+        seq=record.seq,
+        type=record.type,
+        data=record.data,
+        message=None if happened.message is None else message(happened.message, account_id, vectors),
+        prompt=None if happened.prompt is None else message(happened.prompt, account_id, vectors),
+        created_at=wire_time(record.created_at),
+    )
+
+
+def _time(at: int | None) -> str | None:
+    return None if at is None else wire_time(at)
 
 
 def key(record: ApiKey) -> WireKey:
@@ -248,8 +301,8 @@ def _key_fields(record: ApiKey) -> dict[str, Any]:
         "last4": record.last4,
         "scopes": list(record.scopes),
         "created_at": wire_time(record.created_at),
-        "expires_at": None if record.expires_at is None else wire_time(record.expires_at),
-        "revoked_at": None if record.revoked_at is None else wire_time(record.revoked_at),
+        "expires_at": _time(record.expires_at),
+        "revoked_at": _time(record.revoked_at),
     }
 
 

@@ -1,52 +1,106 @@
 """A turn as those who wait for it see it: what has been said so far, and how it ended.
 
 Idea: a watcher is a cursor over the pieces that the model has said, so any number may watch, each at its own pace, from the
-first character. Invariant: nothing is buffered for a slow reader, who gets the same text in longer pieces; and every
-watcher ends, because every turn does.
+first character or from any later one. Invariants: nothing is buffered for a slow reader, who gets the same text in longer
+pieces; every watcher ends, because every turn does; and from the moment a turn is frozen nothing more of it is shown,
+until it is known whether it goes on.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+import bisect
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import msgspec
 
 from gigachat_server.errors import GigachatError
-from gigachat_server.models.base import TextDelta
-from gigachat_server.records import Chunk, Message
+from gigachat_server.models.base import HandoffRequest, ReplyEnd, TextDelta, UsageReport
+from gigachat_server.records import Chatbot, Message, Source
 
 _LONGEST_PIECE = 64 * 1024  # characters: what a reader who stopped reading holds in memory
 
 
 class Said(msgspec.Struct, frozen=True):
-    """A piece of reply `alternative`, as it came from the model; `offset` counts characters before it."""
+    """A piece of the reply `message_id`; `offset` counts the characters of that reply before it, `position` those of all."""
 
-    alternative: int
+    message_id: str
     offset: int
     text: str
+    position: int
+
+    @property
+    def end(self) -> int:
+        return self.position + len(self.text)
 
 
 class Stored(msgspec.Struct, frozen=True):
-    """The messages a turn ended with, newest, and the chunks behind their sources, whose vectors the wire form shows."""
+    """The messages a turn ended with, newest, and the vectors of the chunks behind their sources, which the wire form shows."""
 
     messages: list[Message]
-    chunks: tuple[Chunk, ...] = ()
+    vectors: Mapping[str, bytes] = {}
+
+
+class Heard(msgspec.Struct):
+    """What a model reported beside its text."""
+
+    ends: dict[int, ReplyEnd] = {}
+    usage: UsageReport | None = None
+    handoff: HandoffRequest | None = None
 
 
 class Turn:
-    """One prompt on its way to its replies."""
+    """One prompt on its way to its replies. `prompt`, `chatbot`, `epoch` and `start_seq` are known once it is stored."""
 
-    def __init__(self, prompt: Message, message_ids: list[str]) -> None:
-        self.prompt = prompt
+    prompt: Message
+    chatbot: Chatbot
+
+    def __init__(self, chatbot: Chatbot, conversation_id: str, prompt_id: str, message_ids: list[str]) -> None:
+        self.chatbot = chatbot
+        self.conversation_id = conversation_id
+        self.prompt_id = prompt_id
         self.message_ids = message_ids
+        self.epoch = -1  # the control_epoch under which its replies may be stored
+        self.start_seq = 0  # of the event with which it began to be answered
         self.has_partial_reply = False
+        self.began_at_s = 0.0  # on the event loop's clock
+        self.drafted_to = 0  # how many characters of it are kept as a draft
+        self.model_name = ""
+        self.sources: tuple[Source, ...] = ()
+        self.vectors: Mapping[str, bytes] = {}
+        self.heard = Heard()
+        self.runner: asyncio.Task[None] | None = None
         self._said: list[Said] = []
+        self._ends: list[int] = []  # `end` of each piece said
         self._lengths = [0] * len(message_ids)
         self._watchers: set[asyncio.Event] = set()
+        self._leader: Turn | None = None
+        self._frozen = 0
+        self._is_cut = False
+        self._when_ended: list[Callable[[], object]] = []
         self._ended: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
         # Nobody need be there to see a failure: it is in the store.
         self._ended.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+
+    @property
+    def is_ended(self) -> bool:
+        return self._ended.done()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it is being answered here, rather than waiting or ended."""
+        return self.epoch >= 0 and not self.is_ended
+
+    @property
+    def length(self) -> int:
+        """How many characters were said, in all replies together."""
+        return self._ends[-1] if self._ends else 0
+
+    @property
+    def has_text(self) -> bool:
+        """Whether anything was said that is not blank: a blank reply is none."""
+        return any(not piece.text.isspace() for piece in self._said)
 
     async def result(self) -> Stored:
         """The stored replies. Raises the `GigachatError` that the turn ended with. May be awaited by many."""
@@ -55,15 +109,18 @@ class Turn:
     async def watch(self, *, idle_s: float) -> AsyncGenerator[Said | None, None]:
         """All that is said, from the first character, until the turn ends; None whenever nothing was for `idle_s`.
 
-        A slow reader gets it in longer pieces; nothing is buffered for it.
+        A slow reader gets it in longer pieces; nothing is buffered for it. What was not shown when the turn was cut is not
+        shown any more.
         """
         changed = asyncio.Event()
-        self._watchers.add(changed)
-        seen = 0
-        try:
-            while True:
-                while seen < len(self._said):
-                    piece, seen = self._joined(seen)
+        source, position = self, 0
+        with self.waking(changed):
+            while not self._is_cut:
+                if self._leader is not None and source is self:
+                    source, position = self._leader, 0
+                    source._watchers.add(changed)
+                while (piece := source.after(position)) is not None:
+                    position = piece.end
                     yield piece
                 if self._ended.done():
                     return
@@ -73,37 +130,94 @@ class Turn:
                         await changed.wait()
                 except TimeoutError:
                     yield None
+
+    @contextmanager
+    def waking(self, changed: asyncio.Event) -> Iterator[None]:
+        """Set whenever there is something new to see."""
+        self._watchers.add(changed)
+        try:
+            yield
         finally:
             self._watchers.discard(changed)
+            if self._leader is not None:
+                self._leader._watchers.discard(changed)
+
+    def after(self, position: int) -> Said | None:
+        """What was said after the first `position` characters and may be shown: of one reply, in one piece of bounded length."""
+        if self._frozen or self._is_cut or position >= self.length:
+            return None
+        first = bisect.bisect_right(self._ends, position)
+        start = self._said[first]
+        skipped = position - start.position
+        texts = [start.text[skipped:]]
+        length = len(texts[0])
+        for piece in self._said[first + 1 :] if len(self._said) > first + 1 else ():
+            if piece.message_id != start.message_id or length >= _LONGEST_PIECE:
+                break
+            texts.append(piece.text)
+            length += len(piece.text)
+        return Said(start.message_id, start.offset + skipped, "".join(texts), position)
 
     def text(self, alternative: int) -> str:
         """What has been said so far."""
-        return "".join(piece.text for piece in self._said if piece.alternative == alternative)
+        message_id = self.message_ids[alternative]
+        return "".join(piece.text for piece in self._said if piece.message_id == message_id)
 
     def say(self, delta: TextDelta) -> None:
-        self._said.append(Said(delta.index, self._lengths[delta.index], delta.text))
+        piece = Said(self.message_ids[delta.index], self._lengths[delta.index], delta.text, self.length)
         self._lengths[delta.index] += len(delta.text)
+        self._said.append(piece)
+        self._ends.append(piece.end)
         self._wake_watchers()
 
-    def end(self, stored: Stored | GigachatError) -> None:
-        if isinstance(stored, GigachatError):
-            self._ended.set_exception(stored)
+    def follow(self, leader: Turn) -> None:
+        """This prompt is answered together with that one: what is said and stored there ends this turn too."""
+        self._leader = leader
+        leader.when_ended(lambda: self._end_like(leader))
+        self._wake_watchers()
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """What is said within this block is not shown before it is left, or never if the turn is cut."""
+        self._frozen += 1
+        try:
+            yield
+        finally:
+            self._frozen -= 1
+            self._wake_watchers()
+
+    def end(self, outcome: Stored | GigachatError) -> None:
+        """It has ended; the first to say how is believed."""
+        if self._ended.done():
+            return
+        if isinstance(outcome, GigachatError):
+            self._ended.set_exception(outcome)
         else:
-            self._ended.set_result(stored)
+            self._ended.set_result(outcome)
+        for callback in self._when_ended:
+            callback()
         self._wake_watchers()
 
-    def _joined(self, first: int) -> tuple[Said, int]:
-        """What follows without a change of alternative, in one piece of bounded length, and where the next one starts."""
-        start = self._said[first]
-        last = first + 1
-        length = len(start.text)
-        while last < len(self._said) and self._said[last].alternative == start.alternative and length < _LONGEST_PIECE:
-            length += len(self._said[last].text)
-            last += 1
-        if last == first + 1:
-            return start, last
-        text = "".join(piece.text for piece in self._said[first:last])
-        return Said(start.alternative, start.offset, text), last
+    def cut(self, outcome: Stored) -> None:
+        """It was ended from outside: nothing of it is shown any more but what was stored."""
+        if self.is_ended:
+            return
+        self._is_cut = True
+        self.end(outcome)
+        if self.runner is not None:
+            self.runner.cancel()
+
+    def when_ended(self, callback: Callable[[], object]) -> None:
+        if self.is_ended:
+            callback()
+        else:
+            self._when_ended.append(callback)
+
+    def _end_like(self, leader: Turn) -> None:
+        self._is_cut = leader._is_cut
+        error = leader._ended.exception()
+        assert error is None or isinstance(error, GigachatError)
+        self.end(leader._ended.result() if error is None else error)
 
     def _wake_watchers(self) -> None:
         for watcher in self._watchers:

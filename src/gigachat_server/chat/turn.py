@@ -1,57 +1,62 @@
-"""Answer one prompt: store it, retrieve, ask the model, store the replies.
+"""Answer one prompt: store it, have it answered, store the replies.
 
 Idea: a turn is a task of its own. The request that started it only watches (`progress.py`), so a caller who goes away, or
-reads slowly, changes nothing: the reply is finished and stored all the same.
+reads slowly, changes nothing: the reply is finished and stored all the same. One task sees through all the prompts of a
+conversation that wait behind each other.
 
-Invariant: the prompt is durable before the model is called, and a reply gets its place in the order when it is stored,
-under the `control_epoch` the prompt was stored at; if the conversation changed hands meanwhile, it is not stored.
+Invariant: the prompt is durable before the model is called; a reply gets its place in the order when it is stored, under
+the `control_epoch` its turn began with, or not at all; and what a caller is told of a turn is what the store says of it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import logging
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Any
 
 import msgspec
-import numpy as np
 
-from gigachat_server.chat import prompt as prompts
+from gigachat_server.chat import reply
+from gigachat_server.chat.answer import Answerer
+from gigachat_server.chat.control import Control
+from gigachat_server.chat.endings import end_turns, replace_earlier
+from gigachat_server.chat.events import Events
+from gigachat_server.chat.live import LiveTurns
+from gigachat_server.chat.memory import Memory, recall
+from gigachat_server.chat.outcome import read_outcome
 from gigachat_server.chat.progress import Stored, Turn
+from gigachat_server.chat.queue import LEASE_US, MOST_QUEUED, Opened, start, start_next
 from gigachat_server.clock import Clock
-from gigachat_server.errors import Conflict, GigachatError, ModelEmpty, ModelError, NotFound, ShuttingDown
-from gigachat_server.ids import new_id, random_text
-from gigachat_server.knowledge.indexes import Indexes, Retrieval
-from gigachat_server.knowledge.retrieve import Earlier
-from gigachat_server.models.base import (
-    ChatModel,
-    Embedder,
-    ModelInput,
-    Passage,
-    Query,
-    ReplyEnd,
-    TextDelta,
-    UsageReport,
-    Vector,
+from gigachat_server.errors import (
+    ConversationBusy,
+    ConversationTakenOver,
+    FieldError,
+    GigachatError,
+    InvalidRequest,
+    ModelEmpty,
+    ModelError,
+    NotFound,
+    ShuttingDown,
+    StorageUnavailable,
 )
-from gigachat_server.records import Chatbot, Chunk, Message, MessageRole, Source
-from gigachat_server.store import chatbots, conversations, events, messages
-from gigachat_server.store.conversations import Place
-from gigachat_server.store.database import Database, Tx
-from gigachat_server.text import small_talk
+from gigachat_server.ids import new_id
+from gigachat_server.models.base import HandoffRequest, Vector
+from gigachat_server.records import Chatbot, Message, MessageStatus, Overlap, TurnState
+from gigachat_server.store import chatbots, conversations, drafts, idempotency, messages
+from gigachat_server.store.conversations import BOT, Place
+from gigachat_server.store.database import Database, Reader, Tx
+from gigachat_server.triggers import trigger
 
 _log = logging.getLogger("gigachat.turn")
 
 CLIENT_PREFIX = "client:"
 
-# How many earlier messages a prompt that leans on them is searched together with: more gained nothing (measured on
-# the MTRAG conversations: R@5 .564 with ten, .564 with all).
-_SEARCHED_MESSAGES = 10
-
-
-class TakenOver(Conflict):
-    code = "conversation_taken_over"
-    message = "An operator took this conversation over before the reply was ready; the prompt is stored."
+_LOOK_AGAIN_S = 1.0  # a wake-up may be missed
+_NO_LIMIT = 1 << 31
+_UNSETTLED = ("queued", "running")
 
 
 class PromptRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,312 +73,548 @@ class PromptRequest(msgspec.Struct, frozen=True, kw_only=True):
         return self.user_id.removeprefix(CLIENT_PREFIX) if self.user_id.startswith(CLIENT_PREFIX) else None
 
 
-class _Opened(msgspec.Struct, frozen=True):
+class Started(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a request: a turn to watch, or, where nothing is to be waited for, the newest messages."""
+
     prompt: Message
-    place: Place
-    memory: list[messages.Remembered]
+    turn: Turn | None = None
+    stored: Stored | None = None
+    is_replayed: bool = False
+
+    @property
+    def replies(self) -> list[Message]:
+        """Those that are stored already."""
+        return [message for message in (self.stored.messages if self.stored else ()) if message.in_reply_to is not None]
+
+    async def result(self) -> Stored:
+        """Raises the `GigachatError` that the turn ended with."""
+        if self.turn is not None:
+            return await self.turn.result()
+        return self.stored or Stored([self.prompt])
 
 
-class _Heard(msgspec.Struct):
-    """What a model reported beside its text."""
+class _Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """A prompt as it was stored; `is_known`: not now but before, by the same request."""
 
-    ends: dict[int, ReplyEnd]
-    usage: UsageReport | None = None
+    prompt: Message
+    is_known: bool = False
 
 
 class Turns:
     """Takes prompts and sees each to its end."""
 
-    def __init__(self, database: Database, *, model: ChatModel, embedder: Embedder, indexes: Indexes, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, *, answerer: Answerer, control: Control, events: Events, live: LiveTurns, clock: Clock
+    ) -> None:
         self._database = database
-        self._model = model
-        self._embedder = embedder
-        self._indexes = indexes
+        self._answerer = answerer
+        self._control = control
+        self._events = events
+        self._live = live
         self._clock = clock
-        self._running: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_stopping = False
 
-    async def start(self, chatbot: Chatbot, request: PromptRequest) -> Turn | Message:
-        """Store what was said. The turn that answers it runs by itself; without one the stored message is all there is."""
-        opened = await self._open(chatbot, request)
-        if request.operator is not None or opened.place.controlled_by != "bot":
-            return opened.prompt
-        turn = Turn(opened.prompt, [new_id() for _ in range(chatbot.config.response.n)])
-        task = asyncio.create_task(self._run(chatbot, opened, turn), name="turn")
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
+    # --- prompts in ---
+
+    async def start(self, chatbot: Chatbot, request: PromptRequest, key: idempotency.Key | None = None) -> Started:
+        """Store what was said. The turn that answers it runs by itself; without one the stored message is all there is.
+
+        With a key that was used before, what came of it then. Raises `ConversationBusy`, `IdempotencyKeyReused`, `NotFound`.
+        """
+        with contextlib.ExitStack() as stack:
+            live: Mapping[str, Turn] = {}
+            if _may_end_turns(chatbot, request):
+                live = stack.enter_context(self._live.frozen(chatbot.id, request.conversation_id))
+            turn = self._new_turn(chatbot, request.conversation_id, new_id())
+            asked = await self._transact(
+                "turn.start", turn, self._store_prompt, chatbot=chatbot, request=request, key=key, live=live
+            )
+        return await self._go_on(chatbot, asked, turn)
+
+    async def retry(self, chatbot: Chatbot, conversation_id: str, message_id: str, key: idempotency.Key | None = None) -> Started:
+        """Have the prompt, or the prompt of that reply, answered anew. The replies it had stay readable.
+
+        Raises `ConversationBusy`, `ConversationTakenOver`, `InvalidRequest`, `NotFound`.
+        """
+
+        async def read(reader: Reader) -> Message:
+            return await _prompt_of(reader, chatbot, conversation_id, message_id)
+
+        prompt = await self._database.read(read)
+        turn = self._new_turn(chatbot, conversation_id, prompt.id)
+        asked = await self._transact("turn.retry", turn, self._reopen, chatbot=chatbot, prompt_id=prompt.id, key=key)
+        return await self._go_on(chatbot, asked, turn)
+
+    async def _transact(self, name: str, turn: Turn, body: Callable[..., Awaitable[_Asked]], **arguments: Any) -> _Asked:
+        """Run the body that stores this turn's prompt. A turn that was not stored leaves no trace."""
+        try:
+            return await self._database.transaction(name, functools.partial(body, turn=turn, **arguments))
+        except BaseException:
+            self._live.discard(turn)
+            raise
+
+    async def _go_on(self, chatbot: Chatbot, asked: _Asked, turn: Turn) -> Started:
+        """After its transaction: the turn that runs or waits, or what came of the prompt before."""
+        if asked.is_known:
+            self._live.discard(turn)
+            return await self._replayed(chatbot, asked.prompt)
+        if asked.prompt.turn not in _UNSETTLED:
+            self._live.discard(turn)
+            return Started(prompt=asked.prompt)
+        return Started(prompt=asked.prompt, turn=turn)
+
+    async def _replayed(self, chatbot: Chatbot, prompt: Message) -> Started:
+        """What came of a prompt that was stored before. A turn that failed is run again, for the same prompt."""
+        turn = self._live.find(prompt.id)
+        if turn is None and prompt.turn == "failed":
+            turn = self._new_turn(chatbot, prompt.conversation_id, prompt.id)
+            again = await self._transact(
+                "turn.again", turn, self._reopen, chatbot=chatbot, prompt_id=prompt.id, key=None, only_if_failed=True
+            )
+            if not again.is_known and again.prompt.turn in _UNSETTLED:
+                return Started(prompt=again.prompt, turn=turn, is_replayed=True)
+            self._live.discard(turn)
+            prompt, turn = again.prompt, self._live.find(prompt.id)
+        if turn is None and prompt.turn in _UNSETTLED:
+            turn = self._new_turn(chatbot, prompt.conversation_id, prompt.id)
+            self._follow_soon(prompt, turn)
+        if turn is not None:
+            return Started(prompt=prompt, turn=turn, is_replayed=True)
+        outcome = await self._database.read(functools.partial(read_outcome, chatbot_id=chatbot.id, prompt_id=prompt.id))
+        if isinstance(outcome, GigachatError):
+            raise outcome
+        return Started(prompt=prompt, stored=outcome, is_replayed=True)
+
+    def _new_turn(self, chatbot: Chatbot, conversation_id: str, prompt_id: str) -> Turn:
+        """In `LiveTurns` before anything of it is stored: whoever ends it in the store from then on finds it there."""
+        turn = Turn(chatbot, conversation_id, prompt_id, [new_id() for _ in range(chatbot.config.response.n)])
+        self._live.add(turn)
         return turn
 
-    async def drain(self, timeout_s: float) -> None:
-        """Let running turns end; those that take longer fail as `shutting_down`, their prompts stored."""
-        if not self._running:
-            return
-        _, late = await asyncio.wait(self._running, timeout=timeout_s)
-        for task in late:
-            task.cancel()
-        if late:
-            await asyncio.wait(late)
+    # --- transactions ---
 
-    async def _open(self, chatbot: Chatbot, request: PromptRequest) -> _Opened:
-        """The prompt, durable and in its place, and what the model may remember (S2)."""
+    async def _store_prompt(
+        self,
+        tx: Tx,
+        *,
+        chatbot: Chatbot,
+        request: PromptRequest,
+        key: idempotency.Key | None,
+        turn: Turn,
+        live: Mapping[str, Turn],
+    ) -> _Asked:
+        """The prompt, durable and in its place, and whose turn it is (S2)."""
+        now_us = self._clock()
+        if key is not None and (asked := await self._kept_before(tx, chatbot, key, turn.prompt_id, now_us)) is not None:
+            return asked
         operator = request.operator
-        role: MessageRole = "user" if operator is None else "operator"
-        message_id, now_us = new_id(), self._clock()
-        memory_size = chatbot.config.response.memory_size
-        remembered = max(memory_size, _SEARCHED_MESSAGES) if memory_size else 0
+        place = await self._place(tx, chatbot, request, turn.prompt_id, now_us)
+        prompt = Message(
+            chatbot_id=chatbot.id,
+            conversation_id=request.conversation_id,
+            seq=place.seq,
+            id=turn.prompt_id,
+            role="user" if operator is None else "operator",
+            user_id=request.user_id,
+            name=operator or "",
+            content=request.text,
+            status="completed",
+            in_reply_to=None,
+            alternative=0,
+            replaced_by=None,
+            turn=None if operator is not None else _turn_state(place, turn.prompt_id),
+            metadata=request.metadata,
+            sources=(),
+            created_at=place.at,
+            updated_at=place.at,
+        )
+        await self._events.add_message(tx, prompt)
+        if operator is not None:
+            await self._heed_operator(tx, chatbot, prompt, place, live)
+        elif prompt.turn == "running":
+            opened = await self._opened(tx, chatbot, prompt, place)
+            tx.after_commit(functools.partial(self._run_soon, opened, turn))
+        elif prompt.turn == "queued" and chatbot.config.response.overlap == "interrupt":
+            opened = await self._interrupt(tx, chatbot, prompt, live, now_us)
+            tx.after_commit(functools.partial(self._run_soon, opened, turn))
+            prompt = opened.prompt
+        elif prompt.turn == "queued":
+            tx.after_commit(functools.partial(self._follow_soon, prompt, turn))
+        await trigger("S2")
+        return _Asked(prompt=prompt)
 
-        async def body(tx: Tx) -> _Opened:
+    async def _place(self, tx: Tx, chatbot: Chatbot, request: PromptRequest, prompt_id: str, now_us: int) -> Place:
+        conversation_id = request.conversation_id
+        if request.operator is not None:
+            place = await conversations.open_and_advance(tx, chatbot.id, conversation_id, user_id=None, now_us=now_us)
+            if place is None:
+                raise NotFound
+            return place
+        if chatbot.config.interception.release_after_minutes is not None:
+            await self._control.release_due_in(tx, chatbot.id, conversation_id)
+        return await self._take_place(tx, chatbot, conversation_id, request.user_id, prompt_id, now_us)
+
+    async def _take_place(
+        self, tx: Tx, chatbot: Chatbot, conversation_id: str, user_id: str, prompt_id: str, now_us: int
+    ) -> Place:
+        place = await conversations.open_for_prompt(
+            tx,
+            chatbot.id,
+            conversation_id,
+            user_id=user_id,
+            prompt_id=prompt_id,
+            lease_until=now_us + LEASE_US,
+            most_queued=_most_queued(chatbot.config.response.overlap),
+            now_us=now_us,
+        )
+        if place is None:
             if not await chatbots.exists(tx, chatbot.id):
                 raise NotFound  # deleted while the request was on its way
-            place = await conversations.open_and_advance(
-                tx,
-                chatbot.id,
-                request.conversation_id,
-                user_id=request.user_id if operator is None else None,
-                now_us=now_us,
-            )
-            prompt = Message(
-                chatbot_id=chatbot.id,
-                conversation_id=request.conversation_id,
-                seq=place.seq,
-                id=message_id,
-                role=role,
-                user_id=request.user_id,
-                name=operator or "",
-                content=request.text,
-                status="completed",
-                in_reply_to=None,
-                alternative=0,
-                replaced_by=None,
-                metadata=request.metadata,
-                sources=(),
-                created_at=place.at,
-                updated_at=place.at,
-            )
-            await messages.insert(tx, prompt)
-            await _record_created(tx, prompt)
-            memory = []
-            if operator is None:
-                memory = await messages.remember(tx, chatbot.id, request.conversation_id, before=place.seq, limit=remembered)
-            return _Opened(prompt, place, memory)
+            raise ConversationBusy(retry_after_s=1)
+        return place
 
-        return await self._database.transaction("turn.start", body)
+    async def _kept_before(self, tx: Tx, chatbot: Chatbot, key: idempotency.Key, prompt_id: str, now_us: int) -> _Asked | None:
+        """The prompt that this key stands for already; None if it stands for this one from now on."""
+        if await idempotency.keep(tx, key, idempotency.Kept("turn", 201, prompt_id), now_us=now_us):
+            return None
+        kept = await idempotency.find(tx, key, now_us=now_us)
+        prompt = await messages.find(tx, chatbot.id, kept.response) if kept else None
+        if prompt is not None and prompt.turn == "coalesced":
+            prompt = await messages.find_answered_with(tx, prompt)
+        if prompt is None:
+            raise NotFound  # deleted since
+        return _Asked(prompt=prompt, is_known=True)
 
-    async def _run(self, chatbot: Chatbot, opened: _Opened, turn: Turn) -> None:
+    async def _opened(self, tx: Tx, chatbot: Chatbot, prompt: Message, place: Place) -> Opened:
+        memory = Memory()
+        if place.seq > 1:
+            memory = await recall(tx, chatbot, prompt, before=place.seq, control_epoch=place.control_epoch)
+        return Opened(
+            chatbot=chatbot,
+            prompt=prompt,
+            text=prompt.content,
+            epoch=place.control_epoch,
+            start_seq=place.seq,
+            memory=memory,
+            may_hand_off=place.handoff_requested_at is None,
+        )
+
+    async def _heed_operator(self, tx: Tx, chatbot: Chatbot, said: Message, place: Place, live: Mapping[str, Turn]) -> None:
+        """An operator's word takes control where the chatbot is set so, and keeps it for longer."""
+        if place.controlled_by != BOT:
+            release_at = self._control.release_at(chatbot)
+            await conversations.extend_control(tx, chatbot.id, said.conversation_id, release_at=release_at)
+        elif chatbot.config.interception.mode == "takeover":
+            await self._control.take_over_in(tx, chatbot, said.conversation_id, said.name, may_take_from=False, live=live)
+
+    async def _interrupt(self, tx: Tx, chatbot: Chatbot, prompt: Message, live: Mapping[str, Turn], now_us: int) -> Opened:
+        """End what is being answered, in favour of this prompt."""
+        await conversations.raise_epoch(tx, chatbot.id, prompt.conversation_id)
+        unsettled = await messages.list_open(tx, chatbot.id, prompt.conversation_id)
+        earlier = [each for each in unsettled if each.id != prompt.id]
+        ended = await end_turns(tx, self._events, earlier, "interrupted", chatbot_name=chatbot.name, live=live)
+        tx.after_commit(lambda: self._live.cut(ended))
+        return await start(tx, self._events, chatbot, prompt, now_us=now_us)
+
+    async def _reopen(
+        self,
+        tx: Tx,
+        *,
+        chatbot: Chatbot,
+        prompt_id: str,
+        key: idempotency.Key | None,
+        turn: Turn,
+        only_if_failed: bool = False,
+    ) -> _Asked:
+        """The prompt is to be answered again: at once, or after those that are being answered."""
+        now_us = self._clock()
+        if key is not None and (asked := await self._kept_before(tx, chatbot, key, prompt_id, now_us)) is not None:
+            return asked
+        prompt = await messages.find(tx, chatbot.id, prompt_id)
+        if prompt is None:
+            raise NotFound
+        if prompt.turn in _UNSETTLED or (only_if_failed and prompt.turn != "failed"):
+            return _Asked(prompt=prompt, is_known=True)
+        await self._control.release_due_in(tx, chatbot.id, prompt.conversation_id)
+        place = await self._take_place(tx, chatbot, prompt.conversation_id, prompt.user_id, prompt_id, now_us)
+        state = _turn_state(place, prompt_id)
+        if state == "intercepted" and not only_if_failed:
+            raise ConversationTakenOver
+        event_type = {"running": "turn.started"}.get(state, f"turn.{state}")
+        await self._events.add_at(tx, place, chatbot.id, prompt.conversation_id, event_type, {"prompt_id": prompt_id})
+        await messages.set_turn(tx, chatbot.id, prompt_id, state, at=place.at)
+        prompt = msgspec.structs.replace(prompt, turn=state, status="completed", error=None, updated_at=place.at)
+        if state == "running":
+            replies = await messages.list_replies(tx, prompt)
+            before = min((each.seq for each in replies), default=prompt.seq)
+            memory = await recall(tx, chatbot, prompt, before=before, control_epoch=place.control_epoch)
+            opened = msgspec.structs.replace(await self._opened(tx, chatbot, prompt, place), memory=memory)
+            tx.after_commit(functools.partial(self._run_soon, opened, turn))
+        elif state == "queued":
+            tx.after_commit(functools.partial(self._follow_soon, prompt, turn))
+        return _Asked(prompt=prompt)
+
+    # --- running ---
+
+    def resume(self, opened: Opened) -> None:
+        """See through a turn that the lease was handed on to. For `after_commit`, so that nobody can end it unnoticed."""
+        turn = self._live.find(opened.prompt.id)
+        self._run_soon(opened, turn or self._new_turn(opened.chatbot, opened.prompt.conversation_id, opened.prompt.id))
+
+    def _run_soon(self, opened: Opened, turn: Turn) -> None:
+        self._take_up(opened, turn)
+        turn.runner = self._keep_task(self._run(opened, turn))
+
+    def _take_up(self, opened: Opened, turn: Turn) -> None:
+        turn.chatbot, turn.prompt = opened.chatbot, opened.prompt
+        turn.epoch, turn.start_seq = opened.epoch, opened.start_seq
+        turn.began_at_s = asyncio.get_running_loop().time()
+
+    def _follow_soon(self, prompt: Message, turn: Turn) -> None:
+        turn.prompt = prompt
+        self._keep_task(self._follow(turn))
+
+    def _keep_task(self, running: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(running, name="turn")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _run(self, opened: Opened, turn: Turn) -> None:
         """See the turn to its end, whatever happens: the store knows how it ended before anyone is told."""
         try:
-            turn.end(await self._answer(chatbot, opened, turn))
+            if self._is_stopping:
+                raise ShuttingDown(retry_after_s=5)
+            await trigger("S3")
+            if opened.chatbot.config.response.overlap == "coalesce":
+                gathered = await self._gather(opened, turn)
+                if gathered is None:
+                    await self._follow(turn)
+                    return
+                opened, turn = gathered
+            await self._answer(opened, turn)
         except GigachatError as error:
-            await self._fail(chatbot, opened, turn, error)
+            await self._fail(opened, turn, error)
         except asyncio.CancelledError:
-            await self._fail(chatbot, opened, turn, ShuttingDown(retry_after_s=5))
+            if not turn.is_ended:  # or else it was cut off: whoever did that has seen to the rest
+                await self._fail(opened, turn, ShuttingDown(retry_after_s=5))
         except Exception:  # noqa: BLE001 - the edge of the turn's task: a bug must not leave its caller waiting
             _log.exception("turn failed")
-            await self._fail(chatbot, opened, turn, GigachatError())
+            await self._fail(opened, turn, GigachatError())
 
-    async def _answer(self, chatbot: Chatbot, opened: _Opened, turn: Turn) -> Stored:
-        vector, retrieval = await self._retrieve(chatbot, opened)
-        passages = retrieval.passages if retrieval else ()
-        model_input = prompts.build(
-            chatbot.config,
-            prompt=opened.prompt.content,
-            memory=_newest(opened.memory, chatbot.config.response.memory_size),
-            passages=passages,
-            query=retrieval.found.query if retrieval else Query(text=opened.prompt.content, vector=None, stem_weights={}),
-            boundary=random_text(8),
+    async def _gather(self, opened: Opened, turn: Turn) -> tuple[Opened, Turn] | None:
+        """Wait until nothing more was said for a while; all that was said by then is one turn, that of the last prompt.
+
+        None if the turn was ended elsewhere meanwhile.
+        """
+        wait_s = opened.chatbot.config.response.coalesce_ms / 1000
+        for rounds_left in reversed(range(MOST_QUEUED)):  # a clock that jumps must not have it wait for ever
+            await asyncio.sleep(wait_s)
+            body = functools.partial(self._join_waiting, opened=opened, turn=turn, must_end=not rounds_left)
+            gathered = await self._database.transaction("turn.gather", body)
+            if not isinstance(gathered, float):
+                break
+            wait_s = gathered
+        assert not isinstance(gathered, float)
+        leader = None if gathered is None else self._live.find(gathered.prompt.id)
+        return None if gathered is None or leader is None else (gathered, leader)
+
+    async def _join_waiting(self, tx: Tx, *, opened: Opened, turn: Turn, must_end: bool) -> Opened | float | None:
+        """Join what waits to this turn, if the last of it is old enough; else how long that takes, in seconds."""
+        chatbot, prompt, now_us = opened.chatbot, opened.prompt, self._clock()
+        held = await conversations.hold(tx, chatbot.id, prompt.conversation_id, control_epoch=opened.epoch, prompt_id=prompt.id)
+        if not held:
+            return None
+        waiting = [each for each in await messages.list_open(tx, chatbot.id, prompt.conversation_id) if each.id != prompt.id]
+        *joined, last = [prompt, *waiting]
+        window_us = chatbot.config.response.coalesce_ms * 1000
+        left_us = min(window_us, last.created_at + window_us - now_us)
+        if left_us > 0 and not must_end and len(waiting) < MOST_QUEUED:
+            return left_us / 1_000_000
+        if not joined:
+            return opened
+        for each in joined:
+            data = {"prompt_id": each.id, "with": last.id}
+            place = await self._events.add(tx, chatbot.id, prompt.conversation_id, "turn.coalesced", data)
+            await messages.set_turn(tx, chatbot.id, each.id, "coalesced", at=place.at)
+        together = await start(tx, self._events, chatbot, last, now_us=now_us, joined=tuple(joined))
+        tx.after_commit(lambda: self._lead(together, joined, turn))
+        return together
+
+    def _lead(self, opened: Opened, joined: Sequence[Message], turn: Turn) -> None:
+        """The last prompt's turn goes on for all of them, in the task that has waited."""
+        leader = self._live.find(opened.prompt.id) or self._new_turn(
+            opened.chatbot, opened.prompt.conversation_id, opened.prompt.id
         )
-        heard = _Heard({})
+        self._take_up(opened, leader)
+        leader.runner, turn.runner = turn.runner, None
+        for each in joined:
+            if (follower := self._live.find(each.id)) is not None:
+                follower.follow(leader)
+
+    async def _answer(self, opened: Opened, turn: Turn) -> None:
+        vector: Vector | None = None
         broken: GigachatError | None = None
         try:
-            await self._listen(chatbot, model_input, turn, heard)
+            vector = await self._answerer.answer(opened, turn)
         except (ModelError, asyncio.CancelledError) as error:
-            if not any(turn.text(alternative).strip() for alternative in range(len(turn.message_ids))):
+            if turn.is_ended or not turn.has_text:
                 raise
             # What was shown is kept, also when it is this server that stops.
             broken = error if isinstance(error, ModelError) else ShuttingDown(retry_after_s=5)
-        replies = self._replies(chatbot, opened, turn, heard, retrieval, is_broken=broken is not None)
+        replies = reply.replies(turn, unfinished="completed" if broken is None else "incomplete")
         if not replies:
             raise ModelEmpty  # an empty reply is never stored, and an answer is never an empty array
-        stored = await self._store(chatbot, opened, replies, vector)
-        if broken is not None:
+        stored = await self._store(opened, turn, replies, vector, broken)
+        if stored is None:
+            await self._follow(turn)
+        elif broken is not None:
             turn.has_partial_reply = True
-            raise broken
-        return Stored(stored, retrieval.chunks if retrieval else ())
+            turn.end(broken)
+        else:
+            turn.end(Stored(stored, turn.vectors))
 
-    async def _retrieve(self, chatbot: Chatbot, opened: _Opened) -> tuple[Vector | None, Retrieval | None]:
-        """The prompt's vector and what it matches (S4). Nothing is embedded for small talk or without documents."""
-        if small_talk(opened.prompt.content) or not await self._indexes.has_documents(chatbot):
-            return None, None
-        vector = await self._embedder.embed_prompt(opened.prompt.content)
-        history = [
-            Earlier(
-                message.role,  # type: ignore[arg-type]
-                message.content,
-                np.frombuffer(message.embedding, dtype="<f4") if message.embedding else None,
-            )
-            for message in _newest(opened.memory, _SEARCHED_MESSAGES)
-            if message.role != "system"
-        ]
-        return vector, await self._indexes.retrieve(chatbot, opened.prompt.content, vector, history)
-
-    async def _listen(self, chatbot: Chatbot, model_input: ModelInput, turn: Turn, heard: _Heard) -> None:
-        """Pass on what the model says (S5 to S7)."""
-        when_nothing = chatbot.config.documents.results.when_nothing_matches
-        if when_nothing == "refuse" and not model_input.passages and not small_talk(model_input.query.text):
-            turn.say(TextDelta(0, model_input.refusal))
-            heard.ends[0] = ReplyEnd(0, abstained=True)
-            return
-        async with aclosing(self._model.stream(model_input)) as stream:
-            async for event in stream:
-                match event:
-                    case TextDelta():
-                        turn.say(event)
-                    case ReplyEnd():
-                        heard.ends[event.index] = event
-                    case UsageReport():
-                        heard.usage = event
-
-    def _replies(
-        self,
-        chatbot: Chatbot,
-        opened: _Opened,
-        turn: Turn,
-        heard: _Heard,
-        retrieval: Retrieval | None,
-        *,
-        is_broken: bool,
-    ) -> list[Message]:
-        """The replies as they will be stored, but for their place in the order. Fewer than n if the model made fewer."""
-        replies = []
-        for alternative, message_id in enumerate(turn.message_ids):
-            text, end = turn.text(alternative), heard.ends.get(alternative)
-            if not text.strip():
-                continue
-            abstained = end.abstained if end else None
-            replies.append(
-                Message(
-                    chatbot_id=chatbot.id,
-                    conversation_id=opened.prompt.conversation_id,
-                    seq=0,
-                    id=message_id,
-                    role="assistant",
-                    user_id=opened.prompt.user_id,
-                    name=chatbot.name,
-                    content=text,
-                    status="incomplete" if is_broken and end is None else "completed",
-                    in_reply_to=opened.prompt.id,
-                    alternative=alternative,
-                    replaced_by=None,
-                    metadata=self._reply_metadata(chatbot, heard, end, abstained=abstained),
-                    sources=_sources(retrieval) if retrieval and not abstained else (),
-                    created_at=0,
-                    updated_at=0,
-                )
-            )
-        return replies
-
-    def _reply_metadata(
-        self, chatbot: Chatbot, heard: _Heard, end: ReplyEnd | None, *, abstained: bool | None
-    ) -> dict[str, object]:
-        usage = heard.usage
-        metadata: dict[str, object] = {
-            "model": usage.model if usage else (chatbot.config.response.model or self._model.name),
-            "usage": {"prompt_tokens": usage.prompt_tokens, "completion_tokens": usage.completion_tokens} if usage else {},
-            "finish_reason": end.finish_reason if end else None,
-        }
-        if abstained is not None:
-            metadata["abstained"] = abstained
-        return metadata
-
-    async def _store(self, chatbot: Chatbot, opened: _Opened, replies: list[Message], vector: Vector | None) -> list[Message]:
-        """The replies, durable and in their places (S8). Raises `TakenOver` if they may not be stored any more."""
-        prompt = opened.prompt
+    async def _store(
+        self, opened: Opened, turn: Turn, replies: Sequence[Message], vector: Vector | None, broken: GigachatError | None
+    ) -> list[Message] | None:
+        """The replies, durable and in their places (S8); None if the turn was ended elsewhere meanwhile."""
+        prompt, chatbot_id, conversation_id = opened.prompt, opened.chatbot.id, opened.prompt.conversation_id
         kept_vector = None if vector is None else vector.astype("<f4").tobytes()
 
-        async def body(tx: Tx) -> list[Message]:
-            # A prompt that was deleted, with its conversation or its user, takes its reply along.
-            if not await messages.keep_vector(tx, chatbot.id, prompt.id, kept_vector):
-                raise NotFound
-            placed = []
-            for reply in replies:
+        async def body(tx: Tx) -> list[Message] | None:
+            placed: list[Message] = []
+            for each in replies:
                 place = await conversations.advance(
                     tx,
-                    chatbot.id,
-                    prompt.conversation_id,
-                    control_epoch=opened.place.control_epoch,
+                    chatbot_id,
+                    conversation_id,
+                    control_epoch=opened.epoch,
                     now_us=self._clock(),
+                    is_last=len(placed) + 1 == len(replies),
                 )
                 if place is None:
-                    raise TakenOver
-                reply = msgspec.structs.replace(reply, seq=place.seq, created_at=place.at, updated_at=place.at)
-                await messages.insert(tx, reply)
-                await _record_created(tx, reply)
-                placed.append(reply)
+                    return None  # so was the first: nothing is written yet
+                placed.append(reply.placed(each, seq=place.seq, at=place.at))
+                await self._events.add_message(tx, placed[-1])
+            at = placed[-1].created_at
+            # A prompt that was deleted, with its conversation or its user, takes its reply along.
+            if not await messages.finish_prompt(tx, chatbot_id, prompt.id, vector=kept_vector, at=at):
+                raise NotFound
+            if broken is not None:
+                await self._mark_failed(tx, prompt, broken, status="completed")
+            if turn.start_seq != prompt.seq:  # not the first time that it is answered, perhaps
+                await replace_earlier(tx, self._events, prompt, placed[0])
+            if turn.heard.handoff is not None:
+                await self._request_handoff(tx, placed[0], turn.heard.handoff)
+            if turn.drafted_to:
+                await drafts.delete(tx, chatbot_id, conversation_id, prompt.id)
+            if place is not None and place.queued:
+                await self._hand_on(tx, prompt)
+            await trigger("S8")
             return placed
 
         return await self._database.transaction("turn.finish", body)
 
-    async def _fail(self, chatbot: Chatbot, opened: _Opened, turn: Turn, error: GigachatError) -> None:
-        """Mark the prompt, unless part of its reply was stored, and tell whoever waits."""
+    async def _request_handoff(self, tx: Tx, said: Message, wanted: HandoffRequest) -> None:
+        if await conversations.request_handoff(tx, said.chatbot_id, said.conversation_id, at=said.created_at):
+            data = {"reason": wanted.reason, "note": wanted.note, "message_id": said.id}
+            await self._events.add(tx, said.chatbot_id, said.conversation_id, "handoff.requested", data)
+
+    async def _hand_on(self, tx: Tx, ended: Message) -> None:
+        following = await start_next(tx, self._events, ended.chatbot_id, ended.conversation_id, now_us=self._clock())
+        if following is not None:
+            tx.after_commit(functools.partial(self.resume, following))
+
+    async def _fail(self, opened: Opened, turn: Turn, error: GigachatError) -> None:
+        """Settle the prompt as failed and tell whoever waits."""
         prompt = opened.prompt
-        try:
-            if not turn.has_partial_reply and not isinstance(error, TakenOver):
-                await self._mark_failed(chatbot, prompt, error)
-        except GigachatError as second:
-            _log.error("cannot mark prompt %s as failed: %s", prompt.id, second)
+
+        async def body(tx: Tx) -> bool:
+            if not await conversations.hold(
+                tx, prompt.chatbot_id, prompt.conversation_id, control_epoch=opened.epoch, prompt_id=prompt.id
+            ):
+                return False
+            if (stored := await messages.find(tx, prompt.chatbot_id, prompt.id)) is not None:
+                # One that was answered before stays in the model's context, with the reply it had.
+                is_answered = await messages.list_replies(tx, stored)
+                await self._mark_failed(tx, prompt, error, status="completed" if is_answered else "failed")
+                await drafts.delete(tx, prompt.chatbot_id, prompt.conversation_id, prompt.id)
+            await self._hand_on(tx, prompt)
+            return True
+
         if not isinstance(error, ModelError):
             _log.warning("turn ended with %s", error.code)
-        turn.end(error)
+        try:
+            is_ours = await self._database.transaction("turn.fail", body)
+        except GigachatError as second:
+            _log.error("cannot mark prompt %s as failed: %s", prompt.id, second)
+            is_ours = True
+        if is_ours:
+            turn.end(error)
+        else:
+            await self._follow(turn)
 
-    async def _mark_failed(self, chatbot: Chatbot, prompt: Message, error: GigachatError) -> None:
-        async def body(tx: Tx) -> None:
-            marked = await messages.mark_failed(
-                tx, chatbot.id, prompt.id, metadata={**prompt.metadata, "error": error.code}, now_us=self._clock()
-            )
-            if marked:
-                await _record(tx, prompt, "turn.failed", {"message_id": prompt.id, "code": error.code}, self._clock())
+    async def _mark_failed(self, tx: Tx, prompt: Message, error: GigachatError, *, status: MessageStatus) -> None:
+        data = {"prompt_id": prompt.id, "code": error.code}
+        place = await self._events.add(tx, prompt.chatbot_id, prompt.conversation_id, "turn.failed", data)
+        await messages.set_turn(tx, prompt.chatbot_id, prompt.id, "failed", at=place.at, status=status, error=error.code)
 
-        await self._database.transaction("turn.fail", body)
+    async def _follow(self, turn: Turn) -> None:
+        """The turn is settled elsewhere: end it as the store says it ended, once it did."""
+        read = functools.partial(read_outcome, chatbot_id=turn.chatbot.id, prompt_id=turn.prompt_id)
+        with self._events.woken(turn.chatbot.id, turn.conversation_id) as woken:
+            while not turn.is_ended:
+                if self._is_stopping:
+                    turn.end(ShuttingDown(retry_after_s=5))
+                    return
+                woken.clear()
+                with contextlib.suppress(StorageUnavailable):  # it is asked again
+                    if (outcome := await self._database.read(read)) is not None:
+                        turn.end(outcome)
+                        return
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(woken.wait(), _LOOK_AGAIN_S)
 
-
-async def _record_created(tx: Tx, message: Message) -> None:
-    """A message is an event: both have the same seq."""
-    await events.insert(
-        tx,
-        message.chatbot_id,
-        message.conversation_id,
-        seq=message.seq,
-        type="message.created",
-        data={"message_id": message.id},
-        created_at=message.created_at,
-    )
-
-
-async def _record(tx: Tx, about: Message, event_type: str, data: dict[str, object], now_us: int) -> None:
-    """An event that is no message, at the conversation's next place."""
-    place = await conversations.open_and_advance(tx, about.chatbot_id, about.conversation_id, user_id=None, now_us=now_us)
-    await events.insert(
-        tx, about.chatbot_id, about.conversation_id, seq=place.seq, type=event_type, data=data, created_at=place.at
-    )
-
-
-def _newest(memory: list[messages.Remembered], count: int) -> list[messages.Remembered]:
-    return memory[len(memory) - count :] if len(memory) > count else memory
+    async def drain(self, timeout_s: float) -> None:
+        """Let running turns end; those that take longer fail as `shutting_down`, their prompts stored."""
+        if self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=timeout_s)
+        self._is_stopping = True  # what still waits is not begun any more
+        await asyncio.sleep(0)  # a task that is cancelled before its first step could not tell anyone
+        for turn in self._live:
+            if turn.runner is not None:
+                turn.runner.cancel()
+        while self._tasks:
+            await asyncio.wait(set(self._tasks))
 
 
-def _sources(retrieval: Retrieval) -> tuple[Source, ...]:
-    return tuple(_source(passage, chunk) for passage, chunk in zip(retrieval.passages, retrieval.chunks, strict=True))
+def _may_end_turns(chatbot: Chatbot, request: PromptRequest) -> bool:
+    """Whether storing this may end what is being answered."""
+    if request.operator is not None:
+        return chatbot.config.interception.mode == "takeover"
+    return chatbot.config.response.overlap == "interrupt"
 
 
-def _source(passage: Passage, chunk: Chunk) -> Source:
-    return Source(
-        id=chunk.id,
-        document_id=chunk.document_id,
-        document_name=chunk.document_name,
-        number=chunk.number,
-        content=chunk.content,
-        line_from=chunk.line_from,
-        line_to=chunk.line_to,
-        score=passage.score,
-        created_at=chunk.created_at,
-        updated_at=chunk.updated_at,
-    )
+def _most_queued(overlap: Overlap) -> int:
+    return {"queue": MOST_QUEUED, "coalesce": MOST_QUEUED, "reject": 0, "interrupt": _NO_LIMIT}[overlap]
+
+
+def _turn_state(place: Place, prompt_id: str) -> TurnState:
+    if place.controlled_by != BOT:
+        return "intercepted"
+    return "running" if place.answering == prompt_id else "queued"
+
+
+async def _prompt_of(reader: Reader, chatbot: Chatbot, conversation_id: str, message_id: str) -> Message:
+    """The prompt that this message is, or replies to."""
+    message = await messages.find(reader, chatbot.id, message_id)
+    if message is not None and message.in_reply_to is not None:
+        message = await messages.find(reader, chatbot.id, message.in_reply_to)
+    if message is not None and message.turn == "coalesced":
+        message = await messages.find_answered_with(reader, message)
+    if message is None or message.conversation_id != conversation_id:
+        raise NotFound
+    if message.role != "user":
+        raise InvalidRequest(errors=(FieldError("message_id", "Only a prompt, or a reply to one, can be retried."),))
+    return message

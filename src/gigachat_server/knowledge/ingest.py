@@ -8,7 +8,9 @@ nothing: the same text is a no-op, and a chunk whose text stays keeps its vector
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
+from typing import Protocol
 
 import msgspec
 import numpy as np
@@ -32,6 +34,11 @@ MOST_CHUNKS = 10_000  # of one document; the largest document makes 2,600 with t
 class DocumentNameTaken(Conflict):
     code = "document_name_taken"
     message = "Another document of this chatbot has that name."
+
+
+# Runs at the end of the transaction that stores a document: what an idempotency key stands for is kept with it.
+class Keep(Protocol):
+    async def __call__(self, tx: Tx, document: Document) -> None: ...
 
 
 class Ingested(msgspec.Struct, frozen=True):
@@ -58,7 +65,9 @@ class Ingest:
         self._embedder = embedder
         self._clock = clock
 
-    async def push(self, chatbot: Chatbot, name: str, content: str, *, document_id: str | None = None) -> Ingested:
+    async def push(
+        self, chatbot: Chatbot, name: str, content: str, *, document_id: str | None = None, keep: Keep | None = None
+    ) -> Ingested:
         """Have this text be the document of that name (or of that id, which may rename it), searchable on return.
 
         Without an embedder to reach, the text is accepted as `pending`. Raises `NotFound`, `DocumentNameTaken`.
@@ -66,7 +75,9 @@ class Ingest:
         sha256 = hashlib.sha256(content.encode()).hexdigest()
         earlier = await self._find(chatbot.id, name, document_id)
         if earlier and self._is_unchanged(earlier, name=name, sha256=sha256):
-            return Ingested(earlier, await self._chunks(earlier))
+            if keep is not None:
+                await self._database.transaction("document.keep", functools.partial(keep, document=earlier))
+            return await self.held(earlier)
         now_us = self._clock()
         document = Document(
             chatbot_id=chatbot.id,
@@ -83,11 +94,13 @@ class Ingest:
         )
         try:
             splitter = chatbot.config.documents.text_splitter
-            return await self._embed_and_replace(splitter, document, content, must_exist=document_id is not None)
+            return await self._embed_and_replace(splitter, document, content, must_exist=document_id is not None, keep=keep)
         except (EmbedderUnavailable, _Superseded):
-            return Ingested(await self.accept(chatbot, name, content, document_id=document_id), [])
+            return Ingested(await self.accept(chatbot, name, content, document_id=document_id, keep=keep), [])
 
-    async def accept(self, chatbot: Chatbot, name: str, content: str, *, document_id: str | None = None) -> Document:
+    async def accept(
+        self, chatbot: Chatbot, name: str, content: str, *, document_id: str | None = None, keep: Keep | None = None
+    ) -> Document:
         """Store the text durably as `pending`; a worker makes it searchable. Raises as `push` does."""
         sha256 = hashlib.sha256(content.encode()).hexdigest()
         now_us = self._clock()
@@ -97,6 +110,8 @@ class Ingest:
                 raise NotFound
             earlier = await _find_target(tx, chatbot.id, name, document_id)
             if earlier and self._is_unchanged(earlier, name=name, sha256=sha256):
+                if keep is not None:
+                    await keep(tx, document=earlier)
                 return earlier
             document = Document(
                 chatbot_id=chatbot.id,
@@ -112,6 +127,8 @@ class Ingest:
                 updated_at=now_us,
             )
             await documents.put_waiting(tx, document, content=content)
+            if keep is not None:
+                await keep(tx, document=document)
             return document
 
         return await self._database.transaction("document.accept", body)
@@ -161,6 +178,7 @@ class Ingest:
         *,
         only_if_waiting: bool = False,
         must_exist: bool = False,
+        keep: Keep | None = None,
     ) -> Ingested:
         """Raises `_Superseded` when what was embedded is not what is wanted any more, `InvalidRequest` for too many chunks."""
         if len(content) <= _INLINE_CHARACTERS:
@@ -218,6 +236,8 @@ class Ingest:
             placed = [msgspec.structs.replace(chunk, document_id=final.id, document_name=name) for chunk in new_chunks]
             await chunks.replace(tx, final.chatbot_id, final.id, zip(placed, cut.stems, strict=True))
             await documents.put(tx, final, content=content, version=version)
+            if keep is not None:
+                await keep(tx, document=final)
             return Ingested(final, placed)
 
         return await self._database.transaction("document.replace", body)
@@ -249,11 +269,13 @@ class Ingest:
 
         return await self._database.read(read)
 
-    async def _chunks(self, document: Document) -> list[Chunk]:
+    async def held(self, document: Document) -> Ingested:
+        """The document with the chunks it has now."""
+
         async def read(reader: Reader) -> list[Chunk]:
             return await chunks.list_of_document(reader, document.chatbot_id, document.id)
 
-        return await self._database.read(read)
+        return Ingested(document, await self._database.read(read))
 
 
 async def _find_target(reader: Reader, chatbot_id: str, name: str, document_id: str | None) -> Document | None:

@@ -94,6 +94,17 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True):
     frequency_penalty: float = 0.0
 
 
+class HandoffOffer(msgspec.Struct, frozen=True, kw_only=True):
+    message: str
+    after_unanswered: int
+    unanswered_before: int
+
+
+class HandoffRequest(msgspec.Struct, frozen=True):
+    reason: str
+    note: str = ""
+
+
 class ModelInput(msgspec.Struct, frozen=True, kw_only=True):
     """Everything a model gets for one prompt: `messages` for those that generate, `query` and `passages` for those that quote."""
 
@@ -103,6 +114,7 @@ class ModelInput(msgspec.Struct, frozen=True, kw_only=True):
     passages: tuple[Passage, ...] = ()  # above the chatbot's match_threshold, best first
     refusal: str = "Sorry, I don't know how to help with that."
     model: str | None = None  # the chatbot's own choice; None: the server's default
+    handoff: HandoffOffer | None = None
 
 
 class TextDelta(msgspec.Struct, frozen=True):
@@ -128,7 +140,7 @@ class UsageReport(msgspec.Struct, frozen=True):
     completion_tokens: int = 0
 
 
-ModelEvent = TextDelta | ReplyEnd | UsageReport
+ModelEvent = TextDelta | ReplyEnd | UsageReport | HandoffRequest
 
 
 class ChatModel(Protocol):

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 
 from gigachat_server.errors import ModelError
-from gigachat_server.models.base import ModelEvent, ModelInput, ReplyEnd, TextDelta, UsageReport
+from gigachat_server.models.base import HandoffRequest, ModelEvent, ModelInput, ReplyEnd, TextDelta, UsageReport
 
 
 class Pause:
@@ -28,7 +28,7 @@ class Pause:
         await self._resumed.wait()
 
 
-Step = str | TextDelta | ReplyEnd | UsageReport | ModelError | Pause
+Step = str | TextDelta | ReplyEnd | UsageReport | HandoffRequest | ModelError | Pause
 Script = Sequence[Step]
 
 
@@ -76,7 +76,7 @@ class ScriptedModel:
                     case ReplyEnd():
                         open_indexes.discard(step.index)
                         yield step
-                    case UsageReport():
+                    case UsageReport() | HandoffRequest():
                         yield step
             for index in sorted(open_indexes):
                 yield ReplyEnd(index)

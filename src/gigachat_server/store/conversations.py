@@ -2,10 +2,13 @@
 
 Invariant: whoever writes into a conversation first takes its next `seq` and `last_at` here, in the same transaction.
 The row lock makes `seq` gap-free, and `greatest(last_at + 1, now)` makes times strictly increasing whatever the clocks
-do: wall clocks alone put 3,986 of 8,000 messages out of order with two writers 5 s apart, this put none.
+do: wall clocks alone put 3,986 of 8,000 messages out of order with two writers 5 s apart, this put none. Text of the
+chatbot takes its place under the `control_epoch` its turn began with, so none is stored after a human took over.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import msgspec
 
@@ -13,49 +16,252 @@ from gigachat_server.records import Conversation
 from gigachat_server.store.database import Reader, Tx
 
 _COLUMNS = (
-    "chatbot_id, conversation_id, user_id, last_seq, last_at, controlled_by, control_epoch, handoff_requested_at, created_at"
+    "chatbot_id, conversation_id, user_id, last_seq, last_at, controlled_by, control_epoch, release_at, "
+    "handoff_requested_at, answering, queued, created_at"
 )
+_ADVANCE = "last_seq = conversations.last_seq + 1, last_at = greatest(conversations.last_at + 1, :now_us)"
+_PLACE = "last_seq, last_at, controlled_by, control_epoch, release_at, handoff_requested_at, answering, queued"
+_QUEUED = (
+    "(SELECT count(*) FROM messages m WHERE m.chatbot_id = :chatbot_id AND m.conversation_id = :conversation_id "
+    "AND m.turn = 'queued')"
+)
+_WHICH = "WHERE chatbot_id = :chatbot_id AND conversation_id = :conversation_id"
+
+BOT = "bot"
 
 
 class Place(msgspec.Struct, frozen=True):
-    """A place in the order of a conversation, and who controlled it at that moment."""
+    """A place in the order of a conversation, and how the conversation stood at that moment."""
 
     seq: int
     at: int
     controlled_by: str
     control_epoch: int
+    release_at: int | None
+    handoff_requested_at: int | None
+    answering: str | None
+    queued: int
 
 
-async def open_and_advance(tx: Tx, chatbot_id: str, conversation_id: str, *, user_id: str | None, now_us: int) -> Place:
-    """The next place, in a new conversation if there is none of that id. `user_id` becomes its end user if it has none."""
+async def open_empty(tx: Tx, chatbot_id: str, conversation_id: str, *, now_us: int) -> None:
+    """Have a conversation of that id, in which nothing was said yet if there was none. For those who act before any word."""
+    await tx.run(
+        "INSERT INTO conversations (chatbot_id, conversation_id, user_id, last_seq, last_at, created_at) "
+        "SELECT :chatbot_id, :conversation_id, NULL, 0, :now_us, :now_us FROM chatbots WHERE id = :chatbot_id "
+        "ON CONFLICT (chatbot_id, conversation_id) DO NOTHING",
+        chatbot_id=chatbot_id,
+        conversation_id=conversation_id,
+        now_us=now_us,
+    )
+
+
+async def open_and_advance(tx: Tx, chatbot_id: str, conversation_id: str, *, user_id: str | None, now_us: int) -> Place | None:
+    """The next place, in a new conversation if there is none of that id; None if the chatbot is gone.
+
+    `user_id` becomes the conversation's end user if it has none.
+    """
     row = await tx.one(
         "INSERT INTO conversations (chatbot_id, conversation_id, user_id, last_seq, last_at, created_at) "
-        "VALUES (:chatbot_id, :conversation_id, :user_id, 1, :now_us, :now_us) "
-        "ON CONFLICT (chatbot_id, conversation_id) DO UPDATE SET last_seq = conversations.last_seq + 1, "
-        "last_at = greatest(conversations.last_at + 1, :now_us), "
-        "user_id = coalesce(conversations.user_id, :user_id) "
-        "RETURNING last_seq, last_at, controlled_by, control_epoch",
+        "SELECT :chatbot_id, :conversation_id, :user_id, 1, :now_us, :now_us FROM chatbots WHERE id = :chatbot_id "
+        f"ON CONFLICT (chatbot_id, conversation_id) DO UPDATE SET {_ADVANCE}, "
+        f"user_id = coalesce(conversations.user_id, :user_id) RETURNING {_PLACE}",
         chatbot_id=chatbot_id,
         conversation_id=conversation_id,
         user_id=user_id,
         now_us=now_us,
     )
-    assert row is not None
-    return Place(*row)
+    return Place(*row) if row else None
 
 
-async def advance(tx: Tx, chatbot_id: str, conversation_id: str, *, control_epoch: int, now_us: int) -> Place | None:
-    """The next place for text of the chatbot; None if the conversation is gone or has changed hands since that epoch."""
+async def open_for_prompt(
+    tx: Tx,
+    chatbot_id: str,
+    conversation_id: str,
+    *,
+    user_id: str,
+    prompt_id: str,
+    lease_until: int,
+    most_queued: int,
+    now_us: int,
+) -> Place | None:
+    """The next place, for a prompt that takes the lease if nobody holds it and else waits behind whoever does.
+
+    None if the chatbot is gone, or if `most_queued` prompts wait already.
+    """
     row = await tx.one(
-        "UPDATE conversations SET last_seq = last_seq + 1, last_at = greatest(last_at + 1, :now_us) "
-        "WHERE chatbot_id = :chatbot_id AND conversation_id = :conversation_id AND control_epoch = :control_epoch "
-        "RETURNING last_seq, last_at, controlled_by, control_epoch",
+        "INSERT INTO conversations (chatbot_id, conversation_id, user_id, last_seq, last_at, answering, lease_until, created_at) "
+        "SELECT :chatbot_id, :conversation_id, :user_id, 1, :now_us, :prompt_id, :lease_until, :now_us "
+        "FROM chatbots WHERE id = :chatbot_id "
+        f"ON CONFLICT (chatbot_id, conversation_id) DO UPDATE SET {_ADVANCE}, "
+        "user_id = coalesce(conversations.user_id, :user_id), "
+        "queued = conversations.queued + CASE WHEN conversations.controlled_by = 'bot' AND conversations.answering IS NOT NULL "
+        "THEN 1 ELSE 0 END, "
+        "answering = CASE WHEN conversations.controlled_by = 'bot' AND conversations.answering IS NULL "
+        "THEN :prompt_id ELSE conversations.answering END, "
+        "lease_until = CASE WHEN conversations.controlled_by = 'bot' AND conversations.answering IS NULL "
+        "THEN :lease_until ELSE conversations.lease_until END "
+        "WHERE conversations.controlled_by <> 'bot' OR conversations.answering IS NULL OR conversations.queued < :most_queued "
+        f"RETURNING {_PLACE}",
+        chatbot_id=chatbot_id,
+        conversation_id=conversation_id,
+        user_id=user_id,
+        prompt_id=prompt_id,
+        lease_until=lease_until,
+        most_queued=most_queued,
+        now_us=now_us,
+    )
+    return Place(*row) if row else None
+
+
+async def advance(
+    tx: Tx, chatbot_id: str, conversation_id: str, *, control_epoch: int, now_us: int, is_last: bool
+) -> Place | None:
+    """The next place for text of the chatbot; None if the conversation is gone or its control_epoch has risen since.
+
+    With the last text of a turn the lease is given up, unless prompts wait: see `hand_on`.
+    """
+    release = (
+        ", answering = CASE WHEN queued = 0 THEN NULL ELSE answering END, "
+        "lease_until = CASE WHEN queued = 0 THEN NULL ELSE lease_until END"
+        if is_last
+        else ""
+    )
+    row = await tx.one(
+        f"UPDATE conversations SET {_ADVANCE}{release} {_WHICH} AND control_epoch = :control_epoch RETURNING {_PLACE}",
         chatbot_id=chatbot_id,
         conversation_id=conversation_id,
         control_epoch=control_epoch,
         now_us=now_us,
     )
     return Place(*row) if row else None
+
+
+async def hand_on(tx: Tx, chatbot_id: str, conversation_id: str, *, prompt_id: str | None, lease_until: int | None) -> None:
+    """The lease goes to that prompt's turn, or to nobody. For whoever holds it or has raised the control_epoch."""
+    await tx.run(
+        f"UPDATE conversations SET answering = :prompt_id, lease_until = :lease_until, queued = {_QUEUED} {_WHICH}",
+        chatbot_id=chatbot_id,
+        conversation_id=conversation_id,
+        prompt_id=prompt_id,
+        lease_until=lease_until,
+    )
+
+
+async def hold(tx: Tx, chatbot_id: str, conversation_id: str, *, control_epoch: int, prompt_id: str) -> bool:
+    """Whether that prompt's turn still holds the lease; until the transaction ends, it does."""
+    return bool(
+        await tx.run(
+            f"UPDATE conversations SET queued = queued {_WHICH} AND control_epoch = :control_epoch AND answering = :prompt_id",
+            chatbot_id=chatbot_id,
+            conversation_id=conversation_id,
+            control_epoch=control_epoch,
+            prompt_id=prompt_id,
+        )
+    )
+
+
+async def raise_epoch(tx: Tx, chatbot_id: str, conversation_id: str, *, lease_was: int | None = None) -> Conversation | None:
+    """From now on no text of a reply in the making is stored. None if it is gone, or its lease is not that one any more."""
+    if_lease = "AND (lease_until = :lease_was OR answering IS NULL) " if lease_was is not None else ""
+    row = await tx.one(
+        f"UPDATE conversations SET control_epoch = control_epoch + 1 {_WHICH} {if_lease}RETURNING {_COLUMNS}",
+        chatbot_id=chatbot_id,
+        conversation_id=conversation_id,
+        **({"lease_was": lease_was} if lease_was is not None else {}),
+    )
+    return Conversation(*row) if row else None
+
+
+async def renew_leases(tx: Tx, leases: Iterable[tuple[str, str, str]], *, lease_until: int) -> None:
+    """Of the turns (chatbot_id, conversation_id, prompt_id) that still hold theirs."""
+    await tx.run_many(
+        f"UPDATE conversations SET lease_until = :lease_until {_WHICH} AND answering = :prompt_id",
+        (
+            {"chatbot_id": chatbot_id, "conversation_id": conversation_id, "prompt_id": prompt_id, "lease_until": lease_until}
+            for chatbot_id, conversation_id, prompt_id in leases
+        ),
+    )
+
+
+async def take_over(
+    tx: Tx, chatbot_id: str, conversation_id: str, *, operator: str, release_at: int | None, may_take_from: bool
+) -> Conversation | None:
+    """Give control to the operator and raise the control_epoch; None if another operator has it and keeps it.
+
+    Control that the operator has already is theirs for longer; nothing else changes then.
+    """
+    row = await tx.one(
+        "UPDATE conversations SET control_epoch = control_epoch + CASE WHEN controlled_by = :operator THEN 0 ELSE 1 END, "
+        "controlled_by = :operator, release_at = :release_at, handoff_requested_at = NULL, "
+        "answering = NULL, lease_until = NULL, queued = 0 "
+        f"{_WHICH} AND (controlled_by = 'bot' OR controlled_by = :operator OR :may_take_from = 1) RETURNING {_COLUMNS}",
+        chatbot_id=chatbot_id,
+        conversation_id=conversation_id,
+        operator=operator,
+        release_at=release_at,
+        may_take_from=int(may_take_from),
+    )
+    return Conversation(*row) if row else None
+
+
+async def extend_control(tx: Tx, chatbot_id: str, conversation_id: str, *, release_at: int | None) -> None:
+    """An operator has spoken: if one is in control, then for as long again."""
+    await tx.run(
+        f"UPDATE conversations SET release_at = :release_at {_WHICH} AND controlled_by <> 'bot'",
+        chatbot_id=chatbot_id,
+        conversation_id=conversation_id,
+        release_at=release_at,
+    )
+
+
+async def release(tx: Tx, chatbot_id: str, conversation_id: str, *, due_at: int | None = None) -> Conversation | None:
+    """Give control back to the chatbot; None if it has it. With `due_at`, only if it was to be given back by then."""
+    if_due = "AND release_at <= :due_at " if due_at is not None else ""
+    row = await tx.one(
+        f"UPDATE conversations SET controlled_by = 'bot', control_epoch = control_epoch + 1, release_at = NULL {_WHICH} "
+        f"AND controlled_by <> 'bot' {if_due}RETURNING {_COLUMNS}",
+        chatbot_id=chatbot_id,
+        conversation_id=conversation_id,
+        **({"due_at": due_at} if due_at is not None else {}),
+    )
+    return Conversation(*row) if row else None
+
+
+async def request_handoff(tx: Tx, chatbot_id: str, conversation_id: str, *, at: int) -> bool:
+    """Note that a human is wanted; False if that is known already, or a human is there."""
+    return bool(
+        await tx.run(
+            f"UPDATE conversations SET handoff_requested_at = :at {_WHICH} "
+            "AND handoff_requested_at IS NULL AND controlled_by = 'bot'",
+            chatbot_id=chatbot_id,
+            conversation_id=conversation_id,
+            at=at,
+        )
+    )
+
+
+async def list_abandoned(reader: Reader, *, now_us: int | None) -> list[tuple[str, str, int]]:
+    """Conversations with prompts nobody answers any more: (chatbot_id, conversation_id, when its lease ended).
+
+    `now_us` None: whatever their leases say, for a process that knows itself to be the only one.
+    """
+    if_ended = "" if now_us is None else "AND (c.answering IS NULL OR c.lease_until < :now_us) "
+    rows = await reader.all(
+        "SELECT DISTINCT c.chatbot_id, c.conversation_id, coalesce(c.lease_until, 0) FROM messages m JOIN conversations c "
+        "ON c.chatbot_id = m.chatbot_id AND c.conversation_id = m.conversation_id "
+        f"WHERE m.turn IN ('queued', 'running') {if_ended}",
+        **({} if now_us is None else {"now_us": now_us}),
+    )
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
+async def list_due_for_release(reader: Reader, *, now_us: int) -> list[tuple[str, str]]:
+    """Conversations (chatbot_id, conversation_id) whose operator has been silent for too long."""
+    rows = await reader.all(
+        "SELECT chatbot_id, conversation_id FROM conversations WHERE release_at IS NOT NULL AND release_at <= :now_us",
+        now_us=now_us,
+    )
+    return [(row[0], row[1]) for row in rows]
 
 
 async def find(reader: Reader, chatbot_id: str, conversation_id: str) -> Conversation | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from gigachat_server.errors import NotFound
 from gigachat_server.records import Event
 from gigachat_server.store.database import Reader, Tx
 
@@ -34,5 +35,39 @@ async def list_events(reader: Reader, chatbot_id: str, conversation_id: str, *, 
         conversation_id=conversation_id,
         after=after,
         limit=limit,
+    )
+    return [Event(row[0], row[1], row[2], row[3], msgspec.json.decode(row[4]), row[5]) for row in rows]
+
+
+async def get(reader: Reader, chatbot_id: str, conversation_id: str, seq: int) -> Event:
+    """Raises `NotFound`."""
+    found = await list_events(reader, chatbot_id, conversation_id, after=seq - 1, limit=1)
+    if not found or found[0].seq != seq:
+        raise NotFound
+    return found[0]
+
+
+async def list_keys_of_chatbot(reader: Reader, chatbot_id: str, *, since: int) -> list[tuple[str, int, int]]:
+    """Of all its conversations, from that time on: (conversation_id, seq, created_at), by time."""
+    rows = await reader.all(
+        "SELECT conversation_id, seq, created_at FROM events WHERE chatbot_id = :chatbot_id AND created_at >= :since "
+        "ORDER BY created_at, conversation_id, seq",
+        chatbot_id=chatbot_id,
+        since=since,
+    )
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
+async def list_of_types(
+    reader: Reader, chatbot_id: str, conversation_id: str, types: tuple[str, ...], *, after: int
+) -> list[Event]:
+    """Oldest first, from the seq after `after`."""
+    rows = await reader.all(
+        "SELECT chatbot_id, conversation_id, seq, type, data, created_at FROM events WHERE chatbot_id = :chatbot_id "
+        "AND conversation_id = :conversation_id AND seq > :after AND type = ANY(:types) ORDER BY seq",
+        chatbot_id=chatbot_id,
+        conversation_id=conversation_id,
+        after=after,
+        types=types,
     )
     return [Event(row[0], row[1], row[2], row[3], msgspec.json.decode(row[4]), row[5]) for row in rows]

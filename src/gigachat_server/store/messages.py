@@ -1,34 +1,46 @@
-"""SQL of messages. A message is written once; afterwards only its status, metadata and vector may be added to."""
+"""SQL of messages. What was said is written once; later changes tell only what became of it."""
 
 from __future__ import annotations
 
 import msgspec
 
-from gigachat_server.records import Message, Source
+from gigachat_server.records import Feedback, Message, MessageStatus, Source, TurnState
 from gigachat_server.store.database import Reader, Row, Tx
 
 _COLUMNS = (
     "chatbot_id, conversation_id, seq, id, role, user_id, name, content, status, in_reply_to, alternative, "
-    "replaced_by, metadata, sources, created_at, updated_at"
+    "replaced_by, turn, error, feedback, metadata, sources, created_at, updated_at"
 )
 _INSERT = (
-    f"INSERT INTO messages ({_COLUMNS}, embedding) VALUES (:chatbot_id, :conversation_id, :seq, :id, :role, :user_id, "
-    ":name, :content, :status, :in_reply_to, :alternative, :replaced_by, :metadata, :sources, :created_at, "
-    ":updated_at, :embedding)"
+    f"INSERT INTO messages ({_COLUMNS}) VALUES (:chatbot_id, :conversation_id, :seq, :id, :role, :user_id, "
+    ":name, :content, :status, :in_reply_to, :alternative, :replaced_by, :turn, :error, :feedback, :metadata, :sources, "
+    ":created_at, :updated_at)"
 )
+_OPEN = "turn IN ('queued', 'running')"
+_IN = "WHERE chatbot_id = :chatbot_id AND conversation_id = :conversation_id"
 
 _encode = msgspec.json.Encoder().encode
 _decode_sources = msgspec.json.Decoder(tuple[Source, ...]).decode
 _decode_metadata = msgspec.json.Decoder(dict[str, object]).decode
+_decode_feedback = msgspec.json.Decoder(Feedback).decode
 
 
 class Remembered(msgspec.Struct, frozen=True):
-    """What a model is told of an earlier message, and the vector it keeps if it was a prompt."""
+    """What a model is told of an earlier message, what it answers, and the vector it keeps if it was a prompt."""
 
+    seq: int
+    id: str
     role: str
     name: str
     content: str
     embedding: bytes | None
+    in_reply_to: str | None
+    metadata: str
+
+    @property
+    def is_abstained(self) -> bool:
+        """Whether it is a reply that says that the documents hold no answer."""
+        return self.role == "assistant" and _decode_metadata(self.metadata).get("abstained") is True
 
 
 async def insert(tx: Tx, message: Message) -> None:
@@ -47,47 +59,138 @@ async def insert(tx: Tx, message: Message) -> None:
         in_reply_to=message.in_reply_to,
         alternative=message.alternative,
         replaced_by=message.replaced_by,
+        turn=message.turn,
+        error=message.error,
+        feedback=None if message.feedback is None else _encode(message.feedback).decode(),
         metadata=_encode(message.metadata).decode() if message.metadata else "{}",
         sources=_encode(message.sources).decode() if message.sources else "[]",
         created_at=message.created_at,
         updated_at=message.updated_at,
-        embedding=None,
     )
 
 
-async def keep_vector(tx: Tx, chatbot_id: str, message_id: str, vector: bytes | None) -> bool:
-    """Later prompts that lean on this one need its vector; False if it was deleted."""
+async def finish_prompt(tx: Tx, chatbot_id: str, message_id: str, *, vector: bytes | None, at: int) -> bool:
+    """It was answered; later prompts that lean on it need its vector. False if it was deleted meanwhile."""
     return bool(
         await tx.run(
-            "UPDATE messages SET embedding = :vector WHERE chatbot_id = :chatbot_id AND id = :id",
-            chatbot_id=chatbot_id,
-            id=message_id,
-            vector=vector,
-        )
-    )
-
-
-async def mark_failed(tx: Tx, chatbot_id: str, message_id: str, *, metadata: dict[str, object], now_us: int) -> bool:
-    """The prompt stays, out of the model's later context; False if it was deleted meanwhile."""
-    return bool(
-        await tx.run(
-            "UPDATE messages SET status = 'failed', metadata = :metadata, updated_at = greatest(created_at, :now_us) "
+            "UPDATE messages SET turn = 'done', embedding = :vector, updated_at = :at "
             "WHERE chatbot_id = :chatbot_id AND id = :id",
             chatbot_id=chatbot_id,
             id=message_id,
-            metadata=_encode(metadata).decode(),
-            now_us=now_us,
+            vector=vector,
+            at=at,
         )
     )
+
+
+async def set_turn(
+    tx: Tx,
+    chatbot_id: str,
+    message_id: str,
+    turn: TurnState,
+    *,
+    at: int,
+    status: MessageStatus = "completed",
+    error: str | None = None,
+) -> bool:
+    """What became of a prompt. A `failed` status keeps it out of the model's later context. False if it was deleted."""
+    return bool(
+        await tx.run(
+            "UPDATE messages SET turn = :turn, status = :status, error = :error, updated_at = :at "
+            "WHERE chatbot_id = :chatbot_id AND id = :id",
+            chatbot_id=chatbot_id,
+            id=message_id,
+            turn=turn,
+            status=status,
+            error=error,
+            at=at,
+        )
+    )
+
+
+async def set_feedback(tx: Tx, chatbot_id: str, message_id: str, feedback: Feedback | None, *, at: int) -> None:
+    await tx.run(
+        "UPDATE messages SET feedback = :feedback, updated_at = :at WHERE chatbot_id = :chatbot_id AND id = :id",
+        chatbot_id=chatbot_id,
+        id=message_id,
+        feedback=None if feedback is None else _encode(feedback).decode(),
+        at=at,
+    )
+
+
+async def replace_replies(
+    tx: Tx, chatbot_id: str, conversation_id: str, *, prompt_id: str, by: str, before_seq: int, at: int
+) -> list[str]:
+    """Of the replies to a prompt, those from before that seq give way to another; their ids."""
+    rows = await tx.all(
+        f"UPDATE messages SET replaced_by = :by, updated_at = :at {_IN} "
+        "AND in_reply_to = :prompt_id AND replaced_by IS NULL AND seq < :before_seq RETURNING id",
+        chatbot_id=chatbot_id,
+        conversation_id=conversation_id,
+        prompt_id=prompt_id,
+        by=by,
+        before_seq=before_seq,
+        at=at,
+    )
+    return [row[0] for row in rows]
 
 
 async def find(reader: Reader, chatbot_id: str, message_id: str) -> Message | None:
     row = await reader.one(
-        f"SELECT {_COLUMNS} FROM messages WHERE chatbot_id = :chatbot_id AND id = :id",
-        chatbot_id=chatbot_id,
-        id=message_id,
+        f"SELECT {_COLUMNS} FROM messages WHERE chatbot_id = :chatbot_id AND id = :id", chatbot_id=chatbot_id, id=message_id
     )
     return _message(row) if row else None
+
+
+async def list_by_id(reader: Reader, chatbot_id: str, ids: list[str]) -> dict[str, Message]:
+    """Those of them that exist."""
+    rows = await reader.all(
+        f"SELECT {_COLUMNS} FROM messages WHERE chatbot_id = :chatbot_id AND id = ANY(:ids)", chatbot_id=chatbot_id, ids=ids
+    )
+    return {row[3]: _message(row) for row in rows}
+
+
+async def find_first_queued(reader: Reader, chatbot_id: str, conversation_id: str) -> Message | None:
+    row = await reader.one(
+        f"SELECT {_COLUMNS} FROM messages {_IN} AND {_OPEN} AND turn = 'queued' ORDER BY seq LIMIT 1",
+        chatbot_id=chatbot_id,
+        conversation_id=conversation_id,
+    )
+    return _message(row) if row else None
+
+
+async def list_open(reader: Reader, chatbot_id: str, conversation_id: str) -> list[Message]:
+    """The prompts that wait or are being answered, oldest first."""
+    rows = await reader.all(
+        f"SELECT {_COLUMNS} FROM messages {_IN} AND {_OPEN} ORDER BY seq",
+        chatbot_id=chatbot_id,
+        conversation_id=conversation_id,
+    )
+    return [_message(row) for row in rows]
+
+
+async def find_answered_with(reader: Reader, prompt: Message) -> Message | None:
+    """The prompt whose turn answers this one too, if they were coalesced: the next that was not."""
+    row = await reader.one(
+        f"SELECT {_COLUMNS} FROM messages {_IN} AND seq > :seq AND role = 'user' AND turn <> 'coalesced' ORDER BY seq LIMIT 1",
+        chatbot_id=prompt.chatbot_id,
+        conversation_id=prompt.conversation_id,
+        seq=prompt.seq,
+    )
+    return _message(row) if row else None
+
+
+async def list_replies(reader: Reader, prompt: Message) -> list[Message]:
+    """The replies to a prompt that no retry replaced, by alternative."""
+    rows = await reader.all(
+        f"SELECT {_COLUMNS} FROM messages {_IN} AND seq > :seq AND in_reply_to = :id AND replaced_by IS NULL "
+        "ORDER BY alternative",
+        chatbot_id=prompt.chatbot_id,
+        conversation_id=prompt.conversation_id,
+        seq=prompt.seq,
+        id=prompt.id,
+    )
+    return [_message(row) for row in rows]
 
 
 async def list_messages(reader: Reader, chatbot_id: str, conversation_id: str, *, after: int, limit: int) -> list[Message]:
@@ -103,21 +206,24 @@ async def list_messages(reader: Reader, chatbot_id: str, conversation_id: str, *
     return [_message(row) for row in rows]
 
 
-async def remember(reader: Reader, chatbot_id: str, conversation_id: str, *, before: int, limit: int) -> list[Remembered]:
-    """The newest `limit` messages before seq `before` that a model may see, oldest first.
+async def remember(
+    reader: Reader, chatbot_id: str, conversation_id: str, *, before: int, prompt_id: str, limit: int
+) -> list[Remembered]:
+    """The newest `limit` messages before seq `before` that a model may see when it answers that prompt, oldest first.
 
-    Failed prompts are left out, so that one poisonous prompt cannot break a conversation, as are all alternatives of a
-    reply but the first and replies that were replaced.
+    Failed prompts are left out, so that one poisonous prompt cannot break a conversation, as are prompts not answered yet,
+    all alternatives of a reply but the first, and replies that were replaced.
     """
     if limit == 0 or before <= 1:
         return []
     rows = await reader.all(
-        "SELECT role, name, content, embedding FROM messages WHERE chatbot_id = :chatbot_id "
-        "AND conversation_id = :conversation_id AND seq < :before AND status <> 'failed' AND alternative = 0 "
-        "AND replaced_by IS NULL ORDER BY seq DESC LIMIT :limit",
+        f"SELECT seq, id, role, name, content, embedding, in_reply_to, metadata FROM messages {_IN} "
+        f"AND seq < :before AND id <> :prompt_id AND status <> 'failed' AND (turn IS NULL OR NOT {_OPEN}) AND alternative = 0 "
+        "AND replaced_by IS NULL AND (in_reply_to IS NULL OR in_reply_to <> :prompt_id) ORDER BY seq DESC LIMIT :limit",
         chatbot_id=chatbot_id,
         conversation_id=conversation_id,
         before=before,
+        prompt_id=prompt_id,
         limit=limit,
     )
     return [Remembered(*row) for row in reversed(rows)]
@@ -157,8 +263,11 @@ def _message(row: Row) -> Message:
         in_reply_to=row[9],
         alternative=row[10],
         replaced_by=row[11],
-        metadata=_decode_metadata(row[12]) if row[12] != "{}" else {},
-        sources=_decode_sources(row[13]) if row[13] != "[]" else (),
-        created_at=row[14],
-        updated_at=row[15],
+        turn=row[12],
+        error=row[13],
+        feedback=None if row[14] is None else _decode_feedback(row[14]),
+        metadata=_decode_metadata(row[15]) if row[15] != "{}" else {},
+        sources=_decode_sources(row[16]) if row[16] != "[]" else (),
+        created_at=row[17],
+        updated_at=row[18],
     )

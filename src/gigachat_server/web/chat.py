@@ -19,8 +19,7 @@ from gigachat_server.api import sse
 from gigachat_server.api.access import check_restrictions, client_defined_id, speaker_id
 from gigachat_server.api.chatbots import ChatbotInput
 from gigachat_server.api.http import decode, problem
-from gigachat_server.chat.progress import Stored, Turn
-from gigachat_server.chat.turn import PromptRequest
+from gigachat_server.chat.turn import PromptRequest, Started
 from gigachat_server.errors import GigachatError, NotFound
 from gigachat_server.ids import is_id, new_id
 from gigachat_server.records import Chatbot, Message
@@ -120,24 +119,21 @@ async def say(request: PageRequest, site: Site) -> Response:
 
     chatbot = await services.database.read(read)
     _check_restrictions(request, chatbot)
-    turn = await services.turns.start(chatbot, prompt)
-    return StreamingResponse(_events(turn, request, site), 200, sse.HEADERS, "text/event-stream")
+    started = await services.turns.start(chatbot, prompt)
+    return StreamingResponse(_events(started, request, site), 200, sse.HEADERS, "text/event-stream")
 
 
-async def _events(turn: Turn | Message, request: PageRequest, site: Site) -> AsyncIterator[bytes]:
-    if isinstance(turn, Message):
-        yield sse.event("start", {"html": await _html(site, turn), "message_ids": []})
+async def _events(started: Started, request: PageRequest, site: Site) -> AsyncIterator[bytes]:
+    turn = started.turn
+    yield sse.event("start", {"html": await _html(site, started.prompt), "message_ids": turn.message_ids if turn else []})
+    if turn is None:
         yield sse.event("done", {})
         return
-    yield sse.event("start", {"html": await _html(site, turn.prompt), "message_ids": turn.message_ids})
     async with aclosing(turn.watch(idle_s=sse.PING_S)) as watched:
         async for said in watched:
-            if said is None:
-                yield b": ping\n\n"  # proxies cut connections that stay silent
-            else:
-                yield sse.event("delta", {"message_id": turn.message_ids[said.alternative], "text": said.text})
+            yield sse.PING if said is None else sse.event("delta", {"message_id": said.message_id, "text": said.text})
     try:
-        stored: Stored = await turn.result()
+        stored = await turn.result()
     except GigachatError as error:
         data = problem(error, instance=request.path, request_id="")
         yield sse.event("error", {**data, "is_partly_stored": turn.has_partial_reply})

@@ -47,7 +47,7 @@ def view(message: Message) -> MessageView:
         content=message.content,
         is_markdown=message.role == "assistant",
         note=_NOTES.get(message.status, ""),
-        error=str(message.metadata.get("error", "")) if message.status == "failed" else "",
+        error=message.error or "",
         alternative=message.alternative,
         created_at=message.created_at,
         sources=[_source(source) for source in message.sources],

@@ -1,0 +1,83 @@
+"""How turns end other than by their reply: stopped, interrupted by a newer prompt, taken over, or found abandoned.
+
+Idea: whoever ends a turn first raises the conversation's `control_epoch`, so that whatever its model still says can no
+longer be stored; then stores what was said until then as its reply, all in one transaction. Invariant: what was shown
+is stored: a turn of this process is frozen before the transaction begins, one of another has its draft.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from gigachat_server.chat import reply
+from gigachat_server.chat.events import Events
+from gigachat_server.chat.progress import Stored, Turn
+from gigachat_server.errors import GigachatError
+from gigachat_server.records import Message, MessageStatus, TurnState
+from gigachat_server.store import conversations, drafts, messages
+from gigachat_server.store.database import Tx
+
+
+async def end_turns(
+    tx: Tx,
+    events: Events,
+    prompts: Sequence[Message],
+    state: TurnState,
+    *,
+    chatbot_name: str,
+    live: Mapping[str, Turn],
+    error: GigachatError | None = None,
+) -> dict[str, Stored]:
+    """These prompts, of one conversation, are settled; by prompt, what their callers are to get.
+
+    For whoever has just raised the conversation's control_epoch. `live` are the conversation's turns of this process.
+    """
+    ended = {}
+    for prompt in prompts:
+        said = await _said(tx, prompt, live.get(prompt.id), chatbot_name, "stopped" if error is None else "incomplete")
+        said = [await _store(tx, events, each) for each in said]
+        if said:
+            await replace_earlier(tx, events, prompt, said[0])
+        data = {"prompt_id": prompt.id, **({} if error is None else {"code": error.code})}
+        place = await events.add(tx, prompt.chatbot_id, prompt.conversation_id, f"turn.{state}", data)
+        code = None if error is None else error.code
+        status: MessageStatus = "failed" if error is not None and not said else "completed"
+        await messages.set_turn(tx, prompt.chatbot_id, prompt.id, state, at=place.at, status=status, error=code)
+        await drafts.delete(tx, prompt.chatbot_id, prompt.conversation_id, prompt.id)
+        settled = msgspec.structs.replace(prompt, turn=state, status=status, error=code, updated_at=place.at)
+        turn = live.get(prompt.id)
+        ended[prompt.id] = Stored(said or [settled], turn.vectors if turn else {})
+    return ended
+
+
+async def replace_earlier(tx: Tx, events: Events, prompt: Message, by: Message) -> None:
+    """Whatever replies the prompt had before give way to those that begin with this one."""
+    replaced = await messages.replace_replies(
+        tx, prompt.chatbot_id, prompt.conversation_id, prompt_id=prompt.id, by=by.id, before_seq=by.seq, at=by.created_at
+    )
+    for message_id in replaced:
+        data = {"message_id": message_id, "replaced_by": by.id}
+        await events.add(tx, prompt.chatbot_id, prompt.conversation_id, "message.replaced", data)
+
+
+async def _said(tx: Tx, prompt: Message, turn: Turn | None, chatbot_name: str, status: MessageStatus) -> list[Message]:
+    if prompt.turn != "running":
+        return []
+    if turn is not None and turn.length:
+        return reply.replies(turn, unfinished=status)
+    kept = await drafts.list_of(tx, prompt.chatbot_id, prompt.conversation_id)
+    return [
+        reply.from_draft(draft, prompt, chatbot_name=chatbot_name, status=status)
+        for draft in kept
+        if draft.prompt_id == prompt.id
+    ]
+
+
+async def _store(tx: Tx, events: Events, said: Message) -> Message:
+    place = await conversations.open_and_advance(tx, said.chatbot_id, said.conversation_id, user_id=None, now_us=events.now_us())
+    assert place is not None  # the conversation was there a statement ago
+    said = reply.placed(said, seq=place.seq, at=place.at)
+    await events.add_message(tx, said)
+    return said

@@ -1,0 +1,92 @@
+"""Events: every change of a conversation is one, with its place in the order; and those who follow are woken.
+
+Invariant: an event is written in the same transaction as what it tells of. A wake-up comes after that is durable and
+carries no data: it may be missed or come twice, since who is woken reads the store from where they were.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from gigachat_server.clock import Clock
+from gigachat_server.errors import NotFound
+from gigachat_server.records import Message
+from gigachat_server.store import conversations, events, messages
+from gigachat_server.store.conversations import Place
+from gigachat_server.store.database import Tx
+
+TAKEN_OVER = "conversation.taken_over"
+RELEASED = "conversation.released"
+
+
+class Events:
+    """Writes events and wakes followers."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._followers: dict[tuple[str, str | None], set[asyncio.Event]] = {}
+
+    def now_us(self) -> int:
+        return self._clock()
+
+    async def add_message(self, tx: Tx, message: Message) -> None:
+        """Store a message that has its place: it is an event, and both have the same seq. A reply names its prompt."""
+        await messages.insert(tx, message)
+        data: dict[str, Any] = {"message_id": message.id}
+        if message.in_reply_to is not None:
+            data["prompt_id"] = message.in_reply_to
+        await self._insert(
+            tx, message.chatbot_id, message.conversation_id, message.seq, message.created_at, "message.created", data
+        )
+
+    async def add(self, tx: Tx, chatbot_id: str, conversation_id: str, event_type: str, data: dict[str, Any]) -> Place:
+        """An event that is no message, at the conversation's next place. Raises `NotFound` if the chatbot is gone."""
+        place = await conversations.open_and_advance(tx, chatbot_id, conversation_id, user_id=None, now_us=self._clock())
+        if place is None:
+            raise NotFound
+        await self.add_at(tx, place, chatbot_id, conversation_id, event_type, data)
+        return place
+
+    async def add_at(
+        self, tx: Tx, place: Place, chatbot_id: str, conversation_id: str, event_type: str, data: dict[str, Any]
+    ) -> None:
+        """The same at a place that was taken before in this transaction."""
+        await self._insert(tx, chatbot_id, conversation_id, place.seq, place.at, event_type, data)
+
+    async def _insert(
+        self, tx: Tx, chatbot_id: str, conversation_id: str, seq: int, at: int, event_type: str, data: dict[str, Any]
+    ) -> None:
+        await events.insert(tx, chatbot_id, conversation_id, seq=seq, type=event_type, data=data, created_at=at)
+        tx.after_commit(functools.partial(self.wake, chatbot_id, conversation_id))
+
+    def wake(self, chatbot_id: str, conversation_id: str) -> None:
+        """Something happened there."""
+        if not self._followers:
+            return
+        for follower in (
+            *self._followers.get((chatbot_id, conversation_id), ()),
+            *self._followers.get((chatbot_id, None), ()),
+        ):
+            follower.set()
+
+    def wake_all(self) -> None:
+        for followers in self._followers.values():
+            for follower in followers:
+                follower.set()
+
+    @contextmanager
+    def woken(self, chatbot_id: str, conversation_id: str | None) -> Iterator[asyncio.Event]:
+        """Set whenever something happened in that conversation, or (None) in any of the chatbot's."""
+        follower = asyncio.Event()
+        followed = (chatbot_id, conversation_id)
+        self._followers.setdefault(followed, set()).add(follower)
+        try:
+            yield follower
+        finally:
+            self._followers[followed].discard(follower)
+            if not self._followers[followed]:
+                del self._followers[followed]

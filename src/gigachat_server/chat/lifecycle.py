@@ -1,0 +1,153 @@
+"""What keeps turns alive and cleans up behind those that died.
+
+Idea: whoever runs a turn says so in the store, again and again: its lease is renewed, and what has been said is kept as a
+draft. So a turn whose process was killed, or froze, is found by its lease, and taken up by whoever finds it first.
+Invariants: a draft never outlives its turn; what was shown of a reply becomes an `incomplete` message; a prompt of which
+nothing had been shown is answered after all, unless that has failed before in the same way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import logging
+from collections.abc import Awaitable, Callable
+
+from gigachat_server.chat import reply
+from gigachat_server.chat.control import Control
+from gigachat_server.chat.endings import end_turns
+from gigachat_server.chat.events import Events
+from gigachat_server.chat.live import LiveTurns
+from gigachat_server.chat.queue import LEASE_US, start_next
+from gigachat_server.chat.turn import Turns
+from gigachat_server.clock import Clock
+from gigachat_server.errors import ReplyCutOff, StorageUnavailable
+from gigachat_server.records import Chatbot, Message
+from gigachat_server.store import chatbots, conversations, drafts, events, idempotency, messages
+from gigachat_server.store.database import Database, Reader, Tx
+
+DRAFT_AFTER_S = 0.25  # most replies are whole by then and need no draft
+_DRAFT_EVERY_S = 0.25
+_RENEW_EVERY_S = 10.0
+_LOOK_EVERY_S = 5.0
+_FORGET_EVERY_S = 600.0
+_MOST_RECOVERIES = 1  # a prompt that brings its process down must not do so for ever
+
+_log = logging.getLogger("gigachat.lifecycle")
+
+
+class Lifecycle:
+    """The background work of turns."""
+
+    def __init__(
+        self, database: Database, *, turns: Turns, control: Control, events: Events, live: LiveTurns, clock: Clock
+    ) -> None:
+        self._database = database
+        self._turns = turns
+        self._control = control
+        self._events = events
+        self._live = live
+        self._clock = clock
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        for work, every_s in (
+            (self.keep_drafts, _DRAFT_EVERY_S),
+            (self.renew_leases, _RENEW_EVERY_S),
+            (self.recover, _LOOK_EVERY_S),
+            (self._control.release_due, _LOOK_EVERY_S),
+            (self.forget, _FORGET_EVERY_S),
+        ):
+            self._tasks.append(asyncio.create_task(self._repeat(work, every_s), name=work.__name__))
+
+    async def aclose(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _repeat(self, work: Callable[[], Awaitable[None]], every_s: float) -> None:
+        while True:
+            await asyncio.sleep(every_s)
+            with contextlib.suppress(StorageUnavailable):  # the store has said so itself; it is tried again
+                await work()
+
+    async def keep_drafts(self) -> None:
+        """Keep what running turns have said since they were last kept."""
+        now_s = asyncio.get_running_loop().time()
+        talking = [
+            turn
+            for turn in self._live
+            if turn.is_running and turn.length > turn.drafted_to and now_s - turn.began_at_s >= DRAFT_AFTER_S
+        ]
+        if not talking:
+            return
+        kept = [(turn, reply.drafts(turn)) for turn in talking]
+        for turn in talking:
+            turn.drafted_to = turn.length  # before it is so: a turn that ends meanwhile must know that it has a draft
+
+        async def body(tx: Tx) -> None:
+            for turn, said in kept:
+                for draft in said:
+                    await drafts.put(tx, draft, control_epoch=turn.epoch)
+
+        await self._database.transaction("turn.draft", body)
+
+    async def renew_leases(self) -> None:
+        running = [(turn.chatbot.id, turn.conversation_id, turn.prompt_id) for turn in self._live if turn.is_running]
+        if not running:
+            return
+
+        async def body(tx: Tx) -> None:
+            await conversations.renew_leases(tx, running, lease_until=self._clock() + LEASE_US)
+
+        await self._database.transaction("turn.renew", body)
+
+    async def recover(self, *, is_only_process: bool = False) -> None:
+        """Take up what nobody answers any more. A process that is the only one need not wait for leases to run out."""
+        now_us = None if is_only_process else self._clock()
+
+        async def read(reader: Reader) -> list[tuple[str, str, int]]:
+            return await conversations.list_abandoned(reader, now_us=now_us)
+
+        abandoned = [found for found in await self._database.read(read) if self._live.running(found[0], found[1]) is None]
+        await asyncio.gather(*(self._recover_one(*found) for found in abandoned))
+
+    async def _recover_one(self, chatbot_id: str, conversation_id: str, lease_was: int) -> None:
+        body = functools.partial(self._recover_in, chatbot_id=chatbot_id, conversation_id=conversation_id, lease_was=lease_was)
+        await self._database.transaction("turn.recover", body)
+
+    async def _recover_in(self, tx: Tx, *, chatbot_id: str, conversation_id: str, lease_was: int) -> None:
+        if await conversations.raise_epoch(tx, chatbot_id, conversation_id, lease_was=lease_was) is None:
+            return  # somebody else was first
+        chatbot = await chatbots.find_of_any_account(tx, chatbot_id)
+        if chatbot is None:
+            return
+        for prompt in await messages.list_open(tx, chatbot_id, conversation_id):
+            if prompt.turn == "running":
+                await self._settle(tx, chatbot, prompt)
+        following = await start_next(tx, self._events, chatbot_id, conversation_id, now_us=self._clock())
+        if following is not None:
+            tx.after_commit(functools.partial(self._turns.resume, following))
+        tx.after_commit(lambda: _log.info("took up an abandoned conversation of chatbot %s", chatbot_id))
+
+    async def _settle(self, tx: Tx, chatbot: Chatbot, prompt: Message) -> None:
+        """Store what was said in reply to it, or have it answered once more."""
+        kept = await drafts.list_of(tx, chatbot.id, prompt.conversation_id)
+        was_shown = any(draft.prompt_id == prompt.id for draft in kept)
+        recoveries = await events.list_of_types(tx, chatbot.id, prompt.conversation_id, ("turn.recovered",), after=prompt.seq)
+        count = sum(event.data["prompt_id"] == prompt.id for event in recoveries)
+        if was_shown or count >= _MOST_RECOVERIES:
+            error = ReplyCutOff(retry_after_s=1)
+            await end_turns(tx, self._events, [prompt], "failed", chatbot_name=chatbot.name, live={}, error=error)
+            return
+        place = await self._events.add(tx, chatbot.id, prompt.conversation_id, "turn.recovered", {"prompt_id": prompt.id})
+        await messages.set_turn(tx, chatbot.id, prompt.id, "queued", at=place.at)
+
+    async def forget(self) -> None:
+        """What idempotency keys stand for is kept for a day."""
+
+        async def body(tx: Tx) -> None:
+            await idempotency.delete_old(tx, now_us=self._clock())
+
+        await self._database.transaction("idempotency.forget", body)

@@ -1,0 +1,32 @@
+"""What came of a prompt, read from the store: the same answer that whoever waited for it got."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from gigachat_server.chat.progress import Stored
+from gigachat_server.errors import GigachatError, NotFound, error_with_code
+from gigachat_server.records import Message
+from gigachat_server.store import chunks, messages
+from gigachat_server.store.database import Reader
+
+
+async def read_outcome(reader: Reader, *, chatbot_id: str, prompt_id: str) -> Stored | GigachatError | None:
+    """The newest messages, or the error; None while it is not settled."""
+    prompt = await messages.find(reader, chatbot_id, prompt_id)
+    if prompt is not None and prompt.turn == "coalesced":
+        prompt = await messages.find_answered_with(reader, prompt)
+    if prompt is None:
+        return NotFound()  # deleted meanwhile
+    if prompt.turn in ("queued", "running"):
+        return None
+    if prompt.turn == "failed":
+        return error_with_code(prompt.error)
+    replies = await messages.list_replies(reader, prompt)
+    return Stored(replies or [prompt], await vectors_of(reader, chatbot_id, replies))
+
+
+async def vectors_of(reader: Reader, chatbot_id: str, found: Iterable[Message]) -> dict[str, bytes]:
+    """The vectors behind the messages' sources, of those chunks that still exist."""
+    wanted = {source.id for message in found for source in message.sources}
+    return await chunks.list_vectors(reader, chatbot_id, sorted(wanted)) if wanted else {}

@@ -1,0 +1,131 @@
+"""The messages that a turn's replies become: whole at its end, or as far as they were said when it was ended.
+
+Invariant: no empty reply is ever made; what is stored of a reply is what was said of it.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from gigachat_server.chat.progress import Turn
+from gigachat_server.models.base import Passage
+from gigachat_server.records import Chunk, Message, MessageStatus, Source
+from gigachat_server.store.drafts import Draft
+
+
+def replies(turn: Turn, *, unfinished: MessageStatus) -> list[Message]:
+    """The replies said so far, but for their place in the order. Those not at their end get the status `unfinished`."""
+    found = []
+    for alternative, message_id in enumerate(turn.message_ids):
+        text, end = turn.text(alternative), turn.heard.ends.get(alternative)
+        if not text.strip():
+            continue
+        status: MessageStatus = unfinished if end is None else "completed"
+        found.append(_reply(turn, alternative, message_id, text, status))
+    return found
+
+
+def drafts(turn: Turn) -> list[Draft]:
+    """The same, as it is kept while the turn goes on."""
+    return [
+        Draft(
+            chatbot_id=turn.chatbot.id,
+            conversation_id=turn.conversation_id,
+            prompt_id=turn.prompt_id,
+            alternative=reply.alternative,
+            message_id=reply.id,
+            metadata=reply.metadata,
+            content=reply.content,
+            sources=reply.sources,
+        )
+        for reply in replies(turn, unfinished="incomplete")
+    ]
+
+
+def from_draft(draft: Draft, prompt: Message, *, chatbot_name: str, status: MessageStatus) -> Message:
+    """The reply to that prompt as far as its draft holds it."""
+    return _message(
+        prompt,
+        chatbot_name=chatbot_name,
+        message_id=draft.message_id,
+        alternative=draft.alternative,
+        content=draft.content,
+        status=status,
+        metadata=draft.metadata,
+        sources=draft.sources,
+    )
+
+
+def placed(reply: Message, *, seq: int, at: int) -> Message:
+    return msgspec.structs.replace(reply, seq=seq, created_at=at, updated_at=at)
+
+
+def source(passage: Passage, chunk: Chunk) -> Source:
+    """A chunk as it stands now, with what it was worth to the prompt."""
+    return Source(
+        id=chunk.id,
+        document_id=chunk.document_id,
+        document_name=chunk.document_name,
+        number=chunk.number,
+        content=chunk.content,
+        line_from=chunk.line_from,
+        line_to=chunk.line_to,
+        score=passage.score,
+        created_at=chunk.created_at,
+        updated_at=chunk.updated_at,
+    )
+
+
+def _reply(turn: Turn, alternative: int, message_id: str, text: str, status: MessageStatus) -> Message:
+    usage, end = turn.heard.usage, turn.heard.ends.get(alternative)
+    abstained = end.abstained if end else None
+    metadata: dict[str, object] = {
+        "model": usage.model if usage else turn.model_name,
+        "usage": {"prompt_tokens": usage.prompt_tokens, "completion_tokens": usage.completion_tokens} if usage else {},
+        "finish_reason": end.finish_reason if end else None,
+    }
+    if abstained is not None:
+        metadata["abstained"] = abstained
+    if turn.heard.handoff is not None:
+        metadata["handoff"] = {"reason": turn.heard.handoff.reason, "note": turn.heard.handoff.note}
+    return _message(
+        turn.prompt,
+        chatbot_name=turn.chatbot.name,
+        message_id=message_id,
+        alternative=alternative,
+        content=text,
+        status=status,
+        metadata=metadata,
+        sources=() if abstained else turn.sources,
+    )
+
+
+def _message(
+    prompt: Message,
+    *,
+    chatbot_name: str,
+    message_id: str,
+    alternative: int,
+    content: str,
+    status: MessageStatus,
+    metadata: dict[str, object],
+    sources: tuple[Source, ...],
+) -> Message:
+    return Message(
+        chatbot_id=prompt.chatbot_id,
+        conversation_id=prompt.conversation_id,
+        seq=0,
+        id=message_id,
+        role="assistant",
+        user_id=prompt.user_id,
+        name=chatbot_name,
+        content=content,
+        status=status,
+        in_reply_to=prompt.id,
+        alternative=alternative,
+        replaced_by=None,
+        metadata=metadata,
+        sources=sources,
+        created_at=0,
+        updated_at=0,
+    )

@@ -1,0 +1,95 @@
+"""SQL of drafts: replies in the making, kept so that what was shown survives the process that showed it.
+
+Invariant: a draft is only written by the turn that holds its conversation's lease under the present `control_epoch`, and
+is gone once its turn has ended, however it did.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from gigachat_server.records import Source
+from gigachat_server.store.database import Reader, Tx
+
+_FENCED = (
+    "SELECT 1 FROM conversations c WHERE c.chatbot_id = :chatbot_id AND c.conversation_id = :conversation_id "
+    "AND c.control_epoch = :control_epoch AND c.answering = :prompt_id"
+)
+
+_encode = msgspec.json.Encoder().encode
+_decode_sources = msgspec.json.Decoder(tuple[Source, ...]).decode
+_decode_metadata = msgspec.json.Decoder(dict[str, object]).decode
+
+
+class Draft(msgspec.Struct, frozen=True, kw_only=True):
+    """Alternative `alternative` of the reply to a prompt, as far as it had been said."""
+
+    chatbot_id: str
+    conversation_id: str
+    prompt_id: str
+    alternative: int
+    message_id: str
+    metadata: dict[str, object]
+    content: str
+    sources: tuple[Source, ...]
+
+
+async def put(tx: Tx, draft: Draft, *, control_epoch: int) -> bool:
+    """Keep what has been said so far; False if this turn may say nothing any more. Sources are written the first time."""
+    which = {
+        "chatbot_id": draft.chatbot_id,
+        "conversation_id": draft.conversation_id,
+        "prompt_id": draft.prompt_id,
+        "alternative": draft.alternative,
+        "control_epoch": control_epoch,
+        "content": draft.content,
+    }
+    is_kept = await tx.run(
+        "UPDATE drafts SET content = :content WHERE chatbot_id = :chatbot_id AND conversation_id = :conversation_id "
+        f"AND prompt_id = :prompt_id AND alternative = :alternative AND EXISTS ({_FENCED})",
+        **which,
+    )
+    if is_kept:
+        return True
+    return bool(
+        await tx.run(
+            "INSERT INTO drafts (chatbot_id, conversation_id, prompt_id, alternative, message_id, metadata, content, sources) "
+            "SELECT :chatbot_id, :conversation_id, :prompt_id, :alternative, :message_id, :metadata, :content, :sources "
+            f"WHERE EXISTS ({_FENCED})",
+            **which,
+            message_id=draft.message_id,
+            metadata=_encode(draft.metadata).decode(),
+            sources=_encode(draft.sources).decode(),
+        )
+    )
+
+
+async def list_of(reader: Reader, chatbot_id: str, conversation_id: str) -> list[Draft]:
+    rows = await reader.all(
+        "SELECT prompt_id, alternative, message_id, metadata, content, sources FROM drafts "
+        "WHERE chatbot_id = :chatbot_id AND conversation_id = :conversation_id ORDER BY prompt_id, alternative",
+        chatbot_id=chatbot_id,
+        conversation_id=conversation_id,
+    )
+    return [
+        Draft(
+            chatbot_id=chatbot_id,
+            conversation_id=conversation_id,
+            prompt_id=row[0],
+            alternative=row[1],
+            message_id=row[2],
+            metadata=_decode_metadata(row[3]),
+            content=row[4],
+            sources=_decode_sources(row[5]),
+        )
+        for row in rows
+    ]
+
+
+async def delete(tx: Tx, chatbot_id: str, conversation_id: str, prompt_id: str) -> None:
+    await tx.run(
+        "DELETE FROM drafts WHERE chatbot_id = :chatbot_id AND conversation_id = :conversation_id AND prompt_id = :prompt_id",
+        chatbot_id=chatbot_id,
+        conversation_id=conversation_id,
+        prompt_id=prompt_id,
+    )
