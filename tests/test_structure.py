@@ -23,7 +23,7 @@ LAYERS = (
     ("knowledge",),
     ("auth",),
     ("models", "store"),
-    ("text", "records", "settings", "errors", "ids", "clock", "logs", "local_socket", "triggers"),
+    ("text", "human_wanted", "records", "settings", "errors", "ids", "clock", "logs", "local_socket", "triggers"),
 )
 # An edge is where a failure of any kind must end in an answer or a state instead of a lost task.
 EDGES = {

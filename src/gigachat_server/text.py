@@ -1,4 +1,4 @@
-"""Words, stems, sentences and small talk: the little linguistics that retrieval and the extractive model share.
+"""Words, stems, sentences and small talk: the little linguistics that retrieval and models share.
 
 Pure functions of a string. Invariant: every one takes time linear in its input, whatever the input is, since documents
 and prompts come from strangers; quantifiers that could meet their own remainder again are possessive or guarded.

@@ -9,7 +9,17 @@ from typing import Any
 
 import msgspec
 
-from gigachat_server.models.base import ChatMessage, ModelEvent, ModelInput, Query, ReplyEnd, Sampling, TextDelta
+from gigachat_server.models.base import (
+    ChatMessage,
+    HandoffOffer,
+    HandoffRequest,
+    ModelEvent,
+    ModelInput,
+    Query,
+    ReplyEnd,
+    Sampling,
+    TextDelta,
+)
 from gigachat_server.models.completion_stream import Limits
 from gigachat_server.models.openai import OpenAIModel, Timeouts
 
@@ -131,11 +141,12 @@ def framed(data: bytes) -> bytes:
 GOOD = sse(chunk("Hel"), chunk("lo"), chunk(end="stop"), usage(3, 2), DONE)
 
 
-def prompt(**sampling: Any) -> ModelInput:
+def prompt(text: str = "Hi", *, handoff: HandoffOffer | None = None, **sampling: Any) -> ModelInput:
     return ModelInput(
-        messages=(ChatMessage("system", "Be brief."), ChatMessage("user", "Hi")),
+        messages=(ChatMessage("system", "Be brief."), ChatMessage("user", text)),
         sampling=Sampling(**sampling),
-        query=Query(text="Hi", vector=None, stem_weights={}),
+        query=Query(text=text, vector=None, stem_weights={}),
+        handoff=handoff,
     )
 
 
@@ -161,3 +172,7 @@ def texts(events: list[ModelEvent]) -> dict[int, str]:
 
 def ends(events: list[ModelEvent]) -> dict[int, str]:
     return {event.index: event.finish_reason for event in events if isinstance(event, ReplyEnd)}
+
+
+def handoffs(events: list[ModelEvent]) -> list[HandoffRequest]:
+    return [event for event in events if isinstance(event, HandoffRequest)]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 
 import msgspec
 import pytest
 from tests.models.misbehaving_endpoint import DONE, chunk, ends, texts, usage
+from tests.models.strange_chunks import FRAMINGS, WRONG_VALUES
 
 from gigachat_server.errors import (
     ModelEmpty,
@@ -169,6 +171,42 @@ def test_a_body_is_sound_text_or_one_named_error_wherever_it_is_cut(name: str) -
         assert type(failure_again) is type(failure)
 
 
+@pytest.mark.parametrize("name", WRONG_VALUES)
+def test_a_wrong_value_anywhere_is_sound_text_or_a_named_error_wherever_it_is_cut(name: str) -> None:
+    body = WRONG_VALUES[name]
+    events, failure = parse([body], may_hand_off=True)
+    assert isinstance(failure, ModelError) or texts(events)[0].strip()
+    assert_sound(events)
+    rng = random.Random(name)
+    for pieces in (split(body, rng), split(body, rng), [body[at : at + 1] for at in range(len(body))]):
+        again, failure_again = parse(pieces, may_hand_off=True)
+        assert again == events
+        assert type(failure_again) is type(failure)
+
+
+@pytest.mark.parametrize("name", FRAMINGS)
+def test_text_is_read_however_its_events_are_framed_and_cut(name: str) -> None:
+    body, expected = FRAMINGS[name]
+    rng = random.Random(name)
+    for pieces in ([body], split(body, rng), split(body, rng), [body[at : at + 1] for at in range(len(body))]):
+        events, failure = parse(pieces)
+        assert failure is None
+        assert texts(events) == {0: expected}
+        assert ends(events) == {0: "stop"}
+
+
+def test_the_corpus_of_garbage_is_large() -> None:
+    assert len(GARBAGE) + len(WRONG_VALUES) + len(FRAMINGS) >= 300
+
+
+def assert_sound(events: list[ModelEvent]) -> None:
+    """No text or name among the events holds NUL, or what is not Unicode."""
+    said = [*texts(events).values(), *(event.model for event in events if isinstance(event, UsageReport))]
+    for text in said:
+        assert "\x00" not in text
+        text.encode()
+
+
 def test_random_damage_never_leaves_the_error_tree() -> None:
     rng = random.Random(7)
     sound = chunk("Grüße 😀") + chunk("two", index=1) + chunk(" there") + usage(1, 2) + END
@@ -187,9 +225,7 @@ def test_random_damage_never_leaves_the_error_tree() -> None:
         again, failure_again = parse(split(bytes(body), rng), n=2)
         assert again == events
         assert type(failure_again) is type(failure)
-        for text in texts(events).values():
-            assert "\x00" not in text
-            text.encode()
+        assert_sound(events)
 
 
 def test_alternatives_are_told_apart_and_those_without_text_are_not_there() -> None:
@@ -292,3 +328,61 @@ def test_why_a_reply_is_empty_is_said() -> None:
         _, failure = parse([chunk(end=end) + DONE])
         assert failure is not None
         assert word in str(failure)
+
+
+@pytest.mark.parametrize("finish_reason", ["stop", "length", "content_filter", "tool_calls", "function_call", "eos", None])
+@pytest.mark.parametrize("content", ["Hi", "", " ", None])
+@pytest.mark.parametrize("tool_calls", [None, [{"index": 0, "function": {"name": "lookup", "arguments": "{}"}}]])
+@pytest.mark.parametrize("n", [1, 3])
+def test_every_end_is_a_reply_with_a_known_finish_reason_or_an_empty_one(
+    finish_reason: str | None, content: str | None, tool_calls: object, n: int
+) -> None:
+    message = {"role": "assistant", "content": content, "tool_calls": tool_calls}
+    streamed = chunk(content=content, tool_calls=tool_calls) + chunk(end=finish_reason) + DONE
+    plain = msgspec.json.encode({"choices": [{"index": 0, "message": message, "finish_reason": finish_reason}]})
+    for body in (streamed, plain):
+        events, failure = parse([body], n=n)
+        if content == "Hi":
+            assert failure is None
+            assert texts(events) == {0: "Hi"}
+            known = {"function_call": "tool_calls", "eos": "stop", None: "stop"}
+            assert ends(events) == {0: known.get(finish_reason, finish_reason)}
+        else:
+            assert type(failure) is ModelEmpty
+            assert not events
+
+
+@pytest.mark.parametrize("text", ["a", "é", "😀", "\\ud83d\\ude00", "😀\\ud800"])
+@pytest.mark.parametrize("is_json", [True, False])
+def test_fifty_megabytes_are_never_held(text: str, *, is_json: bool) -> None:
+    """Once as one body (a message or a line without an end), once as many chunks: a call takes less than 20 MiB."""
+    piece = text.encode() * 4096
+    opening = b'{"choices":[{"message":{"content":"' if is_json else b'data: {"choices":[{"delta":{"content":"'
+    for start, part in ((opening, piece), (b"", chunk(reasoning=text * 4096)), (b"", chunk(text * 4096))):
+        parser = CompletionParser(max_tokens=1_000_000)
+        tracemalloc.start()
+        parser.feed(start)
+        fed = 0
+        while fed < 50_000_000 and not parser.is_finished and parser.failure is None:
+            parser.feed(part)
+            fed += len(part)
+        parser.finish()
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 20 << 20
+
+
+@pytest.mark.parametrize("text", ["a", "é", "😀", "😀\\ud800"])
+def test_the_longest_body_and_the_longest_line_take_little_to_read(text: str) -> None:
+    """Python holds text with one emoji at four bytes a letter, and a repair makes copies of it."""
+    message, line = b'{"choices":[{"message":{"content":"%s"}}]}', b'data: {"choices":[{"delta":{"content":"%s"}}]}\n\n' + DONE
+    for form, most in ((message, Limits().body_bytes), (line, Limits().line_bytes)):
+        content = text.encode() + b"a" * (most - 200)
+        body = form % content
+        tracemalloc.start()
+        events, failure = parse([body], max_tokens=1_000_000)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert failure is None
+        assert len(texts(events)[0]) >= len(content) - 10
+        assert peak < 20 << 20

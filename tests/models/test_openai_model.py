@@ -740,25 +740,6 @@ def test_closing_the_model_ends_its_calls_for_good() -> None:
     run(test())
 
 
-def test_many_hanging_calls_do_not_hold_up_another() -> None:
-    async def some_hang(exchange: Exchange) -> None:
-        if exchange.body["max_tokens"] == 1:
-            await hang(exchange)
-        else:
-            await exchange.send(GOOD)
-
-    async def test() -> None:
-        async with endpoint(some_hang) as here, model_at(here.url, timeouts=Timeouts()) as model:
-            hanging = [asyncio.create_task(collect(model, prompt(max_tokens=1))) for _ in range(150)]
-            events, _ = await collect(model, prompt())
-            assert texts(events) == {0: "Hello"}
-            for call in hanging:
-                call.cancel()
-            await asyncio.wait(hanging)
-
-    run(test())
-
-
 # The stub endpoint
 
 

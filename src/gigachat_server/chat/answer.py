@@ -15,10 +15,12 @@ from gigachat_server.chat import reply
 from gigachat_server.chat.memory import SEARCHED_MESSAGES
 from gigachat_server.chat.progress import Turn
 from gigachat_server.chat.queue import Opened
+from gigachat_server.human_wanted import asks_for_human
 from gigachat_server.ids import random_text
 from gigachat_server.knowledge.indexes import Indexes, Retrieval
 from gigachat_server.knowledge.retrieve import Earlier
 from gigachat_server.models.base import (
+    HANDED_OFF,
     ChatModel,
     Embedder,
     HandoffOffer,
@@ -30,6 +32,7 @@ from gigachat_server.models.base import (
     UsageReport,
     Vector,
 )
+from gigachat_server.models.extractive import is_unanswered_too_often
 from gigachat_server.text import small_talk
 from gigachat_server.triggers import trigger
 
@@ -118,11 +121,15 @@ def _handoff_offer(opened: Opened) -> HandoffOffer | None:
 
 
 def _refuse(model_input: ModelInput, turn: Turn) -> None:
-    """The persona's refusal instead of a model's guess."""
+    """The persona's refusal instead of a model's guess; no model is there to ask for a human, so the rules do."""
+    offer = model_input.handoff
+    if offer is not None and asks_for_human(model_input.query.text):
+        turn.heard.ends[0] = ReplyEnd(0, HANDED_OFF, abstained=False)
+        turn.heard.handoff = HandoffRequest("asked")
+        return
     turn.say(TextDelta(0, model_input.refusal))
     turn.heard.ends[0] = ReplyEnd(0, abstained=True)
-    offer = model_input.handoff
-    if offer is not None and 0 < offer.after_unanswered <= offer.unanswered_before + 1:
+    if offer is not None and is_unanswered_too_often(offer):
         turn.heard.handoff = HandoffRequest("unanswered")
 
 

@@ -17,6 +17,11 @@ import numpy.typing as npt
 Vector = npt.NDArray[np.float32]  # shape (dimension,), unit length
 Matrix = npt.NDArray[np.float32]  # shape (texts, dimension), rows of unit length
 
+# Why a human is asked for: the end user wants a person, the documents do not hold what was asked, anything else.
+HandoffReason = Literal["asked", "unanswered", "other"]
+LONGEST_NOTE = 500
+HANDED_OFF = "handoff"  # the finish_reason of an alternative that ended in a handoff
+
 
 class RelevanceScale(msgspec.Struct, frozen=True):
     """Maps an embedder's own cosine, and the lexical coverage, onto the contract's relevance in [0, 1].
@@ -95,14 +100,16 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HandoffOffer(msgspec.Struct, frozen=True, kw_only=True):
-    message: str
-    after_unanswered: int
-    unanswered_before: int
+    """The model may ask that a human answers this conversation.
 
+    `message` is what the end user is told then, by the caller and never by the model; it may be empty. The other two are
+    the rule of models that cannot decide: they hand off when `after_unanswered` prompts in a row went unanswered (0:
+    never), of which `unanswered_before` went before this one.
+    """
 
-class HandoffRequest(msgspec.Struct, frozen=True):
-    reason: str
-    note: str = ""
+    message: str = ""
+    after_unanswered: int = 0
+    unanswered_before: int = 0  # how many of the newest replies in a row abstained
 
 
 class ModelInput(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,7 +121,7 @@ class ModelInput(msgspec.Struct, frozen=True, kw_only=True):
     passages: tuple[Passage, ...] = ()  # above the chatbot's match_threshold, best first
     refusal: str = "Sorry, I don't know how to help with that."
     model: str | None = None  # the chatbot's own choice; None: the server's default
-    handoff: HandoffOffer | None = None
+    handoff: HandoffOffer | None = None  # None: it may not ask for a human
 
 
 class TextDelta(msgspec.Struct, frozen=True):
@@ -132,6 +139,16 @@ class ReplyEnd(msgspec.Struct, frozen=True):
     abstained: bool | None = None
 
 
+class HandoffRequest(msgspec.Struct, frozen=True):
+    """The model asks that a human answers. Only where `ModelInput.handoff` offers it, and once a stream at most.
+
+    `note` is the model's own words for staff, never for the end user: at most `LONGEST_NOTE` characters, without NUL.
+    """
+
+    reason: HandoffReason
+    note: str = ""
+
+
 class UsageReport(msgspec.Struct, frozen=True):
     """What the call cost, as the provider counts it; `model` is the name the provider answered under."""
 
@@ -140,7 +157,7 @@ class UsageReport(msgspec.Struct, frozen=True):
     completion_tokens: int = 0
 
 
-ModelEvent = TextDelta | ReplyEnd | UsageReport | HandoffRequest
+ModelEvent = TextDelta | ReplyEnd | HandoffRequest | UsageReport
 
 
 class ChatModel(Protocol):
@@ -150,6 +167,10 @@ class ChatModel(Protocol):
     def name(self) -> str: ...
 
     def stream(self, model_input: ModelInput) -> AsyncGenerator[ModelEvent, None]:
-        """Yields deltas, then one `ReplyEnd` for each alternative. Raises a `ModelError`; closing the iterator ends the call."""
+        """Yields deltas, then one `ReplyEnd` for each alternative. Raises a `ModelError`; closing the iterator ends the call.
+
+        A `HandoffRequest` may come anywhere before the end. A stream with one may hold no text at all: an alternative
+        that hands off has its `ReplyEnd` all the same, and an error can still follow, as it can follow text.
+        """
 
     async def aclose(self) -> None: ...

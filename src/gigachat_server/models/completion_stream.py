@@ -2,22 +2,24 @@
 
 Invariant: the events depend on the bytes alone, never on where the network cut them; every text that leaves here is
 valid Unicode without NUL, and no alternative is longer than its limit. A body says itself what it is: one that opens
-with `{` or `[` is a plain JSON completion, everything else has to be server-sent events.
+with `{` or `[` is a plain JSON completion, everything else has to be server-sent events. A call of the handoff tool, where
+it was offered, counts as output like text does.
 """
 
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterator, Sequence
 
 import msgspec
 
 from gigachat_server.errors import ModelEmpty, ModelError, ModelInterrupted, ModelMalformed
-from gigachat_server.models.base import ModelEvent, ReplyEnd, TextDelta, UsageReport
+from gigachat_server.models.base import HANDED_OFF, ModelEvent, ReplyEnd, TextDelta, UsageReport
 from gigachat_server.models.endpoint_errors import EndpointError, failure_named
+from gigachat_server.models.handoff_call import ToolCalls
+from gigachat_server.models.mended_json import decode_mended
 
-FINISH_REASONS = frozenset({"stop", "length", "content_filter", "tool_calls"})
+FINISH_REASONS = frozenset({"stop", "length", "content_filter", "tool_calls"})  # what endpoints say
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,7 +27,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     bytes_per_token: int = 8
     line_bytes: int = 1 << 20
-    body_bytes: int = 8 << 20  # a completion that comes as one JSON object
+    body_bytes: int = 1 << 20  # a completion that comes as one JSON object: its text may take ten times that while it is read
     stream_bytes: int = 64 << 20  # a whole event stream, with its reasoning and keep-alives
 
 
@@ -36,7 +38,8 @@ class _Part(msgspec.Struct, gc=False):
 
 class _Content(msgspec.Struct, gc=False):
     content: str | list[_Part] | None = None
-    # Raw: only whether the model is at work matters, so their shape (which differs by provider) is nobody's business.
+    # Raw: only whether the model is at work matters, so their shape (which differs by provider) is nobody's business;
+    # tool calls are looked into only where a tool was offered.
     reasoning_content: msgspec.Raw = msgspec.Raw()
     reasoning: msgspec.Raw = msgspec.Raw()
     tool_calls: msgspec.Raw = msgspec.Raw()
@@ -68,7 +71,7 @@ class _Chunk(msgspec.Struct, gc=False):
 class _Alternative:
     """What is known of one reply while it arrives. Its leading whitespace is held back: it may be all there is."""
 
-    __slots__ = ("finish_reason", "held", "is_ended", "is_shown", "room")
+    __slots__ = ("finish_reason", "held", "is_ended", "is_shown", "room", "tool_calls")
 
     def __init__(self, room: int) -> None:
         self.room = room
@@ -76,26 +79,39 @@ class _Alternative:
         self.is_shown = False
         self.is_ended = False
         self.finish_reason: str | None = None
+        self.tool_calls: ToolCalls | None = None
+
+    @property
+    def is_there(self) -> bool:
+        """It says something or hands off."""
+        return self.is_shown or (self.tool_calls is not None and self.tool_calls.is_handoff)
 
 
 _decoder = msgspec.json.Decoder(_Chunk)
 _ABSENT = frozenset({b"", b"null", b'""', b"[]"})
 _HELD_CHARACTERS = 1024
 _BOM = b"\xef\xbb\xbf"
-_ESCAPE = re.compile(
-    r"\\(?:(?P<pair>u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|(?P<lone>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)"
-)
-_CONTROLS = dict.fromkeys(range(1, 32), " ") | {0: "\ufffd"}
 
 
 class CompletionParser:
     """Parses one body. `feed` gives events in order of arrival; `failure` is set when nothing sound can follow them.
 
     `is_finished`: everything that matters is here, the connection may go. `progress` rises with each sign that the
-    model is at work: text, reasoning or an end, not a keep-alive.
+    model is at work: text, reasoning or an end, not a keep-alive. `has_output`: text or a handoff was among the events.
+    `may_hand_off`: the handoff tool was offered; the first alternative to end with a call of it brings the request.
     """
 
-    def __init__(self, *, n: int = 1, max_tokens: int = 200, model: str = "", limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        n: int = 1,
+        max_tokens: int = 200,
+        model: str = "",
+        limits: Limits | None = None,
+        may_hand_off: bool = False,
+    ) -> None:
+        self._may_hand_off = may_hand_off
+        self._has_handed_off = False
         self._limits = limits or Limits()
         self._n = n
         self._text_bytes = max(1, max_tokens) * self._limits.bytes_per_token
@@ -111,7 +127,7 @@ class CompletionParser:
         self.failure: ModelError | None = None
         self.is_finished = False
         self.is_done_seen = False
-        self.has_text = False
+        self.has_output = False
         self.progress = 0
 
     @property
@@ -122,7 +138,7 @@ class CompletionParser:
     @property
     def is_complete(self) -> bool:
         """There is a reply, and none that began is without its end."""
-        return self.has_text and self._are_begun_ended
+        return self.has_output and self._are_begun_ended
 
     @property
     def _are_begun_ended(self) -> bool:
@@ -221,7 +237,7 @@ class CompletionParser:
             self.failure = ModelInterrupted()
 
     def _read(self, payload: bytes, events: list[ModelEvent]) -> None:
-        chunk = decode_chunk(payload)
+        chunk = decode_mended(_decoder, payload)
         if chunk is None:
             self._fail(ModelMalformed())
             return
@@ -258,22 +274,31 @@ class CompletionParser:
         if alternative.is_ended:
             return
         content = choice.delta
-        if content is None and not alternative.is_shown:
+        if content is None and not alternative.is_there:
             content = choice.message  # an event stream may bring a reply as one message, too
         if content is not None:
-            text = content.content
-            if text:
-                self.progress += 1
-                self._add_text(index, alternative, text if isinstance(text, str) else _join(text), events)
-            elif not (
-                bytes(content.reasoning_content) in _ABSENT
-                and bytes(content.reasoning) in _ABSENT
-                and bytes(content.tool_calls) in _ABSENT
-            ):
-                self.progress += 1
+            self._read_content(index, alternative, content, events)
         if choice.finish_reason and not alternative.is_ended:
             self.progress += 1
-            _end(index, alternative, choice.finish_reason, events)
+            self._end(index, alternative, choice.finish_reason, events)
+
+    def _read_content(self, index: int, alternative: _Alternative, content: _Content, events: list[ModelEvent]) -> None:
+        text = content.content
+        if text:
+            self.progress += 1
+            self._add_text(index, alternative, text if isinstance(text, str) else _join(text), events)
+        elif not (
+            bytes(content.reasoning_content) in _ABSENT
+            and bytes(content.reasoning) in _ABSENT
+            and bytes(content.tool_calls) in _ABSENT
+        ):
+            self.progress += 1
+        if self._may_hand_off and not alternative.is_ended and bytes(content.tool_calls) not in _ABSENT:
+            calls = alternative.tool_calls = alternative.tool_calls or ToolCalls()
+            calls.add(bytes(content.tool_calls))
+            if calls.is_over and calls.is_handoff:
+                self._is_cut = True
+                self._end(index, alternative, "length", events)
 
     def _add_text(self, index: int, alternative: _Alternative, text: str, events: list[ModelEvent]) -> None:
         if "\x00" in text:
@@ -296,23 +321,40 @@ class CompletionParser:
                 alternative.held = text[:_HELD_CHARACTERS]
                 text = ""
         if text:
-            alternative.is_shown = self.has_text = True
+            alternative.is_shown = self.has_output = True
             events.append(TextDelta(index, text))
         if is_over:
             self._is_cut = True
-            _end(index, alternative, "length", events)
+            self._end(index, alternative, "length", events)
+
+    def _end(self, index: int, alternative: _Alternative, finish_reason: str, events: list[ModelEvent]) -> None:
+        """Ends an alternative under a known finish_reason. One without text or handoff is not announced: it is not there."""
+        request = None if alternative.tool_calls is None else alternative.tool_calls.request()
+        if request is not None and not self._has_handed_off:
+            self._has_handed_off = self.has_output = True
+            events.append(request)
+        if request is not None and finish_reason not in ("length", "content_filter"):
+            finish_reason = HANDED_OFF
+        elif finish_reason == "function_call":
+            finish_reason = "tool_calls"
+        elif finish_reason not in FINISH_REASONS:
+            finish_reason = "stop"
+        alternative.is_ended = True
+        alternative.finish_reason = finish_reason
+        if alternative.is_there:
+            events.append(ReplyEnd(index, finish_reason))
 
     def _stop_flood(self, events: list[ModelEvent]) -> None:
-        if not self.has_text:
+        if not self.has_output:
             self.failure = ModelMalformed()
             return
         for index, alternative in self._alternatives.items():
             if not alternative.is_ended:
-                _end(index, alternative, "length", events)
+                self._end(index, alternative, "length", events)
         self.is_finished = True
 
     def _close(self, events: list[ModelEvent]) -> None:
-        shown = {index: each for index, each in self._alternatives.items() if each.is_shown}
+        shown = {index: each for index, each in self._alternatives.items() if each.is_there}
         if shown and not self.is_done_seen and not all(each.is_ended for each in shown.values()):
             self.failure = ModelInterrupted()  # neither [DONE] nor a finish_reason: nobody said that this is all
             return
@@ -324,7 +366,7 @@ class CompletionParser:
             return
         for index, alternative in shown.items():
             if not alternative.is_ended:
-                _end(index, alternative, "stop", events)
+                self._end(index, alternative, "stop", events)
         self.is_finished = True
         events.append(
             UsageReport(
@@ -344,40 +386,8 @@ def joined(events: Sequence[ModelEvent]) -> Iterator[ModelEvent]:
             yield TextDelta(index, "".join(delta.text for delta in run if isinstance(delta, TextDelta)))
 
 
-def decode_chunk(payload: bytes) -> _Chunk | None:
-    """The chunk in `payload`; None if it is none even after a repair of its text."""
-    try:
-        return _decoder.decode(payload)
-    except msgspec.ValidationError:
-        return None
-    except (ValueError, RecursionError):
-        pass
-    try:
-        return _decoder.decode(_repair(payload))
-    except (ValueError, RecursionError):
-        return None
-
-
-def _repair(payload: bytes) -> bytes:
-    """JSON text with U+FFFD for bytes that are not UTF-8, lone surrogates and raw NULs; other controls are blanks."""
-    text = payload.decode("utf-8", "replace").translate(_CONTROLS)
-    return _ESCAPE.sub(lambda match: "\ufffd" if match["lone"] else match[0], text).encode()
-
-
 def _join(parts: list[_Part]) -> str:
     return "".join(part.text for part in parts if part.text and part.type in ("text", None))
-
-
-def _end(index: int, alternative: _Alternative, finish_reason: str, events: list[ModelEvent]) -> None:
-    """Ends an alternative under a known finish_reason. One without text is not announced: it is not there."""
-    if finish_reason == "function_call":
-        finish_reason = "tool_calls"
-    elif finish_reason not in FINISH_REASONS:
-        finish_reason = "stop"
-    alternative.is_ended = True
-    alternative.finish_reason = finish_reason
-    if alternative.is_shown:
-        events.append(ReplyEnd(index, finish_reason))
 
 
 def _why_empty(finish_reasons: set[str | None]) -> str | None:

@@ -6,6 +6,7 @@ Invariant: the endpoint's prose is never looked at for a meaning beyond the name
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 
@@ -27,7 +28,17 @@ class _ErrorBody(msgspec.Struct):
 
 
 # What a reply can do without.
-OPTIONAL_PARAMETERS = frozenset({"stream_options", "max_tokens", "temperature", "top_p", "presence_penalty", "frequency_penalty"})
+OPTIONAL_PARAMETERS = frozenset(
+    {"stream_options", "max_tokens", "temperature", "top_p", "presence_penalty", "frequency_penalty", "tools"}
+)
+# How endpoints say that they know no tools: as a bad request, as a route that is not there (OpenRouter), or as a failure of
+# their own (llama.cpp before its templates were on: "tools param requires --jinja flag").
+_TOOLS_REFUSED = {
+    400: re.compile(rb"\btools?\b", re.IGNORECASE),
+    404: re.compile(rb"support (?:[^\"]{1,40} )?tool", re.IGNORECASE),
+    422: re.compile(rb"\btools?\b", re.IGNORECASE),
+    500: re.compile(rb"\btools param|\bparam: tools", re.IGNORECASE),
+}
 
 
 def error_in(body: bytes) -> EndpointError:
@@ -56,11 +67,20 @@ def _status(code: int | str | None) -> int | None:
     return code
 
 
-def refused_parameter(body: bytes, prompt: str) -> str | None:
-    """The parameter an error body complains of, if a reply can do without it.
+def refused_parameter(status: int, body: bytes, prompt: str, *, has_tools: bool = False) -> str | None:
+    """The parameter a refusal may be about, if a reply can do without it.
 
-    Endpoints word it as they like, and some echo what they were sent: a prompt that names a parameter proves nothing.
+    Endpoints word it as they like, and some echo what they were sent: if the prompt names a parameter, its name in the body
+    proves nothing. The word "tool" is too common in prompts for that: there, only a call without `tools` will tell, so
+    whoever calls learns nothing before it was accepted.
     """
+    if status in (400, 422) and (name := _named_parameter(body, prompt)) is not None and (name != "tools" or has_tools):
+        return name
+    refusal = _TOOLS_REFUSED.get(status)
+    return "tools" if has_tools and refusal is not None and refusal.search(body) else None
+
+
+def _named_parameter(body: bytes, prompt: str) -> str | None:
     if "stream_options" in prompt or "include_usage" in prompt or "max_tokens" in prompt:
         return None
     if b"stream_options" in body or b"include_usage" in body:

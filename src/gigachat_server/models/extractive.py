@@ -6,6 +6,8 @@ SQuAD questions the reply then holds the gold answer in .856, with 54 words on a
 
 Invariant: every word of an answer stands in a passage; without a passage the reply is the refusal. Sentence
 vectors are kept while memory allows, so a chunk quoted again costs no embedding.
+
+Whether to hand off is a rule, too: to who asks for a person, and after as many unanswered prompts as the offer says.
 """
 
 from __future__ import annotations
@@ -17,8 +19,12 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 import msgspec
 import numpy as np
 
+from gigachat_server.human_wanted import asks_for_human
 from gigachat_server.models.base import (
+    HANDED_OFF,
     Embedder,
+    HandoffOffer,
+    HandoffRequest,
     Matrix,
     ModelEvent,
     ModelInput,
@@ -94,6 +100,13 @@ class ExtractiveModel:
 
     async def stream(self, model_input: ModelInput) -> AsyncGenerator[ModelEvent, None]:
         """Yields a delta for each sentence. Raises `EmbedderUnavailable` before the first."""
+        offer = model_input.handoff
+        if offer is not None and asks_for_human(model_input.query.text):
+            yield HandoffRequest("asked")
+            for index in range(model_input.sampling.n):
+                yield ReplyEnd(index, HANDED_OFF, abstained=False)
+            yield UsageReport(model=self.name)
+            return
         talk = small_talk(model_input.query.text)
         abstained = talk is None and not model_input.passages
         if talk is not None:
@@ -110,6 +123,8 @@ class ExtractiveModel:
             for text in deltas:
                 yield TextDelta(index, text)
             yield ReplyEnd(index, abstained=abstained)
+        if offer is not None and abstained and is_unanswered_too_often(offer):
+            yield HandoffRequest("unanswered")
         yield UsageReport(model=self.name)
 
     async def aclose(self) -> None:
@@ -145,6 +160,11 @@ class ExtractiveModel:
         # A heading or a question often matches best, and answers nothing: it is said only if there is nothing else.
         ranked.sort(key=lambda s: (not is_statement(s.text), -s.score, s.passage, s.start))
         return ranked
+
+
+def is_unanswered_too_often(offer: HandoffOffer) -> bool:
+    """Whether one more prompt without an answer, this one, is as many in a row as the offer bears."""
+    return 0 < offer.after_unanswered <= offer.unanswered_before + 1
 
 
 def is_statement(text: str) -> bool:

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 
 from gigachat_server.errors import ModelError
-from gigachat_server.models.base import HandoffRequest, ModelEvent, ModelInput, ReplyEnd, TextDelta, UsageReport
+from gigachat_server.models.base import HANDED_OFF, HandoffRequest, ModelEvent, ModelInput, ReplyEnd, TextDelta, UsageReport
 
 
 class Pause:
@@ -28,7 +28,7 @@ class Pause:
         await self._resumed.wait()
 
 
-Step = str | TextDelta | ReplyEnd | UsageReport | HandoffRequest | ModelError | Pause
+Step = str | TextDelta | ReplyEnd | HandoffRequest | UsageReport | ModelError | Pause
 Script = Sequence[Step]
 
 
@@ -36,9 +36,10 @@ class ScriptedModel:
     """Plays scripts: `ScriptedModel(["Hel", "lo", ModelUnreachable()])`.
 
     A text is a delta of every alternative the prompt asks for; `TextDelta` and `ReplyEnd` speak for one. Alternatives
-    that said something and were not ended are ended after the last step. Several scripts are played one a call, the
-    last one from then on; a function makes the script out of the `ModelInput`. `calls` has every input in order,
-    `closed_early` counts the calls that their caller left before the end.
+    that said something and were not ended are ended after the last step. A `HandoffRequest` is said by all of them, and
+    played whether or not it was offered. Several scripts are played one a call, the last one from then on; a function
+    makes the script out of the `ModelInput`. `calls` has every input in order, `closed_early` counts the calls that their
+    caller left before the end.
     """
 
     def __init__(self, *scripts: Script | Callable[[ModelInput], Script], name: str = "scripted") -> None:
@@ -57,7 +58,9 @@ class ScriptedModel:
         script = self._scripts[min(len(self.calls), len(self._scripts) - 1)]
         self.calls.append(model_input)
         is_over = False
+        finish_reason = "stop"
         open_indexes: set[int] = set()
+        ended_indexes: set[int] = set()
         try:
             for step in script(model_input) if callable(script) else script:
                 match step:
@@ -74,12 +77,16 @@ class ScriptedModel:
                         open_indexes.add(step.index)
                         yield step
                     case ReplyEnd():
-                        open_indexes.discard(step.index)
+                        ended_indexes.add(step.index)
                         yield step
-                    case UsageReport() | HandoffRequest():
+                    case HandoffRequest():
+                        finish_reason = HANDED_OFF
+                        open_indexes.update(range(model_input.sampling.n))
                         yield step
-            for index in sorted(open_indexes):
-                yield ReplyEnd(index)
+                    case UsageReport():
+                        yield step
+            for index in sorted(open_indexes - ended_indexes):
+                yield ReplyEnd(index, finish_reason)
             is_over = True
         finally:
             if not is_over:

@@ -1,7 +1,7 @@
 """Replies from any OpenAI-compatible endpoint, which is trusted with the prompt and with nothing else.
 
 Invariant: a call ends within `Timeouts.total_s` in a complete reply or in one named `ModelError`, whatever the endpoint
-does; it is made at most twice (parameters that the endpoint refuses aside) and never again once text was shown; and no
+does; it is made at most twice (parameters that the endpoint refuses aside) and never again once anything was shown; and no
 error or log line holds the URL, the key or a word of what the endpoint said.
 """
 
@@ -31,6 +31,7 @@ from gigachat_server.models.base import ChatMessage, ModelEvent, ModelInput
 from gigachat_server.models.completion_stream import CompletionParser, Limits, joined
 from gigachat_server.models.endpoint_errors import error_in, failure_of_status, refused_parameter
 from gigachat_server.models.endpoint_url import endpoint_url
+from gigachat_server.models.handoff_call import handoff_tool
 
 log = logging.getLogger("gigachat.models")
 
@@ -67,6 +68,7 @@ class _Request(msgspec.Struct, kw_only=True, omit_defaults=True):
     top_p: float | None = None
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
+    tools: tuple[msgspec.Raw, ...] | None = None
 
 
 class OpenAIModel:
@@ -74,7 +76,8 @@ class OpenAIModel:
 
     `url` is the API's base, what the vendors' SDKs call base_url: `https://host/v1` (a bare `http://host:port` means
     its `/v1`; the full `.../chat/completions` is understood, too; a query is kept). `model` is used unless the chatbot
-    names its own. Raises `SetupError` when the URL or the key cannot be used.
+    names its own. A handoff is offered as a tool; with an endpoint that knows no tools there is none. Raises `SetupError`
+    when the URL or the key cannot be used.
     """
 
     def __init__(
@@ -170,6 +173,7 @@ class OpenAIModel:
             top_p=None if sampling.top_p == 1.0 else sampling.top_p,  # what need not be sent cannot be refused
             presence_penalty=sampling.presence_penalty or None,
             frequency_penalty=sampling.frequency_penalty or None,
+            tools=None if model_input.handoff is None else (handoff_tool(model_input.handoff),),
         )
         for name in without:
             setattr(request, name, None)
@@ -215,24 +219,29 @@ class _Call:
             max_tokens=model_input.sampling.max_tokens,
             model=model_input.model or model.name,
             limits=model.limits,
+            may_hand_off=model_input.handoff is not None,
         )
         self.reason = "no answer"
 
     async def open(self) -> None:
         """Returns when the endpoint has accepted the request, less what it turned out to refuse."""
+        doubted: frozenset[str] = frozenset()  # proven to be refused once the endpoint accepts a request without it
         while True:
-            without = self._model.refused_by(self._input)
+            without = self._model.refused_by(self._input) | doubted
             response = self._response = await self._post(without)
             if 200 <= response.status < 300:
                 self.reason = f"status {response.status}"
+                for parameter in doubted:
+                    self._model.learn_refusal(self._input, parameter)
                 return
             body = await self._error_body(response)
             self.close()
             self.reason = f"status {response.status}{self._model.log_reason(body)}"
-            name = refused_parameter(body, self._sent_text()) if response.status in (400, 422) else None
+            has_tools = self._input.handoff is not None and "tools" not in without
+            name = refused_parameter(response.status, body, self._sent_text(), has_tools=has_tools)
             if name is None or name in without:
                 raise failure_of_status(response.status, response.headers)
-            self._model.learn_refusal(self._input, name)
+            doubted |= {name}
 
     def _sent_text(self) -> str:
         return "\n".join(message.content for message in self._input.messages)
@@ -257,8 +266,8 @@ class _Call:
         return parser.feed(data)
 
     def pause_before_retry_s(self, error: ModelError) -> float | None:
-        """How long to wait before the one retry; None if there is none: text was shown, or it would not help."""
-        if self._parser.has_text:
+        """How long to wait before the one retry; None if there is none: something was shown, or it would not help."""
+        if self._parser.has_output:
             return None
         retry_after_s = error.retry_after_s
         if isinstance(error, ModelRateLimited):

@@ -1,0 +1,38 @@
+r"""JSON from strangers, decoded even where its text is unsound; no I/O.
+
+Invariant: every text that leaves here is valid Unicode. Bytes that are not UTF-8 and lone surrogates become U+FFFD, raw
+control characters blanks; an escaped NUL (`\u0000`) is sound JSON and stays, so callers replace it where it matters.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+
+_ESCAPE = re.compile(
+    r"\\(?:(?P<pair>u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|(?P<lone>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)"
+)
+_CONTROLS = dict.fromkeys(range(1, 32), " ") | {0: "\ufffd"}
+
+
+def decode_mended(decoder: msgspec.json.Decoder[T], payload: bytes) -> T | None:
+    """What `payload` says, after a repair of its text if need be; None if it is no such thing."""
+    try:
+        return decoder.decode(payload)
+    except msgspec.ValidationError:
+        return None
+    except (ValueError, RecursionError):
+        pass
+    try:
+        return decoder.decode(_mended(payload))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _mended(payload: bytes) -> bytes:
+    text = payload.decode("utf-8", "replace").translate(_CONTROLS)
+    return _ESCAPE.sub(lambda match: "\ufffd" if match["lone"] else match[0], text).encode()
