@@ -18,6 +18,9 @@ from gigachat_server.store.messages import Remembered
 # How many earlier messages a prompt that leans on them is searched together with: more gained nothing (measured on
 # the MTRAG conversations: R@5 .564 with ten, .564 with all).
 SEARCHED_MESSAGES = 10
+# More than can be unsettled at once in one conversation, the prompt's own reply included.
+_MOST_LEFT_OUT = 32
+_UNSETTLED = ("queued", "running")
 
 
 class Memory(msgspec.Struct, frozen=True):
@@ -44,27 +47,26 @@ class Memory(msgspec.Struct, frozen=True):
 async def recall(
     reader: Reader, chatbot: Chatbot, prompt: Message, *, before: int, control_epoch: int, without: Sequence[Message] = ()
 ) -> Memory:
-    """What may be known to the turn that answers the prompt, of what was stored before seq `before`."""
+    """What may be known to the turn that answers the prompt, of what was stored before seq `before`.
+
+    Without the prompt itself and the replies it had, without those of `without`, and without prompts not yet answered.
+    """
     size = chatbot.config.response.memory_size
     if not size:
         return Memory()
-    found = await messages.remember(
-        reader,
-        chatbot.id,
-        prompt.conversation_id,
-        before=before,
-        prompt_id=prompt.id,
-        limit=max(size, SEARCHED_MESSAGES) + len(without),
-    )
-    if without:
-        hidden = {message.id for message in without}
-        found = [message for message in found if message.id not in hidden]
+    wanted = max(size, SEARCHED_MESSAGES)
+    # A prompt that is the last to be stored has nothing behind it that would have to be left out.
+    most_left_out = 0 if before == prompt.seq else _MOST_LEFT_OUT
+    found = await messages.remember(reader, chatbot.id, prompt.conversation_id, before=before, limit=wanted + most_left_out)
+    hidden = {prompt.id, *(message.id for message in without)}
+    known = [each for each in found if each.turn not in _UNSETTLED and hidden.isdisjoint((each.id, each.in_reply_to))][:wanted]
+    known.reverse()
     changes: Sequence[Event] = ()
-    if control_epoch and found:  # control has never changed hands before it was raised
+    if control_epoch and known:  # control has never changed hands before it was raised
         changes = await events.list_of_types(
-            reader, chatbot.id, prompt.conversation_id, (TAKEN_OVER, RELEASED), after=found[0].seq
+            reader, chatbot.id, prompt.conversation_id, (TAKEN_OVER, RELEASED), after=known[0].seq
         )
-    return Memory(in_turns(found), changes)
+    return Memory(in_turns(known), changes)
 
 
 def in_turns(memory: Sequence[Remembered]) -> list[Remembered]:

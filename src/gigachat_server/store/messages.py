@@ -35,6 +35,7 @@ class Remembered(msgspec.Struct, frozen=True):
     content: str
     embedding: bytes | None
     in_reply_to: str | None
+    turn: TurnState | None
     metadata: str
 
     @property
@@ -206,27 +207,23 @@ async def list_messages(reader: Reader, chatbot_id: str, conversation_id: str, *
     return [_message(row) for row in rows]
 
 
-async def remember(
-    reader: Reader, chatbot_id: str, conversation_id: str, *, before: int, prompt_id: str, limit: int
-) -> list[Remembered]:
-    """The newest `limit` messages before seq `before` that a model may see when it answers that prompt, oldest first.
+async def remember(reader: Reader, chatbot_id: str, conversation_id: str, *, before: int, limit: int) -> list[Remembered]:
+    """The newest `limit` messages before seq `before` that a model may see, newest first.
 
-    Failed prompts are left out, so that one poisonous prompt cannot break a conversation, as are prompts not answered yet,
-    all alternatives of a reply but the first, and replies that were replaced.
+    Failed prompts are left out, so that one poisonous prompt cannot break a conversation, as are all alternatives of a
+    reply but the first and replies that were replaced.
     """
     if limit == 0 or before <= 1:
         return []
     rows = await reader.all(
-        f"SELECT seq, id, role, name, content, embedding, in_reply_to, metadata FROM messages {_IN} "
-        f"AND seq < :before AND id <> :prompt_id AND status <> 'failed' AND (turn IS NULL OR NOT {_OPEN}) AND alternative = 0 "
-        "AND replaced_by IS NULL AND (in_reply_to IS NULL OR in_reply_to <> :prompt_id) ORDER BY seq DESC LIMIT :limit",
+        f"SELECT seq, id, role, name, content, embedding, in_reply_to, turn, metadata FROM messages {_IN} "
+        "AND seq < :before AND status <> 'failed' AND alternative = 0 AND replaced_by IS NULL ORDER BY seq DESC LIMIT :limit",
         chatbot_id=chatbot_id,
         conversation_id=conversation_id,
         before=before,
-        prompt_id=prompt_id,
         limit=limit,
     )
-    return [Remembered(*row) for row in reversed(rows)]
+    return [Remembered(*row) for row in rows]
 
 
 async def delete_of_user(tx: Tx, chatbot_id: str, conversation_id: str, user_id: str) -> int:
