@@ -17,7 +17,7 @@ from gigachat_server.chat.progress import Stored, Turn
 from gigachat_server.clock import Clock
 from gigachat_server.errors import AlreadyTakenOver, NotFound
 from gigachat_server.ids import new_id
-from gigachat_server.records import Chatbot, Conversation, Message
+from gigachat_server.records import Chatbot, Conversation, Message, TurnState
 from gigachat_server.store import conversations, messages
 from gigachat_server.store.database import Database, Reader, Tx
 
@@ -133,18 +133,29 @@ class Control:
             async def body(tx: Tx) -> list[Message]:
                 if await conversations.find(tx, chatbot.id, conversation_id) is None:
                     raise NotFound
-                ended: dict[str, Stored] = {}
-                if await messages.list_open(tx, chatbot.id, conversation_id):
-                    await conversations.raise_epoch(tx, chatbot.id, conversation_id)
-                    unsettled = await messages.list_open(tx, chatbot.id, conversation_id)
-                    ended = await end_turns(tx, self._events, unsettled, "stopped", chatbot_name=chatbot.name, live=live)
-                    await conversations.hand_on(tx, chatbot.id, conversation_id, prompt_id=None, lease_until=None)
-                    tx.after_commit(lambda: self._live.cut(ended))
+                ended = await self.end_turns_in(tx, chatbot, conversation_id, "stopped", live=live)
                 newest = [message for stored in ended.values() for message in stored.messages]
                 await keep(tx, newest)
                 return newest
 
             return await self._database.transaction("control.stop", body)
+
+    async def end_turns_in(
+        self, tx: Tx, chatbot: Chatbot, conversation_id: str, state: TurnState, *, live: Mapping[str, Turn]
+    ) -> dict[str, Stored]:
+        """Within a transaction: nothing is being answered any more, and nobody waits; by prompt, what came of it.
+
+        For a caller who has frozen the `live` turns.
+        """
+        if not await messages.list_open(tx, chatbot.id, conversation_id):
+            return {}
+        await conversations.raise_epoch(tx, chatbot.id, conversation_id)
+        # Read again: from now on nobody else changes what is open.
+        unsettled = await messages.list_open(tx, chatbot.id, conversation_id)
+        ended = await end_turns(tx, self._events, unsettled, state, chatbot_name=chatbot.name, live=live)
+        await conversations.hand_on(tx, chatbot.id, conversation_id, prompt_id=None, lease_until=None)
+        tx.after_commit(lambda: self._live.cut(ended))
+        return ended
 
     async def hand_off(self, chatbot: Chatbot, conversation_id: str, *, reason: str, note: str, keep: Keep) -> Conversation:
         """Ask for a human, visibly; nothing happens where one was asked for already, or is there. Raises `NotFound`."""

@@ -22,7 +22,7 @@ import msgspec
 from gigachat_server.chat import reply
 from gigachat_server.chat.answer import Answerer
 from gigachat_server.chat.control import Control
-from gigachat_server.chat.endings import end_turns, replace_earlier
+from gigachat_server.chat.endings import replace_earlier
 from gigachat_server.chat.events import Events
 from gigachat_server.chat.live import LiveTurns
 from gigachat_server.chat.memory import Memory, recall
@@ -209,6 +209,7 @@ class Turns:
         if key is not None and (asked := await self._kept_before(tx, chatbot, key, turn.prompt_id, now_us)) is not None:
             return asked
         operator = request.operator
+        await self._make_room(tx, chatbot, request, live)
         place = await self._place(tx, chatbot, request, turn.prompt_id, now_us)
         prompt = Message(
             chatbot_id=chatbot.id,
@@ -230,30 +231,39 @@ class Turns:
             updated_at=place.at,
         )
         await self._events.add_message(tx, prompt)
-        if operator is not None:
-            await self._heed_operator(tx, chatbot, prompt, place, live)
-        elif prompt.turn == "running":
+        if prompt.turn == "running":
             opened = await self._opened(tx, chatbot, prompt, place)
             tx.after_commit(functools.partial(self._run_soon, opened, turn))
-        elif prompt.turn == "queued" and chatbot.config.response.overlap == "interrupt":
-            opened = await self._interrupt(tx, chatbot, prompt, live, now_us)
-            tx.after_commit(functools.partial(self._run_soon, opened, turn))
-            prompt = opened.prompt
         elif prompt.turn == "queued":
             tx.after_commit(functools.partial(self._follow_soon, prompt, turn))
         await trigger("S2")
         return _Asked(prompt=prompt)
 
+    async def _make_room(self, tx: Tx, chatbot: Chatbot, request: PromptRequest, live: Mapping[str, Turn]) -> None:
+        """What has to end before this is said, ends; so that what the chatbot had said until then stands before it."""
+        conversation_id, interception = request.conversation_id, chatbot.config.interception
+        if request.operator is not None:
+            found = await conversations.find(tx, chatbot.id, conversation_id)
+            if found is not None and found.controlled_by != BOT:
+                release_at = self._control.release_at(chatbot)
+                await conversations.extend_control(tx, chatbot.id, conversation_id, release_at=release_at)
+            elif interception.mode == "takeover":
+                await conversations.open_empty(tx, chatbot.id, conversation_id, now_us=self._clock())
+                await self._control.take_over_in(tx, chatbot, conversation_id, request.operator, may_take_from=False, live=live)
+            return
+        if interception.release_after_minutes is not None:
+            await self._control.release_due_in(tx, chatbot.id, conversation_id)
+        if chatbot.config.response.overlap == "interrupt":
+            await self._control.end_turns_in(tx, chatbot, conversation_id, "interrupted", live=live)
+
     async def _place(self, tx: Tx, chatbot: Chatbot, request: PromptRequest, prompt_id: str, now_us: int) -> Place:
         conversation_id = request.conversation_id
-        if request.operator is not None:
-            place = await conversations.open_and_advance(tx, chatbot.id, conversation_id, user_id=None, now_us=now_us)
-            if place is None:
-                raise NotFound
-            return place
-        if chatbot.config.interception.release_after_minutes is not None:
-            await self._control.release_due_in(tx, chatbot.id, conversation_id)
-        return await self._take_place(tx, chatbot, conversation_id, request.user_id, prompt_id, now_us)
+        if request.operator is None:
+            return await self._take_place(tx, chatbot, conversation_id, request.user_id, prompt_id, now_us)
+        place = await conversations.open_and_advance(tx, chatbot.id, conversation_id, user_id=None, now_us=now_us)
+        if place is None:
+            raise NotFound
+        return place
 
     async def _take_place(
         self, tx: Tx, chatbot: Chatbot, conversation_id: str, user_id: str, prompt_id: str, now_us: int
@@ -299,23 +309,6 @@ class Turns:
             memory=memory,
             may_hand_off=place.handoff_requested_at is None,
         )
-
-    async def _heed_operator(self, tx: Tx, chatbot: Chatbot, said: Message, place: Place, live: Mapping[str, Turn]) -> None:
-        """An operator's word takes control where the chatbot is set so, and keeps it for longer."""
-        if place.controlled_by != BOT:
-            release_at = self._control.release_at(chatbot)
-            await conversations.extend_control(tx, chatbot.id, said.conversation_id, release_at=release_at)
-        elif chatbot.config.interception.mode == "takeover":
-            await self._control.take_over_in(tx, chatbot, said.conversation_id, said.name, may_take_from=False, live=live)
-
-    async def _interrupt(self, tx: Tx, chatbot: Chatbot, prompt: Message, live: Mapping[str, Turn], now_us: int) -> Opened:
-        """End what is being answered, in favour of this prompt."""
-        await conversations.raise_epoch(tx, chatbot.id, prompt.conversation_id)
-        unsettled = await messages.list_open(tx, chatbot.id, prompt.conversation_id)
-        earlier = [each for each in unsettled if each.id != prompt.id]
-        ended = await end_turns(tx, self._events, earlier, "interrupted", chatbot_name=chatbot.name, live=live)
-        tx.after_commit(lambda: self._live.cut(ended))
-        return await start(tx, self._events, chatbot, prompt, now_us=now_us)
 
     async def _reopen(
         self,
