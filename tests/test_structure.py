@@ -31,7 +31,7 @@ EDGES = {
     "web/dispatch.py": 1,  # the same for the pages
     "chat/turn.py": 1,  # the turn's task
     "jobs.py": 1,  # the job loop
-    "store/sqlite.py": 3,  # the writer's and the readers' threads
+    "store/sqlite.py": 4,  # the writer's and the readers' threads, and what runs after a commit
 }
 
 

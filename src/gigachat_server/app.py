@@ -20,6 +20,7 @@ from gigachat_server.chat.lifecycle import Lifecycle
 from gigachat_server.chat.live import LiveTurns
 from gigachat_server.chat.turn import Turns
 from gigachat_server.clock import Clock, system_clock
+from gigachat_server.errors import SetupError, StorageUnavailable
 from gigachat_server.jobs import IngestWorker
 from gigachat_server.knowledge.indexes import Indexes
 from gigachat_server.knowledge.ingest import Ingest
@@ -52,8 +53,12 @@ async def running(
     database = open_sqlite(settings.data_folder)
     try:
         services = await _assemble(settings, database, clock, model, embedder)
-    except BaseException:
+    except BaseException as error:
         await database.aclose()
+        if isinstance(error, StorageUnavailable):
+            raise SetupError(
+                f"Cannot write to the message store in {settings.data_folder}: is its disk full or failing?"
+            ) from None
         raise
     services.ingest_worker.start()
     services.lifecycle.start()

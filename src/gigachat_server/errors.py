@@ -143,7 +143,7 @@ class HeadTooLarge(GigachatError):
 class StorageUnavailable(GigachatError):
     status = 503
     code = "storage_unavailable"
-    message = "The message store cannot write right now; nothing was stored. Try again shortly."
+    message = "The message store cannot write right now. Try again shortly; with an Idempotency-Key nothing is stored twice."
 
 
 class ShuttingDown(GigachatError):

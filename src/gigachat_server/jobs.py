@@ -100,7 +100,8 @@ class IngestWorker:
     async def _renew(self, entry: documents.Waiting) -> None:
         while True:
             await asyncio.sleep(_RENEW_S)
-            await self._hold(entry, LEASE_S)
+            with contextlib.suppress(StorageUnavailable):  # it is tried again before the lease has run out
+                await self._hold(entry, LEASE_S)
 
     async def _hold(self, entry: documents.Waiting, seconds: int) -> None:
         async def body(tx: Tx) -> None:

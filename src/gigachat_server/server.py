@@ -18,7 +18,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import uvicorn
@@ -34,6 +34,8 @@ from gigachat_server.logs import with_request_lines
 from gigachat_server.services import Services
 from gigachat_server.settings import Settings
 
+T = TypeVar("T")
+
 BACKLOG = 2048
 KEEP_ALIVE_S = 75  # longer than the proxies before us keep a connection, so that it is they who close it
 _GRACE_S = 2  # to tell those who wait that their reply was cut off
@@ -42,7 +44,7 @@ _QUIT = 130
 
 
 class Serving(msgspec.Struct, frozen=True):
-    """A server that accepts requests. `stopped` is set when it was asked to end."""
+    """A server that accepts requests. `stopped` is set when it was asked to end, or its store is broken."""
 
     services: Services
     app: PublicApp
@@ -50,18 +52,18 @@ class Serving(msgspec.Struct, frozen=True):
     stopped: asyncio.Event
 
 
-def run(main: Coroutine[Any, Any, None]) -> None:
-    """Run it to its end in the event loop of servers."""
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """Run it to its end in the event loop of servers; what it returns."""
     # Turns make little that only the cycle collector can free, and its passes over a large heap stop everything: with
     # the default thresholds they were a tenth of a turn's processor time.
     gc.set_threshold(50_000, 20, 50)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(main)
+        return runner.run(main)
 
 
 @asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[Serving]:
-    """A gigachat that serves until the block is left. SIGTERM and SIGINT set `stopped`. Raises `SetupError`."""
+    """A gigachat that serves until the block is left. SIGTERM, SIGINT and a broken store set `stopped`. Raises `SetupError`."""
     raise_open_files_limit()
     stopped = asyncio.Event()
     _listen_to_signals(stopped)
@@ -72,7 +74,7 @@ async def serving(settings: Settings) -> AsyncIterator[Serving]:
             public = Server(with_request_lines(app), settings)
             gc.collect()
             gc.freeze()  # what is there now stays
-            async with listening_locally(services) as local, _listening(public, port):
+            async with _stopping_when_broken(services, stopped), listening_locally(services) as local, _listening(public, port):
                 try:
                     yield Serving(services, app, _url(settings.host, port), stopped)
                 finally:
@@ -80,8 +82,26 @@ async def serving(settings: Settings) -> AsyncIterator[Serving]:
                     public.stop()
                     local.stop()
                     # While the servers still wait for their requests: those get told how their turns ended.
-                    await services.turns.drain(settings.shutdown_timeout_s)
+                    await services.turns.drain(_patience_s(services))
                     services.feed.close()
+
+
+def _patience_s(services: Services) -> float:
+    """How long running turns may go on. What cannot be stored need not be waited for: only for those who are told so."""
+    return _GRACE_S if services.database.broken.is_set() else services.settings.shutdown_timeout_s
+
+
+@asynccontextmanager
+async def _stopping_when_broken(services: Services, stopped: asyncio.Event) -> AsyncIterator[None]:
+    async def stop() -> None:
+        await services.database.broken.wait()
+        stopped.set()
+
+    watching = asyncio.create_task(stop(), name="store-watch")
+    try:
+        yield
+    finally:
+        watching.cancel()
 
 
 @asynccontextmanager

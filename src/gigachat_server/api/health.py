@@ -6,9 +6,8 @@ import msgspec
 
 from gigachat_server import __version__
 from gigachat_server.api.http import Answer, ApiRequest
-from gigachat_server.errors import GigachatError, ShuttingDown
+from gigachat_server.errors import ShuttingDown
 from gigachat_server.services import Services
-from gigachat_server.store.database import Tx
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -25,9 +24,5 @@ async def ready(request: ApiRequest, services: Services) -> Answer:
     if services.is_shutting_down:
         raise ShuttingDown(retry_after_s=5)
 
-    async def body(tx: Tx) -> None:
-        if await tx.one("SELECT 1") != (1,):
-            raise GigachatError
-
-    await services.database.transaction("health.ready", body)
+    await services.database.prove_writable()
     return Answer(Health("ready"))

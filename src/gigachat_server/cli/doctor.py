@@ -26,6 +26,9 @@ from gigachat_server.cli.options import EVERYWHERE, with_settings
 from gigachat_server.errors import GigachatError, SetupError
 from gigachat_server.models import weights
 from gigachat_server.settings import Settings
+from gigachat_server.store.damage import refuse_damage
+from gigachat_server.store.folder import read_note
+from gigachat_server.store.sqlite import FILE_NAME
 
 _OLDEST_SQLITE = (3, 51, 3)
 _LEAST_FREE_BYTES = 200 * 1024 * 1024
@@ -68,6 +71,9 @@ async def _findings(settings: Settings) -> AsyncIterator[Finding]:
     for finding in _folder(settings.data_folder):
         yield finding
     yield await _server(settings)
+    if not local_socket.is_locked(settings.data_folder):
+        for finding in await asyncio.to_thread(_store, settings.data_folder):
+            yield finding
     yield _open_files()
     if settings.embedder == "local" and not settings.embedding_url:
         yield await asyncio.to_thread(_weights, settings)
@@ -106,6 +112,20 @@ async def _server(settings: Settings) -> Finding:
         text = "a process holds its lock but does not answer"
         return Finding(text, f"It may be starting, stopping or stuck; its number is in {settings.data_folder / 'lock'}.")
     return Finding("no server runs on it")
+
+
+def _store(folder: Path) -> list[Finding]:
+    """Every row of the message store, where there is one and nobody writes to it."""
+    file = folder / FILE_NAME
+    try:
+        refuse_damage(file, read_note(folder), is_full=True)
+        size = file.stat().st_size if file.exists() else 0
+    except OSError as error:
+        return [Finding(f"message store {file}", f"It cannot be read ({error.strerror}): run this as its owner.")]
+    except SetupError as error:
+        # A server that has started meanwhile writes, and what is read half written looks like damage.
+        return [] if local_socket.is_locked(folder) else [Finding(f"message store {file}", str(error))]
+    return [Finding(f"message store of {size / 1e6:.1f} MB, every row checked")] if size else []
 
 
 def _open_files() -> Finding:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 
 import click
 
@@ -20,13 +21,16 @@ from gigachat_server.store.database import Reader
 def serve(settings: Settings, *, with_sample: bool) -> None:
     """Run the server until SIGTERM or Ctrl-C; running replies may end, a second Ctrl-C quits at once.
 
-    Every setting is a flag here and a variable, shown in brackets; the flag wins.
+    Every setting is a flag here and a variable, shown in brackets; the flag wins. Ends with status 1 when the disk fails
+    to confirm a write: start it again then, as a service manager does.
     """
     logs.configure(settings)
-    server.run(_serve(settings, with_sample=with_sample))
+    if not server.run(_serve(settings, with_sample=with_sample)):
+        sys.exit(1)
 
 
-async def _serve(settings: Settings, *, with_sample: bool) -> None:
+async def _serve(settings: Settings, *, with_sample: bool) -> bool:
+    """Whether it ended because it was asked to; else its store is broken, and a new process has to look at the disk."""
     async with server.serving(settings) as serving:
         services = serving.services
         first_key = await _first_key(services)
@@ -39,6 +43,7 @@ async def _serve(settings: Settings, *, with_sample: bool) -> None:
             if loading is not None:
                 loading.cancel()
                 await asyncio.wait({loading})
+        return not services.database.broken.is_set()
 
 
 async def _first_key(services: Services) -> str | None:

@@ -10,6 +10,7 @@ SQL is written in the common subset of SQLite and PostgreSQL, with `:name` param
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol, TypeVar
 
@@ -43,6 +44,12 @@ class Tx(Reader, Protocol):
 
 
 class Database(Protocol):
+    broken: asyncio.Event
+    """Set once the disk failed to confirm a write: nothing is written any more, and this process has to end.
+
+    What is on the disk only a new process can know, which reads it anew.
+    """
+
     async def read(self, body: Callable[[Reader], Awaitable[T]]) -> T:
         """Run a body that only reads."""
 
@@ -58,6 +65,12 @@ class Database(Protocol):
         A body may be run more than once before it is done: it has no effect but through `tx`.
 
         Raises what the body raises, or `StorageUnavailable` when the store cannot make it durable.
+        """
+
+    async def prove_writable(self) -> None:
+        """Something has become durable a moment ago, or now. Raises `StorageUnavailable` where nothing can.
+
+        Cheap to ask often: the proof is remembered for a second or two.
         """
 
     async def aclose(self) -> None: ...

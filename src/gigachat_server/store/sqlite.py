@@ -8,18 +8,18 @@ that suspends awaited something else, and is refused: nothing slow can run insid
 
 Invariant: exactly one connection of exactly one process writes and checkpoints (a lock file keeps a second process
 out). SQLite 3.7.0 to 3.51.2 can corrupt a WAL that two connections write at once; readers here are opened read-only.
+After an fdatasync that failed nothing is written: the kernel may have dropped the pages, and would confirm them next time.
 """
 
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import functools
 import logging
-import os
 import queue
 import re
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -28,17 +28,22 @@ import apsw
 import msgspec
 
 from gigachat_server.errors import SetupError, StorageUnavailable
+from gigachat_server.store import folder as data_folder
+from gigachat_server.store.connections import BUSY_TIMEOUT_MS, SIGNING, fold, open_reader, open_writer
+from gigachat_server.store.damage import damaged, refuse_damage
 from gigachat_server.store.database import Reader, Row, Tx
+from gigachat_server.store.folder import FolderLock, Note
 
 T = TypeVar("T")
 
 _log = logging.getLogger("gigachat.store")
 
-_FILE_NAME = "gigachat.sqlite3"
+FILE_NAME = "gigachat.sqlite3"
 _LARGEST_GROUP = 256
-_BUSY_TIMEOUT_MS = 5_000
 _READERS = 2
 _MOST_REMEMBERED = 10_000
+_LONG_WAL_PAGES = 1_000
+_PROOF_S = 1.5  # how long a commit proves that the store can write
 
 # What a full disk, a lost mount or a lock of another program raises: nothing is wrong with the statement.
 _UNAVAILABLE = (
@@ -52,6 +57,7 @@ _UNAVAILABLE = (
     apsw.CorruptError,
     apsw.NotADBError,
 )
+_DAMAGED = (apsw.CorruptError, apsw.NotADBError)
 _FSYNC_FAILED = (apsw.SQLITE_IOERR_FSYNC, apsw.SQLITE_IOERR_DIR_FSYNC)
 
 _ANY = re.compile(r"= ANY\(:(\w+)\)")
@@ -142,7 +148,10 @@ class _Job:
         """On the event loop: answer whoever waits. A caller who went away is no reason to skip the callbacks."""
         if self.error is None:
             for callback in self.callbacks:
-                callback()
+                try:
+                    callback()
+                except Exception:  # noqa: BLE001 - it is durable, and those who wait beside it must learn so
+                    _log.exception("after %s", self.name)
         if self.future.done():
             return
         if self.error is None:
@@ -154,18 +163,24 @@ class _Job:
 class SQLiteDatabase:
     """A `Database` in one file. Open it with `open_sqlite`."""
 
-    def __init__(self, file: Path, lock: int) -> None:
-        self._file = file
+    def __init__(self, file: Path, lock: FolderLock, writer: apsw.Connection) -> None:
         self._lock = lock
         self._writes: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._reads: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._writer = _open_writer(file)
         self._remembered: dict[str, Any] = {}
         self._forgotten = 0  # how often anything was
+        self.broken = asyncio.Event()
         self._must_stop = False
+        self._is_failing = False
+        self._is_locked_out = False
+        self._wal_pages = 0
+        self._wrote_at = 0.0
+        self._writer = writer
+        self._writer.set_wal_hook(self._note_commit)
         self._threads = [threading.Thread(target=self._write_loop, name="store-writer", daemon=True)]
         self._threads += [
-            threading.Thread(target=self._read_loop, name=f"store-reader-{number}", daemon=True) for number in range(_READERS)
+            threading.Thread(target=self._read_loop, args=(open_reader(file),), name=f"store-reader-{number}", daemon=True)
+            for number in range(_READERS)
         ]
         for thread in self._threads:
             thread.start()
@@ -193,6 +208,14 @@ class SQLiteDatabase:
     async def transaction(self, name: str, body: Callable[[Tx], Awaitable[T]]) -> T:
         return cast("T", await self._enqueue(self._writes, name, body))
 
+    async def prove_writable(self) -> None:
+        if self._is_failing or time.monotonic() - self._wrote_at > _PROOF_S:
+
+            async def body(tx: Tx) -> None:
+                await tx.run(SIGNING)
+
+            await self.transaction("prove.writable", body)
+
     async def aclose(self) -> None:
         """Finish what is queued, fold the WAL into the file, give up the lock."""
         self._writes.put(None)
@@ -201,8 +224,18 @@ class SQLiteDatabase:
         loop = asyncio.get_running_loop()
         for thread in self._threads:
             await loop.run_in_executor(None, thread.join)
+        self._close_writer()
+        self._lock.release()
+
+    def _close_writer(self) -> None:
+        """Without its WAL if all of it is in the file; else with it, for the next start to read."""
+        try:
+            if not self._must_stop and fold(self._writer):
+                self._lock.write(Note.CLOSED)
+                self._writer.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
+        except (apsw.Error, OSError) as error:
+            _log.warning("the store's log stays beside it: %s", type(error).__name__)
         self._writer.close()
-        os.close(self._lock)
 
     def _enqueue(
         self, lane: queue.SimpleQueue[_Job | None], name: str, body: Callable[[Any], Awaitable[Any]]
@@ -212,37 +245,58 @@ class SQLiteDatabase:
         return future
 
     def _write_loop(self) -> None:
-        while (job := self._writes.get()) is not None:
-            group = [job]
-            stop = False
-            while len(group) < _LARGEST_GROUP:
-                try:
-                    waiting = self._writes.get_nowait()
-                except queue.Empty:
-                    break
-                if waiting is None:
-                    stop = True
-                    break
-                group.append(waiting)
+        is_last = False
+        while not is_last and (job := self._writes.get()) is not None:
+            group, is_last = self._waiting_after(job)
             self._write_group(group)
             self._deliver(group)
-            if stop:
-                return
+            if self._wal_pages >= _LONG_WAL_PAGES and not self._must_stop:
+                self._fold_wal(group[0].future.get_loop())
+
+    def _waiting_after(self, first: _Job) -> tuple[list[_Job], bool]:
+        """The jobs that wait, and whether no more will come."""
+        group = [first]
+        while len(group) < _LARGEST_GROUP:
+            try:
+                job = self._writes.get_nowait()
+            except queue.Empty:
+                break
+            if job is None:
+                return group, True
+            group.append(job)
+        return group, False
 
     def _write_group(self, group: list[_Job]) -> None:
         """Run every job in one transaction. A body that fails fails alone; a store that fails fails them all."""
         try:
             if self._must_stop:
-                raise StorageUnavailable("The disk failed to confirm a write. Check it, then restart gigachat.")
-            self._writer.execute("BEGIN IMMEDIATE")
+                raise StorageUnavailable("The disk failed to confirm a write, so this server ends.", retry_after_s=5)
+            self._begin()
             if not self._write_all(group):
                 self._writer.execute("ROLLBACK")
-                self._writer.execute("BEGIN IMMEDIATE")
+                self._begin()
                 for job in group:
                     self._write_one(job)
             self._writer.execute("COMMIT")
-        except (*_UNAVAILABLE, StorageUnavailable) as error:
+        except (apsw.Error, StorageUnavailable) as error:
             self._give_up(group, error)
+        else:
+            if self._is_failing:
+                _log.warning("store writes again")
+                self._is_failing = False
+
+    def _begin(self) -> None:
+        """Open a transaction. Waits for another program's lock, but for as long as that lasts only once."""
+        try:
+            self._writer.execute("BEGIN IMMEDIATE")
+        except apsw.BusyError:
+            # Whoever comes while it lasts is told at once: each group would wait anew, and those behind it for them all.
+            self._writer.set_busy_timeout(0)
+            self._is_locked_out = True
+            raise
+        if self._is_locked_out:
+            self._writer.set_busy_timeout(BUSY_TIMEOUT_MS)
+            self._is_locked_out = False
 
     def _write_all(self, group: list[_Job]) -> bool:
         """Run the jobs without a net; False if a body failed. That is rare, and savepoints are a third of the statements."""
@@ -267,19 +321,38 @@ class SQLiteDatabase:
         self._writer.execute("RELEASE job")
 
     def _give_up(self, group: list[_Job], error: Exception) -> None:
-        _log.error("store cannot write: %s", type(error).__name__)
-        if isinstance(error, apsw.Error) and getattr(error, "extendedresult", 0) in _FSYNC_FAILED:
-            # After a failed fsync the kernel may drop the dirty pages: trying again would confirm what is lost.
-            self._must_stop = True
-        if self._writer.in_transaction:
+        self._note_failure(error)
+        if self._writer.in_transaction:  # SQLite ends some by itself
             self._writer.execute("ROLLBACK")
         failure = error if isinstance(error, StorageUnavailable) else StorageUnavailable(retry_after_s=1)
         for job in group:
             if job.error is None:
                 job.error = failure
 
-    def _read_loop(self) -> None:
-        connection = _open_reader(self._file)
+    def _note_failure(self, error: Exception) -> None:
+        if getattr(error, "extendedresult", 0) in _FSYNC_FAILED:
+            self._must_stop = True
+            _log.critical("the disk failed to confirm a write (fdatasync): nothing more is written, and this process ends")
+        elif not self._is_failing:  # one line for each time, not for each request
+            _log.error("store cannot write: %s", type(error).__name__)
+        self._is_failing = True
+
+    def _note_commit(self, connection: apsw.Connection, schema: str, wal_pages: int) -> int:
+        """SQLite calls it after each commit that wrote something."""
+        self._wal_pages = wal_pages
+        self._wrote_at = time.monotonic()
+        return apsw.SQLITE_OK
+
+    def _fold_wal(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Keep the WAL short. SQLite would do it within COMMIT, where the group waits for it, and drop its errors."""
+        try:
+            fold(self._writer)
+        except apsw.Error as error:
+            self._note_failure(error)
+            if self._must_stop:
+                loop.call_soon_threadsafe(self.broken.set)
+
+    def _read_loop(self, connection: apsw.Connection) -> None:
         while (job := self._reads.get()) is not None:
             try:
                 connection.execute("BEGIN")
@@ -298,6 +371,8 @@ class SQLiteDatabase:
         """Have the event loop answer whoever waits, after it has forgotten what they changed."""
 
         def deliver_all() -> None:
+            if self._must_stop:
+                self.broken.set()
             for job in group:
                 if job.error is None:
                     for key in job.forgotten:
@@ -313,79 +388,32 @@ class SQLiteDatabase:
 
 def open_sqlite(folder: Path) -> SQLiteDatabase:
     """The store in this folder, locked for this process. Raises `SetupError` with one line for a person."""
+    lock = data_folder.take(folder)
+    file = folder / FILE_NAME
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
-        raise SetupError(f"Cannot create the data folder {folder}: {error.strerror}.") from None
-    lock = _take_lock(folder)
-    file = folder / _FILE_NAME
-    try:
-        _refuse_damage(file)
-        database = SQLiteDatabase(file, lock)
-    except SetupError:
-        os.close(lock)
+        refuse_damage(file, lock.note)
+        if not file.exists():
+            lock.write(Note.NEW)
+        writer = open_writer(file)
+        lock.write(Note.OPEN)  # from here on the WAL holds a frame
+        return SQLiteDatabase(file, lock, writer)
+    except BaseException as error:
+        lock.release()
+        if isinstance(error, apsw.Error):
+            raise SetupError(_cannot_open(file, error)) from None
+        if isinstance(error, OSError):
+            raise SetupError(f"Cannot write beside the message store {file}: {error.strerror}. Check its disk.") from None
         raise
-    except apsw.Error as error:
-        os.close(lock)
-        raise SetupError(
-            f"Cannot open the message store {file}: {error}. It was left as it is; restore it from a backup, "
-            f"or try `sqlite3 {file} .recover`."
-        ) from None
-    return database
 
 
-def _take_lock(folder: Path) -> int:
-    path = folder / "lock"
-    try:
-        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise SetupError(f"Cannot write in the data folder {folder}: {error.strerror}.") from None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        owner = os.read(lock, 32).decode(errors="replace").strip() or "unknown"
-        os.close(lock)
-        raise SetupError(
-            f"Another gigachat (process {owner}) uses the data folder {folder}. Stop it, or choose another folder "
-            "with GIGACHAT_DATA."
-        ) from None
-    os.ftruncate(lock, 0)
-    os.write(lock, str(os.getpid()).encode())
-    return lock
-
-
-def _refuse_damage(file: Path) -> None:
-    """Never start an empty store over the remains of another."""
-    wal = file.with_name(file.name + "-wal")
-    missing = not file.exists() or file.stat().st_size == 0
-    if missing and wal.exists() and wal.stat().st_size > 0:
-        raise SetupError(f"{file} is missing or empty, but {wal.name} beside it holds data. Restore both from a backup.")
-    if not missing:
-        with file.open("rb") as stream:
-            if stream.read(16) != b"SQLite format 3\x00":
-                raise SetupError(f"{file} is not a SQLite database, or is damaged. Restore it from a backup.")
-
-
-def _open_writer(file: Path) -> apsw.Connection:
-    fresh = not file.exists()
-    connection = apsw.Connection(str(file), statementcachesize=512)
-    if fresh:
-        file.chmod(0o600)
-    connection.set_busy_timeout(_BUSY_TIMEOUT_MS)
-    for pragma in (
-        "journal_mode = WAL",
-        "synchronous = FULL",
-        "mmap_size = 0",
-        "cache_size = -4096",
-        "temp_store = 2",
-    ):
-        connection.execute(f"PRAGMA {pragma}").fetchall()
-    return connection
-
-
-def _open_reader(file: Path) -> apsw.Connection:
-    connection = apsw.Connection(str(file), flags=apsw.SQLITE_OPEN_READONLY, statementcachesize=512)
-    connection.set_busy_timeout(_BUSY_TIMEOUT_MS)
-    for pragma in ("query_only = 1", "mmap_size = 0", "cache_size = -2048"):
-        connection.execute(f"PRAGMA {pragma}").fetchall()
-    return connection
+def _cannot_open(file: Path, error: apsw.Error) -> str:
+    if isinstance(error, _DAMAGED):
+        return damaged(file, str(error))
+    if isinstance(error, apsw.FullError):
+        return f"Cannot write to the message store {file}: the disk is full. Make room on it."
+    if isinstance(error, apsw.BusyError):
+        return f"Cannot write to the message store {file}: another program has locked it. End that program."
+    return (
+        f"Cannot write to the message store {file}: {error}. Check that this user owns it and what is beside it, "
+        "and that its disk can be written."
+    )
