@@ -54,9 +54,7 @@ async def end_turns(
 
 async def replace_earlier(tx: Tx, events: Events, prompt: Message, by: Message) -> None:
     """Whatever replies the prompt had before give way to those that begin with this one."""
-    replaced = await messages.replace_replies(
-        tx, prompt.chatbot_id, prompt.conversation_id, prompt_id=prompt.id, by=by.id, before_seq=by.seq, at=by.created_at
-    )
+    replaced = await messages.replace_replies(tx, prompt, by=by)
     for message_id in replaced:
         data = {"message_id": message_id, "replaced_by": by.id}
         await events.add(tx, prompt.chatbot_id, prompt.conversation_id, "message.replaced", data)

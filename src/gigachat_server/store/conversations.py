@@ -23,7 +23,7 @@ _ADVANCE = "last_seq = conversations.last_seq + 1, last_at = greatest(conversati
 _PLACE = "last_seq, last_at, controlled_by, control_epoch, release_at, handoff_requested_at, answering, queued"
 _QUEUED = (
     "(SELECT count(*) FROM messages m WHERE m.chatbot_id = :chatbot_id AND m.conversation_id = :conversation_id "
-    "AND m.turn = 'queued')"
+    "AND m.turn IN ('queued', 'running') AND m.turn = 'queued')"  # the first condition is that of the index
 )
 _WHICH = "WHERE chatbot_id = :chatbot_id AND conversation_id = :conversation_id"
 

@@ -119,19 +119,18 @@ async def set_feedback(tx: Tx, chatbot_id: str, message_id: str, feedback: Feedb
     )
 
 
-async def replace_replies(
-    tx: Tx, chatbot_id: str, conversation_id: str, *, prompt_id: str, by: str, before_seq: int, at: int
-) -> list[str]:
-    """Of the replies to a prompt, those from before that seq give way to another; their ids."""
+async def replace_replies(tx: Tx, prompt: Message, *, by: Message) -> list[str]:
+    """Of the replies to a prompt, those from before this one give way to it; their ids."""
     rows = await tx.all(
-        f"UPDATE messages SET replaced_by = :by, updated_at = :at {_IN} "
-        "AND in_reply_to = :prompt_id AND replaced_by IS NULL AND seq < :before_seq RETURNING id",
-        chatbot_id=chatbot_id,
-        conversation_id=conversation_id,
-        prompt_id=prompt_id,
-        by=by,
-        before_seq=before_seq,
-        at=at,
+        f"UPDATE messages SET replaced_by = :by, updated_at = :at {_IN} AND seq > :prompt_seq AND seq < :before_seq "
+        "AND in_reply_to = :prompt_id AND replaced_by IS NULL RETURNING id",
+        chatbot_id=prompt.chatbot_id,
+        conversation_id=prompt.conversation_id,
+        prompt_id=prompt.id,
+        prompt_seq=prompt.seq,
+        by=by.id,
+        before_seq=by.seq,
+        at=by.created_at,
     )
     return [row[0] for row in rows]
 
