@@ -545,14 +545,15 @@ class Turns:
 
         if not isinstance(error, ModelError):
             _log.warning("turn ended with %s", error.code)
+        is_ours = True
         try:
             is_ours = await self._database.transaction("turn.fail", body)
         except GigachatError as second:
             _log.error("cannot mark prompt %s as failed: %s", prompt.id, second)
-            is_ours = True
-        if is_ours:
-            turn.end(error)
-        else:
+        finally:
+            if is_ours:
+                turn.end(error)
+        if not is_ours:
             await self._follow(turn)
 
     async def _mark_failed(self, tx: Tx, prompt: Message, error: GigachatError, *, status: MessageStatus) -> None:
