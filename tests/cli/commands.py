@@ -10,7 +10,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -43,10 +43,10 @@ class Gigachat:
     def json(self, *arguments: str | Path) -> Any:
         return json.loads(self.output(*arguments, "--json"))
 
-    def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
-        """The process, its input and outputs piped. Whoever starts it ends it."""
-        pipe = subprocess.PIPE
-        return subprocess.Popen(_command(arguments), stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=self._variables)
+    def start(self, *arguments: str | Path, under: Sequence[str] = ()) -> subprocess.Popen[str]:
+        """The process, its input and outputs piped; `under` is a command to run it with. Whoever starts it ends it."""
+        pipe, command = subprocess.PIPE, [*under, *_command(arguments)]
+        return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=self._variables)
 
     @contextmanager
     def serving(self, *flags: str) -> Iterator[Server]:

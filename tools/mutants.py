@@ -1,0 +1,242 @@
+"""Switch off one protection at a time and see that a test fails: mutants.py [NAME...].
+
+Idea: a test that has never failed proves nothing. Each mutant is a copy of the sources in which one protection is off, by
+exact text that must be found exactly once, so that a protection that moves or changes cannot silently lose its mutant; and
+a few tests, which pass without it, must then fail. Exits with 1 if a mutant survives.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import msgspec
+
+ROOT = Path(__file__).parents[1]
+AT_ONCE = 2
+PATIENCE_S = 300
+
+_PROTECTIONS = "tests/faults/test_protections.py::test_"
+_FROZEN = _PROTECTIONS + "a_node_that_froze_stores_no_second_reply"
+_LATE_DRAFT = _PROTECTIONS + "a_node_that_froze_keeps_no_draft_behind_the_other"
+_AFTER_CHANGE = _PROTECTIONS + "a_reply_that_comes_after_a_takeover_or_a_stop_is_not_stored"
+_AFTER_INTERRUPT = _PROTECTIONS + "a_reply_that_comes_after_the_prompt_that_interrupts_it_is_not_stored"
+_ORDER = _PROTECTIONS + "order_holds_when_the_clock_goes_back"
+_TWICE = _PROTECTIONS + "a_prompt_sent_twice_at_one_moment_is_stored_once"
+_DURABLE = "tests/faults/test_durability.py"
+_KILL = "tests/faults/test_kill.py::test_a_kill_loses_nothing_and_does_nothing_twice"
+_SHUTDOWN = "tests/faults/test_shutdown.py::test_told_to_stop_while_streams_run_it_ends_them_and_loses_nothing"
+
+_KEEP = '        if await idempotency.keep(tx, key, idempotency.Kept("turn", 201, prompt_id), now_us=now_us):\n'
+_KEEP_LATER = """\
+        if await idempotency.find(tx, key, now_us=now_us) is None:
+            later = idempotency.Kept("turn", 201, prompt_id)
+            keep = lambda tx: idempotency.keep(tx, key, later, now_us=now_us)
+            tx.after_commit(lambda: self._keep_task(self._database.transaction("key", keep)))
+"""
+_NEW_TURN = "            turn = self._new_turn(chatbot, request.conversation_id, new_id())\n"
+_KEEP_BEFORE = """\
+            kept, own = idempotency.Kept("turn", 201, turn.prompt_id), key
+            keep = lambda tx: idempotency.keep(tx, own, kept, now_us=self._clock())
+            if key is not None and await self._database.transaction("key", keep):
+                key = None
+"""
+_END_ANYWAY = "        finally:\n            if is_ours:\n"
+_COMMIT = '            self._writer.execute("COMMIT")\n'
+_WRITE_GROUP = "            self._write_group(group)\n"
+_CLAIM = "conversations.controlled_by = 'bot' AND conversations.answering IS NULL \"\n        \"THEN "
+
+
+class Mutant(msgspec.Struct, frozen=True):
+    """`changes` are pairs of the text as it is and as it is to be; `tests` must notice."""
+
+    name: str
+    changes: Sequence[tuple[str, str]]
+    tests: Sequence[str]
+
+
+MUTANTS = (
+    Mutant(
+        "late text is not fenced off by the epoch",
+        [("{_WHICH} AND control_epoch = :control_epoch RETURNING {_PLACE}", "{_WHICH} RETURNING {_PLACE}")],
+        [_AFTER_CHANGE, _AFTER_INTERRUPT, _FROZEN],
+    ),
+    Mutant(
+        "a takeover does not raise the epoch",
+        [("control_epoch = control_epoch + CASE WHEN controlled_by = :operator THEN 0 ELSE 1 END, ", "")],
+        [_AFTER_CHANGE],
+    ),
+    Mutant(
+        "a stop or an interruption does not raise the epoch",
+        [("await conversations.raise_epoch(tx, chatbot.id, conversation_id)\n", "pass\n")],
+        [_AFTER_CHANGE, _AFTER_INTERRUPT],
+    ),
+    Mutant(
+        "words are shown while a takeover is written",
+        [("stack.enter_context(turn.frozen())", "stack.enter_context(ExitStack())")],
+        [_PROTECTIONS + "what_was_shown_when_an_operator_took_over_is_what_is_stored"],
+    ),
+    Mutant(
+        "times come from the clock",
+        [("last_at = greatest(conversations.last_at + 1, :now_us)", "last_at = :now_us")],
+        [_ORDER],
+    ),
+    Mutant(
+        "numbers are counted, not taken from the row",
+        [
+            (
+                "last_seq = conversations.last_seq + 1, ",
+                "last_seq = (SELECT 1 + max(m.seq) FROM messages m WHERE m.chatbot_id = conversations.chatbot_id "
+                "AND m.conversation_id = conversations.conversation_id), ",
+            )
+        ],
+        [_ORDER],
+    ),
+    Mutant("a key that is taken counts as free", [(_KEEP, _KEEP.replace(":\n", " or True:\n"))], [_TWICE]),
+    Mutant("the key is kept after the prompt's transaction", [(_KEEP, _KEEP_LATER)], [_TWICE]),
+    Mutant(
+        "the key is kept before the prompt's transaction",
+        [(_NEW_TURN, _NEW_TURN + _KEEP_BEFORE)],
+        [_PROTECTIONS + "a_key_whose_prompt_was_not_stored_is_free"],
+    ),
+    Mutant("commits are not synced", [('"synchronous = FULL"', '"synchronous = NORMAL"')], [_DURABLE]),
+    Mutant(
+        "answers do not wait for the commit",
+        [
+            (_COMMIT, f"            self._deliver(group)\n{_COMMIT}"),
+            (_WRITE_GROUP + "            self._deliver(group)\n", _WRITE_GROUP),
+        ],
+        [_DURABLE],
+    ),
+    Mutant(
+        "every prompt takes the lease",
+        [
+            (_CLAIM + ":prompt_id", _CLAIM.replace(" AND conversations.answering IS NULL", "") + ":prompt_id"),
+            (_CLAIM + ":lease_until", _CLAIM.replace(" AND conversations.answering IS NULL", "") + ":lease_until"),
+        ],
+        [_PROTECTIONS + "the_second_prompt_waits_until_the_first_is_answered"],
+    ),
+    Mutant(
+        "late drafts are not fenced off",
+        [('"AND c.control_epoch = :control_epoch AND c.answering = :prompt_id"', '""')],
+        [_LATE_DRAFT],
+    ),
+    Mutant(
+        "a late failure is not fenced off",
+        [(" AND control_epoch = :control_epoch AND answering = :prompt_id", " AND answering = :prompt_id")],
+        [_PROTECTIONS + "a_failure_that_comes_late_does_not_undo_the_other_reply"],
+    ),
+    Mutant(
+        "two may take up one abandoned conversation",
+        [('"AND (lease_until = :lease_was OR answering IS NULL) " if lease_was is not None else ""', '""')],
+        [_PROTECTIONS + "two_who_find_an_abandoned_prompt_answer_it_once"],
+    ),
+    Mutant(
+        "a prompt is taken up for ever",
+        [("_MOST_RECOVERIES = 1", "_MOST_RECOVERIES = 1000")],
+        [_PROTECTIONS + "a_prompt_that_ends_every_process_is_given_up"],
+    ),
+    Mutant(
+        "a turn whose failure cannot be stored does not end",
+        [(_END_ANYWAY, _END_ANYWAY.replace("finally", "else"))],
+        [_PROTECTIONS + "a_failure_that_cannot_be_stored_leaves_nobody_waiting"],
+    ),
+    Mutant(
+        "what was shown is answered anew as if it had not been",
+        [("was_shown = any(draft.prompt_id == prompt.id for draft in kept)", "was_shown = False")],
+        [_LATE_DRAFT],
+    ),
+    Mutant("nothing is recovered at the start", [("    await lifecycle.recover(is_only_process=True)\n", "")], [_KILL + "[S5]"]),
+    Mutant("drafts outlive their turn", [("            if turn.drafted_to:\n", "            if False:\n")], [_KILL + "[S9]"]),
+    Mutant(
+        "followers are not told of the shutdown",
+        [("        if self._is_closed:\n            raise ShuttingDown(retry_after_s=1)\n", "        pass\n")],
+        [_SHUTDOWN],
+    ),
+)  # fmt: skip
+
+
+class Verdict(msgspec.Struct):
+    """What the tests said of a mutant, and the first thing they complained of."""
+
+    name: str
+    is_killed: bool
+    because: str
+    took_s: float
+
+
+def copied(folder: Path) -> None:
+    """The sources and the tests, as they are."""
+    for name in ("src", "tests", "tools", "docs"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md"):
+        shutil.copy(ROOT / name, folder)
+
+
+def mutate(sources: Path, mutant: Mutant) -> None:
+    """Apply its changes. Exits if a text is not there exactly once; the bench has a floor with a store of its own."""
+    paths = [path for path in sorted(sources.rglob("*.py")) if path.parent.name != "bench"]
+    files = {path: path.read_text(encoding="utf-8") for path in paths}
+    for old, new in mutant.changes:
+        found = sum(text.count(old) for text in files.values())
+        if found != 1:
+            sys.exit(f"{mutant.name!r}: found {found} times instead of once:\n{old}")
+        path = next(path for path, text in files.items() if old in text)
+        files[path] = files[path].replace(old, new)
+        path.write_text(files[path], encoding="utf-8")
+
+
+def run_tests(folder: Path, tests: Sequence[str]) -> tuple[int, str]:
+    """pytest's exit status and what it printed, for the sources in that folder."""
+    command = [sys.executable, "-m", "pytest", "-x", "--tb=short", "-p", "no:cacheprovider", "-p", "no:xdist", *tests]
+    environment = os.environ | {"PYTHONPATH": str(folder / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+    ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE_S)
+    return ended.returncode, ended.stdout + ended.stderr
+
+
+def tried(mutant: Mutant) -> Verdict:
+    """Have its tests judge it. Exits if they could not be run."""
+    with tempfile.TemporaryDirectory() as temporary:
+        copied(Path(temporary))
+        mutate(Path(temporary) / "src", mutant)
+        began = time.monotonic()
+        status, said = run_tests(Path(temporary), mutant.tests)
+    if status not in (0, 1):
+        sys.exit(f"{mutant.name!r}: its tests do not run:\n{said}")
+    complaint = re.search(r"^E +(.*)$", said, re.MULTILINE)
+    return Verdict(mutant.name, status == 1, complaint[1] if complaint else "", time.monotonic() - began)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="only mutants whose name has this in it")
+    wanted = parser.parse_args().names
+    chosen = [mutant for mutant in MUTANTS if not wanted or any(name in mutant.name for name in wanted)]
+    with tempfile.TemporaryDirectory() as temporary:
+        copied(Path(temporary))
+        status, said = run_tests(Path(temporary), sorted({test for mutant in chosen for test in mutant.tests}))
+        if status != 0:
+            sys.exit(f"The tests must pass before anything is switched off:\n{said}")
+    print(f"{'mutant':55} verdict   seconds  noticed by")
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        verdicts = []
+        for verdict in pool.map(tried, chosen):
+            verdicts.append(verdict)
+            word = "killed" if verdict.is_killed else "SURVIVED"
+            print(f"{verdict.name:55} {word:8} {verdict.took_s:8.1f}  {verdict.because[:100]}", flush=True)
+    survived = [verdict.name for verdict in verdicts if not verdict.is_killed]
+    print(f"{len(verdicts) - len(survived)} of {len(verdicts)} mutants killed.")
+    sys.exit(1 if survived else 0)
+
+
+if __name__ == "__main__":
+    main()
