@@ -36,6 +36,16 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     if not inspect.iscoroutinefunction(function):
         return None
     arguments = {name: pyfuncitem.funcargs[name] for name in inspect.signature(function).parameters}
+    limit_s = 900 if pyfuncitem.get_closest_marker("faults") else 60
     with asyncio.Runner() as runner:
-        runner.run(asyncio.wait_for(function(**arguments), 60))
+        runner.run(asyncio.wait_for(function(**arguments), limit_s))
     return True
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The long runs are for those who ask for them: `-m faults`."""
+    if "faults" in config.option.markexpr:
+        return
+    long = [item for item in items if item.get_closest_marker("faults")]
+    config.hook.pytest_deselected(items=long)
+    items[:] = [item for item in items if not item.get_closest_marker("faults")]
