@@ -45,6 +45,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     if not inspect.iscoroutinefunction(function):
         return None
     arguments = {name: pyfuncitem.funcargs[name] for name in inspect.signature(function).parameters}
+    limit_s = 900 if pyfuncitem.get_closest_marker("faults") else 60
     with asyncio.Runner() as runner:
-        runner.run(asyncio.wait_for(function(**arguments), 60))
+        runner.run(asyncio.wait_for(function(**arguments), limit_s))
     return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Annotated, Any
 
 import msgspec
@@ -103,6 +104,7 @@ async def delete(request: ApiRequest, services: Services) -> Answer:
     """Removes the chatbot with all its documents and conversations."""
 
     async def body(tx: Tx) -> bool:
+        tx.after_commit(functools.partial(services.events.wake_all, request.chatbot.id))
         return await chatbots.delete(tx, request.account_id, request.chatbot.id)
 
     if not await services.database.transaction("chatbot.delete", body):

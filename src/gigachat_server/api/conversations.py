@@ -168,8 +168,8 @@ async def list_events(request: ApiRequest, services: Services) -> Answer | Respo
     """What happened, oldest first; as an event stream also what happens from then on, with every word of a reply."""
     conversation_id, with_embedding = _conversation_id(request), _with_embedding(request)
     if "text/event-stream" in request.headers.get("accept", ""):
-        place = sse.place_of(request)
-        await services.feed.page(request.chatbot.id, conversation_id, after=place.seq, limit=0)
+        last_seq = await services.feed.last_seq(request.chatbot.id, conversation_id)
+        place = sse.place_of(request, last_seq=last_seq)
         followed = services.feed.follow_conversation(request.chatbot.id, conversation_id, place, idle_s=sse.PING_S)
         return sse.stream_events(followed, request, with_embedding=with_embedding, of_chatbot=False)
     limit, after = query_limit(request.query), _after_seq(request)
@@ -183,7 +183,7 @@ async def follow_chatbot(request: ApiRequest, services: Services) -> Response:
     """What happens in all conversations, as an event stream. After a break events may come twice: tell them by their seq."""
     cursor = cursors.load(request.headers.get("last-event-id", request.query.get("after")))
     since = cursor[0] if cursor is not None else None
-    followed = services.feed.follow_chatbot(request.chatbot.id, since, idle_s=sse.PING_S)
+    followed = await services.feed.follow_chatbot(request.chatbot.id, since, idle_s=sse.PING_S)
     return sse.stream_events(followed, request, with_embedding=_with_embedding(request), of_chatbot=True)
 
 
@@ -233,7 +233,9 @@ async def delete(request: ApiRequest, services: Services) -> Answer:
     conversation_id = _conversation_id(request)
 
     async def body(tx: Tx) -> bool:
+        unsettled = await messages.list_open(tx, request.chatbot.id, conversation_id)
         tx.after_commit(functools.partial(services.events.wake, request.chatbot.id, conversation_id))
+        tx.after_commit(functools.partial(services.turns.forget, unsettled))
         return await conversations.delete(tx, request.chatbot.id, conversation_id)
 
     if not await services.database.transaction("conversation.delete", body):
@@ -248,13 +250,17 @@ async def delete_user(request: ApiRequest, services: Services) -> Answer:
 
     async def body(tx: Tx) -> None:
         for conversation_id, is_shared in await conversations.list_of_user(tx, chatbot_id, user_id):
+            unsettled = await messages.list_open(tx, chatbot_id, conversation_id)
+            theirs = [prompt for prompt in unsettled if prompt.user_id == user_id or not is_shared]
             tx.after_commit(functools.partial(services.events.wake, chatbot_id, conversation_id))
+            tx.after_commit(functools.partial(services.turns.forget, theirs))
             if not is_shared:
                 await conversations.delete(tx, chatbot_id, conversation_id)
                 continue
-            await messages.delete_of_user(tx, chatbot_id, conversation_id, user_id)
+            deleted = await messages.delete_of_user(tx, chatbot_id, conversation_id, user_id)
             await conversations.forget_opener(tx, chatbot_id, conversation_id, user_id)
-            await services.events.add(tx, chatbot_id, conversation_id, "messages.deleted", {})
+            await services.events.add(tx, chatbot_id, conversation_id, "messages.deleted", {"message_ids": deleted})
+            await services.turns.hand_on_from(tx, theirs)
 
     await services.database.transaction("user.delete", body)
     return Answer(None, 204)

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import unquote, unquote_to_bytes
 
 from starlette.requests import ClientDisconnect
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from gigachat_server.api.access import check_restrictions, client_defined_id, is_listed, peer_address
@@ -90,7 +90,9 @@ class Api:
         if not any(name == b"cache-control" for name, _ in response.raw_headers):
             response.raw_headers.append((b"cache-control", b"no-store"))
         await self._allow_origin(headers, response, scope)
-        await response(scope, receive, _without_body(send) if scope["method"] == "HEAD" else send)
+        if scope["method"] == "HEAD":
+            response, send = _without_stream(response), _without_body(send)
+        await response(scope, receive, send)
 
     async def _respond(self, scope: Scope, receive: Receive, headers: Mapping[str, str], request_id: str) -> Response:
         if scope["path"] == "/openapi.json" and scope["method"] in ("GET", "HEAD"):
@@ -244,6 +246,15 @@ def _segments(raw_path: bytes) -> list[str]:
 
 def _allowed(found: Found) -> str:
     return ", ".join(sorted({*found.by_method, "OPTIONS"}))
+
+
+def _without_stream(response: Response) -> Response:
+    """Its head alone, if it is one that might never end: the connection would be held up for as long."""
+    if not isinstance(response, StreamingResponse):
+        return response
+    head = Response(status_code=response.status_code)
+    head.raw_headers = response.raw_headers
+    return head
 
 
 def _without_body(send: Send) -> Send:

@@ -44,7 +44,7 @@ async def _turn(started: Started, request: ApiRequest, with_embedding: bool) -> 
     if turn is not None:
         async with aclosing(turn.watch(idle_s=PING_S)) as watched:
             async for said in watched:
-                yield PING if said is None else delta(said, turn.start_seq or turn.prompt.seq)
+                yield PING if said is None else delta(said, turn.answered_in.start_seq)
     try:
         stored = await started.result()
     except GigachatError as error:
@@ -79,8 +79,9 @@ async def _follow(
     try:
         async with aclosing(followed):
             async for each in followed:
-                if request.reauthorise is not None and loop.time() - checked_at >= PING_S:
-                    await request.reauthorise()  # a key may have been revoked since
+                # A key may have been revoked since. More often than silence is broken, so that it never takes twice as long.
+                if request.reauthorise is not None and loop.time() - checked_at >= PING_S / 3:
+                    await request.reauthorise()
                     checked_at = loop.time()
                 match each:
                     case None:
@@ -89,24 +90,29 @@ async def _follow(
                         yield delta(each.said, each.seq)
                     case Happened():
                         happened = wire.event(each, request.account_id, with_embedding=with_embedding)
-                        place = str(each.event.seq) if not of_chatbot else cursors.dump(each.place, "")
+                        place = cursors.dump(each.place, "") if of_chatbot else _place(each.event.seq, each.position)
                         yield event(each.event.type, happened, event_id=place)
     except GigachatError as error:
         yield event("error", problem(error, instance=request.raw_path, request_id=request.request_id))
 
 
-def place_of(request: ApiRequest) -> Place:
-    """Where the caller of a conversation's events goes on. Raises `InvalidRequest`."""
+def place_of(request: ApiRequest, *, last_seq: int) -> Place:
+    """Where the caller of a conversation's events goes on, `last_seq` at most. Raises `InvalidRequest`."""
     text = request.headers.get("last-event-id", request.query.get("after", "0"))
     seq, _, position = text.partition(".")
-    if not all(part.isascii() and part.isdigit() and len(part) <= 18 for part in (seq, position or "0")):
+    is_form = all(part.isascii() and part.isdigit() and len(part) <= 18 for part in (seq, position or "0"))
+    if not is_form or int(seq) > last_seq:
         raise InvalidRequest(errors=(FieldError("Last-Event-ID", "Must be the id of an event of this stream."),))
     return Place(int(seq), int(position or "0"))
 
 
 def delta(said: Said, seq: int) -> bytes:
     data = {"message_id": said.message_id, "offset": said.offset, "text": said.text}
-    return event("delta", data, event_id=f"{seq}.{said.end}")
+    return event("delta", data, event_id=_place(seq, said.end))
+
+
+def _place(seq: int, position: int) -> str:
+    return f"{seq}.{position}" if position else str(seq)
 
 
 def event(name: str, data: Any, *, event_id: str | None = None) -> bytes:

@@ -73,9 +73,10 @@ class Events:
         ):
             follower.set()
 
-    def wake_all(self) -> None:
-        for followers in self._followers.values():
-            for follower in followers:
+    def wake_all(self, chatbot_id: str | None = None) -> None:
+        """Something happened everywhere, or in all conversations of that chatbot."""
+        for followed, followers in self._followers.items():
+            for follower in followers if chatbot_id in (None, followed[0]) else ():
                 follower.set()
 
     @contextmanager

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 
 import msgspec
 
@@ -23,8 +23,8 @@ from gigachat_server.chat.outcome import vectors_of
 from gigachat_server.chat.progress import Said, Turn
 from gigachat_server.clock import Clock
 from gigachat_server.errors import NotFound, ShuttingDown
-from gigachat_server.records import Event, Message
-from gigachat_server.store import conversations, events, messages
+from gigachat_server.records import Conversation, Event, Message
+from gigachat_server.store import chatbots, conversations, events, messages
 from gigachat_server.store.database import Database, Reader
 
 _PAGE = 100
@@ -35,7 +35,8 @@ _GATHER_S = 0.05  # how long a busy chatbot's wake-ups are gathered
 class Happened(msgspec.Struct, frozen=True):
     """An event, with the messages it names as they are now; None if they were deleted.
 
-    `place`, in microseconds, is where a follower of the chatbot goes on from who has seen it.
+    A follower who has seen it goes on behind `position` characters of the turn that runs then, or, of the chatbot, from
+    `place`, in microseconds.
     """
 
     event: Event
@@ -43,6 +44,7 @@ class Happened(msgspec.Struct, frozen=True):
     prompt: Message | None
     vectors: Mapping[str, bytes]
     place: int = 0
+    position: int = 0
 
 
 class Spoken(msgspec.Struct, frozen=True):
@@ -76,12 +78,21 @@ class Feed:
 
     async def page(self, chatbot_id: str, conversation_id: str, *, after: int, limit: int) -> list[Happened]:
         """Events of a conversation, oldest first. Raises `NotFound`."""
+        return (await self._read(chatbot_id, conversation_id, after=after, limit=limit))[1]
 
-        async def read(reader: Reader) -> list[Happened]:
-            if await conversations.find(reader, chatbot_id, conversation_id) is None:
+    async def last_seq(self, chatbot_id: str, conversation_id: str) -> int:
+        """Of its newest event. Raises `NotFound`."""
+        return (await self._read(chatbot_id, conversation_id, after=0, limit=0))[0].last_seq
+
+    async def _read(
+        self, chatbot_id: str, conversation_id: str, *, after: int, limit: int
+    ) -> tuple[Conversation, list[Happened]]:
+        async def read(reader: Reader) -> tuple[Conversation, list[Happened]]:
+            conversation = await conversations.find(reader, chatbot_id, conversation_id)
+            if conversation is None:
                 raise NotFound
             found = await events.list_events(reader, chatbot_id, conversation_id, after=after, limit=limit)
-            return await _with_messages(reader, chatbot_id, found)
+            return conversation, await _with_messages(reader, chatbot_id, found)
 
         return await self._database.read(read)
 
@@ -92,57 +103,58 @@ class Feed:
 
         Raises `NotFound` once the conversation is deleted, `ShuttingDown` when this process stops.
         """
-        seq, position = place.seq, 0
-        heard: Turn | None = None
-        with self._events.woken(chatbot_id, conversation_id) as woken, ExitStack() as hearing:
+        created_at: int | None = None
+        with self._events.woken(chatbot_id, conversation_id) as woken, closing(_Listener(place, woken)) as listener:
             while True:
                 self._check_open()
                 woken.clear()
-                found = await self.page(chatbot_id, conversation_id, after=seq, limit=_PAGE)
+                conversation, found = await self._read(chatbot_id, conversation_id, after=listener.seq, limit=_PAGE)
+                if conversation.last_seq < listener.seq or created_at not in (None, conversation.created_at):
+                    raise NotFound  # it was deleted, and is another one now
+                created_at = conversation.created_at
+                listener.listen(self._live.of(chatbot_id, conversation_id))
                 for happened in found:
-                    seq = happened.event.seq
-                    yield happened
+                    listener.see(happened.event)
+                    yield msgspec.structs.replace(happened, position=listener.position)
                 if found:
                     continue
-                turn = self._live.running(chatbot_id, conversation_id)
-                if turn is not heard:
-                    hearing.close()
-                    heard = None
-                if turn is not None and heard is None and seq >= turn.start_seq:
-                    # The place to go on from lies within this very turn if that had begun when the follower left.
-                    position = place.position if place.seq >= turn.start_seq else 0
-                    place, heard = Place(), turn
-                    hearing.enter_context(turn.waking(woken))
-                if turn is not None and turn is heard:
-                    while (said := turn.after(position)) is not None and turn.is_running:
-                        position = said.end
-                        yield Spoken(seq, said)
+                while (said := listener.hear()) is not None:
+                    yield Spoken(listener.seq, said)
                 if not await _is_set(woken, idle_s):
                     yield None
 
     async def follow_chatbot(
         self, chatbot_id: str, since_us: int | None, *, idle_s: float
     ) -> AsyncGenerator[Happened | None, None]:
-        """All events of all its conversations from about that time on (None: from now on); None when idle, as above."""
-        now_us = self._clock()
-        seen_to = now_us if since_us is None else min(since_us, now_us)
-        since = seen_to - _OVERLAP_US
+        """All events of all its conversations from about that time on; None when idle, as above.
+
+        With `since_us` None: from now on, and that is from before this returns.
+        """
         sent: dict[tuple[str, int], int] = {}
         if since_us is None:
-            sent = await self._keys(chatbot_id, since)
+            since_us = self._clock()
+            sent = await self._keys(chatbot_id, since_us - 2 * _OVERLAP_US)
+        return self._follow_chatbot(chatbot_id, since_us, sent, idle_s)
+
+    async def _follow_chatbot(
+        self, chatbot_id: str, seen_to: int, sent: dict[tuple[str, int], int], idle_s: float
+    ) -> AsyncGenerator[Happened | None, None]:
         with self._events.woken(chatbot_id, None) as woken:
             while True:
                 self._check_open()
                 woken.clear()
-                while found := await self._unsent(chatbot_id, since, sent):
-                    for happened in found:
-                        event = happened.event
-                        sent[event.conversation_id, event.seq] = event.created_at
-                        # A conversation whose clock ran ahead must not carry the others' place with it.
-                        seen_to = max(seen_to, min(event.created_at, self._clock()))
-                        yield msgspec.structs.replace(happened, place=seen_to)
-                since = max(since, seen_to - _OVERLAP_US)
-                sent = {key: at for key, at in sent.items() if at >= since}
+                # Neither a cursor nor a conversation whose clock ran ahead must carry the others' place with it.
+                seen_to = min(seen_to, self._clock())
+                since = seen_to - _OVERLAP_US
+                sent = {key: at for key, at in sent.items() if at >= since - _OVERLAP_US}
+                found = await self._unsent(chatbot_id, since, sent)
+                for happened in found:
+                    event = happened.event
+                    sent[event.conversation_id, event.seq] = event.created_at
+                    seen_to = max(seen_to, min(event.created_at, self._clock()))
+                    yield msgspec.structs.replace(happened, place=seen_to)
+                if found:
+                    continue
                 if not await _is_set(woken, idle_s):
                     yield None
                 else:
@@ -156,12 +168,15 @@ class Feed:
         return await self._database.read(read)
 
     async def _unsent(self, chatbot_id: str, since: int, sent: Mapping[tuple[str, int], int]) -> list[Happened]:
-        """The oldest of what was not sent yet."""
+        """The oldest of what was not sent yet. Raises `NotFound` once the chatbot is deleted."""
 
         async def read(reader: Reader) -> list[Happened]:
-            keys = await events.list_keys_of_chatbot(reader, chatbot_id, since=since)
-            wanted = [key for key in keys if (key[0], key[1]) not in sent][:_PAGE]
-            found = [await events.get(reader, chatbot_id, conversation_id, seq) for conversation_id, seq, _ in wanted]
+            if not await chatbots.exists(reader, chatbot_id):
+                raise NotFound
+            keys = await events.list_keys_of_chatbot(reader, chatbot_id, since=since, limit=len(sent) + _PAGE)
+            # A conversation that was deleted and made anew has the same seqs at other times.
+            wanted = [(conversation_id, seq) for conversation_id, seq, at in keys if sent.get((conversation_id, seq)) != at]
+            found = [await events.get(reader, chatbot_id, conversation_id, seq) for conversation_id, seq in wanted[:_PAGE]]
             return await _with_messages(reader, chatbot_id, found)
 
         return await self._database.read(read)
@@ -169,6 +184,61 @@ class Feed:
     def _check_open(self) -> None:
         if self._is_closed:
             raise ShuttingDown(retry_after_s=1)
+
+
+class _Listener:
+    """Which turn of a conversation a follower hears, and how far it has got.
+
+    A turn is heard from the event it begins with to the one that ends it, as the follower sees them: the store may be
+    ahead of what this process knows of its turns.
+    """
+
+    def __init__(self, place: Place, woken: asyncio.Event) -> None:
+        self.seq = place.seq
+        self.position = 0
+        self._left_at = place
+        self._woken = woken
+        self._turn: Turn | None = None
+        self._over: set[str] = set()  # prompts of turns of which the end was seen
+        self._waking = ExitStack()
+
+    def close(self) -> None:
+        self._hear(None)
+
+    def listen(self, turns: list[Turn]) -> None:
+        """Hear the one that is being answered, of all those of the conversation."""
+        self._over.intersection_update(turn.prompt_id for turn in turns)
+        self._hear(next((t for t in turns if t.is_running and t.start_seq <= self.seq and t.prompt_id not in self._over), None))
+
+    def see(self, event: Event) -> None:
+        """This event comes next."""
+        self.seq = event.seq
+        if event.type in ("turn.started", "turn.queued"):
+            self._over.discard(_named(event, "prompt_id"))
+            return
+        self._over |= {_named(event, "prompt_id"), *event.data.get("message_ids", ())}
+        if self._turn is not None and self._turn.prompt_id in self._over:
+            self._hear(None)
+
+    def hear(self) -> Said | None:
+        """The words that come next, if there are any yet."""
+        said = self._turn.after(self.position) if self._turn is not None and self._turn.is_running else None
+        if said is not None:
+            self.position = said.end
+        return said
+
+    def _hear(self, turn: Turn | None) -> None:
+        if turn is self._turn:
+            return
+        self._waking.close()
+        self._turn, self.position = turn, 0
+        if turn is None:
+            return
+        # The place to go on from lies within this very turn if that had begun when the follower left.
+        if turn.start_seq <= self._left_at.seq and self._left_at.position <= turn.length:
+            self.position = self._left_at.position
+        self._left_at = Place()
+        self._waking.enter_context(turn.waking(self._woken))
 
 
 async def _with_messages(reader: Reader, chatbot_id: str, found: list[Event]) -> list[Happened]:

@@ -10,6 +10,19 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
 from gigachat_server.chat.progress import Stored, Turn
+from gigachat_server.errors import GigachatError
+
+
+class _Freeze(ExitStack):
+    """Turns that are frozen until it is left, by prompt."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.turns: dict[str, Turn] = {}
+
+    def add(self, turn: Turn) -> None:
+        self.enter_context(turn.frozen())
+        self.turns[turn.prompt_id] = turn
 
 
 class LiveTurns:
@@ -18,6 +31,7 @@ class LiveTurns:
     def __init__(self) -> None:
         self._by_prompt: dict[str, Turn] = {}
         self._by_conversation: dict[tuple[str, str], list[Turn]] = {}
+        self._freezes: dict[tuple[str, str], list[_Freeze]] = {}
 
     def __iter__(self) -> Iterator[Turn]:
         return iter(list(self._by_prompt.values()))
@@ -30,6 +44,8 @@ class LiveTurns:
         self._by_prompt[turn.prompt_id] = turn
         self._by_conversation.setdefault((turn.chatbot.id, turn.conversation_id), []).append(turn)
         turn.when_ended(lambda: self.discard(turn))
+        for freeze in self._freezes.get((turn.chatbot.id, turn.conversation_id), ()):
+            freeze.add(turn)  # one that was found waiting, and was handed the lease meanwhile
 
     def discard(self, turn: Turn) -> None:
         """Also one that never began."""
@@ -55,14 +71,20 @@ class LiveTurns:
     @contextmanager
     def frozen(self, chatbot_id: str, conversation_id: str) -> Iterator[Mapping[str, Turn]]:
         """The turns of a conversation, by prompt, while it is decided which of them go on: nothing more of them is shown."""
-        with ExitStack() as stack:
-            turns = self.of(chatbot_id, conversation_id)
-            for turn in turns:
-                stack.enter_context(turn.frozen())
-            yield {turn.prompt_id: turn for turn in turns}
+        conversation = (chatbot_id, conversation_id)
+        with _Freeze() as freeze:
+            for turn in self.of(*conversation):
+                freeze.add(turn)
+            self._freezes.setdefault(conversation, []).append(freeze)
+            try:
+                yield freeze.turns
+            finally:
+                self._freezes[conversation].remove(freeze)
+                if not self._freezes[conversation]:
+                    del self._freezes[conversation]
 
-    def cut(self, ended: Mapping[str, Stored]) -> None:
-        """The turns of these prompts were ended from outside, with these messages."""
-        for prompt_id, stored in ended.items():
+    def cut(self, ended: Mapping[str, Stored | GigachatError]) -> None:
+        """The turns of these prompts were ended from outside, in these ways."""
+        for prompt_id, outcome in ended.items():
             if (turn := self.find(prompt_id)) is not None:
-                turn.cut(stored)
+                turn.cut(outcome)

@@ -89,8 +89,13 @@ class Turn:
 
     @property
     def is_running(self) -> bool:
-        """Whether it is being answered here, rather than waiting or ended."""
-        return self.epoch >= 0 and not self.is_ended
+        """Whether it is being answered here, rather than waiting, answered with another, or ended."""
+        return self.epoch >= 0 and self._leader is None and not self.is_ended
+
+    @property
+    def answered_in(self) -> Turn:
+        """The turn whose words are those of this one: itself, unless its prompt is answered together with a later one."""
+        return self if self._leader is None else self._leader
 
     @property
     def length(self) -> int:
@@ -198,7 +203,7 @@ class Turn:
             callback()
         self._wake_watchers()
 
-    def cut(self, outcome: Stored) -> None:
+    def cut(self, outcome: Stored | GigachatError) -> None:
         """It was ended from outside: nothing of it is shown any more but what was stored."""
         if self.is_ended:
             return

@@ -570,6 +570,18 @@ class Turns:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(woken.wait(), _LOOK_AGAIN_S)
 
+    def forget(self, deleted: Sequence[Message]) -> None:
+        """These prompts were deleted: who waits for their replies is told, and no more of them is made or shown."""
+        self._live.cut({prompt.id: NotFound() for prompt in deleted})
+
+    async def hand_on_from(self, tx: Tx, deleted: Sequence[Message]) -> None:
+        """These prompts, of one conversation that stays, were deleted in this transaction: whoever comes next has its turn."""
+        for prompt in deleted:
+            await drafts.delete(tx, prompt.chatbot_id, prompt.conversation_id, prompt.id)
+        if (running := next((prompt for prompt in deleted if prompt.turn == "running"), None)) is not None:
+            await conversations.raise_epoch(tx, running.chatbot_id, running.conversation_id)
+            await self._hand_on(tx, running)
+
     async def drain(self, timeout_s: float) -> None:
         """Let running turns end; those that take longer fail as `shutting_down`, their prompts stored."""
         if self._tasks:

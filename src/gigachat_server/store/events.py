@@ -47,13 +47,16 @@ async def get(reader: Reader, chatbot_id: str, conversation_id: str, seq: int) -
     return found[0]
 
 
-async def list_keys_of_chatbot(reader: Reader, chatbot_id: str, *, since: int) -> list[tuple[str, int, int]]:
-    """Of all its conversations, from that time on: (conversation_id, seq, created_at), by time."""
+async def list_keys_of_chatbot(
+    reader: Reader, chatbot_id: str, *, since: int, limit: int = 1 << 31
+) -> list[tuple[str, int, int]]:
+    """The oldest of all its conversations, from that time on: (conversation_id, seq, created_at), by time."""
     rows = await reader.all(
         "SELECT conversation_id, seq, created_at FROM events WHERE chatbot_id = :chatbot_id AND created_at >= :since "
-        "ORDER BY created_at, conversation_id, seq",
+        "ORDER BY created_at, conversation_id, seq LIMIT :limit",
         chatbot_id=chatbot_id,
         since=since,
+        limit=limit,
     )
     return [(row[0], row[1], row[2]) for row in rows]
 

@@ -225,24 +225,24 @@ async def remember(reader: Reader, chatbot_id: str, conversation_id: str, *, bef
     return [Remembered(*row) for row in rows]
 
 
-async def delete_of_user(tx: Tx, chatbot_id: str, conversation_id: str, user_id: str) -> int:
-    """Remove what this end user said in a conversation and the replies to it; how many messages that was."""
-    replies = await tx.run(
+async def delete_of_user(tx: Tx, chatbot_id: str, conversation_id: str, user_id: str) -> list[str]:
+    """Remove what this end user said in a conversation and the replies to it; the ids of those messages."""
+    replies = await tx.all(
         "DELETE FROM messages WHERE chatbot_id = :chatbot_id AND conversation_id = :conversation_id AND in_reply_to IN "
         "(SELECT id FROM messages WHERE chatbot_id = :chatbot_id AND conversation_id = :conversation_id "
-        "AND role = 'user' AND user_id = :user_id)",
+        "AND role = 'user' AND user_id = :user_id) RETURNING id",
         chatbot_id=chatbot_id,
         conversation_id=conversation_id,
         user_id=user_id,
     )
-    prompts = await tx.run(
+    prompts = await tx.all(
         "DELETE FROM messages WHERE chatbot_id = :chatbot_id AND conversation_id = :conversation_id "
-        "AND role = 'user' AND user_id = :user_id",
+        "AND role = 'user' AND user_id = :user_id RETURNING id",
         chatbot_id=chatbot_id,
         conversation_id=conversation_id,
         user_id=user_id,
     )
-    return replies + prompts
+    return [row[0] for row in (*prompts, *replies)]
 
 
 def _message(row: Row) -> Message:
