@@ -7,7 +7,7 @@ import contextlib
 import io
 import json
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -147,6 +147,23 @@ class Api:
         return messages
 
 
+class _Server(uvicorn.Server):
+    """Stops when it is told to, where uvicorn looks ten times a second; and leaves signals alone."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.stopping = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def main_loop(self) -> None:
+        await self.on_tick(0)
+        await self.stopping.wait()
+        self.should_exit = True
+
+
 @asynccontextmanager
 async def gigachat(
     folder: Path,
@@ -169,9 +186,7 @@ async def gigachat(
         config = uvicorn.Config(
             app.PublicApp(services), lifespan="off", log_level="warning", proxy_headers=False, timeout_graceful_shutdown=1
         )
-        server = uvicorn.Server(config)
-        with contextlib.suppress(AttributeError):
-            server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]
+        server = _Server(config)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         connector = aiohttp.TCPConnector(limit=0)
@@ -180,7 +195,8 @@ async def gigachat(
                 await _answers(session, url)
                 yield Api(services, url, secret, session)
             finally:
-                server.should_exit = True
+                await session.close()  # first, so that no idle connection is waited for
+                server.stopping.set()
                 await serving
 
 

@@ -310,3 +310,96 @@ async def test_request_ids_are_given_back_or_made(tmp_path: Path) -> None:
         assert (await api.get("/livez", headers={"X-Request-Id": "trace-1"})).headers["X-Request-Id"] == "trace-1"
         made = (await api.get("/nowhere", headers={"X-Request-Id": "x" * 500})).body["request_id"]
         assert len(made) == 16
+
+
+@pytest.mark.parametrize("group", ["response", "interception"])
+async def test_a_bad_field_of_how_prompts_and_humans_meet_is_named(tmp_path: Path, group: str) -> None:
+    wrong: dict[str, list[Any]] = {
+        "response": [
+            ("overlap", "QUEUE"),
+            ("overlap", None),
+            ("overlap", ["queue"]),
+            ("coalesce_ms", -1),
+            ("coalesce_ms", 60_001),
+            ("coalesce_ms", 1.5),
+            ("coalesce_ms", "1500"),
+            ("coalesce_ms", 10**30),
+        ],
+        "interception": [
+            ("mode", "both"),
+            ("mode", 1),
+            ("release_after_minutes", 0),
+            ("release_after_minutes", 525_601),
+            ("release_after_minutes", "5"),
+            ("handoff", 1),
+            ("handoff_message", ""),
+            ("handoff_message", "x" * 2001),
+            ("handoff_message", "a\x00b"),
+            ("handoff_message", "\ud800"),
+            ("handoff_after_unanswered", 11),
+            ("handoff_after_unanswered", -1),
+            ("controlled_by", "eve"),
+        ],
+    }
+    async with gigachat(tmp_path) as api:
+        chatbot = await api.chatbot()
+        before = (await api.get(chatbot)).body
+        for name, value in wrong[group]:
+            for method, path, named in (("POST", "/chatbots", {"name": "x"}), ("PATCH", chatbot, {})):
+                reply = await api.call(method, path, {**named, group: {name: value}})
+                assert (reply.status, reply.fields) == (422, {f"{group}.{name}"}), (name, value, reply.text)
+        assert (await api.get(chatbot)).body == before
+        await still_works(api, chatbot)
+
+
+async def test_bad_bodies_and_places_of_the_routes_of_a_turn_are_never_a_5xx(tmp_path: Path) -> None:
+    async with gigachat(tmp_path) as api:
+        chatbot = await api.chatbot()
+        (reply,) = await api.say(chatbot, "Hello")
+        conversation = f"{chatbot}/conversations/c1"
+        message = f"{conversation}/messages/{reply['id']}"
+        for method, path in (
+            ("POST", f"{conversation}/takeover"),
+            ("POST", f"{conversation}/handoff"),
+            ("POST", f"{message}/retry"),
+            ("PUT", f"{message}/feedback"),
+        ):
+            for raw in (
+                b"{",
+                b"\xff",
+                b"null",
+                b"[]",
+                b'"x"',
+                b"5",
+                b"[" * 50_000,
+                b'{"a": NaN}',
+                b'{"x": {}}',
+                b'{"\\u0000": 1}',
+            ):
+                refused = await api.call(method, path, raw=raw)
+                assert refused.status in (400, 422), (path, raw[:20], refused.text)
+            assert (await api.call(method, path, {}, headers={"Content-Encoding": "gzip"})).status == 415
+            assert (await api.call(method, path, {}, headers={"Content-Type": "text/csv"})).status == 415
+            assert (await api.call(method, path, {"x": "y" * 2_000_000})).status == 413
+            assert (await api.get(path)).status == 405
+        for after in ("x", "-1", "9" * 19, "%00", "%D9%A3", ""):
+            assert (await api.get(f"{conversation}/events?after={after}")).status == 422
+        for place in ("x", "1.x", "1.2.3", "-1", "9" * 19, "1." + "9" * 19):
+            stream = {"Accept": "text/event-stream", "Last-Event-ID": place}
+            assert (await api.get(f"{conversation}/events", headers=stream)).status == 422
+        for place in ("x", "AAAA", "%00"):
+            assert (await api.get(f"{chatbot}/events", headers={"Last-Event-ID": place})).status == 422
+        unknown = {"Accept": "text/event-stream"}
+        assert (await api.get(f"{chatbot}/conversations/none/events", headers=unknown)).code == "not_found"
+        assert await api.messages(chatbot) == [(await api.messages(chatbot))[0], reply]
+        await still_works(api, chatbot)
+
+
+async def test_numbers_of_any_size_in_metadata_come_back_as_they_were(tmp_path: Path) -> None:
+    async with gigachat(tmp_path) as api:
+        chatbot = await api.chatbot()
+        raw = b'{"conversation_id":"c1","user_id":"u","prompt":"p","metadata":{"a":123456789012345678901234567890,"b":-1e308}}'
+        for _ in range(2):
+            reply = await api.post(f"{chatbot}/conversations", raw=raw, headers={"Idempotency-Key": "k"})
+            assert reply.status == 201
+        assert (await api.messages(chatbot))[0]["metadata"] == {"a": 123456789012345678901234567890, "b": -1e308}

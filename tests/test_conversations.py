@@ -146,6 +146,13 @@ async def test_an_empty_reply_is_never_stored(tmp_path: Path, script: list[str])
         assert [m["status"] for m in await api.messages(chatbot)] == ["failed"]
 
 
+async def test_a_model_that_says_nothing_before_it_breaks_off_is_told_of_as_it_broke_off(tmp_path: Path) -> None:
+    async with gigachat(tmp_path, model=ScriptedModel([TextDelta(0, ""), ModelInterrupted()])) as api:
+        chatbot = await api.chatbot()
+        body = {"conversation_id": "c1", "user_id": "u", "prompt": "Hello"}
+        assert (await api.post(f"{chatbot}/conversations", body)).code == "upstream_interrupted"
+
+
 async def test_what_any_alternative_said_is_kept_when_the_model_breaks_off(tmp_path: Path) -> None:
     async with gigachat(tmp_path, model=ScriptedModel([TextDelta(1, "Half"), ModelInterrupted()])) as api:
         chatbot = await api.chatbot(response={"n": 2})

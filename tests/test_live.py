@@ -110,7 +110,7 @@ async def nobody_follows(api: Api) -> None:
     """Nothing is kept of streams that ended."""
 
     async def is_so() -> bool:
-        return not api.services.events._followers and not len(api.services.turns._live)
+        return not api.services.events._followers and not list(api.services.turns._live)
 
     await until(is_so)
     assert not api.services.turns._live._by_conversation
@@ -584,7 +584,7 @@ async def test_a_turn_that_begins_while_its_conversation_is_frozen_is_frozen_too
                 live.add(resumed)
                 resumed.say(TextDelta(0, "Words"))
                 assert resumed.after(0) is None
-                assert frozen == {turn.prompt_id: turn, "waiting": resumed}
+                assert (frozen.find(turn.prompt_id), frozen.find("waiting")) == (turn, resumed)
             assert resumed.after(0) is not None
             assert not live._freezes
             live.discard(resumed)

@@ -82,7 +82,7 @@ MUTANTS = (
     ),
     Mutant(
         "words are shown while a takeover is written",
-        [("stack.enter_context(turn.frozen())", "stack.enter_context(ExitStack())")],
+        [("self.enter_context(turn.frozen())", "self.enter_context(ExitStack())")],
         [_PROTECTIONS + "what_was_shown_when_an_operator_took_over_is_what_is_stored"],
     ),
     Mutant(

@@ -14,6 +14,7 @@ from gigachat_server.api.dispatch import Api
 from gigachat_server.auth import KeyRing
 from gigachat_server.chat.answer import Answerer
 from gigachat_server.chat.control import Control
+from gigachat_server.chat.erasure import Erasure
 from gigachat_server.chat.events import Events
 from gigachat_server.chat.feed import Feed
 from gigachat_server.chat.lifecycle import Lifecycle
@@ -115,6 +116,7 @@ async def _assemble(
         feed=Feed(database, events, live, clock),
         control=control,
         turns=turns,
+        erasure=Erasure(database, turns=turns, events=events, live=live, clock=clock),
         lifecycle=lifecycle,
     )
 

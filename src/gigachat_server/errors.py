@@ -214,7 +214,7 @@ def error_with_code(code: str | None) -> GigachatError:
     kinds: list[type[GigachatError]] = [GigachatError]
     for kind in kinds:
         if kind.code == code:
-            return kind()
+            return kind(retry_after_s=1 if kind.status == 503 else None)
         kinds += kind.__subclasses__()
     return GigachatError()
 

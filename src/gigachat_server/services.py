@@ -6,6 +6,7 @@ import msgspec
 
 from gigachat_server.auth import KeyRing
 from gigachat_server.chat.control import Control
+from gigachat_server.chat.erasure import Erasure
 from gigachat_server.chat.events import Events
 from gigachat_server.chat.feed import Feed
 from gigachat_server.chat.lifecycle import Lifecycle
@@ -35,5 +36,6 @@ class Services(msgspec.Struct, kw_only=True):
     feed: Feed
     control: Control
     turns: Turns
+    erasure: Erasure
     lifecycle: Lifecycle
     is_shutting_down: bool = False

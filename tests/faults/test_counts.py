@@ -207,7 +207,7 @@ async def test_1_no_word_of_the_chatbot_after_a_takeover(tmp_path: Path, count: 
 async def nothing_is_left(api: Api) -> None:
     async def is_so() -> bool:
         live = api.services.turns._live
-        return not (len(live) or live._by_conversation or api.services.events._followers or api.services.turns._tasks)
+        return not (list(live) or live._by_conversation or api.services.events._followers or api.services.turns._tasks)
 
     await until(is_so)
 

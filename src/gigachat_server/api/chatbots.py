@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Annotated, Any
 
 import msgspec
@@ -102,13 +101,7 @@ async def change(request: ApiRequest, services: Services) -> Answer:
 
 async def delete(request: ApiRequest, services: Services) -> Answer:
     """Removes the chatbot with all its documents and conversations."""
-
-    async def body(tx: Tx) -> bool:
-        tx.after_commit(functools.partial(services.events.wake_all, request.chatbot.id))
-        return await chatbots.delete(tx, request.account_id, request.chatbot.id)
-
-    if not await services.database.transaction("chatbot.delete", body):
-        raise NotFound
+    await services.erasure.delete_chatbot(request.account_id, request.chatbot.id)
     services.indexes.forget(request.chatbot.id)
     return Answer(None, 204)
 

@@ -63,6 +63,8 @@ async def say(request: ApiRequest, services: Services) -> Answer | Response:
     )
     if prompt.operator is not None and "messages:inject" not in (request.principal.scopes if request.principal else ()):
         raise Forbidden("To speak as client: a key needs the scope messages:inject.")
+    if prompt.operator == BOT and request.chatbot.config.interception.mode == "takeover":
+        raise InvalidRequest(errors=(FieldError("user_id", "Must name a person: 'bot' is the chatbot."),))
     started = await services.turns.start(request.chatbot, prompt, request.key)
     return await _turn_answer(request, started, wants_stream=_wants_stream(request, wanted.stream))
 
@@ -88,21 +90,19 @@ async def stop(request: ApiRequest, services: Services) -> Answer:
     """Ends the reply in the making and whatever waits behind it; answers with what was stored of them."""
     with_embedding = _with_embedding(request)
 
-    async def keep(tx: Tx, ended: list[Message]) -> None:
-        await request.keep(tx, _ended(request, ended, with_embedding), now_us=services.clock())
+    async def keep(tx: Tx, ended: Stored) -> None:
+        answer = Answer(wire.stored(ended, request.account_id, with_embedding=with_embedding))
+        await request.keep(tx, answer, now_us=services.clock())
 
     ended = await services.control.stop(request.chatbot, _conversation_id(request), keep=keep)
-    return _ended(request, ended, with_embedding)
-
-
-def _ended(request: ApiRequest, ended: list[Message], with_embedding: bool) -> Answer:
-    return Answer(wire.stored(Stored(ended), request.account_id, with_embedding=with_embedding))
+    return Answer(wire.stored(ended, request.account_id, with_embedding=with_embedding))
 
 
 async def take_over(request: ApiRequest, services: Services) -> Answer:
     """Gives the conversation to an operator; from the answer on, the chatbot says nothing more in it."""
     wanted: TakeoverInput = request.body
-    operator = client_defined_id(wanted.operator.removeprefix(CLIENT_PREFIX), "operator")
+    # Whoever takes over can also speak: as `client:` and that name.
+    operator = speaker_id(CLIENT_PREFIX + wanted.operator.removeprefix(CLIENT_PREFIX), "operator").removeprefix(CLIENT_PREFIX)
     if operator == BOT:
         raise InvalidRequest(errors=(FieldError("operator", "Must name a person: 'bot' is the chatbot."),))
     return await _controlled(
@@ -230,39 +230,13 @@ async def list_messages(request: ApiRequest, services: Services) -> Answer:
 
 async def delete(request: ApiRequest, services: Services) -> Answer:
     """Removes the conversation with all that was said in it."""
-    conversation_id = _conversation_id(request)
-
-    async def body(tx: Tx) -> bool:
-        unsettled = await messages.list_open(tx, request.chatbot.id, conversation_id)
-        tx.after_commit(functools.partial(services.events.wake, request.chatbot.id, conversation_id))
-        tx.after_commit(functools.partial(services.turns.forget, unsettled))
-        return await conversations.delete(tx, request.chatbot.id, conversation_id)
-
-    if not await services.database.transaction("conversation.delete", body):
-        raise NotFound
+    await services.erasure.delete_conversation(request.chatbot.id, _conversation_id(request))
     return Answer(None, 204)
 
 
 async def delete_user(request: ApiRequest, services: Services) -> Answer:
     """Removes all that one end user said and the replies to it; a conversation that was theirs alone goes whole."""
-    user_id = client_defined_id(request.path["user_id"], "user_id")
-    chatbot_id = request.chatbot.id
-
-    async def body(tx: Tx) -> None:
-        for conversation_id, is_shared in await conversations.list_of_user(tx, chatbot_id, user_id):
-            unsettled = await messages.list_open(tx, chatbot_id, conversation_id)
-            theirs = [prompt for prompt in unsettled if prompt.user_id == user_id or not is_shared]
-            tx.after_commit(functools.partial(services.events.wake, chatbot_id, conversation_id))
-            tx.after_commit(functools.partial(services.turns.forget, theirs))
-            if not is_shared:
-                await conversations.delete(tx, chatbot_id, conversation_id)
-                continue
-            deleted = await messages.delete_of_user(tx, chatbot_id, conversation_id, user_id)
-            await conversations.forget_opener(tx, chatbot_id, conversation_id, user_id)
-            await services.events.add(tx, chatbot_id, conversation_id, "messages.deleted", {"message_ids": deleted})
-            await services.turns.hand_on_from(tx, theirs)
-
-    await services.database.transaction("user.delete", body)
+    await services.erasure.delete_user(request.chatbot.id, client_defined_id(request.path["user_id"], "user_id"))
     return Answer(None, 204)
 
 

@@ -28,7 +28,7 @@ def key_of(headers: Mapping[str, str], principal: Principal, *, chatbot_id: str 
     given = headers.get("idempotency-key")
     if given is None:
         return None
-    given = given.strip()
+    given = given.strip(" \t")  # as HTTP has it: what else is blank is no part of a key
     if not 1 <= len(given) <= _LONGEST or not given.isprintable():
         message = f"Must have 1 to {_LONGEST} visible characters."
         raise InvalidRequest(errors=(FieldError("Idempotency-Key", message),))

@@ -103,7 +103,7 @@ class Answerer:
                             turn.heard.ends[event.index] = event
                         case UsageReport():
                             turn.heard.usage = event
-                        case HandoffRequest():
+                        case HandoffRequest() if model_input.handoff is not None:
                             turn.heard.handoff = event
         if turn.heard.handoff is not None and model_input.handoff is not None:
             _tell_of_handoff(model_input.handoff.message, turn)

@@ -8,12 +8,12 @@ or shown in that conversation until release; what it had said until then is stor
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 
 from gigachat_server.chat.endings import end_turns
 from gigachat_server.chat.events import RELEASED, TAKEN_OVER, Events
-from gigachat_server.chat.live import LiveTurns
-from gigachat_server.chat.progress import Stored, Turn
+from gigachat_server.chat.live import FrozenTurns, LiveTurns
+from gigachat_server.chat.progress import Stored
 from gigachat_server.clock import Clock
 from gigachat_server.errors import AlreadyTakenOver, NotFound
 from gigachat_server.ids import new_id
@@ -61,7 +61,7 @@ class Control:
         operator: str,
         *,
         may_take_from: bool,
-        live: Mapping[str, Turn],
+        live: FrozenTurns,
     ) -> None:
         """The same within a transaction, for a caller who has frozen the `live` turns. An operator's own stays theirs."""
         before = await conversations.find(tx, chatbot.id, conversation_id)
@@ -121,27 +121,28 @@ class Control:
         await self._events.add(tx, chatbot_id, conversation_id, RELEASED, {"reason": reason})
         return True
 
-    async def stop(
-        self, chatbot: Chatbot, conversation_id: str, *, keep: Callable[[Tx, list[Message]], Awaitable[None]]
-    ) -> list[Message]:
+    async def stop(self, chatbot: Chatbot, conversation_id: str, *, keep: Callable[[Tx, Stored], Awaitable[None]]) -> Stored:
         """End the reply in the making, and whatever waits behind it; what was said is stored. The messages that made.
 
         Nothing happens where nothing is being answered. Raises `NotFound`.
         """
         with self._live.frozen(chatbot.id, conversation_id) as live:
 
-            async def body(tx: Tx) -> list[Message]:
+            async def body(tx: Tx) -> Stored:
                 if await conversations.find(tx, chatbot.id, conversation_id) is None:
                     raise NotFound
                 ended = await self.end_turns_in(tx, chatbot, conversation_id, "stopped", live=live)
-                newest = [message for stored in ended.values() for message in stored.messages]
+                newest = Stored(
+                    [message for stored in ended.values() for message in stored.messages],
+                    {name: vector for stored in ended.values() for name, vector in stored.vectors.items()},
+                )
                 await keep(tx, newest)
                 return newest
 
             return await self._database.transaction("control.stop", body)
 
     async def end_turns_in(
-        self, tx: Tx, chatbot: Chatbot, conversation_id: str, state: TurnState, *, live: Mapping[str, Turn]
+        self, tx: Tx, chatbot: Chatbot, conversation_id: str, state: TurnState, *, live: FrozenTurns
     ) -> dict[str, Stored]:
         """Within a transaction: nothing is being answered any more, and nobody waits; by prompt, what came of it.
 

@@ -7,12 +7,14 @@ is stored: a turn of this process is frozen before the transaction begins, one o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
 from gigachat_server.chat import reply
 from gigachat_server.chat.events import Events
+from gigachat_server.chat.live import FrozenTurns
+from gigachat_server.chat.outcome import vectors_of
 from gigachat_server.chat.progress import Stored, Turn
 from gigachat_server.errors import GigachatError
 from gigachat_server.records import Message, MessageStatus, TurnState
@@ -27,7 +29,7 @@ async def end_turns(
     state: TurnState,
     *,
     chatbot_name: str,
-    live: Mapping[str, Turn],
+    live: FrozenTurns,
     error: GigachatError | None = None,
 ) -> dict[str, Stored]:
     """These prompts, of one conversation, are settled; by prompt, what their callers are to get.
@@ -36,7 +38,7 @@ async def end_turns(
     """
     ended = {}
     for prompt in prompts:
-        said = await _said(tx, prompt, live.get(prompt.id), chatbot_name, "stopped" if error is None else "incomplete")
+        said = await _said(tx, prompt, live.find(prompt.id), chatbot_name, "stopped" if error is None else "incomplete")
         said = [await _store(tx, events, each) for each in said]
         if said:
             await replace_earlier(tx, events, prompt, said[0])
@@ -47,8 +49,9 @@ async def end_turns(
         await messages.set_turn(tx, prompt.chatbot_id, prompt.id, state, at=place.at, status=status, error=code)
         await drafts.delete(tx, prompt.chatbot_id, prompt.conversation_id, prompt.id)
         settled = msgspec.structs.replace(prompt, turn=state, status=status, error=code, updated_at=place.at)
-        turn = live.get(prompt.id)
-        ended[prompt.id] = Stored(said or [settled], turn.vectors if turn else {})
+        # A retry that was ended before its first word leaves the replies there were.
+        newest = said or await messages.list_replies(tx, prompt) or [settled]
+        ended[prompt.id] = Stored(newest, await vectors_of(tx, prompt.chatbot_id, newest))
     return ended
 
 
@@ -64,13 +67,17 @@ async def _said(tx: Tx, prompt: Message, turn: Turn | None, chatbot_name: str, s
     if prompt.turn != "running":
         return []
     if turn is not None and turn.length:
-        return reply.replies(turn, unfinished=status)
-    kept = await drafts.list_of(tx, prompt.chatbot_id, prompt.conversation_id)
-    return [
-        reply.from_draft(draft, prompt, chatbot_name=chatbot_name, status=status)
-        for draft in kept
-        if draft.prompt_id == prompt.id
-    ]
+        said = reply.replies(turn, unfinished=status)
+    else:
+        kept = await drafts.list_of(tx, prompt.chatbot_id, prompt.conversation_id)
+        said = [
+            reply.from_draft(draft, prompt, chatbot_name=chatbot_name, status=status)
+            for draft in kept
+            if draft.prompt_id == prompt.id
+        ]
+    # A turn may have stored its replies a transaction ago, and a retry have begun since.
+    stored = await messages.list_by_id(tx, prompt.chatbot_id, [each.id for each in said])
+    return [each for each in said if each.id not in stored]
 
 
 async def _store(tx: Tx, events: Events, said: Message) -> Message:

@@ -18,7 +18,7 @@ from gigachat_server.chat import reply
 from gigachat_server.chat.control import Control
 from gigachat_server.chat.endings import end_turns
 from gigachat_server.chat.events import Events
-from gigachat_server.chat.live import LiveTurns
+from gigachat_server.chat.live import FrozenTurns, LiveTurns
 from gigachat_server.chat.queue import LEASE_US, start_next
 from gigachat_server.chat.turn import Turns
 from gigachat_server.clock import Clock
@@ -139,7 +139,7 @@ class Lifecycle:
         count = sum(event.data["prompt_id"] == prompt.id for event in recoveries)
         if was_shown or count >= _MOST_RECOVERIES:
             error = ReplyCutOff(retry_after_s=1)
-            await end_turns(tx, self._events, [prompt], "failed", chatbot_name=chatbot.name, live={}, error=error)
+            await end_turns(tx, self._events, [prompt], "failed", chatbot_name=chatbot.name, live=FrozenTurns(), error=error)
             return
         place = await self._events.add(tx, chatbot.id, prompt.conversation_id, "turn.recovered", {"prompt_id": prompt.id})
         await messages.set_turn(tx, chatbot.id, prompt.id, "queued", at=place.at)

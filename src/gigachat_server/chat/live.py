@@ -8,40 +8,44 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from typing import TypeVar
 
 from gigachat_server.chat.progress import Stored, Turn
 from gigachat_server.errors import GigachatError
 
+K = TypeVar("K")
 
-class _Freeze(ExitStack):
-    """Turns that are frozen until it is left, by prompt."""
+
+class FrozenTurns(ExitStack):
+    """Turns of which nothing more is shown until it is left."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.turns: dict[str, Turn] = {}
+        self._turns: list[Turn] = []
 
     def add(self, turn: Turn) -> None:
         self.enter_context(turn.frozen())
-        self.turns[turn.prompt_id] = turn
+        self._turns.append(turn)
+
+    def find(self, prompt_id: str) -> Turn | None:
+        """The one of that prompt; of several, the one that was begun last."""
+        return max((turn for turn in self._turns if turn.prompt_id == prompt_id), key=_begun, default=None)
 
 
 class LiveTurns:
     """Finds turns by their prompt and by their conversation."""
 
     def __init__(self) -> None:
-        self._by_prompt: dict[str, Turn] = {}
+        self._by_prompt: dict[str, list[Turn]] = {}
         self._by_conversation: dict[tuple[str, str], list[Turn]] = {}
-        self._freezes: dict[tuple[str, str], list[_Freeze]] = {}
+        self._freezes: dict[tuple[str, str], list[FrozenTurns]] = {}
 
     def __iter__(self) -> Iterator[Turn]:
-        return iter(list(self._by_prompt.values()))
-
-    def __len__(self) -> int:
-        return len(self._by_prompt)
+        return iter([turn for turns in self._by_prompt.values() for turn in turns])
 
     def add(self, turn: Turn) -> None:
         """It is here until it ends."""
-        self._by_prompt[turn.prompt_id] = turn
+        self._by_prompt.setdefault(turn.prompt_id, []).append(turn)
         self._by_conversation.setdefault((turn.chatbot.id, turn.conversation_id), []).append(turn)
         turn.when_ended(lambda: self.discard(turn))
         for freeze in self._freezes.get((turn.chatbot.id, turn.conversation_id), ()):
@@ -49,35 +53,32 @@ class LiveTurns:
 
     def discard(self, turn: Turn) -> None:
         """Also one that never began."""
-        if self._by_prompt.get(turn.prompt_id) is turn:
-            del self._by_prompt[turn.prompt_id]
-        conversation = (turn.chatbot.id, turn.conversation_id)
-        turns = self._by_conversation.get(conversation, [])
-        if turn in turns:
-            turns.remove(turn)
-            if not turns:
-                del self._by_conversation[conversation]
+        _remove(self._by_prompt, turn.prompt_id, turn)
+        _remove(self._by_conversation, (turn.chatbot.id, turn.conversation_id), turn)
 
     def find(self, prompt_id: str) -> Turn | None:
-        return self._by_prompt.get(prompt_id)
+        """The turn that answers this prompt or waits to. Of several (a retry begins as another ends) the one begun last."""
+        stored = (turn for turn in self._by_prompt.get(prompt_id, ()) if turn.is_stored)
+        return max(stored, key=_begun, default=None)
 
     def of(self, chatbot_id: str, conversation_id: str) -> list[Turn]:
         return list(self._by_conversation.get((chatbot_id, conversation_id), ()))
 
     def running(self, chatbot_id: str, conversation_id: str) -> Turn | None:
         """The one being answered now."""
-        return next((turn for turn in self.of(chatbot_id, conversation_id) if turn.is_running), None)
+        running = (turn for turn in self.of(chatbot_id, conversation_id) if turn.is_running)
+        return max(running, key=_begun, default=None)
 
     @contextmanager
-    def frozen(self, chatbot_id: str, conversation_id: str) -> Iterator[Mapping[str, Turn]]:
-        """The turns of a conversation, by prompt, while it is decided which of them go on: nothing more of them is shown."""
+    def frozen(self, chatbot_id: str, conversation_id: str) -> Iterator[FrozenTurns]:
+        """The turns of a conversation, while it is decided which of them go on: nothing more of them is shown."""
         conversation = (chatbot_id, conversation_id)
-        with _Freeze() as freeze:
+        with FrozenTurns() as freeze:
             for turn in self.of(*conversation):
                 freeze.add(turn)
             self._freezes.setdefault(conversation, []).append(freeze)
             try:
-                yield freeze.turns
+                yield freeze
             finally:
                 self._freezes[conversation].remove(freeze)
                 if not self._freezes[conversation]:
@@ -88,3 +89,15 @@ class LiveTurns:
         for prompt_id, outcome in ended.items():
             if (turn := self.find(prompt_id)) is not None:
                 turn.cut(outcome)
+
+
+def _begun(turn: Turn) -> int:
+    return turn.start_seq
+
+
+def _remove(turns: dict[K, list[Turn]], key: K, turn: Turn) -> None:
+    found = turns.get(key, [])
+    if turn in found:
+        found.remove(turn)
+        if not found:
+            del turns[key]

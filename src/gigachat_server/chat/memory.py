@@ -18,6 +18,7 @@ from gigachat_server.store.messages import Remembered
 # How many earlier messages a prompt that leans on them is searched together with: more gained nothing (measured on
 # the MTRAG conversations: R@5 .564 with ten, .564 with all).
 SEARCHED_MESSAGES = 10
+_PAGE = 100
 # More than can be unsettled at once in one conversation, the prompt's own reply included.
 _MOST_LEFT_OUT = 32
 _UNSETTLED = ("queued", "running")
@@ -44,6 +45,17 @@ class Memory(msgspec.Struct, frozen=True):
         return count
 
 
+async def first_answered_at(reader: Reader, prompt: Message) -> int:
+    """Where in the order the prompt was first to be answered: at its own place, or behind those it had to wait for."""
+    seq = prompt.seq
+    while found := await events.list_events(reader, prompt.chatbot_id, prompt.conversation_id, after=seq, limit=_PAGE):
+        for event in found:
+            if event.data.get("prompt_id") == prompt.id:
+                return event.seq if event.type == "turn.started" else prompt.seq
+        seq = found[-1].seq
+    return prompt.seq
+
+
 async def recall(
     reader: Reader, chatbot: Chatbot, prompt: Message, *, before: int, control_epoch: int, without: Sequence[Message] = ()
 ) -> Memory:
@@ -59,18 +71,46 @@ async def recall(
     most_left_out = 0 if before == prompt.seq else _MOST_LEFT_OUT
     found = await messages.remember(reader, chatbot.id, prompt.conversation_id, before=before, limit=wanted + most_left_out)
     hidden = {prompt.id, *(message.id for message in without)}
-    known = [each for each in found if each.turn not in _UNSETTLED and hidden.isdisjoint((each.id, each.in_reply_to))][:wanted]
-    known.reverse()
+    known = [each for each in found if hidden.isdisjoint((each.id, each.in_reply_to)) and _is_settled_before(each, prompt)]
+    known = known[:wanted][::-1]
     changes: Sequence[Event] = ()
     if control_epoch and known:  # control has never changed hands before it was raised
         changes = await events.list_of_types(
             reader, chatbot.id, prompt.conversation_id, (TAKEN_OVER, RELEASED), after=known[0].seq
         )
-    return Memory(in_turns(known), changes)
+    return Memory(in_turns(known), [change for change in changes if change.seq < before])
+
+
+def _is_settled_before(message: Remembered, prompt: Message) -> bool:
+    """Of prompts, those said earlier than this one, and not waiting for their own reply."""
+    return message.role != "user" or (message.seq < prompt.seq and message.turn not in _UNSETTLED)
 
 
 def in_turns(memory: Sequence[Remembered]) -> list[Remembered]:
-    """Prompts that waited for another's reply stand behind it: each is followed by its own, as it was answered."""
+    """Prompts that waited for another's reply stand behind it: each is followed by its own, also if that was made anew."""
+    anew = _made_anew(memory)
+    told: list[Remembered] = []
+    for message in _as_answered([each for each in memory if each.in_reply_to not in anew]):
+        told.append(message)
+        if message.id in anew:
+            told.append(anew[message.id])
+    return told
+
+
+def _made_anew(memory: Sequence[Remembered]) -> dict[str, Remembered]:
+    """By prompt, the replies that are newer than one to a later prompt."""
+    prompts = {message.id: message.seq for message in memory if message.role == "user"}
+    anew: dict[str, Remembered] = {}
+    newest_answered = 0
+    for message in memory:
+        if message.in_reply_to in prompts:
+            if prompts[message.in_reply_to] < newest_answered:
+                anew[message.in_reply_to] = message
+            newest_answered = max(newest_answered, prompts[message.in_reply_to])
+    return anew
+
+
+def _as_answered(memory: Sequence[Remembered]) -> list[Remembered]:
     answered = {message.in_reply_to for message in memory}
     told: list[Remembered] = []
     waiting: list[Remembered] = []

@@ -7,15 +7,13 @@ from collections.abc import Iterable
 from gigachat_server.chat.progress import Stored
 from gigachat_server.errors import GigachatError, NotFound, error_with_code
 from gigachat_server.records import Message
-from gigachat_server.store import chunks, messages
+from gigachat_server.store import chunks, events, messages
 from gigachat_server.store.database import Reader
 
 
 async def read_outcome(reader: Reader, *, chatbot_id: str, prompt_id: str) -> Stored | GigachatError | None:
     """The newest messages, or the error; None while it is not settled."""
-    prompt = await messages.find(reader, chatbot_id, prompt_id)
-    if prompt is not None and prompt.turn == "coalesced":
-        prompt = await messages.find_answered_with(reader, prompt)
+    prompt = await answered_with(reader, await messages.find(reader, chatbot_id, prompt_id))
     if prompt is None:
         return NotFound()  # deleted meanwhile
     if prompt.turn in ("queued", "running"):
@@ -24,6 +22,17 @@ async def read_outcome(reader: Reader, *, chatbot_id: str, prompt_id: str) -> St
         return error_with_code(prompt.error)
     replies = await messages.list_replies(reader, prompt)
     return Stored(replies or [prompt], await vectors_of(reader, chatbot_id, replies))
+
+
+async def answered_with(reader: Reader, prompt: Message | None) -> Message | None:
+    """The prompt whose turn answers this one too, if they were coalesced, or else itself; None if that was deleted."""
+    while prompt is not None and prompt.turn == "coalesced":
+        told = await events.list_of_types(
+            reader, prompt.chatbot_id, prompt.conversation_id, ("turn.coalesced",), after=prompt.seq
+        )
+        joined = next((event.data["with"] for event in told if event.data["prompt_id"] == prompt.id), "")
+        prompt = await messages.find(reader, prompt.chatbot_id, joined)
+    return prompt
 
 
 async def vectors_of(reader: Reader, chatbot_id: str, found: Iterable[Message]) -> dict[str, bytes]:

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 import msgspec
 
 from gigachat_server.errors import GigachatError
+from gigachat_server.ids import new_id
 from gigachat_server.models.base import HandoffRequest, ReplyEnd, TextDelta, UsageReport
 from gigachat_server.records import Chatbot, Message, Source
 
@@ -61,6 +62,7 @@ class Turn:
         self.conversation_id = conversation_id
         self.prompt_id = prompt_id
         self.message_ids = message_ids
+        self.is_stored = False  # its prompt is, so that it can be found by it
         self.epoch = -1  # the control_epoch under which its replies may be stored
         self.start_seq = 0  # of the event with which it began to be answered
         self.has_partial_reply = False
@@ -105,7 +107,7 @@ class Turn:
     @property
     def has_text(self) -> bool:
         """Whether anything was said that is not blank: a blank reply is none."""
-        return any(not piece.text.isspace() for piece in self._said)
+        return any(piece.text.strip() for piece in self._said)
 
     async def result(self) -> Stored:
         """The stored replies. Raises the `GigachatError` that the turn ended with. May be awaited by many."""
@@ -168,6 +170,12 @@ class Turn:
         message_id = self.message_ids[alternative]
         return "".join(piece.text for piece in self._said if piece.message_id == message_id)
 
+    def expect(self, count: int) -> None:
+        """Have room for so many replies: how many a chatbot makes may have changed while the prompt waited."""
+        for _ in range(len(self.message_ids), count):
+            self.message_ids.append(new_id())
+            self._lengths.append(0)
+
     def say(self, delta: TextDelta) -> None:
         piece = Said(self.message_ids[delta.index], self._lengths[delta.index], delta.text, self.length)
         self._lengths[delta.index] += len(delta.text)
@@ -204,7 +212,7 @@ class Turn:
         self._wake_watchers()
 
     def cut(self, outcome: Stored | GigachatError) -> None:
-        """It was ended from outside: nothing of it is shown any more but what was stored."""
+        """It was ended from outside: nothing of it is shown any more but what was stored, if it was not deleted."""
         if self.is_ended:
             return
         self._is_cut = True

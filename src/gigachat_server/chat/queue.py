@@ -11,7 +11,7 @@ from __future__ import annotations
 import msgspec
 
 from gigachat_server.chat.events import Events
-from gigachat_server.chat.memory import Memory, recall
+from gigachat_server.chat.memory import Memory, first_answered_at, recall
 from gigachat_server.records import Chatbot, Message
 from gigachat_server.store import chatbots, conversations, messages
 from gigachat_server.store.database import Tx
@@ -49,7 +49,9 @@ async def start(
     place = await events.add(tx, chatbot.id, prompt.conversation_id, "turn.started", {"prompt_id": prompt.id})
     await messages.set_turn(tx, chatbot.id, prompt.id, "running", at=place.at)
     await conversations.hand_on(tx, chatbot.id, prompt.conversation_id, prompt_id=prompt.id, lease_until=now_us + LEASE_US)
-    memory = await recall(tx, chatbot, prompt, before=place.seq, control_epoch=place.control_epoch, without=joined)
+    # One that is answered anew knows no more than when it was answered first.
+    before = place.seq if prompt.updated_at == prompt.created_at else await first_answered_at(tx, prompt)
+    memory = await recall(tx, chatbot, prompt, before=before, control_epoch=place.control_epoch, without=joined)
     return Opened(
         chatbot=chatbot,
         prompt=msgspec.structs.replace(prompt, turn="running", status="completed", error=None, updated_at=place.at),

@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import functools
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 import msgspec
@@ -24,9 +24,9 @@ from gigachat_server.chat.answer import Answerer
 from gigachat_server.chat.control import Control
 from gigachat_server.chat.endings import replace_earlier
 from gigachat_server.chat.events import Events
-from gigachat_server.chat.live import LiveTurns
-from gigachat_server.chat.memory import Memory, recall
-from gigachat_server.chat.outcome import read_outcome
+from gigachat_server.chat.live import FrozenTurns, LiveTurns
+from gigachat_server.chat.memory import Memory, first_answered_at, recall
+from gigachat_server.chat.outcome import answered_with, read_outcome
 from gigachat_server.chat.progress import Stored, Turn
 from gigachat_server.chat.queue import LEASE_US, MOST_QUEUED, Opened, start, start_next
 from gigachat_server.clock import Clock
@@ -123,7 +123,7 @@ class Turns:
         With a key that was used before, what came of it then. Raises `ConversationBusy`, `IdempotencyKeyReused`, `NotFound`.
         """
         with contextlib.ExitStack() as stack:
-            live: Mapping[str, Turn] = {}
+            live = FrozenTurns()
             if _may_end_turns(chatbot, request):
                 live = stack.enter_context(self._live.frozen(chatbot.id, request.conversation_id))
             turn = self._new_turn(chatbot, request.conversation_id, new_id())
@@ -202,7 +202,7 @@ class Turns:
         request: PromptRequest,
         key: idempotency.Key | None,
         turn: Turn,
-        live: Mapping[str, Turn],
+        live: FrozenTurns,
     ) -> _Asked:
         """The prompt, durable and in its place, and whose turn it is (S2)."""
         now_us = self._clock()
@@ -232,14 +232,14 @@ class Turns:
         )
         await self._events.add_message(tx, prompt)
         if prompt.turn == "running":
-            opened = await self._opened(tx, chatbot, prompt, place)
+            opened = await self._opened(tx, chatbot, prompt, place, before=place.seq)
             tx.after_commit(functools.partial(self._run_soon, opened, turn))
         elif prompt.turn == "queued":
             tx.after_commit(functools.partial(self._follow_soon, prompt, turn))
         await trigger("S2")
         return _Asked(prompt=prompt)
 
-    async def _make_room(self, tx: Tx, chatbot: Chatbot, request: PromptRequest, live: Mapping[str, Turn]) -> None:
+    async def _make_room(self, tx: Tx, chatbot: Chatbot, request: PromptRequest, live: FrozenTurns) -> None:
         """What has to end before this is said, ends; so that what the chatbot had said until then stands before it."""
         conversation_id, interception = request.conversation_id, chatbot.config.interception
         if request.operator is not None:
@@ -290,16 +290,14 @@ class Turns:
             return None
         kept = await idempotency.find(tx, key, now_us=now_us)
         prompt = await messages.find(tx, chatbot.id, kept.response) if kept else None
-        if prompt is not None and prompt.turn == "coalesced":
-            prompt = await messages.find_answered_with(tx, prompt)
-        if prompt is None:
+        if (prompt := await answered_with(tx, prompt)) is None:
             raise NotFound  # deleted since
         return _Asked(prompt=prompt, is_known=True)
 
-    async def _opened(self, tx: Tx, chatbot: Chatbot, prompt: Message, place: Place) -> Opened:
+    async def _opened(self, tx: Tx, chatbot: Chatbot, prompt: Message, place: Place, *, before: int) -> Opened:
         memory = Memory()
-        if place.seq > 1:
-            memory = await recall(tx, chatbot, prompt, before=place.seq, control_epoch=place.control_epoch)
+        if before > 1:
+            memory = await recall(tx, chatbot, prompt, before=before, control_epoch=place.control_epoch)
         return Opened(
             chatbot=chatbot,
             prompt=prompt,
@@ -339,10 +337,7 @@ class Turns:
         await messages.set_turn(tx, chatbot.id, prompt_id, state, at=place.at)
         prompt = msgspec.structs.replace(prompt, turn=state, status="completed", error=None, updated_at=place.at)
         if state == "running":
-            replies = await messages.list_replies(tx, prompt)
-            before = min((each.seq for each in replies), default=prompt.seq)
-            memory = await recall(tx, chatbot, prompt, before=before, control_epoch=place.control_epoch)
-            opened = msgspec.structs.replace(await self._opened(tx, chatbot, prompt, place), memory=memory)
+            opened = await self._opened(tx, chatbot, prompt, place, before=await first_answered_at(tx, prompt))
             tx.after_commit(functools.partial(self._run_soon, opened, turn))
         elif state == "queued":
             tx.after_commit(functools.partial(self._follow_soon, prompt, turn))
@@ -360,12 +355,13 @@ class Turns:
         turn.runner = self._keep_task(self._run(opened, turn))
 
     def _take_up(self, opened: Opened, turn: Turn) -> None:
-        turn.chatbot, turn.prompt = opened.chatbot, opened.prompt
+        turn.chatbot, turn.prompt, turn.is_stored = opened.chatbot, opened.prompt, True
+        turn.expect(opened.chatbot.config.response.n)
         turn.epoch, turn.start_seq = opened.epoch, opened.start_seq
         turn.began_at_s = asyncio.get_running_loop().time()
 
     def _follow_soon(self, prompt: Message, turn: Turn) -> None:
-        turn.prompt = prompt
+        turn.prompt, turn.is_stored = prompt, True
         self._keep_task(self._follow(turn))
 
     def _keep_task(self, running: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -419,11 +415,14 @@ class Turns:
         held = await conversations.hold(tx, chatbot.id, prompt.conversation_id, control_epoch=opened.epoch, prompt_id=prompt.id)
         if not held:
             return None
-        waiting = [each for each in await messages.list_open(tx, chatbot.id, prompt.conversation_id) if each.id != prompt.id]
+        if await messages.list_replies(tx, prompt):
+            return opened  # what was answered before is answered anew by itself
+        unsettled = await messages.list_open(tx, chatbot.id, prompt.conversation_id)
+        waiting = [each for each in unsettled if each.seq > prompt.seq and not await messages.list_replies(tx, each)]
         *joined, last = [prompt, *waiting]
         window_us = chatbot.config.response.coalesce_ms * 1000
         left_us = min(window_us, last.created_at + window_us - now_us)
-        if left_us > 0 and not must_end and len(waiting) < MOST_QUEUED:
+        if left_us > 0 and not must_end and len(unsettled) <= MOST_QUEUED:
             return left_us / 1_000_000
         if not joined:
             return opened
@@ -456,6 +455,7 @@ class Turns:
                 raise
             # What was shown is kept, also when it is this server that stops.
             broken = error if isinstance(error, ModelError) else ShuttingDown(retry_after_s=5)
+            turn.heard.handoff = None  # nobody was told of it
         replies = reply.replies(turn, unfinished="completed" if broken is None else "incomplete")
         if not replies:
             raise ModelEmpty  # an empty reply is never stored, and an answer is never an empty array
@@ -500,7 +500,7 @@ class Turns:
                 await replace_earlier(tx, self._events, prompt, placed[0])
             if turn.heard.handoff is not None:
                 await self._request_handoff(tx, placed[0], turn.heard.handoff)
-            if turn.drafted_to:
+            if turn.drafted_to or turn.start_seq != prompt.seq:
                 await drafts.delete(tx, chatbot_id, conversation_id, prompt.id)
             if place is not None and place.queued:
                 await self._hand_on(tx, prompt)
@@ -532,7 +532,7 @@ class Turns:
                 # One that was answered before stays in the model's context, with the reply it had.
                 is_answered = await messages.list_replies(tx, stored)
                 await self._mark_failed(tx, prompt, error, status="completed" if is_answered else "failed")
-                await drafts.delete(tx, prompt.chatbot_id, prompt.conversation_id, prompt.id)
+            await drafts.delete(tx, prompt.chatbot_id, prompt.conversation_id, prompt.id)
             await self._hand_on(tx, prompt)
             return True
 
@@ -558,41 +558,34 @@ class Turns:
         """The turn is settled elsewhere: end it as the store says it ended, once it did."""
         read = functools.partial(read_outcome, chatbot_id=turn.chatbot.id, prompt_id=turn.prompt_id)
         with self._events.woken(turn.chatbot.id, turn.conversation_id) as woken:
+            turn.when_ended(woken.set)
             while not turn.is_ended:
-                if self._is_stopping:
-                    turn.end(ShuttingDown(retry_after_s=5))
-                    return
                 woken.clear()
                 with contextlib.suppress(StorageUnavailable):  # it is asked again
                     if (outcome := await self._database.read(read)) is not None:
                         turn.end(outcome)
                         return
+                if self._is_stopping:
+                    turn.end(ShuttingDown(retry_after_s=5))
+                    return
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(woken.wait(), _LOOK_AGAIN_S)
-
-    def forget(self, deleted: Sequence[Message]) -> None:
-        """These prompts were deleted: who waits for their replies is told, and no more of them is made or shown."""
-        self._live.cut({prompt.id: NotFound() for prompt in deleted})
-
-    async def hand_on_from(self, tx: Tx, deleted: Sequence[Message]) -> None:
-        """These prompts, of one conversation that stays, were deleted in this transaction: whoever comes next has its turn."""
-        for prompt in deleted:
-            await drafts.delete(tx, prompt.chatbot_id, prompt.conversation_id, prompt.id)
-        if (running := next((prompt for prompt in deleted if prompt.turn == "running"), None)) is not None:
-            await conversations.raise_epoch(tx, running.chatbot_id, running.conversation_id)
-            await self._hand_on(tx, running)
 
     async def drain(self, timeout_s: float) -> None:
         """Let running turns end; those that take longer fail as `shutting_down`, their prompts stored."""
         if self._tasks:
             await asyncio.wait(set(self._tasks), timeout=timeout_s)
         self._is_stopping = True  # what still waits is not begun any more
+        self._events.wake_all()
         await asyncio.sleep(0)  # a task that is cancelled before its first step could not tell anyone
         for turn in self._live:
             if turn.runner is not None:
                 turn.runner.cancel()
         while self._tasks:
             await asyncio.wait(set(self._tasks))
+        for turn in self._live:
+            if turn.is_stored:  # a task that was cancelled while it settled another turn cannot tell who waits for this one
+                turn.end(ShuttingDown(retry_after_s=5))
 
 
 def _may_end_turns(chatbot: Chatbot, request: PromptRequest) -> bool:
@@ -617,8 +610,7 @@ async def _prompt_of(reader: Reader, chatbot: Chatbot, conversation_id: str, mes
     message = await messages.find(reader, chatbot.id, message_id)
     if message is not None and message.in_reply_to is not None:
         message = await messages.find(reader, chatbot.id, message.in_reply_to)
-    if message is not None and message.turn == "coalesced":
-        message = await messages.find_answered_with(reader, message)
+    message = await answered_with(reader, message)
     if message is None or message.conversation_id != conversation_id:
         raise NotFound
     if message.role != "user":

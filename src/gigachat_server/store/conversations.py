@@ -147,6 +147,11 @@ async def hand_on(tx: Tx, chatbot_id: str, conversation_id: str, *, prompt_id: s
     )
 
 
+async def count_queued(tx: Tx, chatbot_id: str, conversation_id: str) -> None:
+    """After prompts that waited were deleted."""
+    await tx.run(f"UPDATE conversations SET queued = {_QUEUED} {_WHICH}", chatbot_id=chatbot_id, conversation_id=conversation_id)
+
+
 async def hold(tx: Tx, chatbot_id: str, conversation_id: str, *, control_epoch: int, prompt_id: str) -> bool:
     """Whether that prompt's turn still holds the lease; until the transaction ends, it does."""
     return bool(

@@ -169,17 +169,6 @@ async def list_open(reader: Reader, chatbot_id: str, conversation_id: str) -> li
     return [_message(row) for row in rows]
 
 
-async def find_answered_with(reader: Reader, prompt: Message) -> Message | None:
-    """The prompt whose turn answers this one too, if they were coalesced: the next that was not."""
-    row = await reader.one(
-        f"SELECT {_COLUMNS} FROM messages {_IN} AND seq > :seq AND role = 'user' AND turn <> 'coalesced' ORDER BY seq LIMIT 1",
-        chatbot_id=prompt.chatbot_id,
-        conversation_id=prompt.conversation_id,
-        seq=prompt.seq,
-    )
-    return _message(row) if row else None
-
-
 async def list_replies(reader: Reader, prompt: Message) -> list[Message]:
     """The replies to a prompt that no retry replaced, by alternative."""
     rows = await reader.all(

@@ -1,0 +1,97 @@
+"""Deleting what was said, also while it is being answered.
+
+Invariant: with a prompt go its reply and its draft; whoever waits for that reply is told at once, its model is called off,
+and the prompts of others that waited behind it are answered.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+
+from gigachat_server.chat.events import Events
+from gigachat_server.chat.live import LiveTurns
+from gigachat_server.chat.queue import start_next
+from gigachat_server.chat.turn import Turns
+from gigachat_server.clock import Clock
+from gigachat_server.errors import NotFound
+from gigachat_server.records import Message
+from gigachat_server.store import chatbots, conversations, drafts, messages
+from gigachat_server.store.database import Database, Tx
+
+
+class Erasure:
+    """Deletes chatbots, conversations, and what one end user said."""
+
+    def __init__(self, database: Database, *, turns: Turns, events: Events, live: LiveTurns, clock: Clock) -> None:
+        self._database = database
+        self._turns = turns
+        self._events = events
+        self._live = live
+        self._clock = clock
+
+    async def delete_chatbot(self, account_id: str, chatbot_id: str) -> None:
+        """With all its documents and conversations. Raises `NotFound`."""
+
+        async def body(tx: Tx) -> bool:
+            if not await chatbots.delete(tx, account_id, chatbot_id):
+                return False
+            tx.after_commit(functools.partial(self._events.wake_all, chatbot_id))
+            tx.after_commit(lambda: self._cut(turn.prompt_id for turn in self._live if turn.chatbot.id == chatbot_id))
+            return True
+
+        if not await self._database.transaction("chatbot.delete", body):
+            raise NotFound
+
+    async def delete_conversation(self, chatbot_id: str, conversation_id: str) -> None:
+        """With all that was said in it. Raises `NotFound`."""
+
+        async def body(tx: Tx) -> bool:
+            return await self._delete_whole(tx, chatbot_id, conversation_id)
+
+        if not await self._database.transaction("conversation.delete", body):
+            raise NotFound
+
+    async def delete_user(self, chatbot_id: str, user_id: str) -> None:
+        """All that one end user said and the replies to it; a conversation that was theirs alone goes whole."""
+
+        async def body(tx: Tx) -> None:
+            for conversation_id, is_shared in await conversations.list_of_user(tx, chatbot_id, user_id):
+                if is_shared:
+                    await self._delete_part(tx, chatbot_id, conversation_id, user_id)
+                else:
+                    await self._delete_whole(tx, chatbot_id, conversation_id)
+
+        await self._database.transaction("user.delete", body)
+
+    async def _delete_whole(self, tx: Tx, chatbot_id: str, conversation_id: str) -> bool:
+        unsettled = await messages.list_open(tx, chatbot_id, conversation_id)
+        tx.after_commit(functools.partial(self._events.wake, chatbot_id, conversation_id))
+        tx.after_commit(functools.partial(self._cut, [prompt.id for prompt in unsettled]))
+        return await conversations.delete(tx, chatbot_id, conversation_id)
+
+    async def _delete_part(self, tx: Tx, chatbot_id: str, conversation_id: str, user_id: str) -> None:
+        unsettled = await messages.list_open(tx, chatbot_id, conversation_id)
+        theirs = [prompt for prompt in unsettled if prompt.user_id == user_id]
+        deleted = await messages.delete_of_user(tx, chatbot_id, conversation_id, user_id)
+        await conversations.forget_opener(tx, chatbot_id, conversation_id, user_id)
+        await self._events.add(tx, chatbot_id, conversation_id, "messages.deleted", {"message_ids": deleted})
+        if theirs:
+            tx.after_commit(functools.partial(self._cut, [prompt.id for prompt in theirs]))
+            await self._go_on_without(tx, theirs)
+
+    async def _go_on_without(self, tx: Tx, deleted: list[Message]) -> None:
+        """Prompts that wait in a conversation no longer wait for these."""
+        chatbot_id, conversation_id = deleted[0].chatbot_id, deleted[0].conversation_id
+        for prompt in deleted:
+            await drafts.delete(tx, chatbot_id, conversation_id, prompt.id)
+        if not any(prompt.turn == "running" for prompt in deleted):
+            await conversations.count_queued(tx, chatbot_id, conversation_id)
+            return
+        await conversations.raise_epoch(tx, chatbot_id, conversation_id)
+        following = await start_next(tx, self._events, chatbot_id, conversation_id, now_us=self._clock())
+        if following is not None:
+            tx.after_commit(functools.partial(self._turns.resume, following))
+
+    def _cut(self, prompt_ids: Iterable[str]) -> None:
+        self._live.cut({prompt_id: NotFound() for prompt_id in prompt_ids})

@@ -1,0 +1,506 @@
+"""`Idempotency-Key`: a request that is sent again does nothing again, and is answered as it was."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from gigachat_server import auth
+from gigachat_server.api.routes import ROUTES
+from gigachat_server.errors import GigachatError, ModelInterrupted, ModelUnreachable, error_with_code
+from gigachat_server.models.fake import Pause, ScriptedModel
+from gigachat_server.models.hashing_embedder import HashingEmbedder
+from gigachat_server.triggers import acting
+from tests.harness import Api, Reply, gigachat, until
+from tests.turns import Clock, answering, ask, asking, asking_held, assert_at_rest, contents, history, queueing, rows
+
+REPLAYED = "Idempotent-Replayed"
+
+
+def without_ids(reply: Reply) -> dict[str, Any]:
+    return {name: value for name, value in reply.body.items() if name not in ("request_id", "instance")}
+
+
+async def post(api: Api, path: str, body: Any, idempotency_key: str, **options: Any) -> Reply:
+    headers = {"Idempotency-Key": idempotency_key, **options.pop("headers", {})}
+    return await api.post(path, body, headers=headers, **options)
+
+
+async def every_post(api: Api, chatbot: str, suffix: str) -> dict[str, tuple[str, Any, Any]]:
+    """By route: a path, a body, and another body. What is written to is there."""
+    conversation = f"{chatbot}/conversations/of-{suffix}"
+    (reply,) = await api.say(chatbot, "Hello", conversation=f"of-{suffix}")
+    prompt = {"conversation_id": f"new-{suffix}", "user_id": "ann", "prompt": "Hello"}
+    document = {"name": f"doc-{suffix}", "content": "Parcels ship on Monday."}
+    return {
+        "/chatbots": ("/chatbots", {"name": suffix}, {"name": "other"}),
+        "/chatbots/{chatbot_id}/documents": (f"{chatbot}/documents", document, {**document, "content": "Other."}),
+        "/chatbots/{chatbot_id}/conversations": (f"{chatbot}/conversations", prompt, {**prompt, "prompt": "Other"}),
+        "/chatbots/{chatbot_id}/conversations/{conversation_id}/stop": (f"{conversation}/stop", None, None),
+        "/chatbots/{chatbot_id}/conversations/{conversation_id}/takeover": (
+            f"{conversation}/takeover",
+            {"operator": "eve"},
+            {"operator": "eve", "force": True},
+        ),
+        "/chatbots/{chatbot_id}/conversations/{conversation_id}/release": (f"{conversation}/release", None, None),
+        "/chatbots/{chatbot_id}/conversations/{conversation_id}/handoff": (f"{conversation}/handoff", {}, {"note": "x"}),
+        "/chatbots/{chatbot_id}/conversations/{conversation_id}/messages/{message_id}/retry": (
+            f"{conversation}/messages/{reply['id']}/retry",
+            {},
+            None,
+        ),
+    }
+
+
+async def test_every_post_is_answered_again_as_it_was(tmp_path: Path) -> None:
+    async with gigachat(tmp_path) as api:
+        chatbot = await api.chatbot()
+        # Stop, release and handoff come before takeover, so that each does something of its own.
+        routes = await every_post(api, chatbot, "1")
+        assert set(routes) == {r.path for r in ROUTES if r.method == "POST" and not r.is_secret}, "no route without a case"
+        order = sorted(routes, key=lambda path: path.endswith(("takeover", "release")))
+        for number, route in enumerate(order):
+            path, body, other = routes[route]
+            first = await post(api, path, body, f"key {number}")
+            assert first.status in (200, 201), (route, first.text)
+            assert REPLAYED not in first.headers
+            seen = await counts(api)
+            again = await post(api, path, body, f"key {number}")
+            assert (again.status, again.text) == (first.status, first.text), route
+            assert again.headers[REPLAYED] == "true"
+            assert await counts(api) == seen, "nothing was done again"
+            if other is not None:
+                reused = await post(api, path, other, f"key {number}")
+                assert (reused.status, reused.code) == (422, "idempotency_key_reused"), route
+                assert await counts(api) == seen
+            unkeyed = await api.post(path, body)
+            assert unkeyed.status in (200, 201) and REPLAYED not in unkeyed.headers
+
+
+async def counts(api: Api) -> list[Any]:
+    tables = ("chatbots", "documents", "messages", "events", "conversations", "idempotency")
+    return [await rows(api, f"SELECT count(*) FROM {table}") for table in tables]
+
+
+async def test_the_same_request_at_once_is_carried_out_once(tmp_path: Path) -> None:
+    model = answering({})
+    async with gigachat(tmp_path, model=model) as api:
+        chatbot = await api.chatbot()
+        routes = await every_post(api, chatbot, "1")
+        calls = len(model.calls)
+        for route in sorted(routes, key=lambda path: path.endswith(("takeover", "release"))):
+            path, body, _ = routes[route]
+            replies = await asyncio.gather(*(post(api, path, body, "one key") for _ in range(5)))
+            assert len({(reply.status, reply.text) for reply in replies}) == 1, route
+            assert replies[0].status in (200, 201)
+            assert sum(REPLAYED in reply.headers for reply in replies) == 4, route
+        assert len(model.calls) == calls + 2, "one for the prompt, one for the retry"
+        assert [len(r) for r in await asyncio.gather(*(rows(api, "SELECT * FROM documents") for _ in "a"))] == [1]
+
+
+async def test_creating_a_key_ignores_the_header_since_its_answer_must_not_be_kept(tmp_path: Path) -> None:
+    async with gigachat(tmp_path) as api:
+        _, keeper = await api.services.key_ring.create(api.services.account.id, "keeper", scopes=auth.SCOPES)
+        made = [await post(api, "/api-keys", {"name": "x"}, "k", key=keeper) for _ in range(2)]
+        assert [reply.status for reply in made] == [201, 201]
+        assert made[0].body["key"] != made[1].body["key"]
+        assert await rows(api, "SELECT * FROM idempotency") == []
+
+
+# --- while it is being answered ---
+
+
+async def test_a_repeated_prompt_attaches_to_the_running_answer(tmp_path: Path) -> None:
+    pause = Pause()
+    model = answering({"a": ["first ", pause, "second"]})
+    async with gigachat(tmp_path, model=model) as api:
+        chatbot = await api.chatbot()
+        first = await asking_held(api, chatbot, pause, "a", idempotency_key="k")
+        as_json = asking(api, chatbot, "a", idempotency_key="k")
+        as_stream = asking(api, chatbot, "a", idempotency_key="k", stream=True)
+
+        async def is_watched() -> bool:
+            return any(turn._watchers for turn in api.services.turns._live)
+
+        await until(is_watched)
+        pause.resume()
+        replies = [await first, await as_json]
+        assert replies[0].text == replies[1].text
+        assert [REPLAYED in reply.headers for reply in replies] == [False, True]
+        seen = await as_stream
+        assert seen.headers[REPLAYED] == "true"
+        assert "".join(data["text"] for name, data in seen.events if name == "delta") == "first second", "from its first word"
+        assert seen.events[-2] == ("message", replies[0].body[0])
+        assert seen.events[0][1]["message_ids"] == [replies[0].body[0]["id"]]
+        later = (await ask(api, chatbot, "a", idempotency_key="k", stream=True)).events
+        assert [name for name, _ in later] == ["start", "message", "done"]
+        assert len(model.calls) == 1
+        assert len(await api.messages(chatbot)) == 2
+
+
+async def test_a_repeated_prompt_attaches_while_it_waits(tmp_path: Path) -> None:
+    pause = Pause()
+    async with gigachat(tmp_path, model=answering({"slow": [pause, "re: slow"]})) as api:
+        chatbot = await api.chatbot()
+        await asking_held(api, chatbot, pause, "slow")
+        (second,) = await queueing(api, chatbot, "b", idempotency_key="k")
+        again = [asking(api, chatbot, "b", idempotency_key="k") for _ in range(10)]
+        pause.resume()
+        assert {(await each).text for each in (second, *again)} == {(await second).text}
+        assert contents(await second) == ["re: b"]
+
+
+@pytest.mark.parametrize("stage", ["S2", "S5", "S8", "S9"])
+async def test_a_bug_at_any_step_leaves_one_prompt_that_the_same_key_has_answered(tmp_path: Path, stage: str) -> None:
+    async def fail() -> None:
+        raise RuntimeError("a bug")
+
+    async with gigachat(tmp_path, model=answering({})) as api:
+        chatbot = await api.chatbot()
+        with acting(stage, fail):
+            assert (await ask(api, chatbot, "a", idempotency_key="k")).code == "internal_error"
+        if stage == "S2":
+            assert await rows(api, "SELECT * FROM idempotency") == [], "the key and the prompt are one transaction"
+            assert (await api.get(f"{chatbot}/conversations/c1")).status == 404
+        assert contents(await ask(api, chatbot, "a", idempotency_key="k")) == ["re: a"]
+        assert await history(api, chatbot) == [("a", "completed", "done"), ("re: a", "completed", "assistant")]
+        await assert_at_rest(api, chatbot)
+
+
+@pytest.mark.parametrize("script", [[ModelUnreachable()], ["Half", ModelInterrupted()]])
+async def test_a_failed_turn_is_run_again_for_the_same_prompt(tmp_path: Path, script: list[Any]) -> None:
+    model = ScriptedModel(script, script, ["Whole"])
+    async with gigachat(tmp_path, model=model) as api:
+        chatbot = await api.chatbot()
+        for _ in range(2):
+            assert (await ask(api, chatbot, "a", idempotency_key="k")).status == 502
+        replies = await asyncio.gather(*(ask(api, chatbot, "a", idempotency_key="k") for _ in range(4)))
+        assert [contents(reply) for reply in replies] == [["Whole"]] * 4
+        assert len(model.calls) == 3
+        found = await api.messages(chatbot)
+        assert [m["content"] for m in found if m["role"] == "user"] == ["a"], "no second prompt"
+        assert (found[0]["turn"], found[0]["status"], found[0]["error"]) == ("done", "completed", None)
+        assert [m["content"] for m in found if m["role"] == "assistant" and m["replaced_by"] is None] == ["Whole"]
+        await assert_at_rest(api, chatbot)
+
+
+async def test_a_failed_turn_is_run_again_behind_the_one_that_runs_now(tmp_path: Path) -> None:
+    pause = Pause()
+    failing = True
+
+    def play(model_input: Any) -> list[Any]:
+        prompt = model_input.messages[-1].content
+        if prompt == "a" and failing:
+            return [ModelUnreachable()]
+        return [pause, "re: slow"] if prompt == "slow" else [f"re: {prompt}"]
+
+    model = ScriptedModel(play)
+    async with gigachat(tmp_path, model=model) as api:
+        chatbot = await api.chatbot()
+        assert (await ask(api, chatbot, "a", idempotency_key="k")).status == 502
+        failing = False
+        first = await asking_held(api, chatbot, pause, "slow")
+        (again,) = await queueing(api, chatbot, "a", idempotency_key="k")
+        pause.resume()
+        assert contents(await first) == ["re: slow"]
+        assert contents(await again) == ["re: a"]
+        assert [m["content"] for m in await api.messages(chatbot)] == ["a", "slow", "re: slow", "re: a"]
+        await assert_at_rest(api, chatbot)
+
+
+# --- after it was answered ---
+
+
+@pytest.mark.parametrize("ending", ["stop", "takeover", "interrupt"])
+async def test_a_reply_that_was_ended_is_replayed_as_it_was_stored(tmp_path: Path, ending: str) -> None:
+    pause = Pause()
+    async with gigachat(tmp_path, model=answering({"a": ["half", pause, " more"]})) as api:
+        chatbot = await api.chatbot(response={"overlap": "interrupt"})
+        await api.push(chatbot, "doc", "a parcel")
+        first = await asking_held(api, chatbot, pause, "a", idempotency_key="k")
+        if ending == "interrupt":
+            await ask(api, chatbot, "b")
+        else:
+            body = {"operator": "eve"} if ending == "takeover" else None
+            assert (await api.post(f"{chatbot}/conversations/c1/{ending}", body)).status == 200
+        (partial,) = (await first).body
+        assert (partial["content"], partial["status"]) == ("half", "stopped")
+        again = await ask(api, chatbot, "a", idempotency_key="k")
+        assert (again.text, again.headers[REPLAYED]) == ((await first).text, "true")
+
+
+async def test_replays_survive_a_restart(tmp_path: Path) -> None:
+    async with gigachat(tmp_path) as api:
+        chatbot = await api.chatbot()
+        key = api.key
+        await api.push(chatbot, "doc", "Parcels ship on Monday.")
+        first = await ask(api, chatbot, "When do parcels ship?", idempotency_key="k")
+        assert first.body[0]["sources"][0]["embedding"] is not None
+        made = await post(api, "/chatbots", {"name": "x"}, "k")
+    model = ScriptedModel(["Something else."])
+    async with gigachat(tmp_path, model=model) as api:
+        again = await ask(api, chatbot, "When do parcels ship?", idempotency_key="k", key=key)
+        assert (again.status, again.text) == (201, first.text)
+        assert (await post(api, "/chatbots", {"name": "x"}, "k", key=key)).text == made.text
+        assert model.calls == []
+
+
+async def test_after_a_retry_the_key_stands_for_the_newest_replies(tmp_path: Path) -> None:
+    model = ScriptedModel(["one"], ["two"])
+    async with gigachat(tmp_path, model=model) as api:
+        chatbot = await api.chatbot()
+        (reply,) = (await ask(api, chatbot, "a", idempotency_key="k")).body
+        path = f"{chatbot}/conversations/c1/messages/{reply['id']}/retry"
+        retried = await post(api, path, {}, "r")
+        assert contents(retried) == ["two"]
+        assert (await post(api, path, {"stream": False}, "r")).text == retried.text
+        assert (await ask(api, chatbot, "a", idempotency_key="k")).text == retried.text
+        assert len(model.calls) == 2
+
+
+async def test_what_was_deleted_is_not_found_again(tmp_path: Path) -> None:
+    async with gigachat(tmp_path) as api:
+        chatbot = await api.chatbot()
+        await ask(api, chatbot, "a", idempotency_key="k")
+        assert (await api.call("DELETE", f"{chatbot}/conversations/c1")).status == 204
+        for stream in (False, True):
+            gone = await ask(api, chatbot, "a", idempotency_key="k", stream=stream)
+            assert (gone.status, gone.code) == (404, "not_found")
+        (chunk,) = (await post(api, f"{chatbot}/documents", {"name": "d", "content": "x y"}, "k")).body
+        assert (await api.call("DELETE", f"{chatbot}/documents/{chunk['document_id']}")).status == 204
+        assert (await post(api, f"{chatbot}/documents", {"name": "d", "content": "x y"}, "k")).code == "not_found"
+        assert (await api.call("DELETE", chatbot)).status == 204
+        assert (await ask(api, chatbot, "a", idempotency_key="k")).code == "not_found"
+        assert await rows(api, "SELECT * FROM idempotency") == []
+
+
+async def test_keys_are_kept_for_a_day(tmp_path: Path) -> None:
+    clock = Clock()
+    async with gigachat(tmp_path, clock=clock) as api:
+        chatbot = await api.chatbot()
+        first = await ask(api, chatbot, "a", idempotency_key="k")
+        made = await post(api, "/chatbots", {"name": "x"}, "k")
+        clock.move(minutes=24 * 60 - 1)
+        assert (await ask(api, chatbot, "a", idempotency_key="k")).text == first.text
+        assert (await post(api, "/chatbots", {"name": "x"}, "k")).text == made.text
+        clock.move(minutes=2)
+        assert (await ask(api, chatbot, "something else", idempotency_key="k")).headers.get(REPLAYED) is None
+        assert (await post(api, "/chatbots", {"name": "y"}, "k")).body["name"] == "y"
+        assert len(await api.messages(chatbot)) == 4
+        clock.move(minutes=24 * 60 + 1)
+        await api.services.lifecycle.forget()
+        assert await rows(api, "SELECT * FROM idempotency") == []
+
+
+# --- scope ---
+
+
+async def test_nobody_meets_the_key_of_another(tmp_path: Path) -> None:
+    async with gigachat(tmp_path) as api:
+        chatbot, sibling = await api.chatbot(), await api.chatbot()
+        _, second = await api.services.key_ring.create(api.services.account.id, "second")
+        other = await api.services.key_ring.ensure_account("other")
+        _, foreign = await api.services.key_ring.create(other.id, "foreign")
+        theirs = f"/chatbots/{(await api.post('/chatbots', {'name': 'theirs'}, key=foreign)).body['id']}"
+        first = await ask(api, chatbot, "a", idempotency_key="k")
+        replies = [
+            await ask(api, chatbot, "a", idempotency_key="k", key=second),
+            await ask(api, sibling, "a", idempotency_key="k"),
+            await ask(api, theirs, "a", idempotency_key="k", key=foreign),
+            await ask(api, chatbot, "another body", idempotency_key="k", key=second, conversation="c2", user="bob"),
+        ]
+        assert [reply.status for reply in replies] == [201, 201, 201, 422], "a key is the caller's own"
+        assert all(REPLAYED not in reply.headers for reply in replies)
+        assert len({reply.text for reply in (first, *replies)}) == 5
+        made = [await post(api, "/chatbots", {"name": "x"}, "k", key=key) for key in ("", second, foreign)]
+        assert len({reply.body["id"] for reply in made}) == 3
+        for name in ("c1", "c2"):
+            await api.say(chatbot, "Hello", conversation=name)
+            handed = await post(api, f"{chatbot}/conversations/{name}/handoff", {}, "k")
+            assert handed.body["conversation_id"] == name, "another path is another route"
+        refused = [
+            await ask(api, theirs, "a", idempotency_key="k"),
+            await ask(api, "/chatbots/01a204e3-15f7-77b1-9db6-d193b16a5979", "a", idempotency_key="k"),
+        ]
+        assert [reply.status for reply in refused] == [404, 404]
+        assert without_ids(refused[0]) == without_ids(refused[1])
+
+
+async def test_a_bad_key_is_refused_and_does_nothing(tmp_path: Path) -> None:
+    async with gigachat(tmp_path) as api:
+        chatbot = await api.chatbot()
+        raw = json.dumps({"conversation_id": "c1", "user_id": "ann", "prompt": "a"}).encode()
+        for key in ("", "   ", "x" * 256, "a\tb", "a\x7fb", "ü\x85"):
+            headers = [b"POST %s/conversations HTTP/1.1" % chatbot.encode(), b"Host: x", b"Content-Type: application/json"]
+            headers += [b"Authorization: Bearer " + api.key.encode(), b"Content-Length: %d" % len(raw), b"Connection: close"]
+            headers.append(b"Idempotency-Key: " + key.encode("latin-1"))
+            status = await speak(api, b"\r\n".join(headers) + b"\r\n\r\n" + raw)
+            assert status == 422 or (key == "a\x7fb" and status == 400), repr(key)
+        assert (await api.get(f"{chatbot}/conversations")).body == []
+        assert (await ask(api, chatbot, "a", idempotency_key="x" * 255)).status == 201
+        assert (await ask(api, chatbot, "a", idempotency_key="x" * 255)).headers[REPLAYED] == "true"
+
+
+async def speak(api: Api, raw: bytes) -> int:
+    """The status that bytes no client library would send are answered with."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(api.url.rpartition(":")[2]))
+    writer.write(raw)
+    line = await reader.readline()
+    writer.close()
+    return int(line.split()[1])
+
+
+async def test_what_was_refused_is_not_kept(tmp_path: Path) -> None:
+    pause = Pause()
+    async with gigachat(tmp_path, model=answering({"slow": [pause, "re: slow"]})) as api:
+        chatbot = await api.chatbot(response={"overlap": "reject"})
+        assert (await ask(api, chatbot, "", idempotency_key="k")).status == 422
+        assert (await ask(api, chatbot, "x", user="client:", idempotency_key="k")).status == 422
+        assert (await ask(api, chatbot, "x", conversation="..", idempotency_key="k")).status == 422
+        missing = f"{chatbot}/conversations/none"
+        assert (await post(api, f"{missing}/stop", None, "k")).status == 404
+        assert (await post(api, f"{missing}/release", None, "k")).status == 404
+        assert (await post(api, f"{chatbot}/documents", {"name": "d", "content": " "}, "k")).status == 422
+        first = await asking_held(api, chatbot, pause, "slow")
+        assert (await ask(api, chatbot, "b", idempotency_key="k")).code == "conversation_busy"
+        assert await rows(api, "SELECT * FROM idempotency") == []
+        pause.resume()
+        await first
+        assert contents(await ask(api, chatbot, "b", idempotency_key="k")) == ["re: b"]
+        await api.post(f"{chatbot}/conversations/c1/takeover", {"operator": "eve"})
+        assert (await post(api, f"{chatbot}/conversations/c1/takeover", {"operator": "bob"}, "t")).status == 409
+        prompt = (await api.messages(chatbot))[0]
+        retry = f"{chatbot}/conversations/c1/messages/{prompt['id']}/retry"
+        assert (await post(api, retry, None, "t")).code == "conversation_taken_over"
+        await api.post(f"{chatbot}/conversations/c1/release")
+        assert (await post(api, retry, None, "t")).status == 201
+        assert (await post(api, f"{chatbot}/conversations/c1/takeover", {"operator": "bob"}, "t")).status == 200
+
+
+async def test_how_the_answer_is_sent_makes_no_other_request(tmp_path: Path) -> None:
+    async with gigachat(tmp_path) as api:
+        chatbot = await api.chatbot()
+        first = await ask(api, chatbot, "a", idempotency_key="k", stream=True)
+        again = await ask(api, chatbot, "a", idempotency_key="k")
+        assert again.body == [first.events[-2][1]]
+        raw = b' {"stream": false,\n"prompt":"a", "user_id":"ann","conversation_id" : "c1", "metadata": {}}'
+        spelled = await api.post(f"{chatbot}/conversations", raw=raw, headers={"Idempotency-Key": "k"})
+        assert spelled.text == again.text
+        other = await ask(api, chatbot, "a", idempotency_key="k", metadata={"page": 1})
+        assert other.code == "idempotency_key_reused"
+
+
+# --- documents ---
+
+
+class Held(HashingEmbedder):
+    def __init__(self) -> None:
+        super().__init__()
+        self.pause = Pause()
+
+    async def embed_passages(self, texts: Any) -> Any:
+        if any("hold" in text for text in texts):
+            await self.pause.hold()
+        return await super().embed_passages(texts)
+
+
+async def test_a_repeated_push_does_not_undo_a_newer_one(tmp_path: Path) -> None:
+    async with gigachat(tmp_path) as api:
+        chatbot = await api.chatbot()
+        path, old = f"{chatbot}/documents", {"name": "d", "content": "Old text."}
+        first = await post(api, path, old, "k")
+        assert (await post(api, path, old, "k")).text == first.text
+        assert (await post(api, f"{path}?embedding=false", old, "k")).body[0]["embedding"] is None
+        await api.push(chatbot, "d", "New text.")
+        again = await post(api, path, old, "k")
+        assert (again.status, again.headers[REPLAYED]) == (201, "true")
+        assert "New text." in again.body[0]["content"]
+        assert [d["chunk_count"] for d in (await api.get(path)).body] == [1]
+
+
+async def test_a_document_pushed_for_later_is_replayed_as_it_is_by_then(tmp_path: Path) -> None:
+    embedder = Held()
+    async with gigachat(tmp_path, embedder=embedder) as api:
+        chatbot = await api.chatbot()
+        path, body, later = f"{chatbot}/documents", {"name": "d", "content": "hold this"}, {"Prefer": "respond-async"}
+        first = await post(api, path, body, "k", headers=later)
+        assert (first.status, first.body["state"]) == (202, "pending")
+        again = await post(api, path, body, "k", headers=later)
+        assert (again.status, again.text, again.headers["Location"]) == (202, first.text, first.headers["Location"])
+        embedder.pause.resume()
+
+        async def is_ready() -> bool:
+            return bool((await api.get(first.headers["Location"])).body["state"] == "ready")
+
+        await until(is_ready)
+        done = await post(api, path, body, "k", headers=later)
+        assert (done.status, done.body["state"], done.headers[REPLAYED]) == (202, "ready", "true")
+        assert len((await api.get(path)).body) == 1
+
+
+async def test_a_push_in_progress_is_not_carried_out_twice(tmp_path: Path) -> None:
+    embedder = Held()
+    async with gigachat(tmp_path, embedder=embedder) as api:
+        chatbot = await api.chatbot()
+        body = {"name": "d", "content": "hold this"}
+        pushes = [asyncio.create_task(post(api, f"{chatbot}/documents", body, "k")) for _ in range(3)]
+        await embedder.pause.reached.wait()
+        embedder.pause.resume()
+        replies = [await push for push in pushes]
+        assert len({reply.text for reply in replies}) == 1
+        assert sum(REPLAYED in reply.headers for reply in replies) == 2
+
+
+# --- when the store is down, and the way from an error to its code and back ---
+
+
+async def test_nothing_is_kept_of_a_prompt_that_could_not_be_stored(tmp_path: Path) -> None:
+    async with gigachat(tmp_path) as api:
+        chatbot = await api.chatbot()
+        database: Any = api.services.database
+        database._must_stop = True
+        refused = await ask(api, chatbot, "a", idempotency_key="k")
+        assert (refused.status, refused.code) == (503, "storage_unavailable")
+        assert len(api.services.turns._live._by_prompt) == 0
+        database._must_stop = False
+        assert REPLAYED not in (await ask(api, chatbot, "a", idempotency_key="k")).headers
+        assert len(await api.messages(chatbot)) == 2
+
+
+async def test_a_client_that_goes_away_while_it_sends_leaves_nothing(tmp_path: Path) -> None:
+    async with gigachat(tmp_path) as api:
+        chatbot = await api.chatbot()
+
+        async def dripping() -> AsyncIterator[bytes]:
+            yield b'{"conversation_id": "c1", '
+            raise aiohttp.ClientConnectionError
+
+        with pytest.raises(aiohttp.ClientConnectionError):
+            await api._session.post(
+                f"{api.url}{chatbot}/conversations",
+                data=dripping(),
+                headers={"Authorization": f"Bearer {api.key}", "Idempotency-Key": "k"},
+            )
+        assert (await api.get(f"{chatbot}/conversations")).body == []
+        assert await rows(api, "SELECT * FROM idempotency") == []
+
+
+def all_errors(kind: type[GigachatError] = GigachatError) -> list[type[GigachatError]]:
+    return [kind, *(each for child in kind.__subclasses__() for each in all_errors(child))]
+
+
+def test_every_code_names_one_error_and_leads_back_to_it() -> None:
+    kinds = all_errors()
+    assert len({kind.code for kind in kinds}) == len(kinds)
+    for kind in kinds:
+        found = error_with_code(kind.code)
+        assert (type(found), found.status, found.code) == (kind, kind.status, kind.code)
+        assert (found.retry_after_s is not None) == (kind.status == 503), "whoever is told to come again is told when"
+    for code in (None, "", "of_another_version"):
+        assert type(error_with_code(code)) is GigachatError
