@@ -261,8 +261,6 @@ async def test_an_operator_called_bot_takes_nothing(tmp_path: Path) -> None:
         pause.resume()
         assert contents(await first) == ["re: a"]
         assert contents(await waiting[0]) == ["re: b"]
-        plain = await api.chatbot()
-        assert (await ask(api, plain, "x", user="client:bot")).status == 201
 
 
 async def test_in_inject_mode_an_operators_word_changes_nothing_for_the_reply_in_the_making(tmp_path: Path) -> None:

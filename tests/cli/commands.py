@@ -6,8 +6,10 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -16,6 +18,9 @@ from pathlib import Path
 from typing import IO, Any
 
 import msgspec
+import uvicorn
+
+from gigachat_server.models.stub_endpoint import StubEndpoint
 
 PATIENCE_S = 60
 
@@ -57,6 +62,21 @@ class Gigachat:
         finally:
             process.kill()
             process.communicate()
+
+
+@contextmanager
+def slow_endpoint() -> Iterator[str]:
+    """The URL of a model endpoint that says a word every 50 ms: long enough for somebody to step in."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    app = StubEndpoint([f"word{number} " for number in range(1000)], between_s=0.05)
+    server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="error", timeout_graceful_shutdown=0))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+    finally:
+        server.force_exit = server.should_exit = True
+        thread.join(PATIENCE_S)
 
 
 def _command(arguments: tuple[str | Path, ...]) -> list[str]:

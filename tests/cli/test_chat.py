@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from tests.cli.commands import Gigachat, Server
+from tests.cli.commands import Gigachat, Server, slow_endpoint
 
 
 class Shop(NamedTuple):
@@ -67,6 +69,56 @@ def test_a_prompt_without_a_reply_is_told_and_the_next_is_asked(shop: Shop) -> N
 def test_a_chatbot_that_does_not_stream_answers_too(shop: Shop) -> None:
     shop.server.call("/chatbots", shop.key, {"name": "silent", "response": {"stream": False}})
     assert "Hello!" in shop.gigachat.output("chat", "--chatbot", "silent", stdin="hello\n")
+
+
+def test_ctrl_c_stops_the_reply_and_a_second_one_leaves(tmp_path: Path) -> None:
+    with slow_endpoint() as url:
+        gigachat = Gigachat(tmp_path / "data", model_url=url, model="slow")
+        with gigachat.serving() as server:
+            key = server.first_key()
+            chatbot_id = server.call("/chatbots", key, {"name": "shop"}).body["id"]
+            process = gigachat.start("chat", "--chatbot", "shop", "--conversation", "c1")
+            assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+            process.stdin.write("Tell me everything\n")
+            process.stdin.flush()
+            assert process.stdout.read(6) == "word0 "
+            process.send_signal(signal.SIGINT)
+            assert process.stdout.readline()  # the rest of what was said, and an end to the line
+            assert [process.stderr.readline() for _ in range(2)][1] == "  (stopped)\n"
+            messages = server.call(f"/chatbots/{chatbot_id}/conversations/c1/messages", key).body
+            assert [(message["role"], message["status"]) for message in messages] == [
+                ("user", "completed"),
+                ("assistant", "stopped"),
+            ]
+            process.stdin.write("And again\n")
+            process.stdin.flush()
+            assert process.stdout.read(6) == "word0 "
+            while process.poll() is None:  # two that come at once count as one
+                process.send_signal(signal.SIGINT)
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(0.1)
+            process.communicate()
+            assert process.returncode in (130, -signal.SIGINT)  # the last one may find it past its own end
+
+
+def test_a_server_that_starts_again_gets_the_prompt_once(tmp_path: Path) -> None:
+    gigachat = Gigachat(tmp_path / "data")
+    with gigachat.serving() as server:
+        key = server.first_key()
+        chatbot_id = server.call("/chatbots", key, {"name": "shop"}).body["id"]
+    dying = Gigachat(tmp_path / "data", failpoint="S8:kill")
+    with dying.serving() as server:
+        process = gigachat.start("chat", "--chatbot", "shop", "--conversation", "c1")
+        assert process.stdin is not None and process.stderr is not None
+        assert process.stderr.readline().startswith("Conversation")
+        process.stdin.write("hello\n")
+        process.stdin.flush()
+        assert server.process.wait(30) == -signal.SIGKILL
+    with gigachat.serving() as server:
+        said, _ = process.communicate(timeout=60)
+        assert (process.returncode, said.startswith("Hello!")) == (0, True)
+        messages = server.call(f"/chatbots/{chatbot_id}/conversations/c1/messages", key).body
+        assert [message["role"] for message in messages] == ["user", "assistant"]
 
 
 def test_ctrl_c_ends_it_quietly(shop: Shop) -> None:

@@ -74,6 +74,23 @@ async def test_the_commands_of_a_page_run_as_printed(name: str, tmp_path: Path) 
         assert '"code"' not in output, "no command is answered with a problem"
 
 
+@pytest.mark.parametrize("name", ["docs/never-lose-a-message.md", "docs/follow-live.md"])
+async def test_the_clients_of_a_page_work_as_printed(name: str, tmp_path: Path) -> None:
+    (client,) = blocks(PAGES[name], "python")
+    async with gigachat(tmp_path / "data") as api:
+        chatbot = await api.chatbot()
+        await api.say(chatbot, "Hello", conversation="12345")
+        for action, body in (("takeover", {"operator": "bob"}), ("release", None)):
+            await api.post(f"{chatbot}/conversations/12345/{action}", body)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", client, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            env={"GIGACHAT": api.url, "KEY": api.key, "CHATBOT": chatbot.split("/")[-1]},
+        )  # fmt: skip
+        output, _ = await process.communicate()
+        assert process.returncode == 0, output.decode()
+        assert "Hi." in output.decode()
+
+
 @pytest.mark.weights
 async def test_the_readme_shows_what_its_commands_print(tmp_path: Path) -> None:
     embedder = LocalEmbedder(require_weights())
@@ -91,12 +108,15 @@ async def test_a_newcomer_is_told_by_the_docs(tmp_path: Path) -> None:
     """The sample chatbot's documents are these pages: the first prompts get the sentence that answers them."""
     expected = {
         "How do I push a document?": "You push a document with `POST /chatbots/{chatbot_id}/documents`",
-        "How do I take over a conversation?": "send a message to it with a `user_id` that starts with `client:`",
+        "How do I take over a conversation?": "You take over a conversation with `POST",
+        "How do I send a prompt safely?": "with a fresh `Idempotency-Key` header",
+        "How do I follow a conversation?": "by asking for its events with `Accept: text/event-stream`",
         "How do I connect a model?": "You connect a model by setting `GIGACHAT_MODEL_URL` and `GIGACHAT_MODEL`",
         "What does match_threshold mean?": "`match_threshold` is the least relevance, from 0 to 1",
         "What happens when no document matches?": "When no document matches, the chatbot refuses",
     }
-    guides = ("push-documents", "take-over-a-conversation", "connect-a-model", "how-answers-are-made", "evaluate")
+    guides = ("push-documents", "take-over-a-conversation", "never-lose-a-message", "follow-live", "connect-a-model",
+              "how-answers-are-made", "evaluate")  # fmt: skip
     embedder = LocalEmbedder(require_weights())
     async with gigachat(tmp_path / "data", embedder=embedder, model=ExtractiveModel(embedder)) as api:
         chatbot = await api.chatbot()

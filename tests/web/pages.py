@@ -8,12 +8,12 @@ import io
 import json
 import re
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 import aiohttp
@@ -31,6 +31,27 @@ from tests.harness import Api, Reply
 
 # A chatbot of these properties has its document as a source, whatever is asked.
 MATCHING = {"documents": {"results": {"match_threshold": 0}}}
+
+
+class Change(NamedTuple):
+    """An event of the page's stream."""
+
+    place: str
+    name: str
+    data: dict[str, Any]
+
+
+def html_of(found: list[Change], message_id: str) -> str:
+    """The message as the page shows it after all that; empty while it does not."""
+    shown = [each["html"] for change in found for each in change.data.get("messages", ()) if each["id"] == message_id]
+    return str(shown[-1]) if shown else ""
+
+
+def _is_settled(found: list[Change], prompt_id: str) -> bool:
+    """Whether the page shows what came of it: a reply beside it, or a note."""
+    html = html_of(found, prompt_id)
+    is_answered = any(prompt_id in (each["id"] for each in change.data.get("messages", ())[:-1]) for change in found)
+    return "data-turn" not in html and (is_answered or 'class="note' in html or 'class="message operator' in html)
 
 
 class Visitor:
@@ -64,16 +85,42 @@ class Visitor:
         sent = {"Content-Type": "application/x-www-form-urlencoded", **headers}
         return await self.call("POST", path, raw=urlencode(fields).encode(), headers=sent)
 
-    async def say(self, chatbot: str, prompt: str, *, user_id: str = "ann", conversation: str = "c1") -> Reply:
+    async def send(self, path: str, chatbot: str, *, conversation: str = "c1", key: str = "", **fields: Any) -> Reply:
         """What the page's script sends. `chatbot` is a path, as the API's client has it."""
-        wanted = {
-            "chatbot_id": chatbot.removeprefix("/chatbots/"),
-            "conversation_id": conversation,
-            "user_id": user_id,
-            "prompt": prompt,
-        }
+        wanted = {"chatbot_id": chatbot.removeprefix("/chatbots/"), "conversation_id": conversation, **fields}
         sent = {"Sec-Fetch-Site": "same-origin", "Content-Type": "application/json", "X-CSRF-Token": self.csrf}
-        return await self.call("POST", "/web/chat", raw=json.dumps(wanted).encode(), headers=sent)
+        if key:
+            sent["Idempotency-Key"] = key
+        return await self.call("POST", path, raw=json.dumps(wanted).encode(), headers=sent)
+
+    async def say(self, chatbot: str, prompt: str, *, user_id: str = "ann", **more: str) -> Reply:
+        return await self.send("/web/chat", chatbot, user_id=user_id, prompt=prompt, **more)
+
+    async def ask(self, chatbot: str, prompt: str, *, user_id: str = "ann", conversation: str = "c1") -> list[Change]:
+        """Say it, and what the page was told of by the time that it was settled."""
+        said = await self.say(chatbot, prompt, user_id=user_id, conversation=conversation)
+        assert said.status == 201, said.text
+        return await self.follow(chatbot, conversation, until=lambda found: _is_settled(found, said.body["message_id"]))
+
+    async def follow(
+        self, chatbot: str, conversation: str = "c1", *, place: str = "0", until: Callable[[list[Change]], bool]
+    ) -> list[Change]:
+        """What the page is told of from that place on."""
+        found: list[Change] = []
+        query = {"chatbot": chatbot.removeprefix("/chatbots/"), "conversation": conversation, "after": place}
+        headers = {"Cookie": f"gigachat_session={self.cookie}"}
+        async with self._session.get(f"{self.url}/web/chat/events", params=query, headers=headers) as answer:
+            assert (answer.status, answer.content_type) == (200, "text/event-stream")
+            held = ""
+            async for piece in answer.content.iter_any():
+                *blocks, held = (held + piece.decode()).split("\n\n")
+                for block in blocks:
+                    fields = dict(line.split(": ", 1) for line in block.split("\n") if not line.startswith(":"))
+                    if fields:
+                        found.append(Change(fields.get("id", ""), fields["event"], json.loads(fields["data"])))
+                        if until(found):
+                            return found
+        return found
 
     async def sign_in(self, *, key: str = "", token: str = "") -> Reply:
         reply = await self.post("/login", key=key, token=token)
@@ -127,6 +174,7 @@ async def pages(
                 yield found
         finally:
             server.should_exit = True
+            services.feed.close()
             await serving
 
 
@@ -136,6 +184,7 @@ async def pages(
 _ELEMENTS = {
     *("html", "head", "meta", "title", "link", "script", "body", "header", "nav", "main", "section", "article", "div"),
     *("form", "input", "button", "label", "select", "option", "textarea", "noscript", "details", "summary", "time"),
+    *("fieldset", "legend", "rect"),
     *("a", "img", "svg", "path", "span", "kbd", "p", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "li", "hr", "br"),
     *("table", "caption", "thead", "tbody", "tr", "th", "td", "pre", "code", "blockquote", "strong", "em", "s"),
 }
@@ -187,9 +236,9 @@ class Page(HTMLParser):
             self.dangers.append(f"<{tag}> to {value}")
 
 
-def event_html(reply: Reply) -> str:
-    """All the HTML that an event stream brought."""
-    return "".join(data["html"] for name, data in reply.events if name in ("start", "message"))
+def event_html(found: list[Change]) -> str:
+    """All the HTML that the page was told of."""
+    return "".join(each["html"] for change in found for each in change.data.get("messages", ()))
 
 
 def field(html: str, name: str) -> str:

@@ -21,6 +21,7 @@ from gigachat_server.errors import ModelUnreachable
 from gigachat_server.models.base import ModelInput
 from gigachat_server.models.fake import Pause, Script, ScriptedModel
 from gigachat_server.web.chat import SAMPLE_CHATBOT, SAMPLE_PROMPTS
+from tests.web.breaking import breaking
 from tests.web.pages import MATCHING, Pages, pages
 from tests.web.payloads import XSS
 
@@ -131,10 +132,10 @@ async def test_a_reply_streams_in_and_shows_its_sources(tmp_path: Path, browser:
             browser.sign_in(site)
             assert [button.text for button in browser.all(".suggestions button")] == list(SAMPLE_PROMPTS)
             browser.say("How do I push?")
-            browser.until(lambda: browser.text(".streaming .content").strip() == "Push it")
+            browser.until(lambda: browser.text(".writing .content").strip() == "Push it")
             assert browser.one(".message.user .content").text == "How do I push?"
             assert browser.one("#prompt").get_property("value") == ""
-            assert not browser.one("#send").is_enabled()
+            assert browser.one("#stop").is_displayed()
             assert not browser.all("#welcome")
 
         def read() -> None:
@@ -143,7 +144,7 @@ async def test_a_reply_streams_in_and_shows_its_sources(tmp_path: Path, browser:
             assert browser.one(".excerpt").text == "How to push.\n\nSend it once."
             assert "guide.md" in browser.one(".sources summary").text
             assert "lines 1–3" in browser.one(".sources summary").text
-            browser.until(browser.one("#send").is_enabled)
+            assert not browser.one("#stop").is_displayed()
             assert "conversation=" in browser.driver.current_url
             browser.driver.refresh()
             assert browser.text(".message .content") == "How do I push? Push it once."
@@ -192,20 +193,17 @@ async def _only_conversation(site: Pages, chatbot: str) -> list[dict[str, object
     return await site.api.messages(chatbot, conversations[0]["conversation_id"])
 
 
-async def test_after_a_failure_the_prompt_is_still_there(tmp_path: Path, browser: Browser) -> None:
+async def test_after_a_failure_the_prompt_can_be_answered_after_all(tmp_path: Path, browser: Browser) -> None:
     async with pages(tmp_path, model=ScriptedModel([ModelUnreachable()], ["Hi."])) as site:
         await site.api.chatbot()
 
         def fail_and_repeat() -> None:
             browser.sign_in(site)
             browser.say("Hello")
-            browser.until(lambda: browser.one("#problem").is_displayed())
-            assert "cannot be reached" in browser.one("#problem").text
-            assert browser.one("#prompt").get_property("value") == "Hello"
-            browser.until(browser.one("#send").is_enabled)
-            browser.one("#prompt").send_keys(Keys.ENTER)
+            browser.until(lambda: "cannot be reached" in browser.text(".message.failed .note"))
+            browser.button("Have it answered").click()
             browser.until(lambda: "Hi." in browser.text(".message.assistant .content"))
-            assert not browser.one("#problem").is_displayed()
+            assert not browser.all(".message.failed")
 
         def lose_the_session() -> None:
             browser.driver.execute_cdp_cmd("Network.clearBrowserCookies", {})
@@ -213,6 +211,7 @@ async def test_after_a_failure_the_prompt_is_still_there(tmp_path: Path, browser
             browser.say("Are you there?")
             browser.until(lambda: "Sign in" in browser.one("#problem").text)
             assert browser.one("#prompt").get_property("value") == "Are you there?"
+            browser.complaints()  # of the refusals
 
         await in_browser(fail_and_repeat)
         await in_browser(lose_the_session)
@@ -292,13 +291,173 @@ async def test_no_text_runs_or_fetches_anything(tmp_path: Path, browser: Browser
             browser.open(addresses[0])
             browser.driver.execute_script("document.getElementById('prompt').value = arguments[0]", everything)
             browser.one("#send").click()
-            browser.until(lambda: browser.one("#send").is_enabled() and len(browser.all(".message.assistant")) == 7)
+            browser.until(lambda: len(browser.all(".message.assistant:not(.writing)")) == 7)
             assert browser.driver.title != "pwned"
             assert browser.foreign_requests() == []
             assert browser.complaints() == []  # the policy had nothing to stop: no payload got as far
-            assert not browser.all("main script, main iframe, main object, .message svg, .message img, .message style")
+            assert not browser.all(
+                "main script, main iframe, main object, .message svg:not(.actions svg), .message img, .message style"
+            )
 
         await in_browser(look)
+
+
+async def test_stop_keeps_what_was_said(tmp_path: Path, browser: Browser) -> None:
+    async with pages(tmp_path, model=ScriptedModel(["Once upon ", Pause()], ["The end."])) as site:
+        await site.api.chatbot()
+
+        def stop_and_retry() -> None:
+            browser.complaints()
+            browser.sign_in(site)
+            browser.say("Tell me a story")
+            browser.until(lambda: browser.text(".writing .content").strip() == "Once upon")
+            browser.say("Hurry")  # it waits behind the story, and is stopped with it
+            browser.until(lambda: "Waits for the reply before it." in browser.text(".message.user .note"))
+            browser.one("#stop").click()
+            browser.until(lambda: browser.text(".message.assistant .note") == "Stopped here.")
+            assert browser.text(".message.assistant .content").strip() == "Once upon"
+            assert not browser.one("#stop").is_displayed()
+            assert browser.driver.switch_to.active_element == browser.one("#prompt")
+            browser.button("Retry").click()  # of the story: the prompt behind it was never begun
+            browser.until(lambda: browser.text(".message.assistant:not(.replaced) .content") == "The end.")
+            assert browser.one(".replaced .earlier summary").text == "Earlier reply"
+            assert not browser.one(".replaced .content").is_displayed()
+            browser.one(".replaced summary").click()
+            assert browser.one(".replaced .content").text.strip() == "Once upon"
+            assert browser.complaints() == []
+
+        await in_browser(stop_and_retry)
+
+
+async def test_a_takeover_from_elsewhere_appears_and_silences_the_chatbot(tmp_path: Path, browser: Browser) -> None:
+    async with pages(tmp_path, model=ScriptedModel(["Let me ", Pause()], ["Hi again."])) as site:
+        chatbot = await site.api.chatbot()
+
+        def ask() -> str:
+            browser.sign_in(site)
+            browser.say("Where is my parcel?")
+            browser.until(lambda: browser.text(".writing .content").strip() == "Let me")
+            return browser.driver.current_url.partition("conversation=")[2]
+
+        def see_and_speak() -> None:
+            browser.until(lambda: "Bob answers this conversation." in browser.text(".control"))
+            assert browser.text(".message.assistant .content").strip() == "Let me"
+            browser.until(lambda: browser.text(".message.operator .content") == "I look.")
+            assert not browser.all(".writing")
+            browser.say("Thank you")
+            browser.until(lambda: "Left to the operator." in browser.text(".message.user .note"))
+
+        def give_back() -> None:
+            browser.one("[data-release]").click()
+            browser.until(lambda: browser.text(".control") == "The chatbot answers.")
+            browser.say("And now?")
+            browser.until(lambda: "Hi again." in browser.text(".message.assistant .content"))
+
+        conversation = f"{chatbot}/conversations/{await in_browser(ask)}"
+        assert (await site.api.post(f"{conversation}/takeover", {"operator": "Bob"})).status == 200
+        await site.api.say(chatbot, "I look.", user="client:Bob", conversation=conversation.split("/")[-1])
+        await in_browser(see_and_speak)
+        await in_browser(give_back)
+
+
+async def test_an_operator_takes_over_on_the_page(tmp_path: Path, browser: Browser) -> None:
+    async with pages(tmp_path) as site:
+        chatbot = await site.api.chatbot()
+
+        def take_over() -> None:
+            browser.sign_in(site)
+            browser.say("Hello")
+            browser.until(lambda: "Hi." in browser.text(".message.assistant .content"))
+            browser.one("#takeover-menu summary").click()
+            browser.one("#operator").send_keys("Bob", Keys.ENTER)
+            browser.until(lambda: "Bob answers" in browser.text(".control"))
+            assert browser.one("#speaker-shown").text == "client:Bob"
+            browser.say("This is Bob.")
+            browser.until(lambda: browser.text(".message.operator .content") == "This is Bob.")
+            browser.driver.refresh()
+            assert browser.one("#speaker-shown").text == "client:Bob", "who took over goes on as themselves"
+            browser.one("[data-release]").click()
+            browser.until(lambda: browser.one("#speaker-shown").text == "visitor")
+
+        await in_browser(take_over)
+        roles = [message["role"] for message in await _only_conversation(site, chatbot)]
+        assert roles == ["user", "assistant", "operator"]
+
+
+async def test_a_page_that_nobody_looks_at_catches_up(tmp_path: Path, browser: Browser) -> None:
+    async with pages(tmp_path) as site:
+        chatbot = await site.api.chatbot()
+
+        def look_away() -> str:
+            browser.sign_in(site)
+            browser.say("Hello")
+            browser.one(".message.assistant:not(.writing)")
+            page = browser.driver.current_window_handle
+            browser.driver.switch_to.new_window("tab")
+            return page
+
+        def look_again(page: str) -> None:
+            browser.driver.close()
+            browser.driver.switch_to.window(page)
+            browser.until(lambda: browser.text(".message.operator .content") == "Are you there?")
+            assert len(browser.all(".message")) == 3
+
+        page = await in_browser(look_away)
+        conversation = (await site.api.get(f"{chatbot}/conversations")).body[0]["conversation_id"]
+        await site.api.say(chatbot, "Are you there?", user="client:Bob", conversation=conversation)
+        await in_browser(lambda: look_again(page))
+
+
+async def test_a_rating_is_kept_and_taken_back(tmp_path: Path, browser: Browser) -> None:
+    async with pages(tmp_path) as site:
+        chatbot = await site.api.chatbot()
+
+        def rate(expected: str) -> None:
+            browser.one("[data-rate=down]").click()
+            browser.until(lambda: browser.one("[data-rate=down]").get_attribute("aria-pressed") == expected)
+            assert browser.driver.switch_to.active_element == browser.one("[data-rate=down]")
+
+        def begin() -> None:
+            browser.sign_in(site)
+            browser.say("Hello")
+            browser.one(".message.assistant:not(.writing)")
+
+        async def rating() -> object:
+            return (await _only_conversation(site, chatbot))[-1]["feedback"]
+
+        await in_browser(begin)
+        await in_browser(lambda: rate("true"))
+        assert await rating() == {"rating": "down", "text": ""}
+        await in_browser(lambda: rate("false"))
+        assert await rating() is None
+
+
+async def test_what_the_network_broke_is_sent_again_and_stored_once(tmp_path: Path, browser: Browser) -> None:
+    pause = Pause()
+    async with pages(tmp_path, model=ScriptedModel(["Push ", pause, "it."])) as site, breaking(site) as broken:
+        chatbot = await site.api.chatbot()
+
+        def ask() -> None:
+            browser.sign_in(site)
+            browser.url = broken.url
+            browser.open("/")  # cookies do not look at ports
+            broken.breaks = b"POST /web/chat "
+            browser.say("How do I push?")
+            browser.until(lambda: browser.text(".writing .content").strip() == "Push")
+
+        def read() -> None:
+            browser.until(lambda: browser.text(".message.assistant:not(.writing) .content") == "Push it.")
+            assert len(browser.all(".message")) == 2
+
+        await in_browser(ask)
+        assert broken.count == 1
+        broken.cut()  # the stream too: it goes on where it was
+        pause.resume()
+        await in_browser(read)
+        keys = [head.split(b"idempotency-key: ")[1].split(b"\r\n")[0] for head in broken.heads]
+        assert len(keys) == 2
+        assert keys[0] == keys[1]
+        assert [message["content"] for message in await _only_conversation(site, chatbot)] == ["How do I push?", "Push it."]
 
 
 async def test_nothing_is_wider_than_a_phone(tmp_path: Path, browser: Browser) -> None:

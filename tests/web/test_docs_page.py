@@ -47,6 +47,8 @@ def test_every_example_is_a_command() -> None:
     for operation in (operation for group in groups() for operation in group.operations):
         words = shlex.split(operation.curl.replace("\\\n", ""))
         assert words[0] == "curl"
+        method = words[words.index("-X") + 1] if "-X" in words else "POST" if "-d" in words else "GET"
+        assert method == operation.method
         assert any(word.startswith("$BASE/") and "{" not in word for word in words)
         if "-d" in words:
             body = json.loads(words[words.index("-d") + 1])

@@ -85,7 +85,7 @@ async def test_no_other_site_can_speak(tmp_path: Path) -> None:
             assert reply.status == status
             assert reply.code
         assert (await site.api.get(f"{chatbot}/conversations")).body == []
-        assert (await site.visitor.call("POST", "/web/chat", raw=body, headers=ours)).status == 200
+        assert (await site.visitor.call("POST", "/web/chat", raw=body, headers=ours)).status == 201
 
 
 async def test_over_plain_http_the_origin_shows_that_a_form_is_ours(tmp_path: Path) -> None:
@@ -95,7 +95,18 @@ async def test_over_plain_http_the_origin_shows_that_a_form_is_ours(tmp_path: Pa
 
 
 async def every_answer(site: Pages) -> list[Reply]:
-    paths = ["/", "/keys", "/docs", "/login", "/logout", "/web/none", "/web/chat", "/static/none.js", "/?chatbot=x"]
+    paths = [
+        "/",
+        "/keys",
+        "/docs",
+        "/login",
+        "/logout",
+        "/web/none",
+        "/web/chat",
+        "/web/chat/events",
+        "/static/none.js",
+        "/?chatbot=x",
+    ]
     paths += ["/keys?after=x", "/?conversation=%00", "/docs?" + "a=1&" * 60, StaticFiles().url("style.css")]
     found = [await visitor.get(path) for visitor in (site.visitor, site.stranger) for path in paths]
     found.append(await site.visitor.post("/keys", name="a"))

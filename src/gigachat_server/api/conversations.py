@@ -21,7 +21,6 @@ from gigachat_server.errors import FieldError, Forbidden, InvalidRequest, NotFou
 from gigachat_server.records import Conversation, Feedback, Message
 from gigachat_server.services import Services
 from gigachat_server.store import conversations, messages
-from gigachat_server.store.conversations import BOT
 from gigachat_server.store.database import Reader, Tx
 from gigachat_server.triggers import trigger
 
@@ -63,8 +62,6 @@ async def say(request: ApiRequest, services: Services) -> Answer | Response:
     )
     if prompt.operator is not None and "messages:inject" not in (request.principal.scopes if request.principal else ()):
         raise Forbidden("To speak as client: a key needs the scope messages:inject.")
-    if prompt.operator == BOT and request.chatbot.config.interception.mode == "takeover":
-        raise InvalidRequest(errors=(FieldError("user_id", "Must name a person: 'bot' is the chatbot."),))
     started = await services.turns.start(request.chatbot, prompt, request.key)
     return await _turn_answer(request, started, wants_stream=_wants_stream(request, wanted.stream))
 
@@ -103,8 +100,6 @@ async def take_over(request: ApiRequest, services: Services) -> Answer:
     wanted: TakeoverInput = request.body
     # Whoever takes over can also speak: as `client:` and that name.
     operator = speaker_id(CLIENT_PREFIX + wanted.operator.removeprefix(CLIENT_PREFIX), "operator").removeprefix(CLIENT_PREFIX)
-    if operator == BOT:
-        raise InvalidRequest(errors=(FieldError("operator", "Must name a person: 'bot' is the chatbot."),))
     return await _controlled(
         request,
         services,

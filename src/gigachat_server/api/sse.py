@@ -40,7 +40,7 @@ async def _turn(started: Started, request: ApiRequest, with_embedding: bool) -> 
     turn = started.turn
     message_ids = turn.message_ids if turn is not None else [message.id for message in started.replies]
     start = {"prompt": wire.message(started.prompt, request.account_id, {}), "message_ids": message_ids}
-    yield event("start", start, event_id=str(started.prompt.seq))
+    yield event("start", start, place=str(started.prompt.seq))
     if turn is not None:
         async with aclosing(turn.watch(idle_s=PING_S)) as watched:
             async for said in watched:
@@ -56,7 +56,7 @@ async def _turn(started: Started, request: ApiRequest, with_embedding: bool) -> 
 
 def _ending(stored: Stored, request: ApiRequest, with_embedding: bool) -> bytes:
     messages = wire.stored(stored, request.account_id, with_embedding=with_embedding)
-    parts = [event("message", message, event_id=str(message.seq)) for message in messages]
+    parts = [event("message", message, place=str(message.seq)) for message in messages]
     last = messages[-1]
     parts.append(event("done", {"conversation_id": last.conversation_id, "seq": last.seq}))
     return b"".join(parts)
@@ -90,8 +90,8 @@ async def _follow(
                         yield delta(each.said, each.seq)
                     case Happened():
                         happened = wire.event(each, request.account_id, with_embedding=with_embedding)
-                        place = cursors.dump(each.place, "") if of_chatbot else _place(each.event.seq, each.position)
-                        yield event(each.event.type, happened, event_id=place)
+                        place = cursors.dump(each.place, "") if of_chatbot else event_id(each.event.seq, each.position)
+                        yield event(each.event.type, happened, place=place)
     except GigachatError as error:
         yield event("error", problem(error, instance=request.raw_path, request_id=request.request_id))
 
@@ -108,13 +108,15 @@ def place_of(request: ApiRequest, *, last_seq: int) -> Place:
 
 def delta(said: Said, seq: int) -> bytes:
     data = {"message_id": said.message_id, "offset": said.offset, "text": said.text}
-    return event("delta", data, event_id=_place(seq, said.end))
+    return event("delta", data, place=event_id(seq, said.end))
 
 
-def _place(seq: int, position: int) -> str:
+def event_id(seq: int, position: int) -> str:
+    """Names the place behind that event, and behind so many characters of the turn that runs then."""
     return f"{seq}.{position}" if position else str(seq)
 
 
-def event(name: str, data: Any, *, event_id: str | None = None) -> bytes:
-    place = b"" if event_id is None else b"id: " + event_id.encode() + b"\n"
-    return place + b"event: " + name.encode() + b"\ndata: " + _encode(data) + b"\n\n"
+def event(name: str, data: Any, *, place: str | None = None) -> bytes:
+    """One event; `place` is its id, from which a follower goes on."""
+    id_line = b"" if place is None else b"id: " + place.encode() + b"\n"
+    return id_line + b"event: " + name.encode() + b"\ndata: " + _encode(data) + b"\n\n"

@@ -32,6 +32,7 @@ COMMANDS = {
     "chatbots": Entry("chatbots", "chatbots", "Create, list, show and delete chatbots."),
     "documents": Entry("documents", "documents", "Push, list and delete a chatbot's documents."),
     "chat": Entry("chat", "chat", "Talk to a chatbot."),
+    "conversations": Entry("conversations", "conversations", "Read, follow, take over and release conversations."),
     "eval": Entry("evaluate", "evaluate", "Measure how well a chatbot answers a set of questions."),
     "doctor": Entry("doctor", "doctor", "Check this installation and say what to do."),
     "bench": Entry("bench", "bench", "Measure how fast this machine serves."),

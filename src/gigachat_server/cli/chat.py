@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 import termios
 import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
+from urllib.parse import quote
 
 import click
 import msgspec
@@ -30,7 +32,18 @@ class _Message(msgspec.Struct):
     id: str
     role: str
     content: str
+    status: str = "completed"
+    turn: str | None = None
     sources: list[_Source] = []
+
+
+# What is said instead of a reply, by what became of the prompt.
+_UNANSWERED = {
+    None: "(stored; nobody was asked to reply)",
+    "intercepted": "(stored; an operator answers this conversation)",
+    "interrupted": "(interrupted by a newer prompt)",
+    "stopped": "(stopped)",
+}
 
 
 @click.command()
@@ -39,7 +52,11 @@ class _Message(msgspec.Struct):
 @click.option("--user", default="cli", show_default=True, metavar="ID", help="Who you are; client:NAME speaks as staff.")
 @with_settings(*EVERYWHERE)
 def chat(settings: Settings, *, chatbot: str, conversation: str | None, user: str) -> None:
-    """Talk to a chatbot. /quit or Ctrl-D ends it. From a pipe, each line is a prompt."""
+    """Talk to a chatbot. /quit or Ctrl-D ends it. From a pipe, each line is a prompt.
+
+    Ctrl-C stops the reply that is being written, and keeps what was said; a second one leaves. Where the connection breaks,
+    the prompt is sent again, and stored once all the same.
+    """
     conversation = conversation or new_id()
 
     async def main() -> int:
@@ -63,39 +80,68 @@ class _Speaker:
     def __init__(self, api: ApiClient, path: str, conversation: str, user: str) -> None:
         self._api = api
         self._path = path
+        self._stop_path = f"{path}/{quote(conversation, safe='')}/stop"
         self._body = {"conversation_id": conversation, "user_id": user, "stream": True}
 
     async def say(self, prompt: str) -> bool:
-        """Print the reply as it comes. Whether there was one."""
+        """Print the reply as it comes. Whether it went well."""
         printed, first = "", ""
-        try:
-            async with self._api.stream(self._path, {**self._body, "prompt": prompt}) as events:
-                async for name, data in events:
-                    if name == "start":
-                        first = next(iter(data["message_ids"]), "")
-                    elif name == "delta" and data["message_id"] == first:
-                        printed += data["text"]
-                        print(printable(data["text"]), end="", flush=True)
-                    elif name == "message":
-                        printed = _print_rest(msgspec.convert(data, _Message), printed)
-                    elif name == "error":
-                        raise ApiProblem(data["status"], data["code"], data["detail"])
-        except ApiProblem as problem:
-            if printed:
-                print(flush=True)
-            note(f"gigachat: {problem}")
-            return False
+        async with _interrupted_by(self._stop):
+            try:
+                async for event in self._api.converse(self._path, {**self._body, "prompt": prompt}):
+                    if event.name == "start":
+                        first = next(iter(event.data["message_ids"]), "")
+                    elif event.name == "delta" and event.data["message_id"] == first:
+                        # After a break it is told from its start again.
+                        fresh = event.data["text"][max(0, len(printed) - event.data["offset"]) :]
+                        printed += fresh
+                        print(printable(fresh), end="", flush=True)
+                    elif event.name == "message":
+                        printed = _print_rest(msgspec.convert(event.data, _Message), printed)
+                    elif event.name == "error":
+                        raise ApiProblem(event.data["status"], event.data["code"], event.data["detail"])
+            except ApiProblem as problem:
+                if printed:
+                    print(flush=True)
+                note(f"gigachat: {problem}")
+                return False
         return True
+
+    async def _stop(self) -> None:
+        """The stream tells what came of it; that there was nothing to stop any more is no news either."""
+        with suppress(SetupError):
+            await self._api.post(self._stop_path, embedding="false")
+
+
+@asynccontextmanager
+async def _interrupted_by(stop: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+    """Within this block the first Ctrl-C calls `stop`; the next does what it does elsewhere, which is to end the command."""
+    loop, usual = asyncio.get_running_loop(), signal.getsignal(signal.SIGINT)
+    stopping: list[asyncio.Task[None]] = []
+
+    def interrupted() -> None:
+        loop.remove_signal_handler(signal.SIGINT)
+        signal.signal(signal.SIGINT, usual)
+        stopping.append(asyncio.create_task(stop()))
+
+    loop.add_signal_handler(signal.SIGINT, interrupted)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+        signal.signal(signal.SIGINT, usual)
+        await asyncio.gather(*stopping)  # lest it stop the reply to the next prompt
 
 
 def _print_rest(message: _Message, printed: str) -> str:
-    """What of the reply has not been printed yet, and where it comes from."""
+    """What of the reply has not been printed yet, what became of it, and where it comes from."""
     if message.role != "assistant":
-        note("(stored; nobody was asked to reply)")
+        note(_UNANSWERED.get(message.turn, _UNANSWERED[None]))
         return printed
-    if not printed:
-        print(printable(message.content), end="")
-    print(flush=True)
+    rest = message.content.removeprefix(printed) if printed else message.content
+    print(printable(rest), flush=True)
+    if message.status == "stopped":
+        note("  (stopped)")
     if names := dict.fromkeys(source.name.rpartition("-")[0] for source in message.sources):
         note(printable("  from: " + ", ".join(names)))
     return ""

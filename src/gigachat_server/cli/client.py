@@ -18,13 +18,19 @@ import msgspec
 from yarl import URL
 
 from gigachat_server import local_socket
+from gigachat_server.cli.output import note
 from gigachat_server.errors import SetupError
+from gigachat_server.ids import new_id
 from gigachat_server.settings import Settings
 
 T = TypeVar("T")
 
 _STARTING_S = 5.0  # a server that starts has the lock before it listens
 _ANSWER_S = 10.0
+_TRIES = 6  # within some 15 s, in which a server starts again
+_FIRST_WAIT_S = 0.25
+_LONGEST_WAIT_S = 10.0
+_TRIED_AGAIN = (502, 503, 504)  # a proxy, or a server that is stopping, answers for one that is not there
 _TIMEOUT = aiohttp.ClientTimeout(total=None, connect=_ANSWER_S)
 
 
@@ -57,6 +63,35 @@ class Named(msgspec.Struct):
     name: str
 
 
+class Happening(msgspec.Struct, frozen=True):
+    """A server-sent event; `place` is where to go on from behind it."""
+
+    name: str
+    data: Any
+    place: str = ""
+
+
+class _Trying:
+    """How long to wait before the next attempt; `is_patient`: there always is one."""
+
+    def __init__(self, *, is_patient: bool = False) -> None:
+        self._is_patient = is_patient
+        self._failed = 0
+
+    def succeeded(self) -> None:
+        self._failed = 0
+
+    async def wait(self, error: SetupError) -> None:
+        """Returns when it is time to try again; raises the error if that is of no use."""
+        is_final = isinstance(error, ApiProblem) and error.status not in _TRIED_AGAIN
+        if is_final or (self._failed >= _TRIES and not self._is_patient):
+            raise error
+        if not self._failed:
+            note("gigachat: the connection was lost; trying again ...")
+        await asyncio.sleep(min(_FIRST_WAIT_S * 2**self._failed, _LONGEST_WAIT_S))
+        self._failed += 1
+
+
 class ApiClient:
     """Calls of the API. Every method raises `ApiProblem` where the server refuses, `SetupError` where there is none."""
 
@@ -66,8 +101,17 @@ class ApiClient:
     async def get(self, path: str, **query: str) -> Any:
         return (await self._call("GET", path, None, query))[0]
 
-    async def post(self, path: str, body: Any, **query: str) -> Any:
+    async def post(self, path: str, body: Any = None, **query: str) -> Any:
         return (await self._call("POST", path, body, query))[0]
+
+    async def post_once(self, path: str, body: Any = None, **query: str) -> Any:
+        """Done once, whatever the network does: sent again with the same `Idempotency-Key` until somebody answers."""
+        key, trying = new_id(), _Trying()
+        while True:
+            try:
+                return (await self._call("POST", path, body, query, key=key))[0]
+            except SetupError as error:
+                await trying.wait(error)
 
     async def patch(self, path: str, body: Any) -> Any:
         return (await self._call("PATCH", path, body, {}))[0]
@@ -75,15 +119,15 @@ class ApiClient:
     async def delete(self, path: str) -> None:
         await self._call("DELETE", path, None, {})
 
-    async def list_all(self, path: str) -> list[Any]:
+    async def list_all(self, path: str, **query: str) -> list[Any]:
         """Every page of a list."""
-        found, query = [], {"limit": "100"}
+        found, query = [], {"limit": "100", **query}
         while True:
             page, following = await self._call("GET", path, None, query)
             found += page
             if following is None:
                 return found
-            query = {"limit": "100", "after": following}
+            query["after"] = following
 
     async def find_chatbot(self, name_or_id: str) -> Named:
         """The chatbot of that id, or the newest of that name. Raises `SetupError`."""
@@ -97,28 +141,72 @@ class ApiClient:
         known = ", ".join(sorted({chatbot.name for chatbot in chatbots})[:10]) or "there is none yet"
         raise SetupError(f"There is no chatbot {name_or_id!r} ({known}).")
 
+    async def converse(self, path: str, body: Any) -> AsyncIterator[Happening]:
+        """The events of a turn up to its last; from a chatbot that does not stream only `message`.
+
+        Where the connection breaks before it, the prompt is sent again with the same `Idempotency-Key`: it is stored once,
+        and told again from its start.
+        """
+        key, trying = new_id(), _Trying()
+        while True:
+            headers = {"Accept": "text/event-stream", "Idempotency-Key": key}
+            try:
+                async with self._opened("POST", path, headers, body=body) as response:
+                    async for happening in _happenings(response):
+                        yield happening
+                        if happening.name in ("done", "error"):
+                            return
+                    if response.content_type != "text/event-stream":
+                        return
+                raise SetupError("The server ended the stream before the reply.")
+            except SetupError as error:
+                await trying.wait(error)
+
+    async def follow(self, path: str, *, after: str) -> AsyncIterator[Happening]:
+        """What happens from that place on, for ever; a connection that breaks is taken up again where it was.
+
+        Raises `ApiProblem` where there is nothing to follow any more.
+        """
+        trying = _Trying(is_patient=True)
+        while True:
+            headers = {"Accept": "text/event-stream", **({"Last-Event-ID": after} if after else {})}
+            try:
+                async with self._opened("GET", path, headers) as response:
+                    async for happening in _happenings(response):
+                        if happening.name == "error":
+                            raise ApiProblem(happening.data["status"], happening.data["code"], happening.data["detail"])
+                        trying.succeeded()
+                        after = happening.place or after
+                        yield happening
+                raise SetupError("The connection to the server was lost.")
+            except SetupError as error:
+                await trying.wait(error)
+
     @asynccontextmanager
-    async def stream(self, path: str, body: Any) -> AsyncIterator[AsyncIterator[tuple[str, Any]]]:
-        """The server-sent events of the answer, as (event, data); from a chatbot that does not stream only `message`."""
-        headers = {"Accept": "text/event-stream"}
+    async def _opened(
+        self, method: str, path: str, headers: dict[str, str], *, body: Any = None
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        query = {"embedding": "false"}
         try:
-            async with self._session.post(path, json=body, params={"embedding": "false"}, headers=headers) as response:
+            async with self._session.request(method, path, json=body, params=query, headers=headers) as response:
                 if response.status >= 400:
                     raise _problem(response.status, await response.read())
-                is_streamed = response.content_type == "text/event-stream"
-                yield _events(response) if is_streamed else _messages(response)
+                yield response
         except aiohttp.ClientError as error:
             raise _lost(error) from None
 
-    async def _call(self, method: str, path: str, body: Any, query: dict[str, str]) -> tuple[Any, str | None]:
+    async def _call(self, method: str, path: str, body: Any, query: dict[str, str], *, key: str = "") -> tuple[Any, str | None]:
         """The decoded answer, and where its next page starts."""
+        headers = {} if body is None else {"Content-Type": "application/json"}
+        if key:
+            headers["Idempotency-Key"] = key
         try:
             async with self._session.request(
                 method,
                 path,
                 data=None if body is None else msgspec.json.encode(body),
                 params=query,
-                headers={} if body is None else {"Content-Type": "application/json"},
+                headers=headers,
             ) as response:
                 raw = await response.read()
                 following = response.links["next"]["url"] if "next" in response.links else None
@@ -215,17 +303,19 @@ def _lost(error: aiohttp.ClientError) -> SetupError:
     return SetupError(f"The connection to the server was lost ({error or type(error).__name__}). Run the command again.")
 
 
-async def _messages(response: aiohttp.ClientResponse) -> AsyncIterator[tuple[str, Any]]:
-    for message in msgspec.json.decode(await response.read()):
-        yield "message", message
-
-
-async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[tuple[str, Any]]:
-    name, rest = "message", b""
+async def _happenings(response: aiohttp.ClientResponse) -> AsyncIterator[Happening]:
+    if response.content_type != "text/event-stream":
+        for message in msgspec.json.decode(await response.read()):
+            yield Happening("message", message)
+        return
+    name, place, rest = "", "", b""
     async for piece in response.content.iter_any():  # by lines aiohttp would limit how long one may be
         *lines, rest = (rest + piece).split(b"\n")
         for line in lines:
-            if line.startswith(b"event: "):
-                name = line[7:].decode()
-            elif line.startswith(b"data: "):
-                yield name, msgspec.json.decode(line[6:])
+            field, _, value = line.partition(b": ")
+            if field == b"event":
+                name = value.decode()
+            elif field == b"id":
+                place = value.decode()
+            elif field == b"data":
+                yield Happening(name, msgspec.json.decode(value), place)

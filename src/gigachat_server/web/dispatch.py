@@ -6,6 +6,7 @@ own pages did not send; and every answer carries the security headers, whatever 
 
 from __future__ import annotations
 
+import functools
 import logging
 import secrets
 from collections.abc import Mapping
@@ -46,6 +47,7 @@ from gigachat_server.web.sessions import LINK_S, Session
 _log = logging.getLogger("gigachat.web")
 
 _PREFIXES = (STATIC, "/web/")
+_SIGNED_OUT = "You are no longer signed in. Sign in again; what you wrote is still here."
 
 
 class Web:
@@ -90,8 +92,10 @@ class Web:
                 raise NotFound
             if route is None:
                 raise MethodNotAllowed(headers={"Allow": ", ".join(sorted(by_method))})
-            if request.session is None and not route.is_public and not route.is_json:
-                return redirect(login_address(request))
+            if request.session is None and not route.is_public:
+                if not route.is_json:
+                    return redirect(login_address(request))
+                raise Unauthenticated(_SIGNED_OUT)
             if scope["method"] == "POST":
                 await self._admit(route, request, scope, receive)
             return await route.handler(request, self._site)
@@ -105,16 +109,23 @@ class Web:
 
     def _request(self, scope: Scope, headers: Mapping[str, str]) -> PageRequest:
         settings, client = self._services.settings, scope.get("client")
+        session_id = cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
         return PageRequest(
             path=scope["path"],
             query={},
             headers=headers,
             peer=peer_address(client[0] if client else None, headers.get("x-forwarded-for"), settings.proxy_networks),
             origin=origin_of(scope, headers, settings),
-            session_id=cookie_parser(headers.get("cookie", "")).get(COOKIE, ""),
+            session_id=session_id,
             session=None,
             principal=None,
+            reauthorise=functools.partial(self._recognise_again, session_id),
         )
+
+    async def _recognise_again(self, session_id: str) -> None:
+        session = self._site.sessions.find(session_id)
+        if session is None or await self._principal(session) is None:
+            raise Unauthenticated(_SIGNED_OUT)
 
     async def _recognise(self, request: PageRequest) -> None:
         """Find the session that the cookie names, and end it if its key no longer holds."""
@@ -135,8 +146,6 @@ class Web:
     async def _admit(self, route: PageRoute, request: PageRequest, scope: Scope, receive: Receive) -> None:
         """Read what a POST carries; raises unless it comes from a page of ours."""
         check_same_origin(request)
-        if request.session is None and not route.is_public:
-            raise Unauthenticated("You are no longer signed in. Sign in again; what you wrote is still here.")
         if self._services.is_shutting_down:
             raise ShuttingDown(retry_after_s=5)
         settings = self._services.settings

@@ -31,6 +31,8 @@ _EXAMPLES: dict[str, Any] = {
     "conversation_id": "12345",
     "user_id": "someone@example.com",
     "prompt": "How does KV work?",
+    "operator": "support_staff_01",
+    "rating": "up",
 }
 _IN_PATH = {"conversation_id": "12345", "user_id": "someone%40example.com"}
 _NAMES = {"document_id": "DOCUMENT_ID", "chatbot_id": "CHATBOT_ID", "key_id": "KEY_ID"}
@@ -167,10 +169,6 @@ def _curl(method: str, path: str, fields: list[Field], *, is_public: bool) -> st
         name = match[1]
         return _IN_PATH.get(name) or f"${_NAMES.get(name, name.upper())}"
 
-    command = "curl" if method in ("GET", "POST") else f"curl -X {method}"
-    parts = [command + ' "$BASE' + re.sub(r"{(\w+)}", in_path, path) + '"']
-    if not is_public:
-        parts.append('-H "Authorization: Bearer $GIGACHAT_API_KEY"')
     body = {field.name: _EXAMPLES.get(field.name, "...") for field in fields if field.is_required}
     if "/documents" in path and "name" in body:
         body["name"] = "https://developers.cloudflare.com/workers/learning/how-kv-works/"
@@ -178,6 +176,11 @@ def _curl(method: str, path: str, fields: list[Field], *, is_public: bool) -> st
         body = {"response": {"temperature": 0}}
     if "/api-keys" in path and body:
         body["name"] = "my server"
+    is_told = method == "GET" or (method == "POST" and body)  # to curl, by whether there is a body
+    command = "curl" if is_told else f"curl -X {method}"
+    parts = [command + ' "$BASE' + re.sub(r"{(\w+)}", in_path, path) + '"']
+    if not is_public:
+        parts.append('-H "Authorization: Bearer $GIGACHAT_API_KEY"')
     if body:
         parts += ["-H 'Content-Type: application/json'", f"-d '{json.dumps(body)}'"]
     return " \\\n  ".join(parts)

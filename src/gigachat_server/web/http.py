@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -60,6 +60,7 @@ class PageRequest(msgspec.Struct, kw_only=True):
     session_id: str
     session: Session | None
     principal: Principal | None
+    reauthorise: Callable[[], Awaitable[None]]  # raises `Unauthenticated` once the visitor is not signed in any more
     form: dict[str, str] = {}
     body: bytes = b""
 
@@ -69,12 +70,17 @@ class PageRequest(msgspec.Struct, kw_only=True):
         return self.principal
 
     @property
+    def may(self) -> frozenset[str]:
+        """What the visitor may do, as scopes."""
+        return self.principal.scopes if self.principal is not None else frozenset()
+
+    @property
     def is_secure(self) -> bool:
         return self.origin.startswith("https:")
 
     def need(self, scope: str) -> None:
         """Raises `Forbidden` if the key that opened the session lacks the scope."""
-        if scope not in self.signed_in.scopes:
+        if scope not in self.may:
             raise Forbidden(f"You signed in with a key that lacks the scope {scope}.")
 
 

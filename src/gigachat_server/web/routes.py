@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 from starlette.responses import Response
 
-from gigachat_server.web import chat, docs, keys, login
+from gigachat_server.web import chat, conversation, docs, keys, login
 from gigachat_server.web.http import PageRequest, Site
 
 Handler = Callable[[PageRequest, Site], Awaitable[Response]]
@@ -29,7 +29,13 @@ class PageRoute(msgspec.Struct, frozen=True, kw_only=True):
 
 ROUTES: tuple[PageRoute, ...] = (
     PageRoute(method="GET", path="/", handler=chat.show),
-    PageRoute(method="POST", path="/web/chat", handler=chat.say, is_json=True),
+    PageRoute(method="POST", path="/web/chat", handler=conversation.say, is_json=True),
+    PageRoute(method="GET", path="/web/chat/events", handler=conversation.follow, is_json=True),
+    PageRoute(method="POST", path="/web/chat/stop", handler=conversation.stop, is_json=True),
+    PageRoute(method="POST", path="/web/chat/retry", handler=conversation.retry, is_json=True),
+    PageRoute(method="POST", path="/web/chat/rate", handler=conversation.rate, is_json=True),
+    PageRoute(method="POST", path="/web/chat/takeover", handler=conversation.take_over, is_json=True),
+    PageRoute(method="POST", path="/web/chat/release", handler=conversation.release, is_json=True),
     PageRoute(method="POST", path="/web/chatbots", handler=chat.create_chatbot),
     PageRoute(method="GET", path="/keys", handler=keys.show),
     PageRoute(method="POST", path="/keys", handler=keys.create),

@@ -1,155 +1,148 @@
-// Sends what is written and shows what comes back. Text from anybody goes through textContent; the only HTML put into
-// the page is that of `start` and `message` events, which the server made from its own templates.
+// Has things done, and shows what comes of them. Everything that changes on the page comes from the stream of the
+// conversation's events, so nothing is shown twice and what others do appears by itself. Text from anybody goes through
+// textContent; the only HTML put into the page is that of `change` events, which the server made from its own templates.
 "use strict";
 
+const TRIES = 6;
+const PATIENCE_MS = 20_000;
+const MOST_WAIT_MS = 30_000;
+
 const composer = document.getElementById("composer");
+const messages = document.getElementById("messages");
+const control = document.getElementById("control");
+const promptField = document.getElementById("prompt");
+const userField = document.getElementById("user-id");
+const operatorField = document.getElementById("operator-name");
+
+let source = null; // of events, while the page is looked at
+let place = messages?.dataset.last ?? "0"; // behind what is shown
+let isBegun = Number(place) > 0; // there is something to follow
+let unsent = null; // the prompt that may or may not have arrived, and its key
+
 if (composer) start();
+else copyButtons();
 
 function start() {
-  const prompt = document.getElementById("prompt");
-  const userId = document.getElementById("user-id");
-
   composer.addEventListener("submit", (event) => {
     event.preventDefault();
     send();
   });
-  prompt.addEventListener("keydown", (event) => {
+  promptField.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
       event.preventDefault();
       send();
     }
   });
-  prompt.addEventListener("input", () => {
-    fit();
-    showCurl();
-  });
-  userId.addEventListener("input", () => {
-    document.getElementById("speaker-shown").textContent = userId.value;
-    showCurl();
+  promptField.addEventListener("input", refresh);
+  document.getElementById("speakers").addEventListener("input", (event) => {
+    // Whoever writes a name means to speak under it.
+    if (event.target === userField) speakAs("user");
+    else if (event.target === operatorField) speakAs("operator");
+    else refresh();
   });
   document.getElementById("chatbot").addEventListener("change", (event) => event.target.form.submit());
+  document.getElementById("stop").addEventListener("click", () => act("stop").then(() => promptField.focus()));
   for (const button of document.querySelectorAll("[data-prompt]")) {
     button.addEventListener("click", () => {
-      prompt.value = button.dataset.prompt;
+      promptField.value = button.dataset.prompt;
       send();
     });
   }
-  for (const button of document.querySelectorAll("[data-copy]")) button.addEventListener("click", () => copy(button));
+  messages.addEventListener("click", (event) => actOnMessage(event.target.closest("button")));
+  control.addEventListener("submit", (event) => {
+    event.preventDefault();
+    takeOver(event.target.elements.operator.value);
+  });
+  control.addEventListener("click", (event) => event.target.closest("[data-release]") && act("release"));
   document.addEventListener("click", (event) => closeMenus(event.target));
   document.addEventListener("keydown", (event) => event.key === "Escape" && closeMenus(document.body));
-  showCurl();
+  // A browser opens few connections to one server: a page that nobody looks at must not hold one.
+  document.addEventListener("visibilitychange", () => (document.hidden ? unfollow() : follow()));
+  copyButtons();
+  rememberOperator();
+  refresh();
   toEnd();
+  follow();
 }
+
+// --- having something done ---
 
 async function send() {
-  const prompt = document.getElementById("prompt");
-  const text = prompt.value;
+  const text = promptField.value;
   if (!text.trim() || composer.ariaBusy === "true") return;
+  const body = { ...which(), user_id: speaker(), prompt: text };
+  const json = JSON.stringify(body);
+  // What is sent again goes out under its first key, so it is stored once, whatever became of the first attempt.
+  if (unsent?.json !== json) unsent = { json, key: newKey() };
   setBusy(true);
-  showProblem("");
   closeMenus(document.body);
-  const turn = { text, isStored: false, isOver: false, bubbles: new Map() };
-  try {
-    const response = await fetch("/web/chat", {
-      method: "POST",
-      headers: { "Content-Type": "application/json", "X-CSRF-Token": composer.dataset.csrf },
-      body: JSON.stringify(request(text)),
-    });
-    if (!response.ok) {
-      await showRefusal(response);
-      return;
-    }
-    for await (const event of events(response.body)) take(event, turn);
-    if (!turn.isOver) showCut(turn);
-  } catch {
-    showCut(turn);
-  } finally {
-    for (const bubble of turn.bubbles.values()) bubble.remove();
-    setBusy(false);
-    prompt.focus();
-  }
-}
-
-function request(text) {
-  return {
-    chatbot_id: composer.dataset.chatbot,
-    conversation_id: composer.dataset.conversation,
-    user_id: document.getElementById("user-id").value,
-    prompt: text,
-  };
-}
-
-function take({ name, data }, turn) {
-  const messages = document.getElementById("messages");
-  const follows = isAtEnd();
-  if (name === "start") {
-    turn.isStored = true;
+  if (await done("", body, unsent.key)) {
+    unsent = null;
     document.getElementById("welcome")?.remove();
-    messages.append(fragment(data.html));
-    clearPrompt(turn.text);
-    rememberConversation();
-    for (const id of data.message_ids) {
-      const bubble = waiting();
-      turn.bubbles.set(id, bubble);
-      messages.append(bubble);
-    }
-  } else if (name === "delta") {
-    const content = turn.bubbles.get(data.message_id).querySelector(".content");
-    content.classList.remove("typing");
-    content.append(data.text);
-  } else if (name === "message") {
-    const bubble = turn.bubbles.get(data.message_id);
-    turn.bubbles.delete(data.message_id);
-    bubble.replaceWith(fragment(data.html));
+    if (promptField.value === text) promptField.value = "";
+    begin();
+    toEnd();
+  }
+  setBusy(false);
+  promptField.focus();
+}
+
+function act(what, fields, key) {
+  return done(`/${what}`, { ...which(), ...fields }, key);
+}
+
+function actOnMessage(button) {
+  const message_id = button?.closest("[data-message]")?.dataset.message;
+  if (!message_id) return;
+  if ("retry" in button.dataset) {
+    act("retry", { message_id }, newKey());
+    promptField.focus();
   } else {
-    turn.isOver = true;
-    if (name === "error") showFailure(data, turn);
+    const rating = button.ariaPressed === "true" ? null : button.dataset.rate;
+    act("rate", { message_id, rating });
   }
-  if (follows || name === "start") toEnd();
 }
 
-async function* events(body) {
-  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
-  let held = "";
-  for (;;) {
-    const { value, done } = await reader.read();
-    if (done) return;
-    held += value;
-    const blocks = held.split("\n\n");
-    held = blocks.pop();
-    for (const block of blocks) {
-      const name = /^event: (.*)$/m.exec(block)?.[1];
-      const data = /^data: (.*)$/m.exec(block)?.[1];
-      if (name && data) yield { name, data: JSON.parse(data) };
+async function takeOver(name) {
+  const operator = name.trim();
+  if (!operator || !(await act("takeover", { operator }))) return;
+  localStorage.setItem("operator", operator);
+  operatorField.value = operator;
+  speakAs("operator");
+  begin();
+  promptField.focus();
+}
+
+// Whether it was done. Where nobody can tell, it is asked again: under its key a prompt is stored once all the same, and
+// whatever has no key may be done twice.
+async function done(path, body, key) {
+  for (let tried = 1; tried <= TRIES; tried++) {
+    const response = await post(path, body, key).catch(() => null);
+    if (response && (response.status < 500 || tried === TRIES)) {
+      showProblem("");
+      if (!response.ok) await showRefusal(response);
+      return response.ok;
     }
+    if (tried === TRIES) break;
+    showProblem("The server does not answer. Trying again…");
+    await new Promise((resolve) => setTimeout(resolve, 250 * 2 ** tried));
   }
+  showProblem("The server cannot be reached. What you wrote is still here; try again in a moment.");
+  return false;
 }
 
-// --- what can go wrong ---
+function post(path, body, key) {
+  const headers = { "Content-Type": "application/json", "X-CSRF-Token": composer.dataset.csrf };
+  if (key) headers["Idempotency-Key"] = key;
+  const signal = AbortSignal.timeout(PATIENCE_MS);
+  return fetch(`/web/chat${path}`, { method: "POST", headers, body: JSON.stringify(body), signal });
+}
 
 async function showRefusal(response) {
   const problem = await response.json().catch(() => ({}));
   const fields = (problem.errors ?? []).map((error) => `${error.field}: ${error.message}`).join(" ");
   const link = response.status === 401 ? ["Sign in", "/login", "_blank"] : null;
   showProblem(fields || problem.detail || `The server answered ${response.status}.`, link);
-}
-
-function showFailure(problem, turn) {
-  if (problem.is_partly_stored) {
-    showProblem(problem.detail, ["Show what is stored", location.href, ""]);
-    return;
-  }
-  document.getElementById("messages").lastElementChild?.classList.add("failed");
-  restorePrompt(turn.text);
-  showProblem(problem.detail, ["About this error", problem.type, "_blank"]);
-}
-
-function showCut(turn) {
-  if (turn.isStored) {
-    showProblem("The connection was lost. The reply is finished and stored all the same.", ["Show it", location.href, ""]);
-  } else {
-    showProblem("The server cannot be reached. Your prompt is still here; send it again in a moment.");
-  }
 }
 
 function showProblem(text, link) {
@@ -162,7 +155,136 @@ function showProblem(text, link) {
   problem.append(" ", anchor);
 }
 
+function newKey() {
+  // Over plain http there is no randomUUID.
+  return crypto.randomUUID?.() ?? [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16)).join("-");
+}
+
+// --- following what happens ---
+
+// Something was done here: the address leads back to it, and there is something to follow.
+function begin() {
+  const { chatbot_id: chatbot, conversation_id: conversation } = which();
+  history.replaceState(null, "", `/?${new URLSearchParams({ chatbot, conversation })}`);
+  isBegun = true;
+  follow();
+}
+
+function follow(waitMs = 1000) {
+  if (source || !isBegun || document.hidden) return;
+  const query = new URLSearchParams({
+    chatbot: composer.dataset.chatbot,
+    conversation: composer.dataset.conversation,
+    after: place,
+  });
+  source = new EventSource(`/web/chat/events?${query}`);
+  source.addEventListener("open", () => (waitMs = 1000));
+  source.addEventListener("change", (event) => take(event, applyChange));
+  source.addEventListener("delta", (event) => take(event, applyDelta));
+  source.addEventListener("gone", (event) => {
+    unfollow();
+    showProblem(JSON.parse(event.data).detail, ["Load the page again", location.href, ""]);
+  });
+  source.addEventListener("error", () => {
+    // Most breaks the browser mends itself, with Last-Event-ID; what a proxy answered in our place, it does not.
+    if (source?.readyState !== EventSource.CLOSED) return;
+    unfollow();
+    setTimeout(() => follow(Math.min(waitMs * 2, MOST_WAIT_MS)), waitMs);
+  });
+}
+
+function unfollow() {
+  source?.close();
+  source = null;
+}
+
+function take(event, apply) {
+  const follows = isAtEnd();
+  apply(JSON.parse(event.data));
+  place = event.lastEventId;
+  refresh();
+  if (follows) toEnd();
+}
+
+function applyChange({ messages: changed, control: html, is_stale }) {
+  if (is_stale) location.reload();
+  for (const message of changed) put(message);
+  if (html !== null) putControl(html);
+}
+
+// In its place, or in that of what was shown of it before.
+function put({ id, seq, html }) {
+  if (seq <= Number(messages.dataset.first)) return; // older than the page goes back
+  const fresh = fragment(html).firstElementChild;
+  const shown = document.getElementById(`message-${id}`);
+  if (shown?.dataset.seq) {
+    update(shown, fresh);
+    return;
+  }
+  shown?.remove(); // it was being written
+  const next = [...messages.children].find((each) => !each.dataset.seq || Number(each.dataset.seq) > seq);
+  messages.insertBefore(fresh, next ?? null);
+}
+
+// Leaves alone what did not change, so that nothing is read out again, closed or loses the focus without need.
+function update(shown, fresh) {
+  for (const { name } of [...shown.attributes]) if (!fresh.hasAttribute(name)) shown.removeAttribute(name);
+  for (const { name, value } of fresh.attributes) shown.setAttribute(name, value);
+  const focused = shown.contains(document.activeElement) ? document.activeElement.getAttribute("aria-label") : null;
+  let old = shown.firstElementChild;
+  for (const part of [...fresh.children]) {
+    if (old?.isEqualNode(part)) old = old.nextElementSibling;
+    else shown.insertBefore(part, old);
+  }
+  while (old) {
+    const next = old.nextElementSibling;
+    old.remove();
+    old = next;
+  }
+  if (focused && !shown.contains(document.activeElement)) shown.querySelector(`[aria-label="${focused}"]`)?.focus();
+}
+
+function applyDelta({ message_id, offset, text }) {
+  let bubble = document.getElementById(`message-${message_id}`);
+  if (bubble?.dataset.seq) return; // it is stored already
+  if (!bubble) {
+    bubble = writing();
+    bubble.id = `message-${message_id}`;
+    messages.append(bubble);
+  }
+  const content = bubble.querySelector(".content");
+  if (offset === 0) content.replaceChildren();
+  content.classList.remove("typing");
+  content.append(text);
+}
+
+function putControl(html) {
+  const hadFocus = control.contains(document.activeElement);
+  const was = control.querySelector("[data-operator]")?.dataset.operator;
+  control.replaceChildren(fragment(html));
+  const operator = control.querySelector("[data-operator]")?.dataset.operator;
+  if (operator !== was && operatorField) speakAs(operator && operator === operatorField.value ? "operator" : "user");
+  rememberOperator();
+  if (hadFocus) promptField.focus();
+}
+
 // --- the page ---
+
+function refresh() {
+  const isAnswering = Boolean(messages.querySelector("[data-turn]"));
+  document.getElementById("stop").hidden = !isAnswering;
+  if (!isAnswering) for (const each of messages.querySelectorAll(".writing")) each.remove(); // nothing of it was stored
+  const expected = messages.querySelector(".writing:not([id])");
+  if (!messages.querySelector('[data-turn="running"]') || messages.querySelector(".writing[id]")) expected?.remove();
+  else if (!expected) messages.append(writing());
+  const retried = [...messages.querySelectorAll(".message:has([data-retry])")];
+  const mayRetry = !isAnswering && !control.querySelector("[data-operator]"); // an operator's silence holds for retries too
+  for (const each of retried) each.classList.toggle("newest", mayRetry && each === retried.at(-1));
+  composer.classList.toggle("operator", speaker().startsWith("client:"));
+  document.getElementById("speaker-shown").textContent = speaker();
+  fit();
+  showCurl();
+}
 
 function fragment(html) {
   const template = document.createElement("template");
@@ -170,9 +292,9 @@ function fragment(html) {
   return template.content;
 }
 
-function waiting() {
+function writing() {
   const bubble = document.createElement("article");
-  bubble.className = "message assistant streaming";
+  bubble.className = "message assistant writing";
   bubble.ariaBusy = "true"; // screen readers wait for the whole reply
   const badge = document.createElement("span");
   badge.className = "badge assistant";
@@ -185,37 +307,38 @@ function waiting() {
   return bubble;
 }
 
+function which() {
+  return { chatbot_id: composer.dataset.chatbot, conversation_id: composer.dataset.conversation };
+}
+
+function speaker() {
+  const isOperator = composer.elements.speaker.value === "operator";
+  return isOperator ? `client:${operatorField.value.trim()}` : userField.value;
+}
+
+function speakAs(kind) {
+  composer.elements.speaker.value = kind;
+  refresh();
+}
+
+// The name that this browser's operator took over with before.
+function rememberOperator() {
+  const name = localStorage.getItem("operator") ?? "";
+  const asked = document.getElementById("operator");
+  if (asked && !asked.value) asked.value = name;
+  if (!operatorField || operatorField.value || !name) return;
+  operatorField.value = name;
+  if (control.querySelector("[data-operator]")?.dataset.operator === name) speakAs("operator");
+}
+
 function setBusy(isBusy) {
   composer.ariaBusy = String(isBusy);
   document.getElementById("send").disabled = isBusy;
 }
 
-function clearPrompt(sent) {
-  const prompt = document.getElementById("prompt");
-  if (prompt.value === sent) prompt.value = "";
-  fit();
-  showCurl();
-}
-
-function restorePrompt(text) {
-  const prompt = document.getElementById("prompt");
-  if (!prompt.value) prompt.value = text;
-  fit();
-  showCurl();
-}
-
-function rememberConversation() {
-  const query = new URLSearchParams({
-    chatbot: composer.dataset.chatbot,
-    conversation: composer.dataset.conversation,
-  });
-  history.replaceState(null, "", `/?${query}`);
-}
-
 function fit() {
-  const prompt = document.getElementById("prompt");
-  prompt.style.height = "auto";
-  prompt.style.height = `${Math.min(prompt.scrollHeight, innerHeight * 0.4)}px`;
+  promptField.style.height = "auto";
+  promptField.style.height = `${Math.min(promptField.scrollHeight, innerHeight * 0.4)}px`;
 }
 
 function isAtEnd() {
@@ -235,8 +358,9 @@ function closeMenus(clicked) {
 // --- the same request as a command ---
 
 function showCurl() {
-  const { chatbot_id, ...body } = request(document.getElementById("prompt").value || "How do I push a document?");
-  const json = JSON.stringify(body).replaceAll("'", "'\\''");
+  const { chatbot_id, conversation_id } = which();
+  const prompt = promptField.value || "How do I push a document?";
+  const json = JSON.stringify({ conversation_id, user_id: speaker(), prompt }).replaceAll("'", "'\\''");
   document.getElementById("curl").textContent = [
     `curl -N '${location.origin}/chatbots/${chatbot_id}/conversations?embedding=false'`,
     `-H "Authorization: Bearer $GIGACHAT_API_KEY"`,
@@ -244,6 +368,10 @@ function showCurl() {
     `-H 'Accept: text/event-stream'`,
     `-d '${json}'`,
   ].join(" \\\n  ");
+}
+
+function copyButtons() {
+  for (const button of document.querySelectorAll("[data-copy]")) button.addEventListener("click", () => copy(button));
 }
 
 async function copy(button) {
