@@ -320,7 +320,7 @@ async def test_a_retry_that_fails_leaves_the_reply_there_was(tmp_path: Path) -> 
         (reply,) = await api.say(chatbot, "a")
         assert (await retry(api, chatbot, reply)).code == "upstream_unreachable"
         prompt, held = await api.messages(chatbot)
-        assert (prompt["turn"], prompt["status"], prompt["error"]) == ("failed", "completed", "upstream_unreachable")
+        assert (prompt["turn"], prompt["status"], prompt["error"]) == ("done", "completed", "upstream_unreachable")
         assert held == reply
         await api.say(chatbot, "next")
         assert told(model.calls[-1]) == ["a", "one", "next"]
@@ -492,7 +492,11 @@ async def test_what_breaks_off_in_a_retry_is_kept_and_tried_again(tmp_path: Path
         (reply,) = await api.say(chatbot, "a")
         headers = {"Idempotency-Key": "k"}
         assert (await retry(api, chatbot, reply, headers=headers)).code == "upstream_interrupted"
-        assert ("ha", "incomplete", "assistant") in await history(api, chatbot)
+        prompt, held, broken = await api.messages(chatbot)
+        assert (broken["content"], broken["status"], broken["replaced_by"]) == ("ha", "incomplete", reply["id"])
+        assert (held, prompt["turn"], prompt["error"]) == (reply, "done", "upstream_interrupted")
+        await api.say(chatbot, "next")
+        assert told(model.calls[-1]) == ["a", "one", "next"], "a whole reply does not give way to half of one"
         assert contents(await retry(api, chatbot, reply, headers=headers)) == ["three"]
         await assert_at_rest(api, chatbot)
 

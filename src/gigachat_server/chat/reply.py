@@ -5,6 +5,8 @@ Invariant: no empty reply is ever made; what is stored of a reply is what was sa
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from gigachat_server.chat.progress import Turn
@@ -56,8 +58,10 @@ def from_draft(draft: Draft, prompt: Message, *, chatbot_name: str, status: Mess
     )
 
 
-def placed(reply: Message, *, seq: int, at: int) -> Message:
-    return msgspec.structs.replace(reply, seq=seq, created_at=at, updated_at=at)
+def placed(reply: Message, *, seq: int, at: int, behind: Sequence[Message] = ()) -> Message:
+    """The reply in its place; readable, but out of the conversation, if it stays `behind` others to the same prompt."""
+    replaced_by = behind[0].id if behind else None
+    return msgspec.structs.replace(reply, seq=seq, created_at=at, updated_at=at, replaced_by=replaced_by)
 
 
 def source(passage: Passage, chunk: Chunk) -> Source:

@@ -1,8 +1,8 @@
 """Answer one prompt: store it, have it answered, store the replies.
 
 Idea: a turn is a task of its own. The request that started it only watches (`progress.py`), so a caller who goes away, or
-reads slowly, changes nothing: the reply is finished and stored all the same. One task sees through all the prompts of a
-conversation that wait behind each other.
+reads slowly, changes nothing: the reply is finished and stored all the same. Whoever settles a turn hands the lease on in
+the same transaction, and the next turn begins as that is durable.
 
 Invariant: the prompt is durable before the model is called; a reply gets its place in the order when it is stored, under
 the `control_epoch` its turn began with, or not at all; and what a caller is told of a turn is what the store says of it.
@@ -22,20 +22,16 @@ import msgspec
 from gigachat_server.chat import reply
 from gigachat_server.chat.answer import Answerer
 from gigachat_server.chat.control import Control
-from gigachat_server.chat.endings import replace_earlier
+from gigachat_server.chat.endings import mark_failed, replace_earlier, whole_replies
 from gigachat_server.chat.events import Events
+from gigachat_server.chat.intake import UNSETTLED, Asked, Intake, PromptRequest, may_end_turns, prompt_of
 from gigachat_server.chat.live import FrozenTurns, LiveTurns
-from gigachat_server.chat.memory import Memory, first_answered_at, recall
-from gigachat_server.chat.outcome import answered_with, read_outcome
+from gigachat_server.chat.outcome import read_outcome
 from gigachat_server.chat.progress import Stored, Turn
-from gigachat_server.chat.queue import LEASE_US, MOST_QUEUED, Opened, start, start_next
+from gigachat_server.chat.queue import MOST_QUEUED, Opened, start, start_next
 from gigachat_server.clock import Clock
 from gigachat_server.errors import (
-    ConversationBusy,
-    ConversationTakenOver,
-    FieldError,
     GigachatError,
-    InvalidRequest,
     ModelEmpty,
     ModelError,
     NotFound,
@@ -44,33 +40,14 @@ from gigachat_server.errors import (
 )
 from gigachat_server.ids import new_id
 from gigachat_server.models.base import HandoffRequest, Vector
-from gigachat_server.records import Chatbot, Message, MessageStatus, Overlap, TurnState
-from gigachat_server.store import chatbots, conversations, drafts, idempotency, messages
-from gigachat_server.store.conversations import BOT, Place
+from gigachat_server.records import Chatbot, Message
+from gigachat_server.store import conversations, drafts, idempotency, messages
 from gigachat_server.store.database import Database, Reader, Tx
 from gigachat_server.triggers import trigger
 
 _log = logging.getLogger("gigachat.turn")
 
-CLIENT_PREFIX = "client:"
-
 _LOOK_AGAIN_S = 1.0  # a wake-up may be missed
-_NO_LIMIT = 1 << 31
-_UNSETTLED = ("queued", "running")
-
-
-class PromptRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What someone says in a conversation. `user_id` starts with `client:` if it is the client's staff."""
-
-    conversation_id: str
-    user_id: str
-    text: str
-    metadata: dict[str, object]
-
-    @property
-    def operator(self) -> str | None:
-        """Who of the client's staff speaks, or None for an end user."""
-        return self.user_id.removeprefix(CLIENT_PREFIX) if self.user_id.startswith(CLIENT_PREFIX) else None
 
 
 class Started(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,13 +70,6 @@ class Started(msgspec.Struct, frozen=True, kw_only=True):
         return self.stored or Stored([self.prompt])
 
 
-class _Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """A prompt as it was stored; `is_known`: not now but before, by the same request."""
-
-    prompt: Message
-    is_known: bool = False
-
-
 class Turns:
     """Takes prompts and sees each to its end."""
 
@@ -108,7 +78,7 @@ class Turns:
     ) -> None:
         self._database = database
         self._answerer = answerer
-        self._control = control
+        self._intake = Intake(control=control, events=events, clock=clock)
         self._events = events
         self._live = live
         self._clock = clock
@@ -124,13 +94,14 @@ class Turns:
         """
         with contextlib.ExitStack() as stack:
             live = FrozenTurns()
-            if _may_end_turns(chatbot, request):
+            if may_end_turns(chatbot, request):
                 live = stack.enter_context(self._live.frozen(chatbot.id, request.conversation_id))
             turn = self._new_turn(chatbot, request.conversation_id, new_id())
-            asked = await self._transact(
-                "turn.start", turn, self._store_prompt, chatbot=chatbot, request=request, key=key, live=live
+            body = functools.partial(
+                self._intake.store_prompt, chatbot=chatbot, request=request, key=key, prompt_id=turn.prompt_id, live=live
             )
-        return await self._go_on(chatbot, asked, turn)
+            asked = await self._transact("turn.start", turn, body)
+        return await self._go_on(chatbot, asked, turn, is_retry=False)
 
     async def retry(self, chatbot: Chatbot, conversation_id: str, message_id: str, key: idempotency.Key | None = None) -> Started:
         """Have the prompt, or the prompt of that reply, answered anew. The replies it had stay readable.
@@ -139,44 +110,60 @@ class Turns:
         """
 
         async def read(reader: Reader) -> Message:
-            return await _prompt_of(reader, chatbot, conversation_id, message_id)
+            return await prompt_of(reader, chatbot, conversation_id, message_id)
 
         prompt = await self._database.read(read)
         turn = self._new_turn(chatbot, conversation_id, prompt.id)
-        asked = await self._transact("turn.retry", turn, self._reopen, chatbot=chatbot, prompt_id=prompt.id, key=key)
-        return await self._go_on(chatbot, asked, turn)
+        body = functools.partial(self._intake.reopen, chatbot=chatbot, prompt_id=prompt.id, key=key)
+        asked = await self._transact("turn.retry", turn, body)
+        return await self._go_on(chatbot, asked, turn, is_retry=True)
 
-    async def _transact(self, name: str, turn: Turn, body: Callable[..., Awaitable[_Asked]], **arguments: Any) -> _Asked:
-        """Run the body that stores this turn's prompt. A turn that was not stored leaves no trace."""
+    async def _transact(self, name: str, turn: Turn, body: Callable[[Tx], Awaitable[Asked]]) -> Asked:
+        """Run the body that stores this turn's prompt, and then the turn. One that was not stored leaves no trace."""
+
+        async def and_begin(tx: Tx) -> Asked:
+            asked = await body(tx)
+            # After the commit, and before anyone else can learn of it: so nobody can end a turn that is not there yet.
+            if not asked.is_known:
+                tx.after_commit(functools.partial(self._begin, asked, turn))
+            await trigger("S2")
+            return asked
+
         try:
-            return await self._database.transaction(name, functools.partial(body, turn=turn, **arguments))
+            return await self._database.transaction(name, and_begin)
         except BaseException:
             self._live.discard(turn)
             raise
 
-    async def _go_on(self, chatbot: Chatbot, asked: _Asked, turn: Turn) -> Started:
+    def _begin(self, asked: Asked, turn: Turn) -> None:
+        if asked.opened is not None:
+            self._run_soon(asked.opened, turn)
+        elif asked.prompt.turn == "queued":
+            self._follow_soon(asked.prompt, turn)
+
+    async def _go_on(self, chatbot: Chatbot, asked: Asked, turn: Turn, *, is_retry: bool) -> Started:
         """After its transaction: the turn that runs or waits, or what came of the prompt before."""
         if asked.is_known:
             self._live.discard(turn)
-            return await self._replayed(chatbot, asked.prompt)
-        if asked.prompt.turn not in _UNSETTLED:
+            return await self._replayed(chatbot, asked.prompt, is_retry=is_retry)
+        if asked.prompt.turn not in UNSETTLED:
             self._live.discard(turn)
             return Started(prompt=asked.prompt)
         return Started(prompt=asked.prompt, turn=turn)
 
-    async def _replayed(self, chatbot: Chatbot, prompt: Message) -> Started:
+    async def _replayed(self, chatbot: Chatbot, prompt: Message, *, is_retry: bool) -> Started:
         """What came of a prompt that was stored before. A turn that failed is run again, for the same prompt."""
         turn = self._live.find(prompt.id)
-        if turn is None and prompt.turn == "failed":
+        # A retry that failed is one even where the prompt has a reply from before.
+        if turn is None and (prompt.turn == "failed" or (is_retry and prompt.error is not None)):
             turn = self._new_turn(chatbot, prompt.conversation_id, prompt.id)
-            again = await self._transact(
-                "turn.again", turn, self._reopen, chatbot=chatbot, prompt_id=prompt.id, key=None, only_if_failed=True
-            )
-            if not again.is_known and again.prompt.turn in _UNSETTLED:
+            body = functools.partial(self._intake.reopen, chatbot=chatbot, prompt_id=prompt.id, key=None, only_if_failed=True)
+            again = await self._transact("turn.again", turn, body)
+            if not again.is_known and again.prompt.turn in UNSETTLED:
                 return Started(prompt=again.prompt, turn=turn, is_replayed=True)
             self._live.discard(turn)
             prompt, turn = again.prompt, self._live.find(prompt.id)
-        if turn is None and prompt.turn in _UNSETTLED:
+        if turn is None and prompt.turn in UNSETTLED:
             turn = self._new_turn(chatbot, prompt.conversation_id, prompt.id)
             self._follow_soon(prompt, turn)
         if turn is not None:
@@ -191,157 +178,6 @@ class Turns:
         turn = Turn(chatbot, conversation_id, prompt_id, [new_id() for _ in range(chatbot.config.response.n)])
         self._live.add(turn)
         return turn
-
-    # --- transactions ---
-
-    async def _store_prompt(
-        self,
-        tx: Tx,
-        *,
-        chatbot: Chatbot,
-        request: PromptRequest,
-        key: idempotency.Key | None,
-        turn: Turn,
-        live: FrozenTurns,
-    ) -> _Asked:
-        """The prompt, durable and in its place, and whose turn it is (S2)."""
-        now_us = self._clock()
-        if key is not None and (asked := await self._kept_before(tx, chatbot, key, turn.prompt_id, now_us)) is not None:
-            return asked
-        operator = request.operator
-        await self._make_room(tx, chatbot, request, live)
-        place = await self._place(tx, chatbot, request, turn.prompt_id, now_us)
-        prompt = Message(
-            chatbot_id=chatbot.id,
-            conversation_id=request.conversation_id,
-            seq=place.seq,
-            id=turn.prompt_id,
-            role="user" if operator is None else "operator",
-            user_id=request.user_id,
-            name=operator or "",
-            content=request.text,
-            status="completed",
-            in_reply_to=None,
-            alternative=0,
-            replaced_by=None,
-            turn=None if operator is not None else _turn_state(place, turn.prompt_id),
-            metadata=request.metadata,
-            sources=(),
-            created_at=place.at,
-            updated_at=place.at,
-        )
-        await self._events.add_message(tx, prompt)
-        if prompt.turn == "running":
-            opened = await self._opened(tx, chatbot, prompt, place, before=place.seq)
-            tx.after_commit(functools.partial(self._run_soon, opened, turn))
-        elif prompt.turn == "queued":
-            tx.after_commit(functools.partial(self._follow_soon, prompt, turn))
-        await trigger("S2")
-        return _Asked(prompt=prompt)
-
-    async def _make_room(self, tx: Tx, chatbot: Chatbot, request: PromptRequest, live: FrozenTurns) -> None:
-        """What has to end before this is said, ends; so that what the chatbot had said until then stands before it."""
-        conversation_id, interception = request.conversation_id, chatbot.config.interception
-        if request.operator is not None:
-            found = await conversations.find(tx, chatbot.id, conversation_id)
-            if found is not None and found.controlled_by != BOT:
-                release_at = self._control.release_at(chatbot)
-                await conversations.extend_control(tx, chatbot.id, conversation_id, release_at=release_at)
-            elif interception.mode == "takeover":
-                await conversations.open_empty(tx, chatbot.id, conversation_id, now_us=self._clock())
-                await self._control.take_over_in(tx, chatbot, conversation_id, request.operator, may_take_from=False, live=live)
-            return
-        if interception.release_after_minutes is not None:
-            await self._control.release_due_in(tx, chatbot.id, conversation_id)
-        if chatbot.config.response.overlap == "interrupt":
-            await self._control.end_turns_in(tx, chatbot, conversation_id, "interrupted", live=live)
-
-    async def _place(self, tx: Tx, chatbot: Chatbot, request: PromptRequest, prompt_id: str, now_us: int) -> Place:
-        conversation_id = request.conversation_id
-        if request.operator is None:
-            return await self._take_place(tx, chatbot, conversation_id, request.user_id, prompt_id, now_us)
-        place = await conversations.open_and_advance(tx, chatbot.id, conversation_id, user_id=None, now_us=now_us)
-        if place is None:
-            raise NotFound
-        return place
-
-    async def _take_place(
-        self, tx: Tx, chatbot: Chatbot, conversation_id: str, user_id: str, prompt_id: str, now_us: int
-    ) -> Place:
-        place = await conversations.open_for_prompt(
-            tx,
-            chatbot.id,
-            conversation_id,
-            user_id=user_id,
-            prompt_id=prompt_id,
-            lease_until=now_us + LEASE_US,
-            most_queued=_most_queued(chatbot.config.response.overlap),
-            now_us=now_us,
-        )
-        if place is None:
-            if not await chatbots.exists(tx, chatbot.id):
-                raise NotFound  # deleted while the request was on its way
-            raise ConversationBusy(retry_after_s=1)
-        return place
-
-    async def _kept_before(self, tx: Tx, chatbot: Chatbot, key: idempotency.Key, prompt_id: str, now_us: int) -> _Asked | None:
-        """The prompt that this key stands for already; None if it stands for this one from now on."""
-        if await idempotency.keep(tx, key, idempotency.Kept("turn", 201, prompt_id), now_us=now_us):
-            return None
-        kept = await idempotency.find(tx, key, now_us=now_us)
-        prompt = await messages.find(tx, chatbot.id, kept.response) if kept else None
-        if (prompt := await answered_with(tx, prompt)) is None:
-            raise NotFound  # deleted since
-        return _Asked(prompt=prompt, is_known=True)
-
-    async def _opened(self, tx: Tx, chatbot: Chatbot, prompt: Message, place: Place, *, before: int) -> Opened:
-        memory = Memory()
-        if before > 1:
-            memory = await recall(tx, chatbot, prompt, before=before, control_epoch=place.control_epoch)
-        return Opened(
-            chatbot=chatbot,
-            prompt=prompt,
-            text=prompt.content,
-            epoch=place.control_epoch,
-            start_seq=place.seq,
-            memory=memory,
-            may_hand_off=place.handoff_requested_at is None,
-        )
-
-    async def _reopen(
-        self,
-        tx: Tx,
-        *,
-        chatbot: Chatbot,
-        prompt_id: str,
-        key: idempotency.Key | None,
-        turn: Turn,
-        only_if_failed: bool = False,
-    ) -> _Asked:
-        """The prompt is to be answered again: at once, or after those that are being answered."""
-        now_us = self._clock()
-        if key is not None and (asked := await self._kept_before(tx, chatbot, key, prompt_id, now_us)) is not None:
-            return asked
-        prompt = await messages.find(tx, chatbot.id, prompt_id)
-        if prompt is None:
-            raise NotFound
-        if prompt.turn in _UNSETTLED or (only_if_failed and prompt.turn != "failed"):
-            return _Asked(prompt=prompt, is_known=True)
-        await self._control.release_due_in(tx, chatbot.id, prompt.conversation_id)
-        place = await self._take_place(tx, chatbot, prompt.conversation_id, prompt.user_id, prompt_id, now_us)
-        state = _turn_state(place, prompt_id)
-        if state == "intercepted" and not only_if_failed:
-            raise ConversationTakenOver
-        event_type = {"running": "turn.started"}.get(state, f"turn.{state}")
-        await self._events.add_at(tx, place, chatbot.id, prompt.conversation_id, event_type, {"prompt_id": prompt_id})
-        await messages.set_turn(tx, chatbot.id, prompt_id, state, at=place.at)
-        prompt = msgspec.structs.replace(prompt, turn=state, status="completed", error=None, updated_at=place.at)
-        if state == "running":
-            opened = await self._opened(tx, chatbot, prompt, place, before=await first_answered_at(tx, prompt))
-            tx.after_commit(functools.partial(self._run_soon, opened, turn))
-        elif state == "queued":
-            tx.after_commit(functools.partial(self._follow_soon, prompt, turn))
-        return _Asked(prompt=prompt)
 
     # --- running ---
 
@@ -477,6 +313,8 @@ class Turns:
 
         async def body(tx: Tx) -> list[Message] | None:
             placed: list[Message] = []
+            is_anew = turn.start_seq != prompt.seq  # not the first time that it is answered, perhaps
+            kept = await whole_replies(tx, prompt) if is_anew and broken is not None else []
             for each in replies:
                 place = await conversations.advance(
                     tx,
@@ -488,19 +326,19 @@ class Turns:
                 )
                 if place is None:
                     return None  # so was the first: nothing is written yet
-                placed.append(reply.placed(each, seq=place.seq, at=place.at))
+                placed.append(reply.placed(each, seq=place.seq, at=place.at, behind=kept))
                 await self._events.add_message(tx, placed[-1])
             at = placed[-1].created_at
             # A prompt that was deleted, with its conversation or its user, takes its reply along.
             if not await messages.finish_prompt(tx, chatbot_id, prompt.id, vector=kept_vector, at=at):
                 raise NotFound
             if broken is not None:
-                await self._mark_failed(tx, prompt, broken, status="completed")
-            if turn.start_seq != prompt.seq:  # not the first time that it is answered, perhaps
+                await mark_failed(tx, self._events, prompt, broken, is_answered=bool(kept), was_shown=True)
+            if is_anew and not kept:
                 await replace_earlier(tx, self._events, prompt, placed[0])
             if turn.heard.handoff is not None:
                 await self._request_handoff(tx, placed[0], turn.heard.handoff)
-            if turn.drafted_to or turn.start_seq != prompt.seq:
+            if turn.drafted_to or is_anew:
                 await drafts.delete(tx, chatbot_id, conversation_id, prompt.id)
             if place is not None and place.queued:
                 await self._hand_on(tx, prompt)
@@ -529,9 +367,9 @@ class Turns:
             ):
                 return False
             if (stored := await messages.find(tx, prompt.chatbot_id, prompt.id)) is not None:
-                # One that was answered before stays in the model's context, with the reply it had.
-                is_answered = await messages.list_replies(tx, stored)
-                await self._mark_failed(tx, prompt, error, status="completed" if is_answered else "failed")
+                kept = await whole_replies(tx, stored)
+                was_shown = bool(kept or await messages.list_replies(tx, stored))
+                await mark_failed(tx, self._events, prompt, error, is_answered=bool(kept), was_shown=was_shown)
             await drafts.delete(tx, prompt.chatbot_id, prompt.conversation_id, prompt.id)
             await self._hand_on(tx, prompt)
             return True
@@ -548,11 +386,6 @@ class Turns:
                 turn.end(error)
         if not is_ours:
             await self._follow(turn)
-
-    async def _mark_failed(self, tx: Tx, prompt: Message, error: GigachatError, *, status: MessageStatus) -> None:
-        data = {"prompt_id": prompt.id, "code": error.code}
-        place = await self._events.add(tx, prompt.chatbot_id, prompt.conversation_id, "turn.failed", data)
-        await messages.set_turn(tx, prompt.chatbot_id, prompt.id, "failed", at=place.at, status=status, error=error.code)
 
     async def _follow(self, turn: Turn) -> None:
         """The turn is settled elsewhere: end it as the store says it ended, once it did."""
@@ -586,33 +419,3 @@ class Turns:
         for turn in self._live:
             if turn.is_stored:  # a task that was cancelled while it settled another turn cannot tell who waits for this one
                 turn.end(ShuttingDown(retry_after_s=5))
-
-
-def _may_end_turns(chatbot: Chatbot, request: PromptRequest) -> bool:
-    """Whether storing this may end what is being answered."""
-    if request.operator is not None:
-        return chatbot.config.interception.mode == "takeover"
-    return chatbot.config.response.overlap == "interrupt"
-
-
-def _most_queued(overlap: Overlap) -> int:
-    return {"queue": MOST_QUEUED, "coalesce": MOST_QUEUED, "reject": 0, "interrupt": _NO_LIMIT}[overlap]
-
-
-def _turn_state(place: Place, prompt_id: str) -> TurnState:
-    if place.controlled_by != BOT:
-        return "intercepted"
-    return "running" if place.answering == prompt_id else "queued"
-
-
-async def _prompt_of(reader: Reader, chatbot: Chatbot, conversation_id: str, message_id: str) -> Message:
-    """The prompt that this message is, or replies to."""
-    message = await messages.find(reader, chatbot.id, message_id)
-    if message is not None and message.in_reply_to is not None:
-        message = await messages.find(reader, chatbot.id, message.in_reply_to)
-    message = await answered_with(reader, message)
-    if message is None or message.conversation_id != conversation_id:
-        raise NotFound
-    if message.role != "user":
-        raise InvalidRequest(errors=(FieldError("message_id", "Only a prompt, or a reply to one, can be retried."),))
-    return message

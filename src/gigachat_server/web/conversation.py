@@ -24,7 +24,7 @@ from gigachat_server.api.http import Answer, ApiRequest, decode, problem, render
 from gigachat_server.api.idempotency import key_of
 from gigachat_server.chat.events import RELEASED, TAKEN_OVER
 from gigachat_server.chat.feed import Happened, Spoken
-from gigachat_server.chat.turn import PromptRequest
+from gigachat_server.chat.intake import PromptRequest
 from gigachat_server.errors import GigachatError, NotFound
 from gigachat_server.ids import is_id
 from gigachat_server.records import Chatbot, Feedback, Message
