@@ -16,7 +16,9 @@ import pytest
 from gigachat_server.api import cursors, sse
 from gigachat_server.chat import feed
 from gigachat_server.chat.progress import Turn
-from gigachat_server.models.base import ModelInput, TextDelta
+from gigachat_server.chat.reply import replies
+from gigachat_server.errors import StorageUnavailable
+from gigachat_server.models.base import ModelInput, ReplyEnd, TextDelta
 from gigachat_server.models.fake import Pause, ScriptedModel, Step
 from gigachat_server.records import Event
 from tests.harness import Api, gigachat, until
@@ -727,3 +729,50 @@ async def test_a_long_way_back_is_followed_in_pages(tmp_path: Path) -> None:
             (last,) = await api.say(chatbot, "That is all.", user="client:bob")
             await stream.read_until(lambda e: e.seq == last["seq"] and e.data["message"]["content"] == "That is all.")
             assert len({key_of(e) for e in stream.seen}) == len(stream.seen) == 151, "each once"
+
+
+async def test_words_said_after_a_freeze_are_in_no_partial(tmp_path: Path) -> None:
+    pause = Pause()
+    async with gigachat(tmp_path, model=ScriptedModel([pause, "Hi."])) as api:
+        chatbot = await api.chatbot()
+        async with asking(api, chatbot):
+            await pause.reached.wait()
+            live = api.services.turns._live
+            (turn,) = live
+            turn.say(TextDelta(0, "Shown"))
+            with live.frozen(turn.chatbot.id, "c1"):
+                turn.say(TextDelta(0, " and never shown"))
+                turn.heard.ends[0] = ReplyEnd(0)
+                (partial,) = replies(turn, unfinished="stopped", is_cut=True)
+                assert (partial.content, partial.status) == ("Shown", "stopped")
+                (whole,) = replies(turn, unfinished="completed")
+                assert (whole.content, whole.status) == ("Shown and never shown", "completed")
+            turn.heard.ends.clear()
+            pause.resume()
+
+
+async def test_a_follower_waits_for_a_store_that_cannot_be_read_for_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "_LOOK_AGAIN_S", 0.01)
+    async with gigachat(tmp_path) as api:
+        chatbot = await api.chatbot()
+        await api.say(chatbot, "Hello")
+        chatbot_id = chatbot.removeprefix("/chatbots/")
+        read = api.services.database.read
+        failures = 3
+
+        async def failing(body: Any) -> Any:
+            nonlocal failures
+            if failures:
+                failures -= 1
+                raise StorageUnavailable
+            return await read(body)
+
+        monkeypatch.setattr(api.services.database, "read", failing)
+        followed = api.services.feed.follow_conversation(chatbot_id, "c1", feed.Place(), idle_s=15)
+        seen = [await anext(followed) for _ in range(4)]
+        assert seen[:3] == [None] * 3
+        assert isinstance(seen[3], feed.Happened)
+        await followed.aclose()
+        assert failures == 0

@@ -17,6 +17,7 @@ import pytest
 from gigachat_server.errors import ModelInterrupted, ModelUnreachable
 from gigachat_server.models.base import TextDelta
 from gigachat_server.models.fake import Pause, ScriptedModel
+from gigachat_server.store.database import Tx
 from gigachat_server.triggers import acting
 from tests.harness import Api, gigachat, until
 from tests.turns import (
@@ -349,7 +350,7 @@ async def test_a_reply_that_cannot_be_written_is_made_again_for_the_same_key(tmp
         with acting("S8", full):
             refused = await ask(api, chatbot, "a", idempotency_key="k")
         assert (refused.status, refused.code, refused.headers["Retry-After"]) == (503, "storage_unavailable", "1")
-        assert await history(api, chatbot) == [("a", "failed", "failed")]
+        assert await history(api, chatbot) == [("a", "completed", "failed"), ("re: a", "incomplete", "assistant")]
         assert contents(await ask(api, chatbot, "a", idempotency_key="k")) == ["re: a"]
         await assert_at_rest(api, chatbot)
 
@@ -373,3 +374,49 @@ async def test_a_prompt_is_taken_up_again_once_the_store_can_be_written(tmp_path
         assert contents(await waiting[0]) == ["re: b"]
         assert (await state(api, chatbot))["answering"] is None
         await assert_at_rest(api, chatbot)
+
+
+async def test_one_conversation_that_cannot_be_read_keeps_neither_the_others_nor_the_server_down(tmp_path: Path) -> None:
+    pause = Pause()
+    async with gigachat(tmp_path, model=answering({"a": [pause, "re: a"]})) as api:
+        chatbot = await api.chatbot()
+        for conversation in ("damaged", "whole"):
+            await api.say(chatbot, "hello", conversation=conversation)
+
+        async def leave_behind(tx: Tx) -> None:
+            await tx.run("UPDATE messages SET turn = 'running' WHERE role = 'user'")
+            await tx.run("DELETE FROM messages WHERE role = 'assistant'")
+            await tx.run("UPDATE conversations SET answering = (SELECT id FROM messages LIMIT 1), lease_until = 0")
+            await tx.run(
+                "INSERT INTO drafts SELECT chatbot_id, conversation_id, id, 0, 'x', '{}', 'text', '{damaged' FROM messages "
+                "WHERE conversation_id = 'damaged'"
+            )
+
+        await api.services.database.transaction("test.leave_behind", leave_behind)
+    async with gigachat(tmp_path, model=answering({})) as api:
+
+        async def is_answered() -> bool:
+            return bool((await api.messages(chatbot, "whole"))[0]["turn"] == "done")
+
+        await until(is_answered)
+        (prompt,) = await api.messages(chatbot, "damaged")
+        assert (prompt["turn"], prompt["error"]) == ("failed", "reply_cut_off")
+        await api.say(chatbot, "and now?", conversation="damaged")
+
+
+async def test_background_work_that_fails_once_goes_on(tmp_path: Path) -> None:
+    passes = 0
+
+    async def work() -> None:
+        nonlocal passes
+        passes += 1
+        if passes == 1:
+            raise ValueError("a bug")
+
+    async def has_gone_on() -> bool:
+        return passes > 2
+
+    async with gigachat(tmp_path) as api:
+        repeated = asyncio.create_task(api.services.lifecycle._repeat(work, 0))
+        await until(has_gone_on)
+        repeated.cancel()

@@ -88,6 +88,7 @@ async def test_every_step_is_passed_and_may_be_slow_or_broken(tmp_path: Path) ->
     """S2 and S8 sleep in the writer's thread, as a slow disk would; the others on the event loop."""
     stored = {
         **dict.fromkeys(("S0", "S1", "S2"), None),
+        **{step: [("a", "completed", "failed"), ("Hi.", "incomplete", "assistant")] for step in ("S7", "S8")},
         "S9": [("a", "completed", "done"), ("Hi.", "completed", "assistant")],
     }
     async with gigachat(tmp_path) as api:

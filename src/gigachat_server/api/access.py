@@ -139,7 +139,7 @@ def speaker_id(text: str, field: str) -> str:
     text = client_defined_id(text, field)
     if text.startswith("client:"):
         name = text.removeprefix("client:")
-        if name == "bot":
+        if unicodedata.normalize("NFKC", name).strip() == "bot":
             raise InvalidRequest(errors=(FieldError(field, "Must name a person: 'bot' is the chatbot."),))
         if any(unicodedata.category(c) not in _LOOKALIKE_SPACES for c in name):
             return text

@@ -11,7 +11,7 @@ import logging
 import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import unquote, unquote_to_bytes
+from urllib.parse import quote, unquote, unquote_to_bytes
 
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response, StreamingResponse
@@ -137,7 +137,7 @@ class Api:
             return None
         chatbot_id = request.chatbot.id if route.has_chatbot else None
         key = request.key = key_of(
-            request.headers, principal, chatbot_id=chatbot_id, route=f"POST {request.raw_path}", body=request.body
+            request.headers, principal, chatbot_id=chatbot_id, route=_write_of(route, request), body=request.body
         )
         if key is None or route.is_prompt:
             return None
@@ -235,6 +235,11 @@ class Api:
             response.headers["Access-Control-Allow-Methods"] = _CORS_METHODS
             response.headers["Access-Control-Allow-Headers"] = _CORS_HEADERS
             response.headers["Access-Control-Max-Age"] = "600"
+
+
+def _write_of(route: Route, request: ApiRequest) -> str:
+    """What a key's request writes to, however its path was spelt."""
+    return " ".join((route.method, route.path, *(quote(request.path[name], safe="") for name in sorted(request.path))))
 
 
 def _segments(raw_path: bytes) -> list[str]:

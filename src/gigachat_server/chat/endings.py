@@ -39,17 +39,16 @@ async def end_turns(
     """
     ended = {}
     for prompt in prompts:
-        kept = [] if error is None else await whole_replies(tx, prompt)
-        said = await _said(tx, prompt, live.find(prompt.id), chatbot_name, "stopped" if error is None else "incomplete")
-        said = [await _store(tx, events, each, kept) for each in said]
-        if said and not kept:
-            await replace_earlier(tx, events, prompt, said[0])
-        if error is None:
+        said = await _said(tx, prompt, live.find(prompt.id), chatbot_name)
+        if error is not None:
+            said, settled = await fail_turn(tx, events, prompt, said, error)
+        else:
+            said = [await _store(tx, events, each, ()) for each in said]
+            if said:
+                await replace_earlier(tx, events, prompt, said[0])
             place = await events.add(tx, prompt.chatbot_id, prompt.conversation_id, f"turn.{state}", {"prompt_id": prompt.id})
             await messages.set_turn(tx, prompt.chatbot_id, prompt.id, state, at=place.at)
             settled = msgspec.structs.replace(prompt, turn=state, updated_at=place.at)
-        else:
-            settled = await mark_failed(tx, events, prompt, error, is_answered=bool(kept), was_shown=bool(said))
         await drafts.delete(tx, prompt.chatbot_id, prompt.conversation_id, prompt.id)
         # A retry that was ended before its first word leaves the replies there were.
         newest = said or await messages.list_replies(tx, prompt) or [settled]
@@ -57,25 +56,27 @@ async def end_turns(
     return ended
 
 
-async def whole_replies(tx: Tx, prompt: Message) -> list[Message]:
-    """Those that the prompt has from an earlier turn, and that a turn that fails must not take from it."""
-    return [each for each in await messages.list_replies(tx, prompt) if each.status == "completed"]
+async def fail_turn(
+    tx: Tx, events: Events, prompt: Message, said: Sequence[Message], error: GigachatError
+) -> tuple[list[Message], Message]:
+    """The turn failed: what was said is stored as `incomplete`, and the prompt is settled.
 
-
-async def mark_failed(
-    tx: Tx, events: Events, prompt: Message, error: GigachatError, *, is_answered: bool, was_shown: bool
-) -> Message:
-    """The prompt's turn failed. One that has a whole reply from before counts as answered by that, as it did; its error
-    tells that no new one could be made.
-
-    One of which nothing was ever shown is left out of what the model sees later.
+    A prompt that has a whole reply from before keeps it: what was said since stays readable behind it, and the prompt
+    counts as answered, its error telling that no new reply could be made. One of which nothing was ever shown is left out
+    of what the model sees later.
     """
+    kept = [each for each in await messages.list_replies(tx, prompt) if each.status == "completed"]
+    broken = [msgspec.structs.replace(each, status="incomplete") for each in said]
+    stored = [await _store(tx, events, each, kept) for each in broken]
+    if stored and not kept:
+        await replace_earlier(tx, events, prompt, stored[0])
     data = {"prompt_id": prompt.id, "code": error.code}
     place = await events.add(tx, prompt.chatbot_id, prompt.conversation_id, "turn.failed", data)
-    state: TurnState = "done" if is_answered else "failed"
-    status: MessageStatus = "completed" if is_answered or was_shown else "failed"
+    state: TurnState = "done" if kept else "failed"
+    was_shown = bool(stored or await messages.list_replies(tx, prompt))
+    status: MessageStatus = "completed" if was_shown else "failed"
     await messages.set_turn(tx, prompt.chatbot_id, prompt.id, state, at=place.at, status=status, error=error.code)
-    return msgspec.structs.replace(prompt, turn=state, status=status, error=error.code, updated_at=place.at)
+    return stored, msgspec.structs.replace(prompt, turn=state, status=status, error=error.code, updated_at=place.at)
 
 
 async def replace_earlier(tx: Tx, events: Events, prompt: Message, by: Message) -> None:
@@ -86,15 +87,16 @@ async def replace_earlier(tx: Tx, events: Events, prompt: Message, by: Message) 
         await events.add(tx, prompt.chatbot_id, prompt.conversation_id, "message.replaced", data)
 
 
-async def _said(tx: Tx, prompt: Message, turn: Turn | None, chatbot_name: str, status: MessageStatus) -> list[Message]:
+async def _said(tx: Tx, prompt: Message, turn: Turn | None, chatbot_name: str) -> list[Message]:
+    """What was said in reply to the prompt and is not stored yet."""
     if prompt.turn != "running":
         return []
     if turn is not None and turn.length:
-        said = reply.replies(turn, unfinished=status)
+        said = reply.replies(turn, unfinished="stopped", is_cut=True)
     else:
         kept = await drafts.list_of(tx, prompt.chatbot_id, prompt.conversation_id)
         said = [
-            reply.from_draft(draft, prompt, chatbot_name=chatbot_name, status=status)
+            reply.from_draft(draft, prompt, chatbot_name=chatbot_name, status="stopped")
             for draft in kept
             if draft.prompt_id == prompt.id
         ]

@@ -22,14 +22,17 @@ from gigachat_server.chat.live import LiveTurns
 from gigachat_server.chat.outcome import vectors_of
 from gigachat_server.chat.progress import Said, Turn
 from gigachat_server.clock import Clock
-from gigachat_server.errors import NotFound, ShuttingDown
+from gigachat_server.errors import NotFound, ShuttingDown, StorageUnavailable
 from gigachat_server.records import Conversation, Event, Message
 from gigachat_server.store import chatbots, conversations, events, messages
 from gigachat_server.store.database import Database, Reader
 
 _PAGE = 100
 _OVERLAP_US = 10_000_000  # more than clocks differ and transactions take
+_KEYS = 2_000
 _GATHER_S = 0.05  # how long a busy chatbot's wake-ups are gathered
+_REST = 4  # times as long as it took to look through them
+_LOOK_AGAIN_S = 1.0
 
 
 class Happened(msgspec.Struct, frozen=True):
@@ -69,6 +72,7 @@ class Feed:
         self._events = events
         self._live = live
         self._clock = clock
+        self._looking = asyncio.Lock()  # followers of chatbots look one after the other: others read meanwhile
         self._is_closed = False
 
     def close(self) -> None:
@@ -108,7 +112,12 @@ class Feed:
             while True:
                 self._check_open()
                 woken.clear()
-                conversation, found = await self._read(chatbot_id, conversation_id, after=listener.seq, limit=_PAGE)
+                try:
+                    conversation, found = await self._read(chatbot_id, conversation_id, after=listener.seq, limit=_PAGE)
+                except StorageUnavailable:  # for now: a follower waits, as it does for anything else
+                    yield None
+                    await asyncio.sleep(_LOOK_AGAIN_S)
+                    continue
                 if conversation.last_seq < listener.seq or created_at not in (None, conversation.created_at):
                     raise NotFound  # it was deleted, and is another one now
                 created_at = conversation.created_at
@@ -139,6 +148,7 @@ class Feed:
     async def _follow_chatbot(
         self, chatbot_id: str, seen_to: int, sent: dict[tuple[str, int], int], idle_s: float
     ) -> AsyncGenerator[Happened | None, None]:
+        loop = asyncio.get_running_loop()
         with self._events.woken(chatbot_id, None) as woken:
             while True:
                 self._check_open()
@@ -147,39 +157,54 @@ class Feed:
                 seen_to = min(seen_to, self._clock())
                 since = seen_to - _OVERLAP_US
                 sent = {key: at for key, at in sent.items() if at >= since - _OVERLAP_US}
-                found = await self._unsent(chatbot_id, since, sent)
-                for happened in found:
-                    event = happened.event
-                    sent[event.conversation_id, event.seq] = event.created_at
-                    seen_to = max(seen_to, min(event.created_at, self._clock()))
-                    yield msgspec.structs.replace(happened, place=seen_to)
-                if found:
-                    continue
+                after: events.Key | None = (since, "", 0)
+                started_s = loop.time()
+                while after is not None:
+                    try:
+                        found, after = await self._unsent(chatbot_id, after, sent)
+                    except StorageUnavailable:
+                        yield None
+                        await asyncio.sleep(_LOOK_AGAIN_S)
+                        continue
+                    for happened in found:
+                        event = happened.event
+                        sent[event.conversation_id, event.seq] = event.created_at
+                        seen_to = max(seen_to, min(event.created_at, self._clock()))
+                        yield msgspec.structs.replace(happened, place=seen_to)
+                took_s = loop.time() - started_s
                 if not await _is_set(woken, idle_s):
                     yield None
                 else:
-                    await asyncio.sleep(_GATHER_S)
+                    # What it takes to look through a busy chatbot's last seconds must not keep everyone else from reading.
+                    await asyncio.sleep(max(_GATHER_S, _REST * took_s))
 
     async def _keys(self, chatbot_id: str, since: int) -> dict[tuple[str, int], int]:
         async def read(reader: Reader) -> dict[tuple[str, int], int]:
-            found = await events.list_keys_of_chatbot(reader, chatbot_id, since=since)
-            return {(conversation_id, seq): at for conversation_id, seq, at in found}
+            found = await events.list_keys_of_chatbot(reader, chatbot_id, after=(since, "", 0))
+            return {(conversation_id, seq): at for at, conversation_id, seq in found}
 
         return await self._database.read(read)
 
-    async def _unsent(self, chatbot_id: str, since: int, sent: Mapping[tuple[str, int], int]) -> list[Happened]:
-        """The oldest of what was not sent yet. Raises `NotFound` once the chatbot is deleted."""
+    async def _unsent(
+        self, chatbot_id: str, after: events.Key, sent: Mapping[tuple[str, int], int]
+    ) -> tuple[list[Happened], events.Key | None]:
+        """The oldest of what was not sent yet, and where to go on; None: that was all.
 
-        async def read(reader: Reader) -> list[Happened]:
+        Raises `NotFound` once the chatbot is deleted.
+        """
+
+        async def read(reader: Reader) -> tuple[list[Happened], events.Key | None]:
             if not await chatbots.exists(reader, chatbot_id):
                 raise NotFound
-            keys = await events.list_keys_of_chatbot(reader, chatbot_id, since=since, limit=len(sent) + _PAGE)
+            keys = await events.list_keys_of_chatbot(reader, chatbot_id, after=after, limit=_KEYS)
             # A conversation that was deleted and made anew has the same seqs at other times.
-            wanted = [(conversation_id, seq) for conversation_id, seq, at in keys if sent.get((conversation_id, seq)) != at]
-            found = [await events.get(reader, chatbot_id, conversation_id, seq) for conversation_id, seq in wanted[:_PAGE]]
-            return await _with_messages(reader, chatbot_id, found)
+            wanted = [key for key in keys if sent.get((key[1], key[2])) != key[0]][:_PAGE]
+            found = [await events.get(reader, chatbot_id, conversation_id, seq) for _, conversation_id, seq in wanted]
+            following = wanted[-1] if len(wanted) == _PAGE else keys[-1] if len(keys) == _KEYS else None
+            return await _with_messages(reader, chatbot_id, found), following
 
-        return await self._database.read(read)
+        async with self._looking:
+            return await self._database.read(read)
 
     def _check_open(self) -> None:
         if self._is_closed:

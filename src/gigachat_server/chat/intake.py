@@ -13,7 +13,7 @@ from gigachat_server.chat.control import Control
 from gigachat_server.chat.events import Events
 from gigachat_server.chat.live import FrozenTurns
 from gigachat_server.chat.memory import Memory, first_answered_at, recall
-from gigachat_server.chat.outcome import answered_with
+from gigachat_server.chat.outcome import answered_with, joined_to
 from gigachat_server.chat.queue import LEASE_US, MOST_QUEUED, Opened
 from gigachat_server.clock import Clock
 from gigachat_server.errors import ConversationBusy, ConversationTakenOver, FieldError, InvalidRequest, NotFound
@@ -24,8 +24,6 @@ from gigachat_server.store.database import Reader, Tx
 
 CLIENT_PREFIX = "client:"
 UNSETTLED = ("queued", "running")
-
-_NO_LIMIT = 1 << 31
 
 
 class PromptRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -157,14 +155,16 @@ class Intake:
             raise NotFound  # deleted since
         return Asked(prompt=prompt, is_known=True)
 
-    async def _opened(self, tx: Tx, chatbot: Chatbot, prompt: Message, place: Place, *, before: int) -> Opened:
+    async def _opened(
+        self, tx: Tx, chatbot: Chatbot, prompt: Message, place: Place, *, before: int, joined: tuple[Message, ...] = ()
+    ) -> Opened:
         memory = Memory()
         if before > 1:
-            memory = await recall(tx, chatbot, prompt, before=before, control_epoch=place.control_epoch)
+            memory = await recall(tx, chatbot, prompt, before=before, control_epoch=place.control_epoch, without=joined)
         return Opened(
             chatbot=chatbot,
             prompt=prompt,
-            text=prompt.content,
+            text="\n".join(message.content for message in (*joined, prompt)),
             epoch=place.control_epoch,
             start_seq=place.seq,
             memory=memory,
@@ -200,8 +200,8 @@ class Intake:
         prompt = msgspec.structs.replace(prompt, turn=state, status="completed", error=None, updated_at=place.at)
         if state != "running":
             return Asked(prompt=prompt)
-        before = await first_answered_at(tx, prompt)
-        return Asked(prompt=prompt, opened=await self._opened(tx, chatbot, prompt, place, before=before))
+        before, joined = await first_answered_at(tx, prompt), await joined_to(tx, prompt)
+        return Asked(prompt=prompt, opened=await self._opened(tx, chatbot, prompt, place, before=before, joined=joined))
 
 
 def may_end_turns(chatbot: Chatbot, request: PromptRequest) -> bool:
@@ -212,7 +212,7 @@ def may_end_turns(chatbot: Chatbot, request: PromptRequest) -> bool:
 
 
 def _most_queued(overlap: Overlap) -> int:
-    return {"queue": MOST_QUEUED, "coalesce": MOST_QUEUED, "reject": 0, "interrupt": _NO_LIMIT}[overlap]
+    return {"queue": MOST_QUEUED, "coalesce": MOST_QUEUED, "reject": 0, "interrupt": MOST_QUEUED}[overlap]
 
 
 def _turn_state(place: Place, prompt_id: str) -> TurnState:

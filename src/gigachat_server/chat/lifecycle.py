@@ -9,14 +9,13 @@ nothing had been shown is answered after all, unless that has failed before in t
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import logging
 from collections.abc import Awaitable, Callable
 
 from gigachat_server.chat import reply
 from gigachat_server.chat.control import Control
-from gigachat_server.chat.endings import end_turns
+from gigachat_server.chat.endings import end_turns, fail_turn
 from gigachat_server.chat.events import Events
 from gigachat_server.chat.live import FrozenTurns, LiveTurns
 from gigachat_server.chat.queue import LEASE_US, start_next
@@ -69,8 +68,12 @@ class Lifecycle:
     async def _repeat(self, work: Callable[[], Awaitable[None]], every_s: float) -> None:
         while True:
             await asyncio.sleep(every_s)
-            with contextlib.suppress(StorageUnavailable):  # the store has said so itself; it is tried again
+            try:
                 await work()
+            except StorageUnavailable:
+                pass  # the store has said so itself; it is tried again
+            except Exception:  # noqa: BLE001 - the job loop: what fails once must not end what keeps turns alive
+                _log.exception("%s failed", work.__name__)
 
     async def keep_drafts(self) -> None:
         """Keep what running turns have said since they were last kept."""
@@ -114,8 +117,28 @@ class Lifecycle:
         await asyncio.gather(*(self._recover_one(*found) for found in abandoned))
 
     async def _recover_one(self, chatbot_id: str, conversation_id: str, lease_was: int) -> None:
-        body = functools.partial(self._recover_in, chatbot_id=chatbot_id, conversation_id=conversation_id, lease_was=lease_was)
-        await self._database.transaction("turn.recover", body)
+        async def body(tx: Tx) -> None:
+            await self._recover_in(tx, chatbot_id=chatbot_id, conversation_id=conversation_id, lease_was=lease_was)
+
+        async def give_up(tx: Tx) -> None:
+            await self._give_up_in(tx, chatbot_id=chatbot_id, conversation_id=conversation_id, lease_was=lease_was)
+
+        try:
+            await self._database.transaction("turn.recover", body)
+        except StorageUnavailable:
+            raise
+        except Exception:  # noqa: BLE001 - one conversation that cannot be read must not keep the others, or the server, down
+            _log.exception("a conversation of chatbot %s cannot be taken up: its turns fail", chatbot_id)
+            await self._database.transaction("turn.give_up", give_up)
+
+    async def _give_up_in(self, tx: Tx, *, chatbot_id: str, conversation_id: str, lease_was: int) -> None:
+        """Settle what is open as failed, without a look at what was said."""
+        if await conversations.raise_epoch(tx, chatbot_id, conversation_id, lease_was=lease_was) is None:
+            return
+        for prompt in await messages.list_open(tx, chatbot_id, conversation_id):
+            await drafts.delete(tx, chatbot_id, conversation_id, prompt.id)
+            await fail_turn(tx, self._events, prompt, [], ReplyCutOff(retry_after_s=1))
+        await conversations.hand_on(tx, chatbot_id, conversation_id, prompt_id=None, lease_until=None)
 
     async def _recover_in(self, tx: Tx, *, chatbot_id: str, conversation_id: str, lease_was: int) -> None:
         if await conversations.raise_epoch(tx, chatbot_id, conversation_id, lease_was=lease_was) is None:

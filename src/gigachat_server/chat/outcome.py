@@ -35,6 +35,14 @@ async def answered_with(reader: Reader, prompt: Message | None) -> Message | Non
     return prompt
 
 
+async def joined_to(reader: Reader, prompt: Message) -> tuple[Message, ...]:
+    """The prompts that were coalesced into this one's turn, in their order."""
+    told = await events.list_of_types(reader, prompt.chatbot_id, prompt.conversation_id, ("turn.coalesced",), after=prompt.seq)
+    ids = [event.data["prompt_id"] for event in told if event.data["with"] == prompt.id]
+    found = await messages.list_by_id(reader, prompt.chatbot_id, ids) if ids else {}
+    return tuple(sorted(found.values(), key=lambda message: message.seq))
+
+
 async def vectors_of(reader: Reader, chatbot_id: str, found: Iterable[Message]) -> dict[str, bytes]:
     """The vectors behind the messages' sources, of those chunks that still exist."""
     wanted = {source.id for message in found for source in message.sources}

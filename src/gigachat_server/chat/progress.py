@@ -79,6 +79,8 @@ class Turn:
         self._watchers: set[asyncio.Event] = set()
         self._leader: Turn | None = None
         self._frozen = 0
+        self._frozen_length = 0
+        self.frozen_ends: dict[int, ReplyEnd] = {}  # of `heard`, when it was frozen
         self._is_cut = False
         self._when_ended: list[Callable[[], object]] = []
         self._ended: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
@@ -153,22 +155,23 @@ class Turn:
         """What was said after the first `position` characters and may be shown: of one reply, in one piece of bounded length."""
         if self._frozen or self._is_cut or position >= self.length:
             return None
-        first = bisect.bisect_right(self._ends, position)
-        start = self._said[first]
+        following = bisect.bisect_right(self._ends, position)
+        start = self._said[following]
         skipped = position - start.position
         texts = [start.text[skipped:]]
         length = len(texts[0])
-        for piece in self._said[first + 1 :] if len(self._said) > first + 1 else ():
-            if piece.message_id != start.message_id or length >= _LONGEST_PIECE:
+        while (following := following + 1) < len(self._said) and length < _LONGEST_PIECE:
+            piece = self._said[following]
+            if piece.message_id != start.message_id:
                 break
             texts.append(piece.text)
             length += len(piece.text)
         return Said(start.message_id, start.offset + skipped, "".join(texts), position)
 
-    def text(self, alternative: int) -> str:
-        """What has been said so far."""
-        message_id = self.message_ids[alternative]
-        return "".join(piece.text for piece in self._said if piece.message_id == message_id)
+    def text(self, alternative: int, *, is_cut: bool = False) -> str:
+        """What has been said so far; `is_cut`: until the turn was frozen."""
+        message_id, length = self.message_ids[alternative], self._frozen_length if is_cut else self.length
+        return "".join(piece.text for piece in self._said if piece.message_id == message_id and piece.end <= length)
 
     def expect(self, count: int) -> None:
         """Have room for so many replies: how many a chatbot makes may have changed while the prompt waited."""
@@ -192,6 +195,8 @@ class Turn:
     @contextmanager
     def frozen(self) -> Iterator[None]:
         """What is said within this block is not shown before it is left, or never if the turn is cut."""
+        if not self._frozen:
+            self._frozen_length, self.frozen_ends = self.length, dict(self.heard.ends)
         self._frozen += 1
         try:
             yield

@@ -12,6 +12,7 @@ import msgspec
 
 from gigachat_server.chat.events import Events
 from gigachat_server.chat.memory import Memory, first_answered_at, recall
+from gigachat_server.chat.outcome import joined_to
 from gigachat_server.records import Chatbot, Message
 from gigachat_server.store import chatbots, conversations, messages
 from gigachat_server.store.database import Tx
@@ -49,8 +50,10 @@ async def start(
     place = await events.add(tx, chatbot.id, prompt.conversation_id, "turn.started", {"prompt_id": prompt.id})
     await messages.set_turn(tx, chatbot.id, prompt.id, "running", at=place.at)
     await conversations.hand_on(tx, chatbot.id, prompt.conversation_id, prompt_id=prompt.id, lease_until=now_us + LEASE_US)
-    # One that is answered anew knows no more than when it was answered first.
-    before = place.seq if prompt.updated_at == prompt.created_at else await first_answered_at(tx, prompt)
+    before = place.seq
+    if prompt.updated_at != prompt.created_at:
+        # One that is answered anew is asked the same, and knows no more, than when it was answered first.
+        before, joined = await first_answered_at(tx, prompt), await joined_to(tx, prompt)
     memory = await recall(tx, chatbot, prompt, before=before, control_epoch=place.control_epoch, without=joined)
     return Opened(
         chatbot=chatbot,

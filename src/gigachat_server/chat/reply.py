@@ -10,20 +10,24 @@ from collections.abc import Sequence
 import msgspec
 
 from gigachat_server.chat.progress import Turn
-from gigachat_server.models.base import Passage
+from gigachat_server.models.base import Passage, ReplyEnd
 from gigachat_server.records import Chunk, Message, MessageStatus, Source
 from gigachat_server.store.drafts import Draft
 
 
-def replies(turn: Turn, *, unfinished: MessageStatus) -> list[Message]:
-    """The replies said so far, but for their place in the order. Those not at their end get the status `unfinished`."""
+def replies(turn: Turn, *, unfinished: MessageStatus, is_cut: bool = False) -> list[Message]:
+    """The replies said so far, but for their place in the order. Those not at their end get the status `unfinished`.
+
+    `is_cut`: as far as they had been said when the turn was frozen; what came after that was never shown.
+    """
+    ends = turn.frozen_ends if is_cut else turn.heard.ends
     found = []
     for alternative, message_id in enumerate(turn.message_ids):
-        text, end = turn.text(alternative), turn.heard.ends.get(alternative)
+        text, end = turn.text(alternative, is_cut=is_cut), ends.get(alternative)
         if not text.strip():
             continue
         status: MessageStatus = unfinished if end is None else "completed"
-        found.append(_reply(turn, alternative, message_id, text, status))
+        found.append(_reply(turn, alternative, message_id, text, status, end))
     return found
 
 
@@ -80,8 +84,8 @@ def source(passage: Passage, chunk: Chunk) -> Source:
     )
 
 
-def _reply(turn: Turn, alternative: int, message_id: str, text: str, status: MessageStatus) -> Message:
-    usage, end = turn.heard.usage, turn.heard.ends.get(alternative)
+def _reply(turn: Turn, alternative: int, message_id: str, text: str, status: MessageStatus, end: ReplyEnd | None) -> Message:
+    usage = turn.heard.usage
     abstained = end.abstained if end else None
     metadata: dict[str, object] = {
         "model": usage.model if usage else turn.model_name,

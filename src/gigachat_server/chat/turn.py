@@ -22,7 +22,7 @@ import msgspec
 from gigachat_server.chat import reply
 from gigachat_server.chat.answer import Answerer
 from gigachat_server.chat.control import Control
-from gigachat_server.chat.endings import mark_failed, replace_earlier, whole_replies
+from gigachat_server.chat.endings import fail_turn, replace_earlier
 from gigachat_server.chat.events import Events
 from gigachat_server.chat.intake import UNSETTLED, Asked, Intake, PromptRequest, may_end_turns, prompt_of
 from gigachat_server.chat.live import FrozenTurns, LiveTurns
@@ -131,9 +131,9 @@ class Turns:
 
         try:
             return await self._database.transaction(name, and_begin)
-        except BaseException:
+        except Exception:
             self._live.discard(turn)
-            raise
+            raise  # a cancelled caller says nothing of the transaction: if it goes through, the turn begins
 
     def _begin(self, asked: Asked, turn: Turn) -> None:
         if asked.opened is not None:
@@ -282,39 +282,23 @@ class Turns:
                 follower.follow(leader)
 
     async def _answer(self, opened: Opened, turn: Turn) -> None:
-        vector: Vector | None = None
-        broken: GigachatError | None = None
-        try:
-            vector = await self._answerer.answer(opened, turn)
-        except (ModelError, asyncio.CancelledError) as error:
-            if turn.is_ended or not turn.has_text:
-                raise
-            # What was shown is kept, also when it is this server that stops.
-            broken = error if isinstance(error, ModelError) else ShuttingDown(retry_after_s=5)
-            turn.heard.handoff = None  # nobody was told of it
-        replies = reply.replies(turn, unfinished="completed" if broken is None else "incomplete")
+        vector = await self._answerer.answer(opened, turn)
+        replies = reply.replies(turn, unfinished="completed")
         if not replies:
             raise ModelEmpty  # an empty reply is never stored, and an answer is never an empty array
-        stored = await self._store(opened, turn, replies, vector, broken)
+        stored = await self._store(opened, turn, replies, vector)
         if stored is None:
             await self._follow(turn)
-        elif broken is not None:
-            turn.has_partial_reply = True
-            turn.end(broken)
         else:
             turn.end(Stored(stored, turn.vectors))
 
-    async def _store(
-        self, opened: Opened, turn: Turn, replies: Sequence[Message], vector: Vector | None, broken: GigachatError | None
-    ) -> list[Message] | None:
+    async def _store(self, opened: Opened, turn: Turn, replies: Sequence[Message], vector: Vector | None) -> list[Message] | None:
         """The replies, durable and in their places (S8); None if the turn was ended elsewhere meanwhile."""
         prompt, chatbot_id, conversation_id = opened.prompt, opened.chatbot.id, opened.prompt.conversation_id
         kept_vector = None if vector is None else vector.astype("<f4").tobytes()
 
         async def body(tx: Tx) -> list[Message] | None:
             placed: list[Message] = []
-            is_anew = turn.start_seq != prompt.seq  # not the first time that it is answered, perhaps
-            kept = await whole_replies(tx, prompt) if is_anew and broken is not None else []
             for each in replies:
                 place = await conversations.advance(
                     tx,
@@ -326,15 +310,14 @@ class Turns:
                 )
                 if place is None:
                     return None  # so was the first: nothing is written yet
-                placed.append(reply.placed(each, seq=place.seq, at=place.at, behind=kept))
+                placed.append(reply.placed(each, seq=place.seq, at=place.at))
                 await self._events.add_message(tx, placed[-1])
             at = placed[-1].created_at
             # A prompt that was deleted, with its conversation or its user, takes its reply along.
             if not await messages.finish_prompt(tx, chatbot_id, prompt.id, vector=kept_vector, at=at):
                 raise NotFound
-            if broken is not None:
-                await mark_failed(tx, self._events, prompt, broken, is_answered=bool(kept), was_shown=True)
-            if is_anew and not kept:
+            is_anew = turn.start_seq != prompt.seq  # not the first time that it is answered, perhaps
+            if is_anew:
                 await replace_earlier(tx, self._events, prompt, placed[0])
             if turn.heard.handoff is not None:
                 await self._request_handoff(tx, placed[0], turn.heard.handoff)
@@ -358,8 +341,9 @@ class Turns:
             tx.after_commit(functools.partial(self.resume, following))
 
     async def _fail(self, opened: Opened, turn: Turn, error: GigachatError) -> None:
-        """Settle the prompt as failed and tell whoever waits."""
-        prompt = opened.prompt
+        """Settle the prompt as failed, with what was said in reply to it until then, and tell whoever waits."""
+        turn.heard.handoff = None  # it was not told of, so it was not asked for
+        prompt, said = opened.prompt, reply.replies(turn, unfinished="incomplete")
 
         async def body(tx: Tx) -> bool:
             if not await conversations.hold(
@@ -367,9 +351,7 @@ class Turns:
             ):
                 return False
             if (stored := await messages.find(tx, prompt.chatbot_id, prompt.id)) is not None:
-                kept = await whole_replies(tx, stored)
-                was_shown = bool(kept or await messages.list_replies(tx, stored))
-                await mark_failed(tx, self._events, prompt, error, is_answered=bool(kept), was_shown=was_shown)
+                await fail_turn(tx, self._events, stored, said, error)
             await drafts.delete(tx, prompt.chatbot_id, prompt.conversation_id, prompt.id)
             await self._hand_on(tx, prompt)
             return True
@@ -379,6 +361,7 @@ class Turns:
         is_ours = True
         try:
             is_ours = await self._database.transaction("turn.fail", body)
+            turn.has_partial_reply = bool(said)
         except GigachatError as second:
             _log.error("cannot mark prompt %s as failed: %s", prompt.id, second)
         finally:

@@ -8,6 +8,8 @@ from gigachat_server.errors import NotFound
 from gigachat_server.records import Event
 from gigachat_server.store.database import Reader, Tx
 
+Key = tuple[int, str, int]  # created_at, conversation_id, seq: the order of a chatbot's events
+
 
 async def insert(
     tx: Tx, chatbot_id: str, conversation_id: str, *, seq: int, type: str, data: dict[str, object], created_at: int
@@ -47,15 +49,16 @@ async def get(reader: Reader, chatbot_id: str, conversation_id: str, seq: int) -
     return found[0]
 
 
-async def list_keys_of_chatbot(
-    reader: Reader, chatbot_id: str, *, since: int, limit: int = 1 << 31
-) -> list[tuple[str, int, int]]:
-    """The oldest of all its conversations, from that time on: (conversation_id, seq, created_at), by time."""
+async def list_keys_of_chatbot(reader: Reader, chatbot_id: str, *, after: Key, limit: int = 1 << 31) -> list[Key]:
+    """Of all its conversations, from behind that key on, in their order."""
     rows = await reader.all(
-        "SELECT conversation_id, seq, created_at FROM events WHERE chatbot_id = :chatbot_id AND created_at >= :since "
+        "SELECT created_at, conversation_id, seq FROM events WHERE chatbot_id = :chatbot_id "
+        "AND (created_at, conversation_id, seq) > (:at, :conversation_id, :seq) "
         "ORDER BY created_at, conversation_id, seq LIMIT :limit",
         chatbot_id=chatbot_id,
-        since=since,
+        at=after[0],
+        conversation_id=after[1],
+        seq=after[2],
         limit=limit,
     )
     return [(row[0], row[1], row[2]) for row in rows]

@@ -194,6 +194,8 @@ class _Following:
                         case Happened():
                             yield await self._change(each)
         except GigachatError as error:
+            if error.status not in (401, 403, 404):
+                return  # the page follows anew by itself, from where it is
             yield sse.event("gone", problem(error, instance=self._request.path, request_id=""))
 
     async def _change(self, happened: Happened) -> bytes:
