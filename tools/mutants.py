@@ -156,7 +156,11 @@ MUTANTS = (
         [_LATE_DRAFT],
     ),
     Mutant("nothing is recovered at the start", [("    await lifecycle.recover(is_only_process=True)\n", "")], [_KILL + "[S5]"]),
-    Mutant("drafts outlive their turn", [("            if turn.drafted_to or is_anew:\n", "            if False:\n")], [_KILL + "[S9]"]),
+    Mutant(
+        "drafts outlive their turn",
+        [("            if turn.drafted_to or is_anew:\n", "            if False:\n")],
+        [_KILL + "[S9]"],
+    ),
     Mutant(
         "followers are not told of the shutdown",
         [("        if self._is_closed:\n            raise ShuttingDown(retry_after_s=1)\n", "        pass\n")],
