@@ -7,7 +7,6 @@ or shown in that conversation until release; what it had said until then is stor
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable
 
 from gigachat_server.chat.endings import end_turns
@@ -22,7 +21,6 @@ from gigachat_server.store import conversations, messages
 from gigachat_server.store.database import Database, Reader, Tx
 
 _MINUTE_US = 60_000_000
-_log = logging.getLogger("gigachat.control")
 
 # Runs at the end of the transaction, with the conversation as it is then: to keep the answer under an idempotency key.
 Keep = Callable[[Tx, Conversation], Awaitable[None]]

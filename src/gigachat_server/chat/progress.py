@@ -106,11 +106,6 @@ class Turn:
         """How many characters were said, in all replies together."""
         return self._ends[-1] if self._ends else 0
 
-    @property
-    def has_text(self) -> bool:
-        """Whether anything was said that is not blank: a blank reply is none."""
-        return any(piece.text.strip() for piece in self._said)
-
     async def result(self) -> Stored:
         """The stored replies. Raises the `GigachatError` that the turn ended with. May be awaited by many."""
         return await asyncio.shield(self._ended)
@@ -212,18 +207,21 @@ class Turn:
             self._ended.set_exception(outcome)
         else:
             self._ended.set_result(outcome)
-        for callback in self._when_ended:
+        callbacks, self._when_ended = self._when_ended, []
+        for callback in callbacks:
             callback()
+        self.runner = None  # or else an ended turn and its task would hold each other until the cycle collector comes
         self._wake_watchers()
 
     def cut(self, outcome: Stored | GigachatError) -> None:
         """It was ended from outside: nothing of it is shown any more but what was stored, if it was not deleted."""
         if self.is_ended:
             return
+        runner = self.runner
         self._is_cut = True
         self.end(outcome)
-        if self.runner is not None:
-            self.runner.cancel()
+        if runner is not None:
+            runner.cancel()
 
     def when_ended(self, callback: Callable[[], object]) -> None:
         if self.is_ended:
