@@ -412,9 +412,11 @@ async def test_followers_of_a_conversation_that_is_made_anew_are_told(tmp_path: 
             async with streaming(api, f"{chatbot}{EVENTS}", after="1") as stream:
                 await stream.read_to(2)
                 deleted = asyncio.create_task(api.call("DELETE", f"{chatbot}/conversations/c1"))
-                again = [asyncio.create_task(api.say(chatbot, "Hello again")) for _ in range(3)]
+                again = [asyncio.create_task(api.post(f"{chatbot}/conversations", prompt("Hello again"))) for _ in range(3)]
                 assert (await deleted).status == 204
-                await asyncio.gather(*again)
+                # Whoever was in the old one still goes with it.
+                assert {reply.status for reply in await asyncio.gather(*again)} <= {201, 404}
+                await api.say(chatbot, "Hello again")
                 assert (await stream.read_all())[-1].data["code"] == "not_found"
             await api.call("DELETE", f"{chatbot}/conversations/c1")
 

@@ -351,16 +351,16 @@ async def test_a_retry_of_what_is_being_answered_attaches_to_it(tmp_path: Path) 
         chatbot = await api.chatbot()
         first = await asking_held(api, chatbot, pause, "a")
         (prompt,) = await api.messages(chatbot)
-        retried = [asyncio.create_task(retry(api, chatbot, prompt)) for _ in range(3)]
-        streamed = asyncio.create_task(retry(api, chatbot, prompt, {"stream": True}))
+        streamed = [asyncio.create_task(retry(api, chatbot, prompt, {"stream": True})) for _ in range(4)]
 
-        async def is_watched() -> bool:
-            return any(turn._watchers for turn in api.services.turns._live)
+        async def are_attached() -> bool:
+            return sum(len(turn._watchers) for turn in api.services.turns._live) == 4
 
-        await until(is_watched)
+        await until(are_attached)
         pause.resume()
-        assert {(await each).text for each in (first, *retried)} == {(await first).text}
-        assert "".join(d["text"] for name, d in (await streamed).events if name == "delta") == "one two"
+        assert [message["content"] for message in (await first).body] == ["one two"]
+        for each in streamed:
+            assert "".join(d["text"] for name, d in (await each).events if name == "delta") == "one two"
         assert len(model.calls) == 1
         await assert_at_rest(api, chatbot)
 

@@ -32,6 +32,7 @@ EDGES = {
     "chat/turn.py": 1,  # the turn's task
     "jobs.py": 1,  # the job loop
     "chat/lifecycle.py": 2,  # the job loop of turns, and one conversation among many at the start
+    "store/postgres.py": 1,  # what runs after a commit
     "store/sqlite.py": 4,  # the writer's and the readers' threads, and what runs after a commit
 }
 

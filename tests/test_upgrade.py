@@ -33,7 +33,7 @@ def first_schema(folder: Path) -> str:
     folder.mkdir(parents=True)
     store = sqlite3.connect(folder / "gigachat.sqlite3")
     store.execute("PRAGMA journal_mode = WAL")
-    sql = resources.files("gigachat_server.store").joinpath("sql/0001_start.sql").read_text(encoding="utf-8")
+    sql = resources.files("gigachat_server.store").joinpath("sql/sqlite/0001_start.sql").read_text(encoding="utf-8")
     store.executescript(sql)
     store.execute("CREATE TABLE schema_migrations (number BIGINT PRIMARY KEY, name TEXT NOT NULL, applied_at BIGINT NOT NULL)")
     _insert(store, "schema_migrations", number=1, name="0001_start.sql", applied_at=AT)
@@ -130,7 +130,7 @@ def test_the_upgraded_store_keeps_every_message(tmp_path: Path) -> None:
             assert contents(retried) == ["re: poison"] * 2
             await assert_at_rest(api, chatbot)
             assert [row[0] for row in await rows(api, "SELECT number FROM schema_migrations ORDER BY number")] == [
-                number for number, _, _ in migrations()
+                number for number, _, _ in migrations("sqlite")
             ]
         async with gigachat(tmp_path / "store") as api:
             assert len(await api.messages(chatbot)) == 11

@@ -46,24 +46,25 @@ async def running(
     clock: Clock = system_clock,
     model: ChatModel | None = None,
     embedder: Embedder | None = None,
+    is_node: bool = True,
 ) -> AsyncIterator[Services]:
     """A gigachat at work on its store. Leaving drains running turns. Raises `SetupError`.
 
-    `model` and `embedder` replace those the settings name: a scripted model, say.
+    `model` and `embedder` replace those the settings name: a scripted model, say. What is no node sees to its own turns
+    alone: a command beside the nodes of a shared store.
     """
     with triggers.failpoint(settings.failpoint):  # it acts on turns that the start takes up, too
-        database = open_sqlite(settings.data_folder)
+        database = await open_database(settings)
         try:
             services = await _assemble(settings, database, clock, model, embedder)
         except BaseException as error:
             await database.aclose()
             if isinstance(error, StorageUnavailable):
-                raise SetupError(
-                    f"Cannot write to the message store in {settings.data_folder}: is its disk full or failing?"
-                ) from None
+                raise SetupError(_cannot_write(settings)) from None
             raise
-        services.ingest_worker.start()
-        services.lifecycle.start()
+        if is_node:
+            services.ingest_worker.start()
+        services.lifecycle.start(takes_up=is_node)
         try:
             yield services
         finally:
@@ -75,6 +76,22 @@ async def running(
             await services.model.aclose()
             await services.embedder.aclose()
             await database.aclose()
+
+
+async def open_database(settings: Settings) -> Database:
+    """The store that the settings name. Raises `SetupError`."""
+    if not settings.database_url:
+        return open_sqlite(settings.data_folder)
+    # Its driver takes 0.1 s to import, so only those who use it do.
+    from gigachat_server.store.postgres import open_postgres
+
+    return await open_postgres(settings.database_url, connections=settings.database_connections)
+
+
+def _cannot_write(settings: Settings) -> str:
+    if settings.database_url:
+        return "Cannot write to PostgreSQL: its disk may be full, or its connections taken; its own log says more."
+    return f"Cannot write to the message store in {settings.data_folder}: is its disk full or failing?"
 
 
 async def _assemble(
@@ -99,8 +116,8 @@ async def _assemble(
     answerer = Answerer(model=model, embedder=embedder, indexes=indexes)
     turns = Turns(database, answerer=answerer, control=control, events=events, live=live, clock=clock)
     lifecycle = Lifecycle(database, turns=turns, control=control, events=events, live=live, clock=clock)
-    # The store's lock says that no other process is there: whatever was being answered, nobody answers it now.
-    await lifecycle.recover(is_only_process=True)
+    # Where no other process can be there, nobody answers now whatever was being answered.
+    await lifecycle.recover(is_only_process=not database.is_shared)
     return Services(
         settings=settings,
         clock=clock,

@@ -18,6 +18,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
@@ -74,13 +75,18 @@ async def serving(settings: Settings) -> AsyncIterator[Serving]:
             public = Server(with_request_lines(app), settings)
             gc.collect()
             gc.freeze()  # what is there now stays
-            async with _stopping_when_broken(services, stopped), listening_locally(services) as local, _listening(public, port):
+            async with (
+                _stopping_when_broken(services, stopped),
+                _for_commands(services) as local,
+                _listening(public, port),
+            ):
                 try:
                     yield Serving(services, app, _url(settings.host, port), stopped)
                 finally:
                     services.is_shutting_down = True
                     public.stop()
-                    local.stop()
+                    if local is not None:
+                        local.stop()
                     # While the servers still wait for their requests: those get told how their turns ended.
                     await services.turns.drain(_patience_s(services))
                     services.feed.close()
@@ -105,9 +111,18 @@ async def _stopping_when_broken(services: Services, stopped: asyncio.Event) -> A
 
 
 @asynccontextmanager
-async def listening_locally(services: Services) -> AsyncIterator[Server]:
-    """Answer this machine's own commands. Only for the holder of the data folder's lock."""
-    path = services.settings.socket_path
+async def _for_commands(services: Services) -> AsyncIterator[Server | None]:
+    """Commands ask the process that holds the store's lock; a store without one they open themselves."""
+    if services.database.is_shared:
+        yield None
+        return
+    async with listening_locally(services, services.settings.socket_path) as local:
+        yield local
+
+
+@asynccontextmanager
+async def listening_locally(services: Services, path: Path) -> AsyncIterator[Server]:
+    """Answer this machine's own commands there. Only for the holder of the data folder's lock, or in a folder of its own."""
     server = Server(with_request_lines(Api(services, is_local=True)), services.settings)
     with closing(local_socket.bind(path)) as bound:
         try:

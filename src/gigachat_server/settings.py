@@ -25,6 +25,17 @@ _MIB = 1024 * 1024
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     data: Annotated[str, Meta(description="Folder of the message store. Default: `gigachat` in the user's data folder.")] = ""
+    database_url: Annotated[
+        str,
+        Meta(
+            description="PostgreSQL with pgvector instead of the file in GIGACHAT_DATA, for any number of nodes: "
+            "`postgresql://user:password@host/database`. Several hosts, separated by commas: the one that takes writes is used.",
+            extra={"secret": True},
+        ),
+    ] = ""
+    database_connections: Annotated[
+        int, Meta(ge=2, le=1000, description="Most connections of one node to PostgreSQL, besides one for wake-ups.")
+    ] = 10
     host: Annotated[
         str, Meta(description="Address to listen on. Put a proxy with TLS before any other than this machine's own.")
     ] = "127.0.0.1"
@@ -199,6 +210,8 @@ def _check(settings: Settings, names: Mapping[str, str]) -> None:
         raise SetupError(f"{names['log']} must end with ,text or ,json.")
     if settings.embedding_url and not settings.embedding_model:
         raise SetupError("GIGACHAT_EMBEDDING_URL needs GIGACHAT_EMBEDDING_MODEL, the name of the model there.")
+    if settings.database_url and not settings.database_url.startswith(("postgresql://", "postgres://")):
+        raise SetupError(f"{names['database_url']} must start with postgresql://.")
     for name in ("model_url", "embedding_url"):
         url = getattr(settings, name)
         if url and not url.startswith(("http://", "https://")):

@@ -80,7 +80,7 @@ async def change(request: ApiRequest, services: Services) -> Answer:
     patch: dict[str, Any] = request.body
 
     async def body(tx: Tx) -> tuple[Chatbot, bool]:
-        held = await chatbots.find(tx, request.account_id, request.chatbot.id)
+        held = await chatbots.lock(tx, request.account_id, request.chatbot.id)
         if held is None:
             raise NotFound
         merged = convert(_merge({"name": held.name, **msgspec.to_builtins(held.config)}, patch), ChatbotInput)

@@ -143,6 +143,7 @@ async def give_feedback(request: ApiRequest, services: Services) -> Answer:
     chatbot_id = request.chatbot.id
 
     async def body(tx: Tx) -> tuple[Message, dict[str, bytes]]:
+        await conversations.lock(tx, chatbot_id, conversation_id)
         message = await messages.find(tx, chatbot_id, message_id)
         if message is None or message.conversation_id != conversation_id:
             raise NotFound

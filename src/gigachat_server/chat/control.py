@@ -62,7 +62,7 @@ class Control:
         live: FrozenTurns,
     ) -> None:
         """The same within a transaction, for a caller who has frozen the `live` turns. An operator's own stays theirs."""
-        before = await conversations.find(tx, chatbot.id, conversation_id)
+        before = await conversations.lock(tx, chatbot.id, conversation_id)
         if before is None:
             raise NotFound
         taken = await conversations.take_over(
@@ -127,7 +127,7 @@ class Control:
         with self._live.frozen(chatbot.id, conversation_id) as live:
 
             async def body(tx: Tx) -> Stored:
-                if await conversations.find(tx, chatbot.id, conversation_id) is None:
+                if await conversations.lock(tx, chatbot.id, conversation_id) is None:
                     raise NotFound
                 ended = await self.end_turns_in(tx, chatbot, conversation_id, "stopped", live=live)
                 newest = Stored(
@@ -146,11 +146,11 @@ class Control:
 
         For a caller who has frozen the `live` turns.
         """
-        if not await messages.list_open(tx, chatbot.id, conversation_id):
+        await conversations.lock(tx, chatbot.id, conversation_id)
+        unsettled = await messages.list_open(tx, chatbot.id, conversation_id)
+        if not unsettled:
             return {}
         await conversations.raise_epoch(tx, chatbot.id, conversation_id)
-        # Read again: from now on nobody else changes what is open.
-        unsettled = await messages.list_open(tx, chatbot.id, conversation_id)
         ended = await end_turns(tx, self._events, unsettled, state, chatbot_name=chatbot.name, live=live)
         await conversations.hand_on(tx, chatbot.id, conversation_id, prompt_id=None, lease_until=None)
         tx.after_commit(lambda: self._live.cut(ended))

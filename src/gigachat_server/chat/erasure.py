@@ -65,12 +65,14 @@ class Erasure:
         await self._database.transaction("user.delete", body)
 
     async def _delete_whole(self, tx: Tx, chatbot_id: str, conversation_id: str) -> bool:
+        await conversations.lock(tx, chatbot_id, conversation_id)
         unsettled = await messages.list_open(tx, chatbot_id, conversation_id)
         tx.after_commit(functools.partial(self._events.wake, chatbot_id, conversation_id))
         tx.after_commit(functools.partial(self._cut, [prompt.id for prompt in unsettled]))
         return await conversations.delete(tx, chatbot_id, conversation_id)
 
     async def _delete_part(self, tx: Tx, chatbot_id: str, conversation_id: str, user_id: str) -> None:
+        await conversations.lock(tx, chatbot_id, conversation_id)
         unsettled = await messages.list_open(tx, chatbot_id, conversation_id)
         theirs = [prompt for prompt in unsettled if prompt.user_id == user_id]
         deleted = await messages.delete_of_user(tx, chatbot_id, conversation_id, user_id)

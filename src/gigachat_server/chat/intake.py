@@ -104,7 +104,7 @@ class Intake:
         """What has to end before this is said, ends; so that what the chatbot had said until then stands before it."""
         conversation_id, interception = request.conversation_id, chatbot.config.interception
         if request.operator is not None:
-            found = await conversations.find(tx, chatbot.id, conversation_id)
+            found = await conversations.lock(tx, chatbot.id, conversation_id)
             if found is not None and found.controlled_by != BOT:
                 release_at = self._control.release_at(chatbot)
                 await conversations.extend_control(tx, chatbot.id, conversation_id, release_at=release_at)
@@ -115,6 +115,8 @@ class Intake:
         if interception.release_after_minutes is not None:
             await self._control.release_due_in(tx, chatbot.id, conversation_id)
         if chatbot.config.response.overlap == "interrupt":
+            # Its row has to be there to be held: of two that begin it at once, the second interrupts the first.
+            await conversations.open_empty(tx, chatbot.id, conversation_id, now_us=self._clock())
             await self._control.end_turns_in(tx, chatbot, conversation_id, "interrupted", live=live)
 
     async def _place(self, tx: Tx, chatbot: Chatbot, request: PromptRequest, prompt_id: str, now_us: int) -> Place:
@@ -176,6 +178,7 @@ class Intake:
         tx: Tx,
         *,
         chatbot: Chatbot,
+        conversation_id: str,
         prompt_id: str,
         key: idempotency.Key | None,
         only_if_failed: bool = False,
@@ -184,6 +187,7 @@ class Intake:
         now_us = self._clock()
         if key is not None and (asked := await self._kept_before(tx, chatbot, key, prompt_id, now_us)) is not None:
             return asked
+        await conversations.lock(tx, chatbot.id, conversation_id)
         prompt = await messages.find(tx, chatbot.id, prompt_id)
         if prompt is None:
             raise NotFound

@@ -18,6 +18,7 @@ from gigachat_server.chat.control import Control
 from gigachat_server.chat.endings import end_turns, fail_turn
 from gigachat_server.chat.events import Events
 from gigachat_server.chat.live import FrozenTurns, LiveTurns
+from gigachat_server.chat.progress import Turn
 from gigachat_server.chat.queue import LEASE_US, start_next
 from gigachat_server.chat.turn import Turns
 from gigachat_server.clock import Clock
@@ -50,14 +51,15 @@ class Lifecycle:
         self._clock = clock
         self._tasks: list[asyncio.Task[None]] = []
 
-    def start(self) -> None:
-        for work, every_s in (
-            (self.keep_drafts, _DRAFT_EVERY_S),
-            (self.renew_leases, _RENEW_EVERY_S),
+    def start(self, *, takes_up: bool = True) -> None:
+        """`takes_up`: also what others left behind, and what is due whoever began it."""
+        own = ((self.keep_drafts, _DRAFT_EVERY_S), (self.renew_leases, _RENEW_EVERY_S))
+        everyones = (
             (self.recover, _LOOK_EVERY_S),
             (self._control.release_due, _LOOK_EVERY_S),
             (self.forget, _FORGET_EVERY_S),
-        ):
+        )
+        for work, every_s in (*own, *everyones) if takes_up else own:
             self._tasks.append(asyncio.create_task(self._repeat(work, every_s), name=work.__name__))
 
     async def aclose(self) -> None:
@@ -85,19 +87,21 @@ class Lifecycle:
         ]
         if not talking:
             return
-        kept = [(turn, reply.drafts(turn)) for turn in talking]
+        # One after the other by their ids, as their leases are renewed: two that wait for each other would both lose time.
+        talking.sort(key=_by_conversation)
+        kept = [(turn, reply.drafts(turn), turn.drafted_to) for turn in talking]
         for turn in talking:
             turn.drafted_to = turn.length  # before it is so: a turn that ends meanwhile must know that it has a draft
 
-        async def body(tx: Tx) -> None:
-            for turn, said in kept:
-                for draft in said:
-                    await drafts.put(tx, draft, control_epoch=turn.epoch)
+        async def body(tx: Tx) -> list[bool]:
+            return [all([await drafts.put(tx, draft, control_epoch=turn.epoch) for draft in said]) for turn, said, _ in kept]
 
-        await self._database.transaction("turn.draft", body)
+        for (turn, _, before), is_kept in zip(kept, await self._database.transaction("turn.draft", body), strict=True):
+            if not is_kept:
+                turn.drafted_to = before
 
     async def renew_leases(self) -> None:
-        running = [(turn.chatbot.id, turn.conversation_id, turn.prompt_id) for turn in self._live if turn.is_running]
+        running = sorted(map(_by_conversation, filter(_is_running, self._live)))
         if not running:
             return
 
@@ -174,3 +178,11 @@ class Lifecycle:
             await idempotency.delete_old(tx, now_us=self._clock())
 
         await self._database.transaction("idempotency.forget", body)
+
+
+def _is_running(turn: Turn) -> bool:
+    return turn.is_running
+
+
+def _by_conversation(turn: Turn) -> tuple[str, str, str]:
+    return turn.chatbot.id, turn.conversation_id, turn.prompt_id

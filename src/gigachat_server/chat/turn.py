@@ -114,7 +114,9 @@ class Turns:
 
         prompt = await self._database.read(read)
         turn = self._new_turn(chatbot, conversation_id, prompt.id)
-        body = functools.partial(self._intake.reopen, chatbot=chatbot, prompt_id=prompt.id, key=key)
+        body = functools.partial(
+            self._intake.reopen, chatbot=chatbot, conversation_id=conversation_id, prompt_id=prompt.id, key=key
+        )
         asked = await self._transact("turn.retry", turn, body)
         return await self._go_on(chatbot, asked, turn, is_retry=True)
 
@@ -157,7 +159,14 @@ class Turns:
         # A retry that failed is one even where the prompt has a reply from before.
         if turn is None and (prompt.turn == "failed" or (is_retry and prompt.error is not None)):
             turn = self._new_turn(chatbot, prompt.conversation_id, prompt.id)
-            body = functools.partial(self._intake.reopen, chatbot=chatbot, prompt_id=prompt.id, key=None, only_if_failed=True)
+            body = functools.partial(
+                self._intake.reopen,
+                chatbot=chatbot,
+                conversation_id=prompt.conversation_id,
+                prompt_id=prompt.id,
+                key=None,
+                only_if_failed=True,
+            )
             again = await self._transact("turn.again", turn, body)
             if not again.is_known and again.prompt.turn in UNSETTLED:
                 return Started(prompt=again.prompt, turn=turn, is_replayed=True)

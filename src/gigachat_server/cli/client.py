@@ -7,9 +7,11 @@ socket alone, for as long as the command takes; so there is one way to do a thin
 from __future__ import annotations
 
 import asyncio
+import tempfile
 import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -225,8 +227,8 @@ class ApiClient:
 async def connected(settings: Settings) -> AsyncIterator[ApiClient]:
     """The API of the gigachat on this data folder, as its operator, acting for `settings.account`."""
     async with AsyncExitStack() as stack:
-        await _have_a_server(settings, stack)
-        name = stack.enter_context(local_socket.short_name(settings.socket_path))
+        path = await _have_a_server(settings, stack)
+        name = stack.enter_context(local_socket.short_name(path))
         session = await stack.enter_async_context(
             aiohttp.ClientSession(
                 "http://localhost",
@@ -257,29 +259,35 @@ def run(main: Coroutine[Any, Any, T]) -> T:
     return asyncio.run(main)
 
 
-async def _have_a_server(settings: Settings, stack: AsyncExitStack) -> None:
-    """On return someone answers the local socket until the stack is left."""
+async def _have_a_server(settings: Settings, stack: AsyncExitStack) -> Path:
+    """On return someone answers this local socket until the stack is left."""
+    if settings.database_url:
+        own = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gigachat-"))) / "gigachat.sock"
+        await stack.enter_async_context(_in_process(settings, own))
+        return own
     give_up_at = time.monotonic() + _STARTING_S
     while not local_socket.is_answered(settings.socket_path):
         try:
-            await stack.enter_async_context(_in_process(settings))
+            await stack.enter_async_context(_in_process(settings, settings.socket_path))
         except SetupError:
             if not local_socket.is_locked(settings.data_folder):
                 raise
             if time.monotonic() > give_up_at:
                 raise SetupError(_unanswered(settings)) from None
             await asyncio.sleep(0.1)
+    return settings.socket_path
 
 
 @asynccontextmanager
-async def _in_process(settings: Settings) -> AsyncIterator[None]:
+async def _in_process(settings: Settings, path: Path) -> AsyncIterator[None]:
     # Half a second of imports that a command does not need while a server runs.
     from gigachat_server import logs
     from gigachat_server.app import running
     from gigachat_server.server import listening_locally
 
     logs.configure(msgspec.structs.replace(settings, log="warning"))
-    async with running(settings) as services, listening_locally(services):
+    is_node = not settings.database_url
+    async with running(settings, is_node=is_node) as services, listening_locally(services, path):
         yield
 
 

@@ -106,7 +106,7 @@ class Ingest:
         now_us = self._clock()
 
         async def body(tx: Tx) -> Document:
-            if await chatbots.find(tx, chatbot.account_id, chatbot.id) is None:
+            if await chatbots.lock(tx, chatbot.account_id, chatbot.id) is None:
                 raise NotFound
             earlier = await _find_target(tx, chatbot.id, name, document_id)
             if earlier and self._is_unchanged(earlier, name=name, sha256=sha256):

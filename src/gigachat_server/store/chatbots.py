@@ -8,7 +8,8 @@ from gigachat_server.records import Chatbot, ChatbotConfig
 from gigachat_server.store.database import Database, Reader, Row, Tx
 
 _COLUMNS = "id, account_id, name, config, knowledge_version, created_at, updated_at"
-_BELOW = ("events", "drafts", "idempotency", "messages", "conversations", "chunks", "documents")
+# In this order: whoever writes into a conversation or a document now is waited for, and what they wrote goes with the rest.
+_BELOW = ("conversations", "documents", "events", "drafts", "idempotency", "messages", "chunks")
 
 _decode_config = msgspec.json.Decoder(ChatbotConfig).decode
 
@@ -31,6 +32,16 @@ async def insert(tx: Tx, chatbot: Chatbot) -> None:
 async def find(reader: Reader, account_id: str, chatbot_id: str) -> Chatbot | None:
     row = await reader.one(
         f"SELECT {_COLUMNS} FROM chatbots WHERE id = :id AND account_id = :account_id",
+        id=chatbot_id,
+        account_id=account_id,
+    )
+    return _chatbot(row) if row else None
+
+
+async def lock(tx: Tx, account_id: str, chatbot_id: str) -> Chatbot | None:
+    """The chatbot as it is, and will be until this transaction changes it or ends."""
+    row = await tx.one(
+        f"SELECT {_COLUMNS} FROM chatbots WHERE id = :id AND account_id = :account_id FOR NO KEY UPDATE",
         id=chatbot_id,
         account_id=account_id,
     )

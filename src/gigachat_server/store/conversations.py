@@ -47,7 +47,7 @@ async def open_empty(tx: Tx, chatbot_id: str, conversation_id: str, *, now_us: i
     """Have a conversation of that id, in which nothing was said yet if there was none. For those who act before any word."""
     await tx.run(
         "INSERT INTO conversations (chatbot_id, conversation_id, user_id, last_seq, last_at, created_at) "
-        "SELECT :chatbot_id, :conversation_id, NULL, 0, :now_us, :now_us FROM chatbots WHERE id = :chatbot_id "
+        "SELECT :chatbot_id, :conversation_id, NULL, 0, :now_us, :now_us FROM chatbots WHERE id = :chatbot_id FOR KEY SHARE "
         "ON CONFLICT (chatbot_id, conversation_id) DO NOTHING",
         chatbot_id=chatbot_id,
         conversation_id=conversation_id,
@@ -62,7 +62,7 @@ async def open_and_advance(tx: Tx, chatbot_id: str, conversation_id: str, *, use
     """
     row = await tx.one(
         "INSERT INTO conversations (chatbot_id, conversation_id, user_id, last_seq, last_at, created_at) "
-        "SELECT :chatbot_id, :conversation_id, :user_id, 1, :now_us, :now_us FROM chatbots WHERE id = :chatbot_id "
+        "SELECT :chatbot_id, :conversation_id, :user_id, 1, :now_us, :now_us FROM chatbots WHERE id = :chatbot_id FOR KEY SHARE "
         f"ON CONFLICT (chatbot_id, conversation_id) DO UPDATE SET {_ADVANCE}, "
         f"user_id = coalesce(conversations.user_id, :user_id) RETURNING {_PLACE}",
         chatbot_id=chatbot_id,
@@ -91,7 +91,7 @@ async def open_for_prompt(
     row = await tx.one(
         "INSERT INTO conversations (chatbot_id, conversation_id, user_id, last_seq, last_at, answering, lease_until, created_at) "
         "SELECT :chatbot_id, :conversation_id, :user_id, 1, :now_us, :prompt_id, :lease_until, :now_us "
-        "FROM chatbots WHERE id = :chatbot_id "
+        "FROM chatbots WHERE id = :chatbot_id FOR KEY SHARE "
         f"ON CONFLICT (chatbot_id, conversation_id) DO UPDATE SET {_ADVANCE}, "
         "user_id = coalesce(conversations.user_id, :user_id), "
         "queued = conversations.queued + CASE WHEN conversations.controlled_by = 'bot' AND conversations.answering IS NOT NULL "
@@ -278,6 +278,14 @@ async def find(reader: Reader, chatbot_id: str, conversation_id: str) -> Convers
     return Conversation(*row) if row else None
 
 
+async def lock(tx: Tx, chatbot_id: str, conversation_id: str) -> Conversation | None:
+    """The conversation as it is, and will be until this transaction changes it or ends. For those who read before they write."""
+    row = await tx.one(
+        f"SELECT {_COLUMNS} FROM conversations {_WHICH} FOR UPDATE", chatbot_id=chatbot_id, conversation_id=conversation_id
+    )
+    return Conversation(*row) if row else None
+
+
 async def list_conversations(
     reader: Reader, chatbot_id: str, *, before: tuple[int, str] | None, limit: int
 ) -> list[Conversation]:
@@ -297,19 +305,12 @@ async def list_conversations(
 
 async def delete(tx: Tx, chatbot_id: str, conversation_id: str) -> bool:
     """Remove it and all it holds; False if there is none."""
+    # Its row first: whoever writes into it now is waited for, and what they wrote goes with the rest.
+    if not await tx.run(f"DELETE FROM conversations {_WHICH}", chatbot_id=chatbot_id, conversation_id=conversation_id):
+        return False
     for table in ("events", "drafts", "messages"):
-        await tx.run(
-            f"DELETE FROM {table} WHERE chatbot_id = :chatbot_id AND conversation_id = :conversation_id",
-            chatbot_id=chatbot_id,
-            conversation_id=conversation_id,
-        )
-    return bool(
-        await tx.run(
-            "DELETE FROM conversations WHERE chatbot_id = :chatbot_id AND conversation_id = :conversation_id",
-            chatbot_id=chatbot_id,
-            conversation_id=conversation_id,
-        )
-    )
+        await tx.run(f"DELETE FROM {table} {_WHICH}", chatbot_id=chatbot_id, conversation_id=conversation_id)
+    return True
 
 
 async def list_of_user(reader: Reader, chatbot_id: str, user_id: str) -> list[tuple[str, bool]]:

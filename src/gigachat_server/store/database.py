@@ -1,22 +1,30 @@
 """What a store is to the rest of gigachat: named transactions whose bodies await nothing but SQL.
 
 Idea: a body is written once, as `async def body(tx)`, and each store runs it its own way (`sqlite.py` drives it to its
-end in the writer's thread). Invariant: when `transaction` returns, everything the body wrote is durable; when it raises,
-nothing is.
+end in the writer's thread, `postgres.py` awaits it on a connection). Invariant: when `transaction` returns, everything the
+body wrote is durable; when it raises, nothing is.
 
-SQL is written in the common subset of SQLite and PostgreSQL, with `:name` parameters, `greatest(a, b)` and
-`column = ANY(:list)`; each store translates what differs, once for each text.
+SQL is written in the common subset of SQLite and PostgreSQL, with `:name` parameters, `greatest(a, b)`,
+`column = ANY(:list)`, and `FOR UPDATE` and its like after a SELECT; each store translates what differs, once for each text.
+
+Where several nodes write, a statement sees what others had committed when it began, and a row belongs to whoever changed
+it, or read it `FOR UPDATE`, until that transaction ends. So a body takes its row first and reads afterwards.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 T = TypeVar("T")
 
 Row = tuple[Any, ...]
+
+Dialect = Literal["sqlite", "postgres"]
+
+# Where what is acknowledged is: on the disk of one machine, or also on that of a standby that confirmed it.
+Durability = Literal["local", "replicated"]
 
 
 class Reader(Protocol):
@@ -42,8 +50,20 @@ class Tx(Reader, Protocol):
     def after_commit(self, callback: Callable[[], None]) -> None:
         """Call back on the event loop once everything is durable; never if the transaction fails."""
 
+    def proven_by(self, sql: str, **parameters: Any) -> None:
+        """That this statement finds a row proves that this transaction was committed. The first one counts.
+
+        For stores that may lose the answer to a COMMIT; the row has an id that was made for it beforehand.
+        """
+
 
 class Database(Protocol):
+    dialect: Dialect
+    """Whose migrations it takes."""
+
+    is_shared: bool
+    """Whether other processes may work on it at the same time."""
+
     broken: asyncio.Event
     """Set once the disk failed to confirm a write: nothing is written any more, and this process has to end.
 
@@ -59,10 +79,11 @@ class Database(Protocol):
         For single rows that stand in the way of every request. Never older than the last transaction that returned.
         """
 
-    async def transaction(self, name: str, body: Callable[[Tx], Awaitable[T]]) -> T:
+    async def transaction(self, name: str, body: Callable[[Tx], Awaitable[T]], *, patience_s: float = 2.0) -> T:
         """Run a body that writes, all or nothing. `name` says which step it is (`turn.finish`).
 
-        A body may be run more than once before it is done: it has no effect but through `tx`.
+        A body may be run more than once before it is done: it has no effect but through `tx`. `patience_s` says how long
+        to try where the store is another machine, which may be away for a moment.
 
         Raises what the body raises, or `StorageUnavailable` when the store cannot make it durable.
         """
@@ -72,5 +93,14 @@ class Database(Protocol):
 
         Cheap to ask often: the proof is remembered for a second or two.
         """
+
+    async def durability(self) -> Durability:
+        """Where what is acknowledged is. Raises `StorageUnavailable` if it may be nowhere."""
+
+    def tell(self, topic: str) -> None:
+        """Wake the other processes: something about this has changed, durably. It may not reach them."""
+
+    def on_told(self, callback: Callable[[str | None], None]) -> None:
+        """Have this called on the event loop for each topic that another process tells; None: for any of them, perhaps."""
 
     async def aclose(self) -> None: ...

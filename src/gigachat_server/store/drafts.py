@@ -11,10 +11,12 @@ import msgspec
 from gigachat_server.records import Source
 from gigachat_server.store.database import Reader, Tx
 
-_FENCED = (
-    "SELECT 1 FROM conversations c WHERE c.chatbot_id = :chatbot_id AND c.conversation_id = :conversation_id "
-    "AND c.control_epoch = :control_epoch AND c.answering = :prompt_id"
+# Whoever has the conversation's row now is storing the reply or ending its turn: neither waits for a draft of it.
+_HELD = (
+    "SELECT 1 FROM conversations WHERE chatbot_id = :chatbot_id AND conversation_id = :conversation_id "
+    "AND control_epoch = :control_epoch AND answering = :prompt_id FOR UPDATE SKIP LOCKED"
 )
+_WHICH = "WHERE chatbot_id = :chatbot_id AND conversation_id = :conversation_id AND prompt_id = :prompt_id"
 
 _encode = msgspec.json.Encoder().encode
 _decode_sources = msgspec.json.Decoder(tuple[Source, ...]).decode
@@ -35,33 +37,21 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def put(tx: Tx, draft: Draft, *, control_epoch: int) -> bool:
-    """Keep what has been said so far; False if this turn may say nothing any more. Sources are written the first time."""
-    which = {
-        "chatbot_id": draft.chatbot_id,
-        "conversation_id": draft.conversation_id,
-        "prompt_id": draft.prompt_id,
-        "alternative": draft.alternative,
-        "control_epoch": control_epoch,
-        "content": draft.content,
-    }
-    is_kept = await tx.run(
-        "UPDATE drafts SET content = :content WHERE chatbot_id = :chatbot_id AND conversation_id = :conversation_id "
-        f"AND prompt_id = :prompt_id AND alternative = :alternative AND EXISTS ({_FENCED})",
-        **which,
-    )
-    if is_kept:
-        return True
-    return bool(
+    """Keep what has been said so far; False if this turn is being ended. Sources are written the first time."""
+    which = {"chatbot_id": draft.chatbot_id, "conversation_id": draft.conversation_id, "prompt_id": draft.prompt_id}
+    if await tx.one(_HELD, **which, control_epoch=control_epoch) is None:
+        return False
+    said = {**which, "alternative": draft.alternative, "content": draft.content}
+    if not await tx.run(f"UPDATE drafts SET content = :content {_WHICH} AND alternative = :alternative", **said):
         await tx.run(
             "INSERT INTO drafts (chatbot_id, conversation_id, prompt_id, alternative, message_id, metadata, content, sources) "
-            "SELECT :chatbot_id, :conversation_id, :prompt_id, :alternative, :message_id, :metadata, :content, :sources "
-            f"WHERE EXISTS ({_FENCED})",
-            **which,
+            "VALUES (:chatbot_id, :conversation_id, :prompt_id, :alternative, :message_id, :metadata, :content, :sources)",
+            **said,
             message_id=draft.message_id,
             metadata=_encode(draft.metadata).decode(),
             sources=_encode(draft.sources).decode(),
         )
-    )
+    return True
 
 
 async def list_of(reader: Reader, chatbot_id: str, conversation_id: str) -> list[Draft]:
@@ -87,9 +77,4 @@ async def list_of(reader: Reader, chatbot_id: str, conversation_id: str) -> list
 
 
 async def delete(tx: Tx, chatbot_id: str, conversation_id: str, prompt_id: str) -> None:
-    await tx.run(
-        "DELETE FROM drafts WHERE chatbot_id = :chatbot_id AND conversation_id = :conversation_id AND prompt_id = :prompt_id",
-        chatbot_id=chatbot_id,
-        conversation_id=conversation_id,
-        prompt_id=prompt_id,
-    )
+    await tx.run(f"DELETE FROM drafts {_WHICH}", chatbot_id=chatbot_id, conversation_id=conversation_id, prompt_id=prompt_id)

@@ -10,15 +10,15 @@ from importlib import resources
 
 from gigachat_server.clock import Clock
 from gigachat_server.errors import SetupError
-from gigachat_server.store.database import Database, Tx
+from gigachat_server.store.database import Database, Dialect, Tx
 
 _FILE = re.compile(r"(\d{4})_\w+\.sql")
 
 
-def migrations() -> list[tuple[int, str, str]]:
-    """Number, name and SQL of every migration, in order."""
+def migrations(dialect: Dialect) -> list[tuple[int, str, str]]:
+    """Number, name and SQL of every migration of such a store, in order."""
     found = []
-    for entry in resources.files("gigachat_server.store").joinpath("sql").iterdir():
+    for entry in resources.files("gigachat_server.store").joinpath("sql", dialect).iterdir():
         if match := _FILE.fullmatch(entry.name):
             found.append((int(match[1]), entry.name, entry.read_text(encoding="utf-8")))
     return sorted(found)
@@ -26,7 +26,7 @@ def migrations() -> list[tuple[int, str, str]]:
 
 async def migrate(database: Database, clock: Clock) -> None:
     """Apply what is missing. Raises `SetupError` if the store is of a newer version."""
-    known = migrations()
+    known = migrations(database.dialect)
 
     async def prepare(tx: Tx) -> set[int]:
         await tx.run(

@@ -31,7 +31,7 @@ from gigachat_server.errors import SetupError, StorageUnavailable
 from gigachat_server.store import folder as data_folder
 from gigachat_server.store.connections import BUSY_TIMEOUT_MS, SIGNING, fold, open_reader, open_writer
 from gigachat_server.store.damage import damaged, refuse_damage
-from gigachat_server.store.database import Reader, Row, Tx
+from gigachat_server.store.database import Dialect, Durability, Reader, Row, Tx
 from gigachat_server.store.folder import FolderLock, Note
 
 T = TypeVar("T")
@@ -61,12 +61,14 @@ _DAMAGED = (apsw.CorruptError, apsw.NotADBError)
 _FSYNC_FAILED = (apsw.SQLITE_IOERR_FSYNC, apsw.SQLITE_IOERR_DIR_FSYNC)
 
 _ANY = re.compile(r"= ANY\(:(\w+)\)")
+# Exactly one transaction writes at a time, so its rows are its own.
+_LOCK = re.compile(r" FOR (?:NO KEY UPDATE|UPDATE|KEY SHARE)(?: SKIP LOCKED)?\b")
 
 
 @functools.lru_cache(maxsize=1024)
 def to_sqlite(sql: str) -> str:
     """The one place that turns the common subset into SQLite's own words."""
-    return _ANY.sub(r"IN (SELECT value FROM json_each(:\1))", sql.replace("greatest(", "max("))
+    return _LOCK.sub("", _ANY.sub(r"IN (SELECT value FROM json_each(:\1))", sql.replace("greatest(", "max(")))
 
 
 class SuspendedInTransaction(RuntimeError):
@@ -104,6 +106,9 @@ class _Statements:
 
     def after_commit(self, callback: Callable[[], None]) -> None:
         self.callbacks.append(callback)
+
+    def proven_by(self, sql: str, **parameters: Any) -> None:
+        """Not needed: this process knows whether its own COMMIT went through, or ends."""
 
 
 def _bindable(parameters: dict[str, Any]) -> dict[str, Any]:
@@ -163,6 +168,9 @@ class _Job:
 class SQLiteDatabase:
     """A `Database` in one file. Open it with `open_sqlite`."""
 
+    dialect: Dialect = "sqlite"
+    is_shared = False
+
     def __init__(self, file: Path, lock: FolderLock, writer: apsw.Connection) -> None:
         self._lock = lock
         self._writes: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
@@ -205,7 +213,7 @@ class SQLiteDatabase:
         self._forgotten += 1
         self._remembered.pop(key, None)
 
-    async def transaction(self, name: str, body: Callable[[Tx], Awaitable[T]]) -> T:
+    async def transaction(self, name: str, body: Callable[[Tx], Awaitable[T]], *, patience_s: float = 0.0) -> T:
         return cast("T", await self._enqueue(self._writes, name, body))
 
     async def prove_writable(self) -> None:
@@ -215,6 +223,15 @@ class SQLiteDatabase:
                 await tx.run(SIGNING)
 
             await self.transaction("prove.writable", body)
+
+    async def durability(self) -> Durability:
+        return "local"
+
+    def tell(self, topic: str) -> None:
+        """There is nobody else."""
+
+    def on_told(self, callback: Callable[[str | None], None]) -> None:
+        """Nobody else is there to tell."""
 
     async def aclose(self) -> None:
         """Finish what is queued, fold the WAL into the file, give up the lock."""

@@ -1,0 +1,450 @@
+"""The store of many nodes: one PostgreSQL with pgvector, transactions of a few short statements.
+
+Idea: a body runs inside a transaction on a connection of the pool. Where the server says that it lost a race, or the
+connection dies before COMMIT was sent, nothing was written, and the body is run again. Where the connection dies *during*
+COMMIT, nobody was told how it ended: then a row that the body wrote under an id made beforehand (`Tx.proven_by`) is looked
+for, and only if that is not there is the body run again.
+
+Invariant: whoever is told of a commit has had it confirmed by the server, or has seen its rows. A connection to a server
+that became read-only (a primary that was demoted) is not used again: pinging it with `SELECT 1` would find it well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import logging
+import re
+import struct
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import asyncpg
+import numpy as np
+
+from gigachat_server.errors import SetupError, StorageUnavailable
+from gigachat_server.store.database import Dialect, Durability, Reader, Row, Tx
+from gigachat_server.store.wakeups import WakeUps
+
+T = TypeVar("T")
+
+_log = logging.getLogger("gigachat.store")
+
+PATIENCE_S = 2.0  # how long a request waits for a connection, a lock, or a server that comes back
+_CONNECT_S = 3.0
+_COMMIT_S = 5.0  # a synchronous standby that is gone keeps a COMMIT waiting for ever
+_PROOF_S = 1.5  # how long a commit proves that the store can write
+_MOST_CONFLICTS = 5
+_BACKOFF_S = 0.05
+
+# Bound in each session, so that no server setting and no stuck statement of another program can hold a request for long.
+_SESSION = {
+    "lock_timeout": "2000",
+    "statement_timeout": "30000",
+    "idle_in_transaction_session_timeout": "10000",
+    "jit": "off",  # planning it takes longer than our statements
+}
+
+_CONFLICT = ("40001", "40P01", "23505")  # serialization failure, deadlock; and a row that another was faster to insert
+_READ_ONLY = "25006"
+_GONE = ("57P01", "57P02", "57P03", "57P05", "08", "25P03")
+_BUSY = ("53", "55P03", "57014", "58", "XX001", "XX002")  # full disk, too many clients, a lock, a timeout, I/O, damage
+
+_NO_TEXT_HAS = "\ufffe"  # Unicode has promised never to make it a character
+
+_PARAMETER = re.compile(r"'[^']*'|(?<!:):([a-z_]\w*)")
+
+
+@functools.lru_cache(maxsize=1024)
+def to_postgres(sql: str) -> tuple[str, tuple[str, ...]]:
+    """The one place that turns the common subset into PostgreSQL's own words; and the parameters in their order."""
+    names: list[str] = []
+
+    def number(match: re.Match[str]) -> str:
+        name = match[1]
+        if name is None:
+            return match[0]
+        if name not in names:
+            names.append(name)
+        return f"${names.index(name) + 1}"
+
+    return _PARAMETER.sub(number, sql), tuple(names)
+
+
+class _Statements:
+    """Statements on one connection."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self.callbacks: list[Callable[[], None]] = []
+        self.forgotten: list[str] = []
+        self.proof: tuple[str, dict[str, Any]] | None = None
+
+    async def all(self, sql: str, **parameters: Any) -> list[Row]:
+        text, names = to_postgres(sql)
+        return [tuple(row) for row in await self._connection.fetch(text, *_bound(parameters, names))]
+
+    async def one(self, sql: str, **parameters: Any) -> Row | None:
+        text, names = to_postgres(sql)
+        row = await self._connection.fetchrow(text, *_bound(parameters, names))
+        return None if row is None else tuple(row)
+
+    async def run(self, sql: str, **parameters: Any) -> int:
+        text, names = to_postgres(sql)
+        return _count(await self._connection.execute(text, *_bound(parameters, names)))
+
+    async def run_many(self, sql: str, rows: Iterable[dict[str, Any]]) -> None:
+        text, names = to_postgres(sql)
+        await self._connection.executemany(text, [_bound(row, names) for row in rows])
+
+    def forget(self, key: str) -> None:
+        self.forgotten.append(key)
+
+    def after_commit(self, callback: Callable[[], None]) -> None:
+        self.callbacks.append(callback)
+
+    def proven_by(self, sql: str, **parameters: Any) -> None:
+        if self.proof is None:
+            self.proof = (sql, parameters)
+
+
+def _bound(parameters: dict[str, Any], names: tuple[str, ...]) -> list[Any]:
+    """The values in their order. PostgreSQL knows no NUL: nothing that is stored has one, so what asks for one finds nothing."""
+    return [
+        value.replace("\0", _NO_TEXT_HAS) if isinstance(value := parameters[name], str) and "\0" in value else value
+        for name in names
+    ]
+
+
+def _count(status: str) -> int:
+    """How many rows `UPDATE 3` or `INSERT 0 1` tells of."""
+    last = status.rpartition(" ")[2]
+    return int(last) if last.isdigit() else 0
+
+
+class PostgresDatabase:
+    """A `Database` on a PostgreSQL that other nodes use, too. Open it with `open_postgres`."""
+
+    dialect: Dialect = "postgres"
+    is_shared = True
+
+    def __init__(self, pool: Any, wake_ups: WakeUps) -> None:
+        self._pool = pool
+        self._wake_ups = wake_ups
+        self.broken = asyncio.Event()  # never set: what a server has on its disk is that server's to know
+        self._running: set[asyncio.Task[Any]] = set()
+        self._is_failing = False
+        self._wrote_at = -_PROOF_S
+
+    # --- statements ---
+
+    async def read(self, body: Callable[[Reader], Awaitable[T]]) -> T:
+        return await self._to_its_end("read", functools.partial(self._read_once, body))
+
+    async def lookup(self, key: str, body: Callable[[Reader], Awaitable[T]]) -> T:
+        # Another node may have changed it a moment ago, and said so to its caller: so it is read each time, which a single
+        # row by its key can be without a transaction.
+        return await self._to_its_end(key, functools.partial(self._look_up_once, body))
+
+    async def transaction(self, name: str, body: Callable[[Tx], Awaitable[T]], *, patience_s: float = PATIENCE_S) -> T:
+        lost: list[tuple[_Statements, T]] = []  # those of which the COMMIT was sent, and never answered
+        return await self._to_its_end(name, functools.partial(self._write_once, name, body, lost), patience_s=patience_s)
+
+    async def _to_its_end(self, name: str, once: Callable[[], Awaitable[T]], *, patience_s: float = PATIENCE_S) -> T:
+        """Try until it is done, in a task of its own: a caller who is cancelled must not leave a connection in the middle."""
+        task: asyncio.Task[T] = asyncio.create_task(self._try(name, once, patience_s), name="store")
+        self._running.add(task)
+        task.add_done_callback(self._forget_task)
+        return await asyncio.shield(task)
+
+    def _forget_task(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # if nobody waits any more, nobody need be told
+
+    async def _try(self, name: str, once: Callable[[], Awaitable[T]], patience_s: float) -> T:
+        give_up_at = time.monotonic() + patience_s
+        conflicts = 0
+        while True:
+            try:
+                result = await once()
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+                match _kind(error):
+                    case "conflict" if conflicts < _MOST_CONFLICTS:
+                        conflicts += 1
+                        continue
+                    case "gone" if time.monotonic() < give_up_at:
+                        await asyncio.sleep(_BACKOFF_S)
+                        continue
+                    case "gone" | "busy":
+                        self._note_failure(name, error)
+                        raise StorageUnavailable(retry_after_s=1) from None
+                raise
+            self._note_success()
+            return result
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Any]:
+        """A connection of the pool. One on which anything but a statement failed is closed."""
+        connection = await self._pool.acquire(timeout=PATIENCE_S)
+        try:
+            yield connection
+        except BaseException as error:
+            if isinstance(error, asyncpg.PostgresError) and error.sqlstate == _READ_ONLY:
+                await self._pool.expire_connections()  # the others lead to the same server
+            if connection.is_closed() or connection.is_in_transaction() or _kind(error) == "gone":
+                connection.terminate()
+            raise
+        finally:
+            await self._pool.release(connection)
+
+    async def _read_once(self, body: Callable[[Reader], Awaitable[T]]) -> T:
+        async with self._connection() as connection:
+            await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            try:
+                return await body(_Statements(connection))
+            finally:
+                await _roll_back(connection)
+
+    async def _look_up_once(self, body: Callable[[Reader], Awaitable[T]]) -> T:
+        async with self._connection() as connection:
+            return await body(_Statements(connection))
+
+    async def _write_once(self, name: str, body: Callable[[Tx], Awaitable[T]], lost: list[tuple[_Statements, T]]) -> T:
+        async with self._connection() as connection:
+            for statements, result in lost:
+                if await _is_proven(name, connection, statements):
+                    self._finish(name, statements)
+                    return result
+            statements = _Statements(connection)
+            await connection.execute("BEGIN")
+            try:
+                result = await body(statements)
+            except BaseException:
+                await _roll_back(connection)
+                raise
+            try:
+                await _commit(connection)
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+                if _kind(error) == "gone":
+                    lost.append((statements, result))
+                raise
+        self._finish(name, statements)
+        return result
+
+    def _finish(self, name: str, statements: _Statements) -> None:
+        self._wrote_at = time.monotonic()
+        for callback in statements.callbacks:
+            try:
+                callback()
+            except Exception:  # noqa: BLE001 - it is durable, and whoever waits for it must learn so
+                _log.exception("after %s", name)
+
+    def _note_failure(self, name: str, error: BaseException) -> None:
+        if not self._is_failing:  # one line for each time, not for each request
+            _log.error("PostgreSQL cannot be used (%s): %s", name, _in_one_line(error))
+        self._is_failing = True
+
+    def _note_success(self) -> None:
+        if self._is_failing:
+            _log.warning("PostgreSQL can be used again")
+            self._is_failing = False
+
+    # --- other nodes ---
+
+    def tell(self, topic: str) -> None:
+        self._wake_ups.tell(topic)
+
+    def on_told(self, callback: Callable[[str | None], None]) -> None:
+        self._wake_ups.callback = callback
+
+    # --- health ---
+
+    async def prove_writable(self) -> None:
+        if self._is_failing or time.monotonic() - self._wrote_at > _PROOF_S:
+
+            async def body(tx: Tx) -> None:
+                # A message that nobody decodes: it is written to the log, and so confirmed by the disk, and nothing else is.
+                await tx.one("SELECT pg_logical_emit_message(true, 'gigachat', '') IS NULL")
+
+            await self.transaction("prove.writable", body)
+
+    async def durability(self) -> Durability:
+        async def body(reader: Reader) -> Row | None:
+            return await reader.one(
+                "SELECT current_setting('fsync'), current_setting('synchronous_standby_names'), "
+                "current_setting('synchronous_commit')"
+            )
+
+        row = await self.lookup("durability", body)
+        assert row is not None
+        fsync, standbys, level = row
+        if fsync != "on":
+            raise StorageUnavailable(
+                "PostgreSQL runs with fsync off: a power cut would lose what was acknowledged. Turn it on.", retry_after_s=60
+            )
+        return "replicated" if standbys and level in ("on", "remote_write", "remote_apply") else "local"
+
+    async def aclose(self) -> None:
+        """Finish what was begun, and leave."""
+        while self._running:
+            await asyncio.wait(set(self._running))
+        await self._wake_ups.aclose()
+        try:
+            await asyncio.wait_for(self._pool.close(), _CONNECT_S)
+        except (TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            self._pool.terminate()
+
+
+def _kind(error: BaseException) -> str:
+    """What is to be done about it: `conflict` (run again), `gone` (on another connection), `busy` (later), or it is a bug."""
+    if isinstance(error, asyncpg.PostgresError):
+        state = error.sqlstate or ""
+        if state in _CONFLICT or isinstance(error, asyncpg.InvalidCachedStatementError):
+            return "conflict"
+        if state.startswith((*_GONE, _READ_ONLY)):
+            return "gone"
+        if state.startswith(_BUSY):
+            return "busy"
+    elif isinstance(error, asyncpg.InterfaceError):
+        text = str(error)
+        return "gone" if "closed" in text or "closing" in text or "released" in text else "bug"
+    elif isinstance(error, TimeoutError):
+        return "busy"
+    elif isinstance(error, OSError):
+        return "gone"
+    return "bug"
+
+
+async def _commit(connection: Any) -> None:
+    """Raises what the server refused it for, or that the connection was lost."""
+    # Never cancelled: a COMMIT that waits for its standby would then return as if it were replicated.
+    committing = asyncio.ensure_future(connection.execute("COMMIT"))
+    done, _ = await asyncio.wait((committing,), timeout=_COMMIT_S)
+    if not done:
+        connection.terminate()
+        await asyncio.wait((committing,))
+    if committing.result() != "COMMIT":
+        raise RuntimeError("a transaction went on after a statement of it had failed")
+
+
+async def _is_proven(name: str, connection: Any, statements: _Statements) -> bool:
+    """Whether what a transaction wrote is there, though nobody confirmed it. Raises `StorageUnavailable` if nobody can know.
+
+    A server that is still about to commit it holds its rows until then: the body, run again, waits for them, and finds
+    them taken; then this is asked again.
+    """
+    if statements.proof is None:
+        _log.warning("whether %s was stored is not known", name)
+        raise StorageUnavailable(retry_after_s=1)
+    sql, parameters = statements.proof
+    return await _Statements(connection).one(sql, **parameters) is not None
+
+
+async def _roll_back(connection: Any) -> None:
+    with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        await connection.execute("ROLLBACK")
+
+
+def _in_one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+# --- opening ---
+
+
+async def open_postgres(url: str, *, connections: int) -> PostgresDatabase:
+    """The store at that URL, of one host or of several of which one is writable. Raises `SetupError`."""
+    url = _writable(url)
+    try:
+        schema = await _prepare_server(url)
+        pool = await asyncpg.create_pool(
+            url,
+            min_size=1,
+            max_size=connections,
+            timeout=_CONNECT_S,
+            max_inactive_connection_lifetime=300,
+            statement_cache_size=512,
+            init=functools.partial(_prepare_session, schema=schema),
+            reset=_keep_session,
+        )
+        wake_ups = WakeUps(functools.partial(asyncpg.connect, url, timeout=_CONNECT_S))
+        await wake_ups.start()
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
+        raise SetupError(_cannot_open(url, error)) from None
+    return PostgresDatabase(pool, wake_ups)
+
+
+def _writable(url: str) -> str:
+    """Of several hosts the one that takes writes, unless the URL says otherwise."""
+    if "target_session_attrs=" in url:
+        return url
+    return url + ("&" if "?" in url else "?") + "target_session_attrs=read-write"
+
+
+async def _prepare_server(url: str) -> str:
+    """Have pgvector there; the schema it is in."""
+    connection = await asyncpg.connect(url, timeout=_CONNECT_S)
+    try:
+        if connection.get_server_version().major < 16:
+            raise SetupError(f"PostgreSQL {connection.get_server_version().major} is too old: gigachat needs 16 or newer.")
+        find = "SELECT n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'vector'"
+        schema = await connection.fetchval(find)
+        if schema is None:
+            await connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+            schema = await connection.fetchval(find)
+        return str(schema)
+    finally:
+        await connection.close(timeout=_CONNECT_S)
+
+
+async def _prepare_session(connection: Any, *, schema: str) -> None:
+    settings = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in _SESSION.items())
+    # A server may be told to confirm what is not on its disk yet; what is acknowledged here has to be.
+    durable = "set_config('synchronous_commit', 'on', false)"
+    await connection.execute(f"SELECT {settings}; SELECT {durable} WHERE current_setting('synchronous_commit') = 'off'")
+    await connection.set_type_codec("vector", schema=schema, encoder=_encode_vector, decoder=_decode_vector, format="binary")
+
+
+async def _keep_session(connection: Any) -> None:
+    """Between two uses: nothing of ours outlives a transaction, and a RESET would cost a round trip."""
+
+
+# pgvector's binary form: the dimension and a zero as 16-bit numbers, then 32-bit floats, all of it big-endian.
+
+
+def _encode_vector(value: bytes) -> bytes:
+    floats = np.frombuffer(value, dtype="<f4")
+    return struct.pack(">HH", len(floats), 0) + floats.astype(">f4").tobytes()
+
+
+def _decode_vector(value: bytes) -> bytes:
+    return np.frombuffer(value, dtype=">f4", offset=4).astype("<f4").tobytes()
+
+
+def _cannot_open(url: str, error: Exception) -> str:
+    place = _place(url)
+    if isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
+        return f"PostgreSQL at {place} refuses the user or password of GIGACHAT_DATABASE_URL."
+    if isinstance(error, asyncpg.InvalidCatalogNameError):
+        return f"PostgreSQL at {place} has no such database: create it, or correct GIGACHAT_DATABASE_URL."
+    if isinstance(error, (asyncpg.UndefinedFileError, asyncpg.FeatureNotSupportedError)):
+        return f"PostgreSQL at {place} lacks the extension pgvector: install it on the server (package postgresql-NN-pgvector)."
+    if isinstance(error, asyncpg.InsufficientPrivilegeError):
+        return (
+            f"The database at {place} lacks pgvector, and this user may not add it: "
+            "have an administrator run `CREATE EXTENSION vector` in it."
+        )
+    if isinstance(error, ValueError):
+        return f"GIGACHAT_DATABASE_URL cannot be read: {_in_one_line(error)}."
+    return f"Cannot reach PostgreSQL at {place}: {_in_one_line(error)}. Is it running, and does GIGACHAT_DATABASE_URL name it?"
+
+
+def _place(url: str) -> str:
+    """The hosts and the database of the URL, without its password."""
+    parts = urlsplit(url)
+    return f"{parts.netloc.rpartition('@')[2] or 'its socket'}{parts.path}"
