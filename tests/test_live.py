@@ -289,7 +289,7 @@ async def test_a_turn_s_own_stream_is_taken_up_again_as_events(tmp_path: Path) -
 async def test_prompts_that_are_answered_together_are_followed_like_one(tmp_path: Path) -> None:
     pause = Pause()
     async with gigachat(tmp_path, model=ScriptedModel(["Both ", pause, "of you"])) as api, AsyncExitStack() as stack:
-        chatbot = await api.chatbot(response={"overlap": "coalesce", "coalesce_ms": 50})
+        chatbot = await api.chatbot(response={"overlap": "coalesce", "coalesce_ms": 500})
         path = f"{chatbot}{EVENTS}"
         asked = [await stack.enter_async_context(streaming(api, f"{chatbot}/conversations", prompt("one")))]
         always = await stack.enter_async_context(streaming(api, path))

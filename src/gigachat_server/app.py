@@ -19,6 +19,7 @@ from gigachat_server.chat.events import Events
 from gigachat_server.chat.feed import Feed
 from gigachat_server.chat.lifecycle import Lifecycle
 from gigachat_server.chat.live import LiveTurns
+from gigachat_server.chat.nodes import Nodes
 from gigachat_server.chat.turn import Turns
 from gigachat_server.clock import Clock, system_clock
 from gigachat_server.errors import SetupError, StorageUnavailable
@@ -62,6 +63,7 @@ async def running(
             if isinstance(error, StorageUnavailable):
                 raise SetupError(_cannot_write(settings)) from None
             raise
+        services.nodes.start()
         if is_node:
             services.ingest_worker.start()
         services.lifecycle.start(takes_up=is_node)
@@ -72,6 +74,7 @@ async def running(
             await services.turns.drain(settings.shutdown_timeout_s)
             services.feed.close()
             await services.lifecycle.aclose()
+            await services.nodes.aclose()
             await services.ingest_worker.aclose()
             await services.model.aclose()
             await services.embedder.aclose()
@@ -111,10 +114,11 @@ async def _assemble(
         await documents.mark_foreign_vectors_waiting(tx, embedding_model=embedding_model)
 
     await database.transaction("document.reembed", reembed)
-    events, live = Events(clock), LiveTurns()
-    control = Control(database, events, live, clock)
+    events, live = Events(database, clock), LiveTurns()
+    nodes = Nodes(database, events, live, clock)
+    control = Control(database, events=events, live=live, nodes=nodes, clock=clock)
     answerer = Answerer(model=model, embedder=embedder, indexes=indexes)
-    turns = Turns(database, answerer=answerer, control=control, events=events, live=live, clock=clock)
+    turns = Turns(database, answerer=answerer, control=control, events=events, live=live, nodes=nodes, clock=clock)
     lifecycle = Lifecycle(database, turns=turns, control=control, events=events, live=live, clock=clock)
     # Where no other process can be there, nobody answers now whatever was being answered.
     await lifecycle.recover(is_only_process=not database.is_shared)
@@ -135,6 +139,7 @@ async def _assemble(
         turns=turns,
         erasure=Erasure(database, turns=turns, events=events, live=live, clock=clock),
         lifecycle=lifecycle,
+        nodes=nodes,
     )
 
 

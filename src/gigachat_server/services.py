@@ -10,6 +10,7 @@ from gigachat_server.chat.erasure import Erasure
 from gigachat_server.chat.events import Events
 from gigachat_server.chat.feed import Feed
 from gigachat_server.chat.lifecycle import Lifecycle
+from gigachat_server.chat.nodes import Nodes
 from gigachat_server.chat.turn import Turns
 from gigachat_server.clock import Clock
 from gigachat_server.jobs import IngestWorker
@@ -38,4 +39,5 @@ class Services(msgspec.Struct, kw_only=True):
     turns: Turns
     erasure: Erasure
     lifecycle: Lifecycle
+    nodes: Nodes
     is_shutting_down: bool = False

@@ -16,6 +16,7 @@ from gigachat_server.chat.answer import Answerer
 from gigachat_server.chat.control import Control
 from gigachat_server.chat.lifecycle import Lifecycle
 from gigachat_server.chat.live import LiveTurns
+from gigachat_server.chat.nodes import Nodes
 from gigachat_server.chat.turn import Turns
 from gigachat_server.clock import system_clock
 from gigachat_server.models.base import ChatModel
@@ -31,9 +32,10 @@ class OtherNode:
 
     def __init__(self, services: Services, model: ChatModel) -> None:
         database, events, live, clock = services.database, services.events, LiveTurns(), services.clock
-        control = Control(database, events, live, clock)
+        nodes = Nodes(database, events, live, clock)
+        control = Control(database, events=events, live=live, nodes=nodes, clock=clock)
         answerer = Answerer(model=model, embedder=services.embedder, indexes=services.indexes)
-        self.turns = Turns(database, answerer=answerer, control=control, events=events, live=live, clock=clock)
+        self.turns = Turns(database, answerer=answerer, control=control, events=events, live=live, nodes=nodes, clock=clock)
         self._lifecycle = Lifecycle(database, turns=self.turns, control=control, events=events, live=live, clock=clock)
 
     async def recover(self, *, is_only_process: bool = False) -> None:
@@ -69,9 +71,9 @@ class Disk:
         self.asked: list[str] = []
         self._transaction = database.transaction
 
-        def noting(name: str, body: Callable[[Tx], Awaitable[Any]]) -> Awaitable[Any]:
+        def noting(name: str, body: Callable[[Tx], Awaitable[Any]], **options: float) -> Awaitable[Any]:
             self.asked.append(name)
-            return self._transaction(name, body)
+            return self._transaction(name, body, **options)
 
         database.transaction = noting  # type: ignore[method-assign, assignment]
 

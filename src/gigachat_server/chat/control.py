@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from gigachat_server.chat.endings import end_turns
 from gigachat_server.chat.events import RELEASED, TAKEN_OVER, Events
 from gigachat_server.chat.live import FrozenTurns, LiveTurns
+from gigachat_server.chat.nodes import Nodes
 from gigachat_server.chat.progress import Stored
 from gigachat_server.clock import Clock
 from gigachat_server.errors import AlreadyTakenOver, NotFound
@@ -29,10 +30,11 @@ Keep = Callable[[Tx, Conversation], Awaitable[None]]
 class Control:
     """Takeover, release and handoff."""
 
-    def __init__(self, database: Database, events: Events, live: LiveTurns, clock: Clock) -> None:
+    def __init__(self, database: Database, *, events: Events, live: LiveTurns, nodes: Nodes, clock: Clock) -> None:
         self._database = database
         self._events = events
         self._live = live
+        self._nodes = nodes
         self._clock = clock
 
     async def take_over(
@@ -42,14 +44,16 @@ class Control:
 
         One that nobody has spoken in yet may be taken over, too. Raises `AlreadyTakenOver`, `NotFound`.
         """
-        with self._live.frozen(chatbot.id, conversation_id) as live:
 
+        async def take(live: FrozenTurns) -> Conversation:
             async def body(tx: Tx) -> Conversation:
                 await conversations.open_empty(tx, chatbot.id, conversation_id, now_us=self._clock())
                 await self.take_over_in(tx, chatbot, conversation_id, operator, may_take_from=may_take_from, live=live)
                 return await self._keep(tx, chatbot, conversation_id, keep)
 
             return await self._database.transaction("control.take_over", body)
+
+        return await self._nodes.while_frozen(chatbot.id, conversation_id, take)
 
     async def take_over_in(
         self,
@@ -61,10 +65,14 @@ class Control:
         may_take_from: bool,
         live: FrozenTurns,
     ) -> None:
-        """The same within a transaction, for a caller who has frozen the `live` turns. An operator's own stays theirs."""
+        """The same within a transaction, for a caller who has frozen the `live` turns. An operator's own stays theirs.
+
+        Raises `TurnMovedOn` besides.
+        """
         before = await conversations.lock(tx, chatbot.id, conversation_id)
         if before is None:
             raise NotFound
+        live.check(before.answering)
         taken = await conversations.take_over(
             tx,
             chatbot.id,
@@ -124,8 +132,8 @@ class Control:
 
         Nothing happens where nothing is being answered. Raises `NotFound`.
         """
-        with self._live.frozen(chatbot.id, conversation_id) as live:
 
+        async def end(live: FrozenTurns) -> Stored:
             async def body(tx: Tx) -> Stored:
                 if await conversations.lock(tx, chatbot.id, conversation_id) is None:
                     raise NotFound
@@ -139,14 +147,17 @@ class Control:
 
             return await self._database.transaction("control.stop", body)
 
+        return await self._nodes.while_frozen(chatbot.id, conversation_id, end)
+
     async def end_turns_in(
         self, tx: Tx, chatbot: Chatbot, conversation_id: str, state: TurnState, *, live: FrozenTurns
     ) -> dict[str, Stored]:
         """Within a transaction: nothing is being answered any more, and nobody waits; by prompt, what came of it.
 
-        For a caller who has frozen the `live` turns.
+        For a caller who has frozen the `live` turns. Raises `TurnMovedOn`.
         """
-        await conversations.lock(tx, chatbot.id, conversation_id)
+        conversation = await conversations.lock(tx, chatbot.id, conversation_id)
+        live.check(conversation.answering if conversation else None)
         unsettled = await messages.list_open(tx, chatbot.id, conversation_id)
         if not unsettled:
             return {}

@@ -36,7 +36,7 @@ class Erasure:
         async def body(tx: Tx) -> bool:
             if not await chatbots.delete(tx, account_id, chatbot_id):
                 return False
-            tx.after_commit(functools.partial(self._events.wake_all, chatbot_id))
+            tx.after_commit(functools.partial(self._events.wake_chatbot, chatbot_id))
             tx.after_commit(lambda: self._cut(turn.prompt_id for turn in self._live if turn.chatbot.id == chatbot_id))
             return True
 

@@ -17,7 +17,7 @@ from gigachat_server.errors import NotFound
 from gigachat_server.records import Message
 from gigachat_server.store import conversations, events, messages
 from gigachat_server.store.conversations import Place
-from gigachat_server.store.database import Tx
+from gigachat_server.store.database import Database, Tx
 
 TAKEN_OVER = "conversation.taken_over"
 RELEASED = "conversation.released"
@@ -26,7 +26,8 @@ RELEASED = "conversation.released"
 class Events:
     """Writes events and wakes followers."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
         self._clock = clock
         self._followers: dict[tuple[str, str | None], set[asyncio.Event]] = {}
 
@@ -64,7 +65,21 @@ class Events:
         tx.after_commit(functools.partial(self.wake, chatbot_id, conversation_id))
 
     def wake(self, chatbot_id: str, conversation_id: str) -> None:
-        """Something happened there."""
+        """Something happened there: here and on other nodes, who follow it are woken."""
+        self.wake_elsewhere(chatbot_id, conversation_id)
+        self.wake_here(chatbot_id, conversation_id)
+
+    def wake_elsewhere(self, chatbot_id: str, conversation_id: str) -> None:
+        """Other nodes have something new to read there."""
+        self._database.tell(f"conversation {chatbot_id} {conversation_id}")
+
+    def wake_chatbot(self, chatbot_id: str) -> None:
+        """Something happened in all its conversations."""
+        self._database.tell(f"chatbot {chatbot_id}")
+        self.wake_all_here(chatbot_id)
+
+    def wake_here(self, chatbot_id: str, conversation_id: str) -> None:
+        """Wake those that follow it in this process."""
         if not self._followers:
             return
         for follower in (
@@ -73,8 +88,8 @@ class Events:
         ):
             follower.set()
 
-    def wake_all(self, chatbot_id: str | None = None) -> None:
-        """Something happened everywhere, or in all conversations of that chatbot."""
+    def wake_all_here(self, chatbot_id: str | None = None) -> None:
+        """Likewise, of all conversations, or of all of that chatbot."""
         for followed, followers in self._followers.items():
             for follower in followers if chatbot_id in (None, followed[0]) else ():
                 follower.set()

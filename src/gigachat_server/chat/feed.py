@@ -1,9 +1,9 @@
 """What happens, for those who follow it live: one conversation with every word, or all of a chatbot's.
 
 Idea: a follower is a place in what is stored. It reads from there, is woken when there may be more, and reads again; what
-a running turn says in between comes from the turn itself. Invariants: nothing is skipped and, in a conversation, nothing
-comes twice, wherever it was left and taken up again; nothing is buffered for a follower that is slow; and no word of a
-turn comes after an event that ended it.
+a running turn says in between comes from the turn itself, or, where another node runs it, from its drafts. Invariants:
+nothing is skipped and, in a conversation, nothing comes twice, wherever it was left and taken up again; nothing is buffered
+for a follower that is slow; and no word of a turn comes after an event that ended it.
 
 Across conversations no sequence is a safe place to go on from, since their transactions complete in any order. So a
 follower of a chatbot goes on from a time, some seconds earlier than it got to, and events may come to it twice.
@@ -12,6 +12,7 @@ follower of a chatbot goes on from a time, some seconds earlier than it got to, 
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import ExitStack, closing
 
@@ -24,8 +25,9 @@ from gigachat_server.chat.progress import Said, Turn
 from gigachat_server.clock import Clock
 from gigachat_server.errors import NotFound, ShuttingDown, StorageUnavailable
 from gigachat_server.records import Conversation, Event, Message
-from gigachat_server.store import chatbots, conversations, events, messages
+from gigachat_server.store import chatbots, conversations, drafts, events, messages
 from gigachat_server.store.database import Database, Reader
+from gigachat_server.store.drafts import Draft
 
 _PAGE = 100
 _OVERLAP_US = 10_000_000  # more than clocks differ and transactions take
@@ -64,6 +66,14 @@ class Place(msgspec.Struct, frozen=True):
     position: int = 0
 
 
+class _View(msgspec.Struct, frozen=True):
+    """What a follower of a conversation reads at once. `drafts`: of the turn that another node runs."""
+
+    conversation: Conversation
+    happened: list[Happened]
+    drafts: list[Draft]
+
+
 class Feed:
     """Follows conversations for as long as somebody listens."""
 
@@ -78,27 +88,48 @@ class Feed:
     def close(self) -> None:
         """Every follower ends with `ShuttingDown`."""
         self._is_closed = True
-        self._events.wake_all()
+        self._events.wake_all_here()
 
     async def page(self, chatbot_id: str, conversation_id: str, *, after: int, limit: int) -> list[Happened]:
         """Events of a conversation, oldest first. Raises `NotFound`."""
-        return (await self._read(chatbot_id, conversation_id, after=after, limit=limit))[1]
+        return (await self._read(chatbot_id, conversation_id, after=after, limit=limit)).happened
 
     async def last_seq(self, chatbot_id: str, conversation_id: str) -> int:
         """Of its newest event. Raises `NotFound`."""
-        return (await self._read(chatbot_id, conversation_id, after=0, limit=0))[0].last_seq
+        return (await self._read(chatbot_id, conversation_id, after=0, limit=0)).conversation.last_seq
 
-    async def _read(
-        self, chatbot_id: str, conversation_id: str, *, after: int, limit: int
-    ) -> tuple[Conversation, list[Happened]]:
-        async def read(reader: Reader) -> tuple[Conversation, list[Happened]]:
+    async def _read(self, chatbot_id: str, conversation_id: str, *, after: int, limit: int) -> _View:
+        async def read(reader: Reader) -> _View:
             conversation = await conversations.find(reader, chatbot_id, conversation_id)
             if conversation is None:
                 raise NotFound
             found = await events.list_events(reader, chatbot_id, conversation_id, after=after, limit=limit)
-            return conversation, await _with_messages(reader, chatbot_id, found)
+            kept: list[Draft] = []
+            if self._is_answered_elsewhere(conversation) and not found:
+                kept = await drafts.list_of(reader, chatbot_id, conversation_id)
+            return _View(
+                conversation,
+                await _with_messages(reader, chatbot_id, found),
+                [draft for draft in kept if draft.prompt_id == conversation.answering],
+            )
 
         return await self._database.read(read)
+
+    def _is_answered_elsewhere(self, conversation: Conversation) -> bool:
+        if conversation.answering is None or not self._database.is_shared:
+            return False
+        return self._live.running(conversation.chatbot_id, conversation.conversation_id) is None
+
+    async def _turn_elsewhere(self, conversation: Conversation, known: Turn | None, kept: list[Draft]) -> Turn | None:
+        """The turn that another node runs, as far as its drafts tell of it."""
+        if not kept:
+            return known if conversation.answering == (known and known.prompt_id) else None
+        if known is None or (known.prompt_id, known.epoch) != (conversation.answering, conversation.control_epoch):
+            known = await self._database.read(functools.partial(_begun_elsewhere, conversation=conversation))
+        if known is not None:
+            for draft in kept:
+                known.catch_up(draft.alternative, draft.message_id, draft.content)
+        return known
 
     async def follow_conversation(
         self, chatbot_id: str, conversation_id: str, place: Place, *, idle_s: float
@@ -108,24 +139,27 @@ class Feed:
         Raises `NotFound` once the conversation is deleted, `ShuttingDown` when this process stops.
         """
         created_at: int | None = None
+        elsewhere: Turn | None = None
         with self._events.woken(chatbot_id, conversation_id) as woken, closing(_Listener(place, woken)) as listener:
             while True:
                 self._check_open()
                 woken.clear()
                 try:
-                    conversation, found = await self._read(chatbot_id, conversation_id, after=listener.seq, limit=_PAGE)
+                    view = await self._read(chatbot_id, conversation_id, after=listener.seq, limit=_PAGE)
+                    elsewhere = await self._turn_elsewhere(view.conversation, elsewhere, view.drafts)
                 except StorageUnavailable:  # for now: a follower waits, as it does for anything else
                     yield None
                     await asyncio.sleep(_LOOK_AGAIN_S)
                     continue
+                conversation = view.conversation
                 if conversation.last_seq < listener.seq or created_at not in (None, conversation.created_at):
                     raise NotFound  # it was deleted, and is another one now
                 created_at = conversation.created_at
-                listener.listen(self._live.of(chatbot_id, conversation_id))
-                for happened in found:
+                listener.listen([*self._live.of(chatbot_id, conversation_id), *((elsewhere,) if elsewhere else ())])
+                for happened in view.happened:
                     listener.see(happened.event)
                     yield msgspec.structs.replace(happened, position=listener.position)
-                if found:
+                if view.happened:
                     continue
                 while (said := listener.hear()) is not None:
                     yield Spoken(listener.seq, said)
@@ -264,6 +298,19 @@ class _Listener:
             self.position = self._left_at.position
         self._left_at = Place()
         self._waking.enter_context(turn.waking(self._woken))
+
+
+async def _begun_elsewhere(reader: Reader, *, conversation: Conversation) -> Turn | None:
+    """The turn that holds the conversation's lease, of which nothing is known here but that it has begun."""
+    chatbot = await chatbots.find_of_any_account(reader, conversation.chatbot_id)
+    prompt = await messages.find(reader, conversation.chatbot_id, conversation.answering or "")
+    if chatbot is None or prompt is None:
+        return None
+    turn = Turn(chatbot, conversation.conversation_id, prompt.id, [])
+    started = await events.list_of_types(reader, prompt.chatbot_id, prompt.conversation_id, ("turn.started",), after=prompt.seq)
+    turn.start_seq = max((event.seq for event in started if event.data["prompt_id"] == prompt.id), default=prompt.seq)
+    turn.epoch = conversation.control_epoch
+    return turn
 
 
 async def _with_messages(reader: Reader, chatbot_id: str, found: list[Event]) -> list[Happened]:

@@ -97,7 +97,9 @@ class Lifecycle:
             return [all([await drafts.put(tx, draft, control_epoch=turn.epoch) for draft in said]) for turn, said, _ in kept]
 
         for (turn, _, before), is_kept in zip(kept, await self._database.transaction("turn.draft", body), strict=True):
-            if not is_kept:
+            if is_kept:
+                self._events.wake_elsewhere(turn.chatbot.id, turn.conversation_id)
+            else:
                 turn.drafted_to = before
 
     async def renew_leases(self) -> None:

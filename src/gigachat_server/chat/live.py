@@ -6,7 +6,7 @@ all that must learn of it, and freezes them first: what is shown is then never m
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import TypeVar
 
@@ -16,20 +16,32 @@ from gigachat_server.errors import GigachatError
 K = TypeVar("K")
 
 
+class TurnMovedOn(Exception):
+    """Meanwhile another node has begun a turn, of which more may be shown."""
+
+
 class FrozenTurns(ExitStack):
-    """Turns of which nothing more is shown until it is left."""
+    """Turns of which nothing more is shown until it is left: those of this process, and `elsewhere` prompts of others."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._turns: list[Turn] = []
+        self.turns: list[Turn] = []
+        self.elsewhere: frozenset[str] | None = None  # None: there is no elsewhere
 
     def add(self, turn: Turn) -> None:
         self.enter_context(turn.frozen())
-        self._turns.append(turn)
+        self.turns.append(turn)
 
     def find(self, prompt_id: str) -> Turn | None:
         """The one of that prompt; of several, the one that was begun last."""
-        return max((turn for turn in self._turns if turn.prompt_id == prompt_id), key=_begun, default=None)
+        return max((turn for turn in self.turns if turn.prompt_id == prompt_id), key=_begun, default=None)
+
+    def check(self, answering: str | None) -> None:
+        """Raises `TurnMovedOn` unless the turn of the prompt that is being answered is among these."""
+        if answering is None or self.elsewhere is None or answering in self.elsewhere:
+            return
+        if (turn := self.find(answering)) is None or not turn.is_running:
+            raise TurnMovedOn
 
 
 class LiveTurns:
@@ -39,17 +51,22 @@ class LiveTurns:
         self._by_prompt: dict[str, list[Turn]] = {}
         self._by_conversation: dict[tuple[str, str], list[Turn]] = {}
         self._freezes: dict[tuple[str, str], list[FrozenTurns]] = {}
+        self.may_show: Callable[[], bool] = lambda: True  # anything at all
 
     def __iter__(self) -> Iterator[Turn]:
         return iter([turn for turns in self._by_prompt.values() for turn in turns])
 
     def add(self, turn: Turn) -> None:
         """It is here until it ends."""
+        turn.may_show = self._may_show
         self._by_prompt.setdefault(turn.prompt_id, []).append(turn)
         self._by_conversation.setdefault((turn.chatbot.id, turn.conversation_id), []).append(turn)
         turn.when_ended(lambda: self.discard(turn))
         for freeze in self._freezes.get((turn.chatbot.id, turn.conversation_id), ()):
             freeze.add(turn)  # one that was found waiting, and was handed the lease meanwhile
+
+    def _may_show(self) -> bool:
+        return self.may_show()
 
     def discard(self, turn: Turn) -> None:
         """Also one that never began."""

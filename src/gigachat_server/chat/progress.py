@@ -73,6 +73,8 @@ class Turn:
         self.vectors: Mapping[str, bytes] = {}
         self.heard = Heard()
         self.runner: asyncio.Task[None] | None = None
+        self.is_settling = False  # its end is being stored here
+        self.may_show: Callable[[], bool] = lambda: True
         self._said: list[Said] = []
         self._ends: list[int] = []  # `end` of each piece said
         self._lengths = [0] * len(message_ids)
@@ -148,7 +150,7 @@ class Turn:
 
     def after(self, position: int) -> Said | None:
         """What was said after the first `position` characters and may be shown: of one reply, in one piece of bounded length."""
-        if self._frozen or self._is_cut or position >= self.length:
+        if self._frozen or self._is_cut or position >= self.length or not self.may_show():
             return None
         following = bisect.bisect_right(self._ends, position)
         start = self._said[following]
@@ -179,13 +181,22 @@ class Turn:
         self._lengths[delta.index] += len(delta.text)
         self._said.append(piece)
         self._ends.append(piece.end)
-        self._wake_watchers()
+        self.wake_watchers()
+
+    def catch_up(self, alternative: int, message_id: str, text: str) -> None:
+        """It is said elsewhere: by now, this much of that reply."""
+        self.expect(alternative + 1)
+        known = self._lengths[alternative]
+        if not known:
+            self.message_ids[alternative] = message_id
+        if self.message_ids[alternative] == message_id and len(text) > known:
+            self.say(TextDelta(alternative, text[known:]))
 
     def follow(self, leader: Turn) -> None:
         """This prompt is answered together with that one: what is said and stored there ends this turn too."""
         self._leader = leader
         leader.when_ended(lambda: self._end_like(leader))
-        self._wake_watchers()
+        self.wake_watchers()
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
@@ -197,7 +208,7 @@ class Turn:
             yield
         finally:
             self._frozen -= 1
-            self._wake_watchers()
+            self.wake_watchers()
 
     def end(self, outcome: Stored | GigachatError) -> None:
         """It has ended; the first to say how is believed."""
@@ -211,7 +222,7 @@ class Turn:
         for callback in callbacks:
             callback()
         self.runner = None  # or else an ended turn and its task would hold each other until the cycle collector comes
-        self._wake_watchers()
+        self.wake_watchers()
 
     def cut(self, outcome: Stored | GigachatError) -> None:
         """It was ended from outside: nothing of it is shown any more but what was stored, if it was not deleted."""
@@ -235,6 +246,6 @@ class Turn:
         assert error is None or isinstance(error, GigachatError)
         self.end(leader._ended.result() if error is None else error)
 
-    def _wake_watchers(self) -> None:
+    def wake_watchers(self) -> None:
         for watcher in self._watchers:
             watcher.set()

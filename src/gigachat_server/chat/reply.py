@@ -31,7 +31,7 @@ def replies(turn: Turn, *, unfinished: MessageStatus, is_cut: bool = False) -> l
     return found
 
 
-def drafts(turn: Turn) -> list[Draft]:
+def drafts(turn: Turn, *, is_cut: bool = False) -> list[Draft]:
     """The same, as it is kept while the turn goes on."""
     return [
         Draft(
@@ -44,7 +44,7 @@ def drafts(turn: Turn) -> list[Draft]:
             content=reply.content,
             sources=reply.sources,
         )
-        for reply in replies(turn, unfinished="incomplete")
+        for reply in replies(turn, unfinished="incomplete", is_cut=is_cut)
     ]
 
 

@@ -26,7 +26,8 @@ from gigachat_server.chat.endings import fail_turn, replace_earlier
 from gigachat_server.chat.events import Events
 from gigachat_server.chat.intake import UNSETTLED, Asked, Intake, PromptRequest, may_end_turns, prompt_of
 from gigachat_server.chat.live import FrozenTurns, LiveTurns
-from gigachat_server.chat.outcome import read_outcome
+from gigachat_server.chat.nodes import Nodes
+from gigachat_server.chat.outcome import answered_with, read_outcome
 from gigachat_server.chat.progress import Stored, Turn
 from gigachat_server.chat.queue import MOST_QUEUED, Opened, start, start_next
 from gigachat_server.clock import Clock
@@ -48,6 +49,7 @@ from gigachat_server.triggers import trigger
 _log = logging.getLogger("gigachat.turn")
 
 _LOOK_AGAIN_S = 1.0  # a wake-up may be missed
+_SETTLE_S = 10.0  # how long a whole reply waits for a store that is away; its lease lasts longer
 
 
 class Started(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,13 +76,22 @@ class Turns:
     """Takes prompts and sees each to its end."""
 
     def __init__(
-        self, database: Database, *, answerer: Answerer, control: Control, events: Events, live: LiveTurns, clock: Clock
+        self,
+        database: Database,
+        *,
+        answerer: Answerer,
+        control: Control,
+        events: Events,
+        live: LiveTurns,
+        nodes: Nodes,
+        clock: Clock,
     ) -> None:
         self._database = database
         self._answerer = answerer
         self._intake = Intake(control=control, events=events, clock=clock)
         self._events = events
         self._live = live
+        self._nodes = nodes
         self._clock = clock
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_stopping = False
@@ -92,15 +103,18 @@ class Turns:
 
         With a key that was used before, what came of it then. Raises `ConversationBusy`, `IdempotencyKeyReused`, `NotFound`.
         """
-        with contextlib.ExitStack() as stack:
-            live = FrozenTurns()
-            if may_end_turns(chatbot, request):
-                live = stack.enter_context(self._live.frozen(chatbot.id, request.conversation_id))
+
+        async def store(live: FrozenTurns) -> tuple[Asked, Turn]:
             turn = self._new_turn(chatbot, request.conversation_id, new_id())
             body = functools.partial(
                 self._intake.store_prompt, chatbot=chatbot, request=request, key=key, prompt_id=turn.prompt_id, live=live
             )
-            asked = await self._transact("turn.start", turn, body)
+            return await self._transact("turn.start", turn, body), turn
+
+        if may_end_turns(chatbot, request):
+            asked, turn = await self._nodes.while_frozen(chatbot.id, request.conversation_id, store)
+        else:
+            asked, turn = await store(FrozenTurns())
         return await self._go_on(chatbot, asked, turn, is_retry=False)
 
     async def retry(self, chatbot: Chatbot, conversation_id: str, message_id: str, key: idempotency.Key | None = None) -> Started:
@@ -138,6 +152,8 @@ class Turns:
             raise  # a cancelled caller says nothing of the transaction: if it goes through, the turn begins
 
     def _begin(self, asked: Asked, turn: Turn) -> None:
+        if turn.is_ended:
+            return  # by a transaction that came after its own, and of which we heard first
         if asked.opened is not None:
             self._run_soon(asked.opened, turn)
         elif asked.prompt.turn == "queued":
@@ -337,7 +353,8 @@ class Turns:
             await trigger("S8")
             return placed
 
-        return await self._database.transaction("turn.finish", body)
+        turn.is_settling = True
+        return await self._database.transaction("turn.finish", body, patience_s=_SETTLE_S)
 
     async def _request_handoff(self, tx: Tx, said: Message, wanted: HandoffRequest) -> None:
         if await conversations.request_handoff(tx, said.chatbot_id, said.conversation_id, at=said.created_at):
@@ -367,7 +384,7 @@ class Turns:
 
         if not isinstance(error, ModelError):
             _log.warning("turn ended with %s", error.code)
-        is_ours = True
+        is_ours = turn.is_settling = True
         try:
             is_ours = await self._database.transaction("turn.fail", body)
             turn.has_partial_reply = bool(said)
@@ -380,14 +397,16 @@ class Turns:
             await self._follow(turn)
 
     async def _follow(self, turn: Turn) -> None:
-        """The turn is settled elsewhere: end it as the store says it ended, once it did."""
-        read = functools.partial(read_outcome, chatbot_id=turn.chatbot.id, prompt_id=turn.prompt_id)
+        """The turn is settled elsewhere: have it say what is said there, and end as the store says it ended, once it did."""
         with self._events.woken(turn.chatbot.id, turn.conversation_id) as woken:
             turn.when_ended(woken.set)
             while not turn.is_ended:
                 woken.clear()
                 with contextlib.suppress(StorageUnavailable):  # it is asked again
-                    if (outcome := await self._database.read(read)) is not None:
+                    outcome, said = await self._heard_elsewhere(turn)
+                    for each in said:
+                        turn.catch_up(*each)
+                    if outcome is not None:
                         turn.end(outcome)
                         return
                 if self._is_stopping:
@@ -396,12 +415,30 @@ class Turns:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(woken.wait(), _LOOK_AGAIN_S)
 
+    async def _heard_elsewhere(self, turn: Turn) -> tuple[Stored | GigachatError | None, list[tuple[int, str, str]]]:
+        """How it ended, if it did; and of each reply its alternative, id and text so far."""
+        chatbot_id, conversation_id = turn.chatbot.id, turn.conversation_id
+
+        async def read(reader: Reader) -> tuple[Stored | GigachatError | None, list[tuple[int, str, str]]]:
+            outcome = await read_outcome(reader, chatbot_id=chatbot_id, prompt_id=turn.prompt_id)
+            if isinstance(outcome, Stored):
+                replies = [message for message in outcome.messages if message.in_reply_to is not None]
+                return outcome, [(message.alternative, message.id, message.content) for message in replies]
+            if outcome is not None or turn.is_running or not self._database.is_shared:
+                return outcome, []
+            prompt = await answered_with(reader, await messages.find(reader, chatbot_id, turn.prompt_id))
+            kept = await drafts.list_of(reader, chatbot_id, conversation_id)
+            mine = [draft for draft in kept if prompt is not None and draft.prompt_id == prompt.id]
+            return None, [(draft.alternative, draft.message_id, draft.content) for draft in mine]
+
+        return await self._database.read(read)
+
     async def drain(self, timeout_s: float) -> None:
         """Let running turns end; those that take longer fail as `shutting_down`, their prompts stored."""
         if self._tasks:
             await asyncio.wait(set(self._tasks), timeout=timeout_s)
         self._is_stopping = True  # what still waits is not begun any more
-        self._events.wake_all()
+        self._events.wake_all_here()
         await asyncio.sleep(0)  # a task that is cancelled before its first step could not tell anyone
         for turn in self._live:
             if turn.runner is not None:

@@ -286,6 +286,17 @@ async def lock(tx: Tx, chatbot_id: str, conversation_id: str) -> Conversation | 
     return Conversation(*row) if row else None
 
 
+async def find_answering(reader: Reader, chatbot_id: str, conversation_id: str, *, now_us: int) -> str | None:
+    """The prompt whose turn holds the lease; None if that is nobody's, or has run out."""
+    row = await reader.one(
+        f"SELECT answering FROM conversations {_WHICH} AND lease_until > :now_us",
+        chatbot_id=chatbot_id,
+        conversation_id=conversation_id,
+        now_us=now_us,
+    )
+    return row[0] if row else None
+
+
 async def list_conversations(
     reader: Reader, chatbot_id: str, *, before: tuple[int, str] | None, limit: int
 ) -> list[Conversation]:

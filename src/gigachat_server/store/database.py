@@ -94,6 +94,10 @@ class Database(Protocol):
         Cheap to ask often: the proof is remembered for a second or two.
         """
 
+    @property
+    def hears(self) -> bool:
+        """Whether what other processes tell can reach this one now."""
+
     async def durability(self) -> Durability:
         """Where what is acknowledged is. Raises `StorageUnavailable` if it may be nowhere."""
 

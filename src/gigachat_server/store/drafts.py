@@ -11,10 +11,10 @@ import msgspec
 from gigachat_server.records import Source
 from gigachat_server.store.database import Reader, Tx
 
-# Whoever has the conversation's row now is storing the reply or ending its turn: neither waits for a draft of it.
+# Whoever has the conversation's row now may be storing the reply, or ending its turn: few wait for them to keep a draft.
 _HELD = (
     "SELECT 1 FROM conversations WHERE chatbot_id = :chatbot_id AND conversation_id = :conversation_id "
-    "AND control_epoch = :control_epoch AND answering = :prompt_id FOR UPDATE SKIP LOCKED"
+    "AND control_epoch = :control_epoch AND answering = :prompt_id FOR UPDATE"
 )
 _WHICH = "WHERE chatbot_id = :chatbot_id AND conversation_id = :conversation_id AND prompt_id = :prompt_id"
 
@@ -36,10 +36,14 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     sources: tuple[Source, ...]
 
 
-async def put(tx: Tx, draft: Draft, *, control_epoch: int) -> bool:
-    """Keep what has been said so far; False if this turn is being ended. Sources are written the first time."""
+async def put(tx: Tx, draft: Draft, *, control_epoch: int, must_wait: bool = False) -> bool:
+    """Keep what has been said so far; False if this turn has ended, or, unless `must_wait`, if it may be ending now.
+
+    Sources are written the first time.
+    """
     which = {"chatbot_id": draft.chatbot_id, "conversation_id": draft.conversation_id, "prompt_id": draft.prompt_id}
-    if await tx.one(_HELD, **which, control_epoch=control_epoch) is None:
+    held = _HELD if must_wait else f"{_HELD} SKIP LOCKED"
+    if await tx.one(held, **which, control_epoch=control_epoch) is None:
         return False
     said = {**which, "alternative": draft.alternative, "content": draft.content}
     if not await tx.run(f"UPDATE drafts SET content = :content {_WHICH} AND alternative = :alternative", **said):

@@ -256,6 +256,10 @@ class PostgresDatabase:
 
     # --- other nodes ---
 
+    @property
+    def hears(self) -> bool:
+        return self._wake_ups.is_listening
+
     def tell(self, topic: str) -> None:
         self._wake_ups.tell(topic)
 

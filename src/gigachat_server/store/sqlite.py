@@ -170,6 +170,7 @@ class SQLiteDatabase:
 
     dialect: Dialect = "sqlite"
     is_shared = False
+    hears = True
 
     def __init__(self, file: Path, lock: FolderLock, writer: apsw.Connection) -> None:
         self._lock = lock

@@ -87,9 +87,9 @@ class WakeUps:
 
     async def _keep_listening(self) -> None:
         while True:
-            await asyncio.sleep(_CHECK_EVERY_S if self._is_connected() else _RECONNECT_S)
+            await asyncio.sleep(_CHECK_EVERY_S if self.is_listening else _RECONNECT_S)
             try:
-                if not self._is_connected():
+                if not self.is_listening:
                     await self._listen()
                     self._has_untold.set()
                     self.callback(None)
@@ -101,19 +101,20 @@ class WakeUps:
                 if self._connection is not None:
                     self._connection.terminate()
 
-    def _is_connected(self) -> bool:
+    @property
+    def is_listening(self) -> bool:
         return self._connection is not None and not self._connection.is_closed()
 
     async def _keep_telling(self) -> None:
         while True:
             await self._has_untold.wait()
             self._has_untold.clear()
-            if self._is_connected():
+            if self.is_listening:
                 with contextlib.suppress(*_LOST):
                     await self._send()
 
     async def _send(self) -> None:
-        while self._untold and self._is_connected():
+        while self._untold and self.is_listening:
             topics: list[str] = []
             size = 0
             for topic in self._untold:
