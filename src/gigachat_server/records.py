@@ -161,6 +161,11 @@ class Chatbot(msgspec.Struct, frozen=True):
     created_at: int
     updated_at: int
 
+    @property
+    def version(self) -> tuple[int, int]:
+        """Differs as soon as anything of it does."""
+        return self.knowledge_version, self.updated_at
+
 
 class Document(msgspec.Struct, frozen=True):
     """A pushed text. While `pending`, the chunks of its last `ready` version, if any, still answer."""

@@ -156,7 +156,7 @@ class Api:
             raise Forbidden(f"This needs a key with the scope {route.scope}.")
         chatbot = None
         if route.has_chatbot and principal is not None:
-            chatbot = await self._chatbot(principal, found.path["chatbot_id"])
+            chatbot = await self._chatbot(principal, found.path["chatbot_id"], exactly=not route.is_prompt)
             if route.is_guarded and not self._is_local:
                 self._check_restrictions(chatbot.config.restrictions, scope, headers)
         return ApiRequest(
@@ -193,11 +193,11 @@ class Api:
             account = await self._services.key_ring.ensure_account(name)
         return operator_of(account.id)
 
-    async def _chatbot(self, principal: Principal, chatbot_id: str) -> Chatbot:
+    async def _chatbot(self, principal: Principal, chatbot_id: str, *, exactly: bool) -> Chatbot:
         """The caller's own. Foreign, missing and impossible ids look the same."""
         if not is_id(chatbot_id):
             raise NotFound
-        chatbot = await chatbots.find_remembered(self._services.database, principal.account_id, chatbot_id)
+        chatbot = await chatbots.find_remembered(self._services.database, principal.account_id, chatbot_id, exactly=exactly)
         if chatbot is None:
             raise NotFound
         return chatbot

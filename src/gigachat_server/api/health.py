@@ -8,11 +8,16 @@ from gigachat_server import __version__
 from gigachat_server.api.http import Answer, ApiRequest
 from gigachat_server.errors import ShuttingDown
 from gigachat_server.services import Services
+from gigachat_server.store.database import Durability
 
 
 class Health(msgspec.Struct, frozen=True):
     status: str
     version: str = __version__
+
+
+class Readiness(Health, frozen=True):
+    durability: Durability = "local"
 
 
 async def live(request: ApiRequest, services: Services) -> Answer:
@@ -25,4 +30,4 @@ async def ready(request: ApiRequest, services: Services) -> Answer:
         raise ShuttingDown(retry_after_s=5)
 
     await services.database.prove_writable()
-    return Answer(Health("ready"))
+    return Answer(Readiness("ready", durability=await services.database.durability()))

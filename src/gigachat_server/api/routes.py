@@ -135,7 +135,7 @@ ROUTES: tuple[Route, ...] = (
 
     Route(method="GET", path="/livez", scope=PUBLIC, handler=health.live, response=health.Health,
           summary="Whether the process is alive"),
-    Route(method="GET", path="/readyz", scope=PUBLIC, handler=health.ready, response=health.Health,
+    Route(method="GET", path="/readyz", scope=PUBLIC, handler=health.ready, response=health.Readiness,
           summary="Whether it can store and answer"),
 )
 # fmt: on

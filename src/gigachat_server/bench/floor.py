@@ -5,6 +5,8 @@ runs on what gigachat runs on: uvicorn with uvloop and httptools, aiohttp toward
 synchronous=FULL). One thread writes, and one transaction takes all that waits, so that one fdatasync pays for many: a
 floor that paid one for each message would flatter whatever stands beside it.
 
+With `--database` it stores in PostgreSQL: two INSERTs of asyncpg for a turn, each committed by itself.
+
 Invariant: a 201 is sent only when both messages are on the disk. Everything else is left out: keys, chatbots,
 documents, history, order, errors.
 """
@@ -18,7 +20,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
 import apsw
@@ -34,6 +36,7 @@ _SCHEMA = (
     "content TEXT NOT NULL, created_at INTEGER NOT NULL)"
 )
 _INSERT = "INSERT INTO messages (conversation_id, role, content, created_at) VALUES (?, ?, ?, ?)"
+_INSERT_IN_POSTGRES = "INSERT INTO messages (conversation_id, role, content, created_at) VALUES ($1, $2, $3, $4) RETURNING id"
 
 
 class _Prompt(msgspec.Struct):
@@ -73,7 +76,36 @@ class _Waiting(msgspec.Struct):
     stored: asyncio.Future[int]
 
 
-class Messages:
+class Messages(Protocol):
+    def store(self, conversation_id: str, role: str, content: str) -> Awaitable[int]:
+        """The message's id, once it is durable."""
+
+
+class PostgresMessages:
+    """The table of messages in PostgreSQL."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._pool: Any = None
+        self._opening = asyncio.Lock()
+
+    async def store(self, conversation_id: str, role: str, content: str) -> int:
+        pool = self._pool or await self._open()
+        row = (conversation_id, role, content, time.time_ns() // 1000)
+        return int(await pool.fetchval(_INSERT_IN_POSTGRES, *row))
+
+    async def _open(self) -> Any:
+        import asyncpg
+
+        async with self._opening:
+            if self._pool is None:
+                pool = await asyncpg.create_pool(self._url, min_size=1, max_size=10)
+                await pool.execute(_SCHEMA.replace("INTEGER PRIMARY KEY", "BIGSERIAL PRIMARY KEY").replace("INTEGER", "BIGINT"))
+                self._pool = pool
+        return self._pool
+
+
+class SQLiteMessages:
     """The table of messages, written by one thread."""
 
     def __init__(self, file: Path) -> None:
@@ -114,8 +146,8 @@ def _settle(group: list[_Waiting], ids: list[int]) -> None:
 class Floor:
     """The ASGI application."""
 
-    def __init__(self, file: Path, model_url: str) -> None:
-        self._messages = Messages(file)
+    def __init__(self, messages: Messages, model_url: str) -> None:
+        self._messages = messages
         self._url = model_url.rstrip("/") + "/chat/completions"
         self._session: aiohttp.ClientSession | None = None
 
@@ -158,10 +190,12 @@ class Floor:
 def main() -> None:
     parser = argparse.ArgumentParser(description="The floor that gigachat is measured beside.")
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--database", default="")
     parser.add_argument("--model-url", required=True)
     parser.add_argument("--port", type=int, required=True)
     chosen = parser.parse_args()
-    app = Floor(chosen.data / "floor.sqlite3", chosen.model_url)
+    messages = PostgresMessages(chosen.database) if chosen.database else SQLiteMessages(chosen.data / "floor.sqlite3")
+    app = Floor(messages, chosen.model_url)
     uvicorn.run(
         app, port=chosen.port, loop="uvloop", http="httptools", ws="none", lifespan="off", log_level="warning",
         access_log=False, backlog=2048,

@@ -17,3 +17,6 @@ MEASUREMENTS: dict[str, Callable[[Run], list[Metric]]] = {
     "extractive": knowledge.extractive,
     "ingest": knowledge.ingest,
 }
+
+# Those in which the store counts, and which find nothing of it in a folder.
+ON_POSTGRES = ("turns", "latency", "first-token", "streams", "start")

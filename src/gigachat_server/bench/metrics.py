@@ -93,11 +93,15 @@ TINY = Size(
 
 
 class Run(msgspec.Struct, frozen=True):
-    """One run of the benchmark: a folder of its own for data, how much to measure, and where to tell the progress."""
+    """One run of the benchmark: a folder of its own for data, how much to measure, and where to tell the progress.
+
+    `new_database` gives the URL of an empty database, or nothing where the embedded store is measured.
+    """
 
     folder: Path
     size: Size
     say: Callable[[str], None]
+    new_database: Callable[[], str] = str
 
     def new_folder(self, name: str) -> Path:
         folder = self.folder / name

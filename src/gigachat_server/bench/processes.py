@@ -111,12 +111,19 @@ def _listens(process: subprocess.Popen[bytes], port: int) -> bool:
 
 @contextlib.contextmanager
 def gigachat(
-    data: Path, *, key: str = "", model_url: str = "", embedder: str = "local", ready: bool = True
+    data: Path,
+    *,
+    database_url: str = "",
+    key: str = "",
+    model_url: str = "",
+    embedder: str = "local",
+    ready: bool = True,
 ) -> Iterator[Gigachat]:
-    """`gigachat serve` on that data. No setting of the environment counts but where the embedder's weights are."""
+    """`gigachat serve` on that data, or on that database. Of the environment only where the weights are counts."""
     key, port = key or mint(), free_port()
     chosen = {
         "data": str(data),
+        "database_url": database_url,
         "port": str(port),
         "api_key": key,
         "model_url": model_url,
@@ -133,9 +140,10 @@ def gigachat(
 
 
 @contextlib.contextmanager
-def floor(data: Path, model_url: str, *, ready: bool = True) -> Iterator[Running]:
+def floor(data: Path, model_url: str, *, database_url: str = "", ready: bool = True) -> Iterator[Running]:
     port = free_port()
     arguments = [*_module("floor"), "--data", str(data), "--model-url", model_url, "--port", str(port)]
+    arguments += ["--database", database_url]
     with started(arguments, port=port, ready=ready) as process:
         yield process
 

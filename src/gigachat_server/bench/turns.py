@@ -70,8 +70,8 @@ def _sides(run: Run, name: str) -> Iterator[Sides]:
     author = Author(1)
     with (
         processes.endpoint() as url,
-        processes.floor(folder, url) as floor,
-        processes.gigachat(folder / "gigachat", model_url=url, embedder="hashing") as server,
+        processes.floor(folder, url, database_url=run.new_database()) as floor,
+        processes.gigachat(folder / "gigachat", database_url=run.new_database(), model_url=url, embedder="hashing") as server,
     ):
         path = server.new_chatbot("with documents", documents=EVERYTHING_MATCHES)
         empty = server.new_chatbot("without documents")
@@ -132,7 +132,9 @@ def first_token(run: Run) -> list[Metric]:
     body = {"model": "stub", "stream": True, "messages": [{"role": "user", "content": "What time is it?"}]}
     with (
         processes.endpoint(stamped=True) as url,
-        processes.gigachat(run.new_folder("first-token"), model_url=url, embedder="hashing") as server,
+        processes.gigachat(
+            run.new_folder("first-token"), database_url=run.new_database(), model_url=url, embedder="hashing"
+        ) as server,
     ):
         path = f"{server.new_chatbot('clock')}/conversations"
         streamed = Load(port=server.process.port, path=path, key=server.key, name="token", texts=prompts, clients=1, stream=True)
@@ -154,7 +156,9 @@ def streams(run: Run) -> list[Metric]:
     count = run.size.streams
     with (
         processes.endpoint(first_delta_s=1.0, between_s=0.25) as url,
-        processes.gigachat(run.new_folder("streams"), model_url=url, embedder="hashing") as server,
+        processes.gigachat(
+            run.new_folder("streams"), database_url=run.new_database(), model_url=url, embedder="hashing"
+        ) as server,
     ):
         outcome = processes.run_load(
             Load(
@@ -179,17 +183,19 @@ def streams(run: Run) -> list[Metric]:
 
 def start(run: Run) -> list[Metric]:
     """From starting the process to its first 201, which needs the embedder. Files may be in the system's cache."""
-    folder = run.new_folder("start")
+    folder, database_url, floors_url = run.new_folder("start"), run.new_database(), run.new_database()
     ours, floors = [], []
     with processes.endpoint() as url:
-        with processes.gigachat(folder / "gigachat", model_url=url) as server:
+        with processes.gigachat(folder / "gigachat", database_url=database_url, model_url=url) as server:
             path = server.new_chatbot("cold", documents=EVERYTHING_MATCHES)
             server.call("POST", f"{path}/documents", {"name": "one", "content": Author(6).document(3)})
             key = server.key
         for number in range(run.size.starts):
-            with processes.floor(folder, url, ready=False) as process:
+            with processes.floor(folder, url, database_url=floors_url, ready=False) as process:
                 floors.append(_first_answer_s(Side(process)))
-            with processes.gigachat(folder / "gigachat", key=key, model_url=url, ready=False) as server:
+            with processes.gigachat(
+                folder / "gigachat", database_url=database_url, key=key, model_url=url, ready=False
+            ) as server:
                 ours.append(_first_answer_s(Side(server.process, f"{path}/conversations", key)))
             run.say(f"start {number + 1}: {ours[-1]:.2f} s, floor {floors[-1]:.2f} s")
     return [metric("start to first reply", ours, "s", floors=floors, budget=Budget(1.5))]

@@ -75,7 +75,7 @@ class Intake:
             return asked
         operator = request.operator
         await self._make_room(tx, chatbot, request, live)
-        place = await self._place(tx, chatbot, request, prompt_id, now_us)
+        place, chatbot = await self._place(tx, chatbot, request, prompt_id, now_us)
         prompt = Message(
             chatbot_id=chatbot.id,
             conversation_id=request.conversation_id,
@@ -119,19 +119,22 @@ class Intake:
             await conversations.open_empty(tx, chatbot.id, conversation_id, now_us=self._clock())
             await self._control.end_turns_in(tx, chatbot, conversation_id, "interrupted", live=live)
 
-    async def _place(self, tx: Tx, chatbot: Chatbot, request: PromptRequest, prompt_id: str, now_us: int) -> Place:
+    async def _place(
+        self, tx: Tx, chatbot: Chatbot, request: PromptRequest, prompt_id: str, now_us: int
+    ) -> tuple[Place, Chatbot]:
         conversation_id = request.conversation_id
         if request.operator is None:
             return await self._take_place(tx, chatbot, conversation_id, request.user_id, prompt_id, now_us)
         place = await conversations.open_and_advance(tx, chatbot.id, conversation_id, user_id=None, now_us=now_us)
         if place is None:
             raise NotFound
-        return place
+        return place, chatbot
 
     async def _take_place(
         self, tx: Tx, chatbot: Chatbot, conversation_id: str, user_id: str, prompt_id: str, now_us: int
-    ) -> Place:
-        place = await conversations.open_for_prompt(
+    ) -> tuple[Place, Chatbot]:
+        """For a prompt; and the chatbot as it is in this transaction."""
+        taken = await conversations.open_for_prompt(
             tx,
             chatbot.id,
             conversation_id,
@@ -141,11 +144,14 @@ class Intake:
             most_queued=_most_queued(chatbot.config.response.overlap),
             now_us=now_us,
         )
-        if place is None:
+        if taken is None:
             if not await chatbots.exists(tx, chatbot.id):
                 raise NotFound  # deleted while the request was on its way
             raise ConversationBusy(retry_after_s=1)
-        return place
+        place, version = taken
+        if version == chatbot.version:
+            return place, chatbot
+        return place, await chatbots.find(tx, chatbot.account_id, chatbot.id) or chatbot
 
     async def _kept_before(self, tx: Tx, chatbot: Chatbot, key: idempotency.Key, prompt_id: str, now_us: int) -> Asked | None:
         """The prompt that this key stands for already; None if it stands for this one from now on."""
@@ -194,7 +200,7 @@ class Intake:
         if prompt.turn in UNSETTLED or (only_if_failed and prompt.error is None):
             return Asked(prompt=prompt, is_known=True)
         await self._control.release_due_in(tx, chatbot.id, prompt.conversation_id)
-        place = await self._take_place(tx, chatbot, prompt.conversation_id, prompt.user_id, prompt_id, now_us)
+        place, chatbot = await self._take_place(tx, chatbot, prompt.conversation_id, prompt.user_id, prompt_id, now_us)
         state = _turn_state(place, prompt_id)
         if state == "intercepted" and not only_if_failed:
             raise ConversationTakenOver

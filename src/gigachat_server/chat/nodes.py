@@ -96,7 +96,7 @@ class Nodes:
         async def read(reader: Reader) -> str | None:
             return await conversations.find_answering(reader, chatbot_id, conversation_id, now_us=self._clock())
 
-        answering = await self._database.lookup("answering", read)
+        answering = await self._database.read(read)
         running = self._live.running(chatbot_id, conversation_id)
         return None if answering is None or (running is not None and running.prompt_id == answering) else answering
 

@@ -35,7 +35,6 @@ from gigachat_server.errors import (
     GigachatError,
     ModelEmpty,
     ModelError,
-    NotFound,
     ShuttingDown,
     StorageUnavailable,
 )
@@ -338,9 +337,8 @@ class Turns:
                 placed.append(reply.placed(each, seq=place.seq, at=place.at))
                 await self._events.add_message(tx, placed[-1])
             at = placed[-1].created_at
-            # A prompt that was deleted, with its conversation or its user, takes its reply along.
-            if not await messages.finish_prompt(tx, chatbot_id, prompt.id, vector=kept_vector, at=at):
-                raise NotFound
+            # It is there: whoever deletes a prompt that is being answered raises the epoch.
+            await messages.finish_prompt(tx, chatbot_id, prompt.id, vector=kept_vector, at=at)
             is_anew = turn.start_seq != prompt.seq  # not the first time that it is answered, perhaps
             if is_anew:
                 await replace_earlier(tx, self._events, prompt, placed[0])

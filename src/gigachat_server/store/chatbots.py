@@ -59,19 +59,19 @@ async def find_of_any_account(reader: Reader, chatbot_id: str) -> Chatbot | None
     return _chatbot(row) if row else None
 
 
-async def find_remembered(database: Database, account_id: str, chatbot_id: str) -> Chatbot | None:
+async def find_remembered(database: Database, account_id: str, chatbot_id: str, *, exactly: bool) -> Chatbot | None:
     """The same as `find`, without a query while nothing of it changes: every request for a chatbot starts here."""
-    chatbot = await find_remembered_of_any_account(database, chatbot_id)
+    chatbot = await find_remembered_of_any_account(database, chatbot_id, exactly=exactly)
     return chatbot if chatbot is not None and chatbot.account_id == account_id else None
 
 
-async def find_remembered_of_any_account(database: Database, chatbot_id: str) -> Chatbot | None:
+async def find_remembered_of_any_account(database: Database, chatbot_id: str, *, exactly: bool = False) -> Chatbot | None:
     """Likewise, for a preflight."""
 
     async def read(reader: Reader) -> Chatbot | None:
         return await find_of_any_account(reader, chatbot_id)
 
-    return await database.lookup(f"chatbot {chatbot_id}", read)
+    return await database.lookup(f"chatbot {chatbot_id}", read, exactly=exactly)
 
 
 async def find_by_name(reader: Reader, account_id: str, name: str) -> Chatbot | None:

@@ -21,6 +21,10 @@ _COLUMNS = (
 )
 _ADVANCE = "last_seq = conversations.last_seq + 1, last_at = greatest(conversations.last_at + 1, :now_us)"
 _PLACE = "last_seq, last_at, controlled_by, control_epoch, release_at, handoff_requested_at, answering, queued"
+# A chatbot that was looked up before may have changed since.
+_CHATBOT = (
+    "(SELECT knowledge_version FROM chatbots WHERE id = :chatbot_id), (SELECT updated_at FROM chatbots WHERE id = :chatbot_id)"
+)
 _QUEUED = (
     "(SELECT count(*) FROM messages m WHERE m.chatbot_id = :chatbot_id AND m.conversation_id = :conversation_id "
     "AND m.turn IN ('queued', 'running') AND m.turn = 'queued')"  # the first condition is that of the index
@@ -83,8 +87,10 @@ async def open_for_prompt(
     lease_until: int,
     most_queued: int,
     now_us: int,
-) -> Place | None:
+) -> tuple[Place, tuple[int, int]] | None:
     """The next place, for a prompt that takes the lease if nobody holds it and else waits behind whoever does.
+
+    And the `Chatbot.version` that is in force.
 
     None if the chatbot is gone, or if `most_queued` prompts wait already.
     """
@@ -101,7 +107,7 @@ async def open_for_prompt(
         "lease_until = CASE WHEN conversations.controlled_by = 'bot' AND conversations.answering IS NULL "
         "THEN :lease_until ELSE conversations.lease_until END "
         "WHERE conversations.controlled_by <> 'bot' OR conversations.answering IS NULL OR conversations.queued < :most_queued "
-        f"RETURNING {_PLACE}",
+        f"RETURNING {_PLACE}, {_CHATBOT}",
         chatbot_id=chatbot_id,
         conversation_id=conversation_id,
         user_id=user_id,
@@ -110,7 +116,7 @@ async def open_for_prompt(
         most_queued=most_queued,
         now_us=now_us,
     )
-    return Place(*row) if row else None
+    return (Place(*row[:-2]), row[-2:]) if row else None
 
 
 async def advance(

@@ -44,6 +44,12 @@ class Tx(Reader, Protocol):
     async def run_many(self, sql: str, rows: Iterable[dict[str, Any]]) -> None:
         """Execute one statement for each row of parameters."""
 
+    async def add(self, sql: str, **parameters: Any) -> None:
+        """Execute one INSERT or UPDATE of which nobody needs to know what it did.
+
+        Those that follow each other directly may become one statement: none of them touches a row of another.
+        """
+
     def forget(self, key: str) -> None:
         """This transaction changes what `Database.lookup` remembers under that key."""
 
@@ -73,10 +79,11 @@ class Database(Protocol):
     async def read(self, body: Callable[[Reader], Awaitable[T]]) -> T:
         """Run a body that only reads."""
 
-    async def lookup(self, key: str, body: Callable[[Reader], Awaitable[T]]) -> T:
-        """What the body reads, remembered under that key until a transaction has it forgotten.
+    async def lookup(self, key: str, body: Callable[[Reader], Awaitable[T]], *, exactly: bool = True) -> T:
+        """What the body reads with one statement, remembered under that key until a transaction has it forgotten.
 
-        For single rows that stand in the way of every request. Never older than the last transaction that returned.
+        For single rows that stand in the way of every request. Never older than the last transaction that returned; unless
+        `exactly`, what another process has changed may be so for a moment.
         """
 
     async def transaction(self, name: str, body: Callable[[Tx], Awaitable[T]], *, patience_s: float = 2.0) -> T:

@@ -23,7 +23,7 @@ async def insert(
         "data": msgspec.json.encode(data).decode(),
         "created_at": created_at,
     }
-    await tx.run(
+    await tx.add(
         "INSERT INTO events (chatbot_id, conversation_id, seq, type, data, created_at) "
         "VALUES (:chatbot_id, :conversation_id, :seq, :type, :data, :created_at)",
         **row,

@@ -46,12 +46,12 @@ async def insert(tx: Tx, key: ApiKey) -> None:
 
 
 async def find_remembered(database: Database, key_id: str) -> ApiKey | None:
-    """The same as `find_by_id`, without a query while the key does not change."""
+    """The same as `find_by_id`, without a query while the key does not change. Revoked elsewhere, it may be so for a moment."""
 
     async def read(reader: Reader) -> ApiKey | None:
         return await find_by_id(reader, key_id)
 
-    return await database.lookup(f"key {key_id}", read)
+    return await database.lookup(f"key {key_id}", read, exactly=False)
 
 
 async def find_by_id(reader: Reader, key_id: str) -> ApiKey | None:

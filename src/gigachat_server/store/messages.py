@@ -46,7 +46,7 @@ class Remembered(msgspec.Struct, frozen=True):
 
 async def insert(tx: Tx, message: Message) -> None:
     """Store a message under the seq and time that `conversations.advance` gave in the same transaction."""
-    await tx.run(
+    await tx.add(
         _INSERT,
         chatbot_id=message.chatbot_id,
         conversation_id=message.conversation_id,
@@ -70,17 +70,14 @@ async def insert(tx: Tx, message: Message) -> None:
     )
 
 
-async def finish_prompt(tx: Tx, chatbot_id: str, message_id: str, *, vector: bytes | None, at: int) -> bool:
-    """It was answered; later prompts that lean on it need its vector. False if it was deleted meanwhile."""
-    return bool(
-        await tx.run(
-            "UPDATE messages SET turn = 'done', embedding = :vector, updated_at = :at "
-            "WHERE chatbot_id = :chatbot_id AND id = :id",
-            chatbot_id=chatbot_id,
-            id=message_id,
-            vector=vector,
-            at=at,
-        )
+async def finish_prompt(tx: Tx, chatbot_id: str, message_id: str, *, vector: bytes | None, at: int) -> None:
+    """It was answered; later prompts that lean on it need its vector."""
+    await tx.add(
+        "UPDATE messages SET turn = 'done', embedding = :vector, updated_at = :at WHERE chatbot_id = :chatbot_id AND id = :id",
+        chatbot_id=chatbot_id,
+        id=message_id,
+        vector=vector,
+        at=at,
     )
 
 

@@ -20,7 +20,7 @@ import struct
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -37,6 +37,8 @@ _log = logging.getLogger("gigachat.store")
 PATIENCE_S = 2.0  # how long a request waits for a connection, a lock, or a server that comes back
 _CONNECT_S = 3.0
 _COMMIT_S = 5.0  # a synchronous standby that is gone keeps a COMMIT waiting for ever
+_MOST_REMEMBERED = 10_000
+_REMEMBERED_S = 2.0  # a message that something has changed may be lost
 _PROOF_S = 1.5  # how long a commit proves that the store can write
 _MOST_CONFLICTS = 5
 _BACKOFF_S = 0.05
@@ -49,7 +51,8 @@ _SESSION = {
     "jit": "off",  # planning it takes longer than our statements
 }
 
-_CONFLICT = ("40001", "40P01", "23505")  # serialization failure, deadlock; and a row that another was faster to insert
+# Serialization failure, deadlock; and what another was faster to insert, be it a row or a table.
+_CONFLICT = ("40001", "40P01", "23505", "42P07")
 _READ_ONLY = "25006"
 _GONE = ("57P01", "57P02", "57P03", "57P05", "08", "25P03")
 _BUSY = ("53", "55P03", "57014", "58", "XX001", "XX002")  # full disk, too many clients, a lock, a timeout, I/O, damage
@@ -75,29 +78,59 @@ def to_postgres(sql: str) -> tuple[str, tuple[str, ...]]:
     return _PARAMETER.sub(number, sql), tuple(names)
 
 
+@functools.lru_cache(maxsize=256)
+def _joined(statements: tuple[str, ...]) -> tuple[str, tuple[tuple[int, str], ...]]:
+    """Several writes as one statement; and its parameters: of which of them, and their name."""
+    parts: list[str] = []
+    names: list[tuple[int, str]] = []
+    for place, sql in enumerate(statements):
+        text, own = to_postgres(sql)
+        first = len(names)
+        parts.append(re.sub(r"\$(\d+)", lambda match, first=first: f"${int(match[1]) + first}", text))  # type: ignore[misc]
+        names += [(place, name) for name in own]
+    before = ", ".join(f"w{place} AS ({part})" for place, part in enumerate(parts[:-1]))
+    return f"WITH {before} {parts[-1]}" if before else parts[-1], tuple(names)
+
+
 class _Statements:
     """Statements on one connection."""
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
+        self._added: list[tuple[str, dict[str, Any]]] = []
         self.callbacks: list[Callable[[], None]] = []
         self.forgotten: list[str] = []
         self.proof: tuple[str, dict[str, Any]] | None = None
 
     async def all(self, sql: str, **parameters: Any) -> list[Row]:
+        await self.flush()
         text, names = to_postgres(sql)
         return [tuple(row) for row in await self._connection.fetch(text, *_bound(parameters, names))]
 
     async def one(self, sql: str, **parameters: Any) -> Row | None:
+        await self.flush()
         text, names = to_postgres(sql)
         row = await self._connection.fetchrow(text, *_bound(parameters, names))
         return None if row is None else tuple(row)
 
     async def run(self, sql: str, **parameters: Any) -> int:
+        await self.flush()
         text, names = to_postgres(sql)
         return _count(await self._connection.execute(text, *_bound(parameters, names)))
 
+    async def add(self, sql: str, **parameters: Any) -> None:
+        self._added.append((sql, parameters))
+
+    async def flush(self) -> None:
+        """Send what was added. A round trip costs more than most of our statements do."""
+        if not self._added:
+            return
+        added, self._added = self._added, []
+        text, names = _joined(tuple(sql for sql, _ in added))
+        await self._connection.execute(text, *[_known(added[place][1][name]) for place, name in names])
+
     async def run_many(self, sql: str, rows: Iterable[dict[str, Any]]) -> None:
+        await self.flush()
         text, names = to_postgres(sql)
         await self._connection.executemany(text, [_bound(row, names) for row in rows])
 
@@ -113,11 +146,12 @@ class _Statements:
 
 
 def _bound(parameters: dict[str, Any], names: tuple[str, ...]) -> list[Any]:
-    """The values in their order. PostgreSQL knows no NUL: nothing that is stored has one, so what asks for one finds nothing."""
-    return [
-        value.replace("\0", _NO_TEXT_HAS) if isinstance(value := parameters[name], str) and "\0" in value else value
-        for name in names
-    ]
+    return [_known(parameters[name]) for name in names]
+
+
+def _known(value: Any) -> Any:
+    """PostgreSQL knows no NUL: nothing that is stored has one, so what asks for one finds nothing."""
+    return value.replace("\0", _NO_TEXT_HAS) if isinstance(value, str) and "\0" in value else value
 
 
 def _count(status: str) -> int:
@@ -139,16 +173,34 @@ class PostgresDatabase:
         self._running: set[asyncio.Task[Any]] = set()
         self._is_failing = False
         self._wrote_at = -_PROOF_S
+        self._remembered: dict[str, tuple[float, Any]] = {}  # until when, and what
+        self._forgotten = 0  # how often anything was
+        self._callback: Callable[[str | None], None] = lambda topic: None
+        wake_ups.callback = self._told
 
     # --- statements ---
 
     async def read(self, body: Callable[[Reader], Awaitable[T]]) -> T:
         return await self._to_its_end("read", functools.partial(self._read_once, body))
 
-    async def lookup(self, key: str, body: Callable[[Reader], Awaitable[T]]) -> T:
-        # Another node may have changed it a moment ago, and said so to its caller: so it is read each time, which a single
-        # row by its key can be without a transaction.
-        return await self._to_its_end(key, functools.partial(self._look_up_once, body))
+    async def lookup(self, key: str, body: Callable[[Reader], Awaitable[T]], *, exactly: bool = True) -> T:
+        held = None if exactly else self._remembered.get(key)
+        if held is not None and time.monotonic() < held[0] and self.hears:
+            return cast("T", held[1])
+        forgotten = self._forgotten
+        found = await self._to_its_end(key, functools.partial(self._look_up_once, body))
+        if forgotten == self._forgotten and self.hears:
+            if len(self._remembered) >= _MOST_REMEMBERED:
+                self._remembered.clear()
+            self._remembered[key] = (time.monotonic() + _REMEMBERED_S, found)
+        return found
+
+    def _forget(self, key: str | None) -> None:
+        self._forgotten += 1
+        if key is None:
+            self._remembered.clear()
+        else:
+            self._remembered.pop(key, None)
 
     async def transaction(self, name: str, body: Callable[[Tx], Awaitable[T]], *, patience_s: float = PATIENCE_S) -> T:
         lost: list[tuple[_Statements, T]] = []  # those of which the COMMIT was sent, and never answered
@@ -211,6 +263,7 @@ class PostgresDatabase:
                 await _roll_back(connection)
 
     async def _look_up_once(self, body: Callable[[Reader], Awaitable[T]]) -> T:
+        # One statement needs no transaction to be consistent.
         async with self._connection() as connection:
             return await body(_Statements(connection))
 
@@ -224,6 +277,7 @@ class PostgresDatabase:
             await connection.execute("BEGIN")
             try:
                 result = await body(statements)
+                await statements.flush()
             except BaseException:
                 await _roll_back(connection)
                 raise
@@ -238,6 +292,9 @@ class PostgresDatabase:
 
     def _finish(self, name: str, statements: _Statements) -> None:
         self._wrote_at = time.monotonic()
+        for key in statements.forgotten:
+            self._forget(key)
+            self.tell(f"forget {key}")
         for callback in statements.callbacks:
             try:
                 callback()
@@ -264,7 +321,14 @@ class PostgresDatabase:
         self._wake_ups.tell(topic)
 
     def on_told(self, callback: Callable[[str | None], None]) -> None:
-        self._wake_ups.callback = callback
+        self._callback = callback
+
+    def _told(self, topic: str | None) -> None:
+        if topic is None or topic.startswith("forget "):
+            self._forget(topic and topic.removeprefix("forget "))
+            if topic is not None:
+                return
+        self._callback(topic)
 
     # --- health ---
 
@@ -284,7 +348,7 @@ class PostgresDatabase:
                 "current_setting('synchronous_commit')"
             )
 
-        row = await self.lookup("durability", body)
+        row = await self._to_its_end("durability", functools.partial(self._look_up_once, body))
         assert row is not None
         fsync, standbys, level = row
         if fsync != "on":
@@ -327,12 +391,12 @@ def _kind(error: BaseException) -> str:
 async def _commit(connection: Any) -> None:
     """Raises what the server refused it for, or that the connection was lost."""
     # Never cancelled: a COMMIT that waits for its standby would then return as if it were replicated.
-    committing = asyncio.ensure_future(connection.execute("COMMIT"))
-    done, _ = await asyncio.wait((committing,), timeout=_COMMIT_S)
-    if not done:
-        connection.terminate()
-        await asyncio.wait((committing,))
-    if committing.result() != "COMMIT":
+    giving_up = asyncio.get_running_loop().call_later(_COMMIT_S, connection.terminate)
+    try:
+        status = await connection.execute("COMMIT")
+    finally:
+        giving_up.cancel()
+    if status != "COMMIT":
         raise RuntimeError("a transaction went on after a statement of it had failed")
 
 
@@ -399,7 +463,8 @@ async def _prepare_server(url: str) -> str:
         find = "SELECT n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'vector'"
         schema = await connection.fetchval(find)
         if schema is None:
-            await connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+            with contextlib.suppress(asyncpg.UniqueViolationError):  # another node was faster
+                await connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
             schema = await connection.fetchval(find)
         return str(schema)
     finally:

@@ -98,6 +98,9 @@ class _Statements:
         self._connection.execute(to_sqlite(sql), _bindable(parameters)).fetchall()
         return self._connection.changes()
 
+    async def add(self, sql: str, **parameters: Any) -> None:
+        self._connection.execute(to_sqlite(sql), _bindable(parameters)).fetchall()
+
     async def run_many(self, sql: str, rows: Iterable[dict[str, Any]]) -> None:
         self._connection.executemany(to_sqlite(sql), (_bindable(row) for row in rows)).fetchall()
 
@@ -197,7 +200,7 @@ class SQLiteDatabase:
     async def read(self, body: Callable[[Reader], Awaitable[T]]) -> T:
         return cast("T", await self._enqueue(self._reads, "read", body))
 
-    async def lookup(self, key: str, body: Callable[[Reader], Awaitable[T]]) -> T:
+    async def lookup(self, key: str, body: Callable[[Reader], Awaitable[T]], *, exactly: bool = True) -> T:
         # Every write goes through this object, and is forgotten on the event loop before its caller learns of it; so what
         # is remembered is right. What was being read when it was forgotten is not remembered.
         if key in self._remembered:
