@@ -71,9 +71,11 @@ async def test_a_name_alone_makes_a_chatbot_with_the_documented_defaults(tmp_pat
 
 async def test_the_sample_chatbot_is_created_read_listed_changed_and_deleted(tmp_path: Path) -> None:
     async with gigachat(tmp_path) as api:
-        created = (await api.post("/chatbots", raw=SAMPLE_CHATBOT.encode())).body
+        reply = await api.post("/chatbots", raw=SAMPLE_CHATBOT.encode())
+        created = reply.body
         assert created["response"]["memory_size"] == 0, "0 is honoured"
         path = f"/chatbots/{created['id']}"
+        assert reply.headers["Location"] == path
         assert (await api.get(path)).body == created
         other = (await api.post("/chatbots", {"name": "newer"})).body
         assert [c["id"] for c in (await api.get("/chatbots")).body] == [other["id"], created["id"]], "newest first"
@@ -262,3 +264,21 @@ async def test_openapi_is_public_and_knows_every_route(tmp_path: Path) -> None:
             "/chatbots/{chatbot_id}/conversations/{conversation_id}/messages",
         }
         assert document["paths"]["/livez"]["get"]["security"] == []
+
+
+async def test_openapi_tells_which_headers_are_understood_and_what_is_a_stream(tmp_path: Path) -> None:
+    async with gigachat(tmp_path) as api:
+        paths = (await api.get("/openapi.json", key=None)).body["paths"]
+    operations = {f"{method.upper()} {path}": each for path, by_method in paths.items() for method, each in by_method.items()}
+    headers = {name: {p["name"] for p in each["parameters"] if p["in"] == "header"} for name, each in operations.items()}
+    assert {name for name, understood in headers.items() if "Idempotency-Key" in understood} == {
+        name for name in operations if name.startswith("POST ") and name != "POST /api-keys"
+    }
+    follow = "GET /chatbots/{chatbot_id}/events"
+    one = "GET /chatbots/{chatbot_id}/conversations/{conversation_id}/events"
+    assert {name for name, understood in headers.items() if "Last-Event-ID" in understood} == {follow, one}
+    assert set(operations[follow]["responses"]["200"]["content"]) == {"text/event-stream"}
+    assert set(operations[one]["responses"]["200"]["content"]) == {"application/json", "text/event-stream"}
+    (after,) = (p["description"] for p in operations[follow]["parameters"] if p["name"] == "after")
+    assert "`id:`" in after and "Link" not in after, "it is no cursor of a list"
+    assert "Location" in operations["POST /chatbots"]["responses"]["201"]["headers"]

@@ -422,6 +422,21 @@ async def test_a_human_is_not_asked_for_behind_the_end_users_back(tmp_path: Path
         assert "handoff" not in (await api.messages(chatbot))[1]["metadata"]
 
 
+@pytest.mark.parametrize("ending", ["stop", "takeover"])
+async def test_what_was_said_when_a_reply_was_ended_tells_of_no_handoff(tmp_path: Path, ending: str) -> None:
+    pause = Pause()
+    script: list[Any] = ["Let me", TextDelta(1, " see."), ReplyEnd(1), REQUEST, pause, " never"]
+    async with gigachat(tmp_path, model=ScriptedModel(script)) as api:
+        chatbot = await api.chatbot(interception={"handoff": True}, response={"n": 2})
+        first = await asking_held(api, chatbot, pause, "a")
+        body = {"operator": "eve"} if ending == "takeover" else None
+        assert (await api.post(f"{chatbot}/conversations/c1/{ending}", body)).status == 200
+        got = await first
+        assert [(m["content"], m["status"]) for m in got.body] == [("Let me", "stopped"), ("Let me see.", "completed")]
+        assert ["handoff" in m["metadata"] for m in got.body] == [False, False], "nobody was asked"
+        assert (await state(api, chatbot))["handoff_requested_at"] is None
+
+
 async def test_a_takeover_before_the_handoff_is_stored_wins(tmp_path: Path) -> None:
     pause = Pause()
     async with gigachat(tmp_path, model=ScriptedModel(["Let me", REQUEST, pause, " see"])) as api:

@@ -79,6 +79,32 @@ async def test_conversations_are_listed_the_one_that_spoke_last_first(tmp_path: 
         assert "Link" not in rest.headers
 
 
+async def test_conversations_are_listed_by_who_answers_and_by_who_waits_for_a_human(tmp_path: Path) -> None:
+    async with gigachat(tmp_path) as api:
+        chatbot = await api.chatbot()
+        path = f"{chatbot}/conversations"
+        for conversation in ("plain", "waits", "taken", "waits too"):
+            await api.say(chatbot, "Hello", conversation=conversation)
+        for conversation in ("waits", "taken", "waits%20too"):
+            assert (await api.post(f"{path}/{conversation}/handoff")).status == 200
+        assert (await api.post(f"{path}/taken/takeover", {"operator": "eve"})).status == 200
+
+        async def listed(query: str) -> list[str]:
+            return [c["conversation_id"] for c in (await api.get(f"{path}?{query}")).body]
+
+        assert await listed("controlled_by=human") == ["taken"]
+        assert await listed("controlled_by=bot") == ["waits too", "waits", "plain"]
+        assert await listed("handoff_requested=true") == ["waits too", "waits"], "who takes over comes"
+        assert await listed("handoff_requested=false&controlled_by=bot") == ["plain"]
+        first = await api.get(f"{path}?handoff_requested=true&limit=1")
+        following = re.fullmatch(r"<(.*)>; rel=\"next\"", first.headers["Link"])
+        assert following is not None
+        assert [c["conversation_id"] for c in (await api.get(following[1])).body] == ["waits"], "a page keeps to the filter"
+        for query, field in (("controlled_by=eve", "controlled_by"), ("handoff_requested=1", "handoff_requested")):
+            refused = await api.get(f"{path}?{query}")
+            assert (refused.status, refused.fields) == (422, {field})
+
+
 async def test_messages_come_in_pages_oldest_first(tmp_path: Path) -> None:
     async with gigachat(tmp_path) as api:
         chatbot = await api.chatbot()

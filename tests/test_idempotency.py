@@ -74,6 +74,7 @@ async def test_every_post_is_answered_again_as_it_was(tmp_path: Path) -> None:
             again = await post(api, path, body, f"key {number}")
             assert (again.status, again.text) == (first.status, first.text), route
             assert again.headers[REPLAYED] == "true"
+            assert again.headers.get("Location") == first.headers.get("Location"), route
             assert await counts(api) == seen, "nothing was done again"
             if other is not None:
                 reused = await post(api, path, other, f"key {number}")

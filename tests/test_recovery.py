@@ -14,6 +14,7 @@ from typing import Any
 import apsw
 import pytest
 
+from gigachat_server.chat import lifecycle
 from gigachat_server.errors import ModelInterrupted, ModelUnreachable
 from gigachat_server.models.base import TextDelta
 from gigachat_server.models.fake import Pause, ScriptedModel
@@ -376,9 +377,20 @@ async def test_a_prompt_is_taken_up_again_once_the_store_can_be_written(tmp_path
         await assert_at_rest(api, chatbot)
 
 
-async def test_one_conversation_that_cannot_be_read_keeps_neither_the_others_nor_the_server_down(tmp_path: Path) -> None:
-    pause = Pause()
-    async with gigachat(tmp_path, model=answering({"a": [pause, "re: a"]})) as api:
+DAMAGES = {
+    "draft": "INSERT INTO drafts SELECT chatbot_id, conversation_id, id, 0, 'x', '{}', 'text', '{damaged' FROM messages "
+    "WHERE conversation_id = 'damaged'",
+    "prompt": "UPDATE messages SET content = CAST(x'ff' AS TEXT) WHERE conversation_id = 'damaged'",
+    "order": "INSERT INTO events SELECT chatbot_id, conversation_id, last_seq + 1, 'ahead', '{}', 0 FROM conversations "
+    "WHERE conversation_id = 'damaged'",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+async def test_one_conversation_that_cannot_be_read_keeps_neither_the_others_nor_the_server_down(
+    tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with gigachat(tmp_path) as api:
         chatbot = await api.chatbot()
         for conversation in ("damaged", "whole"):
             await api.say(chatbot, "hello", conversation=conversation)
@@ -387,10 +399,7 @@ async def test_one_conversation_that_cannot_be_read_keeps_neither_the_others_nor
             await tx.run("UPDATE messages SET turn = 'running' WHERE role = 'user'")
             await tx.run("DELETE FROM messages WHERE role = 'assistant'")
             await tx.run("UPDATE conversations SET answering = (SELECT id FROM messages LIMIT 1), lease_until = 0")
-            await tx.run(
-                "INSERT INTO drafts SELECT chatbot_id, conversation_id, id, 0, 'x', '{}', 'text', '{damaged' FROM messages "
-                "WHERE conversation_id = 'damaged'"
-            )
+            await tx.run(DAMAGES[damage])
 
         await api.services.database.transaction("test.leave_behind", leave_behind)
     async with gigachat(tmp_path, model=answering({})) as api:
@@ -399,9 +408,52 @@ async def test_one_conversation_that_cannot_be_read_keeps_neither_the_others_nor
             return bool((await api.messages(chatbot, "whole"))[0]["turn"] == "done")
 
         await until(is_answered)
-        (prompt,) = await api.messages(chatbot, "damaged")
-        assert (prompt["turn"], prompt["error"]) == ("failed", "reply_cut_off")
-        await api.say(chatbot, "and now?", conversation="damaged")
+        await api.services.lifecycle.recover()
+        left = await rows(api, "SELECT turn, error FROM messages WHERE conversation_id = 'damaged'")
+        said = [record.getMessage() for record in caplog.records if record.name == "gigachat.lifecycle"]
+        if damage == "order":
+            assert left == [("running", None)], "not even a failure finds a place"
+            assert sum("stays as it is" in each for each in said) == 1, "it is said once, not at every look"
+        else:
+            assert left == [("failed", "reply_cut_off")]
+            await api.say(chatbot, "and now?", conversation="damaged")
+
+
+async def test_a_start_behind_many_abandoned_prompts_calls_the_model_for_a_few_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pause, folder = Pause(), tmp_path / "first"
+    prompts = [f"prompt {number}" for number in range(7)]
+    async with gigachat(folder, model=ScriptedModel([pause, "one"])) as api:
+        chatbot, key = await api.chatbot(), api.key
+        for prompt in prompts:
+            asking(api, chatbot, prompt, conversation=prompt.replace(" ", "-"))
+
+        async def are_stored() -> bool:
+            return await rows(api, "SELECT count(*) FROM messages") == [(len(prompts),)]
+
+        await until(are_stored)
+        left = killed(folder, "second")
+        pause.resume()
+    monkeypatch.setattr(lifecycle, "_MOST_TAKEN_UP", 3)
+    monkeypatch.setattr(lifecycle, "_TAKE_UP_EVERY_S", 0.005)
+    pauses = {prompt: Pause() for prompt in prompts}
+    model = answering({prompt: [pauses[prompt], f"re: {prompt}"] for prompt in prompts})
+    async with gigachat(left, model=model) as api:
+        api.key = key
+        for ended in range(len(prompts)):
+            wanted = min(3 + ended, len(prompts))
+
+            async def are_asked(wanted: int = wanted) -> bool:
+                return len(model.calls) >= wanted
+
+            await until(are_asked)
+            await api.services.lifecycle.recover()
+            assert [len(model.calls), len(list(api.services.turns._live))] == [wanted, wanted - ended]
+            pauses[told(model.calls[ended])[0]].resume()
+            await until_settled(api, chatbot, told(model.calls[ended])[0].replace(" ", "-"))
+        for prompt in prompts:
+            assert [content for content, *_ in await history(api, chatbot, prompt.replace(" ", "-"))] == [prompt, f"re: {prompt}"]
 
 
 async def test_background_work_that_fails_once_goes_on(tmp_path: Path) -> None:

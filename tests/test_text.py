@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -176,3 +178,12 @@ def test_small_talk(text: str, expected: str | None) -> None:
 )
 def test_is_dependent(text: str, expected: bool) -> None:
     assert is_dependent(text) is expected
+
+
+def test_only_the_english_stemmer_is_loaded() -> None:
+    """The other languages would take 3 MB of every server."""
+    program = "import sys, gigachat_server.text as text; print(text.stems('parcels'), *sys.modules)"
+    printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert printed[0] == "['parcel']"
+    assert "snowballstemmer.english_stemmer" in printed
+    assert "snowballstemmer.greek_stemmer" not in printed

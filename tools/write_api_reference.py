@@ -107,7 +107,9 @@ def _operation(operation: Operation) -> Iterator[str]:
     if operation.response_fields:
         name = _object_name(operation)
         answer = f"{operation.response.removesuffix(name)}[{name}](#{name.lower()})"
-    streamed = ", or `text/event-stream` when asked for" if operation.is_streamed else ""
+    if operation.is_stream_alone:
+        answer = "`text/event-stream`"
+    streamed = ", or `text/event-stream` when asked for" if operation.is_streamed and not operation.is_stream_alone else ""
     yield f"Answers {operation.status} with {answer}{streamed}; anything else is a problem."
     yield ""
     yield "```bash"

@@ -37,6 +37,10 @@ class GigachatError(Exception):
         self.retry_after_s = retry_after_s
         self.headers = headers or {}
 
+    def again(self) -> GigachatError:
+        """The same for one more caller: one that was raised keeps the frames it came through, and what they hold."""
+        return type(self)(self.detail, errors=self.errors, retry_after_s=self.retry_after_s, headers=self.headers)
+
 
 class MalformedBody(GigachatError):
     status = 400

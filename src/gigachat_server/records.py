@@ -22,8 +22,28 @@ MessageStatus = Literal["completed", "stopped", "incomplete", "failed"]
 # What became of a prompt: it waits, is being answered, was answered, could not be; its reply was ended by `stop`, by a
 # newer prompt, or by an operator who took over (or had); or it was answered together with the prompt after it.
 TurnState = Literal["queued", "running", "done", "failed", "stopped", "interrupted", "intercepted", "coalesced"]
+Ending = Literal["stopped", "interrupted", "intercepted"]  # of a turn that was ended on purpose
+UNSETTLED: tuple[TurnState, ...] = ("queued", "running")  # the states in which somebody is responsible for it
 Overlap = Literal["queue", "reject", "interrupt", "coalesce"]
 DocumentState = Literal["pending", "ready", "failed"]
+# docs/follow-live.md tells what each means.
+EventType = Literal[
+    "message.created",
+    "message.replaced",
+    "message.feedback",
+    "messages.deleted",
+    "turn.started",
+    "turn.queued",
+    "turn.failed",
+    "turn.stopped",
+    "turn.interrupted",
+    "turn.intercepted",
+    "turn.coalesced",
+    "turn.recovered",
+    "handoff.requested",
+    "conversation.taken_over",
+    "conversation.released",
+]
 
 Hostname = Annotated[
     str, Meta(min_length=1, max_length=255, description="`www.example.com`, or `*.example.com` for its subdomains.")
@@ -279,6 +299,6 @@ class Event(msgspec.Struct, frozen=True):
     chatbot_id: str
     conversation_id: str
     seq: int
-    type: str
+    type: EventType
     data: dict[str, Any]
     created_at: int

@@ -9,13 +9,14 @@ on both sides alike.
 
 from __future__ import annotations
 
+import importlib
 import re
+import sys
 import threading
 import unicodedata
 from functools import lru_cache
-from typing import Literal
-
-import snowballstemmer
+from importlib.util import find_spec, module_from_spec
+from typing import Any, Literal
 
 SmallTalk = Literal["greeting", "thanks", "farewell"]
 
@@ -53,7 +54,20 @@ STOP_WORDS = _set(
     will with won't would wouldn't you you'd you'll you're you've your yours yourself yourselves"""
 )
 
-_stemmer = snowballstemmer.stemmer("english")
+
+def _english_stemmer() -> Any:
+    """That module alone: the package around it, left out here, loads the other languages, 3 MB for as long as we run."""
+    name = "snowballstemmer"
+    spec = find_spec(name)
+    assert spec is not None, "it is a dependency"
+    sys.modules[name] = module_from_spec(spec)  # found, but not run
+    try:
+        return importlib.import_module(f"{name}.english_stemmer").EnglishStemmer()
+    finally:
+        del sys.modules[name]
+
+
+_stemmer = _english_stemmer()
 _stemming = threading.Lock()  # a stemmer keeps the word it works on in itself: two threads would mix theirs
 
 

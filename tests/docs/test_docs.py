@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -19,6 +20,7 @@ from gigachat_server.auth import SCOPES
 from gigachat_server.cli import COMMANDS
 from gigachat_server.models.extractive import ExtractiveModel
 from gigachat_server.models.local_embedder import LocalEmbedder
+from gigachat_server.records import EventType
 from tests.harness import Api, gigachat
 from tests.models.embedder_weights import require_weights
 
@@ -137,6 +139,12 @@ def test_the_reference_has_every_route_and_error() -> None:
     reference = PAGES["docs/api.md"]
     assert [f"{route.method} {route.path}" for route in ROUTES if f"### {route.method} {route.path}\n" not in reference] == []
     assert [code for code, status, _ in error_codes() if f"| `{code}` | {status} |" not in reference] == []
+
+
+def test_the_table_of_events_is_complete() -> None:
+    rows = re.findall(r"^\| (`[a-z_.`, ]+`) \| ", PAGES["docs/follow-live.md"], re.MULTILINE)
+    told = [name for row in rows for name in re.findall(r"`([a-z]+\.[a-z_]+)`", row)]
+    assert sorted(told) == sorted(get_args(EventType))
 
 
 def test_every_setting_is_documented() -> None:

@@ -124,12 +124,14 @@ def restriction_errors(restrictions: RestrictionsConfig) -> list[FieldError]:
 
 def client_defined_id(text: str, field: str) -> str:
     """An id that a client made up, in the one form (NFC) it is compared in. Raises `InvalidRequest`."""
-    text = unicodedata.normalize("NFC", text)
+    is_plain = text.isascii() and text.isprintable()  # as nearly all are: there is one form of it, and no control character
+    if not is_plain:
+        text = unicodedata.normalize("NFC", text)
     if not 1 <= len(text) <= 255:
         raise InvalidRequest(errors=(FieldError(field, "Must have 1 to 255 characters."),))
     if text in (".", ".."):
         raise InvalidRequest(errors=(FieldError(field, "Must not be '.' or '..': clients rewrite such paths."),))
-    if any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
+    if not is_plain and any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
         raise InvalidRequest(errors=(FieldError(field, "Must not contain control characters."),))
     return text
 
@@ -144,8 +146,14 @@ def speaker_id(text: str, field: str) -> str:
         if any(unicodedata.category(c) not in _LOOKALIKE_SPACES for c in name):
             return text
         raise InvalidRequest(errors=(FieldError(field, "Name who of the client speaks: client:support_staff_01."),))
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    seen = "".join(c for c in unicodedata.normalize("NFKD", folded) if unicodedata.category(c) not in _LOOKALIKE_SPACES)
-    if seen.startswith("client:"):
+    if _as_seen(text).startswith("client:"):
         raise InvalidRequest(errors=(FieldError(field, "Looks like the prefix client: but is not it."),))
     return text
+
+
+def _as_seen(text: str) -> str:
+    """Without what cannot be seen, and in one form of what looks alike. For texts without control characters."""
+    if text.isascii():
+        return text.lower().replace(" ", "")
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return "".join(c for c in unicodedata.normalize("NFKD", folded) if unicodedata.category(c) not in _LOOKALIKE_SPACES)

@@ -49,8 +49,7 @@ async def create(request: ApiRequest, services: Services) -> Answer:
     wanted: ChatbotInput = request.body
     now_us = services.clock()
     chatbot = Chatbot(new_id(), request.account_id, wanted.name, wanted.config(), 0, now_us, now_us)
-
-    answer = Answer(wire.chatbot(chatbot), 201, {"Location": f"/chatbots/{chatbot.id}"})
+    answer = Answer(wire.chatbot(chatbot), 201)
 
     async def body(tx: Tx) -> None:
         await chatbots.insert(tx, chatbot)

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from gigachat_server.api import cursors, sse, wire
 from gigachat_server.api.access import client_defined_id, speaker_id
-from gigachat_server.api.http import Answer, ApiRequest, next_link, query_flag, query_limit
+from gigachat_server.api.http import Answer, ApiRequest, next_link, query_choice, query_flag, query_limit
 from gigachat_server.api.idempotency import REPLAYED
 from gigachat_server.chat.intake import CLIENT_PREFIX, PromptRequest
 from gigachat_server.chat.outcome import vectors_of
@@ -186,9 +186,19 @@ async def follow_chatbot(request: ApiRequest, services: Services) -> Response:
 
 async def list_all(request: ApiRequest, services: Services) -> Answer:
     limit, before = query_limit(request.query), cursors.load(request.query.get("after"))
+    controlled_by = query_choice(request.query, "controlled_by", ("human", "bot"))
+    by_human = None if controlled_by is None else controlled_by == "human"
+    handoff_requested = query_flag(request.query, "handoff_requested", default=None)
 
     async def read(reader: Reader) -> list[Conversation]:
-        return await conversations.list_conversations(reader, request.chatbot.id, before=before, limit=limit + 1)
+        return await conversations.list_conversations(
+            reader,
+            request.chatbot.id,
+            before=before,
+            limit=limit + 1,
+            by_human=by_human,
+            handoff_requested=handoff_requested,
+        )
 
     found = await services.database.read(read)
     headers = {}

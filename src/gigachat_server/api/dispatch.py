@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, unquote, unquote_to_bytes
 
+import msgspec
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
@@ -59,6 +60,12 @@ _log = logging.getLogger("gigachat.api")
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 _CORS_METHODS = "GET, POST, PUT, DELETE"
 _CORS_HEADERS = "Authorization, Content-Type, Accept, Idempotency-Key, Last-Event-ID, Prefer, X-Request-Id"
+
+
+class _Made(msgspec.Struct):
+    """Of the answer that tells what was made, the first time or again."""
+
+    id: str
 
 
 class Api:
@@ -116,7 +123,11 @@ class Api:
             request.body = await self._body(route, scope, receive, headers)
         if route.is_prompt:
             await trigger("S1")
-        return await self._answered(route, request)
+        response = await self._answered(route, request)
+        if route.has_location and response.status_code == 201:
+            made = msgspec.json.decode(response.body, type=_Made)
+            response.headers["Location"] = f"{route.path}/{made.id}"
+        return response
 
     async def _answered(self, route: Route, request: ApiRequest) -> Response:
         if route.is_idempotent and (replayed := await self._replayed(route, request)) is not None:

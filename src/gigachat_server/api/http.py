@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlencode
 
@@ -36,6 +36,7 @@ from gigachat_server.store.database import Tx
 from gigachat_server.store.idempotency import Kept, Key
 
 T = TypeVar("T")
+D = TypeVar("D", bound=bool | None)
 
 _encode = msgspec.json.Encoder().encode
 _MOST_ERRORS = 50
@@ -333,13 +334,16 @@ def query_limit(query: Mapping[str, str], *, default: int = 50, most: int = 100)
     return int(text)
 
 
-def query_flag(query: Mapping[str, str], name: str, *, default: bool) -> bool:
+def query_flag(query: Mapping[str, str], name: str, *, default: D) -> bool | D:
+    text = query_choice(query, name, ("true", "false"))
+    return default if text is None else text == "true"
+
+
+def query_choice(query: Mapping[str, str], name: str, choices: Sequence[str]) -> str | None:
     text = query.get(name)
-    if text is None:
-        return default
-    if text not in ("true", "false"):
-        raise InvalidRequest(errors=(FieldError(name, "Must be true or false."),))
-    return text == "true"
+    if text is not None and text not in choices:
+        raise InvalidRequest(errors=(FieldError(name, f"Must be {' or '.join(choices)}."),))
+    return text
 
 
 def next_link(request: ApiRequest, after: str) -> dict[str, str]:

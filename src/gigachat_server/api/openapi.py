@@ -12,11 +12,22 @@ from gigachat_server import __version__
 from gigachat_server.api.routes import PUBLIC, ROUTES, Route
 from gigachat_server.errors import GigachatError
 
-_QUERY = {
+_QUERY: dict[str, tuple[dict[str, Any], str]] = {
     "limit": ({"type": "integer", "minimum": 1, "maximum": 100, "default": 50}, "How many entries a page has."),
     "after": ({"type": "string"}, "Where the page starts: take it from the `Link` header of the page before."),
     "embedding": ({"type": "boolean", "default": True}, "false leaves the embeddings of chunks null."),
+    "controlled_by": ({"enum": ["human", "bot"]}, "Only those in which an operator has control, or the chatbot."),
+    "handoff_requested": ({"type": "boolean"}, "true: only those in which a human was asked for and none has come yet."),
 }
+_KEY: tuple[dict[str, Any], str] = (
+    {"type": "string", "minLength": 1, "maxLength": 255},
+    "A header: your name for this write, kept for 24 hours. Sent again with it, it is not done again, and answered as before.",
+)
+_LAST_EVENT_ID: tuple[dict[str, Any], str] = (
+    {"type": "string"},
+    "A header, for an event stream: the `id:` of what came last, to go on behind it. It counts before `after`.",
+)
+_LOCATION = {"description": "The path of what was made.", "schema": {"type": "string"}}
 
 
 class FieldProblem(msgspec.Struct):
@@ -115,19 +126,35 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
         for name in re.findall(r"\{(\w+)\}", route.path)
     ]
-    in_query = [{"name": name, "in": "query", "schema": _QUERY[name][0], "description": _QUERY[name][1]} for name in route.query]
-    return in_path + in_query
+    in_query = [_parameter("query", name, *_QUERY[name]) for name in route.query]
+    if route.after:
+        in_query = [{**each, "description": route.after} if each["name"] == "after" else each for each in in_query]
+    in_header = [_parameter("header", "Idempotency-Key", *_KEY)] if route.is_idempotent else []
+    in_header += [_parameter("header", "Last-Event-ID", *_LAST_EVENT_ID)] if route.is_followed else []
+    return in_path + in_query + in_header
+
+
+def _parameter(place: str, name: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
+    return {"name": name, "in": place, "schema": schema, "description": description}
 
 
 def _responses(route: Route, by_type: dict[str, Any]) -> dict[str, Any]:
     success: dict[str, Any] = {"description": "Success"}
+    content: dict[str, Any] = {}
     if route.response is not None:
-        success["content"] = {"application/json": {"schema": by_type[repr(route.response)]}}
+        content["application/json"] = {"schema": by_type[repr(route.response)]}
     if route.is_streamed:
-        success["content"]["text/event-stream"] = {"schema": {"type": "string"}}
+        content["text/event-stream"] = {"schema": {"type": "string"}}
+    if content:
+        success["content"] = content
+    if route.has_location:
+        success["headers"] = {"Location": _LOCATION}
     responses = {str(route.status): success}
     if route.accepted is not None:
-        content = {"application/json": {"schema": by_type[repr(route.accepted)]}}
-        responses["202"] = {"description": "Stored, and searchable later: on `Prefer: respond-async`", "content": content}
+        responses["202"] = {
+            "description": "Stored, and searchable later: on `Prefer: respond-async`",
+            "headers": {"Location": _LOCATION},
+            "content": {"application/json": {"schema": by_type[repr(route.accepted)]}},
+        }
     failure = {"application/problem+json": {"schema": by_type[repr(Problem)]}}
     return {**responses, "default": {"description": "A problem", "content": failure}}

@@ -33,6 +33,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     status: int = 200
     request: Any = None  # struct of the body; None: no body is read
     query: tuple[str, ...] = ()
+    after: str = ""  # what `?after=` means here, if more than what the `Link` header of a list says
     is_guarded: bool = False
     is_large: bool = False  # the body may be as large as a document
     is_streamed: bool = False  # may answer with Server-Sent Events
@@ -41,6 +42,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     is_body_optional: bool = False  # no body stands for an empty object
     is_prompt: bool = False  # starts a turn, which sees to its Idempotency-Key itself
     is_secret: bool = False  # the answer must not be kept, so an Idempotency-Key is of no effect
+    has_location: bool = False  # what it made is found below this path, by its id
 
     @property
     def has_chatbot(self) -> bool:
@@ -50,6 +52,11 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     def is_idempotent(self) -> bool:
         """Whether an `Idempotency-Key` is understood."""
         return self.method == "POST" and not self.is_secret
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether it may be an event stream that goes on behind a `Last-Event-ID`."""
+        return self.method == "GET" and self.is_streamed
 
 
 PAGES = ("limit", "after")
@@ -64,7 +71,7 @@ ROUTES: tuple[Route, ...] = (
     Route(method="GET", path="/chatbots", scope="chatbots:read", handler=chatbots.list_all,
           response=list[wire.WireChatbot], query=PAGES, summary="List chatbots, newest first"),
     Route(method="POST", path="/chatbots", scope="chatbots:write", handler=chatbots.create,
-          request=chatbots.ChatbotInput, response=wire.WireChatbot, status=201,
+          request=chatbots.ChatbotInput, response=wire.WireChatbot, status=201, has_location=True,
           summary="Create a chatbot; only its name is required"),
     Route(method="GET", path=CHATBOT, scope="chatbots:read", handler=chatbots.get,
           response=wire.WireChatbot, summary="Get a chatbot"),
@@ -88,7 +95,8 @@ ROUTES: tuple[Route, ...] = (
           summary="Delete a document"),
 
     Route(method="GET", path=CONVERSATIONS, scope="conversations:read", handler=conversations.list_all, is_guarded=True,
-          response=list[wire.WireConversation], query=PAGES, summary="List conversations, the one that spoke last first"),
+          response=list[wire.WireConversation], query=(*PAGES, "controlled_by", "handoff_requested"),
+          summary="List conversations, the one that spoke last first"),
     Route(method="POST", path=CONVERSATIONS, scope="conversations:write", handler=conversations.say, is_guarded=True,
           request=conversations.PromptInput, response=list[wire.WireMessage], status=201, query=("embedding",), is_streamed=True,
           is_prompt=True,
@@ -98,7 +106,9 @@ ROUTES: tuple[Route, ...] = (
     Route(method="DELETE", path=CONVERSATION, scope="conversations:write", handler=conversations.delete, is_guarded=True,
           status=204, summary="Delete a conversation with its messages"),
     Route(method="GET", path=CONVERSATION + "/messages", scope="conversations:read", handler=conversations.list_messages,
-          is_guarded=True, response=list[wire.WireMessage], query=(*PAGES, "embedding"), summary="List messages, oldest first"),
+          is_guarded=True, response=list[wire.WireMessage], query=(*PAGES, "embedding"),
+          after="Where the page starts: behind the message with this `seq`, as the `Link` header of the page before has it.",
+          summary="List messages, oldest first"),
     Route(method="POST", path=CONVERSATION + "/stop", scope="conversations:write", handler=conversations.stop, is_guarded=True,
           response=list[wire.WireMessage], query=("embedding",),
           summary="Stop the reply in the making; what was said is stored"),
@@ -112,6 +122,7 @@ ROUTES: tuple[Route, ...] = (
           summary="Ask for a human"),
     Route(method="GET", path=CONVERSATION + "/events", scope="conversations:read", handler=conversations.list_events,
           is_guarded=True, response=list[wire.WireEvent], query=(*PAGES, "embedding"), is_streamed=True,
+          after="Behind which event it goes on: its `seq`, or, of a stream, the `id:` of what came last.",
           summary="List events, oldest first, or follow them"),
     Route(method="POST", path=MESSAGE + "/retry", scope="conversations:write", handler=conversations.retry, is_guarded=True,
           request=conversations.RetryInput, is_body_optional=True, is_prompt=True, response=list[wire.WireMessage], status=201,
@@ -120,7 +131,9 @@ ROUTES: tuple[Route, ...] = (
           is_guarded=True, request=Feedback, response=wire.WireMessage, query=("embedding",),
           summary="Rate a reply: up, down, or null to take it back"),
     Route(method="GET", path=CHATBOT + "/events", scope="conversations:read", handler=conversations.follow_chatbot,
-          is_guarded=True, response=str, is_streamed=True, query=("after", "embedding"),
+          is_guarded=True, is_streamed=True, query=("after", "embedding"),
+          after="The `id:` of the event that came last, to go on there: some seconds earlier, so events may come again. "
+                "Without it the stream begins now.",
           summary="Follow what happens in all conversations, as Server-Sent Events"),
     Route(method="DELETE", path=CHATBOT + "/users/{user_id}", scope="conversations:write", handler=conversations.delete_user,
           is_guarded=True, status=204, summary="Delete all that one end user said"),

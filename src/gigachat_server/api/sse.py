@@ -8,12 +8,13 @@ names the place to go on from, with `Last-Event-ID`: see `chat/feed.py`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any
 
 import msgspec
 from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from gigachat_server.api import cursors, wire
 from gigachat_server.api.http import ApiRequest, problem
@@ -25,18 +26,48 @@ from gigachat_server.triggers import trigger
 
 PING = b": ping\n\n"  # proxies cut connections that stay silent
 PING_S = 15.0
-HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # nginx buffers, and browsers cache, without these
+_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # nginx buffers, and browsers cache, without these
 
 _encode = msgspec.json.Encoder().encode
 
 
-def stream_turn(started: Started, request: ApiRequest, *, with_embedding: bool, headers: Mapping[str, str]) -> StreamingResponse:
+class EventStream(StreamingResponse):
+    """An answer in pieces, until there are no more or the caller goes away.
+
+    The task group of its base class takes a fifth of a streamed turn's processor time, and leaves what a caller who went
+    away was told to the cycle collector.
+    """
+
+    def __init__(self, pieces: AsyncGenerator[bytes, None], status_code: int = 200, headers: Mapping[str, str] = {}) -> None:
+        super().__init__(pieces, status_code, {**_HEADERS, **headers}, "text/event-stream")
+        self._pieces = pieces
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        speaking = asyncio.create_task(self._speak(send), name="stream")
+        leaving = asyncio.create_task(self.listen_for_disconnect(receive), name="stream-left")
+        try:
+            await asyncio.wait((speaking, leaving), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            speaking.cancel()
+            leaving.cancel()
+            await asyncio.wait((speaking, leaving))
+        if not speaking.cancelled():
+            speaking.result()
+
+    async def _speak(self, send: Send) -> None:
+        async with aclosing(self._pieces):
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            async for piece in self._pieces:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def stream_turn(started: Started, request: ApiRequest, *, with_embedding: bool, headers: Mapping[str, str]) -> EventStream:
     """The turn from its start; where nothing is to be waited for, the newest messages."""
-    pieces = _turn(started, request, with_embedding)
-    return StreamingResponse(pieces, 201, {**HEADERS, **headers}, "text/event-stream")
+    return EventStream(_turn(started, request, with_embedding), 201, headers)
 
 
-async def _turn(started: Started, request: ApiRequest, with_embedding: bool) -> AsyncIterator[bytes]:
+async def _turn(started: Started, request: ApiRequest, with_embedding: bool) -> AsyncGenerator[bytes, None]:
     turn = started.turn
     message_ids = turn.message_ids if turn is not None else [message.id for message in started.replies]
     start = {"prompt": wire.message(started.prompt, request.account_id, {}), "message_ids": message_ids}
@@ -64,15 +95,14 @@ def _ending(stored: Stored, request: ApiRequest, with_embedding: bool) -> bytes:
 
 def stream_events(
     followed: AsyncGenerator[Happened | Spoken | None, None], request: ApiRequest, *, with_embedding: bool, of_chatbot: bool
-) -> StreamingResponse:
+) -> EventStream:
     """What happens from now on, until the caller goes away, or may not see it any more: that ends it with `error`."""
-    pieces = _follow(followed, request, with_embedding, of_chatbot)
-    return StreamingResponse(pieces, 200, HEADERS, "text/event-stream")
+    return EventStream(_follow(followed, request, with_embedding, of_chatbot))
 
 
 async def _follow(
     followed: AsyncGenerator[Happened | Spoken | None, None], request: ApiRequest, with_embedding: bool, of_chatbot: bool
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     loop = asyncio.get_running_loop()
     checked_at = loop.time()
     yield PING  # the head leaves at once, so that the caller knows that it is connected

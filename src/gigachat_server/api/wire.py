@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
 import orjson
+from msgspec import Meta
 
 from gigachat_server.chat.feed import Happened
 from gigachat_server.chat.progress import Stored
@@ -23,6 +24,7 @@ from gigachat_server.records import (
     Conversation,
     Document,
     DocumentsConfig,
+    EventType,
     Feedback,
     InterceptionConfig,
     Message,
@@ -144,7 +146,7 @@ class WireEvent(msgspec.Struct, frozen=True):
 
     conversation_id: str
     seq: int
-    type: str
+    type: Annotated[EventType, Meta(description="What happened: the guide to following live says what each means.")]
     data: dict[str, Any]
     message: WireMessage | None
     prompt: WireMessage | None

@@ -17,7 +17,7 @@ from gigachat_server.chat.progress import Stored
 from gigachat_server.clock import Clock
 from gigachat_server.errors import AlreadyTakenOver, NotFound
 from gigachat_server.ids import new_id
-from gigachat_server.records import Chatbot, Conversation, Message, TurnState
+from gigachat_server.records import Chatbot, Conversation, Ending, Message
 from gigachat_server.store import conversations, messages
 from gigachat_server.store.database import Database, Reader, Tx
 
@@ -150,7 +150,7 @@ class Control:
         return await self._nodes.while_frozen(chatbot.id, conversation_id, end)
 
     async def end_turns_in(
-        self, tx: Tx, chatbot: Chatbot, conversation_id: str, state: TurnState, *, live: FrozenTurns
+        self, tx: Tx, chatbot: Chatbot, conversation_id: str, state: Ending, *, live: FrozenTurns
     ) -> dict[str, Stored]:
         """Within a transaction: nothing is being answered any more, and nobody waits; by prompt, what came of it.
 

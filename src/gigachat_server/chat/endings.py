@@ -17,38 +17,40 @@ from gigachat_server.chat.live import FrozenTurns
 from gigachat_server.chat.outcome import vectors_of
 from gigachat_server.chat.progress import Stored, Turn
 from gigachat_server.errors import GigachatError
-from gigachat_server.records import Message, MessageStatus, TurnState
+from gigachat_server.records import Ending, EventType, Message, MessageStatus, TurnState
 from gigachat_server.store import conversations, drafts, messages
 from gigachat_server.store.database import Tx
+
+_ENDED_AS: dict[Ending, EventType] = {
+    "stopped": "turn.stopped",
+    "interrupted": "turn.interrupted",
+    "intercepted": "turn.intercepted",
+}
 
 
 async def end_turns(
     tx: Tx,
     events: Events,
     prompts: Sequence[Message],
-    state: TurnState,
+    state: Ending,
     *,
     chatbot_name: str,
     live: FrozenTurns,
-    error: GigachatError | None = None,
 ) -> dict[str, Stored]:
-    """These prompts, of one conversation, are settled; by prompt, what their callers are to get.
+    """These prompts, of one conversation, are settled on purpose; by prompt, what their callers are to get.
 
-    For whoever has just raised the conversation's control_epoch. `live` are the conversation's turns of this process; with
-    an error they failed, whatever the state.
+    For whoever has just raised the conversation's control_epoch. `live` are the conversation's turns of this process.
     """
     ended = {}
     for prompt in prompts:
         said = await _said(tx, prompt, live.find(prompt.id), chatbot_name)
-        if error is not None:
-            said, settled = await fail_turn(tx, events, prompt, said, error)
-        else:
-            said = [await _store(tx, events, each, ()) for each in said]
-            if said:
-                await replace_earlier(tx, events, prompt, said[0])
-            place = await events.add(tx, prompt.chatbot_id, prompt.conversation_id, f"turn.{state}", {"prompt_id": prompt.id})
-            await messages.set_turn(tx, prompt.chatbot_id, prompt.id, state, at=place.at)
-            settled = msgspec.structs.replace(prompt, turn=state, updated_at=place.at)
+        said = [await _store(tx, events, each, ()) for each in said]
+        if said:
+            await replace_earlier(tx, events, prompt, said[0])
+        data = {"prompt_id": prompt.id}
+        place = await events.add(tx, prompt.chatbot_id, prompt.conversation_id, _ENDED_AS[state], data)
+        await messages.set_turn(tx, prompt.chatbot_id, prompt.id, state, at=place.at)
+        settled = msgspec.structs.replace(prompt, turn=state, updated_at=place.at)
         await drafts.delete(tx, prompt.chatbot_id, prompt.conversation_id, prompt.id)
         # A retry that was ended before its first word leaves the replies there were.
         newest = said or await messages.list_replies(tx, prompt) or [settled]
@@ -70,13 +72,33 @@ async def fail_turn(
     stored = [await _store(tx, events, each, kept) for each in broken]
     if stored and not kept:
         await replace_earlier(tx, events, prompt, stored[0])
-    data = {"prompt_id": prompt.id, "code": error.code}
-    place = await events.add(tx, prompt.chatbot_id, prompt.conversation_id, "turn.failed", data)
-    state: TurnState = "done" if kept else "failed"
-    was_shown = bool(stored or await messages.list_replies(tx, prompt))
-    status: MessageStatus = "completed" if was_shown else "failed"
-    await messages.set_turn(tx, prompt.chatbot_id, prompt.id, state, at=place.at, status=status, error=error.code)
-    return stored, msgspec.structs.replace(prompt, turn=state, status=status, error=error.code, updated_at=place.at)
+    state, status, at = await _mark_failed(tx, events, prompt.chatbot_id, prompt.conversation_id, prompt.id, prompt.seq, error)
+    return stored, msgspec.structs.replace(prompt, turn=state, status=status, error=error.code, updated_at=at)
+
+
+async def fail_abandoned_turn(tx: Tx, events: Events, prompt: Message, error: GigachatError, *, chatbot_name: str) -> None:
+    """The turn of a process that is gone failed: what its draft holds is stored."""
+    await fail_turn(tx, events, prompt, await _said(tx, prompt, None, chatbot_name), error)
+    await drafts.delete(tx, prompt.chatbot_id, prompt.conversation_id, prompt.id)
+
+
+async def fail_unread_turns(tx: Tx, events: Events, chatbot_id: str, conversation_id: str, error: GigachatError) -> None:
+    """All that waits or is being answered failed, without a look at what was said, which nobody can read, perhaps."""
+    for prompt_id, seq in await messages.list_open_ids(tx, chatbot_id, conversation_id):
+        await _mark_failed(tx, events, chatbot_id, conversation_id, prompt_id, seq, error)
+        await drafts.delete(tx, chatbot_id, conversation_id, prompt_id)
+
+
+async def _mark_failed(
+    tx: Tx, events: Events, chatbot_id: str, conversation_id: str, prompt_id: str, seq: int, error: GigachatError
+) -> tuple[TurnState, MessageStatus, int]:
+    data = {"prompt_id": prompt_id, "code": error.code}
+    place = await events.add(tx, chatbot_id, conversation_id, "turn.failed", data)
+    replies = await messages.list_reply_statuses(tx, chatbot_id, conversation_id, prompt_id, after=seq)
+    state: TurnState = "done" if "completed" in replies else "failed"
+    status: MessageStatus = "completed" if replies else "failed"
+    await messages.set_turn(tx, chatbot_id, prompt_id, state, at=place.at, status=status, error=error.code)
+    return state, status, place.at
 
 
 async def replace_earlier(tx: Tx, events: Events, prompt: Message, by: Message) -> None:

@@ -10,17 +10,17 @@ import asyncio
 import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 from gigachat_server.clock import Clock
 from gigachat_server.errors import NotFound
-from gigachat_server.records import Message
+from gigachat_server.records import EventType, Message
 from gigachat_server.store import conversations, events, messages
 from gigachat_server.store.conversations import Place
 from gigachat_server.store.database import Database, Tx
 
-TAKEN_OVER = "conversation.taken_over"
-RELEASED = "conversation.released"
+TAKEN_OVER: Final = "conversation.taken_over"
+RELEASED: Final = "conversation.released"
 
 
 class Events:
@@ -44,7 +44,7 @@ class Events:
             tx, message.chatbot_id, message.conversation_id, message.seq, message.created_at, "message.created", data
         )
 
-    async def add(self, tx: Tx, chatbot_id: str, conversation_id: str, event_type: str, data: dict[str, Any]) -> Place:
+    async def add(self, tx: Tx, chatbot_id: str, conversation_id: str, event_type: EventType, data: dict[str, Any]) -> Place:
         """An event that is no message, at the conversation's next place. Raises `NotFound` if the chatbot is gone."""
         place = await conversations.open_and_advance(tx, chatbot_id, conversation_id, user_id=None, now_us=self._clock())
         if place is None:
@@ -53,13 +53,13 @@ class Events:
         return place
 
     async def add_at(
-        self, tx: Tx, place: Place, chatbot_id: str, conversation_id: str, event_type: str, data: dict[str, Any]
+        self, tx: Tx, place: Place, chatbot_id: str, conversation_id: str, event_type: EventType, data: dict[str, Any]
     ) -> None:
         """The same at a place that was taken before in this transaction."""
         await self._insert(tx, chatbot_id, conversation_id, place.seq, place.at, event_type, data)
 
     async def _insert(
-        self, tx: Tx, chatbot_id: str, conversation_id: str, seq: int, at: int, event_type: str, data: dict[str, Any]
+        self, tx: Tx, chatbot_id: str, conversation_id: str, seq: int, at: int, event_type: EventType, data: dict[str, Any]
     ) -> None:
         await events.insert(tx, chatbot_id, conversation_id, seq=seq, type=event_type, data=data, created_at=at)
         tx.after_commit(functools.partial(self.wake, chatbot_id, conversation_id))

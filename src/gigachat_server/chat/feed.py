@@ -21,7 +21,7 @@ import msgspec
 from gigachat_server.chat.events import Events
 from gigachat_server.chat.live import LiveTurns
 from gigachat_server.chat.outcome import vectors_of
-from gigachat_server.chat.progress import Said, Turn
+from gigachat_server.chat.progress import Said, Turn, is_set_within
 from gigachat_server.clock import Clock
 from gigachat_server.errors import NotFound, ShuttingDown, StorageUnavailable
 from gigachat_server.records import Conversation, Event, Message
@@ -163,7 +163,7 @@ class Feed:
                     continue
                 while (said := listener.hear()) is not None:
                     yield Spoken(listener.seq, said)
-                if not await _is_set(woken, idle_s):
+                if not await is_set_within(woken, idle_s):
                     yield None
 
     async def follow_chatbot(
@@ -206,7 +206,7 @@ class Feed:
                         seen_to = max(seen_to, min(event.created_at, self._clock()))
                         yield msgspec.structs.replace(happened, place=seen_to)
                 took_s = loop.time() - started_s
-                if not await _is_set(woken, idle_s):
+                if not await is_set_within(woken, idle_s):
                     yield None
                 else:
                     # What it takes to look through a busy chatbot's last seconds must not keep everyone else from reading.
@@ -324,12 +324,3 @@ async def _with_messages(reader: Reader, chatbot_id: str, found: list[Event]) ->
 
 def _named(event: Event, what: str) -> str:
     return str(event.data.get(what, ""))
-
-
-async def _is_set(woken: asyncio.Event, timeout_s: float) -> bool:
-    try:
-        async with asyncio.timeout(timeout_s):
-            await woken.wait()
-    except TimeoutError:
-        return False
-    return True

@@ -17,13 +17,17 @@ from gigachat_server.chat.outcome import answered_with, joined_to
 from gigachat_server.chat.queue import LEASE_US, MOST_QUEUED, Opened
 from gigachat_server.clock import Clock
 from gigachat_server.errors import ConversationBusy, ConversationTakenOver, FieldError, InvalidRequest, NotFound
-from gigachat_server.records import Chatbot, Message, Overlap, TurnState
+from gigachat_server.records import UNSETTLED, Chatbot, EventType, Message, Overlap, TurnState
 from gigachat_server.store import chatbots, conversations, idempotency, messages
 from gigachat_server.store.conversations import BOT, Place
 from gigachat_server.store.database import Reader, Tx
 
 CLIENT_PREFIX = "client:"
-UNSETTLED = ("queued", "running")
+_REOPENED_AS: dict[TurnState, EventType] = {
+    "running": "turn.started",
+    "queued": "turn.queued",
+    "intercepted": "turn.intercepted",
+}
 
 
 class PromptRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -204,8 +208,8 @@ class Intake:
         state = _turn_state(place, prompt_id)
         if state == "intercepted" and not only_if_failed:
             raise ConversationTakenOver
-        event_type = {"running": "turn.started"}.get(state, f"turn.{state}")
-        await self._events.add_at(tx, place, chatbot.id, prompt.conversation_id, event_type, {"prompt_id": prompt_id})
+        data = {"prompt_id": prompt_id}
+        await self._events.add_at(tx, place, chatbot.id, prompt.conversation_id, _REOPENED_AS[state], data)
         await messages.set_turn(tx, chatbot.id, prompt_id, state, at=place.at)
         prompt = msgspec.structs.replace(prompt, turn=state, status="completed", error=None, updated_at=place.at)
         if state != "running":

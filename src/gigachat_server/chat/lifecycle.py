@@ -15,9 +15,9 @@ from collections.abc import Awaitable, Callable
 
 from gigachat_server.chat import reply
 from gigachat_server.chat.control import Control
-from gigachat_server.chat.endings import end_turns, fail_turn
+from gigachat_server.chat.endings import fail_abandoned_turn, fail_unread_turns
 from gigachat_server.chat.events import Events
-from gigachat_server.chat.live import FrozenTurns, LiveTurns
+from gigachat_server.chat.live import LiveTurns
 from gigachat_server.chat.progress import Turn
 from gigachat_server.chat.queue import LEASE_US, start_next
 from gigachat_server.chat.turn import Turns
@@ -30,9 +30,11 @@ from gigachat_server.store.database import Database, Reader, Tx
 DRAFT_AFTER_S = 0.25  # most replies are whole by then and need no draft
 _DRAFT_EVERY_S = 0.25
 _RENEW_EVERY_S = 10.0
-_LOOK_EVERY_S = 5.0
+_TAKE_UP_EVERY_S = 1.0
+_RELEASE_EVERY_S = 5.0
 _FORGET_EVERY_S = 600.0
 _MOST_RECOVERIES = 1  # a prompt that brings its process down must not do so for ever
+_MOST_TAKEN_UP = 64  # conversations at once: a start behind thousands must not call the model for all of them
 
 _log = logging.getLogger("gigachat.lifecycle")
 
@@ -50,13 +52,15 @@ class Lifecycle:
         self._live = live
         self._clock = clock
         self._tasks: list[asyncio.Task[None]] = []
+        self._taken_up: set[tuple[str, str]] = set()  # conversations in which a turn may run that was abandoned
+        self._left_alone: set[tuple[str, str]] = set()  # those that cannot even be given up
 
     def start(self, *, takes_up: bool = True) -> None:
         """`takes_up`: also what others left behind, and what is due whoever began it."""
         own = ((self.keep_drafts, _DRAFT_EVERY_S), (self.renew_leases, _RENEW_EVERY_S))
         everyones = (
-            (self.recover, _LOOK_EVERY_S),
-            (self._control.release_due, _LOOK_EVERY_S),
+            (self.recover, _TAKE_UP_EVERY_S),
+            (self._control.release_due, _RELEASE_EVERY_S),
             (self.forget, _FORGET_EVERY_S),
         )
         for work, every_s in (*own, *everyones) if takes_up else own:
@@ -113,14 +117,40 @@ class Lifecycle:
         await self._database.transaction("turn.renew", body)
 
     async def recover(self, *, is_only_process: bool = False) -> None:
-        """Take up what nobody answers any more. A process that is the only one need not wait for leases to run out."""
-        now_us = None if is_only_process else self._clock()
+        """Take up what nobody answers any more, as much of it as there is room for; the rest as that is answered.
+
+        A process that is the only one need not wait for leases to run out.
+        """
+        if is_only_process:
+            await self._database.transaction("turn.end_leases", conversations.end_leases)
 
         async def read(reader: Reader) -> list[tuple[str, str, int]]:
-            return await conversations.list_abandoned(reader, now_us=now_us)
+            return await conversations.list_abandoned(reader, now_us=self._clock())
 
-        abandoned = [found for found in await self._database.read(read) if self._live.running(found[0], found[1]) is None]
-        await asyncio.gather(*(self._recover_one(*found) for found in abandoned))
+        abandoned = [found for found in await self._database.read(read) if self._is_to_be_taken_up(*found[:2])]
+        while some := abandoned[: self._room()]:
+            abandoned = abandoned[len(some) :]
+            await self._take_up(some)
+
+    def _is_to_be_taken_up(self, chatbot_id: str, conversation_id: str) -> bool:
+        is_running = self._live.running(chatbot_id, conversation_id) is not None
+        return not is_running and (chatbot_id, conversation_id) not in self._left_alone
+
+    def _room(self) -> int:
+        """How many more may be taken up now: what is settled without a model leaves room at once."""
+        self._taken_up = {each for each in self._taken_up if self._live.running(*each) is not None}
+        return max(0, _MOST_TAKEN_UP - len(self._taken_up))
+
+    async def _take_up(self, abandoned: list[tuple[str, str, int]]) -> None:
+        """Whatever becomes of one keeps neither the others nor the server down, unless nothing can be stored at all."""
+        outcomes = await asyncio.gather(*(self._recover_one(*found) for found in abandoned), return_exceptions=True)
+        self._taken_up.update(found[:2] for found in abandoned)
+        for found, outcome in zip(abandoned, outcomes, strict=True):
+            if isinstance(outcome, StorageUnavailable):
+                raise outcome
+            if outcome is not None:
+                self._left_alone.add(found[:2])
+                _log.error("a conversation of chatbot %s stays as it is until the next start", found[0], exc_info=outcome)
 
     async def _recover_one(self, chatbot_id: str, conversation_id: str, lease_was: int) -> None:
         async def body(tx: Tx) -> None:
@@ -141,9 +171,7 @@ class Lifecycle:
         """Settle what is open as failed, without a look at what was said."""
         if await conversations.raise_epoch(tx, chatbot_id, conversation_id, lease_was=lease_was) is None:
             return
-        for prompt in await messages.list_open(tx, chatbot_id, conversation_id):
-            await drafts.delete(tx, chatbot_id, conversation_id, prompt.id)
-            await fail_turn(tx, self._events, prompt, [], ReplyCutOff(retry_after_s=1))
+        await fail_unread_turns(tx, self._events, chatbot_id, conversation_id, ReplyCutOff(retry_after_s=1))
         await conversations.hand_on(tx, chatbot_id, conversation_id, prompt_id=None, lease_until=None)
 
     async def _recover_in(self, tx: Tx, *, chatbot_id: str, conversation_id: str, lease_was: int) -> None:
@@ -167,8 +195,7 @@ class Lifecycle:
         recoveries = await events.list_of_types(tx, chatbot.id, prompt.conversation_id, ("turn.recovered",), after=prompt.seq)
         count = sum(event.data["prompt_id"] == prompt.id for event in recoveries)
         if was_shown or count >= _MOST_RECOVERIES:
-            error = ReplyCutOff(retry_after_s=1)
-            await end_turns(tx, self._events, [prompt], "failed", chatbot_name=chatbot.name, live=FrozenTurns(), error=error)
+            await fail_abandoned_turn(tx, self._events, prompt, ReplyCutOff(retry_after_s=1), chatbot_name=chatbot.name)
             return
         place = await self._events.add(tx, chatbot.id, prompt.conversation_id, "turn.recovered", {"prompt_id": prompt.id})
         await messages.set_turn(tx, chatbot.id, prompt.id, "queued", at=place.at)

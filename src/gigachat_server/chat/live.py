@@ -61,7 +61,7 @@ class LiveTurns:
         turn.may_show = self._may_show
         self._by_prompt.setdefault(turn.prompt_id, []).append(turn)
         self._by_conversation.setdefault((turn.chatbot.id, turn.conversation_id), []).append(turn)
-        turn.when_ended(lambda: self.discard(turn))
+        turn.when_ended(self.discard)
         for freeze in self._freezes.get((turn.chatbot.id, turn.conversation_id), ()):
             freeze.add(turn)  # one that was found waiting, and was handed the lease meanwhile
 

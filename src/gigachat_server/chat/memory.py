@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import msgspec
 
 from gigachat_server.chat.events import RELEASED, TAKEN_OVER
-from gigachat_server.records import Chatbot, Event, Message
+from gigachat_server.records import UNSETTLED, Chatbot, Event, Message
 from gigachat_server.store import events, messages
 from gigachat_server.store.database import Reader
 from gigachat_server.store.messages import Remembered
@@ -21,7 +21,6 @@ SEARCHED_MESSAGES = 10
 _PAGE = 100
 # More than can be unsettled at once in one conversation, the prompt's own reply included.
 _MOST_LEFT_OUT = 32
-_UNSETTLED = ("queued", "running")
 
 
 class Memory(msgspec.Struct, frozen=True):
@@ -83,7 +82,7 @@ async def recall(
 
 def _is_settled_before(message: Remembered, prompt: Message) -> bool:
     """Of prompts, those said earlier than this one, and not waiting for their own reply."""
-    return message.role != "user" or (message.seq < prompt.seq and message.turn not in _UNSETTLED)
+    return message.role != "user" or (message.seq < prompt.seq and message.turn not in UNSETTLED)
 
 
 def in_turns(memory: Sequence[Remembered]) -> list[Remembered]:

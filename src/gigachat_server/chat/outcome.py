@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from gigachat_server.chat.progress import Stored
 from gigachat_server.errors import GigachatError, NotFound, error_with_code
-from gigachat_server.records import Message
+from gigachat_server.records import UNSETTLED, Message
 from gigachat_server.store import chunks, events, messages
 from gigachat_server.store.database import Reader
 
@@ -16,7 +16,7 @@ async def read_outcome(reader: Reader, *, chatbot_id: str, prompt_id: str) -> St
     prompt = await answered_with(reader, await messages.find(reader, chatbot_id, prompt_id))
     if prompt is None:
         return NotFound()  # deleted meanwhile
-    if prompt.turn in ("queued", "running"):
+    if prompt.turn in UNSETTLED:
         return None
     if prompt.turn == "failed":
         return error_with_code(prompt.error)

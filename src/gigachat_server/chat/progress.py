@@ -3,7 +3,8 @@
 Idea: a watcher is a cursor over the pieces that the model has said, so any number may watch, each at its own pace, from the
 first character or from any later one. Invariants: nothing is buffered for a slow reader, who gets the same text in longer
 pieces; every watcher ends, because every turn does; and from the moment a turn is frozen nothing more of it is shown,
-until it is known whether it goes on.
+until it is known whether it goes on. A turn that is over, or never began, is gone with the last reference to it, so that the
+cycle collector, whose passes hold up everyone, finds nothing of it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,19 @@ from gigachat_server.models.base import HandoffRequest, ReplyEnd, TextDelta, Usa
 from gigachat_server.records import Chatbot, Message, Source
 
 _LONGEST_PIECE = 64 * 1024  # characters: what a reader who stopped reading holds in memory
+
+
+async def is_set_within(event: asyncio.Event, seconds: float) -> bool:
+    """Whether it was set in time; in either case it is set then."""
+    # Not `asyncio.timeout`: a reader waits anew for each word, and it would be half of what that takes.
+    loop = asyncio.get_running_loop()
+    until = loop.time() + seconds
+    timer = loop.call_at(until, event.set)
+    try:
+        await event.wait()
+    finally:
+        timer.cancel()
+    return loop.time() < until
 
 
 class Said(msgspec.Struct, frozen=True):
@@ -84,10 +98,9 @@ class Turn:
         self._frozen_length = 0
         self.frozen_ends: dict[int, ReplyEnd] = {}  # of `heard`, when it was frozen
         self._is_cut = False
-        self._when_ended: list[Callable[[], object]] = []
-        self._ended: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
-        # Nobody need be there to see a failure: it is in the store.
-        self._ended.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+        self._when_ended: list[Callable[[Turn], object]] = []
+        # An error is a result, too: nobody need be there to see it, and each who is gets one of their own.
+        self._ended: asyncio.Future[Stored | GigachatError] = asyncio.get_running_loop().create_future()
 
     @property
     def is_ended(self) -> bool:
@@ -110,7 +123,10 @@ class Turn:
 
     async def result(self) -> Stored:
         """The stored replies. Raises the `GigachatError` that the turn ended with. May be awaited by many."""
-        return await asyncio.shield(self._ended)
+        outcome = await asyncio.shield(self._ended)
+        if isinstance(outcome, GigachatError):
+            raise outcome.again()
+        return outcome
 
     async def watch(self, *, idle_s: float) -> AsyncGenerator[Said | None, None]:
         """All that is said, from the first character, until the turn ends; None whenever nothing was for `idle_s`.
@@ -131,10 +147,7 @@ class Turn:
                 if self._ended.done():
                     return
                 changed.clear()
-                try:
-                    async with asyncio.timeout(idle_s):
-                        await changed.wait()
-                except TimeoutError:
+                if not await is_set_within(changed, idle_s):
                     yield None
 
     @contextmanager
@@ -195,7 +208,7 @@ class Turn:
     def follow(self, leader: Turn) -> None:
         """This prompt is answered together with that one: what is said and stored there ends this turn too."""
         self._leader = leader
-        leader.when_ended(lambda: self._end_like(leader))
+        leader.when_ended(self._end_like)
         self.wake_watchers()
 
     @contextmanager
@@ -214,14 +227,12 @@ class Turn:
         """It has ended; the first to say how is believed."""
         if self._ended.done():
             return
-        if isinstance(outcome, GigachatError):
-            self._ended.set_exception(outcome)
-        else:
-            self._ended.set_result(outcome)
+        # What holds this turn is not held by it any more: callbacks, its task, and the frames that an error came through.
+        self._ended.set_result(outcome.with_traceback(None) if isinstance(outcome, GigachatError) else outcome)
         callbacks, self._when_ended = self._when_ended, []
         for callback in callbacks:
-            callback()
-        self.runner = None  # or else an ended turn and its task would hold each other until the cycle collector comes
+            callback(self)
+        self.runner = None
         self.wake_watchers()
 
     def cut(self, outcome: Stored | GigachatError) -> None:
@@ -234,17 +245,16 @@ class Turn:
         if runner is not None:
             runner.cancel()
 
-    def when_ended(self, callback: Callable[[], object]) -> None:
+    def when_ended(self, callback: Callable[[Turn], object]) -> None:
+        """Call back with this turn."""
         if self.is_ended:
-            callback()
+            callback(self)
         else:
             self._when_ended.append(callback)
 
     def _end_like(self, leader: Turn) -> None:
         self._is_cut = leader._is_cut
-        error = leader._ended.exception()
-        assert error is None or isinstance(error, GigachatError)
-        self.end(leader._ended.result() if error is None else error)
+        self.end(leader._ended.result())
 
     def wake_watchers(self) -> None:
         for watcher in self._watchers:

@@ -1,6 +1,7 @@
 """The messages that a turn's replies become: whole at its end, or as far as they were said when it was ended.
 
-Invariant: no empty reply is ever made; what is stored of a reply is what was said of it.
+Invariants: no empty reply is ever made; what is stored of a reply is what was said of it; and only replies of a turn that
+came to its own end tell of a handoff, since no other asks for one.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Sequence
 import msgspec
 
 from gigachat_server.chat.progress import Turn
-from gigachat_server.models.base import Passage, ReplyEnd
+from gigachat_server.models.base import HandoffRequest, Passage, ReplyEnd
 from gigachat_server.records import Chunk, Message, MessageStatus, Source
 from gigachat_server.store.drafts import Draft
 
@@ -21,13 +22,24 @@ def replies(turn: Turn, *, unfinished: MessageStatus, is_cut: bool = False) -> l
     `is_cut`: as far as they had been said when the turn was frozen; what came after that was never shown.
     """
     ends = turn.frozen_ends if is_cut else turn.heard.ends
+    handoff = turn.heard.handoff if unfinished == "completed" else None
     found = []
     for alternative, message_id in enumerate(turn.message_ids):
         text, end = turn.text(alternative, is_cut=is_cut), ends.get(alternative)
         if not text.strip():
             continue
-        status: MessageStatus = unfinished if end is None else "completed"
-        found.append(_reply(turn, alternative, message_id, text, status, end))
+        found.append(
+            _message(
+                turn.prompt,
+                chatbot_name=turn.chatbot.name,
+                message_id=message_id,
+                alternative=alternative,
+                content=text,
+                status=unfinished if end is None else "completed",
+                metadata=_metadata(turn, end, handoff),
+                sources=() if end is not None and end.abstained else turn.sources,
+            )
+        )
     return found
 
 
@@ -84,28 +96,18 @@ def source(passage: Passage, chunk: Chunk) -> Source:
     )
 
 
-def _reply(turn: Turn, alternative: int, message_id: str, text: str, status: MessageStatus, end: ReplyEnd | None) -> Message:
+def _metadata(turn: Turn, end: ReplyEnd | None, handoff: HandoffRequest | None) -> dict[str, object]:
     usage = turn.heard.usage
-    abstained = end.abstained if end else None
     metadata: dict[str, object] = {
         "model": usage.model if usage else turn.model_name,
         "usage": {"prompt_tokens": usage.prompt_tokens, "completion_tokens": usage.completion_tokens} if usage else {},
         "finish_reason": end.finish_reason if end else None,
     }
-    if abstained is not None:
-        metadata["abstained"] = abstained
-    if turn.heard.handoff is not None:
-        metadata["handoff"] = {"reason": turn.heard.handoff.reason, "note": turn.heard.handoff.note}
-    return _message(
-        turn.prompt,
-        chatbot_name=turn.chatbot.name,
-        message_id=message_id,
-        alternative=alternative,
-        content=text,
-        status=status,
-        metadata=metadata,
-        sources=() if abstained else turn.sources,
-    )
+    if end is not None and end.abstained is not None:
+        metadata["abstained"] = end.abstained
+    if handoff is not None:
+        metadata["handoff"] = {"reason": handoff.reason, "note": handoff.note}
+    return metadata
 
 
 def _message(

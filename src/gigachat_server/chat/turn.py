@@ -24,7 +24,7 @@ from gigachat_server.chat.answer import Answerer
 from gigachat_server.chat.control import Control
 from gigachat_server.chat.endings import fail_turn, replace_earlier
 from gigachat_server.chat.events import Events
-from gigachat_server.chat.intake import UNSETTLED, Asked, Intake, PromptRequest, may_end_turns, prompt_of
+from gigachat_server.chat.intake import Asked, Intake, PromptRequest, may_end_turns, prompt_of
 from gigachat_server.chat.live import FrozenTurns, LiveTurns
 from gigachat_server.chat.nodes import Nodes
 from gigachat_server.chat.outcome import answered_with, read_outcome
@@ -40,7 +40,7 @@ from gigachat_server.errors import (
 )
 from gigachat_server.ids import new_id
 from gigachat_server.models.base import HandoffRequest, Vector
-from gigachat_server.records import Chatbot, Message
+from gigachat_server.records import UNSETTLED, Chatbot, Message
 from gigachat_server.store import conversations, drafts, idempotency, messages
 from gigachat_server.store.database import Database, Reader, Tx
 from gigachat_server.triggers import trigger
@@ -366,7 +366,6 @@ class Turns:
 
     async def _fail(self, opened: Opened, turn: Turn, error: GigachatError) -> None:
         """Settle the prompt as failed, with what was said in reply to it until then, and tell whoever waits."""
-        turn.heard.handoff = None  # it was not told of, so it was not asked for
         prompt, said = opened.prompt, reply.replies(turn, unfinished="incomplete")
 
         async def body(tx: Tx) -> bool:
@@ -397,7 +396,7 @@ class Turns:
     async def _follow(self, turn: Turn) -> None:
         """The turn is settled elsewhere: have it say what is said there, and end as the store says it ended, once it did."""
         with self._events.woken(turn.chatbot.id, turn.conversation_id) as woken:
-            turn.when_ended(woken.set)
+            turn.when_ended(lambda _: woken.set())
             while not turn.is_ended:
                 woken.clear()
                 with contextlib.suppress(StorageUnavailable):  # it is asked again

@@ -31,6 +31,9 @@ _QUEUED = (
 )
 _WHICH = "WHERE chatbot_id = :chatbot_id AND conversation_id = :conversation_id"
 
+_BY = {None: "", True: "AND controlled_by <> 'bot' ", False: "AND controlled_by = 'bot' "}
+_WAITED_FOR = {None: "", True: "AND handoff_requested_at IS NOT NULL ", False: "AND handoff_requested_at IS NULL "}
+
 BOT = "bot"
 
 
@@ -251,17 +254,21 @@ async def request_handoff(tx: Tx, chatbot_id: str, conversation_id: str, *, at: 
     )
 
 
-async def list_abandoned(reader: Reader, *, now_us: int | None) -> list[tuple[str, str, int]]:
-    """Conversations with prompts nobody answers any more: (chatbot_id, conversation_id, when its lease ended).
+async def end_leases(tx: Tx) -> None:
+    """Nobody answers anything any more: for a process that knows itself to be the only one, and has begun nothing yet."""
+    await tx.run(
+        "UPDATE conversations SET lease_until = 0 WHERE answering IS NOT NULL AND (chatbot_id, conversation_id) IN "
+        "(SELECT chatbot_id, conversation_id FROM messages WHERE turn IN ('queued', 'running'))"
+    )
 
-    `now_us` None: whatever their leases say, for a process that knows itself to be the only one.
-    """
-    if_ended = "" if now_us is None else "AND (c.answering IS NULL OR c.lease_until < :now_us) "
+
+async def list_abandoned(reader: Reader, *, now_us: int) -> list[tuple[str, str, int]]:
+    """Conversations with prompts nobody answers any more: (chatbot_id, conversation_id, when its lease ended)."""
     rows = await reader.all(
         "SELECT DISTINCT c.chatbot_id, c.conversation_id, coalesce(c.lease_until, 0) FROM messages m JOIN conversations c "
         "ON c.chatbot_id = m.chatbot_id AND c.conversation_id = m.conversation_id "
-        f"WHERE m.turn IN ('queued', 'running') {if_ended}",
-        **({} if now_us is None else {"now_us": now_us}),
+        "WHERE m.turn IN ('queued', 'running') AND (c.answering IS NULL OR c.lease_until < :now_us)",
+        now_us=now_us,
     )
     return [(row[0], row[1], row[2]) for row in rows]
 
@@ -304,13 +311,23 @@ async def find_answering(reader: Reader, chatbot_id: str, conversation_id: str, 
 
 
 async def list_conversations(
-    reader: Reader, chatbot_id: str, *, before: tuple[int, str] | None, limit: int
+    reader: Reader,
+    chatbot_id: str,
+    *,
+    before: tuple[int, str] | None,
+    limit: int,
+    by_human: bool | None = None,
+    handoff_requested: bool | None = None,
 ) -> list[Conversation]:
-    """The one that spoke last comes first; `before` is (last_at, conversation_id) of the last one already seen."""
+    """The one that spoke last comes first; `before` is (last_at, conversation_id) of the last one already seen.
+
+    `by_human`: only those that an operator controls, or (False) the chatbot; `handoff_requested`: only those in which a human
+    is waited for, or (False) is not.
+    """
     at, conversation_id = before or (2**62, "")
     rows = await reader.all(
         f"SELECT {_COLUMNS} FROM conversations WHERE chatbot_id = :chatbot_id "
-        "AND (last_at, conversation_id) < (:at, :conversation_id) "
+        f"AND (last_at, conversation_id) < (:at, :conversation_id) {_BY[by_human]}{_WAITED_FOR[handoff_requested]}"
         "ORDER BY last_at DESC, conversation_id DESC LIMIT :limit",
         chatbot_id=chatbot_id,
         at=at,

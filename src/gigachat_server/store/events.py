@@ -5,14 +5,14 @@ from __future__ import annotations
 import msgspec
 
 from gigachat_server.errors import NotFound
-from gigachat_server.records import Event
+from gigachat_server.records import Event, EventType
 from gigachat_server.store.database import Reader, Tx
 
 Key = tuple[int, str, int]  # created_at, conversation_id, seq: the order of a chatbot's events
 
 
 async def insert(
-    tx: Tx, chatbot_id: str, conversation_id: str, *, seq: int, type: str, data: dict[str, object], created_at: int
+    tx: Tx, chatbot_id: str, conversation_id: str, *, seq: int, type: EventType, data: dict[str, object], created_at: int
 ) -> None:
     """Record one event under a `seq` that `conversations.advance` gave in the same transaction."""
     row = {
@@ -74,7 +74,7 @@ async def list_keys_of_chatbot(reader: Reader, chatbot_id: str, *, after: Key, l
 
 
 async def list_of_types(
-    reader: Reader, chatbot_id: str, conversation_id: str, types: tuple[str, ...], *, after: int
+    reader: Reader, chatbot_id: str, conversation_id: str, types: tuple[EventType, ...], *, after: int
 ) -> list[Event]:
     """Oldest first, from the seq after `after`."""
     rows = await reader.all(

@@ -166,6 +166,14 @@ async def list_open(reader: Reader, chatbot_id: str, conversation_id: str) -> li
     return [_message(row) for row in rows]
 
 
+async def list_open_ids(reader: Reader, chatbot_id: str, conversation_id: str) -> list[tuple[str, int]]:
+    """The same prompts as (id, seq), whatever they say."""
+    rows = await reader.all(
+        f"SELECT id, seq FROM messages {_IN} AND {_OPEN} ORDER BY seq", chatbot_id=chatbot_id, conversation_id=conversation_id
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
 async def list_replies(reader: Reader, prompt: Message) -> list[Message]:
     """The replies to a prompt that no retry replaced, by alternative."""
     rows = await reader.all(
@@ -177,6 +185,20 @@ async def list_replies(reader: Reader, prompt: Message) -> list[Message]:
         id=prompt.id,
     )
     return [_message(row) for row in rows]
+
+
+async def list_reply_statuses(
+    reader: Reader, chatbot_id: str, conversation_id: str, prompt_id: str, *, after: int
+) -> list[MessageStatus]:
+    """Of the replies to a prompt, whose seq is `after`, that no retry replaced."""
+    rows = await reader.all(
+        f"SELECT status FROM messages {_IN} AND seq > :seq AND in_reply_to = :id AND replaced_by IS NULL",
+        chatbot_id=chatbot_id,
+        conversation_id=conversation_id,
+        seq=after,
+        id=prompt_id,
+    )
+    return [row[0] for row in rows]
 
 
 async def list_messages(reader: Reader, chatbot_id: str, conversation_id: str, *, after: int, limit: int) -> list[Message]:

@@ -9,13 +9,13 @@ over the API, by the same handlers where those exist.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from gigachat_server.api import conversations as api
 from gigachat_server.api import sse
@@ -164,7 +164,7 @@ async def follow(request: PageRequest, site: Site) -> Response:
     feed = site.services.feed
     place = sse.place_of(called, last_seq=await feed.last_seq(called.chatbot.id, which.conversation_id))
     followed = feed.follow_conversation(called.chatbot.id, which.conversation_id, place, idle_s=sse.PING_S)
-    return StreamingResponse(_Following(request, site, which).pieces(followed), 200, sse.HEADERS, "text/event-stream")
+    return sse.EventStream(_Following(request, site, which).pieces(followed))
 
 
 class _Following:
@@ -175,7 +175,7 @@ class _Following:
         self._site = site
         self._which = which
 
-    async def pieces(self, followed: AsyncGenerator[Happened | Spoken | None, None]) -> AsyncIterator[bytes]:
+    async def pieces(self, followed: AsyncGenerator[Happened | Spoken | None, None]) -> AsyncGenerator[bytes, None]:
         """Ends with `gone` once the visitor may not see it any more, or the conversation was deleted."""
         loop = asyncio.get_running_loop()
         checked_at = loop.time()

@@ -61,6 +61,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     response: str
     response_fields: list[Field]
     is_streamed: bool
+    is_stream_alone: bool
     curl: str  # with $BASE for the server's address
 
 
@@ -108,6 +109,7 @@ def _operation(method: str, path: str, operation: dict[str, Any], document: dict
         response=_type(answer) if answer else "no body",
         response_fields=list(_fields(answer.get("items", answer), schemas)) if answer else [],
         is_streamed=is_streamed,
+        is_stream_alone=is_streamed and answer is None,
         curl=_curl(method, path, fields, is_public=operation.get("security") == []),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from gigachat_server.errors import error_with_code
-from gigachat_server.records import Conversation, Message, Source
+from gigachat_server.records import UNSETTLED, Conversation, Message, Source
 from gigachat_server.store.conversations import BOT
 
 _BADGES = {"user": "User", "assistant": "Assistant", "operator": "Operator", "system": "System"}
@@ -21,7 +21,6 @@ _PROMPTS = {
     "intercepted": "Left to the operator.",
     "coalesced": "Answered together with the next prompt.",
 }
-_UNSETTLED = ("queued", "running")
 _RETRIED = ("failed", "stopped", "interrupted", "intercepted")  # prompts that may still want a reply
 
 
@@ -74,7 +73,7 @@ def view(message: Message) -> MessageView:
         is_markdown=is_reply,
         note=_note(message),
         error=message.error or "",
-        turn=message.turn if message.turn in _UNSETTLED else "",
+        turn=message.turn if message.turn in UNSETTLED else "",
         rating=message.feedback.rating or "" if message.feedback else "",
         alternative=message.alternative,
         is_replaced=message.replaced_by is not None,
