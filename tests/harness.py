@@ -1,4 +1,4 @@
-"""A real gigachat for a test: the app on a real SQLite file, behind a real server on loopback, spoken to over HTTP."""
+"""A real gigachat for a test: the app on the test's store, behind a real server on loopback, spoken to over HTTP."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from gigachat_server.models.fake import ScriptedModel
 from gigachat_server.models.hashing_embedder import HashingEmbedder
 from gigachat_server.services import Services
 from gigachat_server.settings import Settings
+from tests import stores
 
 
 class Reply(msgspec.Struct):
@@ -174,7 +175,8 @@ async def gigachat(
     **settings: Any,
 ) -> AsyncIterator[Api]:
     """A server on a store in this folder, and a client with a key. The model says "Hi." unless told otherwise."""
-    chosen = Settings(data=str(folder), shutdown_timeout_s=0.2, **settings)
+    given: dict[str, Any] = {"data": str(folder), "shutdown_timeout_s": 0.2} | stores.current().settings(folder) | settings
+    chosen = Settings(**given)
     async with app.running(
         chosen, clock=clock, model=model or ScriptedModel(["Hi."]), embedder=embedder or HashingEmbedder()
     ) as services:

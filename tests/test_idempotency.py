@@ -462,6 +462,7 @@ async def test_a_push_in_progress_is_not_carried_out_twice(tmp_path: Path) -> No
 # --- when the store is down, and the way from an error to its code and back ---
 
 
+@pytest.mark.sqlite_only
 async def test_nothing_is_kept_of_a_prompt_that_could_not_be_stored(tmp_path: Path) -> None:
     async with gigachat(tmp_path) as api:
         chatbot = await api.chatbot()

@@ -1,13 +1,12 @@
 """What becomes of turns whose process was killed, froze, or could not write; and that no draft outlives its turn.
 
-A kill is a copy of the store's folder, taken while the turn is where it is, on which a gigachat is started: it finds
+A kill is a copy of the store, taken while the turn is where it is, on which a gigachat is started: it finds
 exactly what a process that was killed at that moment leaves behind.
 """
 
 from __future__ import annotations
 
 import asyncio
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from gigachat_server.models.base import TextDelta
 from gigachat_server.models.fake import Pause, ScriptedModel
 from gigachat_server.store.database import Tx
 from gigachat_server.triggers import acting
+from tests import stores
 from tests.harness import Api, gigachat, until
 from tests.turns import (
     Clock,
@@ -42,7 +42,7 @@ from tests.turns import (
 def killed(folder: Path, name: str) -> Path:
     """The folder as a kill at this moment would leave it."""
     copy = folder.parent / name
-    shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("*.sock", "lock"))
+    stores.current().copy(folder, copy)
     return copy
 
 
@@ -342,6 +342,7 @@ async def test_a_server_that_stops_in_the_window_tells_all_who_wait_in_it(tmp_pa
 # --- a disk that is full ---
 
 
+@pytest.mark.sqlite_only
 async def test_a_reply_that_cannot_be_written_is_made_again_for_the_same_key(tmp_path: Path) -> None:
     async def full() -> None:
         raise apsw.FullError("database or disk is full")
@@ -356,6 +357,7 @@ async def test_a_reply_that_cannot_be_written_is_made_again_for_the_same_key(tmp
         await assert_at_rest(api, chatbot)
 
 
+@pytest.mark.sqlite_only
 async def test_a_prompt_is_taken_up_again_once_the_store_can_be_written(tmp_path: Path) -> None:
     clock, pause = Clock(), Pause()
     async with gigachat(tmp_path, model=answering({"a": [pause, "re: a"]}), clock=clock) as api:

@@ -29,6 +29,8 @@ from gigachat_server.store.sqlite import FILE_NAME, SQLiteDatabase, open_sqlite
 from tests.cli.commands import Gigachat
 from tests.harness import gigachat
 
+pytestmark = pytest.mark.sqlite_only
+
 NOBODY = 65534
 PAGE = 4096
 

@@ -100,6 +100,7 @@ def _messages(store: sqlite3.Connection, chatbot: str, source: Source) -> None:
         )  # fmt: skip
 
 
+@pytest.mark.sqlite_only
 def test_the_upgraded_store_keeps_every_message(tmp_path: Path) -> None:
     chatbot = first_schema(tmp_path / "store")
 

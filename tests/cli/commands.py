@@ -21,6 +21,7 @@ import msgspec
 import uvicorn
 
 from gigachat_server.models.stub_endpoint import StubEndpoint
+from tests import stores
 
 PATIENCE_S = 60
 
@@ -31,8 +32,8 @@ class Gigachat:
     def __init__(self, data: Path, **settings: str) -> None:
         self.data = data
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("GIGACHAT_")}
-        given = {f"GIGACHAT_{name.upper()}": value for name, value in settings.items()}
-        self._variables = inherited | {"GIGACHAT_DATA": str(data), "GIGACHAT_EMBEDDER": "hashing"} | given
+        chosen = {"data": str(data), "embedder": "hashing"} | stores.current().settings(data) | settings
+        self._variables = inherited | {f"GIGACHAT_{name.upper()}": value for name, value in chosen.items()}
 
     def run(self, *arguments: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -21,6 +21,7 @@ from tests.cli.commands import Gigachat
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.sqlite_only
 def test_help_is_quick_and_imports_no_command(tmp_path: Path) -> None:
     started = time.perf_counter()
     shown = Gigachat(tmp_path).output("--help")
@@ -39,6 +40,7 @@ def test_every_listed_command_exists(name: str) -> None:
     assert command.name == name
 
 
+@pytest.mark.sqlite_only
 def test_serve_shows_every_setting(tmp_path: Path) -> None:
     shown = " ".join(Gigachat(tmp_path).output("serve", "--help").split())
     for info in settings.table():
@@ -54,6 +56,7 @@ def test_a_flag_wins_over_a_variable(tmp_path: Path) -> None:
         assert server.url.startswith("http://127.0.0.1:")
 
 
+@pytest.mark.sqlite_only
 @pytest.mark.parametrize("arguments", [["nonsense"], ["keys", "create"], ["serve", "--nonsense"], ["chat"]])
 def test_wrong_usage_is_status_2(tmp_path: Path, arguments: list[str]) -> None:
     ended = Gigachat(tmp_path / "data").run(*arguments)
@@ -72,6 +75,7 @@ def test_two_commands_at_once_share_one_store(tmp_path: Path) -> None:
     assert (chat.returncode, stdout) == (0, "Hello! How can I help you?\n")
 
 
+@pytest.mark.sqlite_only
 def test_a_store_whose_owner_does_not_answer_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "_STARTING_S", 0.0)
 
@@ -97,6 +101,7 @@ def test_doctor_is_content_with_a_sound_installation_and_a_running_server(tmp_pa
         assert server.call("/livez", "").status == 200
 
 
+@pytest.mark.sqlite_only
 def test_doctor_says_what_is_broken_and_what_to_do(tmp_path: Path) -> None:
     broken = Gigachat(
         tmp_path / "data",
@@ -115,5 +120,6 @@ def test_the_pages_made_from_the_program_are_up_to_date() -> None:
     subprocess.run([sys.executable, ROOT / "tools" / "write_docs.py", "--check"], check=True)
 
 
+@pytest.mark.sqlite_only
 def test_version_is_printed(tmp_path: Path) -> None:
     assert Gigachat(tmp_path).output("version") == __version__ + "\n"

@@ -55,6 +55,7 @@ def test_a_signal_ends_it_well(tmp_path: Path, sign: signal.Signals) -> None:
     assert not (gigachat.data / "gigachat.sock").exists()
 
 
+@pytest.mark.sqlite_only
 def test_a_taken_port_is_told_in_one_line_before_anything_is_touched(tmp_path: Path) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as other:
         port = other.getsockname()[1]
@@ -65,6 +66,7 @@ def test_a_taken_port_is_told_in_one_line_before_anything_is_touched(tmp_path: P
     assert not (tmp_path / "data").exists()
 
 
+@pytest.mark.sqlite_only
 @pytest.mark.parametrize("host", ["no.such.host.invalid", "192.0.2.1"])
 def test_a_host_that_is_not_ours_is_told(tmp_path: Path, host: str) -> None:
     ended = Gigachat(tmp_path / "data").run("serve", "--port", "0", "--host", host)
@@ -75,6 +77,7 @@ def test_a_host_that_is_not_ours_is_told(tmp_path: Path, host: str) -> None:
     assert ended.stderr.count("\n") == 1
 
 
+@pytest.mark.sqlite_only
 def test_it_listens_on_ipv6(tmp_path: Path) -> None:
     with Gigachat(tmp_path / "data").serving("--host", "::1") as server:
         assert server.url.startswith("http://[::1]:")
@@ -109,6 +112,7 @@ def test_a_data_folder_with_a_long_path_has_its_socket_too(tmp_path: Path) -> No
         assert server.call("/chatbots", key).status == 200
 
 
+@pytest.mark.sqlite_only
 def test_a_setting_that_is_none_stops_the_start(tmp_path: Path) -> None:
     ended = Gigachat(tmp_path / "data", prot="80").run("serve")
     assert (ended.returncode, ended.stderr.count("\n")) == (1, 1)

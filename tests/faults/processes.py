@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import stores
 from tests.cli.commands import PATIENCE_S, Answer, Server
 
 KEY = "a-key-for-the-tests-of-faults-0123456789"
@@ -35,7 +36,7 @@ class Serve:
         self.trace = data.with_name(data.name + ".trace")
         self._program = [str(program)] if program else ["-m", "gigachat_server"]
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("GIGACHAT_")}
-        given = {"data": str(data), "embedder": "hashing", "api_key": KEY, **settings}
+        given = {"data": str(data), "embedder": "hashing", "api_key": KEY, **stores.current().settings(data), **settings}
         self._variables = inherited | {f"GIGACHAT_{name.upper()}": value for name, value in given.items()}
 
     @property

@@ -1,7 +1,7 @@
 """What a fault needs around it: a model endpoint that counts, a server as a process, a client that never gives up.
 
 Invariant: nothing here knows what gigachat does inside. The endpoint is in a thread of its own, the client speaks HTTP, and
-what is stored is read from the file.
+what is stored is read past the server.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import aiohttp
-import apsw
 import msgspec
 from aiohttp import web
 
+from tests import stores
 from tests.cli.commands import Gigachat, Server
 
 KEY = "a-key-of-the-fault-tests-0123456789"
@@ -248,14 +248,14 @@ def _note_stored(answered: Answered, *messages: Any) -> None:
 
 
 class Stored(msgspec.Struct):
-    """What a SQLite file holds."""
+    """What a store holds."""
 
     messages: list[dict[str, Any]]
     events: list[dict[str, Any]]
     conversations: list[dict[str, Any]]
     drafts: list[dict[str, Any]]
     idempotency: list[dict[str, Any]]
-    integrity: str
+    damage: list[str]
 
     @property
     def prompts(self) -> list[dict[str, Any]]:
@@ -285,26 +285,17 @@ def _column(rows: list[dict[str, Any]], which: tuple[str, str], name: str) -> li
 
 
 def read_store(data: Path) -> Stored:
-    """All that is stored, in the order of each conversation.
+    """All that is stored, in the order of each conversation."""
 
-    With the SQLite that gigachat uses: in one process a second one, such as Python's own, would drop the first one's locks.
-    """
-    with closing(apsw.Connection(str(data / "gigachat.sqlite3"), flags=apsw.SQLITE_OPEN_READONLY)) as connection:
-        connection.set_busy_timeout(5_000)
+    def rows(table: str) -> list[dict[str, Any]]:
+        order = " ORDER BY chatbot_id, conversation_id, seq" if table in ("messages", "events") else ""
+        return stores.current().query(data, f"SELECT * FROM {table}{order}")
 
-        def rows(table: str) -> list[dict[str, Any]]:
-            order = " ORDER BY chatbot_id, conversation_id, seq" if table in ("messages", "events") else ""
-            cursor = connection.execute(f"SELECT * FROM {table}{order}")
-            found: list[dict[str, Any]] = []
-            for row in cursor:
-                found.append({column[0]: value for column, value in zip(cursor.description, row, strict=True)})
-            return found
-
-        return Stored(
-            messages=rows("messages"),
-            events=rows("events"),
-            conversations=rows("conversations"),
-            drafts=rows("drafts"),
-            idempotency=rows("idempotency"),
-            integrity=str(connection.execute("PRAGMA integrity_check").fetchall()[0][0]),
-        )
+    return Stored(
+        messages=rows("messages"),
+        events=rows("events"),
+        conversations=rows("conversations"),
+        drafts=rows("drafts"),
+        idempotency=rows("idempotency"),
+        damage=stores.current().damage(data),
+    )

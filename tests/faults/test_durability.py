@@ -19,6 +19,7 @@ _CREATED = '"HTTP/1.1 201 '
 _SYNCED = re.compile(r"fdatasync(\(\d+<[^>]*-wal>| resumed>).*\) += 0$")
 
 
+@pytest.mark.sqlite_only
 @pytest.mark.skipif(not shutil.which("strace") and not os.environ.get("REQUIRE_ALL"), reason="strace is not installed")
 async def test_every_201_follows_an_fdatasync_of_its_prompt_and_one_of_its_reply(tmp_path: Path) -> None:
     """Requests come one after the other, so every write between two answers belongs to the later one."""

@@ -163,7 +163,7 @@ def extra(prompt_id: str, stored: Stored) -> int:
 
 def check_settled(stored: Stored, asks: dict[str, Ask]) -> None:
     """Every prompt was answered, nobody answers or waits, and nothing is left of what is only there meanwhile."""
-    assert stored.integrity == "ok"
+    assert stored.damage == []
     assert {prompt["content"]: prompt["turn"] for prompt in stored.prompts} == dict.fromkeys(asks, "done")
     for prompt in stored.prompts:
         replies = stored.replies_to(prompt["id"])

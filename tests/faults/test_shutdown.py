@@ -131,7 +131,7 @@ async def _ask_again(data: Path, endpoint: ModelEndpoint, asks: Sequence[Ask], t
         assert [reply["id"] for reply in stored.replies_to(str(now.prompt_id))] == list(now.stored)
         assert not earlier.stored or now.stored == earlier.stored
     assert {prompt["turn"] for prompt in stored.prompts} == {"done"}
-    assert (stored.drafts, stored.disorder(), stored.integrity) == ([], [], "ok")
+    assert (stored.drafts, stored.disorder(), stored.damage) == ([], [], [])
 
 
 @pytest.mark.faults
