@@ -180,6 +180,7 @@ async def test_a_reply_and_what_ends_it_in_one_group_leave_one_outcome(tmp_path:
             await assert_at_rest(api, chatbot, conversation)
 
 
+@pytest.mark.sqlite_only  # elsewhere the retry begins before it can be stopped
 async def test_a_reply_its_retry_and_a_stop_in_one_group(tmp_path: Path) -> None:
     pause = Pause()
     async with gigachat(tmp_path, model=answering({})) as api:
@@ -200,6 +201,7 @@ async def test_a_reply_its_retry_and_a_stop_in_one_group(tmp_path: Path) -> None
         assert len(list(api.services.turns._live)) == 0
 
 
+@pytest.mark.sqlite_only
 async def test_those_who_wait_are_ended_in_the_group_that_would_have_begun_them(tmp_path: Path) -> None:
     pause = Pause()
     model = answering({})

@@ -129,10 +129,25 @@ async def assert_at_rest(api: Api, chatbot: str, conversation: str = "c1") -> No
 
 @asynccontextmanager
 async def one_group(api: Api) -> AsyncIterator[Callable[[int], Awaitable[None]]]:
-    """The store is busy meanwhile, so all that is to be written waits, and is then written as one group, in its order.
+    """The store is busy meanwhile, so all that is to be written waits, and is then written in its order, at once.
 
-    What it gives waits until so many transactions do.
+    In one group, on SQLite; one after the other where each waits for the conversation, on PostgreSQL. What it gives waits
+    until so many transactions do.
     """
+    holding = _hold_rows(api) if api.services.database.is_shared else _hold_writer(api)
+    async with holding as count:
+
+        async def waiting(wanted: int) -> None:
+            async def are_waiting() -> bool:
+                return await count() >= wanted
+
+            await until(are_waiting)
+
+        yield waiting
+
+
+@asynccontextmanager
+async def _hold_writer(api: Api) -> AsyncIterator[Callable[[], Awaitable[int]]]:
     database: Any = api.services.database
     loop, is_busy, gate = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
 
@@ -140,17 +155,36 @@ async def one_group(api: Api) -> AsyncIterator[Callable[[int], Awaitable[None]]]
         loop.call_soon_threadsafe(is_busy.set)
         gate.wait(10)
 
+    async def count() -> int:
+        return int(database._writes.qsize())
+
     holding = asyncio.create_task(database.transaction("test.hold", body))
     await is_busy.wait()
-
-    async def waiting(count: int) -> None:
-        async def are_waiting() -> bool:
-            return bool(database._writes.qsize() >= count)
-
-        await until(are_waiting)
-
     try:
-        yield waiting
+        yield count
+    finally:
+        gate.set()
+        await holding
+
+
+@asynccontextmanager
+async def _hold_rows(api: Api) -> AsyncIterator[Callable[[], Awaitable[int]]]:
+    database = api.services.database
+    is_busy, gate = asyncio.Event(), asyncio.Event()
+
+    async def body(tx: Any) -> None:
+        await tx.all("SELECT 1 FROM conversations FOR UPDATE")
+        is_busy.set()
+        await gate.wait()
+
+    async def count() -> int:
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        return int((await rows(api, waiting))[0][0])
+
+    holding = asyncio.create_task(database.transaction("test.hold", body))
+    await is_busy.wait()
+    try:
+        yield count
     finally:
         gate.set()
         await holding

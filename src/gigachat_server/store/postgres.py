@@ -248,8 +248,9 @@ class PostgresDatabase:
         except BaseException as error:
             if isinstance(error, asyncpg.PostgresError) and error.sqlstate == _READ_ONLY:
                 await self._pool.expire_connections()  # the others lead to the same server
-            if connection.is_closed() or connection.is_in_transaction() or _kind(error) == "gone":
-                connection.terminate()
+            with contextlib.suppress(asyncpg.InterfaceError):  # it is closed, and out of our hands, already
+                if connection.is_closed() or connection.is_in_transaction() or _kind(error) == "gone":
+                    connection.terminate()
             raise
         finally:
             await self._pool.release(connection)
