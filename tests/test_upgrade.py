@@ -131,7 +131,7 @@ def test_the_upgraded_store_keeps_every_message(tmp_path: Path) -> None:
             assert contents(retried) == ["re: poison"] * 2
             await assert_at_rest(api, chatbot)
             assert [row[0] for row in await rows(api, "SELECT number FROM schema_migrations ORDER BY number")] == [
-                number for number, _, _ in migrations("sqlite")
+                migration.number for migration in migrations("sqlite")
             ]
         async with gigachat(tmp_path / "store") as api:
             assert len(await api.messages(chatbot)) == 11

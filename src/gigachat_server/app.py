@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -34,10 +36,13 @@ from gigachat_server.models.local_embedder import LocalEmbedder
 from gigachat_server.services import Services
 from gigachat_server.settings import Settings
 from gigachat_server.store import documents
+from gigachat_server.store.backup import back_up_before
 from gigachat_server.store.database import Database, Tx
-from gigachat_server.store.migrate import migrate
+from gigachat_server.store.migrate import Migration, migrate
 from gigachat_server.store.sqlite import open_sqlite
 from gigachat_server.web.dispatch import Web
+
+_log = logging.getLogger("gigachat.store")
 
 
 @asynccontextmanager
@@ -97,12 +102,24 @@ def _cannot_write(settings: Settings) -> str:
     return f"Cannot write to the message store in {settings.data_folder}: is its disk full or failing?"
 
 
+def backing_up(settings: Settings, tell: Callable[[str], None]) -> Callable[[Migration], Awaitable[None]] | None:
+    """What is done before the store of an earlier version is migrated. The backups of a PostgreSQL are its administrator's."""
+    if settings.database_url:
+        return None
+
+    async def back_up(migration: Migration) -> None:
+        made = await asyncio.to_thread(back_up_before, settings.data_folder, migration)
+        tell(f"the store as it was before {migration.name} is kept in {made.file}")
+
+    return back_up
+
+
 async def _assemble(
     settings: Settings, database: Database, clock: Clock, model: ChatModel | None, embedder: Embedder | None
 ) -> Services:
     embedder = embedder or make_embedder(settings)
     model = model or make_model(settings, embedder)
-    await migrate(database, clock)
+    await migrate(database, clock, before=backing_up(settings, _log.info))
     key_ring = KeyRing(database, clock, configured_key=settings.api_key)
     account = await key_ring.ensure_account(settings.account)
     await key_ring.ensure_configured(account.id)

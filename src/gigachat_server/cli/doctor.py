@@ -13,6 +13,7 @@ import shutil
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import apsw
@@ -23,14 +24,18 @@ from gigachat_server import __version__, local_socket
 from gigachat_server.app import make_embedder
 from gigachat_server.cli.client import connected, run
 from gigachat_server.cli.options import EVERYWHERE, with_settings
-from gigachat_server.errors import GigachatError, SetupError
+from gigachat_server.errors import GigachatError, SetupError, StorageUnavailable
 from gigachat_server.models import weights
 from gigachat_server.settings import Settings
 from gigachat_server.store.damage import refuse_damage
+from gigachat_server.store.database import Reader, Row
 from gigachat_server.store.folder import read_note
+from gigachat_server.store.locations import Location, looking_at
+from gigachat_server.store.migrate import Schema, migrations, missing, refuse_half_filled, schema_of
 from gigachat_server.store.sqlite import FILE_NAME
 
 _OLDEST_SQLITE = (3, 51, 3)
+_OLDEST_POSTGRES = 16
 _LEAST_FREE_BYTES = 200 * 1024 * 1024
 _FEW_OPEN_FILES = 4096
 _PATIENCE_S = 20.0
@@ -67,6 +72,16 @@ def doctor(settings: Settings) -> None:
 
 async def _findings(settings: Settings) -> AsyncIterator[Finding]:
     yield Finding(f"gigachat {__version__} on Python {platform.python_version()}")
+    async for finding in _of_postgres(settings) if settings.database_url else _of_folder(settings):
+        yield finding
+    yield _open_files()
+    if settings.embedder == "local" and not settings.embedding_url:
+        yield await asyncio.to_thread(_weights, settings)
+    yield await _embedding(settings)
+    yield await _model(settings)
+
+
+async def _of_folder(settings: Settings) -> AsyncIterator[Finding]:
     yield _sqlite()
     for finding in _folder(settings.data_folder):
         yield finding
@@ -74,11 +89,73 @@ async def _findings(settings: Settings) -> AsyncIterator[Finding]:
     if not local_socket.is_locked(settings.data_folder):
         for finding in await asyncio.to_thread(_store, settings.data_folder):
             yield finding
-    yield _open_files()
-    if settings.embedder == "local" and not settings.embedding_url:
-        yield await asyncio.to_thread(_weights, settings)
-    yield await _embedding(settings)
-    yield await _model(settings)
+
+
+async def _of_postgres(settings: Settings) -> AsyncIterator[Finding]:
+    from gigachat_server.store.postgres import APPLICATION
+
+    location = Location.of(settings)
+    try:
+        async with looking_at(location) as reader:
+            (version,), vector = await _row(reader, _SERVER), await reader.one(_VECTOR)
+            old = "gigachat needs 16 or newer." if int(version.partition(".")[0]) < _OLDEST_POSTGRES else ""
+            yield Finding(f"PostgreSQL {version.partition(' ')[0]}: {location}", old)
+            yield _vector(*vector) if vector else Finding("pgvector", "Install it on the server (postgresql-NN-pgvector).")
+            yield _schema(await schema_of(reader, "postgres"))
+            yield await _durable(reader)
+            yield _connections(*await _row(reader, _CONNECTIONS, application=APPLICATION), most=settings.database_connections + 1)
+    except SetupError as error:
+        yield Finding(f"PostgreSQL: {location}", str(error))
+
+
+_SERVER = "SELECT current_setting('server_version')"
+_VECTOR = "SELECT default_version, installed_version FROM pg_available_extensions WHERE name = 'vector'"
+_CONNECTIONS = (
+    "SELECT CAST(current_setting('max_connections') AS INTEGER), "
+    "(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'), "
+    "(SELECT count(*) FROM pg_stat_activity WHERE application_name = :application AND datname = current_database())"
+)
+
+
+async def _row(reader: Reader, sql: str, **parameters: Any) -> Row:
+    row = await reader.one(sql, **parameters)
+    assert row is not None
+    return row
+
+
+def _vector(available: str, installed: str | None) -> Finding:
+    if installed is None:
+        return Finding(f"pgvector {available}, added to the database at the first start")
+    return Finding(f"pgvector {installed}")
+
+
+def _schema(schema: Schema) -> Finding:
+    try:
+        refuse_half_filled(schema)
+        todo = missing(schema, migrations("postgres"))
+    except SetupError as error:
+        return Finding("message store", str(error))
+    if not schema.number:
+        return Finding("no message store yet, made at the first start")
+    later = f", migrated to {todo[-1].number} at the next start" if todo else ""
+    return Finding(f"message store of schema {schema.number}{later}")
+
+
+async def _durable(reader: Reader) -> Finding:
+    from gigachat_server.store.postgres import durability_of
+
+    try:
+        durability = await durability_of(reader)
+    except StorageUnavailable as error:
+        return Finding("durability", str(error))
+    if durability == "replicated":
+        return Finding("what is acknowledged is on the disk of a standby, too")
+    return Finding("what is acknowledged is on the disk of this one server (synchronous_standby_names is empty)")
+
+
+def _connections(allowed: int, used: int, ours: int, *, most: int) -> Finding:
+    text = f"{used} of {allowed} connections in use, {ours} by gigachat; a node takes up to {most}"
+    return Finding(text, "Raise max_connections, or lower GIGACHAT_DATABASE_CONNECTIONS." if used + most > allowed else "")
 
 
 def _sqlite() -> Finding:

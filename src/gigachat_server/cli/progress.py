@@ -1,4 +1,4 @@
-"""Many calls at once, and how far they are: a bar on a terminal, a line for each tenth in a log."""
+"""How far a long command is: a bar on a terminal, a line for each tenth in a log; and many calls at once."""
 
 from __future__ import annotations
 
@@ -7,19 +7,34 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 T = TypeVar("T")
+
+# What is counted: things, each for itself, rows by the thousand, or bytes.
+Unit = Literal["", "rows", "bytes"]
+
+
+class Shown(Protocol):
+    """How far something is, as it is being shown."""
+
+    def begin(self, label: str) -> None:
+        """From now on it is about that."""
+
+    def advance(self, amount: int = 1) -> None: ...
+
+    def reach(self, done: int, total: int) -> None:
+        """So much is done, of what may have become more or less than it was."""
 
 
 async def for_each(items: Sequence[T], work: Callable[[T], Awaitable[None]], *, at_once: int, label: str) -> None:
     """Do the work for every item, some at a time. The first error ends it, and is raised as it is."""
     waiting = iter(items)
-    with _shown(label, len(items)) as advance:
+    with shown(label, len(items)) as progress:
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(min(at_once, len(items))):
-                    group.create_task(_work_off(waiting, work, advance))
+                    group.create_task(_work_off(waiting, work, progress.advance))
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from None
 
@@ -31,26 +46,81 @@ async def _work_off(waiting: Iterator[T], work: Callable[[T], Awaitable[None]], 
 
 
 @contextmanager
-def _shown(label: str, total: int) -> Iterator[Callable[[], None]]:
+def shown(label: str, total: int, *, unit: Unit = "", is_quiet: bool = False) -> Iterator[Shown]:
+    if is_quiet:
+        yield _Nothing()
+        return
     if not sys.stderr.isatty():
-        yield _lines(label, total)
+        yield _Lines(label, total, unit)
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), *_columns(unit), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(label, total=total)
-        yield lambda: progress.advance(task)
+        yield _Bar(progress, progress.add_task(label, total=total))
 
 
-def _lines(label: str, total: int) -> Callable[[], None]:
-    started, done = time.monotonic(), 0
+def _columns(unit: Unit) -> tuple[Any, ...]:
+    from rich.progress import DownloadColumn, MofNCompleteColumn, ProgressColumn, Task, TransferSpeedColumn
+    from rich.text import Text
 
-    def advance() -> None:
-        nonlocal done
-        done += 1
-        if done * 10 // total > (done - 1) * 10 // total:
-            print(f"{label}: {done} of {total}, {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+    class RowsPerSecond(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.finished_speed or task.speed or 0:,.0f} rows/s")
 
-    return advance
+    if unit == "bytes":
+        return (DownloadColumn(), TransferSpeedColumn())
+    return (MofNCompleteColumn(), RowsPerSecond()) if unit == "rows" else (MofNCompleteColumn(),)
+
+
+class _Nothing:
+    def begin(self, label: str) -> None:
+        pass
+
+    def advance(self, amount: int = 1) -> None:
+        pass
+
+    def reach(self, done: int, total: int) -> None:
+        pass
+
+
+class _Bar:
+    def __init__(self, progress: Any, task: Any) -> None:
+        self._progress = progress
+        self._task = task
+
+    def begin(self, label: str) -> None:
+        self._progress.update(self._task, description=label)
+
+    def advance(self, amount: int = 1) -> None:
+        self._progress.advance(self._task, amount)
+
+    def reach(self, done: int, total: int) -> None:
+        self._progress.update(self._task, completed=done, total=total)
+
+
+class _Lines:
+    def __init__(self, label: str, total: int, unit: Unit) -> None:
+        self._label = label
+        self._total = total
+        self._done = 0
+        self._unit = unit
+        self._began = time.monotonic()
+
+    def begin(self, label: str) -> None:
+        self._label = label
+
+    def advance(self, amount: int = 1) -> None:
+        self.reach(self._done + amount, self._total)
+
+    def reach(self, done: int, total: int) -> None:
+        before, self._done, self._total = self._done, done, max(total, 1)
+        if done * 10 // self._total > before * 10 // self._total:
+            seconds = time.monotonic() - self._began
+            print(f"{self._label}: {self._amount(done)} of {self._amount(total)}, {seconds:.0f} s", file=sys.stderr, flush=True)
+
+    def _amount(self, number: int) -> str:
+        if self._unit == "bytes":
+            return f"{number / 1e6:.1f} MB"
+        return f"{number:,} rows" if self._unit == "rows" else str(number)

@@ -49,7 +49,7 @@ def refuse_damage(file: Path, note: Note, *, is_full: bool = False) -> None:
 
 def _refuse_what_sqlite_finds(file: Path, note: Note, *, is_full: bool) -> None:
     try:
-        with closing(_open_unchanging(file)) as connection:
+        with closing(open_unchanging(file)) as connection:
             found = _check(connection, file, is_full=is_full)
             is_ours = _is_ours(connection, note)
     except apsw.Error as error:
@@ -90,8 +90,11 @@ def damaged(file: Path, reason: str) -> str:
     )
 
 
-def _open_unchanging(file: Path) -> apsw.Connection:
-    """A connection that sees the file and its log and leaves no trace: no lock, no index of the log, no folding of it."""
+def open_unchanging(file: Path) -> apsw.Connection:
+    """A connection that sees the file and its log and leaves no trace: no lock, no index of the log, no folding of it.
+
+    Raises `apsw.Error`.
+    """
     if _size(wal_of(file)):
         # Without locks, and with the log's index in memory.
         connection = apsw.Connection(str(file), flags=apsw.SQLITE_OPEN_READONLY, vfs="unix-none")

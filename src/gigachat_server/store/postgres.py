@@ -43,6 +43,8 @@ _PROOF_S = 1.5  # how long a commit proves that the store can write
 _MOST_CONFLICTS = 5
 _BACKOFF_S = 0.05
 
+APPLICATION = "gigachat"  # how a node's connections are known to other programs
+
 # Bound in each session, so that no server setting and no stuck statement of another program can hold a request for long.
 _SESSION = {
     "lock_timeout": "2000",
@@ -143,6 +145,11 @@ class _Statements:
     def proven_by(self, sql: str, **parameters: Any) -> None:
         if self.proof is None:
             self.proof = (sql, parameters)
+
+
+def statements_on(connection: Any) -> Tx:
+    """Statements of the common subset on a connection that whoever has it closes."""
+    return _Statements(connection)
 
 
 def _bound(parameters: dict[str, Any], names: tuple[str, ...]) -> list[Any]:
@@ -304,7 +311,7 @@ class PostgresDatabase:
 
     def _note_failure(self, name: str, error: BaseException) -> None:
         if not self._is_failing:  # one line for each time, not for each request
-            _log.error("PostgreSQL cannot be used (%s): %s", name, _in_one_line(error))
+            _log.error("PostgreSQL cannot be used (%s): %s", name, in_one_line(error))
         self._is_failing = True
 
     def _note_success(self) -> None:
@@ -343,20 +350,7 @@ class PostgresDatabase:
             await self.transaction("prove.writable", body)
 
     async def durability(self) -> Durability:
-        async def body(reader: Reader) -> Row | None:
-            return await reader.one(
-                "SELECT current_setting('fsync'), current_setting('synchronous_standby_names'), "
-                "current_setting('synchronous_commit')"
-            )
-
-        row = await self._to_its_end("durability", functools.partial(self._look_up_once, body))
-        assert row is not None
-        fsync, standbys, level = row
-        if fsync != "on":
-            raise StorageUnavailable(
-                "PostgreSQL runs with fsync off: a power cut would lose what was acknowledged. Turn it on.", retry_after_s=60
-            )
-        return "replicated" if standbys and level in ("on", "remote_write", "remote_apply") else "local"
+        return await self._to_its_end("durability", functools.partial(self._look_up_once, durability_of))
 
     async def aclose(self) -> None:
         """Finish what was begun, and leave."""
@@ -389,6 +383,20 @@ def _kind(error: BaseException) -> str:
     return "bug"
 
 
+async def durability_of(reader: Reader) -> Durability:
+    """Where a server has what it confirms. Raises `StorageUnavailable` if it may be nowhere."""
+    row = await reader.one(
+        "SELECT current_setting('fsync'), current_setting('synchronous_standby_names'), current_setting('synchronous_commit')"
+    )
+    assert row is not None
+    fsync, standbys, level = row
+    if fsync != "on":
+        raise StorageUnavailable(
+            "PostgreSQL runs with fsync off: a power cut would lose what was acknowledged. Turn it on.", retry_after_s=60
+        )
+    return "replicated" if standbys and level in ("on", "remote_write", "remote_apply") else "local"
+
+
 async def _commit(connection: Any) -> None:
     """Raises what the server refused it for, or that the connection was lost."""
     # Never cancelled: a COMMIT that waits for its standby would then return as if it were replicated.
@@ -419,16 +427,16 @@ async def _roll_back(connection: Any) -> None:
         await connection.execute("ROLLBACK")
 
 
-def _in_one_line(error: BaseException) -> str:
+def in_one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
 # --- opening ---
 
 
-async def open_postgres(url: str, *, connections: int) -> PostgresDatabase:
+async def open_postgres(url: str, *, connections: int, application: str = APPLICATION) -> PostgresDatabase:
     """The store at that URL, of one host or of several of which one is writable. Raises `SetupError`."""
-    url = _writable(url)
+    url, named = _writable(url), {"application_name": application}
     try:
         schema = await _prepare_server(url)
         pool = await asyncpg.create_pool(
@@ -440,8 +448,9 @@ async def open_postgres(url: str, *, connections: int) -> PostgresDatabase:
             statement_cache_size=512,
             init=functools.partial(_prepare_session, schema=schema),
             reset=_keep_session,
+            server_settings=named,
         )
-        wake_ups = WakeUps(functools.partial(asyncpg.connect, url, timeout=_CONNECT_S))
+        wake_ups = WakeUps(functools.partial(asyncpg.connect, url, timeout=_CONNECT_S, server_settings=named))
         await wake_ups.start()
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
         raise SetupError(_cannot_open(url, error)) from None
@@ -455,18 +464,32 @@ def _writable(url: str) -> str:
     return url + ("&" if "?" in url else "?") + "target_session_attrs=read-write"
 
 
+_VECTOR_SCHEMA = "SELECT n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'vector'"
+
+
+async def connect(url: str, application: str) -> Any:
+    """One connection for a command that takes its time, without the limits of requests. Raises `SetupError`."""
+    try:
+        named = {"application_name": application}
+        connection = await asyncpg.connect(_writable(url), timeout=_CONNECT_S, server_settings=named)
+        if (schema := await connection.fetchval(_VECTOR_SCHEMA)) is not None:
+            await _know_vectors(connection, schema)
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
+        raise SetupError(_cannot_open(url, error)) from None
+    return connection
+
+
 async def _prepare_server(url: str) -> str:
     """Have pgvector there; the schema it is in."""
     connection = await asyncpg.connect(url, timeout=_CONNECT_S)
     try:
         if connection.get_server_version().major < 16:
             raise SetupError(f"PostgreSQL {connection.get_server_version().major} is too old: gigachat needs 16 or newer.")
-        find = "SELECT n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'vector'"
-        schema = await connection.fetchval(find)
+        schema = await connection.fetchval(_VECTOR_SCHEMA)
         if schema is None:
             with contextlib.suppress(asyncpg.UniqueViolationError):  # another node was faster
                 await connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
-            schema = await connection.fetchval(find)
+            schema = await connection.fetchval(_VECTOR_SCHEMA)
         return str(schema)
     finally:
         await connection.close(timeout=_CONNECT_S)
@@ -477,6 +500,11 @@ async def _prepare_session(connection: Any, *, schema: str) -> None:
     # A server may be told to confirm what is not on its disk yet; what is acknowledged here has to be.
     durable = "set_config('synchronous_commit', 'on', false)"
     await connection.execute(f"SELECT {settings}; SELECT {durable} WHERE current_setting('synchronous_commit') = 'off'")
+    await _know_vectors(connection, schema)
+
+
+async def _know_vectors(connection: Any, schema: str) -> None:
+    """A vector comes and goes as the bytes of its floats."""
     await connection.set_type_codec("vector", schema=schema, encoder=_encode_vector, decoder=_decode_vector, format="binary")
 
 
@@ -510,8 +538,8 @@ def _cannot_open(url: str, error: Exception) -> str:
             "have an administrator run `CREATE EXTENSION vector` in it."
         )
     if isinstance(error, ValueError):
-        return f"GIGACHAT_DATABASE_URL cannot be read: {_in_one_line(error)}."
-    return f"Cannot reach PostgreSQL at {place}: {_in_one_line(error)}. Is it running, and does GIGACHAT_DATABASE_URL name it?"
+        return f"GIGACHAT_DATABASE_URL cannot be read: {in_one_line(error)}."
+    return f"Cannot reach PostgreSQL at {place}: {in_one_line(error)}. Is it running, and does GIGACHAT_DATABASE_URL name it?"
 
 
 def _place(url: str) -> str:

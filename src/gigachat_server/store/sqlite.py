@@ -114,6 +114,11 @@ class _Statements:
         """Not needed: this process knows whether its own COMMIT went through, or ends."""
 
 
+def statements_on(connection: apsw.Connection) -> Reader:
+    """Statements of the common subset on a connection that whoever has it closes."""
+    return _Statements(connection)
+
+
 def _bindable(parameters: dict[str, Any]) -> dict[str, Any]:
     for name, value in parameters.items():
         if isinstance(value, (list, tuple)):
