@@ -88,10 +88,14 @@ class _Statements:
 
     async def one(self, sql: str, **parameters: Any) -> Row | None:
         cursor = self._connection.execute(to_sqlite(sql), _bindable(parameters))
-        row = cursor.fetchone()
-        # An UPDATE ... RETURNING is complete only once stepped to its end.
-        if row is not None:
-            cursor.fetchall()
+        try:
+            row = cursor.fetchone()
+            # An UPDATE ... RETURNING is complete only once stepped to its end.
+            if row is not None:
+                cursor.fetchall()
+        except BaseException:
+            cursor.close(True)  # a row that cannot be read would keep it open, and the transaction from ending
+            raise
         return cast("Row | None", row)
 
     async def run(self, sql: str, **parameters: Any) -> int:
