@@ -97,8 +97,9 @@ def _joined(statements: tuple[str, ...]) -> tuple[str, tuple[tuple[int, str], ..
 class _Statements:
     """Statements on one connection."""
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Any, *, joins: bool = True) -> None:
         self._connection = connection
+        self._joins = joins
         self._added: list[tuple[str, dict[str, Any]]] = []
         self.callbacks: list[Callable[[], None]] = []
         self.forgotten: list[str] = []
@@ -128,8 +129,9 @@ class _Statements:
         if not self._added:
             return
         added, self._added = self._added, []
-        text, names = _joined(tuple(sql for sql, _ in added))
-        await self._connection.execute(text, *[_known(added[place][1][name]) for place, name in names])
+        for group in [added] if self._joins else [[each] for each in added]:
+            text, names = _joined(tuple(sql for sql, _ in group))
+            await self._connection.execute(text, *[_known(group[place][1][name]) for place, name in names])
 
     async def run_many(self, sql: str, rows: Iterable[dict[str, Any]]) -> None:
         await self.flush()
@@ -173,8 +175,10 @@ class PostgresDatabase:
     dialect: Dialect = "postgres"
     is_shared = True
 
-    def __init__(self, pool: Any, wake_ups: WakeUps) -> None:
+    def __init__(self, pool: Any, wake_ups: WakeUps, *, joins: bool) -> None:
+        """`joins`: writes that follow each other may be one statement."""
         self._pool = pool
+        self._joins = joins
         self._wake_ups = wake_ups
         self.broken = asyncio.Event()  # never set: what a server has on its disk is that server's to know
         self._running: set[asyncio.Task[Any]] = set()
@@ -281,7 +285,7 @@ class PostgresDatabase:
                 if await _is_proven(name, connection, statements):
                     self._finish(name, statements)
                     return result
-            statements = _Statements(connection)
+            statements = _Statements(connection, joins=self._joins)
             await connection.execute("BEGIN")
             try:
                 result = await body(statements)
@@ -438,7 +442,7 @@ async def open_postgres(url: str, *, connections: int, application: str = APPLIC
     """The store at that URL, of one host or of several of which one is writable. Raises `SetupError`."""
     url, named = _writable(url), {"application_name": application}
     try:
-        schema = await _prepare_server(url)
+        schema, is_distributed = await _prepare_server(url)
         pool = await asyncpg.create_pool(
             url,
             min_size=1,
@@ -454,7 +458,8 @@ async def open_postgres(url: str, *, connections: int, application: str = APPLIC
         await wake_ups.start()
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
         raise SetupError(_cannot_open(url, error)) from None
-    return PostgresDatabase(pool, wake_ups)
+    # Citus plans a statement for one table at a time.
+    return PostgresDatabase(pool, wake_ups, joins=not is_distributed)
 
 
 def _writable(url: str) -> str:
@@ -479,8 +484,8 @@ async def connect(url: str, application: str) -> Any:
     return connection
 
 
-async def _prepare_server(url: str) -> str:
-    """Have pgvector there; the schema it is in."""
+async def _prepare_server(url: str) -> tuple[str, bool]:
+    """Have pgvector there; the schema it is in, and whether Citus distributes what is stored."""
     connection = await asyncpg.connect(url, timeout=_CONNECT_S)
     try:
         if connection.get_server_version().major < 16:
@@ -490,7 +495,8 @@ async def _prepare_server(url: str) -> str:
             with contextlib.suppress(asyncpg.UniqueViolationError):  # another node was faster
                 await connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
             schema = await connection.fetchval(_VECTOR_SCHEMA)
-        return str(schema)
+        is_distributed = await connection.fetchval("SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'citus')")
+        return str(schema), bool(is_distributed)
     finally:
         await connection.close(timeout=_CONNECT_S)
 
