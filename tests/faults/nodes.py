@@ -32,7 +32,7 @@ class OtherNode:
     def __init__(self, services: Services, model: ChatModel) -> None:
         database, events, live, clock = services.database, services.events, LiveTurns(), services.clock
         control = Control(database, events, live, clock)
-        answerer = Answerer(model=model, embedder=services.embedder, indexes=services.indexes)
+        answerer = Answerer(model=model, embedder=services.embedder, searcher=services.searcher)
         self.turns = Turns(database, answerer=answerer, control=control, events=events, live=live, clock=clock)
         self._lifecycle = Lifecycle(database, turns=self.turns, control=control, events=events, live=live, clock=clock)
 

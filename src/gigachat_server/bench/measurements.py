@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gigachat_server.bench import knowledge, turns
+from gigachat_server.bench import knowledge, retrieval, turns
 from gigachat_server.bench.metrics import Metric, Run
 
 MEASUREMENTS: dict[str, Callable[[Run], list[Metric]]] = {
@@ -16,4 +16,6 @@ MEASUREMENTS: dict[str, Callable[[Run], list[Metric]]] = {
     "embedded": knowledge.embedded,
     "extractive": knowledge.extractive,
     "ingest": knowledge.ingest,
+    "retrieval": retrieval.retrieval,
 }
+NEEDS_DATABASE = ("retrieval",)  # measured where there is one

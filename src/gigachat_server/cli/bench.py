@@ -14,7 +14,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from gigachat_server.bench.measurements import MEASUREMENTS
+from gigachat_server.bench.measurements import MEASUREMENTS, NEEDS_DATABASE
 from gigachat_server.bench.metrics import FULL, QUICK, TINY, Metric, Report, Run, machine
 
 _FILE_WIDTH = 110  # characters, where no terminal says: nothing of the table is cut off
@@ -31,14 +31,18 @@ _SIZES = {"full": FULL, "quick": QUICK, "tiny": TINY}
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Where the temporary data goes: the disk that is measured. Default: the system's folder for such.",
 )
+@click.option("--database", metavar="URL", default="", help="PostgreSQL for `retrieval`: its rows come and go, others stay.")
 @click.option("--size", type=click.Choice(list(_SIZES)), hidden=True)
-def bench(*, quick: bool, only: str, json_file: str | None, check: bool, folder: Path | None, size: str | None) -> int:
+def bench(
+    *, quick: bool, only: str, json_file: str | None, check: bool, folder: Path | None, database: str, size: str | None
+) -> int:
     """Measure how fast this machine serves.
 
     Each figure stands beside its floor, measured in the same run: the smallest application that loses no message, or
     the embedder by itself. Everything runs on this machine alone, with temporary data.
     """
-    names = [name.strip() for name in only.split(",") if name.strip()] or list(MEASUREMENTS)
+    names = [name.strip() for name in only.split(",") if name.strip()]
+    names = names or [name for name in MEASUREMENTS if database or name not in NEEDS_DATABASE]
     if unknown := [name for name in names if name not in MEASUREMENTS]:
         raise click.BadParameter(f"{unknown[0]} is none of {', '.join(MEASUREMENTS)}", param_hint="--only")
     signal.signal(signal.SIGTERM, _interrupt)
@@ -46,7 +50,7 @@ def bench(*, quick: bool, only: str, json_file: str | None, check: bool, folder:
     where = machine()
     metrics: list[Metric] = []
     with tempfile.TemporaryDirectory(prefix="gigachat-bench-", dir=folder) as data:
-        run = Run(Path(data), chosen, lambda line: click.echo(line, err=True))
+        run = Run(Path(data), chosen, lambda line: click.echo(line, err=True), database)
         for name in names:
             run.say(f"{name} ...")
             metrics += MEASUREMENTS[name](run)

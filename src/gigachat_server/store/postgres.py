@@ -27,7 +27,7 @@ import asyncpg
 import numpy as np
 
 from gigachat_server.errors import SetupError, StorageUnavailable
-from gigachat_server.store.database import Dialect, Durability, Reader, Row, Tx
+from gigachat_server.store.database import Dialect, Durability, Reader, Row, Statements, Tx
 from gigachat_server.store.wakeups import WakeUps
 
 T = TypeVar("T")
@@ -47,6 +47,7 @@ _SESSION = {
     "statement_timeout": "30000",
     "idle_in_transaction_session_timeout": "10000",
     "jit": "off",  # planning it takes longer than our statements
+    "max_parallel_workers_per_gather": "0",  # and so does starting a worker
 }
 
 _CONFLICT = ("40001", "40P01", "23505")  # serialization failure, deadlock; and a row that another was faster to insert
@@ -132,8 +133,9 @@ class PostgresDatabase:
     dialect: Dialect = "postgres"
     is_shared = True
 
-    def __init__(self, pool: Any, wake_ups: WakeUps) -> None:
+    def __init__(self, pool: Any, wake_ups: WakeUps, connect: Callable[[], Awaitable[Any]]) -> None:
         self._pool = pool
+        self._connect = connect
         self._wake_ups = wake_ups
         self.broken = asyncio.Event()  # never set: what a server has on its disk is that server's to know
         self._running: set[asyncio.Task[Any]] = set()
@@ -243,6 +245,21 @@ class PostgresDatabase:
                 callback()
             except Exception:  # noqa: BLE001 - it is durable, and whoever waits for it must learn so
                 _log.exception("after %s", name)
+
+    async def apart(self, body: Callable[[Statements], Awaitable[T]]) -> T:
+        try:
+            connection = await self._connect()
+            try:
+                await connection.execute(
+                    "SET application_name = 'gigachat upkeep'; SET statement_timeout = 0; SET lock_timeout = 0"
+                )
+                result = await body(_Statements(connection))
+                await connection.close(timeout=_CONNECT_S)  # once it is, whatever it had locked is free
+                return result
+            finally:
+                connection.terminate()
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            raise StorageUnavailable(f"PostgreSQL: {_in_one_line(error)}.", retry_after_s=60) from None
 
     def _note_failure(self, name: str, error: BaseException) -> None:
         if not self._is_failing:  # one line for each time, not for each request
@@ -372,11 +389,12 @@ async def open_postgres(url: str, *, connections: int) -> PostgresDatabase:
             init=functools.partial(_prepare_session, schema=schema),
             reset=_keep_session,
         )
-        wake_ups = WakeUps(functools.partial(asyncpg.connect, url, timeout=_CONNECT_S))
+        connect = functools.partial(asyncpg.connect, url, timeout=_CONNECT_S)
+        wake_ups = WakeUps(connect)
         await wake_ups.start()
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
         raise SetupError(_cannot_open(url, error)) from None
-    return PostgresDatabase(pool, wake_ups)
+    return PostgresDatabase(pool, wake_ups, connect)
 
 
 def _writable(url: str) -> str:
@@ -387,16 +405,24 @@ def _writable(url: str) -> str:
 
 
 async def _prepare_server(url: str) -> str:
-    """Have pgvector there; the schema it is in."""
+    """Have pgvector there, with vectors of half precision and scans that go on; the schema it is in."""
     connection = await asyncpg.connect(url, timeout=_CONNECT_S)
     try:
         if connection.get_server_version().major < 16:
             raise SetupError(f"PostgreSQL {connection.get_server_version().major} is too old: gigachat needs 16 or newer.")
-        find = "SELECT n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'vector'"
-        schema = await connection.fetchval(find)
-        if schema is None:
+        find = (
+            "SELECT n.nspname, e.extversion FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace "
+            "WHERE e.extname = 'vector'"
+        )
+        found = await connection.fetchrow(find)
+        if found is None:
             await connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
-            schema = await connection.fetchval(find)
+            found = await connection.fetchrow(find)
+        schema, version = found
+        if tuple(map(int, version.split(".")[:2])) < (0, 8):
+            raise SetupError(
+                f"pgvector {version} is too old: gigachat needs 0.8 or newer (then `ALTER EXTENSION vector UPDATE`)."
+            )
         return str(schema)
     finally:
         await connection.close(timeout=_CONNECT_S)
