@@ -28,6 +28,8 @@ from gigachat_server.errors import SetupError, StorageUnavailable
 from gigachat_server.jobs import IngestWorker
 from gigachat_server.knowledge.indexes import Indexes
 from gigachat_server.knowledge.ingest import Ingest
+from gigachat_server.knowledge.searcher import Searcher
+from gigachat_server.knowledge.store_search import StoreSearch
 from gigachat_server.models import weights
 from gigachat_server.models.base import ChatModel, Embedder
 from gigachat_server.models.extractive import ExtractiveModel
@@ -71,6 +73,7 @@ async def running(
         services.nodes.start()
         if is_node:
             services.ingest_worker.start()
+            services.searcher.start()
         services.lifecycle.start(takes_up=is_node)
         try:
             yield services
@@ -81,6 +84,7 @@ async def running(
             await services.lifecycle.aclose()
             await services.nodes.aclose()
             await services.ingest_worker.aclose()
+            await services.searcher.aclose()
             await services.model.aclose()
             await services.embedder.aclose()
             await database.aclose()
@@ -123,8 +127,8 @@ async def _assemble(
     key_ring = KeyRing(database, clock, configured_key=settings.api_key)
     account = await key_ring.ensure_account(settings.account)
     await key_ring.ensure_configured(account.id)
-    indexes = Indexes(database, embedder, memory_bytes=settings.index_memory_mb * 1024 * 1024)
-    ingest = Ingest(database, embedder, clock)
+    searcher = make_searcher(settings, database, embedder)
+    ingest = Ingest(database, embedder, searcher, clock)
     embedding_model = embedder.name
 
     async def reembed(tx: Tx) -> None:
@@ -134,7 +138,7 @@ async def _assemble(
     events, live = Events(database, clock), LiveTurns()
     nodes = Nodes(database, events, live, clock)
     control = Control(database, events=events, live=live, nodes=nodes, clock=clock)
-    answerer = Answerer(model=model, embedder=embedder, indexes=indexes)
+    answerer = Answerer(model=model, embedder=embedder, searcher=searcher)
     turns = Turns(database, answerer=answerer, control=control, events=events, live=live, nodes=nodes, clock=clock)
     lifecycle = Lifecycle(database, turns=turns, control=control, events=events, live=live, clock=clock)
     # Where no other process can be there, nobody answers now whatever was being answered.
@@ -147,7 +151,7 @@ async def _assemble(
         key_ring=key_ring,
         embedder=embedder,
         model=model,
-        indexes=indexes,
+        searcher=searcher,
         ingest=ingest,
         ingest_worker=IngestWorker(database, ingest, clock),
         events=events,
@@ -170,6 +174,13 @@ class PublicApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         answering = self.web if self.web.handles(scope["path"]) else self._api
         await answering(scope, receive, send)
+
+
+def make_searcher(settings: Settings, database: Database, embedder: Embedder) -> Searcher:
+    """What searches documents in that store."""
+    if database.dialect == "postgres":
+        return StoreSearch(database, embedder)
+    return Indexes(database, embedder, memory_bytes=settings.index_memory_mb * 1024 * 1024)
 
 
 # The HTTP client takes 0.2 s and 9 MB to import, so only those who call an endpoint do.

@@ -14,8 +14,8 @@ from gigachat_server.chat.nodes import Nodes
 from gigachat_server.chat.turn import Turns
 from gigachat_server.clock import Clock
 from gigachat_server.jobs import IngestWorker
-from gigachat_server.knowledge.indexes import Indexes
 from gigachat_server.knowledge.ingest import Ingest
+from gigachat_server.knowledge.searcher import Searcher
 from gigachat_server.models.base import ChatModel, Embedder
 from gigachat_server.records import Account
 from gigachat_server.settings import Settings
@@ -30,7 +30,7 @@ class Services(msgspec.Struct, kw_only=True):
     key_ring: KeyRing
     embedder: Embedder
     model: ChatModel
-    indexes: Indexes
+    searcher: Searcher
     ingest: Ingest
     ingest_worker: IngestWorker
     events: Events

@@ -59,6 +59,13 @@ def test_an_unknown_measurement_is_refused() -> None:
     assert "everything" in done.stderr
 
 
+def test_search_by_the_store_is_measured_only_where_there_is_one() -> None:
+    command = [sys.executable, "-m", "gigachat_server", "bench", "--size", "tiny", "--only", "retrieval"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "--database" in done.stderr
+
+
 def test_streams_that_overlap_end_once_each(tmp_path: Path) -> None:
     with (
         processes.endpoint(first_delta_s=0.2) as url,

@@ -9,16 +9,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from gigachat_server.knowledge.index import (
-    COSINE_SHARE,
-    K1,
-    B,
-    Candidate,
-    ChatbotIndex,
-    IndexRow,
-    dump_stems,
-    load_stems,
-)
+from gigachat_server.knowledge.index import ChatbotIndex, IndexRow
+from gigachat_server.knowledge.scoring import COSINE_SHARE, K1, B, Candidate, dump_stems, load_stems
 from gigachat_server.models.base import RelevanceScale, Vector
 
 DIMENSION = 8

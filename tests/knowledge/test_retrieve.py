@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gigachat_server.knowledge.index import ChatbotIndex, IndexRow, dump_stems
+from gigachat_server.knowledge.index import ChatbotIndex, IndexRow
 from gigachat_server.knowledge.retrieve import Earlier, SearchQuery, expand, search
+from gigachat_server.knowledge.scoring import dump_stems
 from gigachat_server.models.base import RelevanceScale, Vector
 from gigachat_server.text import stems
 

@@ -101,7 +101,7 @@ async def change(request: ApiRequest, services: Services) -> Answer:
 async def delete(request: ApiRequest, services: Services) -> Answer:
     """Removes the chatbot with all its documents and conversations."""
     await services.erasure.delete_chatbot(request.account_id, request.chatbot.id)
-    services.indexes.forget(request.chatbot.id)
+    services.searcher.forget(request.chatbot.id)
     return Answer(None, 204)
 
 

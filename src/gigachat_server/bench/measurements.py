@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gigachat_server.bench import knowledge, turns
+from gigachat_server.bench import knowledge, retrieval, turns
 from gigachat_server.bench.metrics import Metric, Run
 
 MEASUREMENTS: dict[str, Callable[[Run], list[Metric]]] = {
@@ -16,7 +16,9 @@ MEASUREMENTS: dict[str, Callable[[Run], list[Metric]]] = {
     "embedded": knowledge.embedded,
     "extractive": knowledge.extractive,
     "ingest": knowledge.ingest,
+    "retrieval": retrieval.retrieval,
 }
 
 # Those in which the store counts, and which find nothing of it in a folder.
-ON_POSTGRES = ("turns", "latency", "first-token", "streams", "start")
+ON_POSTGRES = ("turns", "latency", "first-token", "streams", "start", "retrieval")
+NEEDS_POSTGRES = ("retrieval",)

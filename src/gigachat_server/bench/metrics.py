@@ -83,12 +83,28 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
     first_tokens: int = 200
     streams: int = 1_000
     starts: int = 5
+    searched: int = 100_000  # chunks of the big chatbot that the store searches
+    small_chatbots: int = 1_000
+    searches: int = 500
 
 
 FULL = Size()
-QUICK = Size(rounds=2, seconds=2.0, ingested=48, topics=20, first_tokens=100, starts=2)
+QUICK = Size(
+    rounds=2, seconds=2.0, ingested=48, topics=20, first_tokens=100, starts=2, searched=10_000, small_chatbots=50, searches=200
+)
 TINY = Size(
-    rounds=1, seconds=0.1, clients=2, chunks=20, ingested=4, topics=2, first_tokens=3, streams=5, starts=1
+    rounds=1,
+    seconds=0.1,
+    clients=2,
+    chunks=20,
+    ingested=4,
+    topics=2,
+    first_tokens=3,
+    streams=5,
+    starts=1,
+    searched=6_000,
+    small_chatbots=2,
+    searches=10,
 )  # to see that everything works
 
 

@@ -17,8 +17,8 @@ from gigachat_server.chat.progress import Turn
 from gigachat_server.chat.queue import Opened
 from gigachat_server.human_wanted import asks_for_human
 from gigachat_server.ids import random_text
-from gigachat_server.knowledge.indexes import Indexes, Retrieval
 from gigachat_server.knowledge.retrieve import Earlier
+from gigachat_server.knowledge.searcher import Retrieval, Searcher
 from gigachat_server.models.base import (
     HANDED_OFF,
     ChatModel,
@@ -40,10 +40,10 @@ from gigachat_server.triggers import trigger
 class Answerer:
     """Has a model answer prompts."""
 
-    def __init__(self, *, model: ChatModel, embedder: Embedder, indexes: Indexes) -> None:
+    def __init__(self, *, model: ChatModel, embedder: Embedder, searcher: Searcher) -> None:
         self._model = model
         self._embedder = embedder
-        self._indexes = indexes
+        self._searcher = searcher
 
     async def answer(self, opened: Opened, turn: Turn) -> Vector | None:
         """Have the turn hear the replies to the prompt; the prompt's vector, if one was needed.
@@ -73,7 +73,7 @@ class Answerer:
 
     async def _retrieve(self, opened: Opened) -> tuple[Vector | None, Retrieval | None]:
         """The prompt's vector and what it matches. Nothing is embedded for small talk or without documents."""
-        if small_talk(opened.text) or not await self._indexes.has_documents(opened.chatbot):
+        if small_talk(opened.text) or not await self._searcher.has_documents(opened.chatbot):
             return None, None
         vector = await self._embedder.embed_prompt(opened.text)
         history = [
@@ -85,7 +85,7 @@ class Answerer:
             for message in opened.memory.newest(SEARCHED_MESSAGES)
             if message.role != "system"
         ]
-        return vector, await self._indexes.retrieve(opened.chatbot, opened.text, vector, history)
+        return vector, await self._searcher.retrieve(opened.chatbot, opened.text, vector, history)
 
     async def _listen(self, opened: Opened, model_input: ModelInput, turn: Turn) -> None:
         when_nothing = opened.chatbot.config.documents.results.when_nothing_matches

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gigachat_server.bench.databases import new_databases
-from gigachat_server.bench.measurements import MEASUREMENTS, ON_POSTGRES
+from gigachat_server.bench.measurements import MEASUREMENTS, NEEDS_POSTGRES, ON_POSTGRES
 from gigachat_server.bench.metrics import FULL, QUICK, TINY, Metric, Report, Run, machine
 
 _FILE_WIDTH = 110  # characters, where no terminal says: nothing of the table is cut off
@@ -47,8 +47,10 @@ def bench(
     Each figure stands beside its floor, measured in the same run: the smallest application that loses no message, or
     the embedder by itself. Everything runs on this machine alone, with temporary data.
     """
-    every = list(MEASUREMENTS) if not database else list(ON_POSTGRES)
+    every = list(ON_POSTGRES) if database else [name for name in MEASUREMENTS if name not in NEEDS_POSTGRES]
     names = [name.strip() for name in only.split(",") if name.strip()] or every
+    if not database and (needy := [name for name in names if name in NEEDS_POSTGRES]):
+        raise click.BadParameter(f"{needy[0]} needs --database", param_hint="--only")
     if unknown := [name for name in names if name not in every]:
         raise click.BadParameter(f"{unknown[0]} is none of {', '.join(every)}", param_hint="--only")
     signal.signal(signal.SIGTERM, _interrupt)

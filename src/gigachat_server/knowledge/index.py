@@ -9,17 +9,14 @@ kept up to date answers like one built afresh; and no text of another chatbot ca
 texts: the store has them, by chunk id. It is not thread-safe: its owner lets one thread at a time touch it, searching
 included.
 
-BM25: k1 1.2, b .75, idf = ln(1 + (N - df + .5) / (df + .5)) (Robertson; the form that cannot go negative).
 Measured on one core of an AMD EPYC with eight stems a query: 0.2 ms a search of 100 chunks, 1.2 ms of 10,000; loading
 10,000 takes 0.4 s. A chunk of up to 1000 characters takes 2.6 kB (mtrag_cloud, 7,277 chunks).
 """
 
 from __future__ import annotations
 
-import math
 from array import array
 from bisect import bisect_left
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -27,32 +24,13 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from gigachat_server.knowledge.scoring import K1, MOST_COUNT, Candidate, fuse, heaviest, idf, length_norm
 from gigachat_server.models.base import Matrix, RelevanceScale, Vector
 
-K1, B = 1.2, 0.75
-COSINE_SHARE = 0.7  # of the rank score; the rest is BM25 over the best BM25
-MOST_STEMS = 256  # of one query's bag that are looked up: the heaviest
-
-_COUNT_BITS = 8  # a posting is row << 8 | count, the count capped at 255
-_MOST_COUNT = (1 << _COUNT_BITS) - 1
-_SAME_RANK = 1e-6  # ranks that differ by less are equal: sums in another order differ by as much
+_COUNT_BITS = MOST_COUNT.bit_length()  # a posting is row << 8 | count
 _MOST_WEIGHTS = 500_000  # numbers of worked-out weights that are kept, 16 bytes each
 _FEWEST_TOMBSTONES = 256  # fewer are not worth packing
 _STEM_BYTES, _ROW_BYTES = 230, 130  # Python's own cost of a dictionary entry with its array; of a row's id and slots
-
-
-def dump_stems(stems: Iterable[str]) -> str:
-    """A chunk's stem counts as text: the stems that occur once, then after each `|` those that occur once more."""
-    groups: list[list[str]] = []
-    for stem, count in Counter(stems).items():
-        groups.extend([] for _ in range(count - len(groups)))
-        groups[count - 1].append(stem)
-    return "|".join(map(" ".join, groups))
-
-
-def load_stems(text: str) -> dict[str, int]:
-    """The counts that `dump_stems` wrote."""
-    return {stem: count for count, group in enumerate(text.split("|"), 1) for stem in group.split()}
 
 
 class IndexRow(msgspec.Struct, frozen=True):
@@ -61,18 +39,6 @@ class IndexRow(msgspec.Struct, frozen=True):
     chunk_id: str
     stems: str
     vector: Vector
-
-
-class Candidate(msgspec.Struct, frozen=True, kw_only=True):
-    """A chunk that a search found. The fields mean what `models.base.Passage` says of them."""
-
-    chunk_id: str
-    document_id: str
-    cosine: float
-    lexical: float
-    coverage: float
-    rank_score: float
-    score: float
 
 
 class _Weights(NamedTuple):
@@ -137,7 +103,7 @@ class ChatbotIndex:
             shifted = row_number << _COUNT_BITS
             length = added = 0
             for count, group in enumerate(row.stems.split("|"), 1):
-                posting = shifted | min(count, _MOST_COUNT)
+                posting = shifted | min(count, MOST_COUNT)
                 stems = group.split()
                 length += count * len(stems)
                 added += len(stems)
@@ -192,7 +158,7 @@ class ChatbotIndex:
             counted = live[rows]
             if not counted.any():
                 continue
-            packed = (new_rows[rows[counted]] << _COUNT_BITS) | (values[counted] & _MOST_COUNT)
+            packed = (new_rows[rows[counted]] << _COUNT_BITS) | (values[counted] & MOST_COUNT)
             postings[stem] = array("I", packed.astype(np.uint32).tobytes())
             self._posting_count += len(packed)
         self._postings = postings
@@ -223,18 +189,18 @@ class ChatbotIndex:
             return known
         used = len(self._chunk_ids)
         if self._length_norm is None:
-            average = self._lengths[:used].sum() / max(self._live_count, 1)
-            self._length_norm = K1 * (1 - B + B * self._lengths[:used] / max(average, 1.0))
+            lengths = self._lengths[:used]
+            self._length_norm = length_norm(lengths, chunks=self._live_count, total=float(lengths.sum()))
         values = np.frombuffer(self._postings.get(stem, b""), dtype=np.uint32)
-        rows, counts = (values >> _COUNT_BITS).astype(np.intp), values & _MOST_COUNT
+        rows, counts = (values >> _COUNT_BITS).astype(np.intp), values & MOST_COUNT
         if self._live_count < used:
             rows, counts = rows[self._live[rows]], counts[self._live[rows]]
-        idf = math.log(1 + (self._live_count - len(rows) + 0.5) / (len(rows) + 0.5))
-        bm25 = idf * (K1 + 1) * counts / (counts + self._length_norm[rows])
+        rarity = idf(self._live_count, len(rows))
+        bm25 = rarity * (K1 + 1) * counts / (counts + self._length_norm[rows])
         if self._weights_size > _MOST_WEIGHTS:
             self._forget_weights()
         self._weights_size += len(rows) + 1
-        weights = self._weights[stem] = _Weights(rows, bm25, idf)
+        weights = self._weights[stem] = _Weights(rows, bm25, rarity)
         return weights
 
     def _forget_weights(self) -> None:
@@ -258,45 +224,27 @@ class ChatbotIndex:
         used = len(self._chunk_ids)
         if self._live_count == 0 or limit < 1:
             return []
-        cosine = self._matrix[:used] @ vector.astype(np.float32, copy=False)
-        lexical = self._lexical(bag)
-        rank = COSINE_SHARE * cosine + (1 - COSINE_SHARE) * lexical
-        if self._live_count < used:
-            rank[~self._live[:used]] = -np.inf
-        # Only what is found needs its coverage: numpy takes longer to be called than to compute for a small chatbot.
-        weights = {stem: self._weights_of(stem).idf for stem in own_stems}
-        return [
-            Candidate(
-                chunk_id=self._chunk_ids[row],
-                document_id=self._document_ids[row],
-                cosine=float(cosine[row]),
-                lexical=float(lexical[row]),
-                coverage=(coverage := self._coverage(row, weights)),
-                rank_score=float(rank[row]),
-                score=_relevance(scale, float(cosine[row]), coverage),
-            )
-            for row in self._best(rank, limit)
-        ]
+        return fuse(
+            self._matrix[:used] @ vector.astype(np.float32, copy=False),
+            self._bm25(bag),
+            chunk_ids=self._chunk_ids,
+            document_ids=self._document_ids,
+            holds=self._holds,
+            own_idf={stem: self._weights_of(stem).idf for stem in own_stems},
+            scale=scale,
+            limit=limit,
+            dead=~self._live[:used] if self._live_count < used else None,
+        )
 
-    def _lexical(self, bag: Mapping[str, float]) -> npt.NDArray[np.float64]:
-        """BM25 over its greatest value, of every row."""
+    def _bm25(self, bag: Mapping[str, float]) -> npt.NDArray[np.float64]:
+        """Of every row."""
         used = len(self._chunk_ids)
-        stems = sorted(bag, key=bag.__getitem__, reverse=True)[:MOST_STEMS] if len(bag) > MOST_STEMS else bag
-        found = [(weights, bag[stem]) for stem in stems if len((weights := self._weights_of(stem)).rows)]
+        found = [(weights, bag[stem]) for stem in heaviest(bag) if len((weights := self._weights_of(stem)).rows)]
         if not found:
             return np.zeros(used)
         rows = np.concatenate([weights.rows for weights, _ in found])
         added = np.concatenate([weights.bm25 if times == 1 else times * weights.bm25 for weights, times in found])
-        scores = np.bincount(rows, weights=added, minlength=used).astype(np.float64, copy=False)
-        greatest = scores.max()
-        return scores / greatest if greatest > 0 else scores
-
-    def _coverage(self, row: int, weights: Mapping[str, float]) -> float:
-        """The share of the stems' weight that the row holds."""
-        total = sum(weights.values())
-        if total <= 0:
-            return 0.0
-        return sum(weight for stem, weight in weights.items() if self._holds(row, stem)) / total
+        return np.bincount(rows, weights=added, minlength=used).astype(np.float64, copy=False)
 
     def _holds(self, row: int, stem: str) -> bool:
         held = self._postings.get(stem)
@@ -304,16 +252,3 @@ class ChatbotIndex:
             return False
         place = bisect_left(held, row << _COUNT_BITS)  # postings rise with their rows
         return place < len(held) and held[place] >> _COUNT_BITS == row
-
-    def _best(self, rank: npt.NDArray[np.float64], limit: int) -> list[int]:
-        """The rows of the greatest ranks, equal ones by chunk id: no order hangs on where a row happens to lie."""
-        limit = min(limit, self._live_count)
-        least = np.partition(rank, len(rank) - limit)[len(rank) - limit]
-        rows = np.flatnonzero(rank >= least - _SAME_RANK).tolist()
-        rows.sort(key=lambda row: (-round(float(rank[row]), 6), self._chunk_ids[row]))
-        return rows[:limit]
-
-
-def _relevance(scale: RelevanceScale, cosine: float, coverage: float) -> float:
-    logit = scale.cosine_weight * cosine + scale.coverage_weight * coverage + scale.bias
-    return 1 / (1 + math.exp(-min(max(logit, -60.0), 60.0)))

@@ -18,27 +18,18 @@ import msgspec
 import numpy as np
 
 from gigachat_server.errors import EmbedderUnavailable
-from gigachat_server.knowledge.index import Candidate, ChatbotIndex, IndexRow
+from gigachat_server.knowledge.index import ChatbotIndex, IndexRow
 from gigachat_server.knowledge.retrieve import Earlier, Found, SearchQuery, search
-from gigachat_server.models.base import Embedder, Passage, Vector
-from gigachat_server.records import Chatbot, Chunk
+from gigachat_server.knowledge.searcher import OTHER_LENGTH, KnownChunks, Retrieval
+from gigachat_server.models.base import Embedder, Vector
+from gigachat_server.records import Chatbot
 from gigachat_server.store import chunks, documents
-from gigachat_server.store.database import Database, Reader
+from gigachat_server.store.database import Database, Reader, Tx
 
 T = TypeVar("T")
 
 # A search of fewer chunks than this takes less than handing it to a thread does.
 _INLINE_CHUNKS = 2_000
-_CACHED_CHARACTERS = 20_000_000
-_MOST_CHARACTERS = 200_000  # of the passages of one retrieval
-
-
-class Retrieval(msgspec.Struct, frozen=True):
-    """One search for a turn: the passages above the threshold, best first, with the chunks they are of."""
-
-    found: Found
-    passages: tuple[Passage, ...]
-    chunks: tuple[Chunk, ...]
 
 
 class _Entry:
@@ -57,24 +48,24 @@ class _Changes(msgspec.Struct, frozen=True):
 
 
 class Indexes:
-    """Searches the documents of any chatbot."""
+    """A `Searcher` that holds what it searches."""
 
     def __init__(self, database: Database, embedder: Embedder, *, memory_bytes: int) -> None:
         self._database = database
         self._embedder = embedder
         self._memory_bytes = memory_bytes
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
-        self._chunks: OrderedDict[str, Chunk] = OrderedDict()
-        self._chunk_characters = 0
+        self._known = KnownChunks(database)
+
+    def start(self) -> None:
+        """An index is made when it is searched."""
 
     async def has_documents(self, chatbot: Chatbot) -> bool:
-        """Whether anything can be found at all; without documents a prompt needs no vector."""
         if chatbot.knowledge_version == 0:
             return False
         return len((await self._current(chatbot)).index) > 0
 
     async def retrieve(self, chatbot: Chatbot, text: str, vector: Vector, history: Sequence[Earlier]) -> Retrieval:
-        """What the chatbot's documents hold for this prompt."""
         entry = await self._current(chatbot)
         results = chatbot.config.documents.results
 
@@ -89,32 +80,21 @@ class Indexes:
 
         async with entry.lock:
             if len(vector) != entry.index.dimension:
-                raise EmbedderUnavailable("The embedding model makes vectors of another length than it did.")
+                raise EmbedderUnavailable(OTHER_LENGTH)
             found = run() if len(entry.index) < _INLINE_CHUNKS else await _to_its_end(run)
-        by_id = await self._chunks_of(chatbot.id, [candidate.chunk_id for candidate in found.candidates])
-        pairs = _bounded([(c, by_id[c.chunk_id]) for c in found.candidates if c.chunk_id in by_id])
-        passages = tuple(
-            Passage(
-                chunk_id=chunk.id,
-                document_id=chunk.document_id,
-                document_name=chunk.document_name,
-                number=chunk.number,
-                text=chunk.content,
-                line_from=chunk.line_from,
-                line_to=chunk.line_to,
-                cosine=candidate.cosine,
-                lexical=candidate.lexical,
-                coverage=candidate.coverage,
-                rank_score=candidate.rank_score,
-                score=candidate.score,
-            )
-            for candidate, chunk in pairs
-        )
-        return Retrieval(found, passages, tuple(chunk for _, chunk in pairs))
+        return await self._known.retrieval(chatbot.id, found)
 
     def forget(self, chatbot_id: str) -> None:
-        """Free the memory of a deleted chatbot."""
         self._entries.pop(chatbot_id, None)
+
+    async def count_out(self, tx: Tx, chatbot_id: str, document_id: str) -> None:
+        """An index counts what it holds, and learns of changes by their version."""
+
+    async def count_in(self, tx: Tx, chatbot_id: str, document_id: str) -> None:
+        """Likewise."""
+
+    async def aclose(self) -> None:
+        """Nothing runs."""
 
     async def _current(self, chatbot: Chatbot) -> _Entry:
         entry = self._entries.get(chatbot.id)
@@ -142,7 +122,7 @@ class Indexes:
         if len(entry.index):
             lengths.add(entry.index.dimension)
         if len(lengths) > 1:
-            raise EmbedderUnavailable("The embedding model makes vectors of another length than it did.")
+            raise EmbedderUnavailable(OTHER_LENGTH)
 
         def apply() -> None:
             for document in entry.versions.keys() - changes.versions.keys():
@@ -170,35 +150,6 @@ class Indexes:
             if chatbot_id != keep and not entry.lock.locked():
                 used -= entry.index.memory_bytes
                 del self._entries[chatbot_id]
-
-    async def _chunks_of(self, chatbot_id: str, ids: list[str]) -> dict[str, Chunk]:
-        """A chunk never changes under its id, so what is cached is right. Those deleted meanwhile are left out."""
-        found = {id: self._chunks[id] for id in ids if id in self._chunks}
-        missing = [id for id in ids if id not in found]
-        if missing:
-
-            async def read(reader: Reader) -> list[Chunk]:
-                return await chunks.list_by_id(reader, chatbot_id, missing)
-
-            for chunk in await self._database.read(read):
-                if chunk.id not in self._chunks:
-                    self._chunk_characters += len(chunk.content)
-                found[chunk.id] = self._chunks[chunk.id] = chunk
-        for id in found:
-            self._chunks.move_to_end(id)
-        while self._chunk_characters > _CACHED_CHARACTERS:
-            self._chunk_characters -= len(self._chunks.popitem(last=False)[1].content)
-        return found
-
-
-def _bounded(pairs: list[tuple[Candidate, Chunk]]) -> list[tuple[Candidate, Chunk]]:
-    """The best, as many as are worth handing on: sources are stored and sent with every reply."""
-    characters = 0
-    for place, (_, chunk) in enumerate(pairs):
-        characters += len(chunk.content)
-        if characters > _MOST_CHARACTERS and place > 0:
-            return pairs[:place]
-    return pairs
 
 
 async def _to_its_end(work: Callable[[], T]) -> T:

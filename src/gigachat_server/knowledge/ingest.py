@@ -19,7 +19,8 @@ from gigachat_server.clock import Clock
 from gigachat_server.errors import Conflict, EmbedderUnavailable, FieldError, InvalidRequest, NotFound
 from gigachat_server.ids import new_id
 from gigachat_server.knowledge.chunk import TextChunk, split
-from gigachat_server.knowledge.index import dump_stems
+from gigachat_server.knowledge.scoring import dump_stems
+from gigachat_server.knowledge.searcher import Searcher
 from gigachat_server.models.base import Embedder, Matrix
 from gigachat_server.records import Chatbot, Chunk, Document, TextSplitterConfig
 from gigachat_server.store import chatbots, chunks, documents
@@ -60,9 +61,10 @@ class _Cut(msgspec.Struct, frozen=True):
 class Ingest:
     """Brings documents into chatbots and takes them out again."""
 
-    def __init__(self, database: Database, embedder: Embedder, clock: Clock) -> None:
+    def __init__(self, database: Database, embedder: Embedder, searcher: Searcher, clock: Clock) -> None:
         self._database = database
         self._embedder = embedder
+        self._searcher = searcher
         self._clock = clock
 
     async def push(
@@ -157,6 +159,7 @@ class Ingest:
 
         async def body(tx: Tx) -> bool:
             await chatbots.raise_knowledge_version(tx, chatbot_id)
+            await self._searcher.count_out(tx, chatbot_id, document_id)
             return await documents.delete(tx, chatbot_id, document_id)
 
         if not await self._database.transaction("document.delete", body):
@@ -234,7 +237,9 @@ class Ingest:
                 created_at=target.created_at if target else document.created_at,
             )
             placed = [msgspec.structs.replace(chunk, document_id=final.id, document_name=name) for chunk in new_chunks]
+            await self._searcher.count_out(tx, final.chatbot_id, final.id)
             await chunks.replace(tx, final.chatbot_id, final.id, zip(placed, cut.stems, strict=True))
+            await self._searcher.count_in(tx, final.chatbot_id, final.id)
             await documents.put(tx, final, content=content, version=version)
             if keep is not None:
                 await keep(tx, document=final)

@@ -19,14 +19,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Literal
 
 import msgspec
 import numpy as np
 
-from gigachat_server.knowledge.index import Candidate, ChatbotIndex
+from gigachat_server.knowledge.index import ChatbotIndex
+from gigachat_server.knowledge.scoring import Candidate
 from gigachat_server.models.base import Query, RelevanceScale, Vector
 from gigachat_server.text import is_dependent, stems
 
@@ -125,11 +126,15 @@ def search(
         scale=scale,
         limit=match_count,
     )
+    weights = {stem: index.idf(stem) for stem in expanded.own_stems}
+    return above_threshold(candidates, query, stem_weights=weights, match_threshold=match_threshold)
+
+
+def above_threshold(
+    candidates: Sequence[Candidate], query: SearchQuery, *, stem_weights: Mapping[str, float], match_threshold: float
+) -> Found:
+    """Those that are relevant enough, in their order."""
     return Found(
         candidates=[candidate for candidate in candidates if candidate.score >= match_threshold],
-        query=Query(
-            text=query.text,
-            vector=query.vector,
-            stem_weights={stem: index.idf(stem) for stem in expanded.own_stems},
-        ),
+        query=Query(text=query.text, vector=query.vector, stem_weights=stem_weights),
     )

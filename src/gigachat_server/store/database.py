@@ -35,11 +35,15 @@ class Reader(Protocol):
     async def one(self, sql: str, **parameters: Any) -> Row | None: ...
 
 
-class Tx(Reader, Protocol):
-    """An open transaction."""
+class Statements(Reader, Protocol):
+    """Statements that may write."""
 
     async def run(self, sql: str, **parameters: Any) -> int:
         """Execute one statement; the number of rows it changed."""
+
+
+class Tx(Statements, Protocol):
+    """An open transaction."""
 
     async def run_many(self, sql: str, rows: Iterable[dict[str, Any]]) -> None:
         """Execute one statement for each row of parameters."""
@@ -93,6 +97,12 @@ class Database(Protocol):
         to try where the store is another machine, which may be away for a moment.
 
         Raises what the body raises, or `StorageUnavailable` when the store cannot make it durable.
+        """
+
+    async def apart(self, body: Callable[[Statements], Awaitable[T]]) -> T:
+        """Run a body on a connection of its own, outside any transaction: each statement by itself, however long it takes.
+
+        For building what only makes the store faster. Raises `StorageUnavailable`; what was done until then stays.
         """
 
     async def prove_writable(self) -> None:

@@ -27,7 +27,7 @@ import asyncpg
 import numpy as np
 
 from gigachat_server.errors import SetupError, StorageUnavailable
-from gigachat_server.store.database import Dialect, Durability, Reader, Row, Tx
+from gigachat_server.store.database import Dialect, Durability, Reader, Row, Statements, Tx
 from gigachat_server.store.wakeups import WakeUps
 
 T = TypeVar("T")
@@ -51,6 +51,7 @@ _SESSION = {
     "statement_timeout": "30000",
     "idle_in_transaction_session_timeout": "10000",
     "jit": "off",  # planning it takes longer than our statements
+    "max_parallel_workers_per_gather": "0",  # and so does starting a worker
 }
 
 # Serialization failure, deadlock; and what another was faster to insert, be it a row or a table.
@@ -175,9 +176,10 @@ class PostgresDatabase:
     dialect: Dialect = "postgres"
     is_shared = True
 
-    def __init__(self, pool: Any, wake_ups: WakeUps, *, joins: bool) -> None:
+    def __init__(self, pool: Any, wake_ups: WakeUps, connect: Callable[[], Awaitable[Any]], *, joins: bool) -> None:
         """`joins`: writes that follow each other may be one statement."""
         self._pool = pool
+        self._connect = connect
         self._joins = joins
         self._wake_ups = wake_ups
         self.broken = asyncio.Event()  # never set: what a server has on its disk is that server's to know
@@ -312,6 +314,21 @@ class PostgresDatabase:
                 callback()
             except Exception:  # noqa: BLE001 - it is durable, and whoever waits for it must learn so
                 _log.exception("after %s", name)
+
+    async def apart(self, body: Callable[[Statements], Awaitable[T]]) -> T:
+        try:
+            connection = await self._connect()
+            try:
+                await connection.execute(
+                    "SET application_name = 'gigachat upkeep'; SET statement_timeout = 0; SET lock_timeout = 0"
+                )
+                result = await body(_Statements(connection))
+                await connection.close(timeout=_CONNECT_S)  # once it is, whatever it had locked is free
+                return result
+            finally:
+                connection.terminate()
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            raise StorageUnavailable(f"PostgreSQL: {in_one_line(error)}.", retry_after_s=60) from None
 
     def _note_failure(self, name: str, error: BaseException) -> None:
         if not self._is_failing:  # one line for each time, not for each request
@@ -454,12 +471,13 @@ async def open_postgres(url: str, *, connections: int, application: str = APPLIC
             reset=_keep_session,
             server_settings=named,
         )
-        wake_ups = WakeUps(functools.partial(asyncpg.connect, url, timeout=_CONNECT_S, server_settings=named))
+        connect = functools.partial(asyncpg.connect, url, timeout=_CONNECT_S, server_settings=named)
+        wake_ups = WakeUps(connect)
         await wake_ups.start()
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
         raise SetupError(_cannot_open(url, error)) from None
     # Citus plans a statement for one table at a time.
-    return PostgresDatabase(pool, wake_ups, joins=not is_distributed)
+    return PostgresDatabase(pool, wake_ups, connect, joins=not is_distributed)
 
 
 def _writable(url: str) -> str:
@@ -485,7 +503,10 @@ async def connect(url: str, application: str) -> Any:
 
 
 async def _prepare_server(url: str) -> tuple[str, bool]:
-    """Have pgvector there; the schema it is in, and whether Citus distributes what is stored."""
+    """Have pgvector there, with vectors of half precision and scans that go on.
+
+    The schema it is in, and whether Citus distributes what is stored.
+    """
     connection = await asyncpg.connect(url, timeout=_CONNECT_S)
     try:
         if connection.get_server_version().major < 16:
@@ -495,6 +516,11 @@ async def _prepare_server(url: str) -> tuple[str, bool]:
             with contextlib.suppress(asyncpg.UniqueViolationError):  # another node was faster
                 await connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
             schema = await connection.fetchval(_VECTOR_SCHEMA)
+        version = await connection.fetchval("SELECT extversion FROM pg_extension WHERE extname = 'vector'")
+        if tuple(map(int, version.split(".")[:2])) < (0, 8):
+            raise SetupError(
+                f"pgvector {version} is too old: gigachat needs 0.8 or newer (then `ALTER EXTENSION vector UPDATE`)."
+            )
         is_distributed = await connection.fetchval("SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'citus')")
         return str(schema), bool(is_distributed)
     finally:

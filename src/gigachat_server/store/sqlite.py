@@ -31,7 +31,7 @@ from gigachat_server.errors import SetupError, StorageUnavailable
 from gigachat_server.store import folder as data_folder
 from gigachat_server.store.connections import BUSY_TIMEOUT_MS, SIGNING, fold, open_reader, open_writer
 from gigachat_server.store.damage import damaged, refuse_damage
-from gigachat_server.store.database import Dialect, Durability, Reader, Row, Tx
+from gigachat_server.store.database import Dialect, Durability, Reader, Row, Statements, Tx
 from gigachat_server.store.folder import FolderLock, Note
 
 T = TypeVar("T")
@@ -228,6 +228,9 @@ class SQLiteDatabase:
 
     async def transaction(self, name: str, body: Callable[[Tx], Awaitable[T]], *, patience_s: float = 0.0) -> T:
         return cast("T", await self._enqueue(self._writes, name, body))
+
+    async def apart(self, body: Callable[[Statements], Awaitable[T]]) -> T:
+        raise NotImplementedError("one connection alone writes, and a group never waits for long")
 
     async def prove_writable(self) -> None:
         if self._is_failing or time.monotonic() - self._wrote_at > _PROOF_S:

@@ -1,0 +1,83 @@
+"""Gives big chatbots the indexes that the store searches them by, in the background, and takes them away again.
+
+Idea: what there should be is worked out from the documents, and compared with what there is: an index that is missing, half
+made or of no use any more is seen to, one after the other, by one node at a time. Nobody waits for it: until a chatbot has its
+index, its nearest chunks are found exactly, and later.
+
+Invariant: a look that ends well leaves what should be; one that is cut off anywhere leaves what the next one mends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+
+import msgspec
+
+from gigachat_server.errors import GigachatError
+from gigachat_server.store import chunk_indexes
+from gigachat_server.store.chunk_indexes import Big
+from gigachat_server.store.database import Database, Reader, Statements
+
+_LOOK_EVERY_S = 30.0
+
+_log = logging.getLogger("gigachat.knowledge")
+
+
+class _Plan(msgspec.Struct, frozen=True):
+    drop: list[str]
+    create: list[Big]
+
+    def __bool__(self) -> bool:
+        return bool(self.drop or self.create)
+
+
+class IndexBuilder:
+    """Keeps the indexes of chatbots of `least` chunks and more; one that shrinks keeps its own down to half of that."""
+
+    def __init__(self, database: Database, *, least: int) -> None:
+        self._database = database
+        self._least = least
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._loop(), name="index-builder")
+
+    async def aclose(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def look(self) -> None:
+        """Every big chatbot has its index and no other has one, unless another node is about it."""
+        if await self._database.read(self._plan):
+            await self._database.apart(self._see_to_it)
+
+    async def _loop(self) -> None:
+        while True:
+            try:
+                await self.look()
+            except GigachatError as error:
+                _log.warning("cannot see to the indexes of big chatbots: %s", error)
+            await asyncio.sleep(_LOOK_EVERY_S)
+
+    async def _plan(self, reader: Reader) -> _Plan:
+        existing = await chunk_indexes.list_existing(reader)
+        big = await chunk_indexes.list_big(reader, least=max(self._least // 2, 1))
+        useful = {each.index for each in big}
+        return _Plan(
+            drop=[index for index, is_valid in existing.items() if not is_valid or index not in useful],
+            create=[each for each in big if each.chunks >= self._least and not existing.get(each.index, False)],
+        )
+
+    async def _see_to_it(self, statements: Statements) -> None:
+        if not await chunk_indexes.lock(statements):
+            return
+        plan = await self._plan(statements)  # only now nobody else changes what there is
+        for index in plan.drop:
+            await chunk_indexes.drop(statements, index)
+        for big in plan.create:
+            _log.info("chatbot %s has %d chunks and gets an index", big.chatbot_id, big.chunks)
+            await chunk_indexes.create(statements, big)

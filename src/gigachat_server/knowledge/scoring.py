@@ -1,0 +1,141 @@
+"""How chunks are scored: what every searcher shares, whether it holds a chatbot's chunks or has its store look for them.
+
+The idea: a searcher says of each chunk that it looked at how near its vector is and what its stems weigh; the order, the
+relevance and the scores are made here, so the same chunks get the same scores whoever found them.
+
+BM25: k1 1.2, b .75, idf = ln(1 + (N - df + .5) / (df + .5)) (Robertson; the form that cannot go negative). N, df and the
+average length are those of the chatbot's own chunks: no text of another one can move a score.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeVar
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from gigachat_server.models.base import RelevanceScale
+
+Numbers = TypeVar("Numbers", float, npt.NDArray[np.float64])
+
+K1, B = 1.2, 0.75
+COSINE_SHARE = 0.7  # of the rank score; the rest is BM25 over the best BM25
+MOST_STEMS = 256  # of one query's bag that are looked up: the heaviest
+MOST_COUNT = 255  # more often counts no more
+
+_SAME_RANK = 1e-6  # ranks that differ by less are equal: sums in another order differ by as much
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+    """A chunk that a search found. The fields mean what `models.base.Passage` says of them."""
+
+    chunk_id: str
+    document_id: str
+    cosine: float
+    lexical: float
+    coverage: float
+    rank_score: float
+    score: float
+
+
+# --- stems ---
+
+
+def dump_stems(stems: Iterable[str]) -> str:
+    """A chunk's stem counts as text: the stems that occur once, then after each `|` those that occur once more."""
+    groups: list[list[str]] = []
+    for stem, count in Counter(stems).items():
+        groups.extend([] for _ in range(count - len(groups)))
+        groups[count - 1].append(stem)
+    return "|".join(map(" ".join, groups))
+
+
+def load_stems(text: str) -> dict[str, int]:
+    """The counts that `dump_stems` wrote."""
+    return {stem: count for count, group in enumerate(text.split("|"), 1) for stem in group.split()}
+
+
+def heaviest(bag: Mapping[str, float], most: int = MOST_STEMS) -> list[str]:
+    """The stems of a query's bag that are looked up."""
+    return sorted(bag, key=bag.__getitem__, reverse=True)[:most] if len(bag) > most else list(bag)
+
+
+# --- BM25 ---
+
+
+def idf(chunks: int, holding: int) -> float:
+    """How rare a stem is that so many of the chunks hold."""
+    return math.log(1 + (chunks - holding + 0.5) / (holding + 0.5))
+
+
+def length_norm(lengths: Numbers, *, chunks: int, total: float) -> Numbers:
+    """What BM25 adds to the counts of a chunk of that length; `total` is the length of all chunks together."""
+    return K1 * (1 - B + B * lengths / max(total / max(chunks, 1), 1.0))
+
+
+# --- one order out of both halves ---
+
+
+def fuse(
+    cosine: npt.NDArray[np.float32] | npt.NDArray[np.float64],
+    bm25: npt.NDArray[np.float64],
+    *,
+    chunk_ids: Sequence[str],
+    document_ids: Sequence[str],
+    holds: Callable[[int, str], bool],
+    own_idf: Mapping[str, float],
+    scale: RelevanceScale,
+    limit: int,
+    dead: npt.NDArray[np.bool_] | None = None,
+) -> list[Candidate]:
+    """The `limit` best of these chunks by .7 cosine + .3 BM25 over the best BM25, best first.
+
+    `holds` tells of a place and a stem whether the chunk there has it, for the coverage: the share of `own_idf`, the stems
+    of the prompt itself, that the chunk holds. `dead` are places that do not count.
+    """
+    greatest = bm25.max(initial=0.0)
+    lexical = bm25 / greatest if greatest > 0 else bm25
+    rank = COSINE_SHARE * cosine + (1 - COSINE_SHARE) * lexical
+    counted = len(rank)
+    if dead is not None:
+        rank[dead] = -np.inf
+        counted -= int(dead.sum())
+    # Only what is found needs its coverage: numpy takes longer to be called than to compute for a small chatbot.
+    return [
+        Candidate(
+            chunk_id=chunk_ids[place],
+            document_id=document_ids[place],
+            cosine=float(cosine[place]),
+            lexical=float(lexical[place]),
+            coverage=(coverage := _coverage(place, holds, own_idf)),
+            rank_score=float(rank[place]),
+            score=_relevance(scale, float(cosine[place]), coverage),
+        )
+        for place in _best(rank, min(limit, counted), chunk_ids)
+    ]
+
+
+def _coverage(place: int, holds: Callable[[int, str], bool], own_idf: Mapping[str, float]) -> float:
+    total = sum(own_idf.values())
+    if total <= 0:
+        return 0.0
+    return sum(weight for stem, weight in own_idf.items() if holds(place, stem)) / total
+
+
+def _best(rank: npt.NDArray[np.float64], limit: int, chunk_ids: Sequence[str]) -> list[int]:
+    """The places of the greatest ranks, equal ones by chunk id: no order hangs on where a chunk happens to lie."""
+    if limit < 1:
+        return []
+    least = np.partition(rank, len(rank) - limit)[len(rank) - limit]
+    places: list[int] = np.flatnonzero(rank >= least - _SAME_RANK).tolist()
+    places.sort(key=lambda place: (-round(float(rank[place]), 6), chunk_ids[place]))
+    return places[:limit]
+
+
+def _relevance(scale: RelevanceScale, cosine: float, coverage: float) -> float:
+    logit = scale.cosine_weight * cosine + scale.coverage_weight * coverage + scale.bias
+    return 1 / (1 + math.exp(-min(max(logit, -60.0), 60.0)))

@@ -1,0 +1,122 @@
+"""What answers "which passages of this chatbot's documents match the prompt?", and what every such searcher shares.
+
+Idea: where a process has the store to itself, it keeps the chunks it searches in memory (`indexes.py`); where many nodes share
+a store that can search, the store does it (`store_search.py`). Both find candidates and score them alike (`scoring.py`); the
+chunks of those that are handed on are fetched here.
+
+Invariant: a search sees at least the `knowledge_version` of the chatbot it is given, so a prompt sent after a push was
+acknowledged sees what was pushed, whichever node took the push.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from gigachat_server.knowledge.retrieve import Earlier, Found
+from gigachat_server.knowledge.scoring import Candidate
+from gigachat_server.models.base import Passage, Vector
+from gigachat_server.records import Chatbot, Chunk
+from gigachat_server.store import chunks
+from gigachat_server.store.database import Database, Reader, Tx
+
+OTHER_LENGTH = "The embedding model makes vectors of another length than it did."
+
+_CACHED_CHARACTERS = 20_000_000
+_MOST_CHARACTERS = 200_000  # of the passages of one retrieval
+
+
+class Retrieval(msgspec.Struct, frozen=True):
+    """One search for a turn: the passages above the threshold, best first, with the chunks they are of."""
+
+    found: Found
+    passages: tuple[Passage, ...]
+    chunks: tuple[Chunk, ...]
+
+
+class Searcher(Protocol):
+    """Searches the documents of any chatbot."""
+
+    def start(self) -> None:
+        """What it keeps up in the background begins."""
+
+    async def has_documents(self, chatbot: Chatbot) -> bool:
+        """Whether anything can be found at all; without documents a prompt needs no vector."""
+
+    async def retrieve(self, chatbot: Chatbot, text: str, vector: Vector, history: Sequence[Earlier]) -> Retrieval:
+        """What the chatbot's documents hold for this prompt. Raises `EmbedderUnavailable` for a vector of another length."""
+
+    def forget(self, chatbot_id: str) -> None:
+        """Free the memory of a deleted chatbot."""
+
+    async def count_out(self, tx: Tx, chatbot_id: str, document_id: str) -> None:
+        """The document's chunks are about to leave, in this transaction, which has changed the chatbot's row before."""
+
+    async def count_in(self, tx: Tx, chatbot_id: str, document_id: str) -> None:
+        """The document's chunks are in their place, in this transaction, which has changed the chatbot's row before."""
+
+    async def aclose(self) -> None: ...
+
+
+class KnownChunks:
+    """The chunks that were handed on lately."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._chunks: OrderedDict[str, Chunk] = OrderedDict()
+        self._characters = 0
+
+    async def retrieval(self, chatbot_id: str, found: Found) -> Retrieval:
+        """What was found, with its chunks. Those deleted meanwhile are left out."""
+        by_id = await self._fetch(chatbot_id, [candidate.chunk_id for candidate in found.candidates])
+        pairs = _bounded([(c, by_id[c.chunk_id]) for c in found.candidates if c.chunk_id in by_id])
+        passages = tuple(
+            Passage(
+                chunk_id=chunk.id,
+                document_id=chunk.document_id,
+                document_name=chunk.document_name,
+                number=chunk.number,
+                text=chunk.content,
+                line_from=chunk.line_from,
+                line_to=chunk.line_to,
+                cosine=candidate.cosine,
+                lexical=candidate.lexical,
+                coverage=candidate.coverage,
+                rank_score=candidate.rank_score,
+                score=candidate.score,
+            )
+            for candidate, chunk in pairs
+        )
+        return Retrieval(found, passages, tuple(chunk for _, chunk in pairs))
+
+    async def _fetch(self, chatbot_id: str, ids: list[str]) -> dict[str, Chunk]:
+        """A chunk never changes under its id, so what is cached is right."""
+        found = {id: self._chunks[id] for id in ids if id in self._chunks}
+        missing = [id for id in ids if id not in found]
+        if missing:
+
+            async def read(reader: Reader) -> list[Chunk]:
+                return await chunks.list_by_id(reader, chatbot_id, missing)
+
+            for chunk in await self._database.read(read):
+                if chunk.id not in self._chunks:
+                    self._characters += len(chunk.content)
+                found[chunk.id] = self._chunks[chunk.id] = chunk
+        for id in found:
+            self._chunks.move_to_end(id)
+        while self._characters > _CACHED_CHARACTERS:
+            self._characters -= len(self._chunks.popitem(last=False)[1].content)
+        return found
+
+
+def _bounded(pairs: list[tuple[Candidate, Chunk]]) -> list[tuple[Candidate, Chunk]]:
+    """The best, as many as are worth handing on: sources are stored and sent with every reply."""
+    characters = 0
+    for place, (_, chunk) in enumerate(pairs):
+        characters += len(chunk.content)
+        if characters > _MOST_CHARACTERS and place > 0:
+            return pairs[:place]
+    return pairs

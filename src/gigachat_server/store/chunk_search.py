@@ -1,0 +1,235 @@
+"""SQL of searching chunks where they are stored: PostgreSQL's alone, and the only such SQL of a noun.
+
+A small chatbot's chunks are read whole. Of a bigger one two kinds of candidates are: the nearest by their vectors, and those
+that hold certain sets of stems, which the index `chunks_by_stem` finds. How rare a stem is tells `stem_counts`: a row a
+stem, with how many of the chatbot's chunks hold it, and under the empty stem a row for all chunks together. The push that makes
+a chatbot outgrow being read whole counts all its chunks, and from then on each change counts its own (`count_out`, `count_in`).
+Rows that came past them, from another store, are counted when they are first searched (`count`).
+
+Every statement names one chatbot: on tables that are distributed by `chatbot_id` each runs on the node that has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from gigachat_server.ids import is_id
+from gigachat_server.store.database import Reader, Tx
+
+EVERYTHING = ""  # the stem of the row of `stem_counts` that counts all chunks
+
+_FOUND = "SELECT c.id, c.document_id, -(c.embedding <#> :vector), c.stems FROM chunks c "
+# The vectors of other documents are of another embedding model: they may even be of another length.
+_OF_MODEL = "AND c.document_id IN (SELECT d.id FROM documents d WHERE d.chatbot_id = :chatbot_id AND d.embedding_model = :model) "
+_BY_STEM = "stems_of_chatbot(c.chatbot_id, c.stems)"  # as the index chunks_by_stem has it
+
+_SAID = (
+    "SELECT said.stem, count(*) AS chunks, sum(by_count.times) AS occurrences FROM chunks c "
+    "CROSS JOIN unnest(string_to_array(c.stems, '|')) WITH ORDINALITY AS by_count(stems, times) "
+    "CROSS JOIN unnest(string_to_array(by_count.stems, ' ')) AS said(stem) "
+    "WHERE said.stem <> '' AND {which} GROUP BY said.stem"
+)
+_COUNTED = (
+    "WITH said AS (" + _SAID + "), counted AS (SELECT stem, chunks, occurrences FROM said UNION ALL "
+    "SELECT '', (SELECT count(*) FROM chunks c WHERE {which}), (SELECT coalesce(sum(occurrences), 0) FROM said))"
+)
+_OF_CHATBOT = "c.chatbot_id = :chatbot_id"
+_OF_DOCUMENT = "c.chatbot_id = :chatbot_id AND c.document_id = :document_id"
+_ADD = (
+    " INSERT INTO stem_counts AS held (chatbot_id, stem, chunks, occurrences) "
+    "SELECT :chatbot_id, stem, chunks, occurrences FROM counted WHERE chunks > 0 OR stem = '' "
+    "ON CONFLICT (chatbot_id, stem) DO UPDATE SET chunks = held.chunks + excluded.chunks, "
+    "occurrences = held.occurrences + excluded.occurrences"
+)
+_SUBTRACT = (
+    ", emptied AS (DELETE FROM stem_counts held USING counted WHERE held.chatbot_id = :chatbot_id "
+    "AND held.stem = counted.stem AND held.chunks <= counted.chunks AND held.stem <> '') "
+    "UPDATE stem_counts held SET chunks = held.chunks - counted.chunks, occurrences = held.occurrences - counted.occurrences "
+    "FROM counted WHERE held.chatbot_id = :chatbot_id AND held.stem = counted.stem "
+    "AND (held.chunks > counted.chunks OR held.stem = '')"
+)
+
+
+class Extent(msgspec.Struct, frozen=True):
+    """What there is to search. `chunks` and `length` (in stems) are None where they have not been counted."""
+
+    is_searchable: bool  # something is, in this vector space
+    is_mixed: bool  # something else is of another
+    chunks: int | None
+    length: int | None
+
+
+class FoundChunk(msgspec.Struct, frozen=True):
+    """What scoring needs of a chunk: `cosine` to the vector searched for, and its stems as they were written."""
+
+    id: str
+    document_id: str
+    cosine: float
+    stems: str
+
+
+async def find_extent(reader: Reader, chatbot_id: str, *, model: str) -> Extent:
+    row = await reader.one(
+        "SELECT EXISTS (SELECT 1 FROM documents "
+        "WHERE chatbot_id = :chatbot_id AND embedding_model = :model AND chunk_count > 0), "
+        "EXISTS (SELECT 1 FROM documents WHERE chatbot_id = :chatbot_id AND embedding_model < :model) "
+        "OR EXISTS (SELECT 1 FROM documents WHERE chatbot_id = :chatbot_id AND embedding_model > :model), "
+        "s.chunks, s.occurrences "
+        "FROM (SELECT 1) AS always LEFT JOIN stem_counts s ON s.chatbot_id = :chatbot_id AND s.stem = ''",
+        chatbot_id=chatbot_id,
+        model=model,
+    )
+    assert row is not None
+    return Extent(*row)
+
+
+async def list_counts(reader: Reader, chatbot_id: str, stems: Sequence[str]) -> dict[str, int]:
+    """How many of the chatbot's chunks hold each of the stems; those that none holds are left out."""
+    rows = await reader.all(
+        "SELECT stem, chunks FROM stem_counts WHERE chatbot_id = :chatbot_id AND stem = ANY(:stems)",
+        chatbot_id=chatbot_id,
+        stems=list(stems),
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+async def list_all(reader: Reader, chatbot_id: str, vector: bytes, *, model: str, most: int) -> list[FoundChunk]:
+    """Every chunk of that embedding model and of the vector's length; at most `most`."""
+    rows = await reader.all(
+        _FOUND
+        + "WHERE c.chatbot_id = :chatbot_id AND vector_dims(c.embedding) = :dimension "
+        + _OF_MODEL
+        + "LIMIT CAST(:most AS BIGINT)",
+        chatbot_id=chatbot_id,
+        vector=vector,
+        dimension=len(vector) // 4,
+        model=model,
+        most=most,
+    )
+    return [FoundChunk(*row) for row in rows]
+
+
+async def has_any(reader: Reader, chatbot_id: str, *, model: str) -> bool:
+    """Whether there are chunks of that embedding model, of whatever length their vectors are."""
+    sql = "SELECT 1 FROM chunks c WHERE c.chatbot_id = :chatbot_id " + _OF_MODEL + "LIMIT 1"
+    return await reader.one(sql, chatbot_id=chatbot_id, model=model) is not None
+
+
+async def list_candidates(
+    reader: Reader,
+    chatbot_id: str,
+    vector: bytes,
+    stem_sets: Sequence[tuple[str, ...]],
+    *,
+    model: str | None,
+    is_indexed: bool,
+    nearest: int,
+    most: int,
+) -> list[FoundChunk]:
+    """The `nearest` chunks to the vector, then at most `most` of those that hold every stem of some set.
+
+    `model`: of this embedding model alone; None where there is no other. `is_indexed`: the nearest come by the chatbot's own
+    index (`chunk_indexes.py`), 2 or 3 in a hundred of them wrong; else exactly. A chunk may come twice.
+    """
+    of_model = _OF_MODEL if model is not None else ""
+    dimension = len(vector) // 4
+    # Only of an id that it sees can the planner know that it is a big chatbot's, and not fetch all its rows first.
+    chatbot = f"'{chatbot_id}'" if is_indexed and is_id(chatbot_id) else ":chatbot_id"
+    if is_indexed and model is None and is_id(chatbot_id):
+        near = near_sql(chatbot_id, dimension)
+        await widen(reader, nearest)
+    else:
+        near = (
+            _FOUND + f"WHERE c.chatbot_id = :chatbot_id AND vector_dims(c.embedding) = {dimension} {of_model}"
+            "ORDER BY c.embedding <#> :vector LIMIT CAST(:nearest AS BIGINT)"
+        )
+    wanted = _any_of(chatbot_id, stem_sets)
+    holding = (
+        _FOUND + f"WHERE c.chatbot_id = {chatbot} AND vector_dims(c.embedding) = {dimension} {of_model}"
+        f"AND {_BY_STEM} @@ CAST(CAST(:wanted AS TEXT) AS TSQUERY) LIMIT CAST(:most AS BIGINT)"
+    )
+    rows = await reader.all(
+        f"({near}) UNION ALL ({holding})" if wanted else near,
+        chatbot_id=chatbot_id,
+        vector=vector,
+        model=model,
+        nearest=nearest,
+        wanted=wanted,
+        most=most,
+    )
+    return [FoundChunk(*row) for row in rows]
+
+
+async def widen(reader: Reader, nearest: int) -> None:
+    """Have an index look at that many chunks in this transaction, and go on where some of them have been deleted."""
+    await reader.one(
+        "SELECT set_config('hnsw.ef_search', CAST(CAST(:nearest AS BIGINT) AS TEXT), true), "
+        "set_config('hnsw.iterative_scan', 'relaxed_order', true)",
+        nearest=nearest,
+    )
+
+
+def near_sql(chatbot_id: str, dimension: int) -> str:
+    """The nearest chunks in the words of the chatbot's own index: the id and the length are part of them."""
+    if not is_id(chatbot_id):
+        raise ValueError("only an id may stand in a statement")
+    return (
+        f"{_FOUND}WHERE c.chatbot_id = '{chatbot_id}' AND vector_dims(c.embedding) = {dimension} "
+        f"ORDER BY CAST(c.embedding AS HALFVEC({dimension})) <#> CAST(CAST(:vector AS VECTOR) AS HALFVEC({dimension})) "
+        "LIMIT CAST(:nearest AS BIGINT)"
+    )
+
+
+def _any_of(chatbot_id: str, stem_sets: Sequence[tuple[str, ...]]) -> str:
+    """The text query that wants all stems of some set. Sets that begin alike are looked at as one: `a & (b | c)`."""
+    by_first: dict[str, list[tuple[str, ...]]] = {}
+    for first, *rest in stem_sets:
+        by_first.setdefault(first, []).append(tuple(rest))
+    parts = []
+    for stem, rests in by_first.items():
+        # As `stems_of_chatbot` writes it.
+        word = "'" + f"{chatbot_id[-12:]}:{stem}".replace("\\", "\\\\").replace("'", "''") + "'"
+        parts.append(word if () in rests else f"{word} & ({_any_of(chatbot_id, rests)})")
+    return " | ".join(parts)
+
+
+async def is_counted(reader: Reader, chatbot_id: str) -> bool:
+    """Whether `stem_counts` has the chatbot's stems."""
+    return (
+        await reader.one("SELECT 1 FROM stem_counts WHERE chatbot_id = :chatbot_id AND stem = ''", chatbot_id=chatbot_id)
+        is not None
+    )
+
+
+async def count(tx: Tx, chatbot_id: str) -> None:
+    """From now on the chatbot's stems are counted. Waits for whoever changes its documents, and they for this."""
+    # 100,000 chunks take some 10 s.
+    await tx.one("SELECT set_config('lock_timeout', '0', true), set_config('statement_timeout', '0', true)")
+    found = await tx.one("SELECT 1 FROM chatbots WHERE id = :chatbot_id FOR NO KEY UPDATE", chatbot_id=chatbot_id)
+    if found is not None and not await is_counted(tx, chatbot_id):
+        await tx.run(_COUNTED.format(which=_OF_CHATBOT) + _ADD, chatbot_id=chatbot_id)
+
+
+async def count_out(tx: Tx, chatbot_id: str, document_id: str) -> None:
+    """The chunks of the document count no more. To be called before they are gone, with the chatbot's row locked."""
+    if await is_counted(tx, chatbot_id):
+        sql = _COUNTED.format(which=_OF_DOCUMENT) + _SUBTRACT
+        await tx.run(sql, chatbot_id=chatbot_id, document_id=document_id)
+
+
+async def count_in(tx: Tx, chatbot_id: str, document_id: str, *, least: int) -> None:
+    """The chunks of the document count, and all others too once the chatbot has `least`. To be called when they are there,
+    with the chatbot's row locked."""
+    if await is_counted(tx, chatbot_id):
+        sql = _COUNTED.format(which=_OF_DOCUMENT) + _ADD
+        await tx.run(sql, chatbot_id=chatbot_id, document_id=document_id)
+        return
+    row = await tx.one(
+        "SELECT count(*) FROM (SELECT 1 FROM chunks WHERE chatbot_id = :chatbot_id LIMIT CAST(:least AS BIGINT)) AS first",
+        chatbot_id=chatbot_id,
+        least=least,
+    )
+    if row is not None and row[0] >= least:
+        await tx.run(_COUNTED.format(which=_OF_CHATBOT) + _ADD, chatbot_id=chatbot_id)

@@ -1,0 +1,324 @@
+"""Search by the store against search in memory over the same rows: the same passages, the same scores, at any size."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.harness import gigachat
+from tests.libraries import Library, database_url, needs_postgres, new_library, opened, rows
+
+from gigachat_server.knowledge.indexes import Indexes
+from gigachat_server.knowledge.retrieve import Earlier
+from gigachat_server.knowledge.searcher import Retrieval
+from gigachat_server.knowledge.store_search import Limits, StoreSearch
+from gigachat_server.models.base import Matrix, Vector
+from gigachat_server.models.hashing_embedder import HashingEmbedder, embed
+from gigachat_server.store import chunk_indexes, chunk_search
+from gigachat_server.store.database import Database, Reader, Tx
+from gigachat_server.store.postgres import PostgresDatabase
+
+pytestmark = needs_postgres
+
+EMBEDDER = HashingEmbedder()
+# Nothing that holds a word of the prompt is left out, but every way is gone.
+CHOOSING = Limits(whole=3, indexed=1_000_000, nearest=50, gated=100_000)
+WORDS = [f"{first}{second}" for first in ("lamp", "oak", "boat", "tax", "zorg") for second in ("", "ed", "er", "fix", "wick")]
+PROMPTS = ("lamp oakwick", "Does the boatfix cost taxer?", "zorg zorged lamper oak tax", "unheard of", "It?", "o'clock \\ lamp's")
+
+
+def indexes(database: Database) -> Indexes:
+    return Indexes(database, EMBEDDER, memory_bytes=1 << 30)
+
+
+def some_text(dice: random.Random) -> str:
+    return " ".join(dice.choices(WORDS, weights=range(1, len(WORDS) + 1), k=dice.randint(1, 60)))
+
+
+def same(one: Retrieval, other: Retrieval) -> None:
+    def scores(retrieval: Retrieval) -> list[tuple[float, ...]]:
+        return [(p.cosine, p.lexical, p.coverage, p.rank_score, p.score) for p in retrieval.passages]
+
+    assert [passage.chunk_id for passage in one.passages] == [passage.chunk_id for passage in other.passages]
+    for ours, theirs in zip(scores(one), scores(other), strict=True):
+        assert ours == pytest.approx(theirs, abs=1e-6)
+    assert one.found.query.stem_weights == pytest.approx(other.found.query.stem_weights)
+    assert one.chunks == other.chunks
+
+
+async def recounted(database: PostgresDatabase, library: Library) -> None:
+    """What is counted is what would be if it were counted now."""
+    sql = "SELECT stem, chunks, occurrences FROM stem_counts WHERE chatbot_id = :id ORDER BY stem"
+    held = await rows(database, sql, id=library.id)
+
+    async def again(tx: Tx) -> None:
+        await tx.run("DELETE FROM stem_counts WHERE chatbot_id = :id", id=library.id)
+        await chunk_search.count(tx, library.id)
+
+    await database.transaction("test", again)
+    assert held == await rows(database, sql, id=library.id)
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_the_same_passages_and_scores_as_in_memory_whatever_happened_before(seed: int) -> None:
+    dice = random.Random(seed)
+    async with database_url() as url, opened(url) as database:
+        whole, choosing = StoreSearch(database, EMBEDDER), StoreSearch(database, EMBEDDER, CHOOSING)
+        library, other = await new_library(database, whole), await new_library(database, whole)
+        await other.push("foreign", " ".join(WORDS * 5))
+        documents: dict[str, str] = {}
+        for _ in range(12):
+            for _ in range(dice.randint(1, 4)):
+                name = f"document {dice.randint(0, 9)}"
+                if name in documents and dice.random() < 0.4:
+                    await library.delete(documents.pop(name))
+                else:
+                    documents[name] = await library.push(name, some_text(dice))
+            chatbot, memory = await library.chatbot(), indexes(database)
+            assert await whole.has_documents(chatbot) == await memory.has_documents(chatbot)
+            for prompt in PROMPTS if await memory.has_documents(chatbot) else ():
+                expected = await library.found(memory, prompt)
+                same(await library.found(whole, prompt), expected)
+                same(await library.found(choosing, prompt), expected)
+        await recounted(database, library)
+
+
+async def test_equal_chunks_come_in_the_order_of_their_ids() -> None:
+    async with database_url() as url, opened(url) as database:
+        choosing = StoreSearch(database, EMBEDDER, CHOOSING)
+        library = await new_library(database, choosing)
+        for number in dict.fromkeys(random.Random(1).choices(range(20), k=60)):
+            await library.push(f"{number}", "the same lamp")
+        expected = await library.found(indexes(database), "lamp")
+        assert [p.chunk_id for p in expected.passages] == sorted(p.chunk_id for p in expected.passages)
+        same(await library.found(choosing, "lamp"), expected)
+        same(await library.found(StoreSearch(database, EMBEDDER), "lamp"), expected)
+
+
+async def test_a_follow_up_is_searched_with_what_was_said() -> None:
+    async with database_url() as url, opened(url) as database:
+        choosing = StoreSearch(database, EMBEDDER, CHOOSING)
+        library = await new_library(database, choosing)
+        for number, text in enumerate(("lamps shine", "chairs are oak", "boats leave", "taxes rise", "lamps cost", "oak grows")):
+            await library.push(str(number), text)
+        history = [Earlier("user", "Do you sell lamps?", embed("Do you sell lamps?")), Earlier("assistant", "They shine.")]
+        expected = await library.found(indexes(database), "And its price?", history)
+        assert expected.passages[0].text == "lamps shine"
+        for searcher in (choosing, StoreSearch(database, EMBEDDER)):
+            same(await library.found(searcher, "And its price?", history), expected)
+
+
+async def test_no_text_of_another_chatbot_moves_a_score() -> None:
+    async with database_url() as url, opened(url) as database:
+        choosing = StoreSearch(database, EMBEDDER, CHOOSING)
+        library, other = await new_library(database, choosing), await new_library(database, choosing)
+        for number in range(10):
+            await library.push(str(number), f"lamp number {number}")
+        before = await library.found(choosing, "lamp number 3")
+        for number in range(30):
+            await other.push(str(number), "lamp lamp number 3")
+        await other.found(choosing, "lamp")  # its stems are counted from now on
+        same(await library.found(StoreSearch(database, EMBEDDER, CHOOSING), "lamp number 3"), before)
+
+
+async def test_a_push_on_one_node_is_found_by_the_next_prompt_on_another(tmp_path: Path) -> None:
+    everything = {"results": {"match_threshold": 0, "match_count": 1}}
+    async with (
+        database_url() as url,
+        gigachat(tmp_path / "a", database_url=url) as one,
+        gigachat(tmp_path / "b", database_url=url) as two,
+    ):
+        chatbot = await one.chatbot(documents=everything)
+        for number in range(5):
+            await one.push(chatbot, "notice", f"Gate {number} is open.")
+            reply = (await two.call("POST", f"{chatbot}/conversations", _prompt(number), key=one.key)).body[0]
+            assert f"Gate {number} is open." in reply["sources"][0]["content"]
+        document = (await one.get(f"{chatbot}/documents")).body[0]["id"]
+        assert (await one.call("DELETE", f"{chatbot}/documents/{document}")).status == 204
+        reply = (await two.call("POST", f"{chatbot}/conversations", _prompt(9), key=one.key)).body[0]
+        assert reply["sources"] == []
+
+
+def _prompt(number: int) -> dict[str, str]:
+    return {"conversation_id": f"c{number}", "user_id": "ann@example.com", "prompt": "Which gate is open?"}
+
+
+async def test_a_document_that_is_being_replaced_is_found_as_it_was_or_as_it_is() -> None:
+    async with database_url() as url, opened(url) as database, opened(url) as another:
+        searchers = [StoreSearch(database, EMBEDDER), StoreSearch(another, EMBEDDER, CHOOSING)]
+        library = await new_library(database, searchers[0], chunk_size=50)
+        await library.push("it", _edition(0))
+        is_over = asyncio.Event()
+
+        async def read(searcher: StoreSearch) -> int:
+            seen = set()
+            while not is_over.is_set():
+                found = await library.found(searcher, "edition of the book")
+                marks = {passage.text.split()[0] for passage in found.passages}
+                assert len(marks) <= 1
+                seen |= marks
+            return len(seen)
+
+        reading = [asyncio.create_task(read(searcher)) for searcher in searchers]
+        for number in range(1, 30):
+            await library.push("it", _edition(number))
+        is_over.set()
+        assert min(await asyncio.gather(*reading)) > 1
+
+
+def _edition(number: int) -> str:
+    return "\n\n".join(f"mark{number} edition page {page} of a book" for page in range(8))
+
+
+async def test_what_another_embedding_model_made_is_not_found() -> None:
+    class Longer(HashingEmbedder):
+        name = "longer"
+        dimension = 400
+
+        async def embed_prompt(self, text: str) -> Vector:
+            return np.concatenate([embed(text), np.zeros(16, np.float32)])
+
+        async def embed_passages(self, texts: Sequence[str]) -> Matrix:
+            return np.stack([await self.embed_prompt(text) for text in texts])
+
+    async with database_url() as url, opened(url) as database:
+        for limits in (Limits(), Limits(whole=1, indexed=2), CHOOSING):
+            old, new = StoreSearch(database, EMBEDDER, limits), StoreSearch(database, Longer(), limits)
+            library = await new_library(database, old)
+            for number in range(6):
+                await library.push(f"old {number}", f"a lamp of old, number {number}")
+            assert not await new.has_documents(await library.chatbot())
+            renewed = Library(database, new, Longer(), await library.chatbot())
+            for number in range(5):
+                await renewed.push(f"new {number}", f"a lamp of late, number {number}")
+            for searcher, reader, word, count in ((old, library, "old", 6), (new, renewed, "late", 5)):
+                passages = (await reader.found(searcher, "a lamp")).passages
+                assert len(passages) == count
+                assert all(word in passage.text for passage in passages)
+
+
+# --- big chatbots ---
+
+BIG = Limits(whole=50, indexed=600, nearest=100, gated=200)
+
+
+async def fill(library: Library, chunks: int) -> None:
+    """Documents about one of twenty subjects each, in words of their own."""
+    dice = random.Random(chunks)
+    for number in range(chunks // 50):
+        subject = number % 20
+        lines = [" ".join(f"s{subject}w{dice.randrange(60)}" for _ in range(8)) for _ in range(50)]
+        await library.push(f"document {number}", "\n\n".join(f"{line} {'.' * (99 - len(line))}" for line in lines))
+
+
+async def uses_index(database: PostgresDatabase, library: Library) -> bool:
+    async def explain(reader: Reader) -> str:
+        await chunk_search.widen(reader, BIG.nearest)
+        sql = chunk_search.near_sql(library.id, EMBEDDER.dimension)
+        return str(await reader.all("EXPLAIN " + sql, vector=embed("s3w1").tobytes(), nearest=BIG.nearest))
+
+    return "chunks_near_" in await database.read(explain)
+
+
+async def existing(database: PostgresDatabase) -> dict[str, bool]:
+    return await database.read(chunk_indexes.list_existing)
+
+
+async def test_a_big_chatbot_gets_an_index_that_finds_nearly_what_exact_search_finds() -> None:
+    async with database_url() as url, opened(url) as database:
+        searcher, memory = StoreSearch(database, EMBEDDER, BIG), indexes(database)
+        library, small = await new_library(database, searcher), await new_library(database, searcher)
+        await fill(library, 1_000)
+        await fill(small, 100)
+        before = await library.found(searcher, "s3w1 s3w2 s3w3")
+        assert len(before.passages) == 10
+        await searcher.builder.look()
+        assert list((await existing(database)).values()) == [True]
+        assert await uses_index(database, library)
+        found = wanted = 0
+        for number in range(20):
+            prompt = " ".join(f"s{number}w{word}" for word in range(number, number + 4))
+            exact = {p.chunk_id: p for p in (await library.found(memory, prompt)).passages}
+            for passage in (await library.found(searcher, prompt)).passages:
+                if passage.chunk_id in exact:
+                    found += 1
+                    assert passage.rank_score == pytest.approx(exact[passage.chunk_id].rank_score, abs=1e-6)
+            wanted += len(exact)
+        assert found / wanted >= 0.97
+        await recounted(database, library)
+
+
+async def test_what_is_pushed_and_deleted_under_an_index_is_seen_at_once() -> None:
+    async with database_url() as url, opened(url) as database:
+        searcher = StoreSearch(database, EMBEDDER, BIG)
+        library = await new_library(database, searcher)
+        await fill(library, 700)
+        await searcher.builder.look()
+        document = await library.push("late", "a xylophone in the harbour")
+        assert (await library.found(searcher, "xylophone in the harbour")).passages[0].document_id == document
+        await library.delete(document)
+        assert document not in {p.document_id for p in (await library.found(searcher, "xylophone in the harbour")).passages}
+        await recounted(database, library)
+
+
+async def test_an_index_that_a_crash_left_half_made_is_made_anew() -> None:
+    async with database_url() as url, opened(url) as database:
+        searcher = StoreSearch(database, EMBEDDER, BIG)
+        library = await new_library(database, searcher)
+        await fill(library, 600)
+        await searcher.builder.look()
+
+        async def spoil(tx: Tx) -> None:
+            await tx.run("UPDATE pg_index SET indisvalid = false WHERE indexrelid = CAST(:name AS regclass)", name=name)
+
+        (name,) = await existing(database)
+        await database.transaction("test", spoil)
+        assert await existing(database) == {name: False}
+        assert len((await library.found(searcher, "s1w1")).passages) == 10
+        await searcher.builder.look()
+        assert await existing(database) == {name: True}
+
+
+async def test_nodes_that_look_at_once_make_one_index() -> None:
+    async with database_url() as url, opened(url) as one, opened(url) as two:
+        searchers = [StoreSearch(database, EMBEDDER, BIG) for database in (one, two)]
+        library = await new_library(one, searchers[0])
+        await fill(library, 600)
+        await asyncio.gather(*(searcher.builder.look() for searcher in searchers * 3))
+        assert list((await existing(one)).values()) == [True]
+
+
+async def test_a_chatbot_that_shrinks_or_goes_loses_its_index_and_its_counts() -> None:
+    async with database_url() as url, opened(url) as database:
+        searcher = StoreSearch(database, EMBEDDER, BIG)
+        library, other = await new_library(database, searcher), await new_library(database, searcher)
+        for each in (library, other):
+            await fill(each, 600)
+            await each.found(searcher, "s1w1")
+        await searcher.builder.look()
+        assert len(await existing(database)) == 2
+        documents = await rows(database, "SELECT id FROM documents WHERE chatbot_id = :id ORDER BY id", id=library.id)
+        for (document,) in documents[:5]:
+            await library.delete(document)
+        await searcher.builder.look()
+        assert len(await existing(database)) == 2
+        for (document,) in documents[5:]:
+            await library.delete(document)
+        await searcher.builder.look()
+        assert len(await existing(database)) == 1
+        assert await rows(
+            database, "SELECT stem, chunks, occurrences FROM stem_counts WHERE chatbot_id = :id", id=library.id
+        ) == [("", 0, 0)]
+
+        async def erase(tx: Tx) -> None:
+            await tx.run("DELETE FROM chatbots WHERE id = :id", id=other.id)
+            await tx.run("DELETE FROM documents WHERE chatbot_id = :id", id=other.id)
+
+        await database.transaction("test", erase)
+        await searcher.builder.look()
+        assert await existing(database) == {}
+        assert await rows(database, "SELECT 1 FROM stem_counts WHERE chatbot_id = :id", id=other.id) == []
