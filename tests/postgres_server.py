@@ -185,9 +185,12 @@ class PostgresServer:
     def is_standby(self) -> bool:
         return self.query("SELECT pg_is_in_recovery()") == "t"
 
-    def make_standby(self, folder: Path, *, name: str = "standby", is_synchronous: bool = True) -> PostgresServer:
+    def make_standby(
+        self, folder: Path, *, name: str = "standby", is_synchronous: bool = True, port: int | None = None
+    ) -> PostgresServer:
         """A started copy that follows this one, which waits for it at each commit. For servers created durable."""
         standby = PostgresServer(folder)
+        standby.port = port or standby.port
         standby._make_folder()
         _run(
             "pg_basebackup", "--pgdata", standby.data, "--write-recovery-conf", "--create-slot", "--slot", name,

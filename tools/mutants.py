@@ -35,6 +35,14 @@ _TWICE = _PROTECTIONS + "a_prompt_sent_twice_at_one_moment_is_stored_once"
 _DURABLE = "tests/faults/test_durability.py"
 _KILL = "tests/faults/test_kill.py::test_a_kill_loses_nothing_and_does_nothing_twice"
 _SHUTDOWN = "tests/faults/test_shutdown.py::test_told_to_stop_while_streams_run_it_ends_them_and_loses_nothing"
+_CUT = "tests/faults/test_postgres_connections.py::test_connections_are_cut_at_their_commit"
+_FAILOVER = "tests/faults/test_postgres_restarts.py::test_a_failover_loses_nothing"
+_BACK = "tests/faults/test_postgres_restarts.py::test_postgresql_is_killed_and_comes_back"
+_READ_ONLY = "tests/faults/test_postgres_restarts.py::test_a_primary_that_becomes_read_only_is_left"
+_TAKEOVER = "tests/faults/test_postgres_nodes.py::test_no_word_is_shown_or_stored_after_a_takeover_at_another_node"
+_STOOD_STILL = "tests/test_nodes.py::test_a_node_that_stood_still_shows_nothing_before_it_has_asked"
+_INTERRUPT = "tests/test_overlap.py::test_of_many_that_interrupt_each_other_the_last_is_answered"
+_LEFT = "tests/test_recovery.py::test_no_draft_is_left_when_the_server_stops"
 
 _KEEP = '        if await idempotency.keep(tx, key, idempotency.Kept("turn", 201, prompt_id), now_us=now_us):\n'
 _KEEP_LATER = """\
@@ -165,6 +173,52 @@ MUTANTS = (
         "followers are not told of the shutdown",
         [("        if self._is_closed:\n            raise ShuttingDown(retry_after_s=1)\n", "        pass\n")],
         [_SHUTDOWN],
+    ),
+    Mutant(
+        "a lost answer to a COMMIT counts as a refusal",
+        [("if await _is_proven(name, connection, statements):", "if False:")],
+        [_CUT],
+    ),
+    Mutant(
+        "who reads a conversation before writing does not hold its row",
+        [('{_WHICH} FOR UPDATE", chatbot_id', '{_WHICH}", chatbot_id')],
+        [_INTERRUPT + "[postgres]", _TAKEOVER],
+    ),
+    Mutant(
+        "other nodes are not asked to pause",
+        [("if paused.is_set() or loop.time() > give_up_at:", "if True:")],
+        [_TAKEOVER],
+    ),
+    Mutant(
+        "a node that stood still shows words at once",
+        [("return asyncio.get_running_loop().time() - self._beat_at_s < _STALE_S and self._database.hears",
+          "return self._database.hears")],
+        [_STOOD_STILL],
+    ),
+    Mutant(
+        "a server that takes no writes is not left",
+        [("if state.startswith((*_GONE, _READ_ONLY)):", "if state.startswith(_GONE):")],
+        [_READ_ONLY],
+    ),
+    Mutant(
+        "a server that takes no writes counts as ready",
+        [("{emit} WHERE current_setting('transaction_read_only') = 'off'", "{emit}")],
+        [_READ_ONLY],
+    ),
+    Mutant(
+        "that none of several hosts takes writes is a bug",
+        [("asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)", "asyncpg.InterfaceError, OSError)")],
+        [_FAILOVER],
+    ),
+    Mutant(
+        "a turn that could not be settled in time waits for its lease",
+        [("_SETTLE_S = 30.0", "_SETTLE_S = 0.0")],
+        [_BACK],
+    ),
+    Mutant(
+        "a node that stops fails what it has not begun",
+        [("if turn.length or not (self._is_stopping and self._database.is_shared):", "if True:")],
+        [_LEFT + "[postgres]"],
     ),
 )  # fmt: skip
 

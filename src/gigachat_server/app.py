@@ -141,6 +141,7 @@ async def _assemble(
     answerer = Answerer(model=model, embedder=embedder, searcher=searcher)
     turns = Turns(database, answerer=answerer, control=control, events=events, live=live, nodes=nodes, clock=clock)
     lifecycle = Lifecycle(database, turns=turns, control=control, events=events, live=live, clock=clock)
+    nodes.when_waiting = lifecycle.look_now
     # Where no other process can be there, nobody answers now whatever was being answered.
     await lifecycle.recover(is_only_process=not database.is_shared)
     return Services(

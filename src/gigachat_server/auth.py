@@ -98,7 +98,15 @@ class KeyRing:
         key_id = secret[_ID] if is_well_formed(secret) else _configured_id(secret)
 
         if await keys.find_remembered(self._database, key_id) is None:
-            await self._insert(account_id, "GIGACHAT_API_KEY", secret, key_id=key_id, scopes=DEFAULT_SCOPES, expires_at=None)
+            await self._insert(
+                account_id,
+                "GIGACHAT_API_KEY",
+                secret,
+                key_id=key_id,
+                scopes=DEFAULT_SCOPES,
+                expires_at=None,
+                is_own=False,
+            )
 
     async def revoke(self, account_id: str, key_id: str) -> None:
         """From now on the key is refused. Raises `NotFound`."""
@@ -140,8 +148,17 @@ class KeyRing:
         return Principal(account_id=key.account_id, key_id=key.id, scopes=scopes, is_owner=is_owner)
 
     async def _insert(
-        self, account_id: str, name: str, secret: str, *, key_id: str, scopes: tuple[str, ...], expires_at: int | None
+        self,
+        account_id: str,
+        name: str,
+        secret: str,
+        *,
+        key_id: str,
+        scopes: tuple[str, ...],
+        expires_at: int | None,
+        is_own: bool = True,
     ) -> ApiKey:
+        """`is_own`: the id was made for it, so that nobody else can have made a key of that id."""
         key = ApiKey(
             id=key_id,
             account_id=account_id,
@@ -155,7 +172,8 @@ class KeyRing:
         )
 
         async def body(tx: Tx) -> None:
-            await keys.insert(tx, key)
+            if is_own or await keys.find_by_id(tx, key.id) is None:  # or another node was faster
+                await keys.insert(tx, key)
 
         await self._database.transaction("key.create", body)
         return key

@@ -18,6 +18,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         for step in sorted({kill["step"] for kill in kills}):
             _write_step(terminalreporter, step, [kill for kill in kills if kill["step"] == step])
         _write_step(terminalreporter, "all", kills)
+    for test, figures in _figures(terminalreporter):
+        terminalreporter.section(test)
+        terminalreporter.write_line("; ".join(f"{name} {value}" for name, value in figures.items()))
     shutdowns = list(_recorded(terminalreporter, "shutdown"))
     if shutdowns:
         terminalreporter.section("SIGTERM while streams run")
@@ -25,6 +28,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         totals = [sum(each[name] for each in shutdowns) for name in ("streams", "finished", "cut_off", "without_end", "lost")]
         columns = [len(shutdowns), *totals, f"{max(each['exit_after_s'] for each in shutdowns):.1f} s"]
         terminalreporter.write_line(" ".join(map(str, columns)))
+
+
+def _figures(terminalreporter: pytest.TerminalReporter) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Of tests that say what they came to in words of their own."""
+    for report in (*terminalreporter.stats.get("passed", ()), *terminalreporter.stats.get("failed", ())):
+        for key, value in report.user_properties:
+            if key == "figures":
+                yield report.nodeid.rpartition("::")[2], value
 
 
 def _recorded(terminalreporter: pytest.TerminalReporter, name: str) -> Iterator[dict[str, Any]]:

@@ -11,7 +11,7 @@ import json
 import os
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from itertools import pairwise
@@ -31,15 +31,22 @@ _PIECES = ("Parcels ", "are ", "sent ", "on ", "Mondays.")
 _BETWEEN_S = 0.15  # a slow reply lasts long enough to be kept as a draft: from 250 ms on, within another 250 ms
 
 
-class ModelEndpoint:
-    """An OpenAI-compatible endpoint. A prompt that says "slowly" is answered so; one that says "held" or "endless" waits in
-    the middle until `release` is called with that word."""
+_LONG = tuple(f"word{number} " for number in range(60))
+_BETWEEN_WORDS_S = 0.008
+_HOLDS = {"held": 2, "endless": 2, "mute": 0}  # before which piece
 
-    def __init__(self) -> None:
+
+class ModelEndpoint:
+    """An OpenAI-compatible endpoint. A prompt that says "slowly" is answered so, one that says "at length" with many words;
+    "held" and "endless" wait in the middle, and "mute" before the first word, until `release` is called with that word."""
+
+    def __init__(self, *, takes_s: float = 0.0) -> None:
         self.calls: Counter[str] = Counter()  # by prompt
+        self.heard: dict[str, list[str]] = {}  # by prompt: what the model was told besides, the last time
         self.url = ""
+        self._takes_s = takes_s
         self._loop = asyncio.new_event_loop()
-        self._releases = {word: asyncio.Event() for word in ("held", "endless")}
+        self._releases = {word: asyncio.Event() for word in _HOLDS}
 
     def release(self, word: str) -> None:
         """From now on prompts that say this word are answered to the end."""
@@ -49,14 +56,19 @@ class ModelEndpoint:
         asked = await request.json()
         prompt = asked["messages"][-1]["content"]
         self.calls[prompt] += 1
+        self.heard[prompt] = [message["content"] for message in asked["messages"][:-1]]
+        pieces, between_s = (_LONG, _BETWEEN_WORDS_S) if "at length" in prompt else (_PIECES, 0.0)
+        between_s = _BETWEEN_S if "slowly" in prompt else between_s
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         with suppress(ConnectionError):  # a killed server hangs up
             await response.prepare(request)
-            for number, piece in enumerate(_PIECES):
-                if number and "slowly" in prompt:
-                    await asyncio.sleep(_BETWEEN_S)
+            if self._takes_s:
+                await asyncio.sleep(self._takes_s)
+            for number, piece in enumerate(pieces):
+                if number and between_s:
+                    await asyncio.sleep(between_s)
                 for word, released in self._releases.items():
-                    if number == 2 and word in prompt:
+                    if number == _HOLDS[word] and word in prompt:
                         await released.wait()
                 await response.write(b"".join(_chunk(index, piece) for index in range(asked.get("n", 1))))
             ends = [_chunk(index, None) for index in range(asked.get("n", 1))]
@@ -268,20 +280,24 @@ class Stored(msgspec.Struct):
     def disorder(self) -> list[str]:
         """Where `seq` has a gap, or time does not go on."""
         found = []
+        events, messages = _by_conversation(self.events), _by_conversation(self.messages)
         for conversation in self.conversations:
             which = (conversation["chatbot_id"], conversation["conversation_id"])
-            seqs = _column(self.events, which, "seq")
+            seqs = [event["seq"] for event in events[which]]
             if seqs != list(range(1, conversation["last_seq"] + 1)):
                 found.append(f"{which[1]}: events {seqs}, last_seq {conversation['last_seq']}")
-            for rows in (self.events, self.messages):
-                times = _column(rows, which, "created_at")
+            for rows in (events[which], messages[which]):
+                times = [row["created_at"] for row in rows]
                 if any(later <= earlier for earlier, later in pairwise(times)):
                     found.append(f"{which[1]}: created_at {times}")
         return found
 
 
-def _column(rows: list[dict[str, Any]], which: tuple[str, str], name: str) -> list[Any]:
-    return [row[name] for row in rows if (row["chatbot_id"], row["conversation_id"]) == which]
+def _by_conversation(rows: list[dict[str, Any]]) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    found = defaultdict(list)
+    for row in rows:
+        found[row["chatbot_id"], row["conversation_id"]].append(row)
+    return found
 
 
 def read_store(data: Path) -> Stored:

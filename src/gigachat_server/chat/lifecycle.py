@@ -18,7 +18,7 @@ from gigachat_server.chat.control import Control
 from gigachat_server.chat.endings import fail_abandoned_turn, fail_unread_turns
 from gigachat_server.chat.events import Events
 from gigachat_server.chat.live import LiveTurns
-from gigachat_server.chat.progress import Turn
+from gigachat_server.chat.progress import Turn, is_set_within
 from gigachat_server.chat.queue import LEASE_US, start_next
 from gigachat_server.chat.turn import Turns
 from gigachat_server.clock import Clock
@@ -54,6 +54,7 @@ class Lifecycle:
         self._tasks: list[asyncio.Task[None]] = []
         self._taken_up: set[tuple[str, str]] = set()  # conversations in which a turn may run that was abandoned
         self._left_alone: set[tuple[str, str]] = set()  # those that cannot even be given up
+        self._is_waited_for = asyncio.Event()
 
     def start(self, *, takes_up: bool = True) -> None:
         """`takes_up`: also what others left behind, and what is due whoever began it."""
@@ -66,14 +67,20 @@ class Lifecycle:
         for work, every_s in (*own, *everyones) if takes_up else own:
             self._tasks.append(asyncio.create_task(self._repeat(work, every_s), name=work.__name__))
 
+    def look_now(self) -> None:
+        """Another node has left something behind."""
+        self._is_waited_for.set()
+
     async def aclose(self) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _repeat(self, work: Callable[[], Awaitable[None]], every_s: float) -> None:
+        woken = self._is_waited_for if work == self.recover else asyncio.Event()
         while True:
-            await asyncio.sleep(every_s)
+            await is_set_within(woken, every_s)
+            woken.clear()
             try:
                 await work()
             except StorageUnavailable:

@@ -49,6 +49,7 @@ class Nodes:
         self._answers: dict[str, asyncio.Event] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._beat_at_s = 0.0
+        self.when_waiting: Callable[[], None] = lambda: None  # prompts wait that nobody answers: another node left them
 
     def start(self) -> None:
         if self._database.is_shared:
@@ -100,6 +101,10 @@ class Nodes:
         running = self._live.running(chatbot_id, conversation_id)
         return None if answering is None or (running is not None and running.prompt_id == answering) else answering
 
+    def tell_of_waiting(self) -> None:
+        """This node leaves prompts behind that nobody answers any more."""
+        self._database.tell("waiting")
+
     # --- what other nodes tell ---
 
     def _told(self, topic: str | None) -> None:
@@ -111,6 +116,8 @@ class Nodes:
         if kind == "paused":
             if (answer := self._answers.get(rest)) is not None:
                 answer.set()
+        elif kind == "waiting":
+            self.when_waiting()
         elif kind == "chatbot":
             self._events.wake_all_here(rest)
             self._soon(self._reconcile([turn for turn in self._live if turn.is_running and turn.chatbot.id == rest]))

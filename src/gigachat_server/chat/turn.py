@@ -15,7 +15,7 @@ import contextlib
 import functools
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -45,10 +45,14 @@ from gigachat_server.store import conversations, drafts, idempotency, messages
 from gigachat_server.store.database import Database, Reader, Tx
 from gigachat_server.triggers import trigger
 
+T = TypeVar("T")
+
 _log = logging.getLogger("gigachat.turn")
 
 _LOOK_AGAIN_S = 1.0  # a wake-up may be missed
-_SETTLE_S = 10.0  # how long a whole reply waits for a store that is away; its lease lasts longer
+_REPLY_S = 10.0  # how long callers wait for a whole reply to be stored while the store is away
+_FAILURE_S = 2.0  # and for a failure
+_SETTLE_S = 30.0  # for so long it is tried all the same: by then the lease has run out, and whoever finds that goes on
 
 
 class Started(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,6 +97,7 @@ class Turns:
         self._nodes = nodes
         self._clock = clock
         self._tasks: set[asyncio.Task[None]] = set()
+        self._late: set[asyncio.Task[None]] = set()  # those that store what nobody waits for any more
         self._is_stopping = False
 
     # --- prompts in ---
@@ -234,7 +239,8 @@ class Turns:
         """See the turn to its end, whatever happens: the store knows how it ended before anyone is told."""
         try:
             if self._is_stopping:
-                raise ShuttingDown(retry_after_s=5)
+                await self._leave(opened, turn)
+                return
             await trigger("S3")
             if opened.chatbot.config.response.overlap == "coalesce":
                 gathered = await self._gather(opened, turn)
@@ -247,7 +253,7 @@ class Turns:
             await self._fail(opened, turn, error)
         except asyncio.CancelledError:
             if not turn.is_ended:  # or else it was cut off: whoever did that has seen to the rest
-                await self._fail(opened, turn, ShuttingDown(retry_after_s=5))
+                await self._leave(opened, turn)
         except Exception:  # noqa: BLE001 - the edge of the turn's task: a bug must not leave its caller waiting
             _log.exception("turn failed")
             await self._fail(opened, turn, GigachatError())
@@ -351,8 +357,24 @@ class Turns:
             await trigger("S8")
             return placed
 
+        return await self._settle("turn.finish", turn, body, or_else=StorageUnavailable(retry_after_s=1), after_s=_REPLY_S)
+
+    async def _settle(
+        self, name: str, turn: Turn, body: Callable[[Tx], Awaitable[T]], *, or_else: GigachatError, after_s: float
+    ) -> T:
+        """Store how the turn ended. While the store is away callers are told `or_else` in time, and it is stored later on."""
         turn.is_settling = True
-        return await self._database.transaction("turn.finish", body, patience_s=_SETTLE_S)
+        giving_up = asyncio.get_running_loop().call_later(after_s, self._give_up_waiting, turn, or_else)
+        try:
+            return await self._database.transaction(name, body, patience_s=_SETTLE_S)
+        finally:
+            giving_up.cancel()
+
+    def _give_up_waiting(self, turn: Turn, error: GigachatError) -> None:
+        if turn.runner is not None:
+            self._late.add(turn.runner)
+            turn.runner.add_done_callback(self._late.discard)
+        turn.end(error)
 
     async def _request_handoff(self, tx: Tx, said: Message, wanted: HandoffRequest) -> None:
         if await conversations.request_handoff(tx, said.chatbot_id, said.conversation_id, at=said.created_at):
@@ -363,6 +385,27 @@ class Turns:
         following = await start_next(tx, self._events, ended.chatbot_id, ended.conversation_id, now_us=self._clock())
         if following is not None:
             tx.after_commit(functools.partial(self.resume, following))
+
+    async def _leave(self, opened: Opened, turn: Turn) -> None:
+        """This node stops in the middle of the turn. Of which nothing was said yet, another one begins it anew."""
+        error = ShuttingDown(retry_after_s=5)
+        if turn.length or not (self._is_stopping and self._database.is_shared):
+            await self._fail(opened, turn, error)
+            return
+
+        async def body(tx: Tx) -> None:
+            prompt = opened.prompt
+            await conversations.give_up(
+                tx, prompt.chatbot_id, prompt.conversation_id, control_epoch=opened.epoch, prompt_id=prompt.id
+            )
+            tx.after_commit(self._nodes.tell_of_waiting)
+
+        try:
+            await self._settle("turn.leave", turn, body, or_else=error, after_s=_FAILURE_S)
+        except StorageUnavailable as second:
+            _log.error("cannot leave prompt %s to others: %s", opened.prompt.id, second)
+        finally:
+            turn.end(error)
 
     async def _fail(self, opened: Opened, turn: Turn, error: GigachatError) -> None:
         """Settle the prompt as failed, with what was said in reply to it until then, and tell whoever waits."""
@@ -381,9 +424,9 @@ class Turns:
 
         if not isinstance(error, ModelError):
             _log.warning("turn ended with %s", error.code)
-        is_ours = turn.is_settling = True
+        is_ours = True
         try:
-            is_ours = await self._database.transaction("turn.fail", body)
+            is_ours = await self._settle("turn.fail", turn, body, or_else=error, after_s=_FAILURE_S)
             turn.has_partial_reply = bool(said)
         except GigachatError as second:
             _log.error("cannot mark prompt %s as failed: %s", prompt.id, second)
@@ -432,14 +475,18 @@ class Turns:
 
     async def drain(self, timeout_s: float) -> None:
         """Let running turns end; those that take longer fail as `shutting_down`, their prompts stored."""
-        if self._tasks:
-            await asyncio.wait(set(self._tasks), timeout=timeout_s)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + timeout_s
+        while self._tasks and (left_s := until - loop.time()) > 0:  # those that end begin what waited behind them
+            await asyncio.wait(set(self._tasks), timeout=left_s)
         self._is_stopping = True  # what still waits is not begun any more
         self._events.wake_all_here()
         await asyncio.sleep(0)  # a task that is cancelled before its first step could not tell anyone
         for turn in self._live:
             if turn.runner is not None:
                 turn.runner.cancel()
+        for task in self._late:
+            task.cancel()
         while self._tasks:
             await asyncio.wait(set(self._tasks))
         for turn in self._live:

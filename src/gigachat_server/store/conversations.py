@@ -197,6 +197,17 @@ async def renew_leases(tx: Tx, leases: Iterable[tuple[str, str, str]], *, lease_
     )
 
 
+async def give_up(tx: Tx, chatbot_id: str, conversation_id: str, *, control_epoch: int, prompt_id: str) -> None:
+    """If that prompt's turn still holds the lease: it has run out. What is not settled is for whoever finds it first."""
+    await tx.run(
+        f"UPDATE conversations SET lease_until = 0 {_WHICH} AND control_epoch = :control_epoch AND answering = :prompt_id",
+        chatbot_id=chatbot_id,
+        conversation_id=conversation_id,
+        control_epoch=control_epoch,
+        prompt_id=prompt_id,
+    )
+
+
 async def take_over(
     tx: Tx, chatbot_id: str, conversation_id: str, *, operator: str, release_at: int | None, may_take_from: bool
 ) -> Conversation | None:

@@ -18,17 +18,17 @@ import logging
 import re
 import struct
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, TypeVar, cast
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import numpy as np
 
 from gigachat_server.errors import SetupError, StorageUnavailable
 from gigachat_server.store.database import Dialect, Durability, Reader, Row, Statements, Tx
-from gigachat_server.store.wakeups import WakeUps
+from gigachat_server.store.wakeups import FAILURES, WakeUps
 
 T = TypeVar("T")
 
@@ -42,12 +42,14 @@ _REMEMBERED_S = 2.0  # a message that something has changed may be lost
 _PROOF_S = 1.5  # how long a commit proves that the store can write
 _MOST_CONFLICTS = 5
 _BACKOFF_S = 0.05
+_BUSY_BACKOFF_S = 0.25
+_NEXT_HOST_S = 0.5  # a host that takes longer to answer does not keep the next one waiting
 
 APPLICATION = "gigachat"  # how a node's connections are known to other programs
 
 # Bound in each session, so that no server setting and no stuck statement of another program can hold a request for long.
 _SESSION = {
-    "lock_timeout": "2000",
+    "lock_timeout": "1000",
     "statement_timeout": "30000",
     "idle_in_transaction_session_timeout": "10000",
     "jit": "off",  # planning it takes longer than our statements
@@ -57,8 +59,9 @@ _SESSION = {
 # Serialization failure, deadlock; and what another was faster to insert, be it a row or a table.
 _CONFLICT = ("40001", "40P01", "23505", "42P07")
 _READ_ONLY = "25006"
-_GONE = ("57P01", "57P02", "57P03", "57P05", "08", "25P03")
-_BUSY = ("53", "55P03", "57014", "58", "XX001", "XX002")  # full disk, too many clients, a lock, a timeout, I/O, damage
+_GONE = ("57P", "08", "25P03")
+# Full disk, too many clients, a lock, a timeout, I/O, damage; and a password or a database that is being changed.
+_BUSY = ("53", "55P03", "57014", "58", "XX001", "XX002", "28", "3D000")
 
 _NO_TEXT_HAS = "\ufffe"  # Unicode has promised never to make it a character
 
@@ -181,15 +184,20 @@ class PostgresDatabase:
         self._pool = pool
         self._connect = connect
         self._joins = joins
+        self._may_wait = asyncio.Semaphore(pool.get_max_size() - 1)
         self._wake_ups = wake_ups
         self.broken = asyncio.Event()  # never set: what a server has on its disk is that server's to know
         self._running: set[asyncio.Task[Any]] = set()
+        self._in_use: set[Any] = set()
         self._is_failing = False
+        self._is_closing = False
         self._wrote_at = -_PROOF_S
         self._remembered: dict[str, tuple[float, Any]] = {}  # until when, and what
         self._forgotten = 0  # how often anything was
+        self._looking: dict[str, tuple[int, asyncio.Task[Any]]] = {}  # since how much was forgotten
         self._callback: Callable[[str | None], None] = lambda topic: None
         wake_ups.callback = self._told
+        wake_ups.when_silent = self._leave
 
     # --- statements ---
 
@@ -197,9 +205,29 @@ class PostgresDatabase:
         return await self._to_its_end("read", functools.partial(self._read_once, body))
 
     async def lookup(self, key: str, body: Callable[[Reader], Awaitable[T]], *, exactly: bool = True) -> T:
-        held = None if exactly else self._remembered.get(key)
+        if exactly:
+            return await self._look_up(key, body)
+        held = self._remembered.get(key)
         if held is not None and time.monotonic() < held[0] and self.hears:
             return cast("T", held[1])
+        # Many requests want it at once as it runs out: one asks for them all, unless it did so before a change.
+        begun, looking = self._looking.get(key, (-1, None))
+        if looking is None or begun != self._forgotten:
+            looking = asyncio.create_task(self._look_up(key, body), name="store")
+            self._looking[key] = self._forgotten, looking
+            looking.add_done_callback(functools.partial(self._forget_looking, key))
+        try:
+            return cast("T", await asyncio.shield(looking))
+        except StorageUnavailable as error:
+            raise error.again() from None
+
+    def _forget_looking(self, key: str, looking: asyncio.Task[Any]) -> None:
+        if self._looking.get(key, (0, None))[1] is looking:
+            del self._looking[key]
+        if not looking.cancelled():
+            looking.exception()
+
+    async def _look_up(self, key: str, body: Callable[[Reader], Awaitable[T]]) -> T:
         forgotten = self._forgotten
         found = await self._to_its_end(key, functools.partial(self._look_up_once, body))
         if forgotten == self._forgotten and self.hears:
@@ -237,15 +265,15 @@ class PostgresDatabase:
         while True:
             try:
                 result = await once()
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            except FAILURES as error:
                 match _kind(error):
                     case "conflict" if conflicts < _MOST_CONFLICTS:
                         conflicts += 1
                         continue
-                    case "gone" if time.monotonic() < give_up_at:
-                        await asyncio.sleep(_BACKOFF_S)
+                    case "gone" | "busy" as kind if time.monotonic() < give_up_at and not self._is_closing:
+                        await asyncio.sleep(_BACKOFF_S if kind == "gone" else _BUSY_BACKOFF_S)
                         continue
-                    case "gone" | "busy":
+                    case "gone" | "busy" | "conflict" as kind if kind != "conflict" or _is_race(error):
                         self._note_failure(name, error)
                         raise StorageUnavailable(retry_after_s=1) from None
                 raise
@@ -253,23 +281,46 @@ class PostgresDatabase:
             return result
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Any]:
-        """A connection of the pool. One on which anything but a statement failed is closed."""
-        connection = await self._pool.acquire(timeout=PATIENCE_S)
+    async def _connection(self, *, may_wait: bool) -> AsyncIterator[Any]:
+        """A connection of the pool. One on which anything but a statement failed is closed.
+
+        All of them but one may wait for locks: every request looks something up first, and should not wait for that.
+        """
+        async with AsyncExitStack() as held:
+            async with asyncio.timeout(PATIENCE_S):
+                if may_wait:
+                    await held.enter_async_context(self._may_wait)
+                connection = await self._pool.acquire()
+            async with self._released_after(connection):
+                yield connection
+
+    @asynccontextmanager
+    async def _released_after(self, connection: Any) -> AsyncIterator[None]:
+        self._in_use.add(connection)
         try:
-            yield connection
+            yield
         except BaseException as error:
             if isinstance(error, asyncpg.PostgresError) and error.sqlstate == _READ_ONLY:
                 await self._pool.expire_connections()  # the others lead to the same server
-            with contextlib.suppress(asyncpg.InterfaceError):  # it is closed, and out of our hands, already
-                if connection.is_closed() or connection.is_in_transaction() or _kind(error) == "gone":
+                self._wake_ups.doubt()
+            with contextlib.suppress(asyncpg.InterfaceError):  # it was terminated, and so is not ours any more
+                if connection.is_in_transaction() or _kind(error) == "gone":
                     connection.terminate()
             raise
         finally:
-            await self._pool.release(connection)
+            self._in_use.discard(connection)
+            # What was committed is, whatever becomes of its connection.
+            with contextlib.suppress(*FAILURES):
+                await self._pool.release(connection)
+
+    def _leave(self) -> None:
+        """The server stopped to answer, and would keep waiting for ever whoever has asked it something."""
+        for connection in self._in_use:
+            with contextlib.suppress(asyncpg.InterfaceError):  # it was left before
+                connection.terminate()
 
     async def _read_once(self, body: Callable[[Reader], Awaitable[T]]) -> T:
-        async with self._connection() as connection:
+        async with self._connection(may_wait=True) as connection:
             await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             try:
                 return await body(_Statements(connection))
@@ -278,11 +329,11 @@ class PostgresDatabase:
 
     async def _look_up_once(self, body: Callable[[Reader], Awaitable[T]]) -> T:
         # One statement needs no transaction to be consistent.
-        async with self._connection() as connection:
+        async with self._connection(may_wait=False) as connection:
             return await body(_Statements(connection))
 
     async def _write_once(self, name: str, body: Callable[[Tx], Awaitable[T]], lost: list[tuple[_Statements, T]]) -> T:
-        async with self._connection() as connection:
+        async with self._connection(may_wait=True) as connection:
             for statements, result in lost:
                 if await _is_proven(name, connection, statements):
                     self._finish(name, statements)
@@ -297,7 +348,7 @@ class PostgresDatabase:
                 raise
             try:
                 await _commit(connection)
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            except FAILURES as error:
                 if _kind(error) == "gone":
                     lost.append((statements, result))
                 raise
@@ -327,7 +378,7 @@ class PostgresDatabase:
                 return result
             finally:
                 connection.terminate()
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except FAILURES as error:
             raise StorageUnavailable(f"PostgreSQL: {in_one_line(error)}.", retry_after_s=60) from None
 
     def _note_failure(self, name: str, error: BaseException) -> None:
@@ -366,7 +417,10 @@ class PostgresDatabase:
 
             async def body(tx: Tx) -> None:
                 # A message that nobody decodes: it is written to the log, and so confirmed by the disk, and nothing else is.
-                await tx.one("SELECT pg_logical_emit_message(true, 'gigachat', '') IS NULL")
+                # A transaction that only reads may write it, too.
+                emit = "SELECT pg_logical_emit_message(true, 'gigachat', '') IS NULL"
+                if await tx.one(f"{emit} WHERE current_setting('transaction_read_only') = 'off'") is None:
+                    raise asyncpg.ReadOnlySQLTransactionError("the server takes no writes")
 
             await self.transaction("prove.writable", body)
 
@@ -375,12 +429,13 @@ class PostgresDatabase:
 
     async def aclose(self) -> None:
         """Finish what was begun, and leave."""
+        self._is_closing = True
         while self._running:
             await asyncio.wait(set(self._running))
         await self._wake_ups.aclose()
         try:
             await asyncio.wait_for(self._pool.close(), _CONNECT_S)
-        except (TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        except FAILURES:
             self._pool.terminate()
 
 
@@ -399,7 +454,7 @@ def _kind(error: BaseException) -> str:
         return "gone" if "closed" in text or "closing" in text or "released" in text else "bug"
     elif isinstance(error, TimeoutError):
         return "busy"
-    elif isinstance(error, OSError):
+    elif isinstance(error, (OSError, asyncpg.InternalClientError)):  # as when none of several hosts takes writes
         return "gone"
     return "bug"
 
@@ -416,6 +471,11 @@ async def durability_of(reader: Reader) -> Durability:
             "PostgreSQL runs with fsync off: a power cut would lose what was acknowledged. Turn it on.", retry_after_s=60
         )
     return "replicated" if standbys and level in ("on", "remote_write", "remote_apply") else "local"
+
+
+def _is_race(error: BaseException) -> bool:
+    """Whether it might go well another time, however often it went wrong."""
+    return isinstance(error, asyncpg.PostgresError) and (error.sqlstate or "").startswith("40")
 
 
 async def _commit(connection: Any) -> None:
@@ -444,7 +504,7 @@ async def _is_proven(name: str, connection: Any, statements: _Statements) -> boo
 
 
 async def _roll_back(connection: Any) -> None:
-    with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+    with contextlib.suppress(*FAILURES):
         await connection.execute("ROLLBACK")
 
 
@@ -459,10 +519,11 @@ async def open_postgres(url: str, *, connections: int, application: str = APPLIC
     """The store at that URL, of one host or of several of which one is writable. Raises `SetupError`."""
     url, named = _writable(url), {"application_name": application}
     try:
-        schema, is_distributed = await _prepare_server(url)
+        connect = functools.partial(_connect, _urls_of_hosts(url), server_settings=named)
+        schema, is_distributed = await _prepare_server(connect)
         pool = await asyncpg.create_pool(
-            url,
-            min_size=1,
+            connect=connect,
+            min_size=0,  # or it would try by itself to have them back, and log each failure at length
             max_size=connections,
             timeout=_CONNECT_S,
             max_inactive_connection_lifetime=300,
@@ -471,13 +532,13 @@ async def open_postgres(url: str, *, connections: int, application: str = APPLIC
             reset=_keep_session,
             server_settings=named,
         )
-        connect = functools.partial(asyncpg.connect, url, timeout=_CONNECT_S, server_settings=named)
-        wake_ups = WakeUps(connect)
+        apart = functools.partial(connect, timeout=_CONNECT_S)
+        wake_ups = WakeUps(apart)
         await wake_ups.start()
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
+    except (*FAILURES, ValueError) as error:
         raise SetupError(_cannot_open(url, error)) from None
     # Citus plans a statement for one table at a time.
-    return PostgresDatabase(pool, wake_ups, connect, joins=not is_distributed)
+    return PostgresDatabase(pool, wake_ups, apart, joins=not is_distributed)
 
 
 def _writable(url: str) -> str:
@@ -494,20 +555,55 @@ async def connect(url: str, application: str) -> Any:
     """One connection for a command that takes its time, without the limits of requests. Raises `SetupError`."""
     try:
         named = {"application_name": application}
-        connection = await asyncpg.connect(_writable(url), timeout=_CONNECT_S, server_settings=named)
+        connection = await _connect(_urls_of_hosts(_writable(url)), timeout=_CONNECT_S, server_settings=named)
         if (schema := await connection.fetchval(_VECTOR_SCHEMA)) is not None:
             await _know_vectors(connection, schema)
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
+    except (*FAILURES, ValueError) as error:
         raise SetupError(_cannot_open(url, error)) from None
     return connection
 
 
-async def _prepare_server(url: str) -> tuple[str, bool]:
+def _urls_of_hosts(url: str) -> list[str]:
+    """One for each host."""
+    parts = urlsplit(url)
+    user, at, hosts = parts.netloc.rpartition("@")
+    return [urlunsplit(parts._replace(netloc=f"{user}{at}{host}")) for host in hosts.split(",")]
+
+
+async def _connect(urls: Sequence[str], dsn: None = None, **options: Any) -> Any:
+    """A connection to the first of them that is what the URL asks for. One that does not answer does not hold up the next."""
+    untried, trying = list(urls), set[asyncio.Task[Any]]()
+    last: BaseException = OSError("there is no host")
+    try:
+        while untried or trying:
+            if untried:
+                trying.add(asyncio.create_task(asyncpg.connect(untried.pop(0), **options)))
+            ended, trying = await asyncio.wait(
+                trying, timeout=_NEXT_HOST_S if untried else None, return_when=asyncio.FIRST_COMPLETED
+            )
+            for task in ended:
+                if (error := task.exception()) is None:
+                    trying |= ended - {task}
+                    return task.result()
+                last = error
+        raise last
+    finally:
+        for task in trying:
+            task.add_done_callback(_hang_up)
+            task.cancel()
+
+
+def _hang_up(connecting: asyncio.Task[Any]) -> None:
+    if not connecting.cancelled() and connecting.exception() is None:
+        connecting.result().terminate()
+
+
+async def _prepare_server(connect: Callable[..., Awaitable[Any]]) -> tuple[str, bool]:
     """Have pgvector there, with vectors of half precision and scans that go on.
 
     The schema it is in, and whether Citus distributes what is stored.
     """
-    connection = await asyncpg.connect(url, timeout=_CONNECT_S)
+    connection = await connect(timeout=_CONNECT_S)
     try:
         if connection.get_server_version().major < 16:
             raise SetupError(f"PostgreSQL {connection.get_server_version().major} is too old: gigachat needs 16 or newer.")

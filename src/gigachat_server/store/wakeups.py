@@ -4,8 +4,10 @@ Idea: a topic names what changed and carries nothing of it; who is told reads th
 message is on its way and sent outside of transactions, because a transaction that notifies holds a lock of the whole
 database until it is on disk, and all others would commit one after the other.
 
-Invariant: a wake-up may be missed (a node dies between its commit and its message; a connection breaks), so nobody relies
-on one: who waits also looks by itself. After a break everybody is woken, since nobody knows what was missed.
+Invariants: a wake-up may be missed (a node dies between its commit and its message; a connection breaks), so nobody relies
+on one: who waits also looks by itself, and after a break everybody is woken, since nobody knows what was missed. And who
+is told nothing for `_FRESH_S` knows that nothing was told: the connection was seen to lead to a server that takes writes, as
+the one does on which the others tell.
 """
 
 from __future__ import annotations
@@ -21,13 +23,16 @@ import msgspec
 
 from gigachat_server.ids import random_text
 
+# All that asyncpg raises, whoever is to blame: `_kind` in postgres.py tells them apart.
+FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+
 _CHANNEL = "gigachat"
 _MOST_BYTES = 7_500  # PostgreSQL takes 8,000
-_CHECK_EVERY_S = 5.0
-_CHECK_S = 3.0
+_CHECK_EVERY_S = 0.4
+_ANSWER_S = 3.0  # a server that takes longer is taken for one that will not answer any more
+_FRESH_S = 1.5  # shorter than others wait for an answer before they go on without (chat/nodes.py)
+_STOOD_STILL_S = 0.5
 _RECONNECT_S = 0.25
-
-_LOST = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 
 _log = logging.getLogger("gigachat.store")
 
@@ -38,42 +43,68 @@ class _Message(msgspec.Struct, array_like=True):
 
 
 class WakeUps:
-    """This node's connection for telling and being told. `callback` gets each topic, or None: anything may have happened."""
+    """This node's connection for telling and being told.
+
+    `callback` gets each topic, or None: anything may have happened. `when_silent` is called when the server stopped to answer.
+    """
 
     def __init__(self, connect: Callable[[], Awaitable[Any]]) -> None:
         self._connect = connect
         self._node = random_text(12)
         self._untold: dict[str, None] = {}
-        self._has_untold = asyncio.Event()
+        self._has_work = asyncio.Event()
         self._connection: Any = None
-        self._tasks: list[asyncio.Task[None]] = []
+        self._answered_at = 0.0  # when that was asked which the server answered last
+        self._is_doubted = False
+        self._task: asyncio.Task[None] | None = None
         self.callback: Callable[[str | None], None] = lambda topic: None
+        self.when_silent: Callable[[], None] = lambda: None
 
     async def start(self) -> None:
         """Raises what asyncpg does when the server cannot be reached."""
         await self._listen()
-        self._tasks = [
-            asyncio.create_task(self._keep_listening(), name="wake-ups-in"),
-            asyncio.create_task(self._keep_telling(), name="wake-ups-out"),
-        ]
+        self._task = asyncio.create_task(self._keep_talking(), name="wake-ups")
 
     async def aclose(self) -> None:
-        with contextlib.suppress(*_LOST):
-            await self._send()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self._connection is not None and not self._connection.is_closed():
+            with contextlib.suppress(*FAILURES):
+                async with asyncio.timeout(_ANSWER_S):
+                    await self._send()
         if self._connection is not None:
             self._connection.terminate()
 
     def tell(self, topic: str) -> None:
         self._untold[topic] = None
-        self._has_untold.set()
+        self._has_work.set()
+
+    def doubt(self) -> None:
+        """The server may be another one's standby by now: nothing is heard until it has been asked."""
+        self._is_doubted = True
+        self._has_work.set()
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether whatever was told until a moment ago has been heard."""
+        if self._connection is None or self._connection.is_closed() or self._is_doubted:
+            return False
+        return asyncio.get_running_loop().time() - self._answered_at < _FRESH_S
 
     async def _listen(self) -> None:
-        connection = await self._connect()
-        await connection.add_listener(_CHANNEL, self._hear)
+        async with asyncio.timeout(_ANSWER_S):
+            connection = await self._connect()
+            try:
+                # A message is nothing that has to survive: it need not wait for the disk, or for a standby.
+                await connection.execute("SET synchronous_commit = off")
+                await connection.add_listener(_CHANNEL, self._hear)
+            except BaseException:
+                connection.terminate()
+                raise
         self._connection = connection
+        self._is_doubted = False
+        self._answered_at = asyncio.get_running_loop().time()
 
     def _hear(self, connection: Any, pid: int, channel: str, payload: str) -> None:
         try:
@@ -85,36 +116,40 @@ class WakeUps:
             for topic in message.topics:
                 self.callback(topic)
 
-    async def _keep_listening(self) -> None:
+    async def _keep_talking(self) -> None:
+        """Tell what is to be told, and see now and then that the server still answers; go to another when it does not."""
+        loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(_CHECK_EVERY_S if self.is_listening else _RECONNECT_S)
+            asked_at = loop.time()
             try:
-                if not self.is_listening:
+                if self._connection is None or self._connection.is_closed():
                     await self._listen()
-                    self._has_untold.set()
                     self.callback(None)
-                    continue
-                # A connection that leads nowhere looks like one on which nothing happens.
-                async with asyncio.timeout(_CHECK_S):
-                    await self._connection.execute("SELECT 1")
-            except _LOST:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._has_work.wait(), _CHECK_EVERY_S)
+                self._has_work.clear()
+                asked_at = loop.time()
+                async with asyncio.timeout(_ANSWER_S):
+                    await self._check()
+                    await self._send()
+            except FAILURES as error:
                 if self._connection is not None:
                     self._connection.terminate()
+                if isinstance(error, TimeoutError) and loop.time() - asked_at < _ANSWER_S + _STOOD_STILL_S:
+                    self.when_silent()  # and not because this process did not listen
+                await asyncio.sleep(_RECONNECT_S)
 
-    @property
-    def is_listening(self) -> bool:
-        return self._connection is not None and not self._connection.is_closed()
-
-    async def _keep_telling(self) -> None:
-        while True:
-            await self._has_untold.wait()
-            self._has_untold.clear()
-            if self.is_listening:
-                with contextlib.suppress(*_LOST):
-                    await self._send()
+    async def _check(self) -> None:
+        """A connection that leads nowhere looks like one on which nothing happens. Raises what asyncpg does, if it is one."""
+        asked_at = asyncio.get_running_loop().time()
+        if self._is_doubted or asked_at - self._answered_at > _CHECK_EVERY_S:
+            # On a server that was demoted nobody tells anything any more.
+            if await self._connection.fetchval("SELECT current_setting('transaction_read_only')") != "off":
+                raise asyncpg.ReadOnlySQLTransactionError("the server takes no writes")
+            self._answered_at, self._is_doubted = asked_at, False
 
     async def _send(self) -> None:
-        while self._untold and self.is_listening:
+        while self._untold:
             topics: list[str] = []
             size = 0
             for topic in self._untold:
@@ -122,7 +157,11 @@ class WakeUps:
                 if topics and size > _MOST_BYTES:
                     break
                 topics.append(topic)
+            payload = msgspec.json.encode(_Message(self._node, topics)).decode()
             for topic in topics:
                 del self._untold[topic]
-            payload = msgspec.json.encode(_Message(self._node, topics)).decode()
-            await self._connection.execute("SELECT pg_notify($1, $2)", _CHANNEL, payload)
+            try:
+                await self._connection.execute("SELECT pg_notify($1, $2)", _CHANNEL, payload)
+            except BaseException:
+                self._untold = dict.fromkeys((*topics, *self._untold))
+                raise
