@@ -89,6 +89,7 @@ def test_a_store_whose_owner_does_not_answer_is_told(tmp_path: Path, monkeypatch
             asyncio.run(connect())
 
 
+@pytest.mark.sqlite_only
 def test_doctor_is_content_with_a_sound_installation_and_a_running_server(tmp_path: Path) -> None:
     gigachat = Gigachat(tmp_path / "data")
     alone = gigachat.run("doctor")

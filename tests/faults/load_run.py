@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import sys
 import tempfile
 import time
@@ -66,6 +67,9 @@ async def main(folder: Path) -> int:
     _say(f"answered {answered} of {len(load.told)} in {lasted_s:.1f} s: {answered / lasted_s:.1f} turns/s")
     _say(f"p50 {p50:.0f} ms, p99 {p99:.0f} ms (bar: {P99_S * 1000:.0f} ms), slowest {took_s[-1] * 1000:.0f} ms; {_machine()}")
     _say(f"errors {unanswered} {dict(load.errors())}; store: {msgspec.to_builtins(found)}")
+    here, nodes_and_database = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    spent = [f"{(each.ru_utime + each.ru_stime) / len(load.told) * 1000:.1f} ms" for each in (nodes_and_database, here)]
+    _say(f"processor time of a turn: nodes and PostgreSQL {spent[0]}, clients and model {spent[1]}")
     wrong = unanswered + found.lost + found.duplicates + found.without_reply + found.extra_replies + found.disorder
     return int(wrong > 0 or p99 >= P99_S * 1000)
 

@@ -44,7 +44,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     whole: int = 500  # of a chatbot: all are read and scored
     indexed: int = 5_000  # of a chatbot: from so many on, the nearest come by an index
-    nearest: int = 200  # candidates by their vector
+    nearest: int = 100  # candidates by their vector
     gated: int = 1_000  # candidates by their stems, as expected; twice as many at most
 
 

@@ -131,7 +131,7 @@ async def list_candidates(
     """The `nearest` chunks to the vector, then at most `most` of those that hold every stem of some set.
 
     `model`: of this embedding model alone; None where there is no other. `is_indexed`: the nearest come by the chatbot's own
-    index (`chunk_indexes.py`), 2 or 3 in a hundred of them wrong; else exactly. A chunk may come twice.
+    index (`chunk_indexes.py`), of which 3 in a hundred may be wrong; else exactly. A chunk may come twice.
     """
     of_model = _OF_MODEL if model is not None else ""
     dimension = len(vector) // 4
@@ -163,11 +163,11 @@ async def list_candidates(
 
 
 async def widen(reader: Reader, nearest: int) -> None:
-    """Have an index look at that many chunks in this transaction, and go on where some of them have been deleted."""
+    """Have an index look at some more chunks than that, in this transaction, and go on where some have been deleted."""
     await reader.one(
-        "SELECT set_config('hnsw.ef_search', CAST(CAST(:nearest AS BIGINT) AS TEXT), true), "
+        "SELECT set_config('hnsw.ef_search', CAST(CAST(:looked_at AS BIGINT) AS TEXT), true), "
         "set_config('hnsw.iterative_scan', 'relaxed_order', true)",
-        nearest=nearest,
+        looked_at=nearest * 7 // 5,
     )
 
 
