@@ -84,6 +84,7 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     abstained: bool | None = None
     score: float | None = None
     citations: tuple[str, ...] = ()
+    cited_spans: tuple[bool, ...] = ()  # of each span that the reply cites: whether it stands in its source word for word
 
 
 def read_lines(path: Path, kind: type[T]) -> list[T]:
@@ -144,7 +145,9 @@ class _Collection:
         self._add_retrieval(question, result)
         if self._has_answers:
             self._add_answer(question, "" if abstained else (result.answer or ""))
+        self._values["citations_hold"] += result.cited_spans
         if result.citations:
+            self._values["cites_a_span"].append(bool(result.cited_spans))
             cited_gold = sum(name in question.gold_documents for name in result.citations)
             self._values["citation_precision"].append(cited_gold / len(result.citations))
 
@@ -179,7 +182,7 @@ class _Collection:
 
     def scores(self) -> Scores:
         scores: Scores = {"questions": self._questions, "missing": self._missing}
-        scores.update((name, round(sum(values) / len(values), 4)) for name, values in self._values.items())
+        scores.update((name, round(sum(values) / len(values), 4)) for name, values in self._values.items() if values)
         rightly, wrongly = self._decisions[False, True], self._decisions[True, True]
         unanswerable = rightly + self._decisions[False, False]
         answerable = wrongly + self._decisions[True, False]

@@ -19,9 +19,11 @@ from gigachat_server.human_wanted import asks_for_human
 from gigachat_server.ids import random_text
 from gigachat_server.knowledge.retrieve import Earlier
 from gigachat_server.knowledge.searcher import Retrieval, Searcher
+from gigachat_server.markers import without_markers
 from gigachat_server.models.base import (
     HANDED_OFF,
     ChatModel,
+    Cited,
     Embedder,
     HandoffOffer,
     HandoffRequest,
@@ -79,7 +81,7 @@ class Answerer:
         history = [
             Earlier(
                 message.role,  # type: ignore[arg-type]
-                message.content,
+                without_markers(message.content) if message.role == "assistant" else message.content,
                 np.frombuffer(message.embedding, dtype="<f4") if message.embedding else None,
             )
             for message in opened.memory.newest(SEARCHED_MESSAGES)
@@ -99,6 +101,8 @@ class Answerer:
                             if not turn.length:
                                 await trigger("S6")
                             turn.say(event)
+                        case Cited():
+                            turn.heard.cited.setdefault(event.index, []).append(event)
                         case ReplyEnd():
                             turn.heard.ends[event.index] = event
                         case UsageReport():

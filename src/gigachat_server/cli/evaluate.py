@@ -25,6 +25,7 @@ from gigachat_server.cli.output import note, print_json, print_table
 from gigachat_server.cli.progress import for_each
 from gigachat_server.errors import SetupError
 from gigachat_server.evaluation import Document, Question, Result, Retrieved, Scores
+from gigachat_server.markers import without_markers
 from gigachat_server.settings import Settings
 
 _PUSHES_AT_ONCE = 8
@@ -60,10 +61,23 @@ class _Source(msgspec.Struct):
         return self.name.rpartition("-")[0]
 
 
+class _Citation(msgspec.Struct):
+    number: int
+    start: int | None
+    end: int | None
+    text: str | None
+
+
 class _Reply(msgspec.Struct):
     content: str
     metadata: dict[str, Any]
     sources: list[_Source]
+    citations: list[_Citation] = []
+
+    @property
+    def cited_spans(self) -> tuple[bool, ...]:
+        spans = (each for each in self.citations if each.text is not None)
+        return tuple(self.sources[each.number - 1].content[each.start : each.end] == each.text for each in spans)
 
 
 @click.command("eval")
@@ -239,13 +253,14 @@ class _Run:
             return Result(id=question.id, retrieved=retrieved)
         abstained = answer.metadata.get("abstained")
         if not isinstance(abstained, bool):
-            abstained = evaluation.normalised(answer.content) == evaluation.normalised(self._refusal)
+            abstained = evaluation.normalised(without_markers(answer.content)) == evaluation.normalised(self._refusal)
         return Result(
             id=question.id,
             retrieved=retrieved,
-            answer=answer.content,
+            answer=without_markers(answer.content),  # their numbers are no words of the answer
             abstained=abstained,
             citations=tuple(dict.fromkeys(source.document_name for source in answer.sources)),
+            cited_spans=answer.cited_spans,
         )
 
 
