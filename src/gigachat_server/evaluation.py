@@ -134,6 +134,9 @@ class _Collection:
         if confidence is None:
             confidence = max((passage.score for passage in result.retrieved), default=0.0)
         abstained = self._abstained(result, confidence)
+        self._values["citations_hold"] += result.cited_spans
+        if result.citations:
+            self._values["cites_a_span"].append(bool(result.cited_spans))
         if question.kind == UNDERSPECIFIED:
             self._values[f"abstain_{UNDERSPECIFIED}"].append(abstained)
             return
@@ -145,9 +148,7 @@ class _Collection:
         self._add_retrieval(question, result)
         if self._has_answers:
             self._add_answer(question, "" if abstained else (result.answer or ""))
-        self._values["citations_hold"] += result.cited_spans
         if result.citations:
-            self._values["cites_a_span"].append(bool(result.cited_spans))
             cited_gold = sum(name in question.gold_documents for name in result.citations)
             self._values["citation_precision"].append(cited_gold / len(result.citations))
 

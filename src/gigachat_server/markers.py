@@ -43,7 +43,8 @@ def markers(text: str) -> Iterator[Marker]:
 def _is_in_address(text: str, at: int) -> bool:
     """Whether it is a part of where a link goes to."""
     run = text[max(0, at - _LONGEST_ADDRESS) : at].rpartition("\n")[2].rpartition(" ")[2]
-    return run.rfind("](") > run.rfind(")") or run.rfind("<") > run.rfind(">")
+    is_open = run.rfind("<") > run.rfind(">") and "://" in run
+    return is_open or run.rfind("](") > run.rfind(")")
 
 
 def without_markers(text: str) -> str:

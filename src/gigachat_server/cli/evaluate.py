@@ -77,7 +77,10 @@ class _Reply(msgspec.Struct):
     @property
     def cited_spans(self) -> tuple[bool, ...]:
         spans = (each for each in self.citations if each.text is not None)
-        return tuple(self.sources[each.number - 1].content[each.start : each.end] == each.text for each in spans)
+        return tuple(
+            0 < each.number <= len(self.sources) and self.sources[each.number - 1].content[each.start : each.end] == each.text
+            for each in spans
+        )
 
 
 @click.command("eval")
