@@ -28,7 +28,7 @@ import numpy as np
 
 from gigachat_server.errors import SetupError, StorageUnavailable
 from gigachat_server.store.database import Dialect, Durability, Reader, Row, Statements, Tx
-from gigachat_server.store.wakeups import FAILURES, WakeUps
+from gigachat_server.store.wakeups import FAILURES, PRESENCE, WakeUps
 
 T = TypeVar("T")
 
@@ -392,6 +392,25 @@ class PostgresDatabase:
             self._is_failing = False
 
     # --- other nodes ---
+
+    @asynccontextmanager
+    async def arriving(self) -> AsyncIterator[bool]:
+        try:
+            connection = await self._connect()
+        except FAILURES as error:
+            raise StorageUnavailable(f"PostgreSQL: {in_one_line(error)}.", retry_after_s=60) from None
+        try:
+            # Whoever finds nobody keeps out all others while the block runs, and is seen by them from then on.
+            is_alone = await connection.fetchval("SELECT pg_try_advisory_lock($1)", PRESENCE)
+            await connection.execute("SELECT pg_advisory_lock_shared($1)", PRESENCE)
+            yield is_alone
+            if is_alone:
+                await connection.execute("SELECT pg_advisory_unlock($1)", PRESENCE)
+            await self._wake_ups.show_presence()  # and only then does this connection let go of it
+        except FAILURES as error:
+            raise StorageUnavailable(f"PostgreSQL: {in_one_line(error)}.", retry_after_s=60) from None
+        finally:
+            connection.terminate()
 
     @property
     def hears(self) -> bool:
