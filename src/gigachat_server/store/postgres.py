@@ -36,7 +36,9 @@ _log = logging.getLogger("gigachat.store")
 
 PATIENCE_S = 2.0  # how long a request waits for a connection, a lock, or a server that comes back
 _CONNECT_S = 3.0
-_COMMIT_S = 5.0  # a synchronous standby that is gone keeps a COMMIT waiting for ever
+# A synchronous standby that is gone keeps a COMMIT waiting for ever; so long, too, it is tried to learn what became of one
+# that the server never answered.
+_COMMIT_S = 5.0
 _MOST_REMEMBERED = 10_000
 _REMEMBERED_S = 2.0  # a message that something has changed may be lost
 _PROOF_S = 1.5  # how long a commit proves that the store can write
@@ -245,9 +247,13 @@ class PostgresDatabase:
 
     async def transaction(self, name: str, body: Callable[[Tx], Awaitable[T]], *, patience_s: float = PATIENCE_S) -> T:
         lost: list[tuple[_Statements, T]] = []  # those of which the COMMIT was sent, and never answered
-        return await self._to_its_end(name, functools.partial(self._write_once, name, body, lost), patience_s=patience_s)
+        once = functools.partial(self._write_once, name, body, lost)
+        # Whoever is told that it failed will ask again, and wait for what nobody knows to be at work.
+        return await self._to_its_end(name, once, patience_s=lambda: max(patience_s, _COMMIT_S if lost else 0.0))
 
-    async def _to_its_end(self, name: str, once: Callable[[], Awaitable[T]], *, patience_s: float = PATIENCE_S) -> T:
+    async def _to_its_end(
+        self, name: str, once: Callable[[], Awaitable[T]], *, patience_s: Callable[[], float] = lambda: PATIENCE_S
+    ) -> T:
         """Try until it is done, in a task of its own: a caller who is cancelled must not leave a connection in the middle."""
         task: asyncio.Task[T] = asyncio.create_task(self._try(name, once, patience_s), name="store")
         self._running.add(task)
@@ -259,8 +265,8 @@ class PostgresDatabase:
         if not task.cancelled():
             task.exception()  # if nobody waits any more, nobody need be told
 
-    async def _try(self, name: str, once: Callable[[], Awaitable[T]], patience_s: float) -> T:
-        give_up_at = time.monotonic() + patience_s
+    async def _try(self, name: str, once: Callable[[], Awaitable[T]], patience_s: Callable[[], float]) -> T:
+        began_at = time.monotonic()
         conflicts = 0
         while True:
             try:
@@ -270,7 +276,7 @@ class PostgresDatabase:
                     case "conflict" if conflicts < _MOST_CONFLICTS:
                         conflicts += 1
                         continue
-                    case "gone" | "busy" as kind if time.monotonic() < give_up_at and not self._is_closing:
+                    case "gone" | "busy" as kind if time.monotonic() < began_at + patience_s() and not self._is_closing:
                         await asyncio.sleep(_BACKOFF_S if kind == "gone" else _BUSY_BACKOFF_S)
                         continue
                     case "gone" | "busy" | "conflict" as kind if kind != "conflict" or _is_race(error):
