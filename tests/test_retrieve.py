@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -9,6 +10,7 @@ from urllib.parse import quote
 import pytest
 
 from gigachat_server.models.base import Vector
+from gigachat_server.models.fake import Pause, ScriptedModel
 from gigachat_server.models.hashing_embedder import HashingEmbedder
 from tests.harness import Api, gigachat
 
@@ -102,6 +104,18 @@ async def test_a_query_that_leans_on_the_conversation_is_searched_together_with_
         assert sources == [(p["name"], p["score"]) for p in found["passages"] if p["is_source"]]
         standing_alone = await retrieve(api, chatbot, QUERY + " Please tell me now", "&conversation_id=garden%2F1")
         assert (standing_alone["is_dependent"], standing_alone["added_stems"]) == (False, [])
+
+
+async def test_a_prompt_that_still_waits_for_its_reply_is_not_known_yet(tmp_path: Path) -> None:
+    pause = Pause()
+    async with gigachat(tmp_path, model=ScriptedModel(["Hel", pause, "lo"])) as api:
+        chatbot = await shop(api)
+        asking = asyncio.create_task(api.say(chatbot, "When do I water tomatoes?"))
+        await pause.reached.wait()
+        assert not (await retrieve(api, chatbot, "And in the evening?", "&conversation_id=c1"))["is_dependent"]
+        pause.resume()
+        await asking
+        assert (await retrieve(api, chatbot, "And in the evening?", "&conversation_id=c1"))["is_dependent"]
 
 
 async def test_a_chatbot_without_memory_is_not_shown_one(tmp_path: Path) -> None:
