@@ -210,10 +210,14 @@ async def test_replies_of_before_have_no_citations(tmp_path: Path) -> None:
 
 
 async def test_earlier_markers_reach_neither_the_model_nor_the_search(tmp_path: Path) -> None:
-    model = ScriptedModel(["It costs nine euros [1]. `a[1]`"])
+    model = ScriptedModel(["It costs nine euros [2]. `a[1]`"])
     async with gigachat(tmp_path, model=model) as api:
         chatbot = await shop(api)
         await api.say(chatbot, "red lamp")
+        found = (await api.get(f"{chatbot}/retrieve?query=and%20chairs%3F&conversation_id=c1")).body
+        added = {each["stem"] for each in found["added_stems"]}
+        assert "nine" in added
+        assert "2" not in added
         await api.say(chatbot, "and chairs?")
     assert model.calls[1].messages[-2] == ChatMessage("assistant", "It costs nine euros. `a[1]`")
 

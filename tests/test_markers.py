@@ -43,7 +43,7 @@ def test_a_text_without_its_markers_reads_as_if_there_were_none() -> None:
 
 
 RED, BLUE = "The red lamp costs nine euros.", "The blue lamp costs ten euros."
-SHOP = source(f"Lamps are sold here. {RED} {BLUE}\\nPrices\\nAll include tax.")
+SHOP = source(f"Lamps are sold here. {RED} {BLUE}\nPrices\nAll include tax.")
 
 
 @pytest.mark.parametrize(
