@@ -23,6 +23,9 @@ TABLES = {
     "drafts": "chatbot_id, conversation_id, prompt_id, alternative",
     "events": "chatbot_id, conversation_id, seq",
     "idempotency": "chatbot_id, principal, route, key",
+    "unanswered": "chatbot_id, prompt_id",
+    "fixed_answers": "chatbot_id, id",
+    "fixed_answer_prompts": "chatbot_id, fixed_answer_id, number",
 }
 
 

@@ -17,6 +17,7 @@ _QUERY: dict[str, tuple[dict[str, Any], str]] = {
     "after": ({"type": "string"}, "Where the page starts: take it from the `Link` header of the page before."),
     "embedding": ({"type": "boolean", "default": True}, "false leaves the embeddings of chunks null."),
     "controlled_by": ({"enum": ["human", "bot"]}, "Only those in which an operator has control, or the chatbot."),
+    "state": ({"enum": ["open", "answered", "dismissed"], "default": "open"}, "What became of them."),
     "handoff_requested": ({"type": "boolean"}, "true: only those in which a human was asked for and none has come yet."),
 }
 _KEY: tuple[dict[str, Any], str] = (
