@@ -147,7 +147,7 @@ async def _everything(api: Api) -> None:
     await api.services.fixed_answers.embed_waiting()
     for unknown, sent in (("Do you sell llamas?", {"answer": "No.", "as": "fixed_answer"}), ("And boats?", None)):
         await api.say(chatbot, unknown, conversation="c2")
-        (group,) = (await api.get(f"{chatbot}/unanswered")).body
+        (group, *_) = (await api.get(f"{chatbot}/unanswered")).body
         path = f"{chatbot}/unanswered/{group['id']}/{'answer' if sent else 'dismiss'}"
         assert (await api.post(path, sent)).status in (200, 201)
     for wanted in ({}, {"unanswered": True}, {"conversation_ids": ["c2"]}):
