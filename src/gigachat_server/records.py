@@ -143,7 +143,10 @@ class InterceptionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
         str, Meta(min_length=1, max_length=2000, description="What the end user is told when a human was asked for.")
     ] = "I have asked a colleague to join us here."
     handoff_after_unanswered: Annotated[
-        int, Meta(ge=0, le=10, description="The extractive model asks after so many unanswered prompts in a row; 0: never.")
+        int,
+        Meta(
+            ge=0, le=10, description="The built-in model, and `refuse`, ask after so many unanswered prompts in a row; 0: never."
+        ),
     ] = 2
 
 

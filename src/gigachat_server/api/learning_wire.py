@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -146,8 +146,11 @@ class WireReplaySummary(msgspec.Struct, frozen=True):
 
 
 class WireReplay(msgspec.Struct, frozen=True):
+    """`error` is there, as a problem, if it broke off: then the turns are those until then."""
+
     turns: list[WireReplayedTurn]
     summary: WireReplaySummary
+    error: dict[str, Any] | None = None
 
 
 def group(found: Group, suggestion: Suggestion | None) -> WireUnanswered:
