@@ -24,7 +24,7 @@ from tests import postgres, postgres_server, stores
 # Whoever imports from these starts servers.
 _SERVERS = ("tests.harness", "tests.cli.commands", "tests.web.pages", "tests.faults.processes", "tests.faults.serving")
 # Commands, pages and the guides' examples ask the same API: they run on SQLite alone until all of them pass on both.
-_ON_SQLITE = ("web",)
+_ON_SQLITE = ("cli", "web", "docs")
 
 _connect = socket.socket.connect
 

@@ -9,18 +9,15 @@ from __future__ import annotations
 from contextlib import aclosing
 
 import msgspec
-import numpy as np
 
 from gigachat_server.chat import prompt as prompts
 from gigachat_server.chat import reply
-from gigachat_server.chat.memory import SEARCHED_MESSAGES
 from gigachat_server.chat.progress import Turn
 from gigachat_server.chat.queue import Opened
 from gigachat_server.chat.unanswered import mark_refusals, reason
 from gigachat_server.human_wanted import asks_for_human
 from gigachat_server.ids import random_text
 from gigachat_server.knowledge.fixed_answers import FixedAnswers
-from gigachat_server.knowledge.retrieve import Earlier
 from gigachat_server.knowledge.searcher import Retrieval, Searcher
 from gigachat_server.models.base import (
     HANDED_OFF,
@@ -121,16 +118,7 @@ class Answerer:
     async def _retrieve(self, opened: Opened, matched: Matched) -> Retrieval | None:
         if matched.vector is None or not matched.is_searched_for:
             return None
-        history = [
-            Earlier(
-                message.role,  # type: ignore[arg-type]
-                message.content,
-                np.frombuffer(message.embedding, dtype="<f4") if message.embedding else None,
-            )
-            for message in opened.memory.newest(SEARCHED_MESSAGES)
-            if message.role != "system"
-        ]
-        return await self._searcher.retrieve(opened.chatbot, opened.text, matched.vector, history)
+        return await self._searcher.retrieve(opened.chatbot, opened.text, matched.vector, opened.memory.searched)
 
     async def _listen(self, opened: Opened, model_input: ModelInput, turn: Turn) -> None:
         when_nothing = opened.chatbot.config.documents.results.when_nothing_matches

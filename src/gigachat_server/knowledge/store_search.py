@@ -102,7 +102,13 @@ class StoreSearch:
         candidates, weights = run() if len(found) < _INLINE_CHUNKS else await asyncio.to_thread(run)
         return await self._chunks.retrieval(
             chatbot.id,
-            above_threshold(candidates, query, stem_weights=weights, match_threshold=results.match_threshold),
+            above_threshold(
+                candidates,
+                query,
+                stem_weights=weights,
+                match_threshold=results.match_threshold,
+                searched=counts.chunks,
+            ),
         )
 
     def forget(self, chatbot_id: str) -> None:
