@@ -89,6 +89,13 @@ async def test_where_no_word_is_shared_the_source_is_cited_as_a_whole(tmp_path: 
         assert cited(reply) == [(f"[{place(reply, 'lamps')}]", None)]
 
 
+async def test_a_refusal_with_a_marker_is_a_refusal_and_cites_nothing(tmp_path: Path) -> None:
+    async with gigachat(tmp_path, model=ScriptedModel(["Sorry, I don't know how to help with that. [1]"])) as api:
+        [reply] = await api.say(await shop(api), "red lamp")
+        assert reply["metadata"]["abstained"] is True
+        assert (reply["citations"], reply["sources"]) == ([], [])
+
+
 async def test_the_same_bytes_everywhere(tmp_path: Path) -> None:
     async with gigachat(tmp_path, model=citing("It costs nine euros [<lamps>]. Dear [<chairs>][<lamps>]!")) as api:
         chatbot = await shop(api)
