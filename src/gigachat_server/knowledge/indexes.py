@@ -89,6 +89,18 @@ class Indexes:
             found = await _run(run, is_short=len(entry.index) < _INLINE_CHUNKS)
         return await self._known.retrieval(chatbot.id, found)
 
+    async def nearest(self, chatbot: Chatbot, vector: Vector, limit: int) -> list[tuple[str, float]]:
+        """The half of a search that asks for no word: chunk ids with their cosines, nearest first."""
+        entry = await self._current(chatbot)
+        async with entry.lock:
+            work = partial(entry.index.nearest, vector, limit)
+            return await _run(work, is_short=len(entry.index) < _INLINE_CHUNKS)
+
+    @property
+    def memory_bytes(self) -> int:
+        """About what all indexes occupy."""
+        return sum(entry.index.memory_bytes for entry in self._entries.values())
+
     def forget(self, chatbot_id: str) -> None:
         self._entries.pop(chatbot_id, None)
 
@@ -140,7 +152,7 @@ class Indexes:
         entry.version = chatbot.knowledge_version
 
     def _evict(self, *, keep: str) -> None:
-        used = sum(entry.index.memory_bytes for entry in self._entries.values())
+        used = self.memory_bytes
         for chatbot_id in list(self._entries):
             if used <= self._memory_bytes:
                 return
