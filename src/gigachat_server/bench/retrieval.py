@@ -118,7 +118,8 @@ async def _in_store(run: Run, url: str) -> list[Metric]:
     database = await open_postgres(url, connections=4)
     async with aclosing(database):
         await migrate(database, system_clock)
-        searcher = StoreSearch(database, HashingEmbedder())
+        embedder = HashingEmbedder()
+        searcher = StoreSearch(database, embedder, small=Indexes(database, embedder, memory_bytes=512 * 1024 * 1024))
         filler = Filler(database, searcher)
         made: list[Chatbot] = []
         try:
