@@ -37,7 +37,7 @@ from gigachat_server.models import weights
 from gigachat_server.models.base import ChatModel, Embedder
 from gigachat_server.models.extractive import ExtractiveModel
 from gigachat_server.models.hashing_embedder import HashingEmbedder
-from gigachat_server.models.local_embedder import LocalEmbedder
+from gigachat_server.models.local_embedder import Int8Embedder, LocalEmbedder
 from gigachat_server.services import Services
 from gigachat_server.settings import Settings
 from gigachat_server.store import documents
@@ -209,7 +209,8 @@ def make_embedder(settings: Settings) -> Embedder:
         return OpenAIEmbedder(settings.embedding_url, settings.embedding_model, key)
     if settings.embedder == "hashing":
         return HashingEmbedder()
-    return LocalEmbedder(
+    made = Int8Embedder if settings.embedder == "local-int8" else LocalEmbedder
+    return made(
         weights.find(
             configured=Path(settings.embedding_path) if settings.embedding_path else None,
             data_folder=settings.data_folder,

@@ -9,14 +9,13 @@ on both sides alike.
 
 from __future__ import annotations
 
-import importlib
 import re
-import sys
 import threading
 import unicodedata
 from functools import lru_cache
-from importlib.util import find_spec, module_from_spec
-from typing import Any, Literal
+from typing import Literal
+
+import Stemmer
 
 SmallTalk = Literal["greeting", "thanks", "farewell"]
 
@@ -55,23 +54,11 @@ STOP_WORDS = _set(
 )
 
 
-def _english_stemmer() -> Any:
-    """That module alone: the package around it, left out here, loads the other languages, 3 MB for as long as we run."""
-    name = "snowballstemmer"
-    spec = find_spec(name)
-    assert spec is not None, "it is a dependency"
-    sys.modules[name] = module_from_spec(spec)  # found, but not run
-    try:
-        return importlib.import_module(f"{name}.english_stemmer").EnglishStemmer()
-    finally:
-        del sys.modules[name]
-
-
-_stemmer = _english_stemmer()
+_stemmer = Stemmer.Stemmer("english", maxCacheSize=0)  # what it would keep, `_stem` keeps
 _stemming = threading.Lock()  # a stemmer keeps the word it works on in itself: two threads would mix theirs
 
 
-@lru_cache(maxsize=32_768)  # the stemmer is pure Python and takes some 20 us a word; prose repeats its words
+@lru_cache(maxsize=32_768)  # prose repeats its words
 def _stem(word: str) -> str:
     """The word's English stem; empty for a stop word."""
     if not word.isascii():
