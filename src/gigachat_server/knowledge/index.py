@@ -24,12 +24,13 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from gigachat_server.knowledge.scoring import K1, MOST_COUNT, Candidate, fuse, heaviest, idf, length_norm
+from gigachat_server.knowledge.scoring import K1, MOST_COUNT, Candidate, Ranking, distinct, heaviest, idf, length_norm
 from gigachat_server.models.base import Matrix, RelevanceScale, Vector
 
 _COUNT_BITS = MOST_COUNT.bit_length()  # a posting is row << 8 | count
 _MOST_WEIGHTS = 500_000  # numbers of worked-out weights that are kept, 16 bytes each
 _FEWEST_TOMBSTONES = 256  # fewer are not worth packing
+_FURTHER = 8  # times as many rows are looked at where too few are distinct
 _STEM_BYTES, _ROW_BYTES = 230, 130  # Python's own cost of a dictionary entry with its array; of a row's id and slots
 
 
@@ -219,22 +220,34 @@ class ChatbotIndex:
     ) -> list[Candidate]:
         """The `limit` best live chunks by .7 cosine to `vector` + .3 BM25 of the weighted `bag`, best first.
 
-        Coverage is that of `own_stems`, which in a follow-up are not all of the bag.
+        Of one document's chunks that say the same, two. Coverage is that of `own_stems`, in a follow-up not all of the bag.
         """
         used = len(self._chunk_ids)
         if self._live_count == 0 or limit < 1:
             return []
-        return fuse(
+        ranking = Ranking(
             self._matrix[:used] @ vector.astype(np.float32, copy=False),
             self._bm25(bag),
             chunk_ids=self._chunk_ids,
             document_ids=self._document_ids,
+            dead=~self._live[:used] if self._live_count < used else None,
+        )
+        return ranking.candidates(
+            self._distinct(ranking, limit),
             holds=self._holds,
             own_idf={stem: self._weights_of(stem).idf for stem in own_stems},
             scale=scale,
-            limit=limit,
-            dead=~self._live[:used] if self._live_count < used else None,
         )
+
+    def _distinct(self, ranking: Ranking, limit: int) -> list[int]:
+        """The rows that are handed on: the best, looking further down for as long as a document repeats itself."""
+        reach = limit
+        while True:
+            rows = ranking.best(reach)
+            kept = distinct(rows, document_ids=self._document_ids, vectors=self._matrix.__getitem__, limit=limit)
+            if len(kept) == limit or len(rows) == ranking.counted:
+                return kept
+            reach *= _FURTHER
 
     def _bm25(self, bag: Mapping[str, float]) -> npt.NDArray[np.float64]:
         """Of every row."""
