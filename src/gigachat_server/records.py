@@ -95,6 +95,13 @@ class ResultsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         Literal["model", "refuse"],
         Meta(description="`model`: the model answers without sections; `refuse`: the persona's refusal, no model call."),
     ] = "model"
+    rewrite: Annotated[
+        Literal["rules", "model"],
+        Meta(
+            description="How a follow-up is searched for: `rules`: together with what was said before; `model`: as the model "
+            "rewrites it, which is one more call for each; the rules where that fails."
+        ),
+    ] = "rules"
 
 
 class TextSplitterConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -6,12 +6,14 @@ takes its place, is decided in `turn.py`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import aclosing
 
+import msgspec
 import numpy as np
 
 from gigachat_server.chat import prompt as prompts
-from gigachat_server.chat import reply
+from gigachat_server.chat import reply, rewrite
 from gigachat_server.chat.memory import SEARCHED_MESSAGES
 from gigachat_server.chat.progress import Turn
 from gigachat_server.chat.queue import Opened
@@ -33,7 +35,7 @@ from gigachat_server.models.base import (
     Vector,
 )
 from gigachat_server.models.extractive import is_unanswered_too_often
-from gigachat_server.text import small_talk
+from gigachat_server.text import is_dependent, small_talk
 from gigachat_server.triggers import trigger
 
 
@@ -53,8 +55,10 @@ class Answerer:
         chatbot = opened.chatbot
         turn.model_name = chatbot.config.response.model or self._model.name
         await trigger("S4")
-        vector, retrieval = await self._retrieve(opened)
+        vector, retrieval = await self._retrieve(opened, turn)
+        query = Query(text=opened.text, vector=None, stem_weights={})
         if retrieval is not None:
+            query = msgspec.structs.replace(retrieval.found.query, text=opened.text)  # not as it was rewritten
             turn.sources = tuple(map(reply.source, retrieval.passages, retrieval.chunks))
             turn.vectors = {chunk.id: chunk.embedding for chunk in retrieval.chunks}
         model_input = prompts.build(
@@ -62,7 +66,7 @@ class Answerer:
             prompt=opened.text,
             memory=opened.memory,
             passages=retrieval.passages if retrieval else (),
-            query=retrieval.found.query if retrieval else Query(text=opened.text, vector=None, stem_weights={}),
+            query=query,
             boundary=random_text(8),
             handoff=_handoff_offer(opened),
         )
@@ -71,11 +75,10 @@ class Answerer:
         await trigger("S7")
         return vector
 
-    async def _retrieve(self, opened: Opened) -> tuple[Vector | None, Retrieval | None]:
+    async def _retrieve(self, opened: Opened, turn: Turn) -> tuple[Vector | None, Retrieval | None]:
         """The prompt's vector and what it matches. Nothing is embedded for small talk or without documents."""
         if small_talk(opened.text) or not await self._searcher.has_documents(opened.chatbot):
             return None, None
-        vector = await self._embedder.embed_prompt(opened.text)
         history = [
             Earlier(
                 message.role,  # type: ignore[arg-type]
@@ -85,7 +88,22 @@ class Answerer:
             for message in opened.memory.newest(SEARCHED_MESSAGES)
             if message.role != "system"
         ]
-        return vector, await self._searcher.retrieve(opened.chatbot, opened.text, vector, history)
+        text = opened.text
+        turn.rewrite = await self._rewrite(opened, history)
+        if turn.rewrite is not None:
+            text, history = turn.rewrite.text, []  # it says what it needs of them
+        vector = await self._embedder.embed_prompt(text)
+        return vector, await self._searcher.retrieve(opened.chatbot, text, vector, history)
+
+    async def _rewrite(self, opened: Opened, history: Sequence[Earlier]) -> rewrite.Rewrite | None:
+        """The prompt made independent of the conversation by the model, where the chatbot wants that and it leans on it."""
+        config = opened.chatbot.config
+        if config.documents.results.rewrite != "model" or not history or len(opened.text) > rewrite.LONGEST:
+            return None  # who says that much says what it is about
+        if not is_dependent(opened.text):
+            return None
+        model_input = rewrite.build(opened.text, history, boundary=random_text(8), model=config.response.model)
+        return await rewrite.rewrite(self._model, model_input)
 
     async def _listen(self, opened: Opened, model_input: ModelInput, turn: Turn) -> None:
         when_nothing = opened.chatbot.config.documents.results.when_nothing_matches

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import msgspec
 
 from gigachat_server.chat.progress import Turn
-from gigachat_server.models.base import HandoffRequest, Passage, ReplyEnd
+from gigachat_server.models.base import HandoffRequest, Passage, ReplyEnd, UsageReport
 from gigachat_server.records import Chunk, Message, MessageStatus, Source
 from gigachat_server.store.drafts import Draft
 
@@ -100,14 +100,20 @@ def _metadata(turn: Turn, end: ReplyEnd | None, handoff: HandoffRequest | None) 
     usage = turn.heard.usage
     metadata: dict[str, object] = {
         "model": usage.model if usage else turn.model_name,
-        "usage": {"prompt_tokens": usage.prompt_tokens, "completion_tokens": usage.completion_tokens} if usage else {},
+        "usage": _tokens(usage),
         "finish_reason": end.finish_reason if end else None,
     }
+    if turn.rewrite is not None:
+        metadata["rewrite"] = {"text": turn.rewrite.text, "usage": _tokens(turn.rewrite.usage)}
     if end is not None and end.abstained is not None:
         metadata["abstained"] = end.abstained
     if handoff is not None:
         metadata["handoff"] = {"reason": handoff.reason, "note": handoff.note}
     return metadata
+
+
+def _tokens(usage: UsageReport | None) -> dict[str, int]:
+    return {"prompt_tokens": usage.prompt_tokens, "completion_tokens": usage.completion_tokens} if usage else {}
 
 
 def _message(
