@@ -106,3 +106,22 @@ def test_lists_follow_every_page(tmp_path: Path) -> None:
 def test_names_cannot_steer_the_terminal(gigachat: Gigachat) -> None:
     gigachat.output("chatbots", "create", "red\x1b[31m bot")
     assert "\x1b" not in gigachat.output("chatbots", "list")
+
+
+def test_find_shows_what_a_prompt_would_find_and_why(gigachat: Gigachat, tmp_path: Path) -> None:
+    gigachat.output("chatbots", "create", "shop")
+    (tmp_path / "a.md").write_text("Parcels are sent on Monday.")
+    (tmp_path / "b.md").write_text("Refunds take a week.")
+    gigachat.output("documents", "push", tmp_path / "a.md", tmp_path / "b.md", "--chatbot", "shop")
+    ended = gigachat.run("documents", "find", "When are parcels sent on Monday?", "--chatbot", "shop")
+    assert ended.returncode == 0, ended.stderr
+    first, second = (line.split("\t") for line in ended.stdout.splitlines())
+    assert (first[3:4], first[-3:]) == (["1.000"], ["yes", "a.md-0", "Parcels are sent on Monday."])
+    assert second[-3:-1] == ["no", "b.md-0"]
+    assert "2 chunks searched. Used are the first 3, if their score is 0.78." in ended.stderr
+    assert "Stems and how rare each is: parcel 0.69" in ended.stderr
+    found = gigachat.json("documents", "find", "When are parcels sent?", "--chatbot", "shop", "--limit", "1")
+    assert [passage["name"] for passage in found["passages"]] == ["a.md-0"]
+    assert "small talk" in gigachat.run("documents", "find", "Thank you!", "--chatbot", "shop").stderr
+    unknown = gigachat.run("documents", "find", "Parcels?", "--chatbot", "shop", "--conversation", "c9")
+    assert (unknown.returncode, unknown.stderr.count("\n")) == (1, 1)

@@ -129,7 +129,9 @@ async def test_a_follow_up_is_searched_with_what_was_said(new_database: NewDatab
         expected = await library.found(indexes(database), "And its price?", history)
         assert expected.passages[0].text == "lamps shine"
         for searcher in (choosing, store_search(database)):
-            same(await library.found(searcher, "And its price?", history), expected)
+            found = await library.found(searcher, "And its price?", history)
+            same(found, expected)
+            assert found.found.searched == expected.found.searched == 6
 
 
 async def test_no_text_of_another_chatbot_moves_a_score(new_database: NewDatabase) -> None:

@@ -10,11 +10,9 @@ from collections.abc import Sequence
 from contextlib import aclosing
 
 import msgspec
-import numpy as np
 
 from gigachat_server.chat import prompt as prompts
 from gigachat_server.chat import reply, rewrite
-from gigachat_server.chat.memory import SEARCHED_MESSAGES
 from gigachat_server.chat.progress import Turn
 from gigachat_server.chat.queue import Opened
 from gigachat_server.human_wanted import asks_for_human
@@ -79,19 +77,11 @@ class Answerer:
         """The prompt's vector and what it matches. Nothing is embedded for small talk or without documents."""
         if small_talk(opened.text) or not await self._searcher.has_documents(opened.chatbot):
             return None, None
-        history = [
-            Earlier(
-                message.role,  # type: ignore[arg-type]
-                message.content,
-                np.frombuffer(message.embedding, dtype="<f4") if message.embedding else None,
-            )
-            for message in opened.memory.newest(SEARCHED_MESSAGES)
-            if message.role != "system"
-        ]
+        history: Sequence[Earlier] = opened.memory.searched
         text = opened.text
         turn.rewrite = await self._rewrite(opened, history)
         if turn.rewrite is not None:
-            text, history = turn.rewrite.text, []  # it says what it needs of them
+            text, history = turn.rewrite.text, ()  # it says what it needs of them
         vector = await self._embedder.embed_prompt(text)
         return vector, await self._searcher.retrieve(opened.chatbot, text, vector, history)
 

@@ -1,4 +1,4 @@
-"""`gigachat documents`: a chatbot's documents, and pushing files as such."""
+"""`gigachat documents`: a chatbot's documents, pushing files as such, and what a prompt would find in them."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from gigachat_server.settings import Settings
 TEXTS = (".txt", ".md", ".markdown", ".rst", ".csv", ".json", ".log")
 
 _AT_ONCE = 8
+_SHOWN_CHARACTERS = 80
+_SHOWN_STEMS = 20
 
 of_chatbot = click.option("--chatbot", required=True, metavar="NAME_OR_ID", help="Whose documents.")
 
@@ -34,6 +36,59 @@ class Document(msgspec.Struct):
     error: str | None = None
 
 
+class Passage(msgspec.Struct):
+    """What a search shows of a chunk."""
+
+    name: str
+    content: str
+    score: float
+    cosine: float
+    lexical: float
+    coverage: float
+    rank_score: float
+    is_matched: bool
+    is_source: bool
+
+    @property
+    def use(self) -> str:
+        if self.is_source:
+            return "yes"
+        return "too many" if self.is_matched else "no"
+
+    @property
+    def beginning(self) -> str:
+        return " ".join(self.content.partition("\n\n---\n\n")[2][:_SHOWN_CHARACTERS].split())
+
+
+class Stem(msgspec.Struct):
+    stem: str
+    idf: float = 0.0
+
+
+class Retrieval(msgspec.Struct):
+    """What a search shows besides."""
+
+    match_count: int
+    match_threshold: float
+    searched: int
+    is_small_talk: bool
+    stems: list[Stem]
+    added_stems: list[Stem]
+    passages: list[Passage]
+
+    @property
+    def remarks(self) -> list[str]:
+        if self.is_small_talk:
+            return ["This is small talk, for which no documents are searched."]
+        stems = ", ".join(f"{stem.stem} {stem.idf:.2f}" for stem in self.stems[:_SHOWN_STEMS])
+        added = ", ".join(stem.stem for stem in self.added_stems[:_SHOWN_STEMS])
+        return [
+            f"{self.searched} chunks searched. Used are the first {self.match_count}, if their score is {self.match_threshold}.",
+            *([f"Stems and how rare each is: {stems}."] if stems else []),
+            *([f"Searched together with the conversation, which adds: {added}."] if added else []),
+        ]
+
+
 class File(msgspec.Struct, frozen=True):
     """A file, and the document that it is to be."""
 
@@ -43,7 +98,7 @@ class File(msgspec.Struct, frozen=True):
 
 @click.group()
 def documents() -> None:
-    """Push, list and delete a chatbot's documents."""
+    """Push, list, search and delete a chatbot's documents."""
 
 
 @documents.command()
@@ -206,3 +261,38 @@ def delete(settings: Settings, *, wanted: tuple[str, ...], chatbot: str) -> None
 
     run(main())
     note(f"Deleted {len(set(wanted))}.")
+
+
+@documents.command()
+@click.argument("query")
+@of_chatbot
+@click.option("--conversation", default="", metavar="ID", help="As if it were said next in that conversation.")
+@click.option("--limit", type=click.IntRange(1, 100), default=10, show_default=True, help="Passages to show.")
+@as_json
+@with_settings(*EVERYWHERE)
+def find(settings: Settings, *, query: str, chatbot: str, conversation: str, limit: int, is_json: bool) -> None:
+    """Show what a prompt would find, best first, and why: also what is too far from it to be used."""
+
+    async def main() -> Any:
+        async with connected(settings) as api:
+            found = await api.find_chatbot(chatbot)
+            more = {"conversation_id": conversation} if conversation else {}
+            return await api.get(f"/chatbots/{found.id}/retrieve", query=query, limit=str(limit), **more)
+
+    answer = run(main())
+    if is_json:
+        print_json(answer)
+        return
+    found = msgspec.convert(answer, Retrieval)
+    rows = [
+        (
+            *(f"{number:.3f}" for number in (one.score, one.cosine, one.coverage, one.lexical, one.rank_score)),
+            one.use,
+            one.name,
+            one.beginning,
+        )
+        for one in found.passages
+    ]
+    print_table(("SCORE", "COSINE", "COVERAGE", "LEXICAL", "RANK", "USED", "NAME", "TEXT"), rows, nothing="Nothing was found.")
+    for remark in found.remarks:
+        note(remark)

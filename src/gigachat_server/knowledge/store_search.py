@@ -113,7 +113,13 @@ class StoreSearch:
         )
         return await self._chunks.retrieval(
             chatbot.id,
-            above_threshold(candidates, query, stem_weights=scored.own_idf, match_threshold=results.match_threshold),
+            above_threshold(
+                candidates,
+                query,
+                stem_weights=scored.own_idf,
+                match_threshold=results.match_threshold,
+                searched=counts.chunks,
+            ),
         )
 
     def forget(self, chatbot_id: str) -> None:
