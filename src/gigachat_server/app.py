@@ -19,13 +19,16 @@ from gigachat_server.chat.control import Control
 from gigachat_server.chat.erasure import Erasure
 from gigachat_server.chat.events import Events
 from gigachat_server.chat.feed import Feed
+from gigachat_server.chat.learning import Learning
 from gigachat_server.chat.lifecycle import Lifecycle
 from gigachat_server.chat.live import LiveTurns
 from gigachat_server.chat.nodes import Nodes
+from gigachat_server.chat.replay import Replay
 from gigachat_server.chat.turn import Turns
 from gigachat_server.clock import Clock, system_clock
 from gigachat_server.errors import SetupError, StorageUnavailable
 from gigachat_server.jobs import IngestWorker
+from gigachat_server.knowledge.fixed_answers import FixedAnswers
 from gigachat_server.knowledge.indexes import Indexes
 from gigachat_server.knowledge.ingest import Ingest
 from gigachat_server.knowledge.searcher import Searcher
@@ -38,6 +41,7 @@ from gigachat_server.models.local_embedder import LocalEmbedder
 from gigachat_server.services import Services
 from gigachat_server.settings import Settings
 from gigachat_server.store import documents
+from gigachat_server.store import fixed_answers as fixed_answer_rows
 from gigachat_server.store.backup import back_up_before
 from gigachat_server.store.database import Database, Tx
 from gigachat_server.store.migrate import Migration, migrate
@@ -74,6 +78,7 @@ async def running(
         if is_node:
             services.ingest_worker.start()
             services.searcher.start()
+            services.fixed_answers.start()
         services.lifecycle.start(takes_up=is_node)
         try:
             yield services
@@ -84,6 +89,7 @@ async def running(
             await services.lifecycle.aclose()
             await services.nodes.aclose()
             await services.ingest_worker.aclose()
+            await services.fixed_answers.aclose()
             await services.searcher.aclose()
             await services.model.aclose()
             await services.embedder.aclose()
@@ -133,12 +139,14 @@ async def _assemble(
 
     async def reembed(tx: Tx) -> None:
         await documents.mark_foreign_vectors_waiting(tx, embedding_model=embedding_model)
+        await fixed_answer_rows.have_embedded_anew(tx, embedding_model=embedding_model)
 
     await database.transaction("document.reembed", reembed)
     events, live = Events(database, clock), LiveTurns()
     nodes = Nodes(database, events, live, clock)
     control = Control(database, events=events, live=live, nodes=nodes, clock=clock)
-    answerer = Answerer(model=model, embedder=embedder, searcher=searcher)
+    fixed_answers = FixedAnswers(database, embedder, clock)
+    answerer = Answerer(model=model, embedder=embedder, searcher=searcher, fixed_answers=fixed_answers)
     turns = Turns(database, answerer=answerer, control=control, events=events, live=live, nodes=nodes, clock=clock)
     lifecycle = Lifecycle(database, turns=turns, control=control, events=events, live=live, clock=clock)
     nodes.when_waiting = lifecycle.look_now
@@ -156,6 +164,9 @@ async def _assemble(
         searcher=searcher,
         ingest=ingest,
         ingest_worker=IngestWorker(database, ingest, clock),
+        fixed_answers=fixed_answers,
+        learning=Learning(database, embedder=embedder, fixed_answers=fixed_answers, ingest=ingest, clock=clock),
+        replay=Replay(database, answerer),
         events=events,
         feed=Feed(database, events, live, clock),
         control=control,

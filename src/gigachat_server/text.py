@@ -222,10 +222,46 @@ _FEW_WORDS = 3
 
 def is_dependent(text: str) -> bool:
     """Whether a prompt leans on what was said before: it points back, starts by continuing, or says very little."""
+    return points_back(text) or len(content_words(text)) <= _FEW_WORDS
+
+
+def points_back(text: str) -> bool:
+    """Whether a prompt means nothing without what was said before, however long it is."""
     said = [word.replace("’", "'") for word in words(text)]
     if not _POINTING.isdisjoint(said):
         return True
     opening = "-".join(said[:2])
-    if said and (said[0] in _LEADING or opening in _LEADING):
-        return True
-    return len(content_words(text)) <= _FEW_WORDS
+    return bool(said) and (said[0] in _LEADING or opening in _LEADING)
+
+
+# --- texts that say the same --------------------------------------------------------------------------------------
+
+_EDGES = " ?!.,:;…\"'“”‘’«»()[]*_¿¡。？！؟"
+_NEGATIONS = _set("not no never none without nor neither cannot nothing nobody nowhere except unable")
+_ASKED_FOR = {"who": "who", "whom": "who", "whose": "who", "when": "when", "where": "where", "why": "why"}
+
+
+def normalised(text: str) -> str:
+    """The text but for what does not change what it says: case, blanks, and the marks around it."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().replace("’", "'").split()).strip(_EDGES)
+
+
+def may_ask_the_same(text: str, other: str) -> bool:
+    """False where two prompts that look alike differ in a negation, a number, or between who, when, where and why.
+
+    To vectors "is it open" and "is it not open", or version 3 and version 4, are next to the same.
+    """
+    negated, numbers, asked_for = _marks(text)
+    other_negated, other_numbers, other_asked_for = _marks(other)
+    if negated != other_negated or numbers != other_numbers:
+        return False
+    return not (asked_for and other_asked_for and asked_for.isdisjoint(other_asked_for))
+
+
+def _marks(text: str) -> tuple[bool, frozenset[str], frozenset[str]]:
+    said = [word.replace("’", "'") for word in words(text)]
+    return (
+        any(word in _NEGATIONS or word.endswith("n't") for word in said),
+        frozenset(word for word in said if any(character.isdigit() for character in word)),
+        frozenset(_ASKED_FOR[word] for word in said if word in _ASKED_FOR),
+    )

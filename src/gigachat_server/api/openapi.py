@@ -22,6 +22,7 @@ _QUERY: dict[str, tuple[dict[str, Any], str]] = {
         "In which conversation it would be said. Needs the scope `conversations:read` too.",
     ),
     "controlled_by": ({"enum": ["human", "bot"]}, "Only those in which an operator has control, or the chatbot."),
+    "state": ({"enum": ["open", "answered", "dismissed"], "default": "open"}, "What became of them."),
     "handoff_requested": ({"type": "boolean"}, "true: only those in which a human was asked for and none has come yet."),
 }
 _KEY: tuple[dict[str, Any], str] = (

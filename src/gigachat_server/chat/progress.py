@@ -20,7 +20,7 @@ from gigachat_server.chat.rewrite import Rewrite
 from gigachat_server.errors import GigachatError
 from gigachat_server.ids import new_id
 from gigachat_server.models.base import HandoffRequest, ReplyEnd, TextDelta, UsageReport
-from gigachat_server.records import Chatbot, Message, Source
+from gigachat_server.records import Chatbot, Message, Source, UnansweredReason
 
 _LONGEST_PIECE = 64 * 1024  # characters: what a reader who stopped reading holds in memory
 
@@ -87,6 +87,9 @@ class Turn:
         self.rewrite: Rewrite | None = None  # what was searched for instead of the prompt
         self.sources: tuple[Source, ...] = ()
         self.vectors: Mapping[str, bytes] = {}
+        self.fixed_answer_id: str | None = None  # what its reply is, if not a model's
+        self.is_model_asked = False
+        self.unanswered: UnansweredReason | None = None  # known at its end
         self.heard = Heard()
         self.runner: asyncio.Task[None] | None = None
         self.is_settling = False  # its end is being stored here

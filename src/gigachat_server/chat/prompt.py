@@ -41,6 +41,12 @@ def refusal(persona: str) -> str:
     return match[1].strip() if match and match[1].strip() else DEFAULT_REFUSAL
 
 
+def refusals(config: ChatbotConfig) -> tuple[str, ...]:
+    """What says that there is no answer: first what this chatbot says, then what its persona may have a model say."""
+    configured, of_persona = config.documents.results.refusal, refusal(config.response.system_persona)
+    return (of_persona,) if configured is None else (configured, of_persona)
+
+
 def build(
     config: ChatbotConfig,
     *,
@@ -70,7 +76,7 @@ def build(
         ),
         query=query,
         passages=tuple(passages),
-        refusal=refusal(response.system_persona),
+        refusal=refusals(config)[0],
         model=response.model,
         handoff=handoff,
     )

@@ -107,6 +107,8 @@ def _metadata(turn: Turn, end: ReplyEnd | None, handoff: HandoffRequest | None) 
         metadata["rewrite"] = {"text": turn.rewrite.text, "usage": _tokens(turn.rewrite.usage)}
     if end is not None and end.abstained is not None:
         metadata["abstained"] = end.abstained
+    if turn.fixed_answer_id is not None:
+        metadata["fixed_answer_id"] = turn.fixed_answer_id
     if handoff is not None:
         metadata["handoff"] = {"reason": handoff.reason, "note": handoff.note}
     return metadata

@@ -28,11 +28,16 @@ class RelevanceScale(msgspec.Struct, frozen=True):
 
     relevance = sigmoid(cosine_weight * cosine + coverage_weight * coverage + bias). Each embedder brings its own
     weights, so that 0.78 means "the documents can answer this" with whichever is configured.
+
+    `same_prompt` is the cosine from which two prompts ask the same, `similar_prompt` that from which they are worth an
+    operator's look together; measured for all-MiniLM-L6-v2 (docs/decisions/0019), careful for any other.
     """
 
     cosine_weight: float
     coverage_weight: float
     bias: float
+    same_prompt: float = 0.9
+    similar_prompt: float = 0.8
 
 
 class Embedder(Protocol):

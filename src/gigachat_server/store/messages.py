@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from gigachat_server.records import Feedback, Message, MessageStatus, Source, TurnState
@@ -210,6 +212,21 @@ async def list_messages(reader: Reader, chatbot_id: str, conversation_id: str, *
         conversation_id=conversation_id,
         after=after,
         limit=limit,
+    )
+    return [_message(row) for row in rows]
+
+
+async def list_newest_prompts(
+    reader: Reader, chatbot_id: str, *, limit: int, conversation_ids: Sequence[str] = ()
+) -> list[Message]:
+    """Newest first, of these conversations, or of all; none that is still to be answered, or was answered with a later one."""
+    where = "AND conversation_id = ANY(:conversation_ids) " if conversation_ids else ""
+    rows = await reader.all(
+        f"SELECT {_COLUMNS} FROM messages WHERE chatbot_id = :chatbot_id {where}AND role = 'user' "
+        "AND turn NOT IN ('queued', 'running', 'coalesced') ORDER BY id DESC LIMIT :limit",
+        chatbot_id=chatbot_id,
+        limit=limit,
+        **({"conversation_ids": list(conversation_ids)} if conversation_ids else {}),
     )
     return [_message(row) for row in rows]
 
