@@ -6,6 +6,7 @@ here knows the wire form (`api/`) or the SQL (`store/`). Times are microseconds 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -273,6 +274,24 @@ class Source(msgspec.Struct, frozen=True):
     updated_at: int
 
 
+class Citation(msgspec.Struct, frozen=True):
+    """A marker of a reply, and what it points to: characters `start` to `end` of the content of source `number`, from 1.
+
+    Both are None where no sentence of the source is known to say what the reply says. The marker itself, such as `[1]`,
+    is the reply's characters `marker_start` to `marker_end`; one that names two sources is two citations.
+    """
+
+    number: int
+    start: int | None
+    end: int | None
+    marker_start: int
+    marker_end: int
+
+    def text(self, sources: Sequence[Source]) -> str | None:
+        """What is cited, word for word."""
+        return None if self.start is None else sources[self.number - 1].content[self.start : self.end]
+
+
 class Feedback(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What an end user thought of a reply."""
 
@@ -304,6 +323,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     feedback: Feedback | None = None
     metadata: dict[str, Any]  # what the client sent with a prompt, or what the model reported about a reply
     sources: tuple[Source, ...]
+    citations: tuple[Citation, ...] = ()
     created_at: int
     updated_at: int
 

@@ -22,6 +22,7 @@ from gigachat_server.knowledge.searcher import Retrieval, Searcher
 from gigachat_server.models.base import (
     HANDED_OFF,
     ChatModel,
+    Cited,
     Embedder,
     HandoffOffer,
     HandoffRequest,
@@ -133,6 +134,8 @@ class Answerer:
                             if not turn.length:
                                 await trigger("S6")
                             turn.say(event)
+                        case Cited():
+                            turn.heard.cited.setdefault(event.index, []).append(event)
                         case ReplyEnd():
                             turn.heard.ends[event.index] = event
                         case UsageReport():

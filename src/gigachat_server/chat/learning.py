@@ -118,9 +118,7 @@ class Learning:
         found = await self._open_group(chatbot.id, prompt_id)
 
         async def body(tx: Tx) -> Settled:
-            settled = Settled(found.id, "dismissed", await self._settle(tx, found, "dismissed", None))
-            await keep(tx, settled)
-            return settled
+            return await self._settle(tx, found, keep, "dismissed")
 
         return await self._database.transaction("unanswered.dismiss", body)
 
@@ -133,9 +131,7 @@ class Learning:
         settled: list[Settled] = []
 
         async def settle(tx: Tx, made: FixedAnswer) -> None:
-            count = await self._settle(tx, found, "answered", made.id)
-            settled[:] = [Settled(found.id, "answered", count, fixed_answer=made)]
-            await keep(tx, settled[0])
+            settled[:] = [await self._settle(tx, found, keep, "answered", fixed_answer=made)]
 
         wordings = prompts or found.wordings
         await self._fixed_answers.put(chatbot, None, prompts=wordings, answer=answer, is_enabled=True, keep=settle)
@@ -148,9 +144,7 @@ class Learning:
         settled: list[Settled] = []
 
         async def settle(tx: Tx, document: Document) -> None:
-            count = await self._settle(tx, found, "answered", document.id)
-            settled[:] = [Settled(found.id, "answered", count, document=document)]
-            await keep(tx, settled[0])
+            settled[:] = [await self._settle(tx, found, keep, "answered", document=document)]
 
         await self._ingest.push(chatbot, name or document_name(asked), f"{asked.strip()}\n\n{answer}", keep=settle)
         return settled[0]
@@ -162,19 +156,35 @@ class Learning:
         row = await self._database.read(read)
         if row is None:
             raise NotFound
-        if row.state != "open":
-            raise UnansweredSettled
         for found in await self.groups(chatbot_id, "open"):
             if any(each.prompt_id == prompt_id for each in found.prompts):
                 return found
-        return Group([row])  # older than those that are grouped
+        return Group([row])  # older than those that are grouped; or settled, which whoever settles it is told
 
-    async def _settle(self, tx: Tx, found: Group, state: UnansweredState, answered_by: str | None) -> int:
-        ids = [each.prompt_id for each in found.prompts]
-        count = await unanswered.settle(tx, found.prompts[0].chatbot_id, ids, state, answered_by=answered_by, at=self._clock())
+    async def _settle(
+        self,
+        tx: Tx,
+        found: Group,
+        keep: Keep,
+        state: UnansweredState,
+        *,
+        fixed_answer: FixedAnswer | None = None,
+        document: Document | None = None,
+    ) -> Settled:
+        made = fixed_answer or document
+        count = await unanswered.settle(
+            tx,
+            found.prompts[0].chatbot_id,
+            [each.prompt_id for each in found.prompts],
+            state,
+            answered_by=None if made is None else made.id,
+            at=self._clock(),
+        )
+        settled = Settled(found.id, state, count, fixed_answer, document)
+        await keep(tx, settled)  # first: the same request may have done it, and is then told what it did
         if not count:
             raise UnansweredSettled
-        return count
+        return settled
 
 
 def grouped(rows: Sequence[Unanswered], *, least_cosine: float) -> list[Group]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from gigachat_server.chat.events import RELEASED, TAKEN_OVER
 from gigachat_server.knowledge.retrieve import Earlier
+from gigachat_server.markers import without_markers
 from gigachat_server.records import UNSETTLED, Chatbot, Conversation, Event, Message
 from gigachat_server.store import events, messages
 from gigachat_server.store.database import Reader
@@ -41,7 +42,7 @@ class Memory(msgspec.Struct, frozen=True):
         return [
             Earlier(
                 message.role,  # type: ignore[arg-type]
-                message.content,
+                without_markers(message.content) if message.role == "assistant" else message.content,
                 np.frombuffer(message.embedding, dtype="<f4") if message.embedding else None,
             )
             for message in self.newest(SEARCHED_MESSAGES)

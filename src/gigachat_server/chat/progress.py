@@ -18,7 +18,7 @@ import msgspec
 
 from gigachat_server.errors import GigachatError
 from gigachat_server.ids import new_id
-from gigachat_server.models.base import HandoffRequest, ReplyEnd, TextDelta, UsageReport
+from gigachat_server.models.base import Cited, HandoffRequest, ReplyEnd, TextDelta, UsageReport
 from gigachat_server.records import Chatbot, Message, Source, UnansweredReason
 
 _LONGEST_PIECE = 64 * 1024  # characters: what a reader who stopped reading holds in memory
@@ -63,6 +63,7 @@ class Heard(msgspec.Struct):
     ends: dict[int, ReplyEnd] = {}
     usage: UsageReport | None = None
     handoff: HandoffRequest | None = None
+    cited: dict[int, list[Cited]] = {}  # by alternative
 
 
 class Turn:

@@ -15,6 +15,7 @@ import msgspec
 
 from gigachat_server.chat.events import Events
 from gigachat_server.chat.progress import Turn
+from gigachat_server.markers import without_markers
 from gigachat_server.models.base import ReplyEnd
 from gigachat_server.records import Message, Unanswered, UnansweredReason
 from gigachat_server.store import fixed_answers, unanswered
@@ -28,7 +29,7 @@ def mark_refusals(turn: Turn, refusals: Sequence[str]) -> None:
     """Replies that are nothing but a refusal abstain, whichever model said so: they cite nothing."""
     said = {normalised(refusal) for refusal in refusals}
     for alternative in range(len(turn.message_ids)):
-        if normalised(turn.text(alternative)) in said:
+        if normalised(without_markers(turn.text(alternative))) in said:
             end = turn.heard.ends.get(alternative, ReplyEnd(alternative))
             turn.heard.ends[alternative] = msgspec.structs.replace(end, abstained=True)
 

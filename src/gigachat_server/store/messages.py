@@ -6,23 +6,24 @@ from collections.abc import Sequence
 
 import msgspec
 
-from gigachat_server.records import Feedback, Message, MessageStatus, Source, TurnState
+from gigachat_server.records import Citation, Feedback, Message, MessageStatus, Source, TurnState
 from gigachat_server.store.database import Reader, Row, Tx
 
 _COLUMNS = (
     "chatbot_id, conversation_id, seq, id, role, user_id, name, content, status, in_reply_to, alternative, "
-    "replaced_by, turn, error, feedback, metadata, sources, created_at, updated_at"
+    "replaced_by, turn, error, feedback, metadata, sources, created_at, updated_at, citations"
 )
 _INSERT = (
     f"INSERT INTO messages ({_COLUMNS}) VALUES (:chatbot_id, :conversation_id, :seq, :id, :role, :user_id, "
     ":name, :content, :status, :in_reply_to, :alternative, :replaced_by, :turn, :error, :feedback, :metadata, :sources, "
-    ":created_at, :updated_at)"
+    ":created_at, :updated_at, :citations)"
 )
 _OPEN = "turn IN ('queued', 'running')"
 _IN = "WHERE chatbot_id = :chatbot_id AND conversation_id = :conversation_id"
 
 _encode = msgspec.json.Encoder().encode
 _decode_sources = msgspec.json.Decoder(tuple[Source, ...]).decode
+_decode_citations = msgspec.json.Decoder(tuple[Citation, ...]).decode
 _decode_metadata = msgspec.json.Decoder(dict[str, object]).decode
 _decode_feedback = msgspec.json.Decoder(Feedback).decode
 
@@ -69,6 +70,7 @@ async def insert(tx: Tx, message: Message) -> None:
         sources=_encode(message.sources).decode() if message.sources else "[]",
         created_at=message.created_at,
         updated_at=message.updated_at,
+        citations=_encode(message.citations).decode() if message.citations else "[]",
     )
 
 
@@ -291,4 +293,5 @@ def _message(row: Row) -> Message:
         sources=_decode_sources(row[16]) if row[16] != "[]" else (),
         created_at=row[17],
         updated_at=row[18],
+        citations=_decode_citations(row[19]) if row[19] != "[]" else (),
     )
