@@ -18,6 +18,8 @@ TABLES = {
     "chatbots": "id",
     "documents": "chatbot_id, id",
     "chunks": "chatbot_id, document_id, number",
+    "uploads": "chatbot_id, id, number",
+    "made_embeddings": "chatbot_id, document_id, text_sha256",
     "conversations": "chatbot_id, conversation_id",
     "messages": "chatbot_id, conversation_id, seq",
     "drafts": "chatbot_id, conversation_id, prompt_id, alternative",
@@ -36,7 +38,8 @@ def _of_sqlite(store: Path) -> list[tuple[str, dict[str, Any]]]:
     file = store / "gigachat.sqlite3" if store.is_dir() else store
     found = []
     with closing(apsw.Connection(str(file), flags=apsw.SQLITE_OPEN_READONLY)) as connection:
-        for table in TABLES:
+        known = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
+        for table in TABLES.keys() & {name for (name,) in known}:  # an old store lacks some
             cursor = connection.execute(f"SELECT * FROM {table}")
             for row in cursor:
                 names = [column[0] for column in cursor.description]

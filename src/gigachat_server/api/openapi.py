@@ -16,6 +16,7 @@ _QUERY: dict[str, tuple[dict[str, Any], str]] = {
     "limit": ({"type": "integer", "minimum": 1, "maximum": 100, "default": 50}, "How many entries a page has."),
     "after": ({"type": "string"}, "Where the page starts: take it from the `Link` header of the page before."),
     "embedding": ({"type": "boolean", "default": True}, "false leaves the embeddings of chunks null."),
+    "state": ({"enum": ["pending", "extracting", "embedding", "ready", "failed"]}, "Only documents in that state."),
     "controlled_by": ({"enum": ["human", "bot"]}, "Only those in which an operator has control, or the chatbot."),
     "handoff_requested": ({"type": "boolean"}, "true: only those in which a human was asked for and none has come yet."),
 }
@@ -27,6 +28,18 @@ _LAST_EVENT_ID: tuple[dict[str, Any], str] = (
     {"type": "string"},
     "A header, for an event stream: the `id:` of what came last, to go on behind it. It counts before `after`.",
 )
+_FORM = {
+    "type": "object",
+    "required": ["file"],
+    "properties": {
+        "file": {
+            "type": "string",
+            "format": "binary",
+            "description": "Text, Markdown, HTML, PDF, DOCX, PPTX, XLSX, CSV or EPUB.",
+        },
+        "name": {"type": "string", "minLength": 1, "maxLength": 1024, "description": "The document's name; else the file's."},
+    },
+}
 _LOCATION = {"description": "The path of what was made.", "schema": {"type": "string"}}
 
 
@@ -107,7 +120,10 @@ def _operation(route: Route, by_type: dict[str, Any]) -> dict[str, Any]:
         schema = by_type[repr(route.request)]
         if route.is_merge:
             schema = {"$ref": schema["$ref"] + "Part"}
-        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+        content: dict[str, Any] = {"application/json": {"schema": schema}}
+        if route.takes_file:
+            content["multipart/form-data"] = {"schema": _FORM}
+        operation["requestBody"] = {"required": True, "content": content}
     return operation
 
 
@@ -152,7 +168,7 @@ def _responses(route: Route, by_type: dict[str, Any]) -> dict[str, Any]:
     responses = {str(route.status): success}
     if route.accepted is not None:
         responses["202"] = {
-            "description": "Stored, and searchable later: on `Prefer: respond-async`",
+            "description": "Stored, and searchable later: a file, or on `Prefer: respond-async`",
             "headers": {"Location": _LOCATION},
             "content": {"application/json": {"schema": by_type[repr(route.accepted)]}},
         }

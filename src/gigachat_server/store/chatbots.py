@@ -9,7 +9,7 @@ from gigachat_server.store.database import Database, Reader, Row, Tx
 
 _COLUMNS = "id, account_id, name, config, knowledge_version, created_at, updated_at"
 # In this order: whoever writes into a conversation or a document now is waited for, and what they wrote goes with the rest.
-_BELOW = ("conversations", "documents", "events", "drafts", "idempotency", "messages", "chunks")
+_BELOW = ("conversations", "documents", "events", "drafts", "idempotency", "messages", "chunks", "uploads", "made_embeddings")
 
 _decode_config = msgspec.json.Decoder(ChatbotConfig).decode
 
@@ -46,6 +46,11 @@ async def lock(tx: Tx, account_id: str, chatbot_id: str) -> Chatbot | None:
         account_id=account_id,
     )
     return _chatbot(row) if row else None
+
+
+async def lock_of_any_account(tx: Tx, chatbot_id: str) -> bool:
+    """Likewise, for work in the background; False if it is gone."""
+    return await tx.one("SELECT 1 FROM chatbots WHERE id = :id FOR NO KEY UPDATE", id=chatbot_id) is not None
 
 
 async def exists(reader: Reader, chatbot_id: str) -> bool:
