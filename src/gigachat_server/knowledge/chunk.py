@@ -23,7 +23,7 @@ class TextChunk(msgspec.Struct, frozen=True):
     text: str
     line_from: int
     line_to: int
-    start: int = 0
+    start: int
 
 
 class _Level(NamedTuple):

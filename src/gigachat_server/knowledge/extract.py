@@ -27,7 +27,7 @@ AT_ONCE = 2
 PATIENCE_S = 35.0  # 30 s of processor time, and a little more for a machine that is busy
 _BYTES_A_CHARACTER = 4
 _BESIDES_BYTES = 16 * 1024 * 1024  # of an answer: places, and what a text of a few characters takes besides
-_CHILD = ("-m", "gigachat_server.knowledge.extraction.child")
+_CHILD = ("-S", "-m", "gigachat_server.knowledge.extraction.child")
 
 _log = logging.getLogger("gigachat.extract")
 
@@ -53,7 +53,7 @@ class Extractor:
         return outcome.extracted
 
     async def _ask_child(self, pieces: AsyncIterable[bytes], request: Request) -> bytes:
-        # It inherits no settings: it needs none, and some are secrets.
+        # It inherits no settings: it needs none, and some are secrets. Where our packages are it is told (hence -S).
         environment = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "PYTHONUTF8": "1"}
         process = await asyncio.create_subprocess_exec(
             sys.executable, *_CHILD, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=environment, start_new_session=True
