@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gigachat_server.knowledge.vectors import BATCH
 from gigachat_server.models.base import Matrix
 from tests import formats, stores
 from tests.harness import Api, Reply, gigachat, until
@@ -220,3 +222,124 @@ async def test_a_form_that_is_not_as_it_should_be_is_refused_and_stores_nothing(
         assert (reply.status, reply.code) == (status, code), reply.text
         assert (await api.get(f"{chatbot}/documents")).body == []
     assert stores.current().query(tmp_path, "SELECT id FROM uploads") == []
+
+
+# --- embedded once, seen whole ---
+
+
+class Stopping(CountingEmbedder):
+    """Embeds so many calls, and then no more."""
+
+    def __init__(self, calls: int) -> None:
+        super().__init__()
+        self.left = calls
+        self.stopped = asyncio.Event()
+
+    async def embed_passages(self, texts: Any) -> Matrix:
+        if not self.left:
+            self.stopped.set()
+            await asyncio.Event().wait()
+        self.left -= 1
+        return await super().embed_passages(texts)
+
+
+def long_text(chunks: int, word: str = "parcel") -> str:
+    return "\n\n".join(f"{word} {n} is sent to place {n}. " + "It goes on. " * 6 for n in range(chunks))
+
+
+SHORT = {"text_splitter": {"chunk_size": 120, "chunk_overlap": 0}}
+
+
+async def test_what_was_embedded_before_a_stop_is_not_embedded_again(tmp_path: Path) -> None:
+    text = long_text(4 * BATCH)
+    first, second = Stopping(2), CountingEmbedder()
+    async with gigachat(tmp_path, embedder=first) as api:
+        chatbot = await api.chatbot(documents=EVERYTHING | SHORT)
+        accepted = await upload(api, chatbot, "long.txt", text.encode())
+        await first.stopped.wait()
+
+        async def is_half_done() -> bool:
+            document = (await api.get(f"{chatbot}/documents/{accepted['id']}")).body
+            return bool(document["state"] == "embedding" and 40 <= document["progress"] <= 60)
+
+        await until(is_half_done)
+        (reply,) = await api.say(chatbot, "Where is parcel 3 sent to?")
+        assert reply["sources"] == [], "nothing is found before everything is"
+    async with gigachat(tmp_path, embedder=second) as api:
+        document = await ended(api, chatbot, accepted)
+        assert (document["state"], document["chunk_count"], document["progress"]) == ("ready", 4 * BATCH, 100)
+        (reply,) = await api.say(chatbot, "Where is parcel 3 sent to?", conversation="c2")
+        assert reply["sources"][0]["content"].split("\n")[-1].startswith("parcel 3 is sent")
+    assert len(first.passages) + len(second.passages) == 4 * BATCH
+    assert set(first.passages).isdisjoint(second.passages)
+    assert stores.current().query(tmp_path, "SELECT document_id FROM made_embeddings") == []
+
+
+async def test_a_text_that_the_chatbot_has_is_not_embedded_again(tmp_path: Path) -> None:
+    embedder = CountingEmbedder()
+    async with gigachat(tmp_path, embedder=embedder) as api:
+        chatbot, other = await api.chatbot(documents=SHORT), await api.chatbot(documents=SHORT)
+        await api.push(chatbot, "one", long_text(5))
+        assert len(await api.push(chatbot, "two", long_text(6))) == 6
+        assert (await uploaded(api, chatbot, "three.txt", long_text(7).encode()))["chunk_count"] == 7
+        assert len(embedder.passages) == 7
+        await api.push(other, "one", long_text(5))
+        assert len(embedder.passages) == 12, "what another chatbot has is its own"
+
+
+async def test_ten_thousand_equal_chunks_are_one_embedding(tmp_path: Path) -> None:
+    embedder = CountingEmbedder()
+    async with gigachat(tmp_path, embedder=embedder) as api:
+        chatbot = await api.chatbot(documents={"text_splitter": {"chunk_size": 50, "chunk_overlap": 0}})
+        document = await uploaded(api, chatbot, "equal.txt", b"The same thirty-eight letters each time\n\n" * 9_999)
+        assert (document["state"], document["chunk_count"]) == ("ready", 9_999), document["reason"]
+        assert len(embedder.passages) == 1
+        too_many = await uploaded(api, chatbot, "many.txt", b"The same thirty-eight letters each time\n\n" * 10_001)
+        assert (too_many["state"], too_many["error"]) == ("failed", "too_many_chunks")
+        assert "10001 chunks, and may make 10000" in too_many["reason"]
+
+
+async def replace_under_load(api: Api, rounds: int, *, every_file: int) -> int:
+    """Replace a document time and again while prompts are answered; how many prompts that were. No reply mixes versions."""
+    chatbot = await api.chatbot(documents=EVERYTHING | SHORT)
+    (first, *_) = await api.push(chatbot, "doc", long_text(4, "version0"))
+    path = f"{chatbot}/documents/{first['document_id']}"
+    is_over = False
+
+    async def replace() -> None:
+        for number in range(1, rounds + 1):
+            text = long_text(4, f"version{number}")
+            if number % every_file:
+                assert (await api.call("PUT", path, {"name": "doc", "content": text})).status == 200
+            else:
+                reply = await send(api, path, file_part("doc.txt", text.encode()), field("name", "doc"), method="PUT")
+                assert (await ended(api, chatbot, reply.body))["state"] == "ready"
+
+    async def ask(name: str) -> int:
+        asked = 0
+        while not is_over:
+            (reply,) = await api.say(chatbot, "Where is place 1 and place 2?", conversation=f"{name} {asked}")
+            versions = {source["content"].split("\n")[-1].split()[0] for source in reply["sources"]}
+            assert len(versions) == 1, versions
+            assert len(reply["sources"]) == 4
+            asked += 1
+        return asked
+
+    asking = [asyncio.create_task(ask(f"client {n}")) for n in range(3)]
+    try:
+        await replace()
+    finally:
+        is_over = True
+    return sum(await asyncio.gather(*asking))
+
+
+async def test_nobody_sees_a_mix_of_two_versions(tmp_path: Path) -> None:
+    async with gigachat(tmp_path) as api:
+        assert await replace_under_load(api, 30, every_file=10) > 0
+
+
+@pytest.mark.faults
+async def test_nobody_sees_a_mix_in_a_thousand_replaces(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
+    async with gigachat(tmp_path) as api:
+        asked = await replace_under_load(api, 1_000, every_file=5)
+    record_property("figures", {"replaces": 1_000, "prompts": asked, "mixed": 0})

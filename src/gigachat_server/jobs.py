@@ -19,6 +19,7 @@ from gigachat_server.records import Document, TextSplitterConfig
 from gigachat_server.store import chatbots, documents, ingest_queue, uploads
 from gigachat_server.store.database import Database, Reader, Tx
 from gigachat_server.store.ingest_queue import Waiting
+from gigachat_server.triggers import trigger
 
 LEASE_S = 30
 _RENEW_S = 10
@@ -103,6 +104,7 @@ class IngestWorker:
             return
         renewing = asyncio.create_task(self._renew(entry))
         try:
+            await trigger("I2")
             await self._ingest.work_off(claimed.document, claimed.splitter)
         except asyncio.CancelledError:
             with contextlib.suppress(StorageUnavailable):

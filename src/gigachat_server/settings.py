@@ -111,7 +111,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     failpoint: Annotated[
         str,
         Meta(
-            description="For drills: what happens at a step of a turn, such as `S5:kill`, `S8:raise` or `S6:sleep:200`; "
+            description="For drills: what happens at a step of a turn, or of a file's way to being found, such as `S5:kill`, "
+            "`S8:raise` or `I4:sleep:200`; "
             "`S8@3:kill` at the third pass. The steps are in the guide to a turn."
         ),
     ] = ""

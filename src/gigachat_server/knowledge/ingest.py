@@ -31,6 +31,7 @@ from gigachat_server.records import Chatbot, Chunk, Document, TextSplitterConfig
 from gigachat_server.store import chatbots, chunks, documents, ingest_queue, made_embeddings, uploads
 from gigachat_server.store.database import Database, Reader, Tx
 from gigachat_server.text import stems
+from gigachat_server.triggers import trigger
 
 # Cutting and stemming shorter texts takes less than handing them to a thread does.
 _INLINE_CHARACTERS = 4_000
@@ -186,6 +187,7 @@ class Ingest:
         earlier = await self._find(chatbot.id, name, document_id)
         is_same = earlier is not None and self._is_same_file(earlier, name=name, sha256=sha256)
         upload = None if is_same else await self._files.store(chatbot.id, data)
+        await trigger("I0")
         now_us = self._clock()
 
         async def body(tx: Tx) -> Document | None:
@@ -225,6 +227,7 @@ class Ingest:
             tx.after_commit(functools.partial(self.watch.changed, document.chatbot_id, document.id))
             if keep is not None:
                 await keep(tx, document=document)
+            await trigger("I1")
             return document
 
         document = await self._database.transaction("document.upload", body)
@@ -291,6 +294,7 @@ class Ingest:
                 await documents.put_unchanged(tx, read, places=places)
                 return None
             await documents.put_extracted(tx, read, content=extracted.text, places=places)
+            await trigger("I3")
             return read
 
         return await self._database.transaction("ingest.extracted", body)
@@ -431,9 +435,12 @@ class Ingest:
             tx.after_commit(functools.partial(self.watch.changed, final.chatbot_id, final.id))
             if keep is not None:
                 await keep(tx, document=final)
+            await trigger("I5")
             return Ingested(final, placed)
 
-        return await self._database.transaction("document.replace", body)
+        ingested = await self._database.transaction("document.replace", body)
+        await trigger("I6")
+        return ingested
 
     async def _find(self, chatbot_id: str, name: str, document_id: str | None) -> Document | None:
         async def read(reader: Reader) -> Document | None:

@@ -19,6 +19,7 @@ from gigachat_server.models.base import Embedder, Matrix
 from gigachat_server.records import Document
 from gigachat_server.store import chunks, documents, made_embeddings
 from gigachat_server.store.database import Database, Reader, Tx
+from gigachat_server.triggers import trigger
 
 BATCH = 128  # texts made and stored at once: a few seconds of the built-in embedder
 _HASHES_AT_ONCE = 1_000
@@ -105,5 +106,6 @@ class TextVectors:
         async def body(tx: Tx) -> None:
             await advance(tx, done, total)
             await made_embeddings.insert(tx, document.chatbot_id, document.id, made, embedding_model=self._embedder.name)
+            await trigger("I4")
 
         await self._database.transaction("ingest.embedded", body)
