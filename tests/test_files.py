@@ -56,13 +56,10 @@ async def upload(api: Api, chatbot: str, filename: str, content: bytes, **header
 
 async def ended(api: Api, chatbot: str, document: dict[str, Any]) -> dict[str, Any]:
     """The document once nobody works on it any more."""
-    found: dict[str, Any] = {}
-
-    async def has_ended() -> bool:
-        found.update((await api.get(f"{chatbot}/documents/{document['id']}")).body)
-        return found["state"] in ("ready", "failed")
-
-    await until(has_ended)
+    path = f"{chatbot}/documents/{document['id']}"
+    assert (await api.get(path, headers={"Accept": "text/event-stream"})).events[-1][0] == "done"
+    found: dict[str, Any] = (await api.get(path)).body
+    assert found["state"] in ("ready", "failed")
     return found
 
 

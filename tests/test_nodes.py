@@ -58,6 +58,19 @@ async def test_prompts_at_two_nodes_are_answered_one_after_the_other(tmp_path: P
         await assert_at_rest(a, chatbot)
 
 
+async def test_a_node_that_arrives_leaves_alone_what_another_one_answers(tmp_path: Path) -> None:
+    pause = Pause()
+    other = ScriptedModel(["of the other node"])
+    async with nodes(tmp_path, ScriptedModel(["one ", pause, "more"])) as (a,):
+        chatbot = await a.chatbot()
+        first = await asking_held(a, chatbot, pause, "Hello")
+        async with nodes(tmp_path, other, other):
+            pause.resume()
+            assert contents(await first) == ["one more"]
+        assert not other.calls
+        assert await history(a, chatbot) == [("Hello", "completed", "done"), ("one more", "completed", "assistant")]
+
+
 async def test_a_key_is_one_turn_on_all_nodes(tmp_path: Path) -> None:
     pause = Pause()
     model, other = ScriptedModel(["one ", pause, "more"]), ScriptedModel(["Hi."])
@@ -71,6 +84,38 @@ async def test_a_key_is_one_turn_on_all_nodes(tmp_path: Path) -> None:
         assert (await first).text == (await again).text == (await ask(b, chatbot, "hello", idempotency_key="k")).text
         assert (await ask(b, chatbot, "other", idempotency_key="k")).status == 422
         assert len(model.calls) == 1 and not other.calls
+
+
+async def test_a_prompt_sent_twice_to_two_nodes_at_one_moment_is_one_turn(tmp_path: Path) -> None:
+    models = ScriptedModel(["Hi."]), ScriptedModel(["Hi."])
+    async with nodes(tmp_path, *models) as found:
+        chatbot = await found[0].chatbot()
+        for number in range(10):
+            key = f"k{number}"
+            one, other = await asyncio.gather(*(ask(node, chatbot, "Hello", idempotency_key=key) for node in found))
+            assert contents(one) == ["Hi."]
+            assert one.text == other.text
+        assert sum(len(model.calls) for model in models) == 10
+        await assert_at_rest(found[0], chatbot)
+
+
+async def test_two_nodes_that_find_an_abandoned_prompt_answer_it_once(tmp_path: Path) -> None:
+    frozen = [Pause() for _ in range(5)]
+    waiting = iter(frozen)
+    models = [ScriptedModel(lambda _: [next(waiting), "late"]), *(ScriptedModel(["after all"]) for _ in range(2))]
+    async with nodes(tmp_path, *models) as (a, b, c):
+        chatbot = await a.chatbot()
+        asked = [await asking_held(a, chatbot, pause, "Hello", conversation=f"c{i}") for i, pause in enumerate(frozen)]
+        over_us = max(lease for (lease,) in await rows(a, "SELECT lease_until FROM conversations")) + 1
+        for node in (b, c):
+            node.services.lifecycle._clock = lambda: over_us
+        await asyncio.gather(b.services.lifecycle.recover(), c.services.lifecycle.recover())
+        for pause in frozen:
+            pause.resume()
+        assert [contents(await each) for each in asked] == [["after all"]] * len(frozen)
+        assert sum(len(model.calls) for model in models[1:]) == len(frozen)
+        recovered = await rows(a, "SELECT count(*) FROM events WHERE type = 'turn.recovered'")
+        assert recovered == [(len(frozen),)]
 
 
 async def test_a_takeover_at_another_node_ends_what_is_being_said(tmp_path: Path) -> None:

@@ -163,7 +163,11 @@ MUTANTS = (
         [("was_shown = any(draft.prompt_id == prompt.id for draft in kept)", "was_shown = False")],
         [_LATE_DRAFT],
     ),
-    Mutant("nothing is recovered at the start", [("    await lifecycle.recover(is_only_process=True)\n", "")], [_KILL + "[S5]"]),
+    Mutant(
+        "nothing is recovered at the start",
+        [("        await lifecycle.recover(is_only_process=is_only_process)\n", "        pass\n")],
+        [_KILL + "[S5]"],
+    ),
     Mutant(
         "drafts outlive their turn",
         [("            if turn.drafted_to or is_anew:\n", "            if False:\n")],

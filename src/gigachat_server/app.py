@@ -147,8 +147,9 @@ async def _assemble(
     turns = Turns(database, answerer=answerer, control=control, events=events, live=live, nodes=nodes, clock=clock)
     lifecycle = Lifecycle(database, turns=turns, control=control, events=events, live=live, clock=clock)
     nodes.when_waiting = lifecycle.look_now
-    # Where no other process can be there, nobody answers now whatever was being answered.
-    await lifecycle.recover(is_only_process=not database.is_shared)
+    async with database.arriving() as is_only_process:
+        # Where no other process is there, nobody answers now whatever was being answered.
+        await lifecycle.recover(is_only_process=is_only_process)
     return Services(
         settings=settings,
         clock=clock,
@@ -184,9 +185,8 @@ class PublicApp:
 
 def make_searcher(settings: Settings, database: Database, embedder: Embedder) -> Searcher:
     """What searches documents in that store."""
-    if database.dialect == "postgres":
-        return StoreSearch(database, embedder)
-    return Indexes(database, embedder, memory_bytes=settings.index_memory_mb * 1024 * 1024)
+    in_memory = Indexes(database, embedder, memory_bytes=settings.index_memory_mb * 1024 * 1024)
+    return StoreSearch(database, embedder, small=in_memory) if database.dialect == "postgres" else in_memory
 
 
 # The HTTP client takes 0.2 s and 9 MB to import, so only those who call an endpoint do.

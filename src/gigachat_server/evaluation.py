@@ -84,10 +84,17 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     abstained: bool | None = None
     score: float | None = None
     citations: tuple[str, ...] = ()
+    retrieval_ms: float | None = None
+    reply_ms: float | None = None
 
 
 def read_lines(path: Path, kind: type[T]) -> list[T]:
     """The objects of a JSON Lines file. Raises `SetupError` naming the line at fault."""
+    return [found for _, found in numbered_lines(path, kind)]
+
+
+def numbered_lines(path: Path, kind: type[T]) -> list[tuple[int, T]]:
+    """The same with the number of its line beside each."""
     decoder = msgspec.json.Decoder(kind)
     try:
         lines = path.read_bytes().splitlines()
@@ -97,7 +104,7 @@ def read_lines(path: Path, kind: type[T]) -> list[T]:
     for number, line in enumerate(lines, 1):
         try:
             if line.strip():
-                found.append(decoder.decode(line))
+                found.append((number, decoder.decode(line)))
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise SetupError(f"{path}, line {number}: {error}.") from None
     return found
@@ -124,15 +131,19 @@ class _Collection:
         self._values: dict[str, list[float]] = defaultdict(list)  # metrics that are means
         self._decisions: Counter[tuple[bool, bool]] = Counter()  # (is answerable, abstained)
         self._confidence: dict[str, list[float]] = defaultdict(list)  # by kind; all answerable ones together
+        self._times: dict[str, list[float]] = {"retrieval": [], "reply": []}  # milliseconds
 
     def add(self, question: Question, result: Result | None) -> None:
         self._questions += 1
         self._missing += result is None
         result = result or Result(id=question.id, abstained=False)
+        for what, took in (("retrieval", result.retrieval_ms), ("reply", result.reply_ms)):
+            if took is not None:
+                self._times[what].append(took)
         confidence = result.score
         if confidence is None:
             confidence = max((passage.score for passage in result.retrieved), default=0.0)
-        abstained = self._abstained(result, confidence)
+        abstained = has_abstained(result, confidence, threshold=self._threshold)
         if question.kind == UNDERSPECIFIED:
             self._values[f"abstain_{UNDERSPECIFIED}"].append(abstained)
             return
@@ -144,23 +155,18 @@ class _Collection:
         self._add_retrieval(question, result)
         if self._has_answers:
             self._add_answer(question, "" if abstained else (result.answer or ""))
-        if result.citations:
+        if result.citations and question.gold_documents:
             cited_gold = sum(name in question.gold_documents for name in result.citations)
             self._values["citation_precision"].append(cited_gold / len(result.citations))
 
-    def _abstained(self, result: Result, confidence: float) -> bool:
-        if result.abstained is not None:
-            return result.abstained
-        if result.answer is not msgspec.UNSET:
-            return not (result.answer or "").strip()
-        return confidence < self._threshold
-
     def _add_retrieval(self, question: Question, result: Result) -> None:
+        if not question.gold_documents:
+            return  # where the answer stands is not known
         relevant, wanted = relevance(question, result.retrieved)
         for cutoff in CUTOFFS:
             found = sum(relevant[:cutoff])
             self._values[f"hit@{cutoff}"].append(found > 0)
-            self._values[f"recall@{cutoff}"].append(min(1.0, found / wanted) if wanted else 0.0)
+            self._values[f"recall@{cutoff}"].append(min(1.0, found / wanted))
         gain = ndcg(relevant, wanted, cutoff=5)
         self._values["ndcg@5"].append(gain)
         self._values["mrr@10"].append(next((1 / rank for rank, is_gold in enumerate(relevant[:10], 1) if is_gold), 0.0))
@@ -190,7 +196,35 @@ class _Collection:
             if kind != "answerable":
                 area = auroc(self._confidence["answerable"], confidence)
                 scores[f"auroc_vs_{kind}"] = None if area is None else round(area, 4)
+        for what, times in self._times.items():
+            if times:
+                scores[f"{what}_p50_ms"], scores[f"{what}_p95_ms"] = percentile(times, 50), percentile(times, 95)
         return scores
+
+
+def has_abstained(result: Result, confidence: float, *, threshold: float) -> bool:
+    """Whether it said so; of a run without answers, whether nothing it found reaches the threshold."""
+    if result.abstained is not None:
+        return result.abstained
+    if result.answer is not msgspec.UNSET:
+        return not (result.answer or "").strip()
+    return confidence < threshold
+
+
+def top_score(result: Result, match_count: int) -> float:
+    """The score that decides on a reply: the best of the passages that it could be made from. 0 where nothing was found."""
+    return max((passage.score for passage in result.retrieved[:match_count]), default=0.0)
+
+
+def first_relevant(question: Question, retrieved: Sequence[Retrieved]) -> int | None:
+    """The place of the first relevant passage, from 1."""
+    relevant, _ = relevance(question, retrieved)
+    return next((rank for rank, is_gold in enumerate(relevant, 1) if is_gold), None)
+
+
+def percentile(values: Sequence[float], percent: int) -> float:
+    """The least of the values that so many percent do not exceed."""
+    return sorted(values)[max(0, math.ceil(len(values) * percent / 100) - 1)]
 
 
 def _share(part: int, whole: int) -> float | None:

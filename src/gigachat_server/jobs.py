@@ -51,7 +51,9 @@ class IngestWorker:
         self._task = asyncio.create_task(self._loop(), name="ingest-worker")
 
     def wake_up(self) -> None:
-        """There may be something to do."""
+        """There may be something to do. A process that is no node, but was given something, sees to it from then on."""
+        if self._task is None:
+            self.start()
         self._wake_up.set()
 
     async def aclose(self) -> None:

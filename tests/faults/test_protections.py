@@ -23,6 +23,9 @@ from tests.faults.nodes import Disk, JumpingClock, OtherNode, other_node
 from tests.faults.serving import Stored, read_store
 from tests.harness import Api, Reply, gigachat, until
 
+# These hold the one writer of the embedded store; where there are many, tests/test_nodes.py has the same races between nodes.
+one_writer = pytest.mark.sqlite_only
+
 LEASE_OVER_S = LEASE_US / 1_000_000 + 1
 FROZEN = 50
 
@@ -145,6 +148,7 @@ async def test_a_failure_that_comes_late_does_not_undo_the_other_reply(tmp_path:
     check_nothing_is_left(stored)
 
 
+@one_writer
 async def test_two_who_find_an_abandoned_prompt_answer_it_once(tmp_path: Path) -> None:
     clock, frozen = JumpingClock(), Pause()
     others_model = ScriptedModel(["of another node"])
@@ -234,6 +238,7 @@ async def change_before_the_reply(disk: Disk, pause: Pause, change: Awaitable[Re
     return await changing
 
 
+@one_writer
 @pytest.mark.parametrize(
     ("change", "name", "turn"), [("takeover", "control.take_over", "intercepted"), ("stop", "control.stop", "stopped")]
 )
@@ -255,6 +260,7 @@ async def test_a_reply_that_comes_after_a_takeover_or_a_stop_is_not_stored(
     check_nothing_is_left(stored)
 
 
+@one_writer
 async def test_a_reply_that_comes_after_the_prompt_that_interrupts_it_is_not_stored(tmp_path: Path) -> None:
     pause = Pause()
 
@@ -274,6 +280,7 @@ async def test_a_reply_that_comes_after_the_prompt_that_interrupts_it_is_not_sto
     check_nothing_is_left(stored)
 
 
+@one_writer
 async def test_what_was_shown_when_an_operator_took_over_is_what_is_stored(tmp_path: Path) -> None:
     pause = Pause()
     async with gigachat(tmp_path, model=ScriptedModel(["Hel", pause, "lo"])) as api:
@@ -346,6 +353,7 @@ async def test_the_second_prompt_waits_until_the_first_is_answered(tmp_path: Pat
 # --- idempotency ---
 
 
+@one_writer
 async def test_a_prompt_sent_twice_at_one_moment_is_stored_once(tmp_path: Path) -> None:
     model = ScriptedModel(["Hi."])
     async with gigachat(tmp_path, model=model) as api:

@@ -10,19 +10,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.harness import gigachat
-from tests.libraries import Library, database_url, needs_postgres, new_library, opened, rows
+from tests.libraries import Library, NewDatabase, new_library, opened, rows
 
 from gigachat_server.knowledge.indexes import Indexes
 from gigachat_server.knowledge.retrieve import Earlier
 from gigachat_server.knowledge.searcher import Retrieval
 from gigachat_server.knowledge.store_search import Limits, StoreSearch
-from gigachat_server.models.base import Matrix, Vector
+from gigachat_server.models.base import Embedder, Matrix, Vector
 from gigachat_server.models.hashing_embedder import HashingEmbedder, embed
 from gigachat_server.store import chunk_indexes, chunk_search
 from gigachat_server.store.database import Database, Reader, Tx
 from gigachat_server.store.postgres import PostgresDatabase
 
-pytestmark = needs_postgres
+pytestmark = pytest.mark.postgres
 
 EMBEDDER = HashingEmbedder()
 # Nothing that holds a word of the prompt is left out, but every way is gone.
@@ -33,6 +33,10 @@ PROMPTS = ("lamp oakwick", "Does the boatfix cost taxer?", "zorg zorged lamper o
 
 def indexes(database: Database) -> Indexes:
     return Indexes(database, EMBEDDER, memory_bytes=1 << 30)
+
+
+def store_search(database: Database, embedder: Embedder = EMBEDDER, limits: Limits | None = None) -> StoreSearch:
+    return StoreSearch(database, embedder, small=Indexes(database, embedder, memory_bytes=1 << 30), limits=limits)
 
 
 def some_text(dice: random.Random) -> str:
@@ -64,10 +68,10 @@ async def recounted(database: PostgresDatabase, library: Library) -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_the_same_passages_and_scores_as_in_memory_whatever_happened_before(seed: int) -> None:
+async def test_the_same_passages_and_scores_as_in_memory_whatever_happened_before(seed: int, new_database: NewDatabase) -> None:
     dice = random.Random(seed)
-    async with database_url() as url, opened(url) as database:
-        whole, choosing = StoreSearch(database, EMBEDDER), StoreSearch(database, EMBEDDER, CHOOSING)
+    async with new_database() as url, opened(url) as database:
+        whole, choosing = store_search(database), store_search(database, limits=CHOOSING)
         library, other = await new_library(database, whole), await new_library(database, whole)
         await other.push("foreign", " ".join(WORDS * 5))
         documents: dict[str, str] = {}
@@ -87,34 +91,36 @@ async def test_the_same_passages_and_scores_as_in_memory_whatever_happened_befor
         await recounted(database, library)
 
 
-async def test_equal_chunks_come_in_the_order_of_their_ids() -> None:
-    async with database_url() as url, opened(url) as database:
-        choosing = StoreSearch(database, EMBEDDER, CHOOSING)
+async def test_equal_chunks_come_in_the_order_of_their_ids(new_database: NewDatabase) -> None:
+    async with new_database() as url, opened(url) as database:
+        choosing = store_search(database, limits=CHOOSING)
         library = await new_library(database, choosing)
         for number in dict.fromkeys(random.Random(1).choices(range(20), k=60)):
             await library.push(f"{number}", "the same lamp")
         expected = await library.found(indexes(database), "lamp")
         assert [p.chunk_id for p in expected.passages] == sorted(p.chunk_id for p in expected.passages)
         same(await library.found(choosing, "lamp"), expected)
-        same(await library.found(StoreSearch(database, EMBEDDER), "lamp"), expected)
+        same(await library.found(store_search(database), "lamp"), expected)
 
 
-async def test_a_follow_up_is_searched_with_what_was_said() -> None:
-    async with database_url() as url, opened(url) as database:
-        choosing = StoreSearch(database, EMBEDDER, CHOOSING)
+async def test_a_follow_up_is_searched_with_what_was_said(new_database: NewDatabase) -> None:
+    async with new_database() as url, opened(url) as database:
+        choosing = store_search(database, limits=CHOOSING)
         library = await new_library(database, choosing)
         for number, text in enumerate(("lamps shine", "chairs are oak", "boats leave", "taxes rise", "lamps cost", "oak grows")):
             await library.push(str(number), text)
         history = [Earlier("user", "Do you sell lamps?", embed("Do you sell lamps?")), Earlier("assistant", "They shine.")]
         expected = await library.found(indexes(database), "And its price?", history)
         assert expected.passages[0].text == "lamps shine"
-        for searcher in (choosing, StoreSearch(database, EMBEDDER)):
-            same(await library.found(searcher, "And its price?", history), expected)
+        for searcher in (choosing, store_search(database)):
+            found = await library.found(searcher, "And its price?", history)
+            same(found, expected)
+            assert found.found.searched == expected.found.searched == 6
 
 
-async def test_no_text_of_another_chatbot_moves_a_score() -> None:
-    async with database_url() as url, opened(url) as database:
-        choosing = StoreSearch(database, EMBEDDER, CHOOSING)
+async def test_no_text_of_another_chatbot_moves_a_score(new_database: NewDatabase) -> None:
+    async with new_database() as url, opened(url) as database:
+        choosing = store_search(database, limits=CHOOSING)
         library, other = await new_library(database, choosing), await new_library(database, choosing)
         for number in range(10):
             await library.push(str(number), f"lamp number {number}")
@@ -122,13 +128,13 @@ async def test_no_text_of_another_chatbot_moves_a_score() -> None:
         for number in range(30):
             await other.push(str(number), "lamp lamp number 3")
         await other.found(choosing, "lamp")  # its stems are counted from now on
-        same(await library.found(StoreSearch(database, EMBEDDER, CHOOSING), "lamp number 3"), before)
+        same(await library.found(store_search(database, limits=CHOOSING), "lamp number 3"), before)
 
 
-async def test_a_push_on_one_node_is_found_by_the_next_prompt_on_another(tmp_path: Path) -> None:
+async def test_a_push_on_one_node_is_found_by_the_next_prompt_on_another(tmp_path: Path, new_database: NewDatabase) -> None:
     everything = {"results": {"match_threshold": 0, "match_count": 1}}
     async with (
-        database_url() as url,
+        new_database() as url,
         gigachat(tmp_path / "a", database_url=url) as one,
         gigachat(tmp_path / "b", database_url=url) as two,
     ):
@@ -147,9 +153,9 @@ def _prompt(number: int) -> dict[str, str]:
     return {"conversation_id": f"c{number}", "user_id": "ann@example.com", "prompt": "Which gate is open?"}
 
 
-async def test_a_document_that_is_being_replaced_is_found_as_it_was_or_as_it_is() -> None:
-    async with database_url() as url, opened(url) as database, opened(url) as another:
-        searchers = [StoreSearch(database, EMBEDDER), StoreSearch(another, EMBEDDER, CHOOSING)]
+async def test_a_document_that_is_being_replaced_is_found_as_it_was_or_as_it_is(new_database: NewDatabase) -> None:
+    async with new_database() as url, opened(url) as database, opened(url) as another:
+        searchers = [store_search(database), store_search(another, limits=CHOOSING)]
         library = await new_library(database, searchers[0], chunk_size=50)
         await library.push("it", _edition(0))
         is_over = asyncio.Event()
@@ -174,7 +180,7 @@ def _edition(number: int) -> str:
     return "\n\n".join(f"mark{number} edition page {page} of a book" for page in range(8))
 
 
-async def test_what_another_embedding_model_made_is_not_found() -> None:
+async def test_what_another_embedding_model_made_is_not_found(new_database: NewDatabase) -> None:
     class Longer(HashingEmbedder):
         name = "longer"
         dimension = 400
@@ -185,9 +191,9 @@ async def test_what_another_embedding_model_made_is_not_found() -> None:
         async def embed_passages(self, texts: Sequence[str]) -> Matrix:
             return np.stack([await self.embed_prompt(text) for text in texts])
 
-    async with database_url() as url, opened(url) as database:
+    async with new_database() as url, opened(url) as database:
         for limits in (Limits(), Limits(whole=1, indexed=2), CHOOSING):
-            old, new = StoreSearch(database, EMBEDDER, limits), StoreSearch(database, Longer(), limits)
+            old, new = store_search(database, limits=limits), store_search(database, Longer(), limits=limits)
             library = await new_library(database, old)
             for number in range(6):
                 await library.push(f"old {number}", f"a lamp of old, number {number}")
@@ -228,9 +234,9 @@ async def existing(database: PostgresDatabase) -> dict[str, bool]:
     return await database.read(chunk_indexes.list_existing)
 
 
-async def test_a_big_chatbot_gets_an_index_that_finds_nearly_what_exact_search_finds() -> None:
-    async with database_url() as url, opened(url) as database:
-        searcher, memory = StoreSearch(database, EMBEDDER, BIG), indexes(database)
+async def test_a_big_chatbot_gets_an_index_that_finds_nearly_what_exact_search_finds(new_database: NewDatabase) -> None:
+    async with new_database() as url, opened(url) as database:
+        searcher, memory = store_search(database, limits=BIG), indexes(database)
         library, small = await new_library(database, searcher), await new_library(database, searcher)
         await fill(library, 1_000)
         await fill(small, 100)
@@ -252,9 +258,9 @@ async def test_a_big_chatbot_gets_an_index_that_finds_nearly_what_exact_search_f
         await recounted(database, library)
 
 
-async def test_what_is_pushed_and_deleted_under_an_index_is_seen_at_once() -> None:
-    async with database_url() as url, opened(url) as database:
-        searcher = StoreSearch(database, EMBEDDER, BIG)
+async def test_what_is_pushed_and_deleted_under_an_index_is_seen_at_once(new_database: NewDatabase) -> None:
+    async with new_database() as url, opened(url) as database:
+        searcher = store_search(database, limits=BIG)
         library = await new_library(database, searcher)
         await fill(library, 700)
         await searcher.builder.look()
@@ -265,9 +271,9 @@ async def test_what_is_pushed_and_deleted_under_an_index_is_seen_at_once() -> No
         await recounted(database, library)
 
 
-async def test_an_index_that_a_crash_left_half_made_is_made_anew() -> None:
-    async with database_url() as url, opened(url) as database:
-        searcher = StoreSearch(database, EMBEDDER, BIG)
+async def test_an_index_that_a_crash_left_half_made_is_made_anew(new_database: NewDatabase) -> None:
+    async with new_database() as url, opened(url) as database:
+        searcher = store_search(database, limits=BIG)
         library = await new_library(database, searcher)
         await fill(library, 600)
         await searcher.builder.look()
@@ -283,18 +289,18 @@ async def test_an_index_that_a_crash_left_half_made_is_made_anew() -> None:
         assert await existing(database) == {name: True}
 
 
-async def test_nodes_that_look_at_once_make_one_index() -> None:
-    async with database_url() as url, opened(url) as one, opened(url) as two:
-        searchers = [StoreSearch(database, EMBEDDER, BIG) for database in (one, two)]
+async def test_nodes_that_look_at_once_make_one_index(new_database: NewDatabase) -> None:
+    async with new_database() as url, opened(url) as one, opened(url) as two:
+        searchers = [store_search(database, limits=BIG) for database in (one, two)]
         library = await new_library(one, searchers[0])
         await fill(library, 600)
         await asyncio.gather(*(searcher.builder.look() for searcher in searchers * 3))
         assert list((await existing(one)).values()) == [True]
 
 
-async def test_a_chatbot_that_shrinks_or_goes_loses_its_index_and_its_counts() -> None:
-    async with database_url() as url, opened(url) as database:
-        searcher = StoreSearch(database, EMBEDDER, BIG)
+async def test_a_chatbot_that_shrinks_or_goes_loses_its_index_and_its_counts(new_database: NewDatabase) -> None:
+    async with new_database() as url, opened(url) as database:
+        searcher = store_search(database, limits=BIG)
         library, other = await new_library(database, searcher), await new_library(database, searcher)
         for each in (library, other):
             await fill(each, 600)

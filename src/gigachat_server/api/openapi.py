@@ -17,6 +17,11 @@ _QUERY: dict[str, tuple[dict[str, Any], str]] = {
     "after": ({"type": "string"}, "Where the page starts: take it from the `Link` header of the page before."),
     "embedding": ({"type": "boolean", "default": True}, "false leaves the embeddings of chunks null."),
     "state": ({"enum": ["pending", "extracting", "embedding", "ready", "failed"]}, "Only documents in that state."),
+    "query": ({"type": "string", "minLength": 1, "maxLength": 32_000}, "What a user would say. Required."),
+    "conversation_id": (
+        {"type": "string"},
+        "In which conversation it would be said. Needs the scope `conversations:read` too.",
+    ),
     "controlled_by": ({"enum": ["human", "bot"]}, "Only those in which an operator has control, or the chatbot."),
     "handoff_requested": ({"type": "boolean"}, "true: only those in which a human was asked for and none has come yet."),
 }
@@ -143,6 +148,9 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
         for name in re.findall(r"\{(\w+)\}", route.path)
     ]
     in_query = [_parameter("query", name, *_QUERY[name]) for name in route.query]
+    for each in in_query:
+        if each["name"] in route.query_defaults:
+            each["schema"] = {**each["schema"], "default": route.query_defaults[each["name"]]}
     if route.after:
         in_query = [{**each, "description": route.after} if each["name"] == "after" else each for each in in_query]
     in_header = [_parameter("header", "Idempotency-Key", *_KEY)] if route.is_idempotent else []

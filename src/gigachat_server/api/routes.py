@@ -6,13 +6,13 @@ does not start. `is_guarded` routes are those end users reach: the chatbot's `re
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
 from starlette.responses import Response
 
-from gigachat_server.api import chatbots, conversations, documents, health, keys, wire
+from gigachat_server.api import chatbots, conversations, documents, health, keys, retrieval, wire
 from gigachat_server.api.http import Answer, ApiRequest
 from gigachat_server.auth import SCOPES
 from gigachat_server.records import Feedback
@@ -33,6 +33,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     status: int = 200
     request: Any = None  # struct of the body; None: no body is read
     query: tuple[str, ...] = ()
+    query_defaults: Mapping[str, Any] = {}  # where they are others than usual
     after: str = ""  # what `?after=` means here, if more than what the `Link` header of a list says
     is_guarded: bool = False
     is_large: bool = False  # the body may be as large as a document
@@ -95,6 +96,11 @@ ROUTES: tuple[Route, ...] = (
           query=("embedding",), summary="Replace a document, name and text, or by a file"),
     Route(method="DELETE", path=DOCUMENTS + "/{document_id}", scope="documents:write", handler=documents.delete, status=204,
           summary="Delete a document"),
+
+    Route(method="GET", path=CHATBOT + "/retrieve", scope="documents:read", handler=retrieval.retrieve, is_guarded=True,
+          response=wire.WireRetrieval, query=("query", "conversation_id", "limit", "embedding"),
+          query_defaults={"limit": 10, "embedding": False},
+          summary="Show what a prompt would find in the documents, and why; nothing is stored"),
 
     Route(method="GET", path=CONVERSATIONS, scope="conversations:read", handler=conversations.list_all, is_guarded=True,
           response=list[wire.WireConversation], query=(*PAGES, "controlled_by", "handoff_requested"),

@@ -17,6 +17,7 @@ from msgspec import Meta
 from gigachat_server.chat.feed import Happened
 from gigachat_server.chat.progress import Stored
 from gigachat_server.clock import wire_time
+from gigachat_server.models.base import Passage
 from gigachat_server.records import (
     ApiKey,
     Chatbot,
@@ -111,6 +112,48 @@ class WireSource(WireChunk, frozen=True):
     """A chunk that a reply was made from, as it stood then; `score` is its relevance in [0, 1]."""
 
     score: float
+
+
+class WirePassage(WireSource, frozen=True):
+    """A chunk that a prompt may match, and why.
+
+    Passages are ranked by `rank_score`, .7 of `cosine` and .3 of `lexical`; `score` is made from `cosine` and `coverage`.
+    """
+
+    cosine: Annotated[float, Meta(description="How near its meaning is to the prompt's.")]
+    lexical: Annotated[float, Meta(description="Its BM25 over the best BM25 of all chunks.")]
+    coverage: Annotated[float, Meta(description="The share of the prompt's stems, weighed by their idf, that it holds.")]
+    rank_score: float
+    is_matched: Annotated[bool, Meta(description="Whether its `score` reaches `match_threshold`.")]
+    is_source: Annotated[bool, Meta(description="Whether a reply would be made from it: matched, among the first `match_count`.")]
+
+
+class WireStem(msgspec.Struct, frozen=True):
+    """A stem of the prompt, and how rare it is among the chatbot's chunks."""
+
+    stem: str
+    idf: float
+
+
+class WireAddedStem(msgspec.Struct, frozen=True):
+    """A stem that the conversation adds to the prompt, and how much of one occurrence in the prompt it counts."""
+
+    stem: str
+    weight: float
+
+
+class WireRetrieval(msgspec.Struct, frozen=True):
+    """What a prompt would find; `searched` is the number of chunks there were to be found. Small talk is not searched for."""
+
+    query: str
+    is_small_talk: bool
+    is_dependent: Annotated[bool, Meta(description="Whether it leans on the conversation, and was searched together with it.")]
+    match_count: int
+    match_threshold: float
+    searched: int
+    stems: list[WireStem]
+    added_stems: list[WireAddedStem]
+    passages: list[WirePassage]
 
 
 class WireMessage(msgspec.Struct, frozen=True):
@@ -266,6 +309,21 @@ def stored(ended: Stored, account_id: str, *, with_embedding: bool) -> list[Wire
     """The array that answers a prompt: the newest messages."""
     vectors = ended.vectors if with_embedding else {}
     return [message(record, account_id, vectors) for record in ended.messages]
+
+
+def passage(
+    record: Chunk, found: Passage, account_id: str, *, is_matched: bool, is_source: bool, with_embedding: bool
+) -> WirePassage:
+    return WirePassage(
+        **msgspec.structs.asdict(chunk(record, account_id, with_embedding=with_embedding)),
+        score=round(found.score, 6),
+        cosine=round(found.cosine, 6),
+        lexical=round(found.lexical, 6),
+        coverage=round(found.coverage, 6),
+        rank_score=round(found.rank_score, 6),
+        is_matched=is_matched,
+        is_source=is_source,
+    )
 
 
 def conversation(record: Conversation) -> WireConversation:

@@ -24,6 +24,7 @@ from gigachat_server.clock import system_clock
 from gigachat_server.errors import SetupError
 from gigachat_server.ids import new_id
 from gigachat_server.knowledge.chunk import split
+from gigachat_server.knowledge.indexes import Indexes
 from gigachat_server.knowledge.scoring import dump_stems
 from gigachat_server.knowledge.store_search import Limits, StoreSearch
 from gigachat_server.models.base import Vector
@@ -70,7 +71,8 @@ async def _measure(run: Run, url: str) -> list[Metric]:
     database = await open_postgres(url, connections=4)
     async with aclosing(database):
         await migrate(database, system_clock)
-        searcher = StoreSearch(database, HashingEmbedder())
+        embedder = HashingEmbedder()
+        searcher = StoreSearch(database, embedder, small=Indexes(database, embedder, memory_bytes=512 * 1024 * 1024))
         made: list[Chatbot] = []
         try:
             began = time.monotonic()

@@ -8,16 +8,12 @@ from __future__ import annotations
 
 from contextlib import aclosing
 
-import numpy as np
-
 from gigachat_server.chat import prompt as prompts
 from gigachat_server.chat import reply
-from gigachat_server.chat.memory import SEARCHED_MESSAGES
 from gigachat_server.chat.progress import Turn
 from gigachat_server.chat.queue import Opened
 from gigachat_server.human_wanted import asks_for_human
 from gigachat_server.ids import random_text
-from gigachat_server.knowledge.retrieve import Earlier
 from gigachat_server.knowledge.searcher import Retrieval, Searcher
 from gigachat_server.models.base import (
     HANDED_OFF,
@@ -76,16 +72,7 @@ class Answerer:
         if small_talk(opened.text) or not await self._searcher.has_documents(opened.chatbot):
             return None, None
         vector = await self._embedder.embed_prompt(opened.text)
-        history = [
-            Earlier(
-                message.role,  # type: ignore[arg-type]
-                message.content,
-                np.frombuffer(message.embedding, dtype="<f4") if message.embedding else None,
-            )
-            for message in opened.memory.newest(SEARCHED_MESSAGES)
-            if message.role != "system"
-        ]
-        return vector, await self._searcher.retrieve(opened.chatbot, opened.text, vector, history)
+        return vector, await self._searcher.retrieve(opened.chatbot, opened.text, vector, opened.memory.searched)
 
     async def _listen(self, opened: Opened, model_input: ModelInput, turn: Turn) -> None:
         when_nothing = opened.chatbot.config.documents.results.when_nothing_matches

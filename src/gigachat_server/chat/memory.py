@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
+import numpy as np
 
 from gigachat_server.chat.events import RELEASED, TAKEN_OVER
-from gigachat_server.records import UNSETTLED, Chatbot, Event, Message
+from gigachat_server.knowledge.retrieve import Earlier
+from gigachat_server.records import UNSETTLED, Chatbot, Conversation, Event, Message
 from gigachat_server.store import events, messages
 from gigachat_server.store.database import Reader
 from gigachat_server.store.messages import Remembered
@@ -31,6 +33,19 @@ class Memory(msgspec.Struct, frozen=True):
 
     def newest(self, count: int) -> Sequence[Remembered]:
         return self.messages[-count:] if count else ()
+
+    @property
+    def searched(self) -> list[Earlier]:
+        """What a prompt that leans on the conversation is searched together with."""
+        return [
+            Earlier(
+                message.role,  # type: ignore[arg-type]
+                message.content,
+                np.frombuffer(message.embedding, dtype="<f4") if message.embedding else None,
+            )
+            for message in self.newest(SEARCHED_MESSAGES)
+            if message.role != "system"
+        ]
 
     @property
     def unanswered_in_a_row(self) -> int:
@@ -78,6 +93,22 @@ async def recall(
             reader, chatbot.id, prompt.conversation_id, (TAKEN_OVER, RELEASED), after=known[0].seq
         )
     return Memory(in_turns(known), [change for change in changes if change.seq < before])
+
+
+async def recall_for_next(reader: Reader, chatbot: Chatbot, conversation: Conversation) -> Memory:
+    """What a prompt would know if it were the next to be said, once those that wait are left out."""
+    if not chatbot.config.response.memory_size:
+        return Memory()
+    wanted = max(chatbot.config.response.memory_size, SEARCHED_MESSAGES)
+    found = await messages.remember(
+        reader,
+        chatbot.id,
+        conversation.conversation_id,
+        before=conversation.last_seq + 1,
+        limit=wanted + _MOST_LEFT_OUT,
+    )
+    known = [each for each in found if each.role != "user" or each.turn not in UNSETTLED]
+    return Memory(in_turns(known[:wanted][::-1]))
 
 
 def _is_settled_before(message: Remembered, prompt: Message) -> bool:

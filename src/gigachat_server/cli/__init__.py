@@ -30,7 +30,7 @@ COMMANDS = {
     "serve": Entry("serve", "serve", "Run the server."),
     "keys": Entry("keys", "keys", "Create, list and revoke API keys."),
     "chatbots": Entry("chatbots", "chatbots", "Create, list, show and delete chatbots."),
-    "documents": Entry("documents", "documents", "Push, list and delete a chatbot's documents."),
+    "documents": Entry("documents", "documents", "Push, list, search and delete a chatbot's documents."),
     "chat": Entry("chat", "chat", "Talk to a chatbot."),
     "conversations": Entry("conversations", "conversations", "Read, follow, take over and release conversations."),
     "eval": Entry("evaluate", "evaluate", "Measure how well a chatbot answers a set of questions."),

@@ -1,14 +1,11 @@
-"""`gigachat eval`: ask a chatbot questions with known answers, through the API like anyone, and score what it says.
+"""`gigachat eval`: ask a chatbot questions with known answers and score what it finds and says.
 
-Idea: a collection becomes a chatbot that is kept, so the next run embeds nothing. Each question is asked in conversations
-of its own: one under the chatbot's usual settings, for the answer; one with every passage let through, for the ranking.
-Turns before the question are replayed under the usual settings in both: the user's as prompts, the known answers as what
-staff said (the chatbot's own replies to them enter its history too).
+Idea: a collection of questions comes with its documents and becomes a chatbot that is kept, so the next run embeds nothing;
+or `--chatbot` names one that has its documents, and then questions are asked and nothing else is changed.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -17,65 +14,46 @@ from typing import Any
 import click
 import msgspec
 
-from gigachat_server import evaluation
-from gigachat_server.chat.prompt import refusal
-from gigachat_server.cli.client import ApiClient, ApiProblem, Named, connected, connected_to, run
+from gigachat_server import evaluation, question_sets, thresholds
+from gigachat_server.cli import evaluation_report, evaluation_run
+from gigachat_server.cli.client import ApiClient, connected, connected_to, run
+from gigachat_server.cli.evaluation_report import Asked
+from gigachat_server.cli.evaluation_run import Plan
 from gigachat_server.cli.options import EVERYWHERE, with_settings
-from gigachat_server.cli.output import note, print_json, print_table
-from gigachat_server.cli.progress import for_each
+from gigachat_server.cli.output import note, print_json, printable
 from gigachat_server.errors import SetupError
-from gigachat_server.evaluation import Document, Question, Result, Retrieved, Scores
+from gigachat_server.evaluation import Document, Question, Scores
 from gigachat_server.settings import Settings
+from gigachat_server.thresholds import Suggestion
 
-_PUSHES_AT_ONCE = 8
-_USER, _GOLD = "eval", "client:gold"
+_MATCH_COUNT, _MATCH_THRESHOLD = 3, 0.78
+_PLOTS = (".svg", ".png")
 
-
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What to measure, and under which settings of the chatbot."""
-
-    with_answers: bool
-    with_retrieval: bool
-    match_count: int
-    match_threshold: float
-    retrieved: int
-    concurrency: int
-
-    @property
-    def usual(self) -> dict[str, Any]:
-        return {"match_count": self.match_count, "match_threshold": self.match_threshold}
-
-    @property
-    def all_passages(self) -> dict[str, Any]:
-        return {"match_count": self.retrieved, "match_threshold": 0}
+_file = click.Path(dir_okay=False, path_type=Path)
 
 
-class _Source(msgspec.Struct):
-    name: str
-    content: str
-    score: float
+class Target(msgspec.Struct, frozen=True):
+    """Which chatbot is asked: an existing one, or one that is filled with the documents and has these settings."""
 
-    @property
-    def document_name(self) -> str:
-        return self.name.rpartition("-")[0]
-
-
-class _Reply(msgspec.Struct):
-    content: str
-    metadata: dict[str, Any]
-    sources: list[_Source]
+    chatbot: str
+    documents: Sequence[Document]
+    results: dict[str, Any]
 
 
 @click.command("eval")
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("folder", type=click.Path(exists=True, path_type=Path))
+@click.option("--chatbot", default="", metavar="NAME_OR_ID", help="Ask this one as it is, instead of one filled with documents.")
 @click.option("--collection", default="", help="Only these collections, separated by commas.")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write one JSON line a question there.")
+@click.option("--out", type=_file, help="Write one JSON line a question there.")
+@click.option("--csv", "table", type=_file, help="Write one line a question there, for a spreadsheet.")
+@click.option("--plot", type=_file, help="Draw scores and refusals there, as .svg or .png.")
+@click.option("--suggest-threshold", is_flag=True, help="Say which match_threshold tells best what can be answered.")
 @click.option("--url", default="", help="Measure the server there instead of this machine's.")
 @click.option("--key", default="", help="API key for --url.")
 @click.option("--limit", type=click.IntRange(1), help="Ask only the first N questions of each collection.")
 @click.option("--measure", type=click.Choice(["both", "answers", "retrieval"]), default="both", show_default=True)
-@click.option("--match-count", type=click.IntRange(1, 100), default=3, show_default=True, help="The chatbot's, for answers.")
-@click.option("--match-threshold", type=click.FloatRange(0, 1), default=0.78, show_default=True, help="Likewise.")
+@click.option("--match-count", type=click.IntRange(1, 100), help=f"The chatbot's, for answers.  [default: {_MATCH_COUNT}]")
+@click.option("--match-threshold", type=click.FloatRange(0, 1), help=f"Likewise.  [default: {_MATCH_THRESHOLD}]")
 @click.option("--retrieved", type=click.IntRange(1, 100), default=10, show_default=True, help="Passages to rank.")
 @click.option("--concurrency", type=click.IntRange(1, 64), default=4, show_default=True, help="Questions asked at once.")
 @click.option("--json", "is_json", is_flag=True, help="Print the scores as JSON.")
@@ -84,181 +62,142 @@ def evaluate(
     settings: Settings,
     *,
     folder: Path,
+    chatbot: str,
     collection: str,
     out: Path | None,
+    table: Path | None,
+    plot: Path | None,
+    suggest_threshold: bool,
     url: str,
     key: str,
     limit: int | None,
     measure: str,
+    match_count: int | None,
+    match_threshold: float | None,
     is_json: bool,
     **numbers: Any,
 ) -> None:
-    """Measure how well chatbots answer the questions in FOLDER: its documents.jsonl and questions.jsonl.
+    """Measure how well a chatbot answers the questions in FOLDER: questions.csv or questions.jsonl, with the documents beside it.
 
-    Each collection becomes a chatbot named "eval: <collection>", which is kept: a second run has nothing to embed.
+    Each collection becomes a chatbot named "eval: <collection>", which is kept: a second run has nothing to embed. With
+    --chatbot an existing one is asked, and FOLDER may be a file of questions alone.
     """
     if bool(url) != bool(key):
         raise click.UsageError("--url and --key go together.")
-    documents = evaluation.read_lines(folder / "documents.jsonl", Document)
-    questions = evaluation.read_lines(folder / "questions.jsonl", Question)
-    names = _chosen(collection, questions)
-    asked = [question for name in names for question in [q for q in questions if q.collection == name][:limit]]
+    if chatbot and (match_count is not None or match_threshold is not None):
+        raise click.UsageError("--match-count and --match-threshold are not for --chatbot, which is asked as it is.")
+    if (plot or suggest_threshold) and measure == "answers":
+        raise click.UsageError("--plot and --suggest-threshold need the scores of retrieval: not with --measure answers.")
+    if plot:
+        _check_plot(plot)
+    asked_for = question_sets.read(folder)
+    if not chatbot and asked_for.documents is None:
+        raise SetupError(f"{folder} holds no documents: put them beside the questions, or name a --chatbot that has them.")
+    for remark in asked_for.remarks:
+        note(remark)
+    results = {"match_count": match_count or _MATCH_COUNT}
+    results["match_threshold"] = _MATCH_THRESHOLD if match_threshold is None else match_threshold  # type: ignore[assignment]
+    by_collection = _chosen(collection, asked_for.questions, limit=limit)
     plan = Plan(with_answers=measure != "retrieval", with_retrieval=measure != "answers", **numbers)
     server = connected_to(url, key) if url else connected(settings)
-    results = run(_measure(server, plan, names, documents, asked))
-    if out is not None:
-        out.write_bytes(b"".join(msgspec.json.encode(result) + b"\n" for result in results.values()))
-    scores = evaluation.score(asked, results, threshold=plan.match_threshold)
-    if is_json:
-        print_json(scores)
-    else:
-        _print_scores(scores)
-    if len(results) < len(asked):
-        raise SetupError(f"{len(asked) - len(results)} questions could not be asked; they count as failures.")
+    asked = run(_measure(server, plan, Target(chatbot, asked_for.documents or [], results), by_collection))
+
+    scores: dict[str, Scores] = {}
+    for one in asked:
+        scores |= evaluation.score(one.questions, one.results, threshold=one.chatbot.match_threshold)
+    suggestions = _suggestions(asked) if suggest_threshold or plot else []
+    _write(asked, suggestions, out=out, table=table, plot=plot)
+    _print(scores, suggestions if suggest_threshold else [], is_json=is_json)
+    unasked = sum(len(one.questions) - len(one.results) for one in asked)
+    if unasked:
+        raise SetupError(f"{unasked} questions could not be asked; they count as failures.")
 
 
-def _chosen(collection: str, questions: Sequence[Question]) -> list[str]:
-    known = list(dict.fromkeys(question.collection for question in questions))
+def _check_plot(path: Path) -> None:
+    """Told before all questions have been asked."""
+    if path.suffix.lower() not in _PLOTS:
+        raise click.UsageError(f"--plot writes {' or '.join(_PLOTS)}, told by the end of the name.")
+    from gigachat_server.cli import evaluation_plot  # half a second of imports
+
+    evaluation_plot.check()
+
+
+def _chosen(collection: str, questions: Sequence[Question], *, limit: int | None) -> dict[str, list[Question]]:
+    known: dict[str, list[Question]] = {}
+    for question in questions:
+        known.setdefault(question.collection, []).append(question)
     wanted = [name.strip() for name in collection.split(",") if name.strip()]
     for name in wanted:
         if name not in known:
             raise SetupError(f"There is no collection {name!r}: there are {', '.join(known)}.")
-    return wanted or known
+    return {name: known[name][:limit] for name in wanted or known}
 
 
 async def _measure(
-    server: AbstractAsyncContextManager[ApiClient],
-    plan: Plan,
-    names: Sequence[str],
-    documents: Sequence[Document],
-    questions: Sequence[Question],
-) -> dict[str, Result]:
-    results: dict[str, Result] = {}
+    server: AbstractAsyncContextManager[ApiClient], plan: Plan, target: Target, by_collection: dict[str, list[Question]]
+) -> list[Asked]:
+    asked = []
     async with server as api:
-        for name in names:
-            run_of = _Run(api, plan, await _chatbot(api, f"eval: {name}"))
-            await run_of.push([document for document in documents if document.collection == name], name)
-            results |= await run_of.ask([question for question in questions if question.collection == name], name)
-    return results
+        for name, questions in by_collection.items():
+            if target.chatbot:
+                chatbot = await evaluation_run.find(api, target.chatbot)
+            else:
+                documents = [document for document in target.documents if document.collection == name]
+                chatbot = await evaluation_run.fill(api, name, documents, results=target.results)
+            results = await evaluation_run.ask(api, chatbot, questions, plan, label=name)
+            asked.append(Asked(name, chatbot, questions, results))
+    return asked
 
 
-async def _chatbot(api: ApiClient, name: str) -> Named:
-    """The chatbot of that name, made if there is none."""
-    for found in msgspec.convert(await api.list_all("/chatbots"), list[Named]):
-        if found.name == name:
-            return found
-    return msgspec.convert(await api.post("/chatbots", {"name": name}), Named)
-
-
-class _Run:
-    """One collection, on its chatbot."""
-
-    def __init__(self, api: ApiClient, plan: Plan, chatbot: Named) -> None:
-        self._api = api
-        self._plan = plan
-        self._path = f"/chatbots/{chatbot.id}"
-        self._started = f"{time.time_ns():x}"  # conversations of an earlier run are not continued
-        self._refusal = ""
-        self._answers: dict[str, _Reply] = {}
-        self._rankings: dict[str, _Reply] = {}
-
-    async def push(self, documents: Sequence[Document], label: str) -> None:
-        """The chatbot has these documents and no others."""
-        wanted = {document.name for document in documents}
-        held = msgspec.convert(await self._api.list_all(self._path + "/documents"), list[Named])
-        for document in held:
-            if document.name not in wanted:
-                await self._api.delete(f"{self._path}/documents/{document.id}")
-
-        async def push(document: Document) -> None:
-            body = {"name": document.name, "content": document.content}
-            await self._api.post(self._path + "/documents", body, embedding="false")
-
-        await for_each(documents, push, at_once=_PUSHES_AT_ONCE, label=f"{label}: documents")
-
-    async def ask(self, questions: Sequence[Question], label: str) -> dict[str, Result]:
-        chatbot = await self._set(self._plan.usual)
-        self._refusal = refusal(chatbot["response"]["system_persona"])
-        plan = self._plan
-        replayed = sum(len(question.history) for question in questions)
-        prompts = (len(questions) + replayed) * (plan.with_answers + plan.with_retrieval)
-        note(f"{label}: {len(questions)} questions, {prompts} messages to send")
-        if plan.with_answers:
-            await self._each(questions, self._ask_for_answer, f"{label}: answers")
-        if plan.with_retrieval:
-            follow_ups = [question for question in questions if question.history]
-            await self._each(follow_ups, self._replay_for_ranking, f"{label}: history")
-            await self._set(plan.all_passages)
-            await self._each(questions, self._ask_for_ranking, f"{label}: retrieval")
-            await self._set(plan.usual)
-        found = (self._result(question) for question in questions)
-        return {result.id: result for result in found if result is not None}
-
-    async def _set(self, results: dict[str, Any]) -> Any:
-        return await self._api.patch(self._path, {"documents": {"results": results}})
-
-    async def _each(self, questions: Sequence[Question], ask: Any, label: str) -> None:
-        async def one(question: Question) -> None:
-            try:
-                await ask(question)
-            except ApiProblem as problem:
-                note(f"{question.id}: {problem}")
-
-        await for_each(questions, one, at_once=self._plan.concurrency, label=label)
-
-    async def _ask_for_answer(self, question: Question) -> None:
-        conversation = self._conversation(question, "answer")
-        await self._replay(conversation, question)
-        self._answers[question.id] = await self._say(conversation, _USER, question.question)
-
-    async def _replay_for_ranking(self, question: Question) -> None:
-        await self._replay(self._conversation(question, "ranking"), question)
-
-    async def _ask_for_ranking(self, question: Question) -> None:
-        self._rankings[question.id] = await self._say(self._conversation(question, "ranking"), _USER, question.question)
-
-    async def _replay(self, conversation: str, question: Question) -> None:
-        for said in question.history:
-            await self._say(conversation, _USER if said.role == "user" else _GOLD, said.text)
-
-    async def _say(self, conversation: str, user_id: str, text: str) -> _Reply:
-        body = {"conversation_id": conversation, "user_id": user_id, "prompt": text}
-        messages = await self._api.post(self._path + "/conversations", body, embedding="false")
-        return msgspec.convert(messages[0], _Reply)
-
-    def _conversation(self, question: Question, purpose: str) -> str:
-        return f"{question.id[:200]} {purpose} {self._started}"
-
-    def _result(self, question: Question) -> Result | None:
-        """None where the question could not be asked."""
-        answer, ranking = self._answers.get(question.id), self._rankings.get(question.id)
-        if (self._plan.with_answers and answer is None) or (self._plan.with_retrieval and ranking is None):
-            return None
-        retrieved = tuple(_retrieved(source) for source in (ranking.sources if ranking else ()))
-        if answer is None:
-            return Result(id=question.id, retrieved=retrieved)
-        abstained = answer.metadata.get("abstained")
-        if not isinstance(abstained, bool):
-            abstained = evaluation.normalised(answer.content) == evaluation.normalised(self._refusal)
-        return Result(
-            id=question.id,
-            retrieved=retrieved,
-            answer=answer.content,
-            abstained=abstained,
-            citations=tuple(dict.fromkeys(source.document_name for source in answer.sources)),
+def _suggestions(asked: Sequence[Asked]) -> list[tuple[Asked, Suggestion]]:
+    """One for each chatbot, which has one threshold whatever it is asked."""
+    by_chatbot: dict[str, list[Asked]] = {}
+    for one in asked:
+        by_chatbot.setdefault(one.chatbot.id, []).append(one)
+    pooled = [
+        Asked(
+            ", ".join(one.name for one in together),
+            together[0].chatbot,
+            [question for one in together for question in one.questions],
+            {id: result for one in together for id, result in one.results.items()},
         )
+        for together in by_chatbot.values()
+    ]
+    return [(one, thresholds.suggest(one.scored, present=one.chatbot.match_threshold)) for one in pooled]
 
 
-def _retrieved(source: _Source) -> Retrieved:
-    # The header of a chunk names its document, which may happen to hold the answer.
-    return Retrieved(source.document_name, source.content.partition("\n\n---\n\n")[2], source.score)
+def _write(
+    asked: Sequence[Asked],
+    suggestions: Sequence[tuple[Asked, Suggestion]],
+    *,
+    out: Path | None,
+    table: Path | None,
+    plot: Path | None,
+) -> None:
+    try:
+        if out is not None:
+            results = [result for one in asked for result in one.results.values()]
+            out.write_bytes(b"".join(msgspec.json.encode(result) + b"\n" for result in results))
+        if table is not None:
+            # With the mark by which spreadsheets know UTF-8.
+            table.write_text(evaluation_report.csv_text(asked), encoding="utf-8-sig", newline="")
+        if plot is not None:
+            from gigachat_server.cli import evaluation_plot
+
+            plot.write_bytes(evaluation_plot.draw(suggestions, kind=plot.suffix.lower().removeprefix(".")))
+    except OSError as error:
+        raise SetupError(f"Cannot write {error.filename}: {error.strerror}.") from None
 
 
-def _print_scores(scores: dict[str, Scores]) -> None:
-    metrics = list(dict.fromkeys(metric for of_collection in scores.values() for metric in of_collection))
-    rows = [[metric, *(_cell(scores[name].get(metric)) for name in scores)] for metric in metrics]
-    print_table(["", *scores], rows, nothing="")
-
-
-def _cell(value: float | None) -> str:
-    return "" if value is None else f"{value}"
+def _print(scores: dict[str, Scores], suggestions: Sequence[tuple[Asked, Suggestion]], *, is_json: bool) -> None:
+    if is_json:
+        told: dict[str, Any] = {name: dict(of_collection) for name, of_collection in scores.items()}
+        for one, suggestion in suggestions:
+            for name in {question.collection for question in one.questions}:
+                told[name]["suggested_threshold"] = msgspec.to_builtins(suggestion)
+        print_json(told)
+        return
+    evaluation_report.print_scores(scores)
+    for one, suggestion in suggestions:
+        for line in evaluation_report.advice(one, suggestion):
+            print(printable(line))

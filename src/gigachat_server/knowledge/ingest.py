@@ -253,7 +253,7 @@ class Ingest:
             if not await chatbots.lock_of_any_account(tx, claimed.chatbot_id):
                 return
             held = await documents.find(tx, claimed.chatbot_id, claimed.id)
-            if held is None or (held.upload_id, held.file_sha256) != (claimed.upload_id, claimed.file_sha256):
+            if held is None or held.file_sha256 != claimed.file_sha256 or held.upload_id not in (claimed.upload_id, None):
                 return
             if claimed.upload_id is None and held.content_sha256 != claimed.content_sha256:
                 return

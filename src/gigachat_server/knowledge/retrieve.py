@@ -68,6 +68,7 @@ class Found(msgspec.Struct, frozen=True):
 
     candidates: list[Candidate]
     query: Query
+    searched: int  # chunks that were there to be found
 
 
 def expand(query: SearchQuery) -> Expanded:
@@ -127,14 +128,20 @@ def search(
         limit=match_count,
     )
     weights = {stem: index.idf(stem) for stem in expanded.own_stems}
-    return above_threshold(candidates, query, stem_weights=weights, match_threshold=match_threshold)
+    return above_threshold(candidates, query, stem_weights=weights, match_threshold=match_threshold, searched=len(index))
 
 
 def above_threshold(
-    candidates: Sequence[Candidate], query: SearchQuery, *, stem_weights: Mapping[str, float], match_threshold: float
+    candidates: Sequence[Candidate],
+    query: SearchQuery,
+    *,
+    stem_weights: Mapping[str, float],
+    match_threshold: float,
+    searched: int,
 ) -> Found:
     """Those that are relevant enough, in their order."""
     return Found(
         candidates=[candidate for candidate in candidates if candidate.score >= match_threshold],
         query=Query(text=query.text, vector=query.vector, stem_weights=stem_weights),
+        searched=searched,
     )

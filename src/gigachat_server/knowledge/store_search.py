@@ -1,18 +1,19 @@
 """Search by a store that can: the chunks stay where they are, and only what may be found is read and scored here.
 
-Idea: up to `Limits.whole` chunks of a chatbot are all read and scored, as `Indexes` would. Of more, candidates are: the
-nearest by vector, exactly up to `Limits.indexed` chunks and by the chatbot's own index beyond, and those whose stems weigh
-enough together (`gate.py`). Every candidate has its exact cosine and its exact BM25, so it scores as it would have among all
-chunks; what approximation costs is a candidate that is missed (docs/decisions/0012 has how many).
+Idea: a chatbot of up to `Limits.whole` chunks is held in memory (`Indexes`), where a search costs less than asking for its
+rows would, and a thousand of them take no more than a few hundred megabytes. Of more, candidates are: the nearest by vector,
+exactly up to `Limits.indexed` chunks and by the chatbot's own index beyond, and those whose stems weigh enough together
+(`gate.py`). Every candidate has its exact cosine and its exact BM25, so it scores as it would have among all chunks; what
+approximation costs is a candidate that is missed (docs/decisions/0012 has how many).
 
-Invariant: what is remembered of a chatbot was read at its `knowledge_version`, or later. The chunks themselves are read for
-each prompt, in one consistent read: a document is found as it was before a push or after it, never a mix.
+Invariant: what is remembered of a chatbot was read at its `knowledge_version`, or later. Chunks are read in one consistent
+read: a document is found as it was before a push or after it, never a mix.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -25,7 +26,7 @@ from gigachat_server.knowledge.gate import stem_sets
 from gigachat_server.knowledge.index_builder import IndexBuilder
 from gigachat_server.knowledge.retrieve import Earlier, Expanded, SearchQuery, above_threshold, expand
 from gigachat_server.knowledge.scoring import K1, MOST_COUNT, Candidate, fuse, heaviest, idf, length_norm
-from gigachat_server.knowledge.searcher import OTHER_LENGTH, KnownChunks, Retrieval
+from gigachat_server.knowledge.searcher import OTHER_LENGTH, KnownChunks, Retrieval, Searcher, without_gaps
 from gigachat_server.models.base import Embedder, RelevanceScale, Vector
 from gigachat_server.records import Chatbot
 from gigachat_server.store import chunk_search
@@ -42,7 +43,7 @@ _MOST_COUNTS = 20_000  # stems of one chatbot whose counts are remembered
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Numbers of chunks. The defaults are measured; smaller ones let a test see what a big chatbot sees."""
 
-    whole: int = 500  # of a chatbot: all are read and scored
+    whole: int = 500  # of a chatbot: all are held in memory
     indexed: int = 5_000  # of a chatbot: from so many on, the nearest come by an index
     nearest: int = 100  # candidates by their vector
     gated: int = 1_000  # candidates by their stems, as expected; twice as many at most
@@ -59,18 +60,20 @@ class Counts(NamedTuple):
 class _Known:
     """What is remembered of a chatbot at one version of its documents."""
 
-    __slots__ = ("extent", "holding", "version")
+    __slots__ = ("extent", "holding", "is_small", "version")
 
-    def __init__(self, version: int, extent: Extent) -> None:
+    def __init__(self, version: int, extent: Extent, *, is_small: bool) -> None:
         self.version = version
         self.extent = extent
+        self.is_small = is_small
         self.holding: dict[str, int] = {}
 
 
 class StoreSearch:
-    """A `Searcher` that leaves the chunks in the store."""
+    """A `Searcher` that leaves the chunks of all but small chatbots in the store; `small` searches those."""
 
-    def __init__(self, database: Database, embedder: Embedder, limits: Limits | None = None) -> None:
+    def __init__(self, database: Database, embedder: Embedder, small: Searcher, limits: Limits | None = None) -> None:
+        self._small = small
         self._database = database
         self._embedder = embedder
         self._limits = limits or Limits()
@@ -86,27 +89,34 @@ class StoreSearch:
         return chatbot.knowledge_version > 0 and (await self._current(chatbot)).extent.is_searchable
 
     async def retrieve(self, chatbot: Chatbot, text: str, vector: Vector, history: Sequence[Earlier]) -> Retrieval:
+        return await without_gaps(self._database, chatbot, lambda current: self._search(current, text, vector, history))
+
+    async def _search(self, chatbot: Chatbot, text: str, vector: Vector, history: Sequence[Earlier]) -> Retrieval:
+        known = await self._current(chatbot)
+        if known.is_small:
+            return await self._small.retrieve(chatbot, text, vector, history)
+        if known.extent.chunks is None:
+            known = await self._count(chatbot)
         query = SearchQuery(text, vector, history)
         expanded = expand(query)
-        known = await self._current(chatbot)
-        found = counts = None
-        if (known.extent.chunks or 0) <= self._limits.whole:
-            found = await self._all(chatbot, expanded)
-            if len(found) > self._limits.whole:  # it has outgrown being read whole
-                found = None
-                known = await self._count(chatbot)
-        if found is None:
-            counts, found = await self._candidates(chatbot, known, expanded)
+        counts, found = await self._candidates(chatbot, known, expanded)
         results = chatbot.config.documents.results
         run = partial(score, found, expanded, counts, scale=self._embedder.scale, limit=results.match_count)
         candidates, weights = run() if len(found) < _INLINE_CHUNKS else await asyncio.to_thread(run)
         return await self._chunks.retrieval(
             chatbot.id,
-            above_threshold(candidates, query, stem_weights=weights, match_threshold=results.match_threshold),
+            above_threshold(
+                candidates,
+                query,
+                stem_weights=weights,
+                match_threshold=results.match_threshold,
+                searched=counts.chunks,
+            ),
         )
 
     def forget(self, chatbot_id: str) -> None:
         self._known.pop(chatbot_id, None)
+        self._small.forget(chatbot_id)
 
     async def count_out(self, tx: Tx, chatbot_id: str, document_id: str) -> None:
         await chunk_search.count_out(tx, chatbot_id, document_id)
@@ -125,11 +135,14 @@ class StoreSearch:
         return known
 
     async def _look(self, chatbot: Chatbot) -> _Known:
+        most = self._limits.whole
+
         async def read(reader: Reader) -> Extent:
-            return await chunk_search.find_extent(reader, chatbot.id, model=self._embedder.name)
+            return await chunk_search.find_extent(reader, chatbot.id, model=self._embedder.name, most=most)
 
         extent = await self._database.lookup(f"extent {chatbot.id}", read)
-        known = self._known[chatbot.id] = _Known(chatbot.knowledge_version, extent)
+        is_small = extent.is_small if extent.chunks is None else extent.chunks <= most
+        known = self._known[chatbot.id] = _Known(chatbot.knowledge_version, extent, is_small=is_small)
         self._known.move_to_end(chatbot.id)
         if len(self._known) > _MOST_REMEMBERED:
             self._known.popitem(last=False)
@@ -144,16 +157,6 @@ class StoreSearch:
                 await self._database.transaction("knowledge.count", body)
                 known = await self._look(chatbot)
         return known
-
-    async def _all(self, chatbot: Chatbot, expanded: Expanded) -> list[FoundChunk]:
-        async def read(reader: Reader) -> list[FoundChunk]:
-            found = await chunk_search.list_all(
-                reader, chatbot.id, _bytes(expanded.vector), model=self._embedder.name, most=self._limits.whole + 1
-            )
-            await self._refuse_other_length(reader, chatbot, found)
-            return found
-
-        return await self._database.read(read)
 
     async def _candidates(self, chatbot: Chatbot, known: _Known, expanded: Expanded) -> tuple[Counts, list[FoundChunk]]:
         extent, holding = known.extent, known.holding
@@ -191,12 +194,12 @@ class StoreSearch:
 def score(
     found: Sequence[FoundChunk],
     expanded: Expanded,
-    counts: Counts | None,
+    counts: Counts,
     *,
     scale: RelevanceScale,
     limit: int,
 ) -> tuple[list[Candidate], dict[str, float]]:
-    """The best of these chunks, and how rare each stem of the prompt is. Without counts, these are all the chunks there are."""
+    """The best of these chunks, and how rare each stem of the prompt is."""
     asked = heaviest(expanded.bag)
     wanted = frozenset((*asked, *expanded.own_stems))
     held: list[dict[str, int]] = []
@@ -211,8 +214,6 @@ def score(
                 said[stem] = min(times, MOST_COUNT)
         held.append(said)
         lengths.append(length)
-    if counts is None:
-        counts = Counts(len(found), sum(lengths), Counter(stem for said in held for stem in said))
     rarity = {stem: idf(counts.chunks, counts.holding.get(stem, 0)) for stem in wanted}
     weights = {stem: expanded.bag[stem] * rarity[stem] * (K1 + 1) for stem in asked}
     norms = length_norm(np.array(lengths, dtype=np.float64), chunks=counts.chunks, total=counts.length).tolist()

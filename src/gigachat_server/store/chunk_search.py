@@ -1,9 +1,10 @@
 """SQL of searching chunks where they are stored: PostgreSQL's alone, and the only such SQL of a noun.
 
-A small chatbot's chunks are read whole. Of a bigger one two kinds of candidates are: the nearest by their vectors, and those
-that hold certain sets of stems, which the index `chunks_by_stem` finds. How rare a stem is tells `stem_counts`: a row a
-stem, with how many of the chatbot's chunks hold it, and under the empty stem a row for all chunks together. The push that makes
-a chatbot outgrow being read whole counts all its chunks, and from then on each change counts its own (`count_out`, `count_in`).
+A small chatbot's chunks are searched in memory. Of a bigger one two kinds of candidates are: the nearest by their vectors,
+and those that hold certain sets of stems, which the index `chunks_by_stem` finds. How rare a stem is tells `stem_counts`: a
+row a stem, with how many of the chatbot's chunks hold it, and under the empty stem a row for all chunks together. The push
+that makes a chatbot outgrow memory counts all its chunks, and from then on each change counts its own (`count_out`,
+`count_in`).
 Rows that came past them, from another store, are counted when they are first searched (`count`).
 
 Every statement names one chatbot: on tables that are distributed by `chatbot_id` each runs on the node that has it.
@@ -59,6 +60,7 @@ class Extent(msgspec.Struct, frozen=True):
     is_mixed: bool  # something else is of another
     chunks: int | None
     length: int | None
+    is_small: bool  # there are no more chunks than was asked about
 
 
 class FoundChunk(msgspec.Struct, frozen=True):
@@ -70,16 +72,18 @@ class FoundChunk(msgspec.Struct, frozen=True):
     stems: str
 
 
-async def find_extent(reader: Reader, chatbot_id: str, *, model: str) -> Extent:
+async def find_extent(reader: Reader, chatbot_id: str, *, model: str, most: int) -> Extent:
     row = await reader.one(
         "SELECT EXISTS (SELECT 1 FROM documents "
         "WHERE chatbot_id = :chatbot_id AND embedding_model = :model AND chunk_count > 0), "
         "EXISTS (SELECT 1 FROM documents WHERE chatbot_id = :chatbot_id AND embedding_model < :model) "
         "OR EXISTS (SELECT 1 FROM documents WHERE chatbot_id = :chatbot_id AND embedding_model > :model), "
-        "s.chunks, s.occurrences "
+        "s.chunks, s.occurrences, "
+        "NOT EXISTS (SELECT 1 FROM chunks WHERE chatbot_id = :chatbot_id OFFSET CAST(:most AS BIGINT)) "
         "FROM (SELECT 1) AS always LEFT JOIN stem_counts s ON s.chatbot_id = :chatbot_id AND s.stem = ''",
         chatbot_id=chatbot_id,
         model=model,
+        most=most,
     )
     assert row is not None
     return Extent(*row)
@@ -93,22 +97,6 @@ async def list_counts(reader: Reader, chatbot_id: str, stems: Sequence[str]) -> 
         stems=list(stems),
     )
     return {row[0]: row[1] for row in rows}
-
-
-async def list_all(reader: Reader, chatbot_id: str, vector: bytes, *, model: str, most: int) -> list[FoundChunk]:
-    """Every chunk of that embedding model and of the vector's length; at most `most`."""
-    rows = await reader.all(
-        _FOUND
-        + "WHERE c.chatbot_id = :chatbot_id AND vector_dims(c.embedding) = :dimension "
-        + _OF_MODEL
-        + "LIMIT CAST(:most AS BIGINT)",
-        chatbot_id=chatbot_id,
-        vector=vector,
-        dimension=len(vector) // 4,
-        model=model,
-        most=most,
-    )
-    return [FoundChunk(*row) for row in rows]
 
 
 async def has_any(reader: Reader, chatbot_id: str, *, model: str) -> bool:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Literal, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -109,6 +110,13 @@ class Database(Protocol):
         """Something has become durable a moment ago, or now. Raises `StorageUnavailable` where nothing can.
 
         Cheap to ask often: the proof is remembered for a second or two.
+        """
+
+    def arriving(self) -> AbstractAsyncContextManager[bool]:
+        """Be one of the processes on this store; what the block gets is whether it is the only one.
+
+        If it is, no other one comes in before the block has ended. One that stands still is there; one that was killed is not.
+        Raises `StorageUnavailable`.
         """
 
     @property

@@ -28,7 +28,7 @@ import numpy as np
 
 from gigachat_server.errors import SetupError, StorageUnavailable
 from gigachat_server.store.database import Dialect, Durability, Reader, Row, Statements, Tx
-from gigachat_server.store.wakeups import FAILURES, WakeUps
+from gigachat_server.store.wakeups import FAILURES, PRESENCE, WakeUps
 
 T = TypeVar("T")
 
@@ -36,7 +36,9 @@ _log = logging.getLogger("gigachat.store")
 
 PATIENCE_S = 2.0  # how long a request waits for a connection, a lock, or a server that comes back
 _CONNECT_S = 3.0
-_COMMIT_S = 5.0  # a synchronous standby that is gone keeps a COMMIT waiting for ever
+# A synchronous standby that is gone keeps a COMMIT waiting for ever; so long, too, it is tried to learn what became of one
+# that the server never answered.
+_COMMIT_S = 5.0
 _MOST_REMEMBERED = 10_000
 _REMEMBERED_S = 2.0  # a message that something has changed may be lost
 _PROOF_S = 1.5  # how long a commit proves that the store can write
@@ -245,9 +247,13 @@ class PostgresDatabase:
 
     async def transaction(self, name: str, body: Callable[[Tx], Awaitable[T]], *, patience_s: float = PATIENCE_S) -> T:
         lost: list[tuple[_Statements, T]] = []  # those of which the COMMIT was sent, and never answered
-        return await self._to_its_end(name, functools.partial(self._write_once, name, body, lost), patience_s=patience_s)
+        once = functools.partial(self._write_once, name, body, lost)
+        # Whoever is told that it failed will ask again, and wait for what nobody knows to be at work.
+        return await self._to_its_end(name, once, patience_s=lambda: max(patience_s, _COMMIT_S if lost else 0.0))
 
-    async def _to_its_end(self, name: str, once: Callable[[], Awaitable[T]], *, patience_s: float = PATIENCE_S) -> T:
+    async def _to_its_end(
+        self, name: str, once: Callable[[], Awaitable[T]], *, patience_s: Callable[[], float] = lambda: PATIENCE_S
+    ) -> T:
         """Try until it is done, in a task of its own: a caller who is cancelled must not leave a connection in the middle."""
         task: asyncio.Task[T] = asyncio.create_task(self._try(name, once, patience_s), name="store")
         self._running.add(task)
@@ -259,8 +265,8 @@ class PostgresDatabase:
         if not task.cancelled():
             task.exception()  # if nobody waits any more, nobody need be told
 
-    async def _try(self, name: str, once: Callable[[], Awaitable[T]], patience_s: float) -> T:
-        give_up_at = time.monotonic() + patience_s
+    async def _try(self, name: str, once: Callable[[], Awaitable[T]], patience_s: Callable[[], float]) -> T:
+        began_at = time.monotonic()
         conflicts = 0
         while True:
             try:
@@ -270,7 +276,7 @@ class PostgresDatabase:
                     case "conflict" if conflicts < _MOST_CONFLICTS:
                         conflicts += 1
                         continue
-                    case "gone" | "busy" as kind if time.monotonic() < give_up_at and not self._is_closing:
+                    case "gone" | "busy" as kind if time.monotonic() < began_at + patience_s() and not self._is_closing:
                         await asyncio.sleep(_BACKOFF_S if kind == "gone" else _BUSY_BACKOFF_S)
                         continue
                     case "gone" | "busy" | "conflict" as kind if kind != "conflict" or _is_race(error):
@@ -392,6 +398,25 @@ class PostgresDatabase:
             self._is_failing = False
 
     # --- other nodes ---
+
+    @asynccontextmanager
+    async def arriving(self) -> AsyncIterator[bool]:
+        try:
+            connection = await self._connect()
+        except FAILURES as error:
+            raise StorageUnavailable(f"PostgreSQL: {in_one_line(error)}.", retry_after_s=60) from None
+        try:
+            # Whoever finds nobody keeps out all others while the block runs, and is seen by them from then on.
+            is_alone = await connection.fetchval("SELECT pg_try_advisory_lock($1)", PRESENCE)
+            await connection.execute("SELECT pg_advisory_lock_shared($1)", PRESENCE)
+            yield is_alone
+            if is_alone:
+                await connection.execute("SELECT pg_advisory_unlock($1)", PRESENCE)
+            await self._wake_ups.show_presence()  # and only then does this connection let go of it
+        except FAILURES as error:
+            raise StorageUnavailable(f"PostgreSQL: {in_one_line(error)}.", retry_after_s=60) from None
+        finally:
+            connection.terminate()
 
     @property
     def hears(self) -> bool:

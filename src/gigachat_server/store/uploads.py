@@ -8,8 +8,10 @@ KEPT_US = 24 * 3600 * 1_000_000  # what no document names after that belongs to 
 
 
 async def insert_piece(tx: Tx, chatbot_id: str, upload_id: str, *, number: int, content: bytes, now_us: int) -> None:
+    """Nothing changes if it is there: the id was made for this one file."""
     await tx.run(
-        "INSERT INTO uploads (chatbot_id, id, number, content, created_at) VALUES (:chatbot_id, :id, :number, :content, :now_us)",
+        "INSERT INTO uploads (chatbot_id, id, number, content, created_at) VALUES (:chatbot_id, :id, :number, :content, :now_us) "
+        "ON CONFLICT (chatbot_id, id, number) DO NOTHING",
         chatbot_id=chatbot_id,
         id=upload_id,
         number=number,

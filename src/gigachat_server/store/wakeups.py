@@ -34,6 +34,10 @@ _FRESH_S = 1.5  # shorter than others wait for an answer before they go on witho
 _STOOD_STILL_S = 0.5
 _RECONNECT_S = 0.25
 
+# The advisory lock that each process on the store holds, shared, on this connection: a process that is killed lets go of it
+# at once, one that stands still keeps it.
+PRESENCE = 7423190842
+
 _log = logging.getLogger("gigachat.store")
 
 
@@ -56,6 +60,7 @@ class WakeUps:
         self._connection: Any = None
         self._answered_at = 0.0  # when that was asked which the server answered last
         self._is_doubted = False
+        self._shows_presence, self._is_present = False, asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.callback: Callable[[str | None], None] = lambda topic: None
         self.when_silent: Callable[[], None] = lambda: None
@@ -75,6 +80,13 @@ class WakeUps:
                     await self._send()
         if self._connection is not None:
             self._connection.terminate()
+
+    async def show_presence(self) -> None:
+        """Others can see from now on that this process is there, for as long as it is."""
+        self._shows_presence = True
+        self._has_work.set()
+        with contextlib.suppress(TimeoutError):  # it is tried for as long as this runs
+            await asyncio.wait_for(self._is_present.wait(), _ANSWER_S)
 
     def tell(self, topic: str) -> None:
         self._untold[topic] = None
@@ -103,6 +115,7 @@ class WakeUps:
                 connection.terminate()
                 raise
         self._connection = connection
+        self._is_present.clear()
         self._is_doubted = False
         self._answered_at = asyncio.get_running_loop().time()
 
@@ -131,6 +144,7 @@ class WakeUps:
                 asked_at = loop.time()
                 async with asyncio.timeout(_ANSWER_S):
                     await self._check()
+                    await self._be_present()
                     await self._send()
             except FAILURES as error:
                 if self._connection is not None:
@@ -147,6 +161,11 @@ class WakeUps:
             if await self._connection.fetchval("SELECT current_setting('transaction_read_only')") != "off":
                 raise asyncpg.ReadOnlySQLTransactionError("the server takes no writes")
             self._answered_at, self._is_doubted = asked_at, False
+
+    async def _be_present(self) -> None:
+        if self._shows_presence and not self._is_present.is_set():
+            await self._connection.execute(f"SELECT pg_advisory_lock_shared({PRESENCE})")
+            self._is_present.set()
 
     async def _send(self) -> None:
         while self._untold:

@@ -1,0 +1,110 @@
+"""What a prompt would find, over HTTP: the search of a turn without the turn.
+
+Invariant: it is the same search, with one vector and with the conversation as the next prompt would know it; only the
+chatbot's `match_count` and `match_threshold` do not cut it short. Nothing is stored.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from gigachat_server.api import wire
+from gigachat_server.api.access import client_defined_id
+from gigachat_server.api.http import Answer, ApiRequest, query_flag, query_limit
+from gigachat_server.chat.memory import recall_for_next
+from gigachat_server.errors import FieldError, Forbidden, InvalidRequest, NotFound
+from gigachat_server.knowledge.retrieve import Earlier, SearchQuery, expand
+from gigachat_server.knowledge.scoring import MOST_STEMS
+from gigachat_server.knowledge.searcher import Retrieval
+from gigachat_server.records import Chatbot
+from gigachat_server.services import Services
+from gigachat_server.store import conversations
+from gigachat_server.store.database import Reader
+from gigachat_server.text import is_dependent, small_talk
+
+LONGEST_QUERY = 32_000  # characters, as of a prompt
+
+
+async def retrieve(request: ApiRequest, services: Services) -> Answer:
+    limit, text = query_limit(request.query, default=10), _text(request)
+    with_embedding = query_flag(request.query, "embedding", default=False)
+    history = await _history(request, services)
+    retrieval = None
+    added: list[tuple[str, float]] = []
+    if not small_talk(text) and await services.searcher.has_documents(request.chatbot):
+        vector = await services.embedder.embed_prompt(text)
+        retrieval = await services.searcher.retrieve(_uncut(request.chatbot, limit), text, vector, history)
+        added = _added(SearchQuery(text, vector, history))
+    results = request.chatbot.config.documents.results
+    weights = retrieval.found.query.stem_weights if retrieval else {}
+    found = wire.WireRetrieval(
+        query=text,
+        is_small_talk=small_talk(text) is not None,
+        is_dependent=bool(history) and is_dependent(text),
+        match_count=results.match_count,
+        match_threshold=results.match_threshold,
+        searched=retrieval.found.searched if retrieval else 0,
+        stems=[wire.WireStem(stem, round(idf, 6)) for stem, idf in weights.items()],
+        added_stems=[wire.WireAddedStem(stem, round(weight, 6)) for stem, weight in added],
+        passages=_passages(request, retrieval, with_embedding=with_embedding) if retrieval else [],
+    )
+    return Answer(found)
+
+
+def _text(request: ApiRequest) -> str:
+    text = request.query.get("query", "")
+    if not text.strip() or "\0" in text:
+        raise InvalidRequest(errors=(FieldError("query", "Must say what to look for."),))
+    if len(text) > LONGEST_QUERY:
+        raise InvalidRequest(errors=(FieldError("query", f"Must have at most {LONGEST_QUERY} characters."),))
+    return text
+
+
+async def _history(request: ApiRequest, services: Services) -> list[Earlier]:
+    """What was said in the conversation that the query names, which shows in what is answered."""
+    if (named := request.query.get("conversation_id")) is None:
+        return []
+    if request.principal is None or "conversations:read" not in request.principal.scopes:
+        raise Forbidden("With a conversation_id this needs a key with the scope conversations:read too.")
+    conversation_id = client_defined_id(named, "conversation_id")
+
+    async def read(reader: Reader) -> list[Earlier]:
+        conversation = await conversations.find(reader, request.chatbot.id, conversation_id)
+        if conversation is None:
+            raise NotFound
+        return (await recall_for_next(reader, request.chatbot, conversation)).searched
+
+    return await services.database.read(read)
+
+
+def _uncut(chatbot: Chatbot, limit: int) -> Chatbot:
+    """The chatbot as if it handed on that many passages, however little they match."""
+    replace = msgspec.structs.replace
+    results = replace(chatbot.config.documents.results, match_count=limit, match_threshold=0.0)
+    documents = replace(chatbot.config.documents, results=results)
+    return replace(chatbot, config=replace(chatbot.config, documents=documents))
+
+
+def _added(query: SearchQuery) -> list[tuple[str, float]]:
+    """What the conversation adds to the prompt's own stems, the heaviest first."""
+    own = expand(SearchQuery(query.text, query.vector)).bag
+    added = {stem: weight - own.get(stem, 0.0) for stem, weight in expand(query).bag.items() if weight > own.get(stem, 0.0)}
+    return sorted(added.items(), key=lambda item: -item[1])[:MOST_STEMS]
+
+
+def _passages(request: ApiRequest, retrieval: Retrieval, *, with_embedding: bool) -> list[wire.WirePassage]:
+    results = request.chatbot.config.documents.results
+    found = []
+    for place, (passage, chunk) in enumerate(zip(retrieval.passages, retrieval.chunks, strict=True)):
+        is_matched = passage.score >= results.match_threshold
+        found.append(
+            wire.passage(
+                chunk,
+                passage,
+                request.account_id,
+                is_matched=is_matched,
+                is_source=is_matched and place < results.match_count,
+                with_embedding=with_embedding,
+            )
+        )
+    return found

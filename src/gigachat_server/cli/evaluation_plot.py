@@ -1,0 +1,134 @@
+"""The picture of a run: how the scores of both kinds of questions lie, and what any threshold would refuse.
+
+Invariant: drawn without a display and without a network; the same run gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from gigachat_server.cli.evaluation_report import Asked
+from gigachat_server.errors import SetupError
+from gigachat_server.thresholds import GRID, Suggestion, Tally
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Told apart by everyone, and in grey (Okabe and Ito's blue and vermilion).
+_ANSWERABLE, _UNANSWERABLE, _PRESENT, _SUGGESTED = "#0072B2", "#D55E00", "#222222", "#666666"
+_KIND_LINES = (":", "-.", (0, (1, 4)), (0, (6, 4)))  # of the first kinds of unanswerable questions
+_BINS = [step / 25 for step in range(26)]
+_STYLE: Any = {
+    "font.size": 9,
+    "font.family": "DejaVu Sans",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e6e6e6",
+    "legend.frameon": False,
+    "text.parse_math": False,  # a name with dollars is no formula
+    "svg.hashsalt": "gigachat",
+    "svg.fonttype": "none",
+}
+
+
+def check() -> None:
+    """Raises `SetupError` where nothing can be drawn."""
+    try:
+        import matplotlib  # noqa: F401 - it takes half a second, and only a plot needs it
+    except ImportError:
+        raise SetupError("--plot needs matplotlib: pip install 'gigachat-server[plots]'.") from None
+
+
+def draw(suggestions: Sequence[tuple[Asked, Suggestion]], *, kind: str) -> bytes:
+    """The picture as a file of that kind, "svg" or "png": a row for each collection."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(11, 4.2 * len(suggestions)), layout="constrained")
+        rows = figure.subplots(len(suggestions), 2, squeeze=False)
+        for (asked, suggestion), (left, right) in zip(suggestions, rows, strict=True):
+            tally = Tally(asked.scored)
+            _draw_scores(left, tally, asked, suggestion)
+            _draw_refusals(right, tally, asked, suggestion)
+        written = io.BytesIO()
+        figure.savefig(written, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else {"Software": None})
+    return written.getvalue()
+
+
+def _draw_scores(axes: Axes, tally: Tally, asked: Asked, suggestion: Suggestion) -> None:
+    kinds = ((tally.answerable, _ANSWERABLE, "answerable"), (tally.unanswerable, _UNANSWERABLE, "unanswerable"))
+    for scores, colour, name in kinds:
+        if scores:
+            share = [100 / len(scores)] * len(scores)
+            label = f"{name} ({len(scores)})"
+            axes.hist(scores, bins=_BINS, weights=share, color=colour, alpha=0.45, label=label)
+            axes.hist(scores, bins=_BINS, weights=share, color=colour, histtype="step", linewidth=1.2)
+    axes.set_title(f"{asked.name}: score of the best passage")
+    axes.set_ylabel("% of the questions of a kind")
+    _mark(axes, asked, suggestion)
+    _frame(axes, "score")
+
+
+def _draw_refusals(axes: Axes, tally: Tally, asked: Asked, suggestion: Suggestion) -> None:
+    rates = [tally.rates(threshold) for threshold in GRID]
+    if tally.unanswerable:
+        axes.plot(
+            GRID, [100 * rate.right_refusals for rate in rates], color=_UNANSWERABLE, label="refused rightly (unanswerable)"
+        )
+    kinds = asked.tallies_of_kinds()
+    for (kind, of_kind), line in zip(kinds.items() if len(kinds) > 1 else (), _KIND_LINES, strict=False):
+        rightly = [100 * of_kind.rates(threshold).right_refusals for threshold in GRID]
+        label = f"of these {kind} ({len(of_kind.unanswerable)})"
+        axes.plot(GRID, rightly, color=_UNANSWERABLE, linewidth=0.9, alpha=0.8, linestyle=line, label=label)
+    if tally.answerable:
+        wrongly = [100 * rate.false_refusals for rate in rates]
+        axes.plot(GRID, wrongly, color=_ANSWERABLE, linestyle="--", label="refused wrongly (answerable)")
+    axes.set_title("Refusals at each threshold")
+    axes.set_ylabel("% refused")
+    axes.set_ylim(0, 102)
+    _mark(axes, asked, suggestion)
+    _tell_present(axes, tally, asked.chatbot.match_threshold)
+    _frame(axes, "match_threshold")
+
+
+def _mark(axes: Axes, asked: Asked, suggestion: Suggestion) -> None:
+    """The present threshold, and the suggested one where that is another."""
+    present = asked.chatbot.match_threshold
+    axes.axvline(present, color=_PRESENT, linewidth=1.2, label=f"present threshold {present:.2f}")
+    suggested = suggestion.suggested
+    if suggestion.is_better and suggested is not None and round(suggested.threshold - present, 2):
+        label = f"suggested threshold {suggested.threshold:.2f}"
+        axes.axvline(suggested.threshold, color=_SUGGESTED, linewidth=1.2, linestyle=":", label=label)
+
+
+def _tell_present(axes: Axes, tally: Tally, present: float) -> None:
+    """What the present threshold refuses, in figures."""
+    rates = tally.rates(present)
+    kinds = ((tally.unanswerable, rates.right_refusals, _UNANSWERABLE), (tally.answerable, rates.false_refusals, _ANSWERABLE))
+    for scores, share, colour in kinds:
+        if scores:
+            place = (present, 100 * share)
+            side = -6 if present > 0.2 else 6
+            axes.plot(*place, "o", color=colour, markersize=5, clip_on=False, zorder=3)
+            axes.annotate(
+                f"{share:.1%}",
+                place,
+                textcoords="offset points",
+                xytext=(side, 5),
+                ha="right" if side < 0 else "left",
+                color=colour,
+                bbox={"boxstyle": "round,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.8},
+            )
+
+
+def _frame(axes: Axes, label: str) -> None:
+    axes.set_xlim(0, 1)
+    axes.set_xlabel(label)
+    axes.legend(loc="upper left", bbox_to_anchor=(0, -0.16), ncols=2, borderaxespad=0)

@@ -1,0 +1,191 @@
+"""Asking a chatbot questions with known answers, through the API like anyone.
+
+Idea: each question is asked in a conversation of its own, and before it is asked, the API shows what it would find there:
+that is the ranking, and one pass gives both. Turns before the question are replayed in the same conversation: the user's as
+prompts, the known answers as what staff said (the chatbot's own replies to them enter its history too).
+
+Invariant: the chatbot is only read and spoken to here; `fill` alone changes one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from gigachat_server import evaluation
+from gigachat_server.chat.prompt import refusal
+from gigachat_server.cli.client import ApiClient, ApiProblem, Named
+from gigachat_server.cli.output import note
+from gigachat_server.cli.progress import for_each
+from gigachat_server.evaluation import Document, Question, Result, Retrieved
+
+_PUSHES_AT_ONCE = 8
+_USER, _GOLD = "eval", "client:gold"
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What to measure of a chatbot."""
+
+    with_answers: bool
+    with_retrieval: bool
+    retrieved: int
+    concurrency: int
+
+
+class Chatbot(msgspec.Struct, frozen=True, kw_only=True):
+    """A chatbot as it is asked."""
+
+    id: str
+    name: str
+    persona: str
+    match_count: int
+    match_threshold: float
+
+    @property
+    def path(self) -> str:
+        return f"/chatbots/{self.id}"
+
+
+class _Passage(msgspec.Struct):
+    name: str
+    content: str
+    score: float
+
+    @property
+    def document_name(self) -> str:
+        return self.name.rpartition("-")[0]
+
+
+class _Ranking(msgspec.Struct):
+    passages: list[_Passage]
+
+
+class _Reply(msgspec.Struct):
+    content: str
+    metadata: dict[str, Any]
+    sources: list[_Passage]
+
+
+async def find(api: ApiClient, name_or_id: str) -> Chatbot:
+    """An existing chatbot, as it is."""
+    found = await api.find_chatbot(name_or_id)
+    return _chatbot(await api.get(f"/chatbots/{found.id}"))
+
+
+async def fill(api: ApiClient, name: str, documents: Sequence[Document], *, results: dict[str, Any]) -> Chatbot:
+    """The chatbot "eval: <name>", made if there is none, with these documents and no others, and these settings of results."""
+    wanted = f"eval: {name}"
+    known = msgspec.convert(await api.list_all("/chatbots"), list[Named])
+    found = next((chatbot for chatbot in known if chatbot.name == wanted), None)
+    if found is None:
+        found = msgspec.convert(await api.post("/chatbots", {"name": wanted}), Named)
+    path = f"/chatbots/{found.id}"
+    names = {document.name for document in documents}
+    for document in msgspec.convert(await api.list_all(path + "/documents"), list[Named]):
+        if document.name not in names:
+            await api.delete(f"{path}/documents/{document.id}")
+
+    async def push(document: Document) -> None:
+        body = {"name": document.name, "content": document.content}
+        await api.post(path + "/documents", body, embedding="false")
+
+    await for_each(documents, push, at_once=_PUSHES_AT_ONCE, label=f"{name}: documents")
+    return _chatbot(await api.patch(path, {"documents": {"results": results}}))
+
+
+def _chatbot(answer: Any) -> Chatbot:
+    results = answer["documents"]["results"]
+    return Chatbot(
+        id=answer["id"],
+        name=answer["name"],
+        persona=answer["response"]["system_persona"],
+        match_count=results["match_count"],
+        match_threshold=results["match_threshold"],
+    )
+
+
+async def ask(api: ApiClient, chatbot: Chatbot, questions: Sequence[Question], plan: Plan, *, label: str) -> dict[str, Result]:
+    """What came of each question; those that could not be asked are told of and left out."""
+    asking = _Asking(api, chatbot, plan)
+    note(f"{label}: {len(questions)} questions, {sum(map(asking.messages, questions))} messages to send")
+
+    async def one(question: Question) -> None:
+        try:
+            await asking.ask(question)
+        except ApiProblem as problem:
+            note(f"{question.id}: {problem}")
+
+    await for_each(questions, one, at_once=plan.concurrency, label=f"{label}: questions")
+    return {question.id: asking.results[question.id] for question in questions if question.id in asking.results}
+
+
+class _Asking:
+    """One run over one chatbot."""
+
+    def __init__(self, api: ApiClient, chatbot: Chatbot, plan: Plan) -> None:
+        self._api = api
+        self._chatbot = chatbot
+        self._path = chatbot.path
+        self._plan = plan
+        self._refusal = evaluation.normalised(refusal(chatbot.persona))
+        self._started = f"{time.time_ns():x}"  # conversations of an earlier run are not continued
+        self.results: dict[str, Result] = {}
+
+    def messages(self, question: Question) -> int:
+        return len(question.history) + self._plan.with_answers
+
+    async def ask(self, question: Question) -> None:
+        conversation = f"{question.id[:200]} {self._started}"
+        for said in question.history:
+            await self._say(conversation, _USER if said.role == "user" else _GOLD, said.text)
+        result = Result(id=question.id)
+        if self._plan.with_retrieval:
+            result = await self._with_ranking(result, question, conversation)
+        if self._plan.with_answers:
+            result = await self._with_answer(result, question, conversation)
+        else:
+            would_abstain = evaluation.top_score(result, self._chatbot.match_count) < self._chatbot.match_threshold
+            result = msgspec.structs.replace(result, abstained=would_abstain)
+        self.results[question.id] = result
+
+    async def _with_ranking(self, result: Result, question: Question, conversation: str) -> Result:
+        query = {"query": question.question, "limit": str(self._plan.retrieved)}
+        if question.history:
+            query["conversation_id"] = conversation
+        began = time.perf_counter()
+        answer = await self._api.get(self._path + "/retrieve", **query)
+        took = _milliseconds_since(began)
+        passages = msgspec.convert(answer, _Ranking).passages
+        return msgspec.structs.replace(result, retrieved=tuple(map(_retrieved, passages)), retrieval_ms=took)
+
+    async def _with_answer(self, result: Result, question: Question, conversation: str) -> Result:
+        began = time.perf_counter()
+        reply = await self._say(conversation, _USER, question.question)
+        took = _milliseconds_since(began)
+        abstained = reply.metadata.get("abstained")
+        if not isinstance(abstained, bool):
+            abstained = evaluation.normalised(reply.content) == self._refusal
+        return msgspec.structs.replace(
+            result,
+            answer=reply.content,
+            abstained=abstained,
+            citations=tuple(dict.fromkeys(source.document_name for source in reply.sources)),
+            reply_ms=took,
+        )
+
+    async def _say(self, conversation: str, user_id: str, text: str) -> _Reply:
+        body = {"conversation_id": conversation, "user_id": user_id, "prompt": text}
+        messages = await self._api.post(self._path + "/conversations", body, embedding="false")
+        return msgspec.convert(messages[0], _Reply)
+
+
+def _milliseconds_since(began: float) -> float:
+    return round((time.perf_counter() - began) * 1000, 2)
+
+
+def _retrieved(passage: _Passage) -> Retrieved:
+    # The header of a chunk names its document, which may happen to hold the answer.
+    return Retrieved(passage.document_name, passage.content.partition("\n\n---\n\n")[2], passage.score)
