@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import io
+import subprocess
+import sys
 import time
 import zipfile
 import zlib
@@ -12,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from gigachat_server.errors import DocumentFailed
+from gigachat_server.errors import DocumentFailed, FileTooComplex
 from gigachat_server.knowledge.extract import PATIENCE_S, Extractor
 from tests import formats
 from tests.harness import gigachat
@@ -192,6 +194,31 @@ async def test_a_bomb_is_a_failure_with_a_code_in_time(case: str) -> None:
     assert raised.value.code in codes, raised.value
     assert (raised.value.detail or raised.value.message).endswith(".")
     assert time.monotonic() - began < PATIENCE_S + 3
+
+
+async def test_a_small_text_needs_no_process_and_anything_else_has_one() -> None:
+    impatient = Extractor(most_characters=1_000, patience_s=0.0)
+    assert (await impatient.extract(_pieces("# Zurück\n\nText".encode()), name="a.md", media_type=None)).title == "Zurück"
+    for data in (formats.page(), "Zurück".encode("latin-1"), formats.docx(), b"text " * 60_000):
+        with pytest.raises(FileTooComplex):
+            await impatient.extract(_pieces(data), name="a.md", media_type=None)
+
+
+@pytest.mark.parametrize("forbidden", ["socket", "fork", "execute", "write"])
+def test_what_reads_files_can_reach_nothing(forbidden: str, tmp_path: Path) -> None:
+    code = {
+        "socket": "import socket; socket.socket()",
+        "fork": "import os; os.fork()",
+        "execute": "import os; os.execv('/bin/true', ['true'])",
+        "write": f"open({str(tmp_path / 'x')!r}, 'w').write('x' * 100000)",
+    }[forbidden]
+    script = (
+        "import os, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "from gigachat_server.knowledge.extraction import sandbox\n"
+        f"sandbox.enter(parent=os.getppid())\ntry:\n    {code}\nexcept OSError as error:\n    print(type(error).__name__)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert ended.stdout.strip() == ("OSError" if forbidden == "write" else "PermissionError"), ended.stderr
 
 
 @pytest.mark.sqlite_only

@@ -2,7 +2,8 @@
 
 Idea: files come from anyone, and the libraries that read them are large and old. So a child process reads one file each
 (`extraction/child.py`), with limits that the kernel holds (`extraction/sandbox.py`): memory, time, no network. The file is
-handed to it piece by piece, and what it answers is bounded, so this process never holds more than a piece and a text.
+handed to it piece by piece, and what it answers is bounded, so this process never holds more than a piece and a text. Only
+small texts in UTF-8 are read here: there is nothing to them but to decode them.
 
 Invariant: at most `AT_ONCE` of them run; each has ended when the call ends, however that ends.
 """
@@ -15,13 +16,14 @@ import logging
 import os
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterator
 
 import msgspec
 
 from gigachat_server.errors import FileTooComplex, document_failure
 from gigachat_server.knowledge.extraction.child import HEAD_BYTES, Outcome, Request
 from gigachat_server.knowledge.extraction.extracted import Extracted
+from gigachat_server.knowledge.extraction.plain import SMALL_BYTES, read_small_text
 
 AT_ONCE = 2
 PATIENCE_S = 35.0  # 30 s of processor time, and a little more for a machine that is busy
@@ -40,10 +42,17 @@ class Extractor:
         self._patience_s = patience_s
         self._slots = asyncio.Semaphore(AT_ONCE)
 
-    async def extract(self, pieces: AsyncIterable[bytes], *, name: str, media_type: str | None) -> Extracted:
+    async def extract(self, pieces: AsyncIterator[bytes], *, name: str, media_type: str | None) -> Extracted:
         """Raises a `DocumentFailed` that says what to do, and `OSError` where no process can be started."""
+        first = await anext(pieces, b"")
+        second = await anext(pieces, b"")
+        if not second and len(first) <= SMALL_BYTES:
+            # A process costs more than such a text does to embed.
+            read = await asyncio.to_thread(read_small_text, first, name, media_type, self._most_characters)
+            if read is not None:
+                return read
         async with self._slots:
-            answer = await self._ask_child(pieces, Request(name, media_type, self._most_characters, os.getpid()))
+            answer = await self._ask_child(first + second, pieces, Request(name, media_type, self._most_characters, os.getpid()))
         try:
             outcome = msgspec.msgpack.decode(answer, type=Outcome)
         except msgspec.MsgspecError:
@@ -52,7 +61,7 @@ class Extractor:
             raise document_failure(outcome.code, outcome.reason)
         return outcome.extracted
 
-    async def _ask_child(self, pieces: AsyncIterable[bytes], request: Request) -> bytes:
+    async def _ask_child(self, first: bytes, pieces: AsyncIterator[bytes], request: Request) -> bytes:
         # It inherits no settings: it needs none, and some are secrets. Where our packages are it is told (hence -S).
         environment = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "PYTHONUTF8": "1"}
         process = await asyncio.create_subprocess_exec(
@@ -60,7 +69,7 @@ class Extractor:
         )
         try:
             async with asyncio.timeout(self._patience_s):
-                _, answer = await asyncio.gather(_hand_over(process, pieces, request), self._answer(process))
+                _, answer = await asyncio.gather(_hand_over(process, first, pieces, request), self._answer(process))
                 status = await process.wait()
         except TimeoutError:
             raise FileTooComplex from None
@@ -84,11 +93,12 @@ class Extractor:
         return bytes(answer)
 
 
-async def _hand_over(process: Process, pieces: AsyncIterable[bytes], request: Request) -> None:
+async def _hand_over(process: Process, first: bytes, pieces: AsyncIterator[bytes], request: Request) -> None:
     assert process.stdin is not None
     head = msgspec.msgpack.encode(request)
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it ended early, and its status says why
-        process.stdin.write(len(head).to_bytes(HEAD_BYTES, "big") + head)
+        process.stdin.write(len(head).to_bytes(HEAD_BYTES, "big") + head + first)
+        await process.stdin.drain()
         async for piece in pieces:
             process.stdin.write(piece)
             await process.stdin.drain()
