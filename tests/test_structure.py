@@ -23,7 +23,20 @@ LAYERS = (
     ("knowledge",),
     ("auth",),
     ("models", "store"),
-    ("text", "human_wanted", "records", "settings", "errors", "ids", "clock", "logs", "local_socket", "triggers"),
+    (
+        "text",
+        "markers",
+        "languages",
+        "human_wanted",
+        "records",
+        "settings",
+        "errors",
+        "ids",
+        "clock",
+        "logs",
+        "local_socket",
+        "triggers",
+    ),
 )
 # An edge is where a failure of any kind must end in an answer or a state instead of a lost task.
 EDGES = {

@@ -25,6 +25,9 @@ TABLES = {
     "drafts": "chatbot_id, conversation_id, prompt_id, alternative",
     "events": "chatbot_id, conversation_id, seq",
     "idempotency": "chatbot_id, principal, route, key",
+    "unanswered": "chatbot_id, prompt_id",
+    "fixed_answers": "chatbot_id, id",
+    "fixed_answer_prompts": "chatbot_id, fixed_answer_id, number",
 }
 
 
@@ -38,8 +41,8 @@ def _of_sqlite(store: Path) -> list[tuple[str, dict[str, Any]]]:
     file = store / "gigachat.sqlite3" if store.is_dir() else store
     found = []
     with closing(apsw.Connection(str(file), flags=apsw.SQLITE_OPEN_READONLY)) as connection:
-        known = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
-        for table in TABLES.keys() & {name for (name,) in known}:  # an old store lacks some
+        there = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema")}
+        for table in TABLES.keys() & there:  # a store of an earlier version has fewer
             cursor = connection.execute(f"SELECT * FROM {table}")
             for row in cursor:
                 names = [column[0] for column in cursor.description]
