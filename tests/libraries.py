@@ -8,6 +8,7 @@ from typing import Any
 
 from gigachat_server.clock import system_clock
 from gigachat_server.ids import new_id
+from gigachat_server.knowledge.extract import Extractor
 from gigachat_server.knowledge.ingest import Ingest
 from gigachat_server.knowledge.retrieve import Earlier
 from gigachat_server.knowledge.searcher import Retrieval, Searcher
@@ -40,7 +41,7 @@ class Library:
     def __init__(self, database: Database, searcher: Searcher, embedder: Embedder, chatbot: Chatbot) -> None:
         self._database = database
         self._embedder = embedder
-        self._ingest = Ingest(database, embedder, searcher, system_clock)
+        self._ingest = Ingest(database, embedder, searcher, system_clock, extractor=Extractor(most_characters=2_000_000))
         self._chatbot = chatbot
 
     @property

@@ -28,6 +28,7 @@ from gigachat_server.chat.turn import Turns
 from gigachat_server.clock import Clock, system_clock
 from gigachat_server.errors import SetupError, StorageUnavailable
 from gigachat_server.jobs import IngestWorker
+from gigachat_server.knowledge.extract import Extractor
 from gigachat_server.knowledge.fixed_answers import FixedAnswers
 from gigachat_server.knowledge.indexes import Indexes
 from gigachat_server.knowledge.ingest import Ingest
@@ -40,8 +41,8 @@ from gigachat_server.models.hashing_embedder import HashingEmbedder
 from gigachat_server.models.local_embedder import Int8Embedder, LocalEmbedder
 from gigachat_server.services import Services
 from gigachat_server.settings import Settings
-from gigachat_server.store import documents
 from gigachat_server.store import fixed_answers as fixed_answer_rows
+from gigachat_server.store import ingest_queue
 from gigachat_server.store.backup import back_up_before
 from gigachat_server.store.database import Database, Tx
 from gigachat_server.store.migrate import Migration, migrate
@@ -86,6 +87,7 @@ async def running(
             services.is_shutting_down = True
             await services.turns.drain(settings.shutdown_timeout_s)
             services.feed.close()
+            services.ingest.watch.close()
             await services.lifecycle.aclose()
             await services.nodes.aclose()
             await services.ingest_worker.aclose()
@@ -134,11 +136,14 @@ async def _assemble(
     account = await key_ring.ensure_account(settings.account)
     await key_ring.ensure_configured(account.id)
     searcher = make_searcher(settings, database, embedder)
-    ingest = Ingest(database, embedder, searcher, clock)
+    extractor = Extractor(most_characters=settings.max_document_characters)
+    ingest = Ingest(database, embedder, searcher, clock, extractor=extractor)
     embedding_model = embedder.name
 
     async def reembed(tx: Tx) -> None:
-        await documents.mark_foreign_vectors_waiting(tx, embedding_model=embedding_model)
+        if not database.is_shared:
+            await ingest_queue.release_all(tx)
+        await ingest_queue.mark_foreign_vectors_waiting(tx, embedding_model=embedding_model)
         await fixed_answer_rows.have_embedded_anew(tx, embedding_model=embedding_model)
 
     await database.transaction("document.reembed", reembed)

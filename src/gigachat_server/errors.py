@@ -48,6 +48,12 @@ class MalformedBody(GigachatError):
     message = "The request body is not valid JSON."
 
 
+class MalformedForm(GigachatError):
+    status = 400
+    code = "malformed_form"
+    message = "The request body is not valid multipart/form-data."
+
+
 class Unauthenticated(GigachatError):
     status = 401
     code = "unauthenticated"
@@ -117,7 +123,7 @@ class PayloadTooLarge(GigachatError):
 class UnsupportedMediaType(GigachatError):
     status = 415
     code = "unsupported_media_type"
-    message = "Send the body as uncompressed application/json."
+    message = "Send the body as uncompressed application/json, or a document also as multipart/form-data."
 
 
 class InvalidRequest(GigachatError):
@@ -221,6 +227,63 @@ def error_with_code(code: str | None) -> GigachatError:
             return kind(retry_after_s=1 if kind.status == 503 else None)
         kinds += kind.__subclasses__()
     return GigachatError()
+
+
+class DocumentFailed(GigachatError):
+    """A document that cannot be made searchable: it is stored as `failed`, with this code and what to do about it."""
+
+    status = 422
+    code = "document_failed"
+    message = "The document could not be made searchable; the server's log says why."
+
+
+class FileEmpty(DocumentFailed):
+    code = "file_empty"
+    message = "The file is empty: there is nothing to read."
+
+
+class FileUnknown(DocumentFailed):
+    code = "file_unknown"
+    wanted = "push text, Markdown, HTML, PDF, DOCX, PPTX, XLSX, CSV or EPUB."
+    message = f"The file is of a kind that cannot be read: {wanted}"
+
+
+class FileEncrypted(DocumentFailed):
+    code = "file_encrypted"
+    message = "The file is encrypted: remove its password or protection, and push it again."
+
+
+class FileDamaged(DocumentFailed):
+    code = "file_damaged"
+    message = "The file is damaged and cannot be read: open it, save it again, and push that."
+
+
+class FileWithoutText(DocumentFailed):
+    code = "file_without_text"
+    message = "The file holds no text; if it was scanned, have its text recognised (OCR), and push the result."
+
+
+class FileTooComplex(DocumentFailed):
+    code = "file_too_complex"
+    message = "Reading the file takes more memory or time than a document may: split it, or save it in a simpler form."
+
+
+class TextTooLong(DocumentFailed):
+    code = "text_too_long"
+    message = "The file's text is longer than a document may be: split the file."
+
+
+class TooManyChunks(DocumentFailed):
+    code = "too_many_chunks"
+    message = "The text makes more chunks than a document may have: split it, or raise the chatbot's chunk_size."
+
+
+def document_failure(code: str, reason: str) -> DocumentFailed:
+    """What a document was stored as failed with; the general one if the code is of none of this version."""
+    for kind in DocumentFailed.__subclasses__():
+        if kind.code == code:
+            return kind(reason)
+    return DocumentFailed(reason)
 
 
 class SetupError(Exception):

@@ -10,24 +10,34 @@ import asyncio
 import contextlib
 import logging
 
+import msgspec
+
 from gigachat_server.clock import Clock
-from gigachat_server.errors import EmbedderUnavailable, GigachatError, StorageUnavailable
+from gigachat_server.errors import DocumentFailed, EmbedderUnavailable, GigachatError, StorageUnavailable
 from gigachat_server.knowledge.ingest import Ingest
-from gigachat_server.records import TextSplitterConfig
-from gigachat_server.store import chatbots, documents
+from gigachat_server.records import Document, TextSplitterConfig
+from gigachat_server.store import chatbots, documents, ingest_queue, uploads
 from gigachat_server.store.database import Database, Reader, Tx
+from gigachat_server.store.ingest_queue import Waiting
+from gigachat_server.triggers import trigger
 
 LEASE_S = 30
 _RENEW_S = 10
 _RETRY_S = 5
 _LOOK_EVERY_S = 5.0
+_SWEEP_EVERY_S = 3600.0
 _AT_ONCE = 4
 
 _log = logging.getLogger("gigachat.jobs")
 
 
+class _Claimed(msgspec.Struct, frozen=True):
+    document: Document
+    splitter: TextSplitterConfig
+
+
 class IngestWorker:
-    """Makes `pending` documents searchable, some at a time."""
+    """Makes waiting documents searchable, some at a time."""
 
     def __init__(self, database: Database, ingest: Ingest, clock: Clock) -> None:
         self._database = database
@@ -35,82 +45,124 @@ class IngestWorker:
         self._clock = clock
         self._wake_up = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._running: dict[Waiting, asyncio.Task[None]] = {}
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._loop(), name="ingest-worker")
 
     def wake_up(self) -> None:
-        """There may be something to do."""
+        """There may be something to do. A process that is no node, but was given something, sees to it from then on."""
+        if self._task is None:
+            self.start()
         self._wake_up.set()
 
     async def aclose(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        """What is being worked on waits again, for whoever comes next."""
+        running = [task for task in (self._task, *self._running.values()) if task is not None]
+        for task in running:
+            task.cancel()
+        if running:
+            await asyncio.wait(running)
 
     async def _loop(self) -> None:
+        loop = asyncio.get_running_loop()
+        swept_at = loop.time() - _SWEEP_EVERY_S
         while True:
             self._wake_up.clear()
             try:
-                worked = await self._work_off_some()
+                if loop.time() - swept_at >= _SWEEP_EVERY_S:
+                    swept_at = loop.time()
+                    await self._sweep()
+                await self._take_some()
             except GigachatError as error:
                 _log.warning("cannot look for documents to ingest: %s", error)
-                worked = False
-            if not worked:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake_up.wait(), _LOOK_EVERY_S)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake_up.wait(), _LOOK_EVERY_S)
 
-    async def _work_off_some(self) -> bool:
-        async def read(reader: Reader) -> list[documents.Waiting]:
-            return await documents.list_waiting(reader, now_us=self._clock(), limit=_AT_ONCE * 4)
+    async def _take_some(self) -> None:
+        """Begin with as many as there is room for; each that ends wakes the loop up."""
+        if len(self._running) >= _AT_ONCE:
+            return
 
-        waiting = await self._database.read(read)
-        slots = asyncio.Semaphore(_AT_ONCE)
+        async def read(reader: Reader) -> list[Waiting]:
+            return await ingest_queue.list_waiting(reader, now_us=self._clock(), limit=_AT_ONCE)
 
-        async def one(entry: documents.Waiting) -> None:
-            async with slots:
-                await self._work_off(entry)
+        for entry in await self._database.read(read):
+            if len(self._running) < _AT_ONCE and entry not in self._running:
+                task = self._running[entry] = asyncio.create_task(self._work_off(entry), name="ingest")
+                task.add_done_callback(lambda _, entry=entry: self._ended(entry))  # type: ignore[misc]
 
-        await asyncio.gather(*(one(entry) for entry in waiting))
-        return bool(waiting)
+    def _ended(self, entry: Waiting) -> None:
+        del self._running[entry]
+        self._wake_up.set()
 
-    async def _work_off(self, entry: documents.Waiting) -> None:
-        async def claim(tx: Tx) -> TextSplitterConfig | None:
-            now_us = self._clock()
-            claimed = await documents.claim(tx, entry.chatbot_id, entry.id, now_us=now_us, until_us=now_us + LEASE_S * 1_000_000)
-            chatbot = await chatbots.find_of_any_account(tx, entry.chatbot_id) if claimed else None
-            return chatbot.config.documents.text_splitter if chatbot else None
-
-        splitter = await self._database.transaction("ingest.claim", claim)
-        if splitter is None:
+    async def _work_off(self, entry: Waiting) -> None:
+        try:
+            claimed = await self._claim(entry)
+        except StorageUnavailable as error:
+            _log.warning("document %s cannot be claimed: %s", entry.id, error)
+            return
+        if claimed is None:
             return
         renewing = asyncio.create_task(self._renew(entry))
         try:
-            await self._ingest.work_off(entry, splitter)
-        except (EmbedderUnavailable, StorageUnavailable) as error:
+            await trigger("I2")
+            await self._ingest.work_off(claimed.document, claimed.splitter)
+        except asyncio.CancelledError:
+            with contextlib.suppress(StorageUnavailable):
+                await self._release(entry, 0)
+            raise
+        except (EmbedderUnavailable, StorageUnavailable, OSError) as error:
             _log.warning("document %s has to wait: %s", entry.id, error)
-            await self._hold(entry, _RETRY_S)
-        except Exception as error:  # noqa: BLE001 - the job loop: a failing document must not stop the others
+            with contextlib.suppress(StorageUnavailable):  # then it waits for the end of its lease
+                await self._release(entry, _RETRY_S)
+        except DocumentFailed as error:
+            await self._fail(claimed.document, error)
+        except Exception:  # noqa: BLE001 - the job loop: a failing document must not stop the others
             _log.exception("document %s cannot be ingested", entry.id)
-            await self._fail(entry, type(error).__name__)
+            await self._fail(claimed.document, DocumentFailed())
         finally:
             renewing.cancel()
 
-    async def _renew(self, entry: documents.Waiting) -> None:
+    async def _claim(self, entry: Waiting) -> _Claimed | None:
+        async def body(tx: Tx) -> _Claimed | None:
+            now_us = self._clock()
+            until_us = now_us + LEASE_S * 1_000_000
+            if not await ingest_queue.claim(tx, entry.chatbot_id, entry.id, now_us=now_us, until_us=until_us):
+                return None
+            document = await documents.find(tx, entry.chatbot_id, entry.id)
+            chatbot = await chatbots.find_of_any_account(tx, entry.chatbot_id)
+            if document is None or chatbot is None:
+                return None
+            return _Claimed(document, chatbot.config.documents.text_splitter)
+
+        claimed = await self._database.transaction("ingest.claim", body)
+        if claimed is not None:
+            self._ingest.watch.changed(entry.chatbot_id, entry.id)
+        return claimed
+
+    async def _renew(self, entry: Waiting) -> None:
+        async def body(tx: Tx) -> None:
+            await ingest_queue.hold(tx, entry.chatbot_id, entry.id, until_us=self._clock() + LEASE_S * 1_000_000)
+
         while True:
             await asyncio.sleep(_RENEW_S)
             with contextlib.suppress(StorageUnavailable):  # it is tried again before the lease has run out
-                await self._hold(entry, LEASE_S)
+                await self._database.transaction("ingest.hold", body)
 
-    async def _hold(self, entry: documents.Waiting, seconds: int) -> None:
+    async def _release(self, entry: Waiting, seconds: int) -> None:
         async def body(tx: Tx) -> None:
-            await documents.hold(tx, entry.chatbot_id, entry.id, until_us=self._clock() + seconds * 1_000_000)
+            await ingest_queue.release(tx, entry.chatbot_id, entry.id, until_us=self._clock() + seconds * 1_000_000)
 
-        await self._database.transaction("ingest.hold", body)
+        await self._database.transaction("ingest.release", body)
+        self._ingest.watch.changed(entry.chatbot_id, entry.id)
 
-    async def _fail(self, entry: documents.Waiting, reason: str) -> None:
+    async def _fail(self, document: Document, error: DocumentFailed) -> None:
+        with contextlib.suppress(StorageUnavailable):  # then it is tried again when its lease has run out
+            await self._ingest.fail(document, error=error.code, reason=error.detail or error.message)
+
+    async def _sweep(self) -> None:
         async def body(tx: Tx) -> None:
-            await documents.mark_failed(tx, entry.chatbot_id, entry.id, error=reason, now_us=self._clock())
+            await uploads.delete_forgotten(tx, now_us=self._clock())
 
-        await self._database.transaction("ingest.fail", body)
+        await self._database.transaction("uploads.sweep", body)

@@ -29,7 +29,9 @@ UNSETTLED: tuple[TurnState, ...] = ("queued", "running")  # the states in which 
 UnansweredReason = Literal["nothing_matched", "refused"]
 UnansweredState = Literal["open", "answered", "dismissed"]
 Overlap = Literal["queue", "reject", "interrupt", "coalesce"]
-DocumentState = Literal["pending", "ready", "failed"]
+# `uploaded`: a file that nobody has begun to read; `pending`: a text that nobody has begun to embed.
+DocumentState = Literal["uploaded", "pending", "extracting", "embedding", "ready", "failed"]
+WAITING: tuple[DocumentState, ...] = ("uploaded", "pending", "extracting", "embedding")  # somebody has to see to it
 # docs/follow-live.md tells what each means.
 EventType = Literal[
     "message.created",
@@ -214,7 +216,11 @@ class Chatbot(msgspec.Struct, frozen=True):
 
 
 class Document(msgspec.Struct, frozen=True):
-    """A pushed text. While `pending`, the chunks of its last `ready` version, if any, still answer."""
+    """A pushed text or file. Until it is `ready`, the chunks of its last `ready` version, if any, still answer.
+
+    A `failed` one has an `error`, the code of a `DocumentFailed`, and the `reason` in words. `upload_id` names the bytes that
+    are still to be read, `chunks_sha256` is the hash of the text that its chunks were cut from.
+    """
 
     chatbot_id: str
     id: str
@@ -227,6 +233,14 @@ class Document(msgspec.Struct, frozen=True):
     embedding_model: str | None
     created_at: int
     updated_at: int
+    reason: str | None = None
+    progress: int = 0  # percent, of what is between `pending` and `ready`
+    title: str | None = None  # what a file calls itself
+    media_type: str | None = None
+    origin: str | None = None  # what brought it, other than a push
+    upload_id: str | None = None
+    file_sha256: str | None = None
+    chunks_sha256: str | None = None
 
 
 class Chunk(msgspec.Struct, frozen=True):
@@ -243,6 +257,8 @@ class Chunk(msgspec.Struct, frozen=True):
     embedding: bytes  # float32, little-endian
     created_at: int
     updated_at: int
+    page: int | None = None  # on which it begins, from 1
+    heading: str | None = None  # under which it begins
 
 
 class Conversation(msgspec.Struct, frozen=True):
@@ -279,6 +295,8 @@ class Source(msgspec.Struct, frozen=True):
     score: float
     created_at: int
     updated_at: int
+    page: int | None = None
+    heading: str | None = None
 
 
 class Citation(msgspec.Struct, frozen=True):

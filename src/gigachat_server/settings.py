@@ -99,6 +99,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_document_body_bytes: Annotated[int, Meta(ge=1024, description="Largest request body with a document, in bytes.")] = (
         16 * _MIB
     )
+    max_upload_bytes: Annotated[int, Meta(ge=1024, description="Largest file that is pushed as a document, in bytes.")] = (
+        20 * _MIB
+    )
     max_document_characters: Annotated[int, Meta(ge=1, description="Longest text of one document, in characters.")] = 2 * _MIB
     max_metadata_bytes: Annotated[int, Meta(ge=2, description="Largest metadata of a prompt, as JSON, in bytes.")] = 16 * 1024
     max_depth: Annotated[int, Meta(ge=1, description="Deepest nesting of a JSON body.")] = 32
@@ -111,7 +114,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     failpoint: Annotated[
         str,
         Meta(
-            description="For drills: what happens at a step of a turn, such as `S5:kill`, `S8:raise` or `S6:sleep:200`; "
+            description="For drills: what happens at a step of a turn, or of a file's way to being found, such as `S5:kill`, "
+            "`S8:raise` or `I4:sleep:200`; "
             "`S8@3:kill` at the third pass. The steps are in the guide to a turn."
         ),
     ] = ""

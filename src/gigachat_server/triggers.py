@@ -7,6 +7,10 @@ for something to happen there: an operator's drill (`GIGACHAT_FAILPOINT=S5:kill`
 The steps of a turn: S0 the request is read, S1 the caller is authorised, S2 the prompt is written but not yet committed,
 S3 it is committed and the turn is this one's to run, S4 retrieve, S5 call the model, S6 its first text has arrived, S7 its
 last, S8 the reply is written but not yet committed, S9 it is committed and about to be answered.
+
+The steps of a file on its way to being found: I0 its bytes are stored, all but the last, I1 the document that names them is
+written but not yet committed, I2 it is a worker's, I3 its text is written but not yet committed, I4 so are some embeddings, I5
+so are its chunks, I6 they are committed. A text that is pushed passes I5 and I6.
 """
 
 from __future__ import annotations
@@ -23,10 +27,11 @@ from contextlib import contextmanager
 from gigachat_server.errors import SetupError
 
 STEPS = ("S0", "S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9")
+INGEST_STEPS = ("I0", "I1", "I2", "I3", "I4", "I5", "I6")
 
 Action = Callable[[], Awaitable[None]]
 
-_FAILPOINT = re.compile(r"(?P<step>S\d)(@(?P<pass>[1-9]\d{0,6}))?:(?P<action>kill|raise|sleep:(?P<ms>\d{1,6}))")
+_FAILPOINT = re.compile(r"(?P<step>[SI]\d)(@(?P<pass>[1-9]\d{0,6}))?:(?P<action>kill|raise|sleep:(?P<ms>\d{1,6}))")
 _log = logging.getLogger("gigachat.failpoint")
 _actions: dict[str, Action] = {}
 
@@ -72,10 +77,10 @@ def check(text: str) -> None:
 
 def _parsed(text: str) -> tuple[str, Action]:
     match = _FAILPOINT.fullmatch(text)
-    if match is None or match["step"] not in STEPS:
+    if match is None or match["step"] not in (*STEPS, *INGEST_STEPS):
         raise SetupError(
-            f"GIGACHAT_FAILPOINT cannot be {text!r}: it is a step from S0 to S9 and what happens there, such as S5:kill, "
-            "S8:raise or S6:sleep:200 (milliseconds); S8@3:kill waits for the third pass."
+            f"GIGACHAT_FAILPOINT cannot be {text!r}: it is a step from S0 to S9, or from I0 to I6, and what happens "
+            "there, such as S5:kill, S8:raise or S6:sleep:200 (milliseconds); S8@3:kill waits for the third pass."
         )
     step, wanted_pass = match["step"], int(match["pass"] or 0)
     passed = 0

@@ -36,7 +36,7 @@ def test_push_takes_folders_and_files_and_is_idempotent(gigachat: Gigachat, tmp_
     for _ in range(2):
         ended = gigachat.run("documents", "push", folder, folder / "a.md", "--chatbot", "shop", "--name-prefix", "x/")
         assert ended.returncode == 0, ended.stderr
-        assert "Skipped 1 files that are not text (.png)." in ended.stderr
+        assert "Skipped 1 files of other kinds (.png)." in ended.stderr
         assert "3 documents pushed (3 chunks), 1 empty files skipped." in ended.stderr
     listed = gigachat.json("documents", "list", "--chatbot", "shop")
     assert {document["name"] for document in listed} == {"x/a.md", "x/deep/er/ü b.TXT"}
@@ -46,17 +46,40 @@ def test_push_takes_folders_and_files_and_is_idempotent(gigachat: Gigachat, tmp_
 def test_what_cannot_be_pushed_is_named_and_the_rest_goes_on(gigachat: Gigachat, tmp_path: Path) -> None:
     gigachat.output("chatbots", "create", "shop")
     folder = site(tmp_path / "site")
-    (folder / "latin.txt").write_bytes("caf\xe9".encode("latin-1"))
-    (folder / "long.txt").write_text("word " * 30)  # the server refuses it
-    (folder / "longer.txt").write_text("word " * 300)  # it is not even read
-    ended = gigachat.run("documents", "push", folder, "--chatbot", "shop")
+    (folder / "latin.txt").write_bytes("café".encode("latin-1"))
+    (folder / "long.txt").write_text("word " * 30)  # longer than a document may be
+    (folder / "sound.md").write_bytes(b"ID3" + bytes(50))
+    ended = gigachat.run("documents", "push", folder, folder / "deep" / "logo.png", "--chatbot", "shop")
     assert ended.returncode == 1
-    assert f"{folder / 'latin.txt'}: is not UTF-8 text (byte 3)" in ended.stderr
-    assert f"{folder / 'long.txt'}: content: Must have at most 100 characters" in ended.stderr
-    assert f"{folder / 'longer.txt'}: has more than 100 characters" in ended.stderr
-    assert "3 of 6 files were not pushed." in ended.stderr
+    failed = {Path(line.split("\t")[0]).name: line.split("\t")[1:] for line in ended.stdout.splitlines()}
+    assert {name: code for name, (code, _) in failed.items()} == {
+        "long.txt": "text_too_long", "sound.md": "file_unknown", "logo.png": "file_unknown",
+    }  # fmt: skip
+    assert all(reason.endswith(".") for _, reason in failed.values())
+    assert "3 documents pushed (3 chunks), 1 empty files skipped." in ended.stderr
+    assert "3 of 7 files were not pushed." in ended.stderr
     assert "Traceback" not in ended.stderr
-    assert len(gigachat.json("documents", "list", "--chatbot", "shop")) == 2
+    listed = gigachat.json("documents", "list", "--chatbot", "shop")
+    assert {document["name"] for document in listed if document["state"] == "failed"} == set(failed)
+    (line,) = [line for line in gigachat.output("documents", "list", "--chatbot", "shop").splitlines() if "long.txt" in line]
+    assert line.split("\t")[2:4] == ["failed", "0 %"]
+    assert line.endswith(failed["long.txt"][1])
+
+
+def test_patterns_choose_what_is_pushed(gigachat: Gigachat, tmp_path: Path) -> None:
+    gigachat.output("chatbots", "create", "shop")
+    folder = site(tmp_path / "site")
+    (folder / "deep" / "page.html").write_bytes(b"<h1>Page</h1>")
+    (folder / "deep" / "notes.text").write_text("Notes.")
+    for arguments, names in (
+        (["--include", "*.md"], {"a.md"}),
+        (["--include", "deep/*", "--exclude", "*.png", "--exclude", "deep/er/*"], {"deep/page.html", "deep/notes.text"}),
+    ):
+        before = {document["name"] for document in gigachat.json("documents", "list", "--chatbot", "shop")}
+        ended = gigachat.run("documents", "push", folder, "--chatbot", "shop", *arguments)
+        assert ended.returncode == 0, ended.stderr
+        after = {document["name"] for document in gigachat.json("documents", "list", "--chatbot", "shop")}
+        assert after - before == names
 
 
 def test_two_files_of_one_name_are_refused(gigachat: Gigachat, tmp_path: Path) -> None:

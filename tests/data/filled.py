@@ -59,15 +59,47 @@ def _rows(chance: random.Random, messages: int, chunks: int) -> Iterator[tuple[s
     yield "documents", [
         {"chatbot_id": bot, "id": document, "name": document, "content": _text(chance), "content_sha256": "0" * 64,
          "state": "ready", "error": None, "chunk_count": 1, "characters": 1, "embedding_model": "hashing", "version": 3,
-         "lease_until": 0, **times}
+         "lease_until": 0, "reason": None, "progress": 100, "title": _text(chance),
+         "media_type": chance.choice((None, "text/html")), "origin": None, "upload_id": None,
+         "file_sha256": chance.choice((None, "1" * 64)), "chunks_sha256": "0" * 64,
+         "places": chance.choice((None, '[[0,1,"é"]]')), **times}
         for bot, document in documents
     ]  # fmt: skip
     places = [(*documents[number % len(documents)], number // len(documents)) for number in range(chunks)]
     yield "chunks", [
         {"chatbot_id": bot, "document_id": document, "number": number, "id": f"{document}/{number}", "content": _text(chance),
-         "line_from": 1, "line_to": 2, "stems": json.dumps({"é": number}), "embedding": _vector(chance), **times}
+         "line_from": 1, "line_to": 2, "stems": json.dumps({"é": number}), "embedding": _vector(chance),
+         "page": chance.choice((None, number)),
+         "heading": chance.choice((None, "Ä ö")), "text_sha256": chance.choice((None, "2" * 32)), **times}
         for bot, document, number in places
     ]  # fmt: skip
+    yield (
+        "uploads",
+        [
+            {
+                "chatbot_id": bot,
+                "id": f"upload {bot}",
+                "number": number,
+                "content": chance.randbytes(50 + number),
+                "created_at": AT,
+            }
+            for bot in bots
+            for number in range(2)
+        ],
+    )
+    yield (
+        "made_embeddings",
+        [
+            {
+                "chatbot_id": bot,
+                "document_id": document,
+                "text_sha256": f"{number:032x}",
+                "embedding_model": "hashing",
+                "embedding": _vector(chance),
+            }
+            for number, (bot, document) in enumerate(documents)
+        ],
+    )
     yield from _said(chance, bots, messages)
     yield "idempotency", [
         {"chatbot_id": "acc", "principal": "p", "route": "POST /chatbots", "key": each, "fingerprint": "f", "kind": "answer",

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from gigachat_server.knowledge.chunk import TextChunk, split
+from gigachat_server.knowledge.chunk import split
 
 TWO_MEBIBYTES = 2 * 1024 * 1024
 PIECES = ["\n\n", "\n", ". ", " ", "  ", "\r\n", "。", "wwww", "wwwwwwwwwwww", "w" * 40, "ww", "\t", "?", "! "]
@@ -34,7 +34,9 @@ PIECES = ["\n\n", "\n", ". ", " ", "  ", "\r\n", "。", "wwww", "wwwwwwwwwwww", 
 def test_split(text: str, size: int, overlap: int, expected: list[tuple[str, int, int]] | None) -> None:
     if expected is None:  # a paragraph that fits no chunk is cut alone; its neighbours stay whole
         expected = [("short", 1, 1), ("x" * 9, 3, 3), ("x" * 5, 3, 3), ("short", 5, 5)]
-    assert split(text, size=size, overlap=overlap) == [TextChunk(*chunk) for chunk in expected]
+    chunks = split(text, size=size, overlap=overlap)
+    assert [(chunk.text, chunk.line_from, chunk.line_to) for chunk in chunks] == expected
+    assert all(text.startswith(chunk.text, chunk.start) for chunk in chunks)
 
 
 def test_a_heading_is_no_chunk_by_itself_where_text_follows_it() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from gigachat_server.knowledge.index import ChatbotIndex, IndexRow
 from gigachat_server.knowledge.scoring import COSINE_SHARE, K1, B, Candidate, dump_stems, load_stems
+from gigachat_server.knowledge.vectors import BLOCK_ROWS
 from gigachat_server.models.base import RelevanceScale, Vector
 
 DIMENSION = 8
@@ -255,12 +256,15 @@ def flood(dice: random.Random, count: int) -> list[IndexRow]:
     return rows
 
 
-def test_ten_thousand_chunks_that_say_the_same_fill_two_places() -> None:
+@pytest.mark.parametrize("block_rows", [BLOCK_ROWS, 1_024])
+def test_ten_thousand_chunks_that_say_the_same_fill_two_places(block_rows: int) -> None:
     dice = random.Random(3)
-    index = ChatbotIndex(DIMENSION)
+    index = ChatbotIndex(DIMENSION, block_rows=block_rows)
     index.add("flood", flood(dice, 10_000))
     for number in range(5):
         index.add(f"honest{number}", [IndexRow(f"honest{number}", "lamp price", unit_vector(random.Random(number + 1)))])
+    while index.lead_next():
+        pass
     prompt, bag = unit_vector(random.Random(0)), {"lamp": 1.0, "price": 1.0}
     for limit in (1, 2, 3, 5, 7, 50):
         found = [candidate.document_id for candidate in search(index, prompt, bag, limit=limit)]

@@ -9,6 +9,7 @@ import pytest
 
 from gigachat_server.clock import system_clock
 from gigachat_server.ids import new_id
+from gigachat_server.knowledge.extract import Extractor
 from gigachat_server.knowledge.indexes import Indexes
 from gigachat_server.knowledge.ingest import Ingest
 from gigachat_server.models.hashing_embedder import HashingEmbedder
@@ -46,7 +47,7 @@ async def test_an_index_loaded_in_parts_holds_every_document_as_it_is(tmp_path: 
     database, embedder = open_sqlite(tmp_path), HashingEmbedder()
     await migrate(database, system_clock)
     kept_up = Indexes(database, embedder, memory_bytes=1 << 30)
-    ingest = Ingest(database, embedder, kept_up, system_clock)
+    ingest = Ingest(database, embedder, kept_up, system_clock, extractor=Extractor(most_characters=100_000))
     chatbot = await a_chatbot(database)
 
     async def best(searcher: Indexes, word: str) -> str:

@@ -21,7 +21,7 @@ from gigachat_server.records import (
     RestrictionsConfig,
 )
 from gigachat_server.services import Services
-from gigachat_server.store import chatbots, documents
+from gigachat_server.store import chatbots, ingest_queue
 from gigachat_server.store.database import Reader, Tx
 
 
@@ -87,7 +87,7 @@ async def change(request: ApiRequest, services: Services) -> Answer:
         await chatbots.update(tx, changed)
         is_recut = held.config.documents.text_splitter != changed.config.documents.text_splitter
         if is_recut:
-            await documents.mark_all_waiting(tx, held.id)
+            await ingest_queue.mark_all_waiting(tx, held.id)
         return changed, is_recut
 
     changed, is_recut = await services.database.transaction("chatbot.change", body)

@@ -34,6 +34,7 @@ from gigachat_server.api.http import (
 from gigachat_server.api.idempotency import key_of, replay
 from gigachat_server.api.openapi import openapi_json
 from gigachat_server.api.routes import PUBLIC, ROUTES, Found, Route, RouteTable
+from gigachat_server.api.uploads import is_form, received
 from gigachat_server.auth import operator_of
 from gigachat_server.errors import (
     FieldError,
@@ -119,6 +120,10 @@ class Api:
         request = await self._authorised(route, found, scope, headers, request_id)
         if self._services.is_shutting_down and route.method == "POST":
             raise ShuttingDown(retry_after_s=5)
+        if route.takes_file and is_form(headers):
+            async with received(scope, receive, headers, self._services.settings) as upload:
+                request.body, request.file = upload.file, upload.path
+                return await self._answered(route, request)
         if route.request is not None:
             request.body = await self._body(route, scope, receive, headers)
         if route.is_prompt:

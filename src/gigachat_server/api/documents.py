@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, get_args
 
 import msgspec
 from msgspec import Meta
 
 from gigachat_server.api import wire
-from gigachat_server.api.http import Answer, ApiRequest, next_link, query_flag, query_limit
+from gigachat_server.api.http import Answer, ApiRequest, next_link, query_choice, query_flag, query_limit
 from gigachat_server.api.idempotency import REPLAYED
+from gigachat_server.api.sse import PING_S, EventStream, stream_document
+from gigachat_server.api.uploads import FileInput
 from gigachat_server.errors import FieldError, InvalidRequest, NotFound
 from gigachat_server.ids import is_id
 from gigachat_server.knowledge.ingest import Ingested
@@ -37,16 +39,18 @@ async def put(request: ApiRequest, services: Services) -> Answer:
 
 async def list_all(request: ApiRequest, services: Services) -> Answer:
     limit, after = query_limit(request.query), request.query.get("after")
+    wanted = query_choice(request.query, "state", get_args(wire.WireState))
+    states = None if wanted is None else ("uploaded", "pending") if wanted == "pending" else (wanted,)
 
     async def read(reader: Reader) -> list[Document]:
-        return await documents.list_documents(reader, request.chatbot.id, after=after, limit=limit + 1)
+        return await documents.list_documents(reader, request.chatbot.id, states=states, after=after, limit=limit + 1)
 
     found = await services.database.read(read)
     headers = next_link(request, found[limit - 1].id) if len(found) > limit else {}
     return Answer([wire.document(document, request.account_id) for document in found[:limit]], headers=headers)
 
 
-async def get(request: ApiRequest, services: Services) -> Answer:
+async def get(request: ApiRequest, services: Services) -> Answer | EventStream:
     async def read(reader: Reader) -> tuple[Document, str]:
         document = await documents.find(reader, request.chatbot.id, _document_id(request))
         content = await documents.get_content(reader, request.chatbot.id, _document_id(request))
@@ -55,6 +59,8 @@ async def get(request: ApiRequest, services: Services) -> Answer:
         return document, content
 
     document, content = await services.database.read(read)
+    if "text/event-stream" in request.headers.get("accept", ""):
+        return stream_document(services.ingest.watch.follow(request.chatbot.id, document.id, idle_s=PING_S), request)
     return Answer(wire.document_with_content(document, request.account_id, content))
 
 
@@ -64,9 +70,11 @@ async def delete(request: ApiRequest, services: Services) -> Answer:
 
 
 async def _push(request: ApiRequest, services: Services, *, document_id: str | None, success: int) -> Answer:
-    wanted: DocumentInput = request.body
+    wanted: DocumentInput | FileInput = request.body
     if request.kept is not None:
         return await _replay(request, services, request.kept)
+    if isinstance(wanted, FileInput):
+        return await _push_file(request, services, wanted, document_id=document_id)
     _check_content(wanted.content, services.settings.max_document_characters)
     is_async = "respond-async" in request.headers.get("prefer", "")
 
@@ -81,6 +89,17 @@ async def _push(request: ApiRequest, services: Services, *, document_id: str | N
     if ingested.document.state != "ready":
         return _accepted(ingested.document, request, services)
     return Answer(_wire_chunks(ingested, request), success)
+
+
+async def _push_file(request: ApiRequest, services: Services, wanted: FileInput, *, document_id: str | None) -> Answer:
+    async def keep(tx: Tx, document: Document) -> None:
+        await request.keep(tx, Kept("document", 202, document.id), now_us=services.clock())
+
+    assert request.file is not None
+    document = await services.ingest.accept_file(
+        request.chatbot, wanted.name, request.file, media_type=wanted.media_type, document_id=document_id, keep=keep
+    )
+    return _accepted(document, request, services)
 
 
 async def _replay(request: ApiRequest, services: Services, kept: Kept) -> Answer:

@@ -11,6 +11,7 @@ import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlencode
 
@@ -52,6 +53,7 @@ class ApiRequest:
     __slots__ = (
         "_chatbot",
         "body",
+        "file",
         "headers",
         "kept",
         "key",
@@ -83,6 +85,7 @@ class ApiRequest:
         self.principal = principal
         self.request_id = request_id
         self.body = body
+        self.file: Path | None = None  # of a form: where the bytes of its file are until this request is answered
         self.key: Key | None = None  # as which the caller knows this write
         self.kept: Kept | None = None  # what came of it when it was sent before
         self.reauthorise = reauthorise  # raises once the caller may not make this request any more
@@ -162,8 +165,7 @@ def plain_headers(scope: Scope) -> dict[str, str]:
 
 async def read_body(scope: Scope, receive: Receive, headers: Mapping[str, str], *, limit: int, timeout_s: float) -> bytes:
     """The whole body. Raises `PayloadTooLarge`, `UnsupportedMediaType`, `RequestTimeout`."""
-    if headers.get("content-encoding", "identity").lower() != "identity":
-        raise UnsupportedMediaType("Compressed bodies are not accepted; send it without Content-Encoding.")
+    refuse_compressed(headers)
     too_large = PayloadTooLarge(f"A body may have at most {limit} bytes here.")
     if headers.get("content-length", "0").isdigit() and int(headers.get("content-length", "0")) > limit:
         raise too_large
@@ -183,6 +185,12 @@ async def read_body(scope: Scope, receive: Receive, headers: Mapping[str, str], 
                     return b"".join(parts)
     except TimeoutError:
         raise RequestTimeout(f"A body must arrive within {timeout_s:g} seconds.") from None
+
+
+def refuse_compressed(headers: Mapping[str, str]) -> None:
+    """What a compressed body unpacks to nobody knows beforehand. Raises `UnsupportedMediaType`."""
+    if headers.get("content-encoding", "identity").lower() != "identity":
+        raise UnsupportedMediaType("Compressed bodies are not accepted; send it without Content-Encoding.")
 
 
 def check_media_type(headers: Mapping[str, str]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from gigachat_server import __version__
-from gigachat_server.api.routes import PUBLIC, ROUTES, Route
+from gigachat_server.api.routes import DOCUMENTS, PUBLIC, ROUTES, Route
 from gigachat_server.errors import GigachatError
 
 _QUERY: dict[str, tuple[dict[str, Any], str]] = {
@@ -25,6 +25,10 @@ _QUERY: dict[str, tuple[dict[str, Any], str]] = {
     "state": ({"enum": ["open", "answered", "dismissed"], "default": "open"}, "What became of them."),
     "handoff_requested": ({"type": "boolean"}, "true: only those in which a human was asked for and none has come yet."),
 }
+# Where one name means something else on one route.
+_QUERY_OF: dict[tuple[str, str], tuple[dict[str, Any], str]] = {
+    (DOCUMENTS, "state"): ({"enum": ["pending", "extracting", "embedding", "ready", "failed"]}, "Only documents in that state."),
+}
 _KEY: tuple[dict[str, Any], str] = (
     {"type": "string", "minLength": 1, "maxLength": 255},
     "A header: your name for this write, kept for 24 hours. Sent again with it, it is not done again, and answered as before.",
@@ -33,6 +37,18 @@ _LAST_EVENT_ID: tuple[dict[str, Any], str] = (
     {"type": "string"},
     "A header, for an event stream: the `id:` of what came last, to go on behind it. It counts before `after`.",
 )
+_FORM = {
+    "type": "object",
+    "required": ["file"],
+    "properties": {
+        "file": {
+            "type": "string",
+            "format": "binary",
+            "description": "Text, Markdown, HTML, PDF, DOCX, PPTX, XLSX, CSV or EPUB.",
+        },
+        "name": {"type": "string", "minLength": 1, "maxLength": 1024, "description": "The document's name; else the file's."},
+    },
+}
 _LOCATION = {"description": "The path of what was made.", "schema": {"type": "string"}}
 
 
@@ -113,7 +129,10 @@ def _operation(route: Route, by_type: dict[str, Any]) -> dict[str, Any]:
         schema = by_type[repr(route.request)]
         if route.is_merge:
             schema = {"$ref": schema["$ref"] + "Part"}
-        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+        content: dict[str, Any] = {"application/json": {"schema": schema}}
+        if route.takes_file:
+            content["multipart/form-data"] = {"schema": _FORM}
+        operation["requestBody"] = {"required": True, "content": content}
     return operation
 
 
@@ -132,7 +151,7 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
         for name in re.findall(r"\{(\w+)\}", route.path)
     ]
-    in_query = [_parameter("query", name, *_QUERY[name]) for name in route.query]
+    in_query = [_parameter("query", name, *(_QUERY_OF.get((route.path, name)) or _QUERY[name])) for name in route.query]
     for each in in_query:
         if each["name"] in route.query_defaults:
             each["schema"] = {**each["schema"], "default": route.query_defaults[each["name"]]}
@@ -161,7 +180,7 @@ def _responses(route: Route, by_type: dict[str, Any]) -> dict[str, Any]:
     responses = {str(route.status): success}
     if route.accepted is not None:
         responses["202"] = {
-            "description": "Stored, and searchable later: on `Prefer: respond-async`",
+            "description": "Stored, and searchable later: a file, or on `Prefer: respond-async`",
             "headers": {"Location": _LOCATION},
             "content": {"application/json": {"schema": by_type[repr(route.accepted)]}},
         }

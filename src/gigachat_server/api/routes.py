@@ -49,6 +49,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     after: str = ""  # what `?after=` means here, if more than what the `Link` header of a list says
     is_guarded: bool = False
     is_large: bool = False  # the body may be as large as a document
+    takes_file: bool = False  # the body may be a form with a file instead, which is answered with 202
     is_streamed: bool = False  # may answer with Server-Sent Events
     accepted: Any = None  # type of the body of a 202, where `Prefer: respond-async` is understood
     is_merge: bool = False  # the body is any part of `request`, to be merged into what is stored
@@ -70,7 +71,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_followed(self) -> bool:
         """Whether it may be an event stream that goes on behind a `Last-Event-ID`."""
-        return self.method == "GET" and self.is_streamed
+        return self.method == "GET" and self.is_streamed and "after" in self.query
 
 
 PAGES = ("limit", "after")
@@ -97,16 +98,17 @@ ROUTES: tuple[Route, ...] = (
           summary="Delete a chatbot with all its documents and conversations"),
 
     Route(method="GET", path=DOCUMENTS, scope="documents:read", handler=documents.list_all,
-          response=list[wire.WireDocument], query=PAGES, summary="List documents, newest first"),
+          response=list[wire.WireDocument], query=(*PAGES, "state"), summary="List documents, newest first"),
     Route(method="POST", path=DOCUMENTS, scope="documents:write", handler=documents.push, is_large=True,
-          accepted=wire.WireDocument,
+          accepted=wire.WireDocument, takes_file=True,
           request=documents.DocumentInput, response=list[wire.WireChunk], status=201, query=("embedding",),
-          summary="Push a document, or replace the one of that name; answers with its chunks"),
+          summary="Push a text or a file, or replace the document of that name; a text is answered with its chunks"),
     Route(method="GET", path=DOCUMENTS + "/{document_id}", scope="documents:read", handler=documents.get,
-          response=wire.WireDocumentWithContent, summary="Get a document with its text"),
+          response=wire.WireDocumentWithContent, is_streamed=True,
+          summary="Get a document with its text, or follow it, without, until it is ready or failed"),
     Route(method="PUT", path=DOCUMENTS + "/{document_id}", scope="documents:write", handler=documents.put, is_large=True,
-          accepted=wire.WireDocument, request=documents.DocumentInput, response=list[wire.WireChunk], query=("embedding",),
-          summary="Replace a document, name and text"),
+          accepted=wire.WireDocument, takes_file=True, request=documents.DocumentInput, response=list[wire.WireChunk],
+          query=("embedding",), summary="Replace a document, name and text, or by a file"),
     Route(method="DELETE", path=DOCUMENTS + "/{document_id}", scope="documents:write", handler=documents.delete, status=204,
           summary="Delete a document"),
 

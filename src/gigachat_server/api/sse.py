@@ -22,6 +22,7 @@ from gigachat_server.chat.feed import Happened, Place, Spoken
 from gigachat_server.chat.progress import Said, Stored
 from gigachat_server.chat.turn import Started
 from gigachat_server.errors import FieldError, GigachatError, InvalidRequest
+from gigachat_server.records import Document
 from gigachat_server.triggers import trigger
 
 PING = b": ping\n\n"  # proxies cut connections that stay silent
@@ -130,6 +131,30 @@ async def _follow(
                         yield event(each.event.type, happened, place=place)
     except GigachatError as error:
         yield event("error", problem(error, instance=request.raw_path, request_id=request.request_id))
+
+
+def stream_document(followed: AsyncGenerator[Document | None, None], request: ApiRequest) -> EventStream:
+    """The document now and as it changes, `done` once nobody works on it any more."""
+    return EventStream(_follow_document(followed, request))
+
+
+async def _follow_document(followed: AsyncGenerator[Document | None, None], request: ApiRequest) -> AsyncGenerator[bytes, None]:
+    loop = asyncio.get_running_loop()
+    checked_at = loop.time()
+    last: Document | None = None
+    try:
+        async with aclosing(followed):
+            async for document in followed:
+                if request.reauthorise is not None and loop.time() - checked_at >= PING_S / 3:
+                    await request.reauthorise()
+                    checked_at = loop.time()
+                last = document or last
+                yield PING if document is None else event("document", wire.document(document, request.account_id))
+    except GigachatError as error:
+        yield event("error", problem(error, instance=request.raw_path, request_id=request.request_id))
+        return
+    if last is not None:
+        yield event("done", {"id": last.id, "state": last.state})
 
 
 def place_of(request: ApiRequest, *, last_seq: int) -> Place:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
@@ -38,6 +38,8 @@ from gigachat_server.records import (
     TurnState,
 )
 
+WireState = Literal["pending", "extracting", "embedding", "ready", "failed"]
+
 
 class WireChatbot(msgspec.Struct, frozen=True):
     """A chatbot. `user_id` is the account that owns it."""
@@ -58,8 +60,12 @@ class WireDocument(msgspec.Struct, frozen=True):
     chatbot_id: str
     user_id: str
     name: str
-    state: str
+    state: Annotated[WireState, Meta(description="A `failed` one has an `error` and a `reason`; an earlier version answers.")]
     error: str | None
+    reason: str | None
+    progress: Annotated[int, Meta(description="Percent of what is between `pending` and `ready`.")]
+    title: str | None
+    origin: str | None
     chunk_count: int
     characters: int
     content_sha256: str
@@ -76,8 +82,12 @@ class Lines(msgspec.Struct, frozen=True, rename={"from_": "from"}):
     to: int
 
 
-class Location(msgspec.Struct, frozen=True):
+class Location(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where in its document a chunk begins; `page` and `heading` where the document has them."""
+
     lines: Lines
+    page: int | None = None
+    heading: str | None = None
 
 
 class ChunkMetadata(msgspec.Struct, frozen=True):
@@ -256,8 +266,12 @@ def _document_fields(record: Document, account_id: str) -> dict[str, Any]:
         "chatbot_id": record.chatbot_id,
         "user_id": account_id,
         "name": record.name,
-        "state": record.state,
+        "state": "pending" if record.state == "uploaded" else record.state,
         "error": record.error,
+        "reason": record.reason,
+        "progress": 100 if record.state == "ready" else record.progress,
+        "title": record.title,
+        "origin": record.origin,
         "chunk_count": record.chunk_count,
         "characters": record.characters,
         "content_sha256": record.content_sha256,
@@ -274,7 +288,7 @@ def chunk(record: Chunk, account_id: str, *, with_embedding: bool) -> WireChunk:
         document_id=record.document_id,
         name=f"{record.document_name}-{record.number}",
         content=_with_header(record.document_name, record.content),
-        metadata=_location(record.line_from, record.line_to),
+        metadata=_location(record),
         embedding=vector_text(record.embedding) if with_embedding else None,
         created_at=wire_time(record.created_at),
         updated_at=wire_time(record.updated_at),
@@ -392,7 +406,7 @@ def _source(source: Source, chatbot_id: str, account_id: str, vectors: Mapping[s
         document_id=source.document_id,
         name=f"{source.document_name}-{source.number}",
         content=_with_header(source.document_name, source.content),
-        metadata=_location(source.line_from, source.line_to),
+        metadata=_location(source),
         embedding=vector_text(vector) if vector is not None else None,
         created_at=wire_time(source.created_at),
         updated_at=wire_time(source.updated_at),
@@ -418,8 +432,8 @@ def _with_header(document_name: str, content: str) -> str:
     return f"DOCUMENT NAME: {document_name}\n\n---\n\n{content}"
 
 
-def _location(line_from: int, line_to: int) -> ChunkMetadata:
-    return ChunkMetadata(Location(Lines(line_from, line_to)))
+def _location(place: Chunk | Source) -> ChunkMetadata:
+    return ChunkMetadata(Location(Lines(place.line_from, place.line_to), place.page, place.heading))
 
 
 @functools.lru_cache(maxsize=1024)

@@ -109,6 +109,8 @@ def source(passage: Passage, chunk: Chunk) -> Source:
         score=passage.score,
         created_at=chunk.created_at,
         updated_at=chunk.updated_at,
+        page=chunk.page,
+        heading=chunk.heading,
     )
 
 

@@ -115,6 +115,36 @@ class ApiClient:
             except SetupError as error:
                 await trying.wait(error)
 
+    async def upload(self, path: str, file: Path, name: str) -> Any:
+        """The file as a document of that name, once, as `post_once` does. Raises `OSError` where it cannot be read."""
+        key, trying = new_id(), _Trying()
+        while True:
+            try:
+                with file.open("rb") as content:
+                    form = aiohttp.FormData()
+                    form.add_field("name", name)
+                    form.add_field("file", content, filename="file", content_type="application/octet-stream")
+                    return (await self._sent("POST", path, form, {}, {"Idempotency-Key": key}))[0]
+            except SetupError as error:
+                await trying.wait(error)
+
+    async def follow_document(self, path: str) -> AsyncIterator[Any]:
+        """The document now and as it changes, until it is ready or failed; a connection that breaks is taken up again."""
+        trying = _Trying(is_patient=True)
+        while True:
+            try:
+                async with self._opened("GET", path, {"Accept": "text/event-stream"}) as response:
+                    async for happening in _happenings(response):
+                        if happening.name == "error":
+                            raise ApiProblem(happening.data["status"], happening.data["code"], happening.data["detail"])
+                        if happening.name == "done":
+                            return
+                        trying.succeeded()
+                        yield happening.data
+                raise SetupError("The connection to the server was lost.")
+            except SetupError as error:
+                await trying.wait(error)
+
     async def patch(self, path: str, body: Any) -> Any:
         return (await self._call("PATCH", path, body, {}))[0]
 
@@ -205,14 +235,13 @@ class ApiClient:
         headers = {} if body is None else {"Content-Type": "application/json"}
         if key:
             headers["Idempotency-Key"] = key
+        return await self._sent(method, path, None if body is None else msgspec.json.encode(body), query, headers)
+
+    async def _sent(
+        self, method: str, path: str, data: Any, query: dict[str, str], headers: dict[str, str]
+    ) -> tuple[Any, str | None]:
         try:
-            async with self._session.request(
-                method,
-                path,
-                data=None if body is None else msgspec.json.encode(body),
-                params=query,
-                headers=headers,
-            ) as response:
+            async with self._session.request(method, path, data=data, params=query, headers=headers) as response:
                 raw = await response.read()
                 following = response.links["next"]["url"] if "next" in response.links else None
         except aiohttp.ClientError as error:

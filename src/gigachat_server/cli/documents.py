@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 
-from gigachat_server.cli.client import ApiClient, ApiProblem, connected, run
+from gigachat_server.cli.client import connected, run
 from gigachat_server.cli.options import EVERYWHERE, with_settings
 from gigachat_server.cli.output import as_json, day_and_time, note, print_json, print_table
-from gigachat_server.cli.progress import for_each
+from gigachat_server.cli.pushing import Pushing, find_files
 from gigachat_server.errors import SetupError
 from gigachat_server.settings import Settings
 
-TEXTS = (".txt", ".md", ".markdown", ".rst", ".csv", ".json", ".log")
-
-_AT_ONCE = 8
 _SHOWN_CHARACTERS = 80
 _SHOWN_STEMS = 20
 
@@ -33,7 +29,8 @@ class Document(msgspec.Struct):
     state: str
     chunk_count: int
     updated_at: str
-    error: str | None = None
+    progress: int = 0
+    reason: str | None = None
 
 
 class Passage(msgspec.Struct):
@@ -89,13 +86,6 @@ class Retrieval(msgspec.Struct):
         ]
 
 
-class File(msgspec.Struct, frozen=True):
-    """A file, and the document that it is to be."""
-
-    path: Path
-    name: str
-
-
 @click.group()
 def documents() -> None:
     """Push, list, search and delete a chatbot's documents."""
@@ -105,19 +95,30 @@ def documents() -> None:
 @click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path), metavar="PATH...")
 @of_chatbot
 @click.option("--name-prefix", default="", help="Put before every document's name: the URL of the site, say.")
+@click.option(
+    "--include", multiple=True, metavar="PATTERN", help="Only files like this, such as '*.pdf' or 'guides/*'. Repeatable."
+)
+@click.option("--exclude", multiple=True, metavar="PATTERN", help="No files like this. Repeatable; it counts before --include.")
 @with_settings(*EVERYWHERE)
-def push(settings: Settings, *, paths: tuple[Path, ...], chatbot: str, name_prefix: str) -> None:
+def push(
+    settings: Settings,
+    *,
+    paths: tuple[Path, ...],
+    chatbot: str,
+    name_prefix: str,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+) -> None:
     """Push files, and folders with all below them, as documents named after their paths in the folder.
 
-    What was pushed before is replaced if it changed, and left alone if not. Text files only: .txt .md .markdown .rst .csv
-    .json .log; others are skipped.
+    Text, Markdown, HTML, PDF, DOCX, PPTX, XLSX, CSV and EPUB; of folders, other files are skipped. What was pushed before is
+    replaced if it changed, and left alone if not. What failed is listed at the end, and the status is 1.
     """
-    files, others = _found(paths, name_prefix)
+    files, others = find_files(paths, prefix=name_prefix, include=include, exclude=exclude)
     if others:
         kinds = ", ".join(sorted({path.suffix or path.name for path in others})[:10])
-        note(f"Skipped {len(others)} files that are not text ({kinds}).")
-    pushing = Pushing(settings)
-    pushing.refuse_namesakes(files)
+        note(f"Skipped {len(others)} files of other kinds ({kinds}).")
+    pushing = Pushing()
 
     async def main() -> None:
         async with connected(settings) as api:
@@ -125,91 +126,11 @@ def push(settings: Settings, *, paths: tuple[Path, ...], chatbot: str, name_pref
             await pushing.push(api, f"/chatbots/{found.id}/documents", files)
 
     run(main())
-    for failure in pushing.failures:
-        note(f"gigachat: {failure}")
     note(pushing.summary)
     if pushing.failures:
+        rows = [(str(failure.path), failure.code, failure.reason) for failure in pushing.failures]
+        print_table(("FILE", "ERROR", "REASON"), rows, nothing="")
         raise SetupError(f"{len(pushing.failures)} of {len(files)} files were not pushed.")
-
-
-class Pushing:
-    """One push of many files: a file that fails is noted and the others go on."""
-
-    def __init__(self, settings: Settings) -> None:
-        # No text that the server accepts is longer, at 4 bytes a character.
-        self._most_bytes = 4 * settings.max_document_characters
-        self._chunks = 0
-        self._pushed = 0
-        self._pending = 0
-        self._empty = 0
-        self.failures: list[str] = []
-
-    @property
-    def summary(self) -> str:
-        parts = [f"{self._pushed} documents pushed ({self._chunks} chunks)"]
-        if self._pending:
-            parts.append(f"{self._pending} accepted, to be searchable soon")
-        if self._empty:
-            parts.append(f"{self._empty} empty files skipped")
-        return ", ".join(parts) + "."
-
-    def refuse_namesakes(self, files: Sequence[File]) -> None:
-        """Two files of one name would replace each other. Raises `SetupError`."""
-        seen: dict[str, Path] = {}
-        for file in files:
-            other = seen.setdefault(file.name, file.path)
-            if other != file.path:
-                raise SetupError(f"{other} and {file.path} would both be the document {file.name!r}: push them apart.")
-
-    async def push(self, api: ApiClient, path: str, files: Sequence[File]) -> None:
-        async def one(file: File) -> None:
-            try:
-                await self._push_one(api, path, file)
-            except (SetupError, OSError) as error:
-                if isinstance(error, SetupError) and not isinstance(error, ApiProblem):
-                    raise  # the server is gone: the other files cannot be pushed either
-                self.failures.append(f"{file.path}: {error.strerror if isinstance(error, OSError) else error}")
-
-        await for_each(files, one, at_once=_AT_ONCE, label="documents")
-
-    async def _push_one(self, api: ApiClient, path: str, file: File) -> None:
-        if file.path.stat().st_size > self._most_bytes:
-            raise OSError(0, f"has more than {self._most_bytes // 4} characters; split it")
-        try:
-            text = file.path.read_bytes().decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise OSError(0, f"is not UTF-8 text (byte {error.start})") from None
-        if not text.strip():
-            self._empty += 1
-            return
-        answer = await api.post(path, {"name": file.name, "content": text}, embedding="false")
-        if isinstance(answer, list):
-            self._pushed += 1
-            self._chunks += len(answer)
-        else:  # the document itself: the embedder cannot be reached now
-            self._pending += 1
-
-
-def _found(paths: Sequence[Path], prefix: str) -> tuple[list[File], list[Path]]:
-    """The files to push, and those that are not text. What is hidden is not even looked at."""
-    files, others = [], []
-    for given in paths:
-        for path, name in _walk(given):
-            if path.suffix.lower() in TEXTS:
-                files.append(File(path, prefix + name))
-            else:
-                others.append(path)
-    return files, others
-
-
-def _walk(given: Path) -> Iterator[tuple[Path, str]]:
-    if not given.is_dir():
-        yield given, given.name
-        return
-    for path in sorted(given.rglob("*")):
-        name = path.relative_to(given)
-        if path.is_file() and not any(part.startswith(".") for part in name.parts):
-            yield path, name.as_posix()
 
 
 @documents.command("list")
@@ -232,13 +153,15 @@ def list_(settings: Settings, *, chatbot: str, is_json: bool) -> None:
         (
             document.id,
             document.name,
-            document.error or document.state,
+            document.state,
+            f"{document.progress} %",
             str(document.chunk_count),
             day_and_time(document.updated_at),
+            document.reason or "",
         )
         for document in msgspec.convert(found, list[Document])
     ]
-    print_table(("ID", "NAME", "STATE", "CHUNKS", "CHANGED"), rows, nothing="There are no documents.")
+    print_table(("ID", "NAME", "STATE", "PROGRESS", "CHUNKS", "CHANGED", "REASON"), rows, nothing="There are no documents.")
 
 
 @documents.command()

@@ -45,6 +45,51 @@ async def _work_off(waiting: Iterator[T], work: Callable[[T], Awaitable[None]], 
         advance()
 
 
+async def for_each_staged(
+    items: Sequence[T],
+    work: Callable[[T, Callable[[int], None]], Awaitable[None]],
+    *,
+    at_once: int,
+    stages: Sequence[str],
+) -> None:
+    """The same for work that goes through stages, each with a bar of its own: `work` says how many it has gone through."""
+    with _staged(stages, len(items)) as bars:
+
+        async def one(item: T) -> None:
+            reached = 0
+
+            def reach(count: int) -> None:
+                nonlocal reached
+                while reached < count:
+                    bars[reached].advance()
+                    reached += 1
+
+            await work(item, reach)
+            reach(len(stages))
+
+        waiting = iter(items)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(at_once, len(items))):
+                    group.create_task(_work_off(waiting, one, lambda: None))
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+
+
+@contextmanager
+def _staged(stages: Sequence[str], total: int) -> Iterator[Sequence[Shown]]:
+    """In a log, the last stage alone is told of."""
+    if not sys.stderr.isatty():
+        yield [_Nothing() for _ in stages[1:]] + [_Lines(stages[-1], total, "")]
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), *_columns(""), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        yield [_Bar(progress, progress.add_task(stage, total=total)) for stage in stages]
+
+
 @contextmanager
 def shown(label: str, total: int, *, unit: Unit = "", is_quiet: bool = False) -> Iterator[Shown]:
     if is_quiet:

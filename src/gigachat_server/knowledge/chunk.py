@@ -18,11 +18,12 @@ import msgspec
 
 
 class TextChunk(msgspec.Struct, frozen=True):
-    """A piece of a document and the lines, from 1, of the pushed text that it covers."""
+    """A piece of a document, the lines, from 1, of the pushed text that it covers, and the character at which it starts."""
 
     text: str
     line_from: int
     line_to: int
+    start: int
 
 
 class _Level(NamedTuple):
@@ -66,7 +67,7 @@ def split(text: str, *, size: int, overlap: int) -> list[TextChunk]:
         start += piece.index(stripped[0])
         line += text.count("\n", counted_to, start)
         counted_to = start
-        chunks.append(TextChunk(stripped, line, line + stripped.count("\n")))
+        chunks.append(TextChunk(stripped, line, line + stripped.count("\n"), start))
     return chunks
 
 

@@ -22,7 +22,7 @@ import numpy as np
 from gigachat_server.errors import EmbedderUnavailable
 from gigachat_server.knowledge.index import ChatbotIndex, IndexRow
 from gigachat_server.knowledge.retrieve import Earlier, Found, SearchQuery, search
-from gigachat_server.knowledge.searcher import OTHER_LENGTH, KnownChunks, Retrieval
+from gigachat_server.knowledge.searcher import OTHER_LENGTH, KnownChunks, Retrieval, without_gaps
 from gigachat_server.models.base import Embedder, Vector
 from gigachat_server.records import Chatbot
 from gigachat_server.store import chunks, documents
@@ -71,6 +71,9 @@ class Indexes:
         return len((await self._current(chatbot)).index) > 0
 
     async def retrieve(self, chatbot: Chatbot, text: str, vector: Vector, history: Sequence[Earlier]) -> Retrieval:
+        return await without_gaps(self._database, chatbot, lambda current: self._search(current, text, vector, history))
+
+    async def _search(self, chatbot: Chatbot, text: str, vector: Vector, history: Sequence[Earlier]) -> Retrieval:
         entry = await self._current(chatbot)
         results = chatbot.config.documents.results
 

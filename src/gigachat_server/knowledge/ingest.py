@@ -1,8 +1,8 @@
-"""From a pushed text to chunks that can be found: cut, embed, and replace all at once.
+"""From a pushed text or file to chunks that can be found: read, cut, embed, and replace all at once.
 
 Invariant: everything slow happens before the transaction; the transaction swaps all chunks of the document and raises
 the chatbot's `knowledge_version`, so readers see the old document or the new one, never a mix. What is unchanged costs
-nothing: the same text is a no-op, and a chunk whose text stays keeps its vector.
+nothing: the same text or file is a no-op, and a text that was embedded before keeps its vector.
 """
 
 from __future__ import annotations
@@ -10,25 +10,32 @@ from __future__ import annotations
 import asyncio
 import functools
 import hashlib
+from pathlib import Path
 from typing import Protocol
 
 import msgspec
-import numpy as np
 
 from gigachat_server.clock import Clock
-from gigachat_server.errors import Conflict, EmbedderUnavailable, FieldError, InvalidRequest, NotFound
+from gigachat_server.errors import Conflict, EmbedderUnavailable, FieldError, InvalidRequest, NotFound, TooManyChunks
 from gigachat_server.ids import new_id
 from gigachat_server.knowledge.chunk import TextChunk, split
+from gigachat_server.knowledge.extract import Extractor
+from gigachat_server.knowledge.extraction.extracted import Extracted, Place, locate
+from gigachat_server.knowledge.files import FileStore, hash_of
 from gigachat_server.knowledge.scoring import dump_stems
 from gigachat_server.knowledge.searcher import Searcher
-from gigachat_server.models.base import Embedder, Matrix
+from gigachat_server.knowledge.text_vectors import TextVectors
+from gigachat_server.knowledge.watch import DocumentWatch
+from gigachat_server.models.base import Embedder
 from gigachat_server.records import Chatbot, Chunk, Document, TextSplitterConfig
-from gigachat_server.store import chatbots, chunks, documents
+from gigachat_server.store import chatbots, chunks, documents, ingest_queue, made_embeddings, uploads
 from gigachat_server.store.database import Database, Reader, Tx
 from gigachat_server.text import stems
+from gigachat_server.triggers import trigger
 
 # Cutting and stemming shorter texts takes less than handing them to a thread does.
 _INLINE_CHARACTERS = 4_000
+_PROGRESS_READ = 10  # percent, once a file was read
 MOST_CHUNKS = 10_000  # of one document; the largest document makes 2,600 with the default text_splitter
 
 
@@ -53,19 +60,31 @@ class _Superseded(Exception):
     """The chatbot's text_splitter changed, or the document did, while this version was being embedded."""
 
 
+class _Text(msgspec.Struct, frozen=True):
+    """What is made searchable; `places` is JSON, as it is stored."""
+
+    content: str
+    places: str | None = None
+
+
 class _Cut(msgspec.Struct, frozen=True):
     pieces: list[TextChunk]
+    located: list[Place]
     stems: list[str]
 
 
 class Ingest:
     """Brings documents into chatbots and takes them out again."""
 
-    def __init__(self, database: Database, embedder: Embedder, searcher: Searcher, clock: Clock) -> None:
+    def __init__(self, database: Database, embedder: Embedder, searcher: Searcher, clock: Clock, *, extractor: Extractor) -> None:
         self._database = database
         self._embedder = embedder
         self._searcher = searcher
         self._clock = clock
+        self._extractor = extractor
+        self._files = FileStore(database, clock)
+        self._vectors = TextVectors(database, embedder)
+        self.watch = DocumentWatch(database)
 
     async def push(
         self, chatbot: Chatbot, name: str, content: str, *, document_id: str | None = None, keep: Keep | None = None
@@ -74,7 +93,7 @@ class Ingest:
 
         Without an embedder to reach, the text is accepted as `pending`. Raises `NotFound`, `DocumentNameTaken`.
         """
-        sha256 = hashlib.sha256(content.encode()).hexdigest()
+        sha256 = _sha256(content)
         earlier = await self._find(chatbot.id, name, document_id)
         if earlier and self._is_unchanged(earlier, name=name, sha256=sha256):
             if keep is not None:
@@ -96,7 +115,11 @@ class Ingest:
         )
         try:
             splitter = chatbot.config.documents.text_splitter
-            return await self._embed_and_replace(splitter, document, content, must_exist=document_id is not None, keep=keep)
+            return await self._embed_and_replace(
+                splitter, document, _Text(content), must_exist=document_id is not None, keep=keep
+            )
+        except TooManyChunks as error:
+            raise InvalidRequest(errors=(FieldError("content", error.detail or error.message),)) from None
         except (EmbedderUnavailable, _Superseded):
             return Ingested(await self.accept(chatbot, name, content, document_id=document_id, keep=keep), [])
 
@@ -104,7 +127,7 @@ class Ingest:
         self, chatbot: Chatbot, name: str, content: str, *, document_id: str | None = None, keep: Keep | None = None
     ) -> Document:
         """Store the text durably as `pending`; a worker makes it searchable. Raises as `push` does."""
-        sha256 = hashlib.sha256(content.encode()).hexdigest()
+        sha256 = _sha256(content)
         now_us = self._clock()
 
         async def body(tx: Tx) -> Document:
@@ -128,31 +151,177 @@ class Ingest:
                 created_at=earlier.created_at if earlier else now_us,
                 updated_at=now_us,
             )
-            await documents.put_waiting(tx, document, content=content)
+            await documents.put_text(tx, document, content=content)
+            await self._forget_file(tx, earlier)
+            tx.after_commit(functools.partial(self.watch.changed, document.chatbot_id, document.id))
             if keep is not None:
                 await keep(tx, document=document)
             return document
 
         return await self._database.transaction("document.accept", body)
 
-    async def work_off(self, waiting: documents.Waiting, splitter: TextSplitterConfig) -> None:
-        """Make a `pending` document searchable. Raises `EmbedderUnavailable`; then it still waits."""
+    async def accept_file(
+        self,
+        chatbot: Chatbot,
+        name: str,
+        data: bytes | Path,
+        *,
+        media_type: str | None,
+        document_id: str | None = None,
+        origin: str | None = None,
+        keep: Keep | None = None,
+    ) -> Document:
+        """Have this file be the document of that name (or of that id, which may rename it), as `push` does, but later.
 
-        async def read(reader: Reader) -> tuple[Document, str] | None:
-            document = await documents.find(reader, waiting.chatbot_id, waiting.id)
-            content = await documents.get_content(reader, waiting.chatbot_id, waiting.id)
-            return (document, content) if document is not None and content is not None else None
+        On return its bytes are stored durably, and the document is `uploaded`; a worker (wake it: `IngestWorker.wake_up`)
+        reads it, in a process with limits, and makes its text searchable. Until then, and if it fails, the chunks of an
+        earlier version answer. A file that is byte for byte the one the document was last made from, or is being made
+        from, changes nothing, and the document is returned as it is; another file whose text is the same keeps the chunks
+        with their ids. What failed before is tried again.
 
-        if (found := await self._database.read(read)) is None:
-            return
-        document, content = found
-        ready = msgspec.structs.replace(
-            document, state="ready", error=None, embedding_model=self._embedder.name, updated_at=self._clock()
+        `media_type` and the extension of `name` only help where the content does not tell what it is; a charset in
+        `media_type` counts as HTTP means it. `origin` is kept with the document for whoever brings files from elsewhere.
+        `keep` runs in the transaction that stores it. Raises as `push` does; the path may be deleted on return.
+        """
+        sha256 = await hash_of(data)
+        earlier = await self._find(chatbot.id, name, document_id)
+        is_same = earlier is not None and self._is_same_file(earlier, name=name, sha256=sha256)
+        upload = None if is_same else await self._files.store(chatbot.id, data)
+        await trigger("I0")
+        now_us = self._clock()
+
+        async def body(tx: Tx) -> Document | None:
+            if await chatbots.lock(tx, chatbot.account_id, chatbot.id) is None:
+                raise NotFound
+            earlier = await _find_target(tx, chatbot.id, name, document_id)
+            if document_id is not None and (earlier is None or earlier.id != document_id):
+                raise NotFound
+            if earlier and self._is_same_file(earlier, name=name, sha256=sha256):
+                if keep is not None:
+                    await keep(tx, document=earlier)
+                return earlier
+            if upload is None:
+                return None  # it has changed since we looked
+            document = Document(
+                chatbot_id=chatbot.id,
+                id=earlier.id if earlier else new_id(),
+                name=name,
+                content_sha256=earlier.content_sha256 if earlier else _sha256(""),
+                state="uploaded",
+                error=None,
+                chunk_count=earlier.chunk_count if earlier else 0,
+                characters=earlier.characters if earlier else 0,
+                embedding_model=earlier.embedding_model if earlier else None,
+                created_at=earlier.created_at if earlier else now_us,
+                updated_at=now_us,
+                title=earlier.title if earlier else None,
+                media_type=media_type,
+                origin=origin,
+                upload_id=upload.id,
+                file_sha256=sha256,
+                chunks_sha256=earlier.chunks_sha256 if earlier else None,
+            )
+            await upload.finish(tx)
+            await documents.put_file(tx, document)
+            await self._forget_file(tx, earlier)
+            tx.after_commit(functools.partial(self.watch.changed, document.chatbot_id, document.id))
+            if keep is not None:
+                await keep(tx, document=document)
+            await trigger("I1")
+            return document
+
+        document = await self._database.transaction("document.upload", body)
+        if document is not None:
+            return document
+        return await self.accept_file(
+            chatbot, name, data, media_type=media_type, document_id=document_id, origin=origin, keep=keep
         )
+
+    async def work_off(self, claimed: Document, splitter: TextSplitterConfig) -> None:
+        """Make a document that was claimed searchable. Raises a `DocumentFailed`, or `EmbedderUnavailable`: then it waits."""
         try:
-            await self._embed_and_replace(splitter, ready, content, only_if_waiting=True)
+            document = claimed if claimed.upload_id is None else await self._read_file(claimed, claimed.upload_id)
+            if document is not None:
+                await self._make_searchable(document, splitter)
         except (_Superseded, NotFound):
             return  # a newer text, or none, is in its place: that one is another entry of the queue
+
+    async def fail(self, claimed: Document, *, error: str, reason: str) -> None:
+        """Give up on what was claimed, unless something newer is in its place; earlier chunks still answer."""
+
+        async def body(tx: Tx) -> None:
+            if not await chatbots.lock_of_any_account(tx, claimed.chatbot_id):
+                return
+            held = await documents.find(tx, claimed.chatbot_id, claimed.id)
+            if held is None or held.file_sha256 != claimed.file_sha256 or held.upload_id not in (claimed.upload_id, None):
+                return
+            if claimed.upload_id is None and held.content_sha256 != claimed.content_sha256:
+                return
+            now_us = self._clock()
+            if await ingest_queue.mark_failed(tx, held.chatbot_id, held.id, error=error, reason=reason, now_us=now_us):
+                await self._forget_file(tx, held)
+                tx.after_commit(functools.partial(self.watch.changed, held.chatbot_id, held.id))
+
+        await self._database.transaction("ingest.fail", body)
+
+    async def _read_file(self, claimed: Document, upload_id: str) -> Document | None:
+        """The document with its text stored, ready to be embedded; None if the chunks of that text are there already."""
+        pieces = self._files.pieces(claimed.chatbot_id, upload_id)
+        extracted = await self._extractor.extract(pieces, name=claimed.name, media_type=claimed.media_type)
+        sha256 = _sha256(extracted.text)
+        places = _dump_places(extracted)
+
+        async def body(tx: Tx) -> Document | None:
+            if not await chatbots.lock_of_any_account(tx, claimed.chatbot_id):
+                raise NotFound
+            held = await documents.find(tx, claimed.chatbot_id, claimed.id)
+            if held is None or held.upload_id != upload_id:
+                raise _Superseded
+            read = msgspec.structs.replace(
+                held,
+                content_sha256=sha256,
+                characters=len(extracted.text),
+                title=extracted.title,
+                state="embedding",
+                progress=_PROGRESS_READ,
+                upload_id=None,
+                updated_at=self._clock(),
+            )
+            await self._forget_file(tx, held)
+            tx.after_commit(functools.partial(self.watch.changed, held.chatbot_id, held.id))
+            is_there = held.content_sha256 == held.chunks_sha256 == sha256 and held.embedding_model == self._embedder.name
+            if is_there and await documents.get_places(tx, held.chatbot_id, held.id) == places:
+                await documents.put_unchanged(tx, read, places=places)
+                return None
+            await documents.put_extracted(tx, read, content=extracted.text, places=places)
+            await trigger("I3")
+            return read
+
+        return await self._database.transaction("ingest.extracted", body)
+
+    async def _make_searchable(self, document: Document, splitter: TextSplitterConfig) -> None:
+        async def read(reader: Reader) -> _Text | None:
+            content = await documents.get_content(reader, document.chatbot_id, document.id)
+            places = await documents.get_places(reader, document.chatbot_id, document.id)
+            return _Text(content, places) if content is not None else None
+
+        text = await self._database.read(read)
+        if text is None or _sha256(text.content) != document.content_sha256:
+            return
+        ready = msgspec.structs.replace(
+            document,
+            state="ready",
+            error=None,
+            reason=None,
+            progress=100,
+            embedding_model=self._embedder.name,
+            updated_at=self._clock(),
+        )
+        await self._embed_and_replace(splitter, ready, text, only_if_waiting=True)
+
+    async def _forget_file(self, tx: Tx, earlier: Document | None) -> None:
+        if earlier is not None and earlier.upload_id is not None:
+            await uploads.delete(tx, earlier.chatbot_id, earlier.upload_id)
 
     async def delete(self, chatbot_id: str, document_id: str) -> None:
         """Its chunks are found no more. Raises `NotFound`."""
@@ -164,6 +333,10 @@ class Ingest:
 
         if not await self._database.transaction("document.delete", body):
             raise NotFound
+
+    def _is_same_file(self, earlier: Document, *, name: str, sha256: str) -> bool:
+        is_current = earlier.state != "ready" or earlier.embedding_model == self._embedder.name
+        return earlier.file_sha256 == sha256 and earlier.name == name and earlier.state != "failed" and is_current
 
     def _is_unchanged(self, earlier: Document, *, name: str, sha256: str) -> bool:
         return (
@@ -177,21 +350,33 @@ class Ingest:
         self,
         splitter: TextSplitterConfig,
         document: Document,
-        content: str,
+        text: _Text,
         *,
         only_if_waiting: bool = False,
         must_exist: bool = False,
         keep: Keep | None = None,
     ) -> Ingested:
-        """Raises `_Superseded` when what was embedded is not what is wanted any more, `InvalidRequest` for too many chunks."""
-        if len(content) <= _INLINE_CHARACTERS:
-            cut = _cut(content, splitter)
+        """Raises `_Superseded` when what was embedded is not what is wanted any more, and `TooManyChunks`."""
+        if len(text.content) <= _INLINE_CHARACTERS:
+            cut = _cut(text, splitter)
         else:
-            cut = await asyncio.to_thread(_cut, content, splitter)
+            cut = await asyncio.to_thread(_cut, text, splitter)
         if len(cut.pieces) > MOST_CHUNKS:
-            message = f"Makes {len(cut.pieces)} chunks, and may make {MOST_CHUNKS}: split it, or raise the chatbot's chunk_size."
-            raise InvalidRequest(errors=(FieldError("content", message),))
-        vectors = await self._vectors(document, [piece.text for piece in cut.pieces])
+            raise TooManyChunks(
+                f"Makes {len(cut.pieces)} chunks, and may make {MOST_CHUNKS}: split it, or raise the chatbot's chunk_size."
+            )
+
+        async def advance(tx: Tx, done: int, total: int) -> None:
+            progress = _PROGRESS_READ + (99 - _PROGRESS_READ) * done // total
+            if not await ingest_queue.advance(
+                tx, document.chatbot_id, document.id, content_sha256=document.content_sha256, progress=progress
+            ):
+                raise _Superseded
+            tx.after_commit(functools.partial(self.watch.changed, document.chatbot_id, document.id))
+
+        vectors = await self._vectors.of(
+            document, [piece.text for piece in cut.pieces], advance=advance if only_if_waiting else None
+        )
         new_chunks = [
             Chunk(
                 chatbot_id=document.chatbot_id,
@@ -205,8 +390,10 @@ class Ingest:
                 embedding=vector.tobytes(),
                 created_at=document.updated_at,
                 updated_at=document.updated_at,
+                page=place.page,
+                heading=place.heading,
             )
-            for number, (piece, vector) in enumerate(zip(cut.pieces, vectors, strict=True))
+            for number, (piece, place, vector) in enumerate(zip(cut.pieces, cut.located, vectors, strict=True))
         ]
 
         async def body(tx: Tx) -> Ingested:
@@ -218,7 +405,9 @@ class Ingest:
                 raise _Superseded
             if only_if_waiting:
                 held = await documents.find(tx, document.chatbot_id, document.id)
-                if held is None or held.content_sha256 != document.content_sha256 or held.state != "pending":
+                if held is None or held.content_sha256 != document.content_sha256:
+                    raise _Superseded
+                if held.upload_id is not None or held.state not in ("pending", "embedding"):
                     raise _Superseded
                 target: Document | None = held
                 name = held.name  # it may have been renamed since
@@ -240,30 +429,18 @@ class Ingest:
             await self._searcher.count_out(tx, final.chatbot_id, final.id)
             await chunks.replace(tx, final.chatbot_id, final.id, zip(placed, cut.stems, strict=True))
             await self._searcher.count_in(tx, final.chatbot_id, final.id)
-            await documents.put(tx, final, content=content, version=version)
+            await documents.put(tx, final, content=text.content, places=text.places, version=version)
+            await made_embeddings.delete(tx, final.chatbot_id, final.id)
+            await self._forget_file(tx, target)
+            tx.after_commit(functools.partial(self.watch.changed, final.chatbot_id, final.id))
             if keep is not None:
                 await keep(tx, document=final)
+            await trigger("I5")
             return Ingested(final, placed)
 
-        return await self._database.transaction("document.replace", body)
-
-    async def _vectors(self, document: Document, texts: list[str]) -> Matrix:
-        """The vector of each text, taken from the document's earlier chunks where the text is the same."""
-
-        async def read(reader: Reader) -> dict[str, bytes]:
-            held = await documents.find(reader, document.chatbot_id, document.id)
-            if held is None or held.embedding_model != self._embedder.name:
-                return {}
-            earlier = await chunks.list_of_document(reader, document.chatbot_id, document.id)
-            return {chunk.content: chunk.embedding for chunk in earlier}
-
-        known = await self._database.read(read)
-        missing = list(dict.fromkeys(text for text in texts if text not in known))
-        if missing:
-            fresh = await self._embedder.embed_passages(missing)
-            known.update((text, vector.astype("<f4").tobytes()) for text, vector in zip(missing, fresh, strict=True))
-        joined = b"".join(known[text] for text in texts)
-        return np.frombuffer(joined, dtype="<f4").reshape(len(texts), -1)
+        ingested = await self._database.transaction("document.replace", body)
+        await trigger("I6")
+        return ingested
 
     async def _find(self, chatbot_id: str, name: str, document_id: str | None) -> Document | None:
         async def read(reader: Reader) -> Document | None:
@@ -294,6 +471,16 @@ async def _find_target(reader: Reader, chatbot_id: str, name: str, document_id: 
     return held if held is not None else named
 
 
-def _cut(content: str, splitter: TextSplitterConfig) -> _Cut:
-    pieces = split(content, size=splitter.chunk_size, overlap=splitter.chunk_overlap)
-    return _Cut(pieces, [dump_stems(stems(piece.text)) for piece in pieces])
+def _cut(text: _Text, splitter: TextSplitterConfig) -> _Cut:
+    pieces = split(text.content, size=splitter.chunk_size, overlap=splitter.chunk_overlap)
+    places = msgspec.json.decode(text.places, type=list[Place]) if text.places else []
+    located = locate(places, [piece.start for piece in pieces])
+    return _Cut(pieces, located, [dump_stems(stems(piece.text)) for piece in pieces])
+
+
+def _dump_places(extracted: Extracted) -> str | None:
+    return msgspec.json.encode(extracted.places).decode() if extracted.places else None
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

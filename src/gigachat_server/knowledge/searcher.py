@@ -11,7 +11,7 @@ acknowledged sees what was pushed, whichever node took the push.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -20,11 +20,12 @@ from gigachat_server.knowledge.retrieve import Earlier, Found
 from gigachat_server.knowledge.scoring import Candidate
 from gigachat_server.models.base import Passage, Vector
 from gigachat_server.records import Chatbot, Chunk
-from gigachat_server.store import chunks
+from gigachat_server.store import chatbots, chunks
 from gigachat_server.store.database import Database, Reader, Tx
 
 OTHER_LENGTH = "The embedding model makes vectors of another length than it did."
 
+_TRIES = 5
 _CACHED_CHARACTERS = 20_000_000
 _MOST_CHARACTERS = 200_000  # of the passages of one retrieval
 
@@ -35,6 +36,7 @@ class Retrieval(msgspec.Struct, frozen=True):
     found: Found
     passages: tuple[Passage, ...]
     chunks: tuple[Chunk, ...]
+    has_gaps: bool = False  # something that was found had been replaced before it was fetched
 
 
 class Searcher(Protocol):
@@ -61,6 +63,17 @@ class Searcher(Protocol):
     async def aclose(self) -> None: ...
 
 
+async def without_gaps(database: Database, chatbot: Chatbot, search: Callable[[Chatbot], Awaitable[Retrieval]]) -> Retrieval:
+    """What the search finds, again while documents are replaced under it: a prompt sees the old document or the new one."""
+    retrieval = await search(chatbot)
+    for _ in range(_TRIES - 1):
+        if not retrieval.has_gaps:
+            break
+        chatbot = await chatbots.find_remembered_of_any_account(database, chatbot.id, exactly=True) or chatbot
+        retrieval = await search(chatbot)
+    return retrieval
+
+
 class KnownChunks:
     """The chunks that were handed on lately."""
 
@@ -72,6 +85,7 @@ class KnownChunks:
     async def retrieval(self, chatbot_id: str, found: Found) -> Retrieval:
         """What was found, with its chunks. Those deleted meanwhile are left out."""
         by_id = await self.fetch(chatbot_id, [candidate.chunk_id for candidate in found.candidates])
+        has_gaps = any(candidate.chunk_id not in by_id for candidate in found.candidates)
         pairs = _bounded([(c, by_id[c.chunk_id]) for c in found.candidates if c.chunk_id in by_id])
         passages = tuple(
             Passage(
@@ -90,7 +104,7 @@ class KnownChunks:
             )
             for candidate, chunk in pairs
         )
-        return Retrieval(found, passages, tuple(chunk for _, chunk in pairs))
+        return Retrieval(found, passages, tuple(chunk for _, chunk in pairs), has_gaps)
 
     async def fetch(self, chatbot_id: str, ids: list[str]) -> dict[str, Chunk]:
         """Those that still exist. A chunk never changes under its id, so what is cached is right."""

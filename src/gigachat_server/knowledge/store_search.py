@@ -26,7 +26,7 @@ from gigachat_server.knowledge.gate import stem_sets
 from gigachat_server.knowledge.index_builder import IndexBuilder
 from gigachat_server.knowledge.retrieve import Earlier, Expanded, SearchQuery, above_threshold, expand
 from gigachat_server.knowledge.scoring import K1, MOST_COUNT, Ranking, crowding, distinct, heaviest, idf, length_norm
-from gigachat_server.knowledge.searcher import OTHER_LENGTH, KnownChunks, Retrieval, Searcher
+from gigachat_server.knowledge.searcher import OTHER_LENGTH, KnownChunks, Retrieval, Searcher, without_gaps
 from gigachat_server.models.base import Embedder, Vector
 from gigachat_server.records import Chatbot
 from gigachat_server.store import chunk_search
@@ -90,6 +90,9 @@ class StoreSearch:
         return chatbot.knowledge_version > 0 and (await self._current(chatbot)).extent.is_searchable
 
     async def retrieve(self, chatbot: Chatbot, text: str, vector: Vector, history: Sequence[Earlier]) -> Retrieval:
+        return await without_gaps(self._database, chatbot, lambda current: self._search(current, text, vector, history))
+
+    async def _search(self, chatbot: Chatbot, text: str, vector: Vector, history: Sequence[Earlier]) -> Retrieval:
         known = await self._current(chatbot)
         if known.is_small:
             return await self._small.retrieve(chatbot, text, vector, history)

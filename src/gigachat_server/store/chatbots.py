@@ -17,6 +17,8 @@ _BELOW = (
     "idempotency",
     "messages",
     "chunks",
+    "uploads",
+    "made_embeddings",
     "unanswered",
     "fixed_answers",
     "fixed_answer_prompts",
@@ -57,6 +59,11 @@ async def lock(tx: Tx, account_id: str, chatbot_id: str) -> Chatbot | None:
         account_id=account_id,
     )
     return _chatbot(row) if row else None
+
+
+async def lock_of_any_account(tx: Tx, chatbot_id: str) -> bool:
+    """Likewise, for work in the background; False if it is gone."""
+    return await tx.one("SELECT 1 FROM chatbots WHERE id = :id FOR NO KEY UPDATE", id=chatbot_id) is not None
 
 
 async def exists(reader: Reader, chatbot_id: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -11,7 +12,8 @@ from gigachat_server.store.database import Reader, Tx
 
 _SELECT = (
     "SELECT c.chatbot_id, c.document_id, d.name, c.id, c.number, c.content, c.line_from, c.line_to, c.embedding, "
-    "c.created_at, c.updated_at FROM chunks c JOIN documents d ON d.chatbot_id = c.chatbot_id AND d.id = c.document_id "
+    "c.created_at, c.updated_at, c.page, c.heading "
+    "FROM chunks c JOIN documents d ON d.chatbot_id = c.chatbot_id AND d.id = c.document_id "
 )
 
 
@@ -22,6 +24,11 @@ class IndexRow(msgspec.Struct, frozen=True):
     id: str
     stems: str
     embedding: bytes
+
+
+def text_hash(text: str) -> str:
+    """By which a text is found that was embedded before."""
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 async def list_of_document(reader: Reader, chatbot_id: str, document_id: str) -> list[Chunk]:
@@ -52,6 +59,29 @@ async def list_vectors(reader: Reader, chatbot_id: str, ids: Sequence[str]) -> d
     return {row[0]: row[1] for row in rows}
 
 
+async def list_ids_by_text(reader: Reader, chatbot_id: str, text_hashes: Sequence[str]) -> dict[str, str]:
+    """For each of those texts that a chunk of the chatbot has: the id of one."""
+    rows = await reader.all(
+        "SELECT text_sha256, MIN(id) FROM chunks WHERE chatbot_id = :chatbot_id AND text_sha256 IS NOT NULL "
+        "AND text_sha256 = ANY(:hashes) GROUP BY text_sha256",
+        chatbot_id=chatbot_id,
+        hashes=list(text_hashes),
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+async def list_vectors_of_model(reader: Reader, chatbot_id: str, ids: Sequence[str], *, embedding_model: str) -> dict[str, bytes]:
+    """The vectors of those that are in that vector space."""
+    rows = await reader.all(
+        "SELECT c.id, c.embedding FROM chunks c JOIN documents d ON d.chatbot_id = c.chatbot_id AND d.id = c.document_id "
+        "WHERE c.chatbot_id = :chatbot_id AND c.id = ANY(:ids) AND d.embedding_model = :embedding_model",
+        chatbot_id=chatbot_id,
+        ids=list(ids),
+        embedding_model=embedding_model,
+    )
+    return {row[0]: row[1] for row in rows}
+
+
 async def list_for_index(reader: Reader, chatbot_id: str, document_ids: Sequence[str]) -> list[IndexRow]:
     """Of whole documents, each document's chunks together and in order."""
     rows = await reader.all(
@@ -72,8 +102,8 @@ async def replace(tx: Tx, chatbot_id: str, document_id: str, rows: Iterable[tupl
     )
     await tx.run_many(
         "INSERT INTO chunks (chatbot_id, document_id, number, id, content, line_from, line_to, stems, embedding, "
-        "created_at, updated_at) VALUES (:chatbot_id, :document_id, :number, :id, :content, :line_from, :line_to, "
-        ":stems, :embedding, :created_at, :updated_at)",
+        "created_at, updated_at, page, heading, text_sha256) VALUES (:chatbot_id, :document_id, :number, :id, :content, "
+        ":line_from, :line_to, :stems, :embedding, :created_at, :updated_at, :page, :heading, :text_sha256)",
         (
             {
                 "chatbot_id": chatbot_id,
@@ -87,6 +117,9 @@ async def replace(tx: Tx, chatbot_id: str, document_id: str, rows: Iterable[tupl
                 "embedding": chunk.embedding,
                 "created_at": chunk.created_at,
                 "updated_at": chunk.updated_at,
+                "page": chunk.page,
+                "heading": chunk.heading,
+                "text_sha256": text_hash(chunk.content),
             }
             for chunk, stems in rows
         ),

@@ -1,22 +1,17 @@
-"""SQL of documents. Rows in state `pending` are the ingest queue: a worker claims one with a lease."""
+"""SQL of documents, but for the queue of those that are to be ingested: `ingest_queue.py`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
-
 from gigachat_server.records import Document
+from gigachat_server.store import made_embeddings, uploads
 from gigachat_server.store.database import Reader, Tx
 
-_COLUMNS = "chatbot_id, id, name, content_sha256, state, error, chunk_count, characters, embedding_model, created_at, updated_at"
-
-
-class Waiting(msgspec.Struct, frozen=True):
-    """A document whose turn to be ingested has come."""
-
-    chatbot_id: str
-    id: str
+_COLUMNS = (
+    "chatbot_id, id, name, content_sha256, state, error, chunk_count, characters, embedding_model, created_at, updated_at, "
+    "reason, progress, title, media_type, origin, upload_id, file_sha256, chunks_sha256"
+)
 
 
 async def find(reader: Reader, chatbot_id: str, document_id: str) -> Document | None:
@@ -47,12 +42,27 @@ async def get_content(reader: Reader, chatbot_id: str, document_id: str) -> str 
     return row[0] if row else None
 
 
-async def list_documents(reader: Reader, chatbot_id: str, *, after: str | None, limit: int) -> list[Document]:
+async def get_places(reader: Reader, chatbot_id: str, document_id: str) -> str | None:
+    """Where in the text pages and headings begin, as JSON; None if it has none."""
+    row = await reader.one(
+        "SELECT places FROM documents WHERE chatbot_id = :chatbot_id AND id = :id",
+        chatbot_id=chatbot_id,
+        id=document_id,
+    )
+    return row[0] if row else None
+
+
+async def list_documents(
+    reader: Reader, chatbot_id: str, *, states: Sequence[str] | None = None, after: str | None, limit: int
+) -> list[Document]:
     """Newest first."""
     rows = await reader.all(
         f"SELECT {_COLUMNS} FROM documents WHERE chatbot_id = :chatbot_id "
-        "AND (CAST(:after AS TEXT) IS NULL OR id < :after) ORDER BY id DESC LIMIT :limit",
+        "AND (CAST(:after AS TEXT) IS NULL OR id < :after) AND (:is_any = 1 OR state = ANY(:states)) "
+        "ORDER BY id DESC LIMIT :limit",
         chatbot_id=chatbot_id,
+        is_any=int(states is None),
+        states=list(states or ()),
         after=after,
         limit=limit,
     )
@@ -81,39 +91,47 @@ async def list_versions_of(reader: Reader, chatbot_id: str, ids: Sequence[str], 
     return {row[0]: row[1] for row in rows}
 
 
-async def put(tx: Tx, document: Document, *, content: str, version: int) -> None:
-    """Store the document, in place of the one with its id if there is one."""
+async def put(tx: Tx, document: Document, *, content: str, places: str | None = None, version: int) -> None:
+    """Store the searchable document, in place of the one with its id if there is one."""
     await tx.run(
         "INSERT INTO documents (chatbot_id, id, name, content, content_sha256, state, error, chunk_count, characters, "
-        "embedding_model, version, created_at, updated_at) VALUES (:chatbot_id, :id, :name, :content, :content_sha256, "
-        ":state, :error, :chunk_count, :characters, :embedding_model, :version, :created_at, :updated_at) "
+        "embedding_model, version, created_at, updated_at, progress, title, media_type, origin, file_sha256, chunks_sha256, "
+        "places) VALUES (:chatbot_id, :id, :name, :content, :content_sha256, 'ready', NULL, :chunk_count, :characters, "
+        ":embedding_model, :version, :created_at, :updated_at, 100, :title, :media_type, :origin, :file_sha256, "
+        ":content_sha256, :places) "
         "ON CONFLICT (chatbot_id, id) DO UPDATE SET name = :name, content = :content, content_sha256 = :content_sha256, "
-        "state = :state, error = :error, chunk_count = :chunk_count, characters = :characters, "
-        "embedding_model = :embedding_model, version = :version, lease_until = 0, updated_at = :updated_at",
+        "state = 'ready', error = NULL, reason = NULL, chunk_count = :chunk_count, characters = :characters, "
+        "embedding_model = :embedding_model, version = :version, lease_until = 0, updated_at = :updated_at, progress = 100, "
+        "title = :title, media_type = :media_type, origin = :origin, upload_id = NULL, file_sha256 = :file_sha256, "
+        "chunks_sha256 = :content_sha256, places = :places",
         chatbot_id=document.chatbot_id,
         id=document.id,
         name=document.name,
         content=content,
         content_sha256=document.content_sha256,
-        state=document.state,
-        error=document.error,
         chunk_count=document.chunk_count,
         characters=document.characters,
         embedding_model=document.embedding_model,
         version=version,
         created_at=document.created_at,
         updated_at=document.updated_at,
+        title=document.title,
+        media_type=document.media_type,
+        origin=document.origin,
+        file_sha256=document.file_sha256,
+        places=places,
     )
 
 
-async def put_waiting(tx: Tx, document: Document, *, content: str) -> None:
-    """Accept a text for later: the chunks and vector space of an earlier version stay as they are until it is ready."""
+async def put_text(tx: Tx, document: Document, *, content: str) -> None:
+    """Accept a pushed text for later: the chunks of an earlier version stay as they are until it is ready."""
     await tx.run(
         "INSERT INTO documents (chatbot_id, id, name, content, content_sha256, state, error, chunk_count, characters, "
         "embedding_model, version, created_at, updated_at) VALUES (:chatbot_id, :id, :name, :content, :content_sha256, "
         "'pending', NULL, 0, :characters, NULL, 0, :created_at, :updated_at) "
         "ON CONFLICT (chatbot_id, id) DO UPDATE SET name = :name, content = :content, content_sha256 = :content_sha256, "
-        "state = 'pending', error = NULL, characters = :characters, lease_until = 0, updated_at = :updated_at",
+        "state = 'pending', error = NULL, reason = NULL, characters = :characters, lease_until = 0, updated_at = :updated_at, "
+        "progress = 0, title = NULL, media_type = NULL, origin = NULL, upload_id = NULL, file_sha256 = NULL, places = NULL",
         chatbot_id=document.chatbot_id,
         id=document.id,
         name=document.name,
@@ -125,73 +143,72 @@ async def put_waiting(tx: Tx, document: Document, *, content: str) -> None:
     )
 
 
-async def mark_all_waiting(tx: Tx, chatbot_id: str) -> int:
-    """Have every document of the chatbot cut and embedded anew."""
-    return await tx.run(
-        "UPDATE documents SET state = 'pending', error = NULL, lease_until = 0 WHERE chatbot_id = :chatbot_id",
-        chatbot_id=chatbot_id,
-    )
+async def put_file(tx: Tx, document: Document) -> None:
+    """Accept a file for later, whose bytes are stored as `upload_id`: text and chunks of an earlier version stay until then.
 
-
-async def mark_foreign_vectors_waiting(tx: Tx, *, embedding_model: str) -> int:
-    """Have every document embedded anew whose vectors are of another embedding model."""
-    return await tx.run(
-        "UPDATE documents SET state = 'pending', error = NULL, lease_until = 0 "
-        "WHERE state = 'ready' AND embedding_model <> :embedding_model",
-        embedding_model=embedding_model,
-    )
-
-
-async def list_waiting(reader: Reader, *, now_us: int, limit: int) -> list[Waiting]:
-    """Documents to ingest that no worker holds, the longest waiting first."""
-    rows = await reader.all(
-        "SELECT chatbot_id, id FROM documents WHERE state = 'pending' AND lease_until <= :now_us "
-        "ORDER BY lease_until, id LIMIT :limit",
-        now_us=now_us,
-        limit=limit,
-    )
-    return [Waiting(*row) for row in rows]
-
-
-async def claim(tx: Tx, chatbot_id: str, document_id: str, *, now_us: int, until_us: int) -> bool:
-    """Whether the document is now ours to ingest, until the lease ends."""
-    return bool(
-        await tx.run(
-            "UPDATE documents SET lease_until = :until_us WHERE chatbot_id = :chatbot_id AND id = :id "
-            "AND state = 'pending' AND lease_until <= :now_us",
-            chatbot_id=chatbot_id,
-            id=document_id,
-            now_us=now_us,
-            until_us=until_us,
-        )
-    )
-
-
-async def hold(tx: Tx, chatbot_id: str, document_id: str, *, until_us: int) -> None:
-    """Renew the lease; or, when giving up for now, say from when on the document may be claimed again."""
+    Nodes of the version before do not know the state, so they leave it alone: they would embed the earlier text again.
+    """
     await tx.run(
-        "UPDATE documents SET lease_until = :until_us WHERE chatbot_id = :chatbot_id AND id = :id AND state = 'pending'",
-        chatbot_id=chatbot_id,
-        id=document_id,
-        until_us=until_us,
+        "INSERT INTO documents (chatbot_id, id, name, content, content_sha256, state, error, chunk_count, characters, "
+        "embedding_model, version, created_at, updated_at, media_type, origin, upload_id, file_sha256) VALUES (:chatbot_id, :id, "
+        ":name, '', :content_sha256, 'uploaded', NULL, 0, 0, NULL, 0, :created_at, :updated_at, :media_type, :origin, "
+        ":upload_id, :file_sha256) "
+        "ON CONFLICT (chatbot_id, id) DO UPDATE SET name = :name, state = 'uploaded', error = NULL, reason = NULL, "
+        "lease_until = 0, updated_at = :updated_at, progress = 0, media_type = :media_type, origin = :origin, "
+        "upload_id = :upload_id, file_sha256 = :file_sha256",
+        chatbot_id=document.chatbot_id,
+        id=document.id,
+        name=document.name,
+        content_sha256=document.content_sha256,
+        created_at=document.created_at,
+        updated_at=document.updated_at,
+        media_type=document.media_type,
+        origin=document.origin,
+        upload_id=document.upload_id,
+        file_sha256=document.file_sha256,
     )
 
 
-async def mark_failed(tx: Tx, chatbot_id: str, document_id: str, *, error: str, now_us: int) -> None:
-    """Give up on this text; its earlier chunks, if any, still answer."""
+async def put_extracted(tx: Tx, document: Document, *, content: str, places: str | None) -> None:
+    """The file was read: this is its text, which is to be embedded."""
     await tx.run(
-        "UPDATE documents SET state = 'failed', error = :error, updated_at = :now_us "
-        "WHERE chatbot_id = :chatbot_id AND id = :id AND state = 'pending'",
-        chatbot_id=chatbot_id,
-        id=document_id,
-        error=error,
-        now_us=now_us,
+        "UPDATE documents SET content = :content, content_sha256 = :content_sha256, characters = :characters, title = :title, "
+        "places = :places, state = 'embedding', upload_id = NULL, progress = :progress, updated_at = :updated_at "
+        "WHERE chatbot_id = :chatbot_id AND id = :id",
+        chatbot_id=document.chatbot_id,
+        id=document.id,
+        content=content,
+        content_sha256=document.content_sha256,
+        characters=document.characters,
+        title=document.title,
+        places=places,
+        progress=document.progress,
+        updated_at=document.updated_at,
+    )
+
+
+async def put_unchanged(tx: Tx, document: Document, *, places: str | None) -> None:
+    """The file was read, and its text is the one whose chunks are there."""
+    await tx.run(
+        "UPDATE documents SET title = :title, places = :places, state = 'ready', error = NULL, reason = NULL, upload_id = NULL, "
+        "progress = 100, lease_until = 0, updated_at = :updated_at WHERE chatbot_id = :chatbot_id AND id = :id",
+        chatbot_id=document.chatbot_id,
+        id=document.id,
+        title=document.title,
+        places=places,
+        updated_at=document.updated_at,
     )
 
 
 async def delete(tx: Tx, chatbot_id: str, document_id: str) -> bool:
     """Remove it and its chunks; False if there is none."""
     await tx.run("DELETE FROM chunks WHERE chatbot_id = :chatbot_id AND document_id = :id", chatbot_id=chatbot_id, id=document_id)
-    return bool(
-        await tx.run("DELETE FROM documents WHERE chatbot_id = :chatbot_id AND id = :id", chatbot_id=chatbot_id, id=document_id)
+    await made_embeddings.delete(tx, chatbot_id, document_id)
+    row = await tx.one(
+        "DELETE FROM documents WHERE chatbot_id = :chatbot_id AND id = :id RETURNING id, upload_id",
+        chatbot_id=chatbot_id,
+        id=document_id,
     )
+    if row is not None and row[1] is not None:
+        await uploads.delete(tx, chatbot_id, row[1])
+    return row is not None

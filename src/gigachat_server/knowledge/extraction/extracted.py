@@ -1,0 +1,134 @@
+"""What was read out of a file: its text, and where in it pages and headings begin.
+
+Invariant: a text holds neither NUL nor lone surrogates, no more characters than were allowed, and `places` rise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from gigachat_server.errors import TextTooLong
+
+LONGEST_HEADING = 200
+MOST_PLACES = 20_000
+
+
+class Place(msgspec.Struct, frozen=True, array_like=True):
+    """From the character `at` on, that page or that heading holds; None: what held before still does."""
+
+    at: int
+    page: int | None = None
+    heading: str | None = None
+
+
+class Extracted(msgspec.Struct, frozen=True):
+    """The text of a file, and what the file calls itself."""
+
+    title: str | None
+    text: str
+    places: list[Place] = []
+
+
+class TextWriter:
+    """Puts a text together from blocks. Raises `TextTooLong` as soon as it has more than `most` characters."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._parts: list[str] = []
+        self._length = 0
+        self._places: list[Place] = []
+        self._page: int | None = None
+        self._was_item = False
+
+    def begin_page(self, number: int) -> None:
+        """What is written next is on that page."""
+        self._page = number
+
+    def heading(self, level: int, text: str) -> None:
+        """As Markdown has it."""
+        if text := one_line(text):
+            self._write(f"{'#' * level} {text}", "\n\n", heading=text)
+            self._was_item = False
+
+    def block(self, text: str) -> None:
+        """A paragraph, a table, a piece of code."""
+        if text.strip():
+            self._write(text.strip("\n"), "\n\n")
+            self._was_item = False
+
+    def item(self, text: str) -> None:
+        """One of several that belong together, such as the entries of a list: no blank line stands between them."""
+        if text.strip():
+            self._write(text, "\n" if self._was_item else "\n\n")
+            self._was_item = True
+
+    def end_items(self) -> None:
+        """The next item is of another list, or table."""
+        self._was_item = False
+
+    def begin_section(self, heading: str) -> None:
+        """What is written next is under that heading, which the text itself says in some other way."""
+        self._mark(self._length + (2 if self._length else 0), one_line(heading))
+        self._was_item = False
+
+    def done(self, title: str | None) -> Extracted:
+        return Extracted(one_line(title or "") or None, "".join(self._parts), self._places)
+
+    def _write(self, text: str, separator: str, *, heading: str | None = None) -> None:
+        text = clean(text)
+        if self._length:
+            text = separator + text
+        at = self._length + (len(separator) if self._length else 0)
+        self._mark(at, heading)
+        self._parts.append(text)
+        self._length += len(text)
+        if self._length > self._most:
+            raise too_long(self._most)
+
+    def _mark(self, at: int, heading: str | None) -> None:
+        if (self._page is not None or heading) and len(self._places) < MOST_PLACES:
+            self._places.append(Place(at, self._page, heading or None))
+        self._page = None
+
+
+def locate(places: Sequence[Place], starts: Sequence[int]) -> list[Place]:
+    """For each of these characters, in rising order: the page and the heading that hold there."""
+    located = []
+    page: int | None = None
+    heading: str | None = None
+    following = 0
+    for start in starts:
+        while following < len(places) and places[following].at <= start:
+            page = places[following].page or page
+            heading = places[following].heading or heading
+            following += 1
+        located.append(Place(start, page, heading))
+    return located
+
+
+def too_long(most: int) -> TextTooLong:
+    return TextTooLong(f"Its text has more than {most} characters: split the file, or raise GIGACHAT_MAX_DOCUMENT_CHARACTERS.")
+
+
+def clean(text: str) -> str:
+    """Without what no text may hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text.replace("\0", "\ufffd")
+
+
+def one_line(text: str) -> str:
+    """A label: on one line and not endless."""
+    return clean(" ".join(text.split()))[:LONGEST_HEADING]
+
+
+def row(cells: Iterable[str]) -> str:
+    """A row of a table on one line; empty if all its cells are."""
+    texts = [" ".join(cell.split()) for cell in cells]
+    while texts and not texts[-1]:
+        texts.pop()
+    return " | ".join(texts)

@@ -1,0 +1,93 @@
+"""Which kind of file it is: told by its content first, then by its name and by what the sender says it is.
+
+Invariant: a wrong extension or media type changes nothing where the content tells; they count only between kinds that are
+all text, such as Markdown and CSV.
+"""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from pathlib import PurePosixPath
+from typing import Literal
+
+from gigachat_server.errors import FileEmpty, FileEncrypted, FileUnknown
+from gigachat_server.knowledge.extraction.archive import opened
+from gigachat_server.knowledge.extraction.decoding import is_wide
+
+Kind = Literal["text", "markdown", "html", "csv", "pdf", "docx", "pptx", "xlsx", "epub"]
+
+_PARTS: tuple[tuple[str, Kind], ...] = (
+    ("word/document.xml", "docx"),
+    ("ppt/presentation.xml", "pptx"),
+    ("xl/workbook.xml", "xlsx"),
+    ("META-INF/container.xml", "epub"),
+)
+_SUFFIXES: dict[str, Kind] = {
+    ".md": "markdown", ".markdown": "markdown", ".mdx": "markdown", ".html": "html", ".htm": "html", ".xhtml": "html",
+    ".csv": "csv", ".tsv": "csv",
+}  # fmt: skip
+_MEDIA_TYPES: dict[str, Kind] = {
+    "text/markdown": "markdown", "text/x-markdown": "markdown", "text/html": "html", "application/xhtml+xml": "html",
+    "text/csv": "csv", "text/tab-separated-values": "csv",
+}  # fmt: skip
+_HTML = re.compile(rb"\A\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.I | re.S)
+_TAG = re.compile(rb"</?[a-z][a-z0-9]*[\s/>]", re.I)
+_OLD_OFFICE = bytes.fromhex("d0cf11e0a1b11ae1")
+_ENCRYPTED_PACKAGE = "EncryptedPackage".encode("utf-16-le")
+_FOREIGN: tuple[tuple[bytes, str], ...] = (
+    (b"\x89PNG", "a picture"), (b"\xff\xd8\xff", "a picture"), (b"GIF8", "a picture"), (b"BM", "a picture"),
+    (b"II*\0", "a picture"), (b"MM\0*", "a picture"), (b"RIFF", "a picture, a sound or a film"), (b"ID3", "a sound"),
+    (b"OggS", "a sound or a film"), (b"\x1a\x45\xdf\xa3", "a film"), (b"\x1f\x8b", "a compressed file"),
+    (b"BZh", "a compressed file"), (b"\xfd7zXZ", "a compressed file"), (b"7z\xbc\xaf", "a compressed file"),
+    (b"Rar!", "a compressed file"), (b"\x28\xb5\x2f\xfd", "a compressed file"), (b"\x7fELF", "a program"),
+    (b"{\\rtf", "a document in RTF"),
+)  # fmt: skip
+_TEXTS_BEGIN_SO = (b"BM",)  # where no zero follows
+_LOOK_WITHIN = 1024
+
+
+def kind_of(data: bytes, *, name: str, media_type: str | None) -> Kind:
+    """Raises `FileEmpty`, `FileUnknown`, `FileEncrypted`, and what opening an archive raises."""
+    if not data.strip(b" \t\r\n\0\xef\xbb\xbf\xfe\xff"):
+        raise FileEmpty
+    if b"%PDF-" in data[:_LOOK_WITHIN]:
+        return "pdf"
+    if data.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        with opened(data) as archive:
+            return _kind_of_archive(archive)
+    if data.startswith(_OLD_OFFICE):
+        if _ENCRYPTED_PACKAGE in data:
+            raise FileEncrypted("It is an office document with a password: remove the password, and push it again.")
+        raise FileUnknown("It is a document of an old office format (.doc, .xls, .ppt): save it as DOCX, XLSX, PPTX or PDF.")
+    for mark, what in _FOREIGN:
+        if data.startswith(mark) and not (mark in _TEXTS_BEGIN_SO and b"\0" not in data[:_LOOK_WITHIN]):
+            raise FileUnknown(f"It is {what}: {FileUnknown.wanted}")
+    if b"\0" in data[: 64 * 1024] and not is_wide(data):
+        raise FileUnknown
+    return _kind_of_text(data, name, media_type)
+
+
+def _kind_of_archive(archive: zipfile.ZipFile) -> Kind:
+    names = set(archive.namelist())
+    for part, kind in _PARTS:
+        if part in names:
+            return kind
+    raise FileUnknown(f"It is a zip file that is no document: unpack it, and push what is in it. {FileUnknown.wanted}")
+
+
+def _kind_of_text(data: bytes, name: str, media_type: str | None) -> Kind:
+    start = data[:_LOOK_WITHIN]
+    narrow = start.replace(b"\0", b"").removeprefix(b"\xef\xbb\xbf").removeprefix(b"\xff\xfe").removeprefix(b"\xfe\xff")
+    if _HTML.match(narrow):
+        return "html"
+    said = (
+        _SUFFIXES.get(PurePosixPath(name.partition("?")[0]).suffix.lower()),
+        _MEDIA_TYPES.get((media_type or "").partition(";")[0].strip().lower()),
+    )
+    for kind in said:
+        if kind == "html" and not _TAG.search(data.replace(b"\0", b"") if is_wide(data) else data):
+            continue
+        if kind is not None:
+            return kind
+    return "text"

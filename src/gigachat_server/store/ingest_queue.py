@@ -1,0 +1,123 @@
+"""SQL of the ingest queue: documents that are not searchable yet, each held by one worker at a time, with a lease.
+
+Invariant: whoever claims a document moves it from waiting (`uploaded`, `pending`) to being worked on (`extracting`,
+`embedding`); what a worker that died left there is claimed again once its lease has run out.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from gigachat_server.store.database import Reader, Tx
+
+# As the index of the queue has it, word by word.
+_WAITS = "state IN ('uploaded', 'pending', 'extracting', 'embedding')"
+_BACK = "CASE state WHEN 'extracting' THEN 'uploaded' WHEN 'embedding' THEN 'pending' ELSE state END"
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """A document whose turn to be ingested has come."""
+
+    chatbot_id: str
+    id: str
+
+
+async def list_waiting(reader: Reader, *, now_us: int, limit: int) -> list[Waiting]:
+    """Documents to ingest that no worker holds, the longest waiting first."""
+    rows = await reader.all(
+        f"SELECT chatbot_id, id FROM documents WHERE {_WAITS} AND lease_until <= :now_us ORDER BY lease_until, id LIMIT :limit",
+        now_us=now_us,
+        limit=limit,
+    )
+    return [Waiting(*row) for row in rows]
+
+
+async def claim(tx: Tx, chatbot_id: str, document_id: str, *, now_us: int, until_us: int) -> bool:
+    """Whether the document is now ours to ingest, until the lease ends."""
+    return bool(
+        await tx.run(
+            "UPDATE documents SET lease_until = :until_us, "
+            "state = CASE WHEN upload_id IS NULL THEN 'embedding' ELSE 'extracting' END "
+            f"WHERE chatbot_id = :chatbot_id AND id = :id AND {_WAITS} AND lease_until <= :now_us",
+            chatbot_id=chatbot_id,
+            id=document_id,
+            now_us=now_us,
+            until_us=until_us,
+        )
+    )
+
+
+async def hold(tx: Tx, chatbot_id: str, document_id: str, *, until_us: int) -> None:
+    """Renew the lease."""
+    await tx.run(
+        f"UPDATE documents SET lease_until = :until_us WHERE chatbot_id = :chatbot_id AND id = :id AND {_WAITS}",
+        chatbot_id=chatbot_id,
+        id=document_id,
+        until_us=until_us,
+    )
+
+
+async def release(tx: Tx, chatbot_id: str, document_id: str, *, until_us: int) -> None:
+    """Give up for now: it waits again, and may be claimed from then on."""
+    await tx.run(
+        f"UPDATE documents SET lease_until = :until_us, state = {_BACK} WHERE chatbot_id = :chatbot_id AND id = :id AND {_WAITS}",
+        chatbot_id=chatbot_id,
+        id=document_id,
+        until_us=until_us,
+    )
+
+
+async def release_all(tx: Tx) -> None:
+    """Nobody works on anything: for a store that one process has to itself, when it starts."""
+    await tx.run(f"UPDATE documents SET lease_until = 0, state = {_BACK} WHERE {_WAITS}")
+
+
+async def advance(tx: Tx, chatbot_id: str, document_id: str, *, content_sha256: str, progress: int) -> bool:
+    """So much of it is embedded; False if it is not this text any more that is wanted."""
+    return bool(
+        await tx.run(
+            "UPDATE documents SET progress = :progress WHERE chatbot_id = :chatbot_id AND id = :id "
+            "AND content_sha256 = :content_sha256 AND state IN ('pending', 'embedding')",
+            chatbot_id=chatbot_id,
+            id=document_id,
+            content_sha256=content_sha256,
+            progress=progress,
+        )
+    )
+
+
+async def mark_all_waiting(tx: Tx, chatbot_id: str) -> int:
+    """Have every document of the chatbot cut and embedded anew; files that are still to be read, once they are.
+
+    What failed stays failed, but for what another way to cut may help.
+    """
+    return await tx.run(
+        "UPDATE documents SET state = CASE WHEN upload_id IS NULL THEN 'pending' ELSE 'uploaded' END, error = NULL, "
+        "reason = NULL, progress = 0, chunks_sha256 = NULL, lease_until = 0 "
+        "WHERE chatbot_id = :chatbot_id AND (state <> 'failed' OR error = 'too_many_chunks')",
+        chatbot_id=chatbot_id,
+    )
+
+
+async def mark_foreign_vectors_waiting(tx: Tx, *, embedding_model: str) -> int:
+    """Have every document embedded anew whose vectors are of another embedding model."""
+    return await tx.run(
+        "UPDATE documents SET state = 'pending', error = NULL, reason = NULL, progress = 0, lease_until = 0 "
+        "WHERE state = 'ready' AND embedding_model <> :embedding_model",
+        embedding_model=embedding_model,
+    )
+
+
+async def mark_failed(tx: Tx, chatbot_id: str, document_id: str, *, error: str, reason: str, now_us: int) -> bool:
+    """Give up on this version; earlier chunks, if any, still answer. False if nobody waits for it any more."""
+    return bool(
+        await tx.run(
+            "UPDATE documents SET state = 'failed', error = :error, reason = :reason, upload_id = NULL, updated_at = :now_us "
+            f"WHERE chatbot_id = :chatbot_id AND id = :id AND {_WAITS}",
+            chatbot_id=chatbot_id,
+            id=document_id,
+            error=error,
+            reason=reason,
+            now_us=now_us,
+        )
+    )

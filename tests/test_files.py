@@ -1,0 +1,342 @@
+"""Documents that come as files: accepted at once, read and embedded behind, followed on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gigachat_server.knowledge.text_vectors import BATCH
+from gigachat_server.models.base import Matrix
+from tests import formats, stores
+from tests.harness import Api, Reply, gigachat, until
+from tests.test_documents import CountingEmbedder
+
+EVERYTHING = {"results": {"match_threshold": 0.0, "match_count": 5}}
+_BOUNDARY = "----a-boundary"
+
+
+def form(*parts: tuple[str, bytes], name: str = "file") -> bytes:
+    """Parts as they are given: their Content-Disposition (and more headers), and their content."""
+    body = b"".join(
+        f"--{_BOUNDARY}\r\n{head}\r\n\r\n".encode("utf-8", "surrogateescape") + content + b"\r\n" for head, content in parts
+    )
+    return body + f"--{_BOUNDARY}--\r\n".encode()
+
+
+def file_part(filename: str, content: bytes, media_type: str = "") -> tuple[str, bytes]:
+    quoted = filename.replace('"', "%22")
+    head = f'Content-Disposition: form-data; name="file"; filename="{quoted}"'
+    return (f"{head}\r\nContent-Type: {media_type}" if media_type else head), content
+
+
+def field(name: str, value: str) -> tuple[str, bytes]:
+    return f'Content-Disposition: form-data; name="{name}"', value.encode()
+
+
+async def send(api: Api, path: str, *parts: tuple[str, bytes], method: str = "POST", **headers: str) -> Reply:
+    sent = {"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"} | {
+        name.replace("_", "-"): value for name, value in headers.items()
+    }
+    return await api.call(method, path, raw=form(*parts), headers=sent)
+
+
+async def upload(api: Api, chatbot: str, filename: str, content: bytes, **headers: str) -> dict[str, Any]:
+    """The document, as it was accepted."""
+    reply = await send(api, f"{chatbot}/documents", file_part(filename, content), **headers)
+    assert reply.status == 202, reply.text
+    assert reply.headers["Location"] == f"{chatbot}/documents/{reply.body['id']}"
+    accepted: dict[str, Any] = reply.body
+    return accepted
+
+
+async def ended(api: Api, chatbot: str, document: dict[str, Any]) -> dict[str, Any]:
+    """The document once nobody works on it any more."""
+    path = f"{chatbot}/documents/{document['id']}"
+    assert (await api.get(path, headers={"Accept": "text/event-stream"})).events[-1][0] == "done"
+    found: dict[str, Any] = (await api.get(path)).body
+    assert found["state"] in ("ready", "failed")
+    return found
+
+
+async def uploaded(api: Api, chatbot: str, filename: str, content: bytes) -> dict[str, Any]:
+    return await ended(api, chatbot, await upload(api, chatbot, filename, content))
+
+
+async def test_a_file_is_accepted_read_and_found(tmp_path: Path) -> None:
+    async with gigachat(tmp_path) as api:
+        chatbot = await api.chatbot(documents=EVERYTHING)
+        accepted = await upload(api, chatbot, "shop/returns.html", formats.page())
+        assert (accepted["name"], accepted["state"], accepted["progress"]) == ("shop/returns.html", "pending", 0)
+        document = await ended(api, chatbot, accepted)
+        assert (document["state"], document["progress"], document["error"], document["reason"]) == ("ready", 100, None, None)
+        assert document["title"] == "Returns - Shop"
+        assert document["content"].startswith("# Returns\n\nYou can return a parcel")
+        assert document["content_sha256"] == hashlib.sha256(document["content"].encode()).hexdigest()
+        (reply,) = await api.say(chatbot, "When can I return a parcel?")
+        assert reply["sources"][0]["metadata"]["loc"] == {"lines": {"from": 1, "to": 16}, "heading": "Returns"}
+    assert stores.current().query(tmp_path, "SELECT id FROM uploads") == [], "the bytes are gone once there is a text"
+
+
+async def test_the_place_of_a_source_is_stored_with_the_reply(tmp_path: Path) -> None:
+    pages = [[f"Chapter {word}", f"The colour of {word} is number {n}."] for n, word in enumerate(("alpha", "beta"), 1)]
+    async with gigachat(tmp_path) as api:
+        chatbot = await api.chatbot(documents=EVERYTHING | {"text_splitter": {"chunk_size": 60, "chunk_overlap": 0}})
+        document = await uploaded(api, chatbot, "book.pdf", formats.pdf(pages, outline=True))
+        assert document["state"] == "ready", document
+        await api.say(chatbot, "What is the colour of beta?")
+        await api.call("DELETE", f"{chatbot}/documents/{document['id']}")
+        source = (await api.messages(chatbot))[1]["sources"][0]
+        assert source["metadata"]["loc"] == {"lines": {"from": 5, "to": 7}, "page": 2, "heading": "Chapter beta"}
+        (chunk,) = await api.push(chatbot, "plain", "Nothing is known of where this stands.")
+        assert chunk["metadata"] == {"loc": {"lines": {"from": 1, "to": 1}}}
+
+
+async def test_the_same_file_again_changes_nothing_and_another_with_the_same_text_keeps_the_chunks(tmp_path: Path) -> None:
+    embedder = CountingEmbedder()
+    async with gigachat(tmp_path, embedder=embedder) as api:
+        chatbot = await api.chatbot(documents=EVERYTHING)
+        first = await uploaded(api, chatbot, "returns.html", formats.page())
+        (reply,) = await api.say(chatbot, "Returns?")
+        again = await upload(api, chatbot, "returns.html", formats.page())
+        assert (again["state"], again["updated_at"]) == ("ready", first["updated_at"])
+        other = await uploaded(api, chatbot, "returns.html", formats.page().replace(b"tracking = 1", b"tracking = 2"))
+        assert (other["id"], other["state"]) == (first["id"], "ready")
+        (same,) = await api.say(chatbot, "Returns?")
+        assert [source["id"] for source in same["sources"]] == [source["id"] for source in reply["sources"]]
+        assert len(embedder.passages) == 1
+        await api.push(chatbot, "returns.html", "Something else.")
+        assert (await uploaded(api, chatbot, "returns.html", formats.page()))["content"] == first["content"]
+
+
+async def test_a_file_that_cannot_be_read_fails_and_the_earlier_version_answers(tmp_path: Path) -> None:
+    async with gigachat(tmp_path) as api:
+        chatbot = await api.chatbot(documents=EVERYTHING)
+        await uploaded(api, chatbot, "a.txt", b"Parcels are sent on Monday.")
+        failed = await uploaded(api, chatbot, "a.txt", b"\x89PNG\r\n")
+        assert (failed["state"], failed["error"]) == ("failed", "file_unknown")
+        assert failed["reason"].startswith("It is a picture: push text, Markdown")
+        (reply,) = await api.say(chatbot, "When are parcels sent?")
+        assert reply["sources"][0]["content"].endswith("Parcels are sent on Monday.")
+        listed = await api.get(f"{chatbot}/documents?state=failed")
+        assert [document["id"] for document in listed.body] == [failed["id"]]
+        assert (await api.get(f"{chatbot}/documents?state=ready")).body == []
+        assert (await api.get(f"{chatbot}/documents?state=lost")).status == 422
+        assert (await uploaded(api, chatbot, "a.txt", b"Parcels are sent on Friday."))["state"] == "ready"
+        (reply,) = await api.say(chatbot, "When are parcels sent?")
+        assert reply["sources"][0]["content"].endswith("on Friday.")
+
+
+async def test_put_takes_a_file_too(tmp_path: Path) -> None:
+    async with gigachat(tmp_path) as api:
+        chatbot = await api.chatbot()
+        (chunk,) = await api.push(chatbot, "old", "Old text.")
+        path = f"{chatbot}/documents/{chunk['document_id']}"
+        reply = await send(api, path, file_part("new.md", b"# New\n\ntext"), field("name", "renamed"), method="PUT")
+        assert (reply.status, reply.body["name"], reply.body["state"]) == (202, "renamed", "pending")
+        document = await ended(api, chatbot, reply.body)
+        assert (document["id"], document["content"]) == (chunk["document_id"], "# New\n\ntext")
+        missing = await send(api, path[:-4] + "0000", file_part("a.md", b"text"), method="PUT")
+        assert missing.status == 404
+
+
+async def test_a_document_can_be_followed_to_its_end(tmp_path: Path) -> None:
+    class Held(CountingEmbedder):
+        def __init__(self) -> None:
+            super().__init__()
+            self.go = asyncio.Event()
+
+        async def embed_passages(self, texts: Any) -> Matrix:
+            await self.go.wait()
+            return await super().embed_passages(texts)
+
+    embedder = Held()
+    async with gigachat(tmp_path, embedder=embedder) as api:
+        chatbot = await api.chatbot()
+        accepted = await upload(api, chatbot, "a.md", b"# Head\n\ntext")
+        path = f"{chatbot}/documents/{accepted['id']}"
+
+        async def is_embedding() -> bool:
+            return bool((await api.get(path)).body["state"] == "embedding")
+
+        await until(is_embedding)
+        following = asyncio.create_task(api.get(path, headers={"Accept": "text/event-stream"}))
+        embedder.go.set()
+        followed = (await following).events
+        assert [name for name, _ in followed] == ["document"] * (len(followed) - 1) + ["done"]
+        assert [data["state"] for _, data in followed][-2:] == ["ready", "ready"]
+        assert followed[-1][1] == {"id": accepted["id"], "state": "ready"}
+        again = (await api.get(path, headers={"Accept": "text/event-stream"})).events
+        assert [(name, data["state"]) for name, data in again] == [("document", "ready"), ("done", "ready")]
+
+
+async def test_an_upload_under_one_key_is_done_once(tmp_path: Path) -> None:
+    async with gigachat(tmp_path) as api:
+        chatbot = await api.chatbot()
+        first = await upload(api, chatbot, "a.txt", b"Parcels are sent on Monday.", Idempotency_Key="k")
+        await ended(api, chatbot, first)
+        await api.push(chatbot, "a.txt", "Parcels are sent on Friday.")
+        again = await send(api, f"{chatbot}/documents", file_part("a.txt", b"Parcels are sent on Monday."), Idempotency_Key="k")
+        assert (again.status, again.body["id"], again.headers["Idempotent-Replayed"]) == (202, first["id"], "true")
+        content = (await api.get(f"{chatbot}/documents/{first['id']}")).body["content"]
+        assert content == "Parcels are sent on Friday.", "it was not stored again over what came later"
+        other = await send(api, f"{chatbot}/documents", file_part("a.txt", b"Another."), Idempotency_Key="k")
+        assert (other.status, other.code) == (422, "idempotency_key_reused")
+
+
+BAD: dict[str, tuple[bytes, str, int, str]] = {
+    "no file": (form(field("name", "x")), "", 422, "invalid_request"),
+    "two files": (form(file_part("a", b"1"), file_part("b", b"2")), "", 422, "invalid_request"),
+    "another field": (form(file_part("a", b"1"), field("colour", "red")), "", 422, "invalid_request"),
+    "a name twice": (form(field("name", "x"), field("name", "y"), file_part("a", b"1")), "", 422, "invalid_request"),
+    "a nameless file": (form(file_part("", b"1")), "", 422, "invalid_request"),
+    "a long name": (form(file_part("x" * 1025, b"1")), "", 422, "invalid_request"),
+    "a name with NUL": (form(field("name", "a\0b"), file_part("a", b"1")), "", 422, "invalid_request"),
+    "a name in Latin-1": (form(file_part("caf\udce9", b"1")), "", 422, "invalid_request"),
+    "cut off": (form(file_part("a", b"1" * 100))[:-40], "", 400, "malformed_form"),
+    "no end": (form(file_part("a", b"1"))[:-4], "", 400, "malformed_form"),
+    "no form": (b"just text", "", 400, "malformed_form"),
+    "nothing": (b"", "", 400, "malformed_form"),
+    "no boundary": (form(file_part("a", b"1")), "multipart/form-data", 400, "malformed_form"),
+    "many fields": (form(*[field(f"n{i}", "x") for i in range(20)]), "", 422, "invalid_request"),
+    "endless headers": (form(("X: " + "y" * 20_000, b"1")), "", 400, "malformed_form"),
+    "too large": (form(file_part("a.txt", b"x" * 5000)), "", 413, "payload_too_large"),
+    "another type": (b"\x89PNG", "image/png", 415, "unsupported_media_type"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+async def test_a_form_that_is_not_as_it_should_be_is_refused_and_stores_nothing(case: str, tmp_path: Path) -> None:
+    body, content_type, status, code = BAD[case]
+    async with gigachat(tmp_path, max_upload_bytes=4096) as api:
+        chatbot = await api.chatbot()
+        headers = {"Content-Type": content_type or f"multipart/form-data; boundary={_BOUNDARY}"}
+        reply = await api.post(f"{chatbot}/documents", raw=body, headers=headers)
+        assert (reply.status, reply.code) == (status, code), reply.text
+        assert (await api.get(f"{chatbot}/documents")).body == []
+    assert stores.current().query(tmp_path, "SELECT id FROM uploads") == []
+
+
+# --- embedded once, seen whole ---
+
+
+class Stopping(CountingEmbedder):
+    """Embeds so many calls, and then no more."""
+
+    def __init__(self, calls: int) -> None:
+        super().__init__()
+        self.left = calls
+        self.stopped = asyncio.Event()
+
+    async def embed_passages(self, texts: Any) -> Matrix:
+        if not self.left:
+            self.stopped.set()
+            await asyncio.Event().wait()
+        self.left -= 1
+        return await super().embed_passages(texts)
+
+
+def long_text(chunks: int, word: str = "parcel") -> str:
+    return "\n\n".join(f"{word} {n} is sent to place {n}. " + "It goes on. " * 6 for n in range(chunks))
+
+
+SHORT = {"text_splitter": {"chunk_size": 120, "chunk_overlap": 0}}
+
+
+async def test_what_was_embedded_before_a_stop_is_not_embedded_again(tmp_path: Path) -> None:
+    text = long_text(4 * BATCH)
+    first, second = Stopping(2), CountingEmbedder()
+    async with gigachat(tmp_path, embedder=first) as api:
+        chatbot = await api.chatbot(documents=EVERYTHING | SHORT)
+        accepted = await upload(api, chatbot, "long.txt", text.encode())
+        await first.stopped.wait()
+
+        async def is_half_done() -> bool:
+            document = (await api.get(f"{chatbot}/documents/{accepted['id']}")).body
+            return bool(document["state"] == "embedding" and 40 <= document["progress"] <= 60)
+
+        await until(is_half_done)
+        (reply,) = await api.say(chatbot, "Where is parcel 3 sent to?")
+        assert reply["sources"] == [], "nothing is found before everything is"
+    async with gigachat(tmp_path, embedder=second) as api:
+        document = await ended(api, chatbot, accepted)
+        assert (document["state"], document["chunk_count"], document["progress"]) == ("ready", 4 * BATCH, 100)
+        (reply,) = await api.say(chatbot, "Where is parcel 3 sent to?", conversation="c2")
+        assert reply["sources"][0]["content"].split("\n")[-1].startswith("parcel 3 is sent")
+    assert len(first.passages) + len(second.passages) == 4 * BATCH
+    assert set(first.passages).isdisjoint(second.passages)
+    assert stores.current().query(tmp_path, "SELECT document_id FROM made_embeddings") == []
+
+
+async def test_a_text_that_the_chatbot_has_is_not_embedded_again(tmp_path: Path) -> None:
+    embedder = CountingEmbedder()
+    async with gigachat(tmp_path, embedder=embedder) as api:
+        chatbot, other = await api.chatbot(documents=SHORT), await api.chatbot(documents=SHORT)
+        await api.push(chatbot, "one", long_text(5))
+        assert len(await api.push(chatbot, "two", long_text(6))) == 6
+        assert (await uploaded(api, chatbot, "three.txt", long_text(7).encode()))["chunk_count"] == 7
+        assert len(embedder.passages) == 7
+        await api.push(other, "one", long_text(5))
+        assert len(embedder.passages) == 12, "what another chatbot has is its own"
+
+
+async def test_ten_thousand_equal_chunks_are_one_embedding(tmp_path: Path) -> None:
+    embedder = CountingEmbedder()
+    async with gigachat(tmp_path, embedder=embedder) as api:
+        chatbot = await api.chatbot(documents={"text_splitter": {"chunk_size": 50, "chunk_overlap": 0}})
+        document = await uploaded(api, chatbot, "equal.txt", b"The same thirty-eight letters each time\n\n" * 9_999)
+        assert (document["state"], document["chunk_count"]) == ("ready", 9_999), document["reason"]
+        assert len(embedder.passages) == 1
+        too_many = await uploaded(api, chatbot, "many.txt", b"The same thirty-eight letters each time\n\n" * 10_001)
+        assert (too_many["state"], too_many["error"]) == ("failed", "too_many_chunks")
+        assert "10001 chunks, and may make 10000" in too_many["reason"]
+
+
+async def replace_under_load(api: Api, rounds: int, *, every_file: int) -> int:
+    """Replace a document time and again while prompts are answered; how many prompts that were. No reply mixes versions."""
+    chatbot = await api.chatbot(documents=EVERYTHING | SHORT)
+    (first, *_) = await api.push(chatbot, "doc", long_text(4, "version0"))
+    path = f"{chatbot}/documents/{first['document_id']}"
+    is_over = False
+
+    async def replace() -> None:
+        for number in range(1, rounds + 1):
+            text = long_text(4, f"version{number}")
+            if number % every_file:
+                assert (await api.call("PUT", path, {"name": "doc", "content": text})).status == 200
+            else:
+                reply = await send(api, path, file_part("doc.txt", text.encode()), field("name", "doc"), method="PUT")
+                assert (await ended(api, chatbot, reply.body))["state"] == "ready"
+
+    async def ask(name: str) -> int:
+        asked = 0
+        while not is_over:
+            (reply,) = await api.say(chatbot, "Where is place 1 and place 2?", conversation=f"{name} {asked}")
+            versions = {source["content"].split("\n")[-1].split()[0] for source in reply["sources"]}
+            assert len(versions) == 1, versions
+            assert len(reply["sources"]) == 4
+            asked += 1
+        return asked
+
+    asking = [asyncio.create_task(ask(f"client {n}")) for n in range(3)]
+    try:
+        await replace()
+    finally:
+        is_over = True
+    return sum(await asyncio.gather(*asking))
+
+
+async def test_nobody_sees_a_mix_of_two_versions(tmp_path: Path) -> None:
+    async with gigachat(tmp_path) as api:
+        assert await replace_under_load(api, 30, every_file=10) > 0
+
+
+@pytest.mark.faults
+async def test_nobody_sees_a_mix_in_a_thousand_replaces(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
+    async with gigachat(tmp_path) as api:
+        asked = await replace_under_load(api, 1_000, every_file=5)
+    record_property("figures", {"replaces": 1_000, "prompts": asked, "mixed": 0})
