@@ -16,9 +16,11 @@ from gigachat_server.clock import Clock
 from gigachat_server.jobs import IngestWorker
 from gigachat_server.knowledge.ingest import Ingest
 from gigachat_server.knowledge.searcher import Searcher
+from gigachat_server.knowledge.web.sites import Sites
 from gigachat_server.models.base import ChatModel, Embedder
 from gigachat_server.records import Account
 from gigachat_server.settings import Settings
+from gigachat_server.site_jobs import SiteWorker
 from gigachat_server.store.database import Database
 
 
@@ -33,6 +35,8 @@ class Services(msgspec.Struct, kw_only=True):
     searcher: Searcher
     ingest: Ingest
     ingest_worker: IngestWorker
+    sites: Sites
+    site_worker: SiteWorker
     events: Events
     feed: Feed
     control: Control

@@ -129,9 +129,9 @@ class Api:
         if route.is_prompt:
             await trigger("S1")
         response = await self._answered(route, request)
-        if route.has_location and response.status_code == 201:
+        if route.has_location and response.status_code == route.status:
             made = msgspec.json.decode(response.body, type=_Made)
-            response.headers["Location"] = f"{route.path}/{made.id}"
+            response.headers["Location"] = f"{route.path.format(**request.path)}/{made.id}"
         return response
 
     async def _answered(self, route: Route, request: ApiRequest) -> Response:
