@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import ipaddress
 import os
+import tracemalloc
 import zlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -190,6 +191,12 @@ async def test_a_name_with_one_address_inside_is_refused_whole(answer: list[str]
     assert canary.connections == 0
 
 
+async def test_of_a_name_that_also_leads_inside_nothing_is_asked(tmp_path: Any) -> None:
+    async with serving() as site, fetching(allowed=[ALLOWED], resolve=Names([SITE, "127.0.0.2"])) as safe_fetch:
+        assert await refusal(safe_fetch, f"http://mixed.example:{site.port}/") == "address_refused"
+        assert site.connections == 0
+
+
 async def test_no_socket_is_made_for_an_address_that_does_not_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also if the parser and the resolver had let it through."""
     async with canaries() as (canary, port), fetching() as safe_fetch:
@@ -265,6 +272,17 @@ async def test_a_body_is_bounded_as_sent_and_as_decompressed() -> None:
     ):
         async with serving(lambda _, b=body, e=encoding: Response(b, headers={"Content-Encoding": e})) as site:  # type: ignore[misc]
             assert await of_site(site) == "too_large"
+
+
+async def test_no_more_is_held_of_a_bomb_than_may_come_of_it() -> None:
+    bomb = Response(gzip.compress(bytes(150_000_000), 1, mtime=0), headers={"Content-Encoding": "gzip"})
+    async with serving(lambda _: bomb) as site:
+        tracemalloc.start()
+        try:
+            assert await of_site(site) == "too_large"
+            assert tracemalloc.get_traced_memory()[1] < 40_000_000
+        finally:
+            tracemalloc.stop()
 
 
 async def test_what_was_compressed_arrives_as_it_was() -> None:

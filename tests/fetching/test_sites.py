@@ -12,6 +12,7 @@ from typing import Any
 from gigachat_server.clock import system_clock
 from gigachat_server.models.base import Matrix
 from gigachat_server.models.hashing_embedder import HashingEmbedder
+from gigachat_server.store.database import Tx
 from tests.fetching.canaries import SITE, Request, Response, canaries, serving
 from tests.harness import Api, gigachat, until
 
@@ -444,11 +445,39 @@ async def test_a_crawl_goes_on_where_another_process_left_it(tmp_path: Path) -> 
         assert 6 <= len(read) < 13
         async with gigachat(tmp_path, **ALLOW) as api:
             _, api.key = await api.services.key_ring.create(api.services.account.id, "again")
-            seen = await over(api, path)
+            async with asyncio.timeout(20):  # and not when the lease of the first has run out
+                seen = await over(api, path)
             assert seen["progress"].items() >= {"found": 13, "documents": 13, "failed": 0}.items()
         fetched = [path for path in site.paths if path != "/robots.txt"]
         assert set(fetched) == set(pages.at)
         assert len(fetched) <= 13 + 2, "at most what was on its way is fetched twice"
+
+
+async def test_who_has_lost_the_lease_stores_nothing(tmp_path: Path) -> None:
+    """As a node that stood still does when it goes on."""
+    reached, gate = asyncio.Event(), asyncio.Event()
+
+    async def answer(request: Request) -> Response | None:
+        if request.path == "/":
+            reached.set()
+            await gate.wait()
+        return Response(html(text="late")) if request.path == "/" else None
+
+    async with serving(answer) as site, crawling(tmp_path) as (api, sites):
+        path = await add(api, sites, site.url)
+        await reached.wait()
+
+        async def take_away(tx: Tx) -> None:
+            until_us = system_clock() + 3_600_000_000
+            await tx.run("UPDATE sites SET lease = 'another', lease_until = :until_us", until_us=until_us)
+
+        await api.services.database.transaction("test.take", take_away)
+        (crawl,) = [task for task in asyncio.all_tasks() if task.get_name().startswith("site ")]
+        gate.set()
+        await crawl
+        assert await pages_of(api, path, site.url) == {"/": ("pending", None)}
+        assert await documents_of(api, sites) == []
+        assert (await api.get(path)).body["state"] == "crawling"
 
 
 async def test_a_site_deleted_in_the_middle_leaves_nothing(tmp_path: Path) -> None:
