@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gigachat_server.knowledge.vectors import BATCH
+from gigachat_server.knowledge.text_vectors import BATCH
 from gigachat_server.models.base import Matrix
 from tests import formats, stores
 from tests.harness import Api, Reply, gigachat, until

@@ -177,7 +177,7 @@ async def test_a_draft_of_a_reply_that_is_stored_does_no_harm(tmp_path: Path) ->
         async def body(tx: Any) -> None:
             await tx.run("UPDATE messages SET turn = 'running' WHERE role = 'user'")
             await tx.run(
-                "INSERT INTO drafts SELECT chatbot_id, conversation_id, in_reply_to, 0, id, '{}', content, '[]' "
+                "INSERT INTO drafts SELECT chatbot_id, conversation_id, in_reply_to, 0, id, '{}', content, '[]', NULL "
                 "FROM messages WHERE role = 'assistant'"
             )
 
@@ -400,7 +400,7 @@ async def test_a_prompt_is_taken_up_again_once_the_store_can_be_written(tmp_path
 
 
 DAMAGES = {
-    "draft": "INSERT INTO drafts SELECT chatbot_id, conversation_id, id, 0, 'x', '{}', 'text', '{damaged' FROM messages "
+    "draft": "INSERT INTO drafts SELECT chatbot_id, conversation_id, id, 0, 'x', '{}', 'text', '{damaged', NULL FROM messages "
     "WHERE conversation_id = 'damaged'",
     "prompt": "UPDATE messages SET metadata = '{damaged' WHERE conversation_id = 'damaged'",
     "user": "UPDATE conversations SET user_id = CAST(x'ff' AS TEXT) WHERE conversation_id = 'damaged'",

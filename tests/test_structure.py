@@ -24,7 +24,20 @@ LAYERS = (
     ("auth",),
     ("models", "store"),
     ("safe_fetch", "web_urls", "address_rule"),
-    ("text", "human_wanted", "records", "settings", "errors", "ids", "clock", "logs", "local_socket", "triggers"),
+    (
+        "text",
+        "markers",
+        "languages",
+        "human_wanted",
+        "records",
+        "settings",
+        "errors",
+        "ids",
+        "clock",
+        "logs",
+        "local_socket",
+        "triggers",
+    ),
 )
 # An edge is where a failure of any kind must end in an answer or a state instead of a lost task.
 EDGES = {

@@ -19,14 +19,17 @@ from gigachat_server.chat.control import Control
 from gigachat_server.chat.erasure import Erasure
 from gigachat_server.chat.events import Events
 from gigachat_server.chat.feed import Feed
+from gigachat_server.chat.learning import Learning
 from gigachat_server.chat.lifecycle import Lifecycle
 from gigachat_server.chat.live import LiveTurns
 from gigachat_server.chat.nodes import Nodes
+from gigachat_server.chat.replay import Replay
 from gigachat_server.chat.turn import Turns
 from gigachat_server.clock import Clock, system_clock
 from gigachat_server.errors import SetupError, StorageUnavailable
 from gigachat_server.jobs import IngestWorker
 from gigachat_server.knowledge.extract import Extractor
+from gigachat_server.knowledge.fixed_answers import FixedAnswers
 from gigachat_server.knowledge.indexes import Indexes
 from gigachat_server.knowledge.ingest import Ingest
 from gigachat_server.knowledge.searcher import Searcher
@@ -36,10 +39,11 @@ from gigachat_server.models import weights
 from gigachat_server.models.base import ChatModel, Embedder
 from gigachat_server.models.extractive import ExtractiveModel
 from gigachat_server.models.hashing_embedder import HashingEmbedder
-from gigachat_server.models.local_embedder import LocalEmbedder
+from gigachat_server.models.local_embedder import Int8Embedder, LocalEmbedder
 from gigachat_server.services import Services
 from gigachat_server.settings import Settings
 from gigachat_server.site_jobs import SiteWorker
+from gigachat_server.store import fixed_answers as fixed_answer_rows
 from gigachat_server.store import ingest_queue, sites
 from gigachat_server.store.backup import back_up_before
 from gigachat_server.store.database import Database, Tx
@@ -78,6 +82,7 @@ async def running(
             services.ingest_worker.start()
             services.site_worker.start()
             services.searcher.start()
+            services.fixed_answers.start()
         services.lifecycle.start(takes_up=is_node)
         try:
             yield services
@@ -91,6 +96,7 @@ async def running(
             await services.nodes.aclose()
             await services.site_worker.aclose()
             await services.ingest_worker.aclose()
+            await services.fixed_answers.aclose()
             await services.searcher.aclose()
             await services.model.aclose()
             await services.embedder.aclose()
@@ -144,12 +150,14 @@ async def _assemble(
             await ingest_queue.release_all(tx)
             await sites.release_all(tx)
         await ingest_queue.mark_foreign_vectors_waiting(tx, embedding_model=embedding_model)
+        await fixed_answer_rows.have_embedded_anew(tx, embedding_model=embedding_model)
 
     await database.transaction("document.reembed", reembed)
     events, live = Events(database, clock), LiveTurns()
     nodes = Nodes(database, events, live, clock)
     control = Control(database, events=events, live=live, nodes=nodes, clock=clock)
-    answerer = Answerer(model=model, embedder=embedder, searcher=searcher)
+    fixed_answers = FixedAnswers(database, embedder, clock)
+    answerer = Answerer(model=model, embedder=embedder, searcher=searcher, fixed_answers=fixed_answers)
     turns = Turns(database, answerer=answerer, control=control, events=events, live=live, nodes=nodes, clock=clock)
     lifecycle = Lifecycle(database, turns=turns, control=control, events=events, live=live, clock=clock)
     nodes.when_waiting = lifecycle.look_now
@@ -171,6 +179,9 @@ async def _assemble(
         ingest_worker=ingest_worker,
         sites=web_sites,
         site_worker=SiteWorker(database, web_sites, ingest, settings, clock, ingest_worker.wake_up),
+        fixed_answers=fixed_answers,
+        learning=Learning(database, embedder=embedder, fixed_answers=fixed_answers, ingest=ingest, clock=clock),
+        replay=Replay(database, answerer),
         events=events,
         feed=Feed(database, events, live, clock),
         control=control,
@@ -213,7 +224,8 @@ def make_embedder(settings: Settings) -> Embedder:
         return OpenAIEmbedder(settings.embedding_url, settings.embedding_model, key)
     if settings.embedder == "hashing":
         return HashingEmbedder()
-    return LocalEmbedder(
+    made = Int8Embedder if settings.embedder == "local-int8" else LocalEmbedder
+    return made(
         weights.find(
             configured=Path(settings.embedding_path) if settings.embedding_path else None,
             data_folder=settings.data_folder,

@@ -84,6 +84,7 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     abstained: bool | None = None
     score: float | None = None
     citations: tuple[str, ...] = ()
+    cited_spans: tuple[bool, ...] = ()  # of each span that the reply cites: whether it stands in its source word for word
     retrieval_ms: float | None = None
     reply_ms: float | None = None
 
@@ -144,6 +145,9 @@ class _Collection:
         if confidence is None:
             confidence = max((passage.score for passage in result.retrieved), default=0.0)
         abstained = has_abstained(result, confidence, threshold=self._threshold)
+        self._values["citations_hold"] += result.cited_spans
+        if result.citations:
+            self._values["cites_a_span"].append(bool(result.cited_spans))
         if question.kind == UNDERSPECIFIED:
             self._values[f"abstain_{UNDERSPECIFIED}"].append(abstained)
             return
@@ -185,7 +189,7 @@ class _Collection:
 
     def scores(self) -> Scores:
         scores: Scores = {"questions": self._questions, "missing": self._missing}
-        scores.update((name, round(sum(values) / len(values), 4)) for name, values in self._values.items())
+        scores.update((name, round(sum(values) / len(values), 4)) for name, values in self._values.items() if values)
         rightly, wrongly = self._decisions[False, True], self._decisions[True, True]
         unanswerable = rightly + self._decisions[False, False]
         answerable = wrongly + self._decisions[True, False]

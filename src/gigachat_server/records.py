@@ -6,6 +6,7 @@ here knows the wire form (`api/`) or the SQL (`store/`). Times are microseconds 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -24,6 +25,9 @@ MessageStatus = Literal["completed", "stopped", "incomplete", "failed"]
 TurnState = Literal["queued", "running", "done", "failed", "stopped", "interrupted", "intercepted", "coalesced"]
 Ending = Literal["stopped", "interrupted", "intercepted"]  # of a turn that was ended on purpose
 UNSETTLED: tuple[TurnState, ...] = ("queued", "running")  # the states in which somebody is responsible for it
+# Why a prompt went unanswered: no passage of the documents was relevant enough, or the reply itself says that it is no answer.
+UnansweredReason = Literal["nothing_matched", "refused"]
+UnansweredState = Literal["open", "answered", "dismissed"]
 Overlap = Literal["queue", "reject", "interrupt", "coalesce"]
 SiteKind = Literal["page", "sitemap", "site"]
 SiteState = Literal["pending", "crawling", "ready", "failed", "deleting"]
@@ -47,6 +51,7 @@ EventType = Literal[
     "turn.intercepted",
     "turn.coalesced",
     "turn.recovered",
+    "prompt.unanswered",
     "handoff.requested",
     "conversation.taken_over",
     "conversation.released",
@@ -100,8 +105,19 @@ class ResultsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     match_threshold: Annotated[float, Meta(ge=0, le=1, description="Least relevance, 0 to 1, of a chunk.")] = 0.78
     when_nothing_matches: Annotated[
         Literal["model", "refuse"],
-        Meta(description="`model`: the model answers without sections; `refuse`: the persona's refusal, no model call."),
+        Meta(description="`model`: the model answers without sections; `refuse`: the refusal, no model call."),
     ] = "model"
+    refusal: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=2000)] | None,
+        Meta(description="What is said instead of an answer; null: what the persona tells to say, in quotes."),
+    ] = None
+    fixed_answer_threshold: Annotated[
+        Annotated[float, Meta(ge=0, le=1)] | None,
+        Meta(
+            description="How near a prompt must be to one of a fixed answer, as the cosine of the embedding model; null: that "
+            "model's own measure of what asks the same."
+        ),
+    ] = None
 
 
 class TextSplitterConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -135,7 +151,10 @@ class InterceptionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
         str, Meta(min_length=1, max_length=2000, description="What the end user is told when a human was asked for.")
     ] = "I have asked a colleague to join us here."
     handoff_after_unanswered: Annotated[
-        int, Meta(ge=0, le=10, description="The extractive model asks after so many unanswered prompts in a row; 0: never.")
+        int,
+        Meta(
+            ge=0, le=10, description="The built-in model, and `refuse`, ask after so many unanswered prompts in a row; 0: never."
+        ),
     ] = 2
 
 
@@ -342,6 +361,24 @@ class Source(msgspec.Struct, frozen=True):
     heading: str | None = None
 
 
+class Citation(msgspec.Struct, frozen=True):
+    """A marker of a reply, and what it points to: characters `start` to `end` of the content of source `number`, from 1.
+
+    Both are None where no sentence of the source is known to say what the reply says. The marker itself, such as `[1]`,
+    is the reply's characters `marker_start` to `marker_end`; one that names two sources is two citations.
+    """
+
+    number: int
+    start: int | None
+    end: int | None
+    marker_start: int
+    marker_end: int
+
+    def text(self, sources: Sequence[Source]) -> str | None:
+        """What is cited, word for word."""
+        return None if self.start is None else sources[self.number - 1].content[self.start : self.end]
+
+
 class Feedback(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What an end user thought of a reply."""
 
@@ -373,6 +410,36 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     feedback: Feedback | None = None
     metadata: dict[str, Any]  # what the client sent with a prompt, or what the model reported about a reply
     sources: tuple[Source, ...]
+    citations: tuple[Citation, ...] = ()
+    created_at: int
+    updated_at: int
+
+
+class Unanswered(msgspec.Struct, frozen=True):
+    """A prompt that got no answer, with what it says. `answered_by` is what an operator made of it, or a later reply."""
+
+    chatbot_id: str
+    prompt_id: str
+    conversation_id: str
+    seq: int
+    reason: UnansweredReason
+    state: UnansweredState = "open"
+    answered_by: str | None = None
+    created_at: int = 0
+    updated_at: int = 0
+    content: str = ""
+    embedding: bytes | None = None
+
+
+class FixedAnswer(msgspec.Struct, frozen=True):
+    """What is said word for word to whoever asks one of its prompts, or means the same."""
+
+    chatbot_id: str
+    id: str
+    prompts: tuple[str, ...]
+    answer: str
+    is_enabled: bool
+    use_count: int
     created_at: int
     updated_at: int
 

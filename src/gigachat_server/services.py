@@ -9,11 +9,14 @@ from gigachat_server.chat.control import Control
 from gigachat_server.chat.erasure import Erasure
 from gigachat_server.chat.events import Events
 from gigachat_server.chat.feed import Feed
+from gigachat_server.chat.learning import Learning
 from gigachat_server.chat.lifecycle import Lifecycle
 from gigachat_server.chat.nodes import Nodes
+from gigachat_server.chat.replay import Replay
 from gigachat_server.chat.turn import Turns
 from gigachat_server.clock import Clock
 from gigachat_server.jobs import IngestWorker
+from gigachat_server.knowledge.fixed_answers import FixedAnswers
 from gigachat_server.knowledge.ingest import Ingest
 from gigachat_server.knowledge.searcher import Searcher
 from gigachat_server.knowledge.web.sites import Sites
@@ -37,6 +40,9 @@ class Services(msgspec.Struct, kw_only=True):
     ingest_worker: IngestWorker
     sites: Sites
     site_worker: SiteWorker
+    fixed_answers: FixedAnswers
+    learning: Learning
+    replay: Replay
     events: Events
     feed: Feed
     control: Control

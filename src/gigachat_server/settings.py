@@ -66,8 +66,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     model_key: Annotated[str, Meta(description="Key for GIGACHAT_MODEL_URL.", extra={"secret": True})] = ""
 
     embedder: Annotated[
-        Literal["local", "hashing"],
-        Meta(description="`local`: all-MiniLM-L6-v2 on this machine; `hashing`: instant, for load tests alone."),
+        Literal["local", "local-int8", "hashing"],
+        Meta(
+            description="`local`: all-MiniLM-L6-v2 on this machine; `local-int8`: the same in 8-bit integers, faster and a "
+            "little less exact (a change embeds all documents anew); `hashing`: instant, for load tests alone."
+        ),
     ] = "local"
     embedding_url: Annotated[
         str, Meta(description="Base URL of an OpenAI-compatible endpoint with /embeddings; replaces GIGACHAT_EMBEDDER.")

@@ -9,14 +9,13 @@ on both sides alike.
 
 from __future__ import annotations
 
-import importlib
 import re
-import sys
 import threading
 import unicodedata
 from functools import lru_cache
-from importlib.util import find_spec, module_from_spec
-from typing import Any, Literal
+from typing import Literal
+
+import Stemmer
 
 SmallTalk = Literal["greeting", "thanks", "farewell"]
 
@@ -55,23 +54,11 @@ STOP_WORDS = _set(
 )
 
 
-def _english_stemmer() -> Any:
-    """That module alone: the package around it, left out here, loads the other languages, 3 MB for as long as we run."""
-    name = "snowballstemmer"
-    spec = find_spec(name)
-    assert spec is not None, "it is a dependency"
-    sys.modules[name] = module_from_spec(spec)  # found, but not run
-    try:
-        return importlib.import_module(f"{name}.english_stemmer").EnglishStemmer()
-    finally:
-        del sys.modules[name]
-
-
-_stemmer = _english_stemmer()
+_stemmer = Stemmer.Stemmer("english", maxCacheSize=0)  # what it would keep, `_stem` keeps
 _stemming = threading.Lock()  # a stemmer keeps the word it works on in itself: two threads would mix theirs
 
 
-@lru_cache(maxsize=32_768)  # the stemmer is pure Python and takes some 20 us a word; prose repeats its words
+@lru_cache(maxsize=32_768)  # prose repeats its words
 def _stem(word: str) -> str:
     """The word's English stem; empty for a stop word."""
     if not word.isascii():
@@ -222,10 +209,46 @@ _FEW_WORDS = 3
 
 def is_dependent(text: str) -> bool:
     """Whether a prompt leans on what was said before: it points back, starts by continuing, or says very little."""
+    return points_back(text) or len(content_words(text)) <= _FEW_WORDS
+
+
+def points_back(text: str) -> bool:
+    """Whether a prompt means nothing without what was said before, however long it is."""
     said = [word.replace("’", "'") for word in words(text)]
     if not _POINTING.isdisjoint(said):
         return True
     opening = "-".join(said[:2])
-    if said and (said[0] in _LEADING or opening in _LEADING):
-        return True
-    return len(content_words(text)) <= _FEW_WORDS
+    return bool(said) and (said[0] in _LEADING or opening in _LEADING)
+
+
+# --- texts that say the same --------------------------------------------------------------------------------------
+
+_EDGES = " ?!.,:;…\"'“”‘’«»()[]*_¿¡。？！؟"
+_NEGATIONS = _set("not no never none without nor neither cannot nothing nobody nowhere except unable")
+_ASKED_FOR = {"who": "who", "whom": "who", "whose": "who", "when": "when", "where": "where", "why": "why"}
+
+
+def normalised(text: str) -> str:
+    """The text but for what does not change what it says: case, blanks, and the marks around it."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().replace("’", "'").split()).strip(_EDGES)
+
+
+def may_ask_the_same(text: str, other: str) -> bool:
+    """False where two prompts that look alike differ in a negation, a number, or between who, when, where and why.
+
+    To vectors "is it open" and "is it not open", or version 3 and version 4, are next to the same.
+    """
+    negated, numbers, asked_for = _marks(text)
+    other_negated, other_numbers, other_asked_for = _marks(other)
+    if negated != other_negated or numbers != other_numbers:
+        return False
+    return not (asked_for and other_asked_for and asked_for.isdisjoint(other_asked_for))
+
+
+def _marks(text: str) -> tuple[bool, frozenset[str], frozenset[str]]:
+    said = [word.replace("’", "'") for word in words(text)]
+    return (
+        any(word in _NEGATIONS or word.endswith("n't") for word in said),
+        frozenset(word for word in said if any(character.isdigit() for character in word)),
+        frozenset(_ASKED_FOR[word] for word in said if word in _ASKED_FOR),
+    )

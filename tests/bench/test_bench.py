@@ -11,9 +11,11 @@ from pathlib import Path
 
 import apsw
 import msgspec
+import numpy as np
 import pytest
 
 from gigachat_server.bench import processes
+from gigachat_server.bench.filled import Exact
 from gigachat_server.bench.load import Load, since_stamp
 from gigachat_server.bench.metrics import Budget, Report, all_answered, metric
 from gigachat_server.bench.texts import Author
@@ -59,11 +61,28 @@ def test_an_unknown_measurement_is_refused() -> None:
     assert "everything" in done.stderr
 
 
-def test_search_by_the_store_is_measured_only_where_there_is_one() -> None:
-    command = [sys.executable, "-m", "gigachat_server", "bench", "--size", "tiny", "--only", "retrieval"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode != 0
-    assert "--database" in done.stderr
+def test_search_in_memory_is_measured_beside_the_exact_one(tmp_path: Path) -> None:
+    file = tmp_path / "figures.json"
+    command = [sys.executable, "-m", "gigachat_server", "bench", "--size", "tiny", "--only", "retrieval", "--chunks", "300"]
+    done = subprocess.run([*command, "--json", str(file), "--folder", str(tmp_path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    figures = {each.name: each for each in msgspec.json.decode(file.read_bytes(), type=Report).metrics}
+    recall = figures["recall of the 10 nearest, 300 chunks"]
+    assert recall.value == 1.0 and recall.ok and recall.budget == ">= 0.97"
+    assert figures["nearest, 300 chunks, p50"].budget == "<= 15 ms"
+    assert figures["retrieval, 300 chunks, p50"].value > 0
+    assert figures["the index in memory, 300 chunks"].value > 300 * 384 * 4 / 1e6
+
+
+def test_the_exact_nearest_are_those_of_all_that_was_seen() -> None:
+    draw = np.random.default_rng(0)
+    chunks, prompts = draw.normal(size=(2, 100, 8)).astype(np.float32)
+    exact = Exact(list(prompts[:3]), limit=5)
+    for start in range(0, 100, 30):
+        exact.see([str(row) for row in range(start, min(start + 30, 100))], chunks[start : start + 30])
+    nearest = {place: [str(row) for row in np.argsort(-(chunks @ prompts[place]))[:5]] for place in range(3)}
+    assert exact.recall(nearest) == 1.0
+    assert exact.recall({place: ids[:4] for place, ids in nearest.items()}) == pytest.approx(0.8)
 
 
 def test_streams_that_overlap_end_once_each(tmp_path: Path) -> None:

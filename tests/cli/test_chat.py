@@ -41,7 +41,7 @@ def test_each_line_is_a_prompt_and_sources_are_named(shop: Shop) -> None:
     assert "Parcels are sent on Monday." in ended.stdout
     assert "Hello!" in ended.stdout
     assert "Conversation c/1 with shop" in ended.stderr
-    assert "  from: parcels" in ended.stderr
+    assert "  [1] parcels: “Parcels are sent on Monday.”" in ended.stderr
     messages = shop.server.call(f"/chatbots/{shop.chatbot_id}/conversations/c%2F1/messages", shop.key).body
     assert len(messages) == 4  # /quit is obeyed, not said
 

@@ -316,6 +316,17 @@ def test_a_run_of_retrieval_alone_abstains_below_the_threshold() -> None:
     assert (scores["abstain_recall"], scores["abstain_precision"], "answer_f1" in scores) == (1.0, 1.0, False)
 
 
+def test_spans_that_do_not_hold_are_counted_whatever_was_asked() -> None:
+    questions = [question(id="1", document_name="a"), question(id="2", answerable=False), question(id="3", document_name="a")]
+    results = {
+        "1": Result(id="1", answer="x", citations=("a",), cited_spans=(True, True)),
+        "2": Result(id="2", answer="x", citations=("a",), cited_spans=(True, False)),
+        "3": Result(id="3", answer="x", citations=("a",)),
+    }
+    scores = evaluation.score(questions, results)["c"]
+    assert (scores["citations_hold"], scores["cites_a_span"]) == (0.75, 0.6667)
+
+
 def test_underspecified_questions_are_reported_apart() -> None:
     scores = evaluation.score([question(kind="underspecified")], {"q": Result(id="q", answer="", abstained=True)})["c"]
     assert (scores["abstain_underspecified"], scores["abstain_precision"], scores["false_abstain_rate"]) == (1.0, None, None)

@@ -27,6 +27,9 @@ TABLES = {
     "idempotency": "chatbot_id, principal, route, key",
     "sites": "chatbot_id, id",
     "site_pages": "chatbot_id, site_id, url",
+    "unanswered": "chatbot_id, prompt_id",
+    "fixed_answers": "chatbot_id, id",
+    "fixed_answer_prompts": "chatbot_id, fixed_answer_id, number",
 }
 
 
@@ -40,8 +43,8 @@ def _of_sqlite(store: Path) -> list[tuple[str, dict[str, Any]]]:
     file = store / "gigachat.sqlite3" if store.is_dir() else store
     found = []
     with closing(apsw.Connection(str(file), flags=apsw.SQLITE_OPEN_READONLY)) as connection:
-        known = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
-        for table in TABLES.keys() & {name for (name,) in known}:  # an old store lacks some
+        there = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema")}
+        for table in TABLES.keys() & there:  # a store of an earlier version has fewer
             cursor = connection.execute(f"SELECT * FROM {table}")
             for row in cursor:
                 names = [column[0] for column in cursor.description]

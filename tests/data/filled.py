@@ -142,12 +142,30 @@ def _said(chance: random.Random, bots: list[str], messages: int) -> Iterator[tup
              "content": _text(chance), "status": "completed", "in_reply_to": None if is_prompt else f"m{number - 1}",
              "alternative": 0, "replaced_by": None, "turn": "done" if is_prompt else None, "error": None, "feedback": None,
              "metadata": json.dumps({"page": _text(chance)}), "embedding": _vector(chance) if is_prompt else None,
-             "updated_at": AT + seq, "sources": "[]"}
+             "updated_at": AT + seq, "sources": "[]", "citations": "[]" if is_prompt else json.dumps([{"number": number}])}
         )  # fmt: skip
         events.append({**where, "type": "message.created", "data": json.dumps({"message_id": f"m{number}"})})
     yield "messages", said
     yield "events", events
     draft = {"prompt_id": "m0", "alternative": 0, "message_id": "d", "metadata": "{}", "content": "half", "sources": "[]"}
+    draft["citations"] = "[]"
+    yield "unanswered", [
+        {"chatbot_id": bot, "prompt_id": "m0" if n == 0 else f"gone-{n}", "conversation_id": name, "seq": 1,
+         "reason": "nothing_matched", "state": "open", "answered_by": chance.choice((None, "é")), "created_at": AT,
+         "updated_at": AT}
+        for n, (bot, name) in enumerate(names[:5])
+    ]  # fmt: skip
+    yield "fixed_answers", [
+        {"chatbot_id": bot, "id": f"é-{bot}", "answer": _text(chance), "is_enabled": 1, "use_count": 2**40, "created_at": AT,
+         "updated_at": AT}
+        for bot in bots
+    ]  # fmt: skip
+    yield "fixed_answer_prompts", [
+        {"chatbot_id": bot, "fixed_answer_id": f"é-{bot}", "number": number, "content": _text(chance),
+         "embedding": _vector(chance) if number else None, "embedding_model": "hashing" if number else None}
+        for bot in bots
+        for number in range(2)
+    ]  # fmt: skip
     yield "drafts", [{"chatbot_id": names[0][0], "conversation_id": names[0][1], **draft}]
 
 

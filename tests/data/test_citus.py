@@ -39,6 +39,9 @@ OVER_ALL = (
     # The join is of shards that lie together.
     "DELETE FROM uploads WHERE created_at <",
     "DELETE FROM idempotency WHERE created_at <=",
+    "UPDATE fixed_answer_prompts SET embedding = NULL, embedding_model = NULL WHERE embedding_model <>",
+    # Reads all shards; each prompt is then written by a statement that names its chatbot.
+    "SELECT chatbot_id, fixed_answer_id, number, content FROM fixed_answer_prompts WHERE embedding_model IS NULL",
 )
 
 
@@ -141,6 +144,19 @@ async def _everything(api: Api) -> None:
     for path in ("", "/c1", "/c1/events", "/c1/messages"):
         assert (await api.get(f"{chatbot}/conversations{path}")).status in (200, 404)
     await api.say(chatbot, "again", conversation="c2", user="ann")
+    fixed = {"prompts": ["Where is it?"], "answer": "Here."}
+    made = (await api.post(f"{chatbot}/fixed-answers", fixed)).body["id"]
+    await api.say(chatbot, "Where is it?", conversation="c2")
+    for method in ("GET", "PUT", "DELETE"):
+        assert (await api.call(method, f"{chatbot}/fixed-answers/{made}", fixed)).status in (200, 204)
+    await api.services.fixed_answers.embed_waiting()
+    for unknown, sent in (("Do you sell llamas?", {"answer": "No.", "as": "fixed_answer"}), ("And boats?", None)):
+        await api.say(chatbot, unknown, conversation="c2")
+        (group, *_) = (await api.get(f"{chatbot}/unanswered")).body
+        path = f"{chatbot}/unanswered/{group['id']}/{'answer' if sent else 'dismiss'}"
+        assert (await api.post(path, sent)).status in (200, 201)
+    for wanted in ({}, {"unanswered": True}, {"conversation_ids": ["c2"]}):
+        assert (await api.post(f"{chatbot}/replay", wanted)).status == 200
     for path in (f"{chatbot}/conversations/c1", f"{chatbot}/users/ann", f"{chatbot}/documents/{document['id']}"):
         assert (await api.call("DELETE", path)).status in (200, 204)
 
@@ -197,9 +213,23 @@ def test_no_statement_does_what_citus_refuses() -> None:
     """A volatile function in an UPDATE; rows of several shards locked at once."""
     folder = Path(__file__).parents[2] / "src/gigachat_server/store"
     names = (
-        "chatbots", "chunks", "conversations", "documents", "drafts", "events", "idempotency", "ingest_queue", "keys",
-        "made_embeddings", "messages", "site_pages", "sites", "uploads",
-    )  # fmt: skip
+        "chatbots",
+        "chunks",
+        "conversations",
+        "documents",
+        "drafts",
+        "events",
+        "fixed_answers",
+        "idempotency",
+        "ingest_queue",
+        "keys",
+        "made_embeddings",
+        "messages",
+        "site_pages",
+        "sites",
+        "unanswered",
+        "uploads",
+    )
     texts = {name: (folder / f"{name}.py").read_text() for name in names}
     assert [name for name, text in texts.items() if re.search(r"now\(\)|random\(\)|clock_timestamp|gen_random", text)] == []
     locking = [name for name, text in texts.items() if "SKIP LOCKED" in text]

@@ -34,7 +34,9 @@ class OtherNode:
         database, events, live, clock = services.database, services.events, LiveTurns(), services.clock
         nodes = Nodes(database, events, live, clock)
         control = Control(database, events=events, live=live, nodes=nodes, clock=clock)
-        answerer = Answerer(model=model, embedder=services.embedder, searcher=services.searcher)
+        answerer = Answerer(
+            model=model, embedder=services.embedder, searcher=services.searcher, fixed_answers=services.fixed_answers
+        )
         self.turns = Turns(database, answerer=answerer, control=control, events=events, live=live, nodes=nodes, clock=clock)
         self._lifecycle = Lifecycle(database, turns=self.turns, control=control, events=events, live=live, clock=clock)
 

@@ -105,6 +105,65 @@ def test_equal_to_the_definitions_whatever_happened_before(seed: int) -> None:
     assert [candidate.chunk_id for candidate in again] == [candidate.chunk_id for candidate in found[:7]]
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_an_index_of_many_blocks_answers_like_one_of_a_single(seed: int) -> None:
+    dice = random.Random(seed)
+    blocks, single = ChatbotIndex(DIMENSION, block_rows=64), ChatbotIndex(DIMENSION)
+    for number in range(60):
+        document_id = f"document{dice.randint(0, 30)}"
+        rows = some_rows(dice, document_id, dice.randint(1, 60)) if dice.random() < 0.7 else []
+        for index in (blocks, single):
+            index.add(document_id, rows)
+        if number % 10 == 0:
+            blocks.lead_next()
+        if number % 20 or not len(single):
+            continue
+        own = (*dice.sample(VOCABULARY, 3), "unknown")
+        bag = {stem: dice.random() for stem in (*own, *dice.sample(VOCABULARY, 5))}
+        vector = unit_vector(dice)
+        found, expected = (search(index, vector, bag, own, limit=2_000) for index in (blocks, single))
+        assert len(found) == len(expected) == len(single)
+        by_id = {candidate.chunk_id: candidate for candidate in expected}
+        for candidate in found:
+            other = by_id[candidate.chunk_id]
+            assert candidate.document_id == other.document_id
+            assert (candidate.cosine, candidate.rank_score) == pytest.approx((other.cosine, other.rank_score), abs=1e-3)
+            assert (candidate.lexical, candidate.coverage) == pytest.approx((other.lexical, other.coverage), abs=1e-9)
+        near = blocks.nearest(vector, 5)
+        assert [cosine for _, cosine in near] == pytest.approx(sorted((c.cosine for c in expected), reverse=True)[:5], abs=1e-3)
+
+
+def test_of_many_the_best_by_words_and_the_best_by_meaning_are_looked_at() -> None:
+    draw = np.random.default_rng(0)
+    vectors = draw.normal(size=(12_000, 96)).astype(np.float32) / np.arange(1, 97, dtype=np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    index, exact = ChatbotIndex(96, block_rows=2_048), ChatbotIndex(96)
+    for number in range(120):
+        rows = [
+            IndexRow(f"{number}-{place}", f"w{draw.integers(50)} w{draw.integers(50)} x", vectors[100 * number + place])
+            for place in range(100)
+        ]
+        for each in (index, exact):
+            each.add(str(number), rows)
+    far = IndexRow("needle", "needle", -vectors[0])
+    for each in (index, exact):
+        each.add("needle", [far])
+    while index.lead_next():
+        pass
+    for number in range(30):
+        vector = vectors[400 * number]
+        bag = {f"w{number}": 1.0, f"w{number + 7}": 1.0, "x": 1.0}
+        found, expected = (search(each, vector, bag, limit=10) for each in (index, exact))
+        assert len({c.chunk_id for c in found} & {c.chunk_id for c in expected}) >= 9
+        assert [c.rank_score for c in found] == pytest.approx([c.rank_score for c in expected], abs=1e-3)
+        nearest = {exact_id for exact_id, _ in exact.nearest(vector, 10)}
+        assert len(nearest & {chunk_id for chunk_id, _ in index.nearest(vector, 10)}) >= 9
+    # The farthest chunk of all holds the one rare word: what weighs most among the words is known by it.
+    found, expected = (search(each, vectors[0], {"needle": 1.0, "x": 1.0}, limit=10) for each in (index, exact))
+    assert "needle" not in {c.chunk_id for c in found}
+    assert [c.lexical for c in found] == pytest.approx([c.lexical for c in expected], abs=1e-6)
+
+
 def test_tombstones_are_packed_away() -> None:
     dice = random.Random(1)
     index = ChatbotIndex(DIMENSION)

@@ -10,6 +10,7 @@ import pytest
 
 from gigachat_server.errors import EmbedderUnavailable
 from gigachat_server.models.base import (
+    Cited,
     Matrix,
     ModelEvent,
     ModelInput,
@@ -115,22 +116,24 @@ CHAIRS = passage("chairs", "Chairs are made of oak. A red chair costs forty euro
 
 def test_quotes_the_two_best_sentences_in_document_order_with_their_source() -> None:
     [events] = replies(ExtractiveModel(WordEmbedder()), prompt("A lamp that lasts ten years, a red lamp?", LAMPS))
-    assert texts(events) == ["The red lamp costs nine euros. A lamp lasts ten years.\n\nSource: guide"]
-    assert [type(event) for event in events] == [TextDelta] * 3 + [ReplyEnd, UsageReport]
+    assert texts(events) == ["The red lamp costs nine euros. [1] A lamp lasts ten years. [1]\n\nSource: guide"]
+    assert [type(event) for event in events] == [Cited, TextDelta, Cited, TextDelta, TextDelta, ReplyEnd, UsageReport]
     assert events[-2] == ReplyEnd(0, abstained=False)
     assert events[-1] == UsageReport(model="extractive")
 
 
 def test_names_every_document_it_quotes_once() -> None:
     [events] = replies(ExtractiveModel(WordEmbedder()), prompt("euros red lamp costs chair", LAMPS, CHAIRS))
-    assert texts(events) == ["The red lamp costs nine euros. A red chair costs forty euros.\n\nSources: guide, chairs.md"]
+    assert texts(events) == [
+        "The red lamp costs nine euros. [1] A red chair costs forty euros. [2]\n\nSources: [1] guide, [2] chairs.md"
+    ]
 
 
 def test_chunks_of_one_document_are_quoted_in_its_order_and_nothing_twice() -> None:
     later = passage("b", "The red lamp costs nine euros. The blue lamp costs eight euros.", number=1)
     earlier = passage("a", "Prices follow. The red lamp costs\nnine euros.", number=0)
     [events] = replies(ExtractiveModel(WordEmbedder()), prompt("red or blue lamp costs euros?", later, earlier))
-    assert texts(events) == ["The red lamp costs nine euros. The blue lamp costs eight euros.\n\nSource: guide"]
+    assert texts(events) == ["The red lamp costs nine euros. [1] The blue lamp costs eight euros. [1]\n\nSource: guide"]
 
 
 @pytest.mark.parametrize(
@@ -161,7 +164,7 @@ def test_alternatives_quote_the_next_best_sentences_and_then_the_best_again() ->
 
 def test_max_tokens_leaves_at_least_one_whole_sentence() -> None:
     [events] = replies(ExtractiveModel(WordEmbedder()), prompt("red lamp costs euros", LAMPS, max_tokens=1))
-    assert texts(events) == ["The red lamp costs nine euros.\n\nSource: guide"]
+    assert texts(events) == ["The red lamp costs nine euros. [1]\n\nSource: guide"]
 
 
 def test_embeds_missing_sentences_alone_and_in_one_call() -> None:
@@ -190,7 +193,7 @@ def test_a_failing_embedder_fails_the_reply_before_its_first_word() -> None:
 def test_passages_of_other_scripts_or_hardly_any_text_are_quoted() -> None:
     odd = passage("odd", "東京の天気は晴れです。明日は雨です。")
     [events] = replies(ExtractiveModel(WordEmbedder()), prompt("東京の天気", odd), prompt("x", passage("x", ".")))[:1]
-    assert texts(events) == ["東京の天気は晴れです。明日は雨です。\n\nSource: guide"]
+    assert texts(events) == ["東京の天気は晴れです。[1]明日は雨です。[1]\n\n出典：guide"]
 
 
 def test_the_least_recently_used_sentence_vectors_are_forgotten_first() -> None:
@@ -217,6 +220,12 @@ def test_the_least_recently_used_sentence_vectors_are_forgotten_first() -> None:
         ("How do I connect a model?", False),
         ("| name | meaning |", False),
         ("```sh", False),
+        ("---", False),
+        ("Contact us", False),
+        ("Home | Products | Contact", False),
+        ("Open 9 to 5", True),
+        ("Closed on Sundays", True),
+        ("東京の天気は晴れです", True),
         ("- [Try it](docs/try-it.md), [push documents](docs/push-documents.md)", False),
     ],
 )
@@ -234,4 +243,73 @@ async def test_a_heading_that_repeats_the_prompt_is_not_the_answer() -> None:
     query = Query(text="When do parcels ship?", vector=await embedder.embed_prompt("When do parcels ship?"), stem_weights={})
     model_input = ModelInput(messages=(), sampling=Sampling(), query=query, passages=(passage,))
     said = [event.text async for event in ExtractiveModel(embedder).stream(model_input) if isinstance(event, TextDelta)]
-    assert "".join(said) == "They leave on Monday. The courier comes at nine.\n\nSource: doc"
+    assert "".join(said) == "They leave on Monday. [1] The courier comes at nine. [1]\n\nSource: doc"
+
+
+def cited(events: Sequence[ModelEvent], *passages: Passage) -> list[str]:
+    """What the markers stand for; asserts that each stands where it is said to, for what its passage holds there."""
+    found = []
+    for event in events:
+        if isinstance(event, Cited):
+            assert texts(events)[event.index].startswith(f"[{event.number}]", event.marker_start)
+            assert passages[event.number - 1].text[event.start : event.end] == event.text
+            found.append(event.text)
+    return found
+
+
+def test_each_sentence_cites_exactly_what_it_was_quoted_from() -> None:
+    wrapped = passage(
+        "w",
+        "Of all that is sold here today, the red lamp costs\n  nine euros.\n\n"
+        "- A red chair costs forty euros.\n2. Red is sold out.",
+    )
+    [events] = replies(ExtractiveModel(WordEmbedder()), prompt("red lamp costs euros", wrapped, CHAIRS, n=2))
+    assert cited(events, wrapped, CHAIRS) == [
+        "Of all that is sold here today, the red lamp costs\n  nine euros.",
+        "A red chair costs forty euros.",
+        "Red is sold out.",
+        "Chairs are made of oak.",
+    ]
+    assert texts(events)[0] == (
+        "Of all that is sold here today, the red lamp costs nine euros. [1] A red chair costs forty euros. [1]\n\nSource: guide"
+    )
+
+
+def test_of_a_sentence_that_is_there_twice_the_whole_one_is_said() -> None:
+    cut = passage("a", "Lamps are red. The red lamp costs nine", number=0, rank=0.9)
+    whole = passage("b", "red. The red lamp costs nine euros. It is new.", number=1, rank=0.1)
+    [events] = replies(ExtractiveModel(WordEmbedder()), prompt("the red lamp costs nine?", cut, whole, max_tokens=1))
+    assert texts(events) == ["The red lamp costs nine euros. [2]\n\nSource: guide"]
+
+
+def test_code_is_said_only_if_there_is_nothing_else() -> None:
+    code = "```sh\nred lamp costs euros --all the red lamps.\n```"
+    [events] = replies(ExtractiveModel(WordEmbedder()), prompt("red lamp costs euros", passage("c", f"{code}\nIt is oak.")))
+    assert texts(events)[0].startswith("red lamp costs euros --all the red lamps. [1] It is oak. [1]")
+    more = passage("d", f"{code}\nIt is oak. It is old.")
+    [events] = replies(ExtractiveModel(WordEmbedder()), prompt("red lamp costs euros", more))
+    assert texts(events) == ["It is oak. [1] It is old. [1]\n\nSource: guide"]
+
+
+def test_the_second_sentence_is_one_that_adds_to_the_first() -> None:
+    text = "The red lamp is sold here. The red lamp is sold now. Shipping takes many days."
+    [events] = replies(ExtractiveModel(WordEmbedder()), prompt("red lamp, shipping days?", passage("c", text)))
+    assert texts(events) == ["The red lamp is sold here. [1] Shipping takes many days. [1]\n\nSource: guide"]
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("Die rote Lampe kostet neun Euro und ist neu.", "Quelle: guide"),
+        ("La lampe rouge coûte neuf euros et elle est dans le magasin.", "Source : guide"),
+        ("Красная лампа стоит девять евро, её можно купить.", "Источник: guide"),
+        ("红色的灯九欧元。", "来源：guide"),
+        ("빨간 램프는 구 유로입니다.", "출처: guide"),
+        ("المصباح الأحمر بتسعة يورو.", "المصدر: guide"),
+        ("Lampa czerwona kosztuje dziewięć złotych.", "guide"),
+        ("Червона лампа коштує дев'ять євро.", "guide"),
+    ],
+)
+def test_the_label_is_in_the_language_of_the_passage_or_left_out(text: str, named: str) -> None:
+    [events] = replies(ExtractiveModel(WordEmbedder()), prompt(text, passage("c", text)))
+    assert texts(events)[0].rpartition("\n\n")[2] == named

@@ -13,9 +13,11 @@ import pytest
 from tests.models.embedder_weights import require_weights
 from tests.models.reference_minilm import ReferenceMiniLM
 
+from gigachat_server import settings
+from gigachat_server.app import make_embedder
 from gigachat_server.errors import EmbedderUnavailable
-from gigachat_server.models.local_embedder import LocalEmbedder
-from gigachat_server.models.minilm import GRAPH, runs
+from gigachat_server.models.local_embedder import Int8Embedder, LocalEmbedder
+from gigachat_server.models.minilm import GRAPH, INT8_GRAPH, runs
 from gigachat_server.models.weights import MODEL_FILE, TOKENIZER_FILE, Weights
 
 pytestmark = pytest.mark.weights
@@ -80,6 +82,28 @@ async def test_a_vector_does_not_depend_on_its_neighbours(embedder: LocalEmbedde
     for text, vector in zip(TEXTS, together, strict=True):
         assert vector.shape == (384,)
         np.testing.assert_allclose(await embedder.embed_prompt(text), vector, atol=2e-6)
+
+
+async def test_integers_make_vectors_near_those_of_single_precision_and_tell_them_apart(
+    weights: Weights, embedder: LocalEmbedder
+) -> None:
+    integers = Int8Embedder(weights)
+    assert integers.name != embedder.name, "vectors of the two are never compared"
+    exact, near = await embedder.embed_passages([*TEXTS, LONG]), await integers.embed_passages([*TEXTS, LONG])
+    assert np.allclose(np.linalg.norm(near, axis=1), 1, atol=1e-5)
+    cosines = (exact * near).sum(axis=1)
+    assert cosines.min() > 0.95 and cosines.mean() > 0.985
+    assert cosines.min() < 0.9999, "these are integers"
+    alone = [await integers.embed_prompt(text) for text in (TEXTS[3], TEXTS[5], LONG)]
+    beside = await integers.embed_passages([TEXTS[3], TEXTS[4], LONG, TEXTS[5]])
+    assert np.abs(np.stack(alone) - beside[[0, 3, 2]]).max() < 1e-6
+    await integers.aclose()
+
+
+def test_the_setting_chooses_between_single_precision_and_integers(tmp_path: Path, weights: Weights) -> None:
+    given = {"data": str(tmp_path), "embedding_path": str(weights.model.parent)}
+    made = [make_embedder(settings.load({**given, "embedder": name}, {})) for name in ("local", "local-int8")]
+    assert [type(embedder) for embedder in made] == [LocalEmbedder, Int8Embedder]
 
 
 async def test_concurrent_calls_get_their_own_vectors(embedder: LocalEmbedder) -> None:
@@ -184,13 +208,14 @@ def test_importing_the_embedder_loads_no_runtime() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_the_graph_is_what_the_tool_builds(weights: Weights) -> None:
+def test_the_graphs_are_what_the_tool_builds(weights: Weights) -> None:
     path = Path(__file__).parents[2] / "tools" / "build_embedder_graph.py"
     spec = importlib.util.spec_from_file_location("build_embedder_graph", path)
     assert spec is not None and spec.loader is not None
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
     assert tool.build(weights.model) == GRAPH.read_bytes()
+    assert tool.build(weights.model, is_quantised=True) == INT8_GRAPH.read_bytes()
 
 
 @pytest.mark.parametrize(

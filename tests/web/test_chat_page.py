@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -281,3 +282,24 @@ async def test_text_stays_text_wherever_it_is_shown(tmp_path: Path) -> None:
             assert " ".join(payload.split()) in Page(page.text).text, payload
             named = await site.visitor.post("/keys", name=payload[:255])
             assert Page(named.text).dangers == [], payload
+
+
+async def test_markers_lead_to_what_they_stand_for(tmp_path: Path) -> None:
+    said = "It costs nine euros [1], and lasts ten years.[1] Это лампа [1]. None [2]."
+    async with pages(tmp_path, model=ScriptedModel([said])) as site:
+        chatbot = await site.api.chatbot(**MATCHING)
+        content = "Lamps <b>are</b> red. A lamp costs nine euros & more. It lasts ten years."
+        await site.api.push(chatbot, "<i>lamps</i>", content)
+        [reply] = await site.api.say(chatbot, "red lamp")
+        html = (await site.visitor.get(address(site, chatbot))).text
+        page = Page(html)
+        assert page.dangers == []
+        goals = re.findall(r'<a class="cited" href="#([^"]+)">\[1\]</a>', html)
+        assert goals == [f"source-{reply['id']}-1-{at}" for at in (22, 54)] + [f"source-{reply['id']}-1"]
+        assert set(goals) <= set(page.ids)
+        assert len(page.ids) == len(set(page.ids))
+        marked = re.findall(r"<mark id=\"[^\"]+\">(.*?)</mark>", html)
+        assert [unescape(text) for text in marked] == ["A lamp costs nine euros & more.", "It lasts ten years."]
+        [excerpt] = re.findall(r'<pre class="excerpt"[^>]*>(.*?)</pre>', html)
+        assert unescape(re.sub("</?mark[^>]*>", "", excerpt)) == content
+        assert "None [2]." in page.text

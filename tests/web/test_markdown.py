@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from gigachat_server.markers import markers
+from gigachat_server.web.links import Link
 from gigachat_server.web.markdown import LONGEST, is_safe_link, markdown
 from tests.web.pages import Page
 from tests.web.payloads import XSS
@@ -67,3 +69,39 @@ def test_what_would_take_long_is_shown_as_it_is() -> None:
         html = markdown(text)
         assert html.startswith('<p class="plain">')
         assert "&lt;b&gt;" in html
+
+
+def linked(text: str) -> str:
+    return markdown(text, [Link(each.start, each.end, f"#goal-{place}") for place, each in enumerate(markers(text))])
+
+
+def test_markers_become_links_within_the_page() -> None:
+    assert linked("**Nine euros.**[1] Or *ten* [1, 2].") == (
+        '<p><strong>Nine euros.</strong><a class="cited" href="#goal-0">[1]</a> Or <em>ten</em> '
+        '<a class="cited" href="#goal-1">[1, 2]</a>.</p>\n'
+    )
+    assert linked("| a |\n|---|\n| nine [1] |").count('href="#goal-0"') == 1
+
+
+def test_within_a_link_or_code_a_marker_is_text() -> None:
+    text = "[see [1] there](https://a.test/) and ``x [2]"
+    page = Page(linked(text))
+    assert page.text == "see [1] there (a.test) and ``x [2]"
+    assert [link["href"] for link in page.links] == ["https://a.test/"]
+    code = markdown("`a[1]` b", [Link(2, 5, "#goal")])  # as where somebody links what the renderer takes for code
+    assert code == "<p><code>a[1]</code> b</p>\n"
+
+
+def test_definitions_and_marks_of_the_text_itself_change_nothing() -> None:
+    text = "It is so [1].\uf8d10\uf8d2x\uf8d3 [\uf8d10\uf8d2y\uf8d3]\n\n[1]: https://evil.test/"
+    page = Page(markdown(text, [Link(9, 12, "#goal")]))
+    assert page.text == "It is so [1].0x [0y]"
+    assert page.links == []
+    assert page.dangers == []
+
+
+@pytest.mark.parametrize("payload", XSS)
+def test_markers_beside_payloads_are_links_at_most(payload: str) -> None:
+    for text in (f"{payload} [1]", f"[1] {payload} [2]", f"[x [1] {payload}](https://a.test/)", f"[1]{payload}[2]"):
+        assert Page(linked(text)).dangers == []
+    assert "\uf8d1" not in linked("`[1]" * 3000)

@@ -82,10 +82,8 @@ async def change(request: ApiRequest, services: Services) -> Answer:
         held = await chatbots.lock(tx, request.account_id, request.chatbot.id)
         if held is None:
             raise NotFound
-        merged = convert(_merge({"name": held.name, **msgspec.to_builtins(held.config)}, patch), ChatbotInput)
-        changed = msgspec.structs.replace(
-            held, name=merged.name, config=merged.config(), updated_at=max(held.updated_at + 1, services.clock())
-        )
+        name, config = merged_config(held, patch)
+        changed = msgspec.structs.replace(held, name=name, config=config, updated_at=max(held.updated_at + 1, services.clock()))
         await chatbots.update(tx, changed)
         is_recut = held.config.documents.text_splitter != changed.config.documents.text_splitter
         if is_recut:
@@ -102,7 +100,14 @@ async def delete(request: ApiRequest, services: Services) -> Answer:
     """Removes the chatbot with all its documents and conversations."""
     await services.erasure.delete_chatbot(request.account_id, request.chatbot.id)
     services.searcher.forget(request.chatbot.id)
+    services.fixed_answers.forget(request.chatbot.id)
     return Answer(None, 204)
+
+
+def merged_config(held: Chatbot, patch: dict[str, Any]) -> tuple[str, ChatbotConfig]:
+    """The chatbot's name and config with what the patch changes. Raises `InvalidRequest`."""
+    merged = convert(_merge({"name": held.name, **msgspec.to_builtins(held.config)}, patch), ChatbotInput)
+    return merged.name, merged.config()
 
 
 def _merge(held: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:

@@ -131,7 +131,7 @@ class Api:
         response = await self._answered(route, request)
         if route.has_location and response.status_code == route.status:
             made = msgspec.json.decode(response.body, type=_Made)
-            response.headers["Location"] = f"{route.path.format(**request.path)}/{made.id}"
+            response.headers["Location"] = f"{request.raw_path}/{made.id}"
         return response
 
     async def _answered(self, route: Route, request: ApiRequest) -> Response:

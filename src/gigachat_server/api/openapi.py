@@ -9,21 +9,25 @@ from typing import Any
 import msgspec
 
 from gigachat_server import __version__
-from gigachat_server.api.routes import PUBLIC, ROUTES, Route
+from gigachat_server.api.routes import DOCUMENTS, PUBLIC, ROUTES, Route
 from gigachat_server.errors import GigachatError
 
 _QUERY: dict[str, tuple[dict[str, Any], str]] = {
     "limit": ({"type": "integer", "minimum": 1, "maximum": 100, "default": 50}, "How many entries a page has."),
     "after": ({"type": "string"}, "Where the page starts: take it from the `Link` header of the page before."),
     "embedding": ({"type": "boolean", "default": True}, "false leaves the embeddings of chunks null."),
-    "state": ({"enum": ["pending", "extracting", "embedding", "ready", "failed"]}, "Only documents in that state."),
     "query": ({"type": "string", "minLength": 1, "maxLength": 32_000}, "What a user would say. Required."),
     "conversation_id": (
         {"type": "string"},
         "In which conversation it would be said. Needs the scope `conversations:read` too.",
     ),
     "controlled_by": ({"enum": ["human", "bot"]}, "Only those in which an operator has control, or the chatbot."),
+    "state": ({"enum": ["open", "answered", "dismissed"], "default": "open"}, "What became of them."),
     "handoff_requested": ({"type": "boolean"}, "true: only those in which a human was asked for and none has come yet."),
+}
+# Where one name means something else on one route.
+_QUERY_OF: dict[tuple[str, str], tuple[dict[str, Any], str]] = {
+    (DOCUMENTS, "state"): ({"enum": ["pending", "extracting", "embedding", "ready", "failed"]}, "Only documents in that state."),
 }
 _KEY: tuple[dict[str, Any], str] = (
     {"type": "string", "minLength": 1, "maxLength": 255},
@@ -147,7 +151,7 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
         for name in re.findall(r"\{(\w+)\}", route.path)
     ]
-    in_query = [_parameter("query", name, *_QUERY[name]) for name in route.query]
+    in_query = [_parameter("query", name, *(_QUERY_OF.get((route.path, name)) or _QUERY[name])) for name in route.query]
     for each in in_query:
         if each["name"] in route.query_defaults:
             each["schema"] = {**each["schema"], "default": route.query_defaults[each["name"]]}

@@ -12,7 +12,21 @@ from typing import Any
 import msgspec
 from starlette.responses import Response
 
-from gigachat_server.api import chatbots, conversations, documents, health, keys, retrieval, site_wire, sites, wire
+from gigachat_server.api import (
+    chatbots,
+    conversations,
+    documents,
+    fixed_answers,
+    health,
+    keys,
+    learning_wire,
+    replay,
+    retrieval,
+    site_wire,
+    sites,
+    unanswered,
+    wire,
+)
 from gigachat_server.api.http import Answer, ApiRequest
 from gigachat_server.auth import SCOPES
 from gigachat_server.records import Feedback
@@ -43,6 +57,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     is_merge: bool = False  # the body is any part of `request`, to be merged into what is stored
     is_body_optional: bool = False  # no body stands for an empty object
     is_prompt: bool = False  # starts a turn, which sees to its Idempotency-Key itself
+    is_unstored: bool = False  # stores nothing, so an Idempotency-Key is of no effect
     is_secret: bool = False  # the answer must not be kept, so an Idempotency-Key is of no effect
     has_location: bool = False  # what it made is found below this path, by its id
 
@@ -53,7 +68,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_idempotent(self) -> bool:
         """Whether an `Idempotency-Key` is understood."""
-        return self.method == "POST" and not self.is_secret
+        return self.method == "POST" and not self.is_secret and not self.is_unstored
 
     @property
     def is_followed(self) -> bool:
@@ -69,6 +84,8 @@ SITE = SITES + "/{site_id}"
 CONVERSATIONS = CHATBOT + "/conversations"
 CONVERSATION = CONVERSATIONS + "/{conversation_id}"
 MESSAGE = CONVERSATION + "/messages/{message_id}"
+UNANSWERED = CHATBOT + "/unanswered"
+FIXED_ANSWERS = CHATBOT + "/fixed-answers"
 
 # fmt: off
 ROUTES: tuple[Route, ...] = (
@@ -163,6 +180,32 @@ ROUTES: tuple[Route, ...] = (
           summary="Follow what happens in all conversations, as Server-Sent Events"),
     Route(method="DELETE", path=CHATBOT + "/users/{user_id}", scope="conversations:write", handler=conversations.delete_user,
           is_guarded=True, status=204, summary="Delete all that one end user said"),
+
+    Route(method="GET", path=UNANSWERED, scope="conversations:read", handler=unanswered.list_all, is_guarded=True,
+          response=list[learning_wire.WireUnanswered], query=(*PAGES, "state"),
+          summary="List unanswered prompts in groups that ask the same, the one with the newest prompt first"),
+    Route(method="POST", path=UNANSWERED + "/{prompt_id}/answer", scope="documents:write", handler=unanswered.answer,
+          request=unanswered.AnswerInput, response=learning_wire.WireSettled, status=201,
+          summary="Answer a group of unanswered prompts, with a fixed answer or a document"),
+    Route(method="POST", path=UNANSWERED + "/{prompt_id}/dismiss", scope="documents:write", handler=unanswered.dismiss,
+          response=learning_wire.WireSettled, summary="Take a group of unanswered prompts off the list"),
+    Route(method="POST", path=CHATBOT + "/replay", scope="conversations:read", handler=replay.replay, is_guarded=True,
+          request=replay.ReplayInput, is_body_optional=True, response=learning_wire.WireReplay, is_streamed=True,
+          is_unstored=True,
+          summary="Ask stored prompts again, and show what would change; stores nothing. Needs chatbots:write, too"),
+
+    Route(method="GET", path=FIXED_ANSWERS, scope="documents:read", handler=fixed_answers.list_all,
+          response=list[learning_wire.WireFixedAnswer], query=PAGES, summary="List fixed answers, newest first"),
+    Route(method="POST", path=FIXED_ANSWERS, scope="documents:write", handler=fixed_answers.create,
+          request=fixed_answers.FixedAnswerInput, response=learning_wire.WireFixedAnswer, status=201, has_location=True,
+          summary="Have an answer said word for word to whoever asks one of its prompts"),
+    Route(method="GET", path=FIXED_ANSWERS + "/{fixed_answer_id}", scope="documents:read", handler=fixed_answers.get,
+          response=learning_wire.WireFixedAnswer, summary="Get a fixed answer"),
+    Route(method="PUT", path=FIXED_ANSWERS + "/{fixed_answer_id}", scope="documents:write", handler=fixed_answers.put,
+          request=fixed_answers.FixedAnswerInput, response=learning_wire.WireFixedAnswer,
+          summary="Replace a fixed answer; how often it was used stays"),
+    Route(method="DELETE", path=FIXED_ANSWERS + "/{fixed_answer_id}", scope="documents:write", handler=fixed_answers.delete,
+          status=204, summary="Delete a fixed answer"),
 
     Route(method="GET", path="/api-keys", scope="keys:write", handler=keys.list_all,
           response=list[wire.WireKey], query=PAGES, summary="List API keys, newest first, without their secrets"),

@@ -39,8 +39,14 @@ class EventStream(StreamingResponse):
     away was told to the cycle collector.
     """
 
-    def __init__(self, pieces: AsyncGenerator[bytes, None], status_code: int = 200, headers: Mapping[str, str] = {}) -> None:
-        super().__init__(pieces, status_code, {**_HEADERS, **headers}, "text/event-stream")
+    def __init__(
+        self,
+        pieces: AsyncGenerator[bytes, None],
+        status_code: int = 200,
+        headers: Mapping[str, str] = {},
+        media_type: str = "text/event-stream",
+    ) -> None:
+        super().__init__(pieces, status_code, {**_HEADERS, **headers}, media_type)
         self._pieces = pieces
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

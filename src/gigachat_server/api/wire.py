@@ -6,7 +6,7 @@ Invariant: a chunk looks the same wherever it appears; times are UTC with six di
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -22,6 +22,7 @@ from gigachat_server.records import (
     ApiKey,
     Chatbot,
     Chunk,
+    Citation,
     Conversation,
     Document,
     DocumentsConfig,
@@ -114,6 +115,20 @@ class WireSource(WireChunk, frozen=True):
     score: float
 
 
+class WireCitation(msgspec.Struct, frozen=True):
+    """A marker in a reply, such as `[1]`, and the span of a source that it stands for; places count characters, from 0."""
+
+    number: Annotated[int, Meta(ge=1, description="Which of the `sources`, from 1.")]
+    source_id: Annotated[str, Meta(description="The `id` of that source.")]
+    start: Annotated[int | None, Meta(description="Where the span begins in that source's `content`, header included.")]
+    end: Annotated[int | None, Meta(description="Where it ends.")]
+    text: Annotated[
+        str | None, Meta(description="The span word for word; null where no sentence of the source is known to say this.")
+    ]
+    marker_start: Annotated[int, Meta(description="Where the marker begins in the message's `content`.")]
+    marker_end: Annotated[int, Meta(description="Where it ends.")]
+
+
 class WirePassage(WireSource, frozen=True):
     """A chunk that a prompt may match, and why.
 
@@ -168,6 +183,7 @@ class WireMessage(msgspec.Struct, frozen=True):
     metadata: dict[str, Any]
     embedding: None
     sources: list[WireSource]
+    citations: list[WireCitation]
     in_reply_to: str | None
     alternative: int
     replaced_by: str | None
@@ -293,6 +309,7 @@ def message(record: Message, account_id: str, vectors: Mapping[str, bytes]) -> W
         metadata=record.metadata,
         embedding=None,
         sources=[_source(source, record.chatbot_id, account_id, vectors) for source in record.sources],
+        citations=[_citation(citation, record.sources) for citation in record.citations],
         in_reply_to=record.in_reply_to,
         alternative=record.alternative,
         replaced_by=record.replaced_by,
@@ -394,6 +411,20 @@ def _source(source: Source, chatbot_id: str, account_id: str, vectors: Mapping[s
         created_at=wire_time(source.created_at),
         updated_at=wire_time(source.updated_at),
         score=round(source.score, 6),
+    )
+
+
+def _citation(citation: Citation, sources: Sequence[Source]) -> WireCitation:
+    source = sources[citation.number - 1]
+    before = len(_with_header(source.document_name, ""))
+    return WireCitation(
+        number=citation.number,
+        source_id=source.id,
+        start=None if citation.start is None else before + citation.start,
+        end=None if citation.end is None else before + citation.end,
+        text=citation.text(sources),
+        marker_start=citation.marker_start,
+        marker_end=citation.marker_end,
     )
 
 

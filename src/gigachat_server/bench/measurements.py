@@ -19,6 +19,5 @@ MEASUREMENTS: dict[str, Callable[[Run], list[Metric]]] = {
     "retrieval": retrieval.retrieval,
 }
 
-# Those in which the store counts, and which find nothing of it in a folder.
+# Those in which the store counts.
 ON_POSTGRES = ("turns", "latency", "first-token", "streams", "start", "retrieval")
-NEEDS_POSTGRES = ("retrieval",)

@@ -83,7 +83,7 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
     first_tokens: int = 200
     streams: int = 1_000
     starts: int = 5
-    searched: int = 100_000  # chunks of the big chatbot that the store searches
+    searched: int = 100_000  # chunks of the big chatbot that is searched
     small_chatbots: int = 1_000
     searches: int = 500
 

@@ -1,4 +1,4 @@
-"""From a prompt to what the model says: retrieve, build the model's input, listen.
+"""From a prompt to what is said: a fixed answer, or retrieve, build the model's input, listen.
 
 Invariant: nothing here touches the order of messages. What is heard goes into the `Turn`; who may store it, and where it
 takes its place, is decided in `turn.py`.
@@ -8,16 +8,21 @@ from __future__ import annotations
 
 from contextlib import aclosing
 
+import msgspec
+
 from gigachat_server.chat import prompt as prompts
 from gigachat_server.chat import reply
 from gigachat_server.chat.progress import Turn
 from gigachat_server.chat.queue import Opened
+from gigachat_server.chat.unanswered import mark_refusals, reason
 from gigachat_server.human_wanted import asks_for_human
 from gigachat_server.ids import random_text
+from gigachat_server.knowledge.fixed_answers import FixedAnswers
 from gigachat_server.knowledge.searcher import Retrieval, Searcher
 from gigachat_server.models.base import (
     HANDED_OFF,
     ChatModel,
+    Cited,
     Embedder,
     HandoffOffer,
     HandoffRequest,
@@ -32,14 +37,25 @@ from gigachat_server.models.extractive import is_unanswered_too_often
 from gigachat_server.text import small_talk
 from gigachat_server.triggers import trigger
 
+FIXED_ANSWER = "fixed_answer"  # the finish_reason, and the model, of a reply that is one
+
+
+class Matched(msgspec.Struct, frozen=True):
+    """The fixed answer that a prompt asks for, by its id; else whether to search for it. And its vector, if it needed one."""
+
+    vector: Vector | None = None
+    fixed_answer_id: str | None = None
+    is_searched_for: bool = False
+
 
 class Answerer:
-    """Has a model answer prompts."""
+    """Has prompts answered."""
 
-    def __init__(self, *, model: ChatModel, embedder: Embedder, searcher: Searcher) -> None:
+    def __init__(self, *, model: ChatModel, embedder: Embedder, searcher: Searcher, fixed_answers: FixedAnswers) -> None:
         self._model = model
         self._embedder = embedder
         self._searcher = searcher
+        self._fixed_answers = fixed_answers
 
     async def answer(self, opened: Opened, turn: Turn) -> Vector | None:
         """Have the turn hear the replies to the prompt; the prompt's vector, if one was needed.
@@ -49,7 +65,11 @@ class Answerer:
         chatbot = opened.chatbot
         turn.model_name = chatbot.config.response.model or self._model.name
         await trigger("S4")
-        vector, retrieval = await self._retrieve(opened)
+        matched = await self._match(opened)
+        if matched.fixed_answer_id is not None and await self._say_fixed(opened, matched.fixed_answer_id, turn):
+            await trigger("S7")
+            return matched.vector
+        retrieval = await self._retrieve(opened, matched)
         if retrieval is not None:
             turn.sources = tuple(map(reply.source, retrieval.passages, retrieval.chunks))
             turn.vectors = {chunk.id: chunk.embedding for chunk in retrieval.chunks}
@@ -64,21 +84,49 @@ class Answerer:
         )
         await trigger("S5")
         await self._listen(opened, model_input, turn)
+        turn.unanswered = reason(turn, opened.text, found=None if retrieval is None else len(retrieval.passages))
+        if turn.heard.handoff is not None and model_input.handoff is not None:
+            _tell_of_handoff(model_input.handoff.message, turn)
         await trigger("S7")
-        return vector
+        return matched.vector
 
-    async def _retrieve(self, opened: Opened) -> tuple[Vector | None, Retrieval | None]:
-        """The prompt's vector and what it matches. Nothing is embedded for small talk or without documents."""
-        if small_talk(opened.text) or not await self._searcher.has_documents(opened.chatbot):
-            return None, None
-        vector = await self._embedder.embed_prompt(opened.text)
-        return vector, await self._searcher.retrieve(opened.chatbot, opened.text, vector, opened.memory.searched)
+    async def _match(self, opened: Opened) -> Matched:
+        """Nothing is embedded for small talk, or where there is nothing to compare it with."""
+        chatbot, text = opened.chatbot, opened.text
+        known = await self._fixed_answers.known(chatbot)
+        if (exact := known.find_exact(text)) is not None:
+            return Matched(fixed_answer_id=exact)
+        if small_talk(text):
+            return Matched()
+        has_documents = await self._searcher.has_documents(chatbot)
+        if not has_documents and not known.has_vectors:
+            return Matched()
+        vector = await self._embedder.embed_prompt(text)
+        least = self._fixed_answers.least_cosine(chatbot)
+        nearest = known.find_nearest(text, vector, least_cosine=least, is_follow_up=bool(opened.memory.messages))
+        return Matched(vector, nearest, has_documents)
+
+    async def _say_fixed(self, opened: Opened, fixed_answer_id: str, turn: Turn) -> bool:
+        """Whether it is still there to be said."""
+        found = await self._fixed_answers.find(opened.chatbot, fixed_answer_id)
+        if found is None or not found.is_enabled:
+            return False
+        turn.model_name, turn.fixed_answer_id = FIXED_ANSWER, found.id
+        turn.say(TextDelta(0, found.answer))
+        turn.heard.ends[0] = ReplyEnd(0, FIXED_ANSWER, abstained=False)
+        return True
+
+    async def _retrieve(self, opened: Opened, matched: Matched) -> Retrieval | None:
+        if matched.vector is None or not matched.is_searched_for:
+            return None
+        return await self._searcher.retrieve(opened.chatbot, opened.text, matched.vector, opened.memory.searched)
 
     async def _listen(self, opened: Opened, model_input: ModelInput, turn: Turn) -> None:
         when_nothing = opened.chatbot.config.documents.results.when_nothing_matches
         if when_nothing == "refuse" and not model_input.passages and not small_talk(model_input.query.text):
             _refuse(model_input, turn)
         else:
+            turn.is_model_asked = True
             async with aclosing(self._model.stream(model_input)) as stream:
                 async for event in stream:
                     match event:
@@ -86,14 +134,15 @@ class Answerer:
                             if not turn.length:
                                 await trigger("S6")
                             turn.say(event)
+                        case Cited():
+                            turn.heard.cited.setdefault(event.index, []).append(event)
                         case ReplyEnd():
                             turn.heard.ends[event.index] = event
                         case UsageReport():
                             turn.heard.usage = event
                         case HandoffRequest() if model_input.handoff is not None:
                             turn.heard.handoff = event
-        if turn.heard.handoff is not None and model_input.handoff is not None:
-            _tell_of_handoff(model_input.handoff.message, turn)
+        mark_refusals(turn, prompts.refusals(opened.chatbot.config))
 
 
 def _handoff_offer(opened: Opened) -> HandoffOffer | None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from gigachat_server.chat.events import RELEASED, TAKEN_OVER
 from gigachat_server.knowledge.retrieve import Earlier
+from gigachat_server.markers import without_markers
 from gigachat_server.records import UNSETTLED, Chatbot, Conversation, Event, Message
 from gigachat_server.store import events, messages
 from gigachat_server.store.database import Reader
@@ -30,6 +31,7 @@ class Memory(msgspec.Struct, frozen=True):
 
     messages: Sequence[Remembered] = ()
     changes_of_control: Sequence[Event] = ()
+    forgotten_unanswered: int = 0  # of a chatbot that remembers nothing else
 
     def newest(self, count: int) -> Sequence[Remembered]:
         return self.messages[-count:] if count else ()
@@ -40,7 +42,7 @@ class Memory(msgspec.Struct, frozen=True):
         return [
             Earlier(
                 message.role,  # type: ignore[arg-type]
-                message.content,
+                without_markers(message.content) if message.role == "assistant" else message.content,
                 np.frombuffer(message.embedding, dtype="<f4") if message.embedding else None,
             )
             for message in self.newest(SEARCHED_MESSAGES)
@@ -50,13 +52,17 @@ class Memory(msgspec.Struct, frozen=True):
     @property
     def unanswered_in_a_row(self) -> int:
         """How many of the newest replies said that the documents hold no answer, and nothing but that."""
-        count = 0
-        for message in reversed(self.messages):
-            if message.role == "assistant":
-                if not message.is_abstained:
-                    break
-                count += 1
-        return count
+        return self.forgotten_unanswered or _unanswered_in_a_row(self.messages)
+
+
+def _unanswered_in_a_row(remembered: Sequence[Remembered]) -> int:
+    count = 0
+    for message in reversed(remembered):
+        if message.role == "assistant":
+            if not message.is_abstained:
+                break
+            count += 1
+    return count
 
 
 async def first_answered_at(reader: Reader, prompt: Message) -> int:
@@ -77,8 +83,9 @@ async def recall(
 
     Without the prompt itself and the replies it had, without those of `without`, and without prompts not yet answered.
     """
-    size = chatbot.config.response.memory_size
-    if not size:
+    size, interception = chatbot.config.response.memory_size, chatbot.config.interception
+    counts_unanswered = interception.handoff and interception.handoff_after_unanswered > 1
+    if not size and not counts_unanswered:
         return Memory()
     wanted = max(size, SEARCHED_MESSAGES)
     # A prompt that is the last to be stored has nothing behind it that would have to be left out.
@@ -87,6 +94,8 @@ async def recall(
     hidden = {prompt.id, *(message.id for message in without)}
     known = [each for each in found if hidden.isdisjoint((each.id, each.in_reply_to)) and _is_settled_before(each, prompt)]
     known = known[:wanted][::-1]
+    if not size:
+        return Memory(forgotten_unanswered=_unanswered_in_a_row(in_turns(known)))
     changes: Sequence[Event] = ()
     if control_epoch and known:  # control has never changed hands before it was raised
         changes = await events.list_of_types(

@@ -18,8 +18,8 @@ import msgspec
 
 from gigachat_server.errors import GigachatError
 from gigachat_server.ids import new_id
-from gigachat_server.models.base import HandoffRequest, ReplyEnd, TextDelta, UsageReport
-from gigachat_server.records import Chatbot, Message, Source
+from gigachat_server.models.base import Cited, HandoffRequest, ReplyEnd, TextDelta, UsageReport
+from gigachat_server.records import Chatbot, Message, Source, UnansweredReason
 
 _LONGEST_PIECE = 64 * 1024  # characters: what a reader who stopped reading holds in memory
 
@@ -63,6 +63,7 @@ class Heard(msgspec.Struct):
     ends: dict[int, ReplyEnd] = {}
     usage: UsageReport | None = None
     handoff: HandoffRequest | None = None
+    cited: dict[int, list[Cited]] = {}  # by alternative
 
 
 class Turn:
@@ -85,6 +86,9 @@ class Turn:
         self.model_name = ""
         self.sources: tuple[Source, ...] = ()
         self.vectors: Mapping[str, bytes] = {}
+        self.fixed_answer_id: str | None = None  # what its reply is, if not a model's
+        self.is_model_asked = False
+        self.unanswered: UnansweredReason | None = None  # known at its end
         self.heard = Heard()
         self.runner: asyncio.Task[None] | None = None
         self.is_settling = False  # its end is being stored here

@@ -1,18 +1,19 @@
 """The messages that a turn's replies become: whole at its end, or as far as they were said when it was ended.
 
-Invariants: no empty reply is ever made; what is stored of a reply is what was said of it; and only replies of a turn that
-came to its own end tell of a handoff, since no other asks for one.
+Invariants: no empty reply is ever made; what is stored of a reply is what was said of it, and its citations are those of
+that text; and only replies of a turn that came to its own end tell of a handoff, since no other asks for one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from gigachat_server.chat.citations import checked, look_up
 from gigachat_server.chat.progress import Turn
 from gigachat_server.models.base import HandoffRequest, Passage, ReplyEnd
-from gigachat_server.records import Chunk, Message, MessageStatus, Source
+from gigachat_server.records import Chunk, Citation, Message, MessageStatus, Source
 from gigachat_server.store.drafts import Draft
 
 
@@ -21,30 +22,14 @@ def replies(turn: Turn, *, unfinished: MessageStatus, is_cut: bool = False) -> l
 
     `is_cut`: as far as they had been said when the turn was frozen; what came after that was never shown.
     """
-    ends = turn.frozen_ends if is_cut else turn.heard.ends
-    handoff = turn.heard.handoff if unfinished == "completed" else None
-    found = []
-    for alternative, message_id in enumerate(turn.message_ids):
-        text, end = turn.text(alternative, is_cut=is_cut), ends.get(alternative)
-        if not text.strip():
-            continue
-        found.append(
-            _message(
-                turn.prompt,
-                chatbot_name=turn.chatbot.name,
-                message_id=message_id,
-                alternative=alternative,
-                content=text,
-                status=unfinished if end is None else "completed",
-                metadata=_metadata(turn, end, handoff),
-                sources=() if end is not None and end.abstained else turn.sources,
-            )
-        )
-    return found
+    return [
+        msgspec.structs.replace(each, citations=_citations(_said_cited(turn, each), each))
+        for each in _replies(turn, unfinished=unfinished, is_cut=is_cut)
+    ]
 
 
 def drafts(turn: Turn, *, is_cut: bool = False) -> list[Draft]:
-    """The same, as it is kept while the turn goes on."""
+    """The same, as it is kept while the turn goes on: of citations, no more than what the model itself says."""
     return [
         Draft(
             chatbot_id=turn.chatbot.id,
@@ -55,14 +40,44 @@ def drafts(turn: Turn, *, is_cut: bool = False) -> list[Draft]:
             metadata=reply.metadata,
             content=reply.content,
             sources=reply.sources,
+            citations=_said_cited(turn, reply),
         )
-        for reply in replies(turn, unfinished="incomplete", is_cut=is_cut)
+        for reply in _replies(turn, unfinished="incomplete", is_cut=is_cut)
     ]
+
+
+def _replies(turn: Turn, *, unfinished: MessageStatus, is_cut: bool) -> Iterator[Message]:
+    ends = turn.frozen_ends if is_cut else turn.heard.ends
+    handoff = turn.heard.handoff if unfinished == "completed" else None
+    for alternative, message_id in enumerate(turn.message_ids):
+        text, end = turn.text(alternative, is_cut=is_cut), ends.get(alternative)
+        if not text.strip():
+            continue
+        yield _message(
+            turn.prompt,
+            chatbot_name=turn.chatbot.name,
+            message_id=message_id,
+            alternative=alternative,
+            content=text,
+            status=unfinished if end is None else "completed",
+            metadata=_metadata(turn, end, handoff),
+            sources=() if end is not None and end.abstained else turn.sources,
+        )
+
+
+def _said_cited(turn: Turn, reply: Message) -> tuple[Citation, ...] | None:
+    """What the model itself says that the reply cites, as far as it holds; None if it says nothing of it."""
+    said = turn.heard.cited.get(reply.alternative)
+    return None if said is None else checked(said, reply.content, reply.sources)
+
+
+def _citations(said: tuple[Citation, ...] | None, reply: Message) -> tuple[Citation, ...]:
+    return look_up(reply.content, reply.sources) if said is None else said
 
 
 def from_draft(draft: Draft, prompt: Message, *, chatbot_name: str, status: MessageStatus) -> Message:
     """The reply to that prompt as far as its draft holds it."""
-    return _message(
+    reply = _message(
         prompt,
         chatbot_name=chatbot_name,
         message_id=draft.message_id,
@@ -72,6 +87,7 @@ def from_draft(draft: Draft, prompt: Message, *, chatbot_name: str, status: Mess
         metadata=draft.metadata,
         sources=draft.sources,
     )
+    return msgspec.structs.replace(reply, citations=_citations(draft.citations, reply))
 
 
 def placed(reply: Message, *, seq: int, at: int, behind: Sequence[Message] = ()) -> Message:
@@ -107,6 +123,8 @@ def _metadata(turn: Turn, end: ReplyEnd | None, handoff: HandoffRequest | None) 
     }
     if end is not None and end.abstained is not None:
         metadata["abstained"] = end.abstained
+    if turn.fixed_answer_id is not None:
+        metadata["fixed_answer_id"] = turn.fixed_answer_id
     if handoff is not None:
         metadata["handoff"] = {"reason": handoff.reason, "note": handoff.note}
     return metadata

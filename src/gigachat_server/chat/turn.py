@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from gigachat_server.chat import reply
+from gigachat_server.chat import reply, unanswered
 from gigachat_server.chat.answer import Answerer
 from gigachat_server.chat.control import Control
 from gigachat_server.chat.endings import fail_turn, replace_earlier
@@ -348,6 +348,7 @@ class Turns:
             is_anew = turn.start_seq != prompt.seq  # not the first time that it is answered, perhaps
             if is_anew:
                 await replace_earlier(tx, self._events, prompt, placed[0])
+            await unanswered.note(tx, self._events, turn, prompt, at=at, is_anew=is_anew)
             if turn.heard.handoff is not None:
                 await self._request_handoff(tx, placed[0], turn.heard.handoff)
             if turn.drafted_to or is_anew:

@@ -34,6 +34,8 @@ COMMANDS = {
     "sites": Entry("sites", "sites", "Crawl pages, sitemaps and sites as documents."),
     "chat": Entry("chat", "chat", "Talk to a chatbot."),
     "conversations": Entry("conversations", "conversations", "Read, follow, take over and release conversations."),
+    "unanswered": Entry("unanswered", "unanswered", "List, answer, dismiss and ask again what got no answer."),
+    "fixed-answers": Entry("fixed_answers", "fixed_answers", "List, add and delete answers that are said word for word."),
     "eval": Entry("evaluate", "evaluate", "Measure how well a chatbot answers a set of questions."),
     "doctor": Entry("doctor", "doctor", "Check this installation and say what to do."),
     "backup": Entry("backup", "backup", "Write all that is stored into one file, while servers run."),

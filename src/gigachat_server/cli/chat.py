@@ -9,6 +9,7 @@ import termios
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from textwrap import shorten
 from typing import Any
 from urllib.parse import quote
 
@@ -28,6 +29,11 @@ class _Source(msgspec.Struct):
     score: float
 
 
+class _Citation(msgspec.Struct):
+    number: int
+    text: str | None
+
+
 class _Message(msgspec.Struct):
     id: str
     role: str
@@ -35,7 +41,10 @@ class _Message(msgspec.Struct):
     status: str = "completed"
     turn: str | None = None
     sources: list[_Source] = []
+    citations: list[_Citation] = []
 
+
+_LONGEST_QUOTE = 160  # characters
 
 # What is said instead of a reply, by what became of the prompt.
 _UNANSWERED = {
@@ -142,9 +151,19 @@ def _print_rest(message: _Message, printed: str) -> str:
     print(printable(rest), flush=True)
     if message.status == "stopped":
         note("  (stopped)")
-    if names := dict.fromkeys(source.name.rpartition("-")[0] for source in message.sources):
-        note(printable("  from: " + ", ".join(names)))
+    for line in _evidence(message):
+        note(printable(f"  {line}"))
     return ""
+
+
+def _evidence(message: _Message) -> Iterator[str]:
+    """What each marker stands for, each span once; of a reply that cites nothing, the documents it was made from."""
+    names = [source.name.rpartition("-")[0] for source in message.sources]
+    for number, text in dict.fromkeys((each.number, each.text) for each in message.citations):
+        quoted = shorten(text, _LONGEST_QUOTE, placeholder=" …") if text else ""
+        yield f"[{number}] {names[number - 1]}" + (f": “{quoted}”" if quoted else "")
+    if names and not message.citations:
+        yield "from: " + ", ".join(dict.fromkeys(names))
 
 
 async def _prompts() -> AsyncIterator[str]:

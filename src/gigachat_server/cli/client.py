@@ -148,6 +148,9 @@ class ApiClient:
     async def patch(self, path: str, body: Any) -> Any:
         return (await self._call("PATCH", path, body, {}))[0]
 
+    async def put(self, path: str, body: Any) -> Any:
+        return (await self._call("PUT", path, body, {}))[0]
+
     async def delete(self, path: str) -> None:
         await self._call("DELETE", path, None, {})
 

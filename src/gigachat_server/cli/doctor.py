@@ -75,7 +75,7 @@ async def _findings(settings: Settings) -> AsyncIterator[Finding]:
     async for finding in _of_postgres(settings) if settings.database_url else _of_folder(settings):
         yield finding
     yield _open_files()
-    if settings.embedder == "local" and not settings.embedding_url:
+    if settings.embedder != "hashing" and not settings.embedding_url:
         yield await asyncio.to_thread(_weights, settings)
     yield await _embedding(settings)
     yield await _model(settings)

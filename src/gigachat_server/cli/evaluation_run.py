@@ -21,6 +21,7 @@ from gigachat_server.cli.client import ApiClient, ApiProblem, Named
 from gigachat_server.cli.output import note
 from gigachat_server.cli.progress import for_each
 from gigachat_server.evaluation import Document, Question, Result, Retrieved
+from gigachat_server.markers import without_markers
 
 _PUSHES_AT_ONCE = 8
 _USER, _GOLD = "eval", "client:gold"
@@ -63,10 +64,26 @@ class _Ranking(msgspec.Struct):
     passages: list[_Passage]
 
 
+class _Citation(msgspec.Struct):
+    number: int
+    start: int | None
+    end: int | None
+    text: str | None
+
+
 class _Reply(msgspec.Struct):
     content: str
     metadata: dict[str, Any]
     sources: list[_Passage]
+    citations: list[_Citation] = []
+
+    @property
+    def cited_spans(self) -> tuple[bool, ...]:
+        spans = (each for each in self.citations if each.text is not None)
+        return tuple(
+            0 < each.number <= len(self.sources) and self.sources[each.number - 1].content[each.start : each.end] == each.text
+            for each in spans
+        )
 
 
 async def find(api: ApiClient, name_or_id: str) -> Chatbot:
@@ -165,14 +182,16 @@ class _Asking:
         began = time.perf_counter()
         reply = await self._say(conversation, _USER, question.question)
         took = _milliseconds_since(began)
+        text = without_markers(reply.content)  # their numbers are no words of the answer
         abstained = reply.metadata.get("abstained")
         if not isinstance(abstained, bool):
-            abstained = evaluation.normalised(reply.content) == self._refusal
+            abstained = evaluation.normalised(text) == self._refusal
         return msgspec.structs.replace(
             result,
-            answer=reply.content,
+            answer=text,
             abstained=abstained,
             citations=tuple(dict.fromkeys(source.document_name for source in reply.sources)),
+            cited_spans=reply.cited_spans,
             reply_ms=took,
         )
 

@@ -4,14 +4,16 @@ Idea: the rows are the truth and an index is a cache of them. A chatbot's `knowl
 that changes its documents; a search brings the index to at least the version its caller has read, loading only the
 documents that changed since. So a prompt sent after a push was acknowledged always sees what was pushed.
 
-Invariant: a document is in an index whole or not at all, because its chunks are read in one consistent read.
+Invariant: a document is in an index whole or not at all, because its chunks are read in one consistent read. The documents of
+a chatbot are read in many: each is there as of some moment since the caller's version, and none is read twice.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TypeVar
 
 import msgspec
@@ -30,6 +32,9 @@ T = TypeVar("T")
 
 # A search of fewer chunks than this takes less than handing it to a thread does.
 _INLINE_CHUNKS = 2_000
+_INLINE_ROWS = 100  # likewise: that are added at once
+_FIRST_DOCUMENTS = 8  # are read at once, and then as many as have about
+_ROWS_AT_ONCE = 2_000
 
 
 class _Entry:
@@ -84,8 +89,20 @@ class Indexes:
         async with entry.lock:
             if len(vector) != entry.index.dimension:
                 raise EmbedderUnavailable(OTHER_LENGTH)
-            found = run() if len(entry.index) < _INLINE_CHUNKS else await _to_its_end(run)
+            found = await _run(run, is_short=len(entry.index) < _INLINE_CHUNKS)
         return await self._known.retrieval(chatbot.id, found)
+
+    async def nearest(self, chatbot: Chatbot, vector: Vector, limit: int) -> list[tuple[str, float]]:
+        """The half of a search that asks for no word: chunk ids with their cosines, nearest first."""
+        entry = await self._current(chatbot)
+        async with entry.lock:
+            work = partial(entry.index.nearest, vector, limit)
+            return await _run(work, is_short=len(entry.index) < _INLINE_CHUNKS)
+
+    @property
+    def memory_bytes(self) -> int:
+        """About what all indexes occupy."""
+        return sum(entry.index.memory_bytes for entry in self._entries.values())
 
     def forget(self, chatbot_id: str) -> None:
         self._entries.pop(chatbot_id, None)
@@ -112,40 +129,33 @@ class Indexes:
         return entry
 
     async def _catch_up(self, chatbot: Chatbot, entry: _Entry) -> None:
-        async def read_changes(reader: Reader) -> _Changes:
-            versions = await documents.list_versions(reader, chatbot.id, embedding_model=self._embedder.name)
+        model = self._embedder.name
+
+        async def read_first(reader: Reader) -> tuple[dict[str, int], list[str], _Changes]:
+            versions = await documents.list_versions(reader, chatbot.id, embedding_model=model)
             changed = [document for document, version in versions.items() if entry.versions.get(document) != version]
-            rows: dict[str, list[chunks.IndexRow]] = {document: [] for document in changed}
-            for row in await chunks.list_for_index(reader, chatbot.id, changed) if changed else []:
-                rows[row.document_id].append(row)
-            return _Changes(versions, rows)
+            return versions, changed, await _read(reader, chatbot.id, changed[:_FIRST_DOCUMENTS], model)
 
-        changes = await self._database.read(read_changes)
-        lengths = {len(row.embedding) // 4 for rows in changes.rows.values() for row in rows}
-        if len(entry.index):
-            lengths.add(entry.index.dimension)
-        if len(lengths) > 1:
-            raise EmbedderUnavailable(OTHER_LENGTH)
-
-        def apply() -> None:
-            for document in entry.versions.keys() - changes.versions.keys():
-                entry.index.remove(document)
-            for document, rows in changes.rows.items():
-                indexed = [IndexRow(row.id, row.stems, np.frombuffer(row.embedding, dtype="<f4")) for row in rows]
-                if indexed and not len(entry.index):
-                    entry.index = ChatbotIndex(len(indexed[0].vector))
-                entry.index.add(document, indexed)
-
-        if sum(map(len, changes.rows.values())) < 100:
-            apply()
-        else:
-            await _to_its_end(apply)
-        entry.versions = changes.versions
+        wanted, changed, changes = await self._database.read(read_first)
+        gone = entry.versions.keys() - wanted.keys()
+        await _run(partial(_remove, entry, gone), is_short=len(entry.index) < _INLINE_CHUNKS)
+        # Some documents at a time: what is read and not indexed yet would need more memory than the index itself.
+        done, count = 0, _FIRST_DOCUMENTS
+        while True:
+            rows = sum(map(len, changes.rows.values()))
+            is_short = rows < _INLINE_ROWS and len(entry.index) < _INLINE_CHUNKS
+            await _run(partial(_take_in, entry, changes), is_short=is_short)
+            done += count
+            if done >= len(changed):
+                break
+            count = min(max(count * _ROWS_AT_ONCE // max(rows, 1), 1), 4 * count)
+            some = changed[done : done + count]
+            changes = await self._database.read(partial(_read, chatbot_id=chatbot.id, document_ids=some, model=model))
         # At least this version was read; a later change has a higher one and is caught up with when it is asked for.
         entry.version = chatbot.knowledge_version
 
     def _evict(self, *, keep: str) -> None:
-        used = sum(entry.index.memory_bytes for entry in self._entries.values())
+        used = self.memory_bytes
         for chatbot_id in list(self._entries):
             if used <= self._memory_bytes:
                 return
@@ -153,6 +163,40 @@ class Indexes:
             if chatbot_id != keep and not entry.lock.locked():
                 used -= entry.index.memory_bytes
                 del self._entries[chatbot_id]
+
+
+async def _read(reader: Reader, chatbot_id: str, document_ids: Sequence[str], model: str) -> _Changes:
+    """Those documents as they are now; without those deleted meanwhile."""
+    if not document_ids:
+        return _Changes({}, {})
+    versions = await documents.list_versions_of(reader, chatbot_id, document_ids, embedding_model=model)
+    rows: dict[str, list[chunks.IndexRow]] = {document: [] for document in versions}
+    for row in await chunks.list_for_index(reader, chatbot_id, list(versions)):
+        rows[row.document_id].append(row)
+    return _Changes(versions, rows)
+
+
+def _remove(entry: _Entry, document_ids: Iterable[str]) -> None:
+    for document in document_ids:
+        entry.index.remove(document)
+        del entry.versions[document]
+
+
+def _take_in(entry: _Entry, changes: _Changes) -> None:
+    """Raises `EmbedderUnavailable` for a vector of another length; the documents before it are in their place."""
+    for document, rows in changes.rows.items():
+        indexed = [IndexRow(row.id, row.stems, np.frombuffer(row.embedding, dtype="<f4")) for row in rows]
+        if indexed and not len(entry.index):
+            entry.index = ChatbotIndex(len(indexed[0].vector))
+        if any(row.vector.shape != (entry.index.dimension,) for row in indexed):
+            raise EmbedderUnavailable(OTHER_LENGTH)
+        entry.index.add(document, indexed)
+        entry.versions[document] = changes.versions[document]
+    entry.index.lead_next()
+
+
+async def _run(work: Callable[[], T], *, is_short: bool) -> T:
+    return work() if is_short else await _to_its_end(work)
 
 
 async def _to_its_end(work: Callable[[], T]) -> T:

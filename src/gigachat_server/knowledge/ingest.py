@@ -24,7 +24,7 @@ from gigachat_server.knowledge.extraction.extracted import Extracted, Place, loc
 from gigachat_server.knowledge.files import FileStore, hash_of
 from gigachat_server.knowledge.scoring import dump_stems
 from gigachat_server.knowledge.searcher import Searcher
-from gigachat_server.knowledge.vectors import TextVectors
+from gigachat_server.knowledge.text_vectors import TextVectors
 from gigachat_server.knowledge.watch import DocumentWatch
 from gigachat_server.models.base import Embedder
 from gigachat_server.records import Chatbot, Chunk, Document, TextSplitterConfig

@@ -28,11 +28,16 @@ class RelevanceScale(msgspec.Struct, frozen=True):
 
     relevance = sigmoid(cosine_weight * cosine + coverage_weight * coverage + bias). Each embedder brings its own
     weights, so that 0.78 means "the documents can answer this" with whichever is configured.
+
+    `same_prompt` is the cosine from which two prompts ask the same, `similar_prompt` that from which they are worth an
+    operator's look together; measured for all-MiniLM-L6-v2 (docs/decisions/0019), careful for any other.
     """
 
     cosine_weight: float
     coverage_weight: float
     bias: float
+    same_prompt: float = 0.9
+    similar_prompt: float = 0.8
 
 
 class Embedder(Protocol):
@@ -131,6 +136,21 @@ class TextDelta(msgspec.Struct, frozen=True):
     text: str
 
 
+class Cited(msgspec.Struct, frozen=True):
+    """The marker at character `marker_start` of alternative `index` stands for `text`: `start` to `end` of a passage's text.
+
+    `number` is the passage's place in `ModelInput.passages`, from 1, which the marker `[number]` tells. For models that quote,
+    and know what: it is said before the marker is. Of a reply of which nothing such is said, the markers are looked up.
+    """
+
+    index: int
+    number: int
+    start: int
+    end: int
+    text: str
+    marker_start: int
+
+
 class ReplyEnd(msgspec.Struct, frozen=True):
     """Alternative `index` is complete. `abstained`: the model says that the documents hold no answer (None: unknown)."""
 
@@ -157,7 +177,7 @@ class UsageReport(msgspec.Struct, frozen=True):
     completion_tokens: int = 0
 
 
-ModelEvent = TextDelta | ReplyEnd | HandoffRequest | UsageReport
+ModelEvent = TextDelta | Cited | ReplyEnd | HandoffRequest | UsageReport
 
 
 class ChatModel(Protocol):

@@ -9,7 +9,16 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 
 from gigachat_server.errors import ModelError
-from gigachat_server.models.base import HANDED_OFF, HandoffRequest, ModelEvent, ModelInput, ReplyEnd, TextDelta, UsageReport
+from gigachat_server.models.base import (
+    HANDED_OFF,
+    Cited,
+    HandoffRequest,
+    ModelEvent,
+    ModelInput,
+    ReplyEnd,
+    TextDelta,
+    UsageReport,
+)
 
 
 class Pause:
@@ -28,7 +37,7 @@ class Pause:
         await self._resumed.wait()
 
 
-Step = str | TextDelta | ReplyEnd | HandoffRequest | UsageReport | ModelError | Pause
+Step = str | TextDelta | Cited | ReplyEnd | HandoffRequest | UsageReport | ModelError | Pause
 Script = Sequence[Step]
 
 
@@ -83,7 +92,7 @@ class ScriptedModel:
                         finish_reason = HANDED_OFF
                         open_indexes.update(range(model_input.sampling.n))
                         yield step
-                    case UsageReport():
+                    case UsageReport() | Cited():
                         yield step
             for index in sorted(open_indexes - ended_indexes):
                 yield ReplyEnd(index, finish_reason)

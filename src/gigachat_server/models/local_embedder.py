@@ -25,7 +25,7 @@ import numpy as np
 
 from gigachat_server.errors import EmbedderUnavailable, SetupError
 from gigachat_server.models.base import Matrix, RelevanceScale, Vector
-from gigachat_server.models.minilm import DIMENSION, Network
+from gigachat_server.models.minilm import DIMENSION, Int8Network, Network
 from gigachat_server.models.weights import MODEL_NAME, Weights
 
 JOB_TEXTS = 16
@@ -80,6 +80,7 @@ class LocalEmbedder:
     dimension = DIMENSION
     # Fitted so that 0.78 is where "the documents can answer this" is decided best.
     scale = RelevanceScale(12.77, 8.97, -7.84)
+    _network: type[Network] = Network
 
     def __init__(self, weights: Weights, *, threads: int | None = None) -> None:
         self._weights = weights
@@ -112,7 +113,7 @@ class LocalEmbedder:
         with self._lock:
             if self._loading is not None or self._is_closed:
                 return
-            self._loading = loading = self._executor.submit(Network, self._weights)
+            self._loading = loading = self._executor.submit(self._network, self._weights)
         loading.add_done_callback(self._on_loaded)
 
     async def embed_prompt(self, text: str) -> Vector:
@@ -207,3 +208,13 @@ class LocalEmbedder:
             if error is not None or text.request.missing == 0:
                 text.request.settle(None if error is None else FAILED)
         self._hand_out()
+
+
+class Int8Embedder(LocalEmbedder):
+    """The same model in 8-bit integers. Its vectors are within .02 of the other's, and are not mixed with them.
+
+    The scale is the other's: at 0.78 the same prompts are refused, but for two in a thousand (decision 4).
+    """
+
+    name = f"{MODEL_NAME}-int8"
+    _network = Int8Network

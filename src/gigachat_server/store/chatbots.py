@@ -9,8 +9,22 @@ from gigachat_server.store.database import Database, Reader, Row, Tx
 
 _COLUMNS = "id, account_id, name, config, knowledge_version, created_at, updated_at"
 # In this order: whoever writes into a conversation or a document now is waited for, and what they wrote goes with the rest.
-_BELOW = ("conversations", "documents", "events", "drafts", "idempotency", "messages", "chunks", "uploads", "made_embeddings",
-          "sites", "site_pages")  # fmt: skip
+_BELOW = (
+    "conversations",
+    "documents",
+    "events",
+    "drafts",
+    "idempotency",
+    "messages",
+    "chunks",
+    "uploads",
+    "made_embeddings",
+    "sites",
+    "site_pages",
+    "unanswered",
+    "fixed_answers",
+    "fixed_answer_prompts",
+)
 
 _decode_config = msgspec.json.Decoder(ChatbotConfig).decode
 

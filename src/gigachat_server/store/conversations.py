@@ -353,7 +353,7 @@ async def delete(tx: Tx, chatbot_id: str, conversation_id: str) -> bool:
     # Its row first: whoever writes into it now is waited for, and what they wrote goes with the rest.
     if not await tx.run(f"DELETE FROM conversations {_WHICH}", chatbot_id=chatbot_id, conversation_id=conversation_id):
         return False
-    for table in ("events", "drafts", "messages"):
+    for table in ("events", "drafts", "unanswered", "messages"):
         await tx.run(f"DELETE FROM {table} {_WHICH}", chatbot_id=chatbot_id, conversation_id=conversation_id)
     return True
 

@@ -79,6 +79,18 @@ async def list_versions(reader: Reader, chatbot_id: str, *, embedding_model: str
     return {row[0]: row[1] for row in rows}
 
 
+async def list_versions_of(reader: Reader, chatbot_id: str, ids: Sequence[str], *, embedding_model: str) -> dict[str, int]:
+    """The same, of these documents alone."""
+    rows = await reader.all(
+        "SELECT id, version FROM documents "
+        "WHERE chatbot_id = :chatbot_id AND id = ANY(:ids) AND embedding_model = :embedding_model",
+        chatbot_id=chatbot_id,
+        ids=list(ids),
+        embedding_model=embedding_model,
+    )
+    return {row[0]: row[1] for row in rows}
+
+
 async def put(tx: Tx, document: Document, *, content: str, places: str | None = None, version: int) -> None:
     """Store the searchable document, in place of the one with its id if there is one."""
     await tx.run(

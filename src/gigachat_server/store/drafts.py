@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from gigachat_server.records import Source
+from gigachat_server.records import Citation, Source
 from gigachat_server.store.database import Reader, Tx
 
 # Whoever has the conversation's row now may be storing the reply, or ending its turn: few wait for them to keep a draft.
@@ -20,6 +20,7 @@ _WHICH = "WHERE chatbot_id = :chatbot_id AND conversation_id = :conversation_id 
 
 _encode = msgspec.json.Encoder().encode
 _decode_sources = msgspec.json.Decoder(tuple[Source, ...]).decode
+_decode_citations = msgspec.json.Decoder(tuple[Citation, ...] | None).decode
 _decode_metadata = msgspec.json.Decoder(dict[str, object]).decode
 
 
@@ -34,6 +35,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     metadata: dict[str, object]
     content: str
     sources: tuple[Source, ...]
+    citations: tuple[Citation, ...] | None  # None: the model does not say itself what it cites
 
 
 async def put(tx: Tx, draft: Draft, *, control_epoch: int, must_wait: bool = False) -> bool:
@@ -45,11 +47,15 @@ async def put(tx: Tx, draft: Draft, *, control_epoch: int, must_wait: bool = Fal
     held = _HELD if must_wait else f"{_HELD} SKIP LOCKED"
     if await tx.one(held, **which, control_epoch=control_epoch) is None:
         return False
-    said = {**which, "alternative": draft.alternative, "content": draft.content}
-    if not await tx.run(f"UPDATE drafts SET content = :content {_WHICH} AND alternative = :alternative", **said):
+    citations = None if draft.citations is None else _encode(draft.citations).decode()
+    said = {**which, "alternative": draft.alternative, "content": draft.content, "citations": citations}
+    if not await tx.run(
+        f"UPDATE drafts SET content = :content, citations = :citations {_WHICH} AND alternative = :alternative", **said
+    ):
         await tx.run(
-            "INSERT INTO drafts (chatbot_id, conversation_id, prompt_id, alternative, message_id, metadata, content, sources) "
-            "VALUES (:chatbot_id, :conversation_id, :prompt_id, :alternative, :message_id, :metadata, :content, :sources)",
+            "INSERT INTO drafts (chatbot_id, conversation_id, prompt_id, alternative, message_id, metadata, content, sources, "
+            "citations) VALUES (:chatbot_id, :conversation_id, :prompt_id, :alternative, :message_id, :metadata, :content, "
+            ":sources, :citations)",
             **said,
             message_id=draft.message_id,
             metadata=_encode(draft.metadata).decode(),
@@ -60,7 +66,7 @@ async def put(tx: Tx, draft: Draft, *, control_epoch: int, must_wait: bool = Fal
 
 async def list_of(reader: Reader, chatbot_id: str, conversation_id: str) -> list[Draft]:
     rows = await reader.all(
-        "SELECT prompt_id, alternative, message_id, metadata, content, sources FROM drafts "
+        "SELECT prompt_id, alternative, message_id, metadata, content, sources, citations FROM drafts "
         "WHERE chatbot_id = :chatbot_id AND conversation_id = :conversation_id ORDER BY prompt_id, alternative",
         chatbot_id=chatbot_id,
         conversation_id=conversation_id,
@@ -75,6 +81,7 @@ async def list_of(reader: Reader, chatbot_id: str, conversation_id: str) -> list
             metadata=_decode_metadata(row[3]),
             content=row[4],
             sources=_decode_sources(row[5]),
+            citations=_decode_citations(row[6] or b"null"),
         )
         for row in rows
     ]

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
-from gigachat_server.records import Feedback, Message, MessageStatus, Source, TurnState
+from gigachat_server.records import Citation, Feedback, Message, MessageStatus, Source, TurnState
 from gigachat_server.store.database import Reader, Row, Tx
 
 _COLUMNS = (
     "chatbot_id, conversation_id, seq, id, role, user_id, name, content, status, in_reply_to, alternative, "
-    "replaced_by, turn, error, feedback, metadata, sources, created_at, updated_at"
+    "replaced_by, turn, error, feedback, metadata, sources, created_at, updated_at, citations"
 )
 _INSERT = (
     f"INSERT INTO messages ({_COLUMNS}) VALUES (:chatbot_id, :conversation_id, :seq, :id, :role, :user_id, "
     ":name, :content, :status, :in_reply_to, :alternative, :replaced_by, :turn, :error, :feedback, :metadata, :sources, "
-    ":created_at, :updated_at)"
+    ":created_at, :updated_at, :citations)"
 )
 _OPEN = "turn IN ('queued', 'running')"
 _IN = "WHERE chatbot_id = :chatbot_id AND conversation_id = :conversation_id"
 
 _encode = msgspec.json.Encoder().encode
 _decode_sources = msgspec.json.Decoder(tuple[Source, ...]).decode
+_decode_citations = msgspec.json.Decoder(tuple[Citation, ...]).decode
 _decode_metadata = msgspec.json.Decoder(dict[str, object]).decode
 _decode_feedback = msgspec.json.Decoder(Feedback).decode
 
@@ -67,6 +70,7 @@ async def insert(tx: Tx, message: Message) -> None:
         sources=_encode(message.sources).decode() if message.sources else "[]",
         created_at=message.created_at,
         updated_at=message.updated_at,
+        citations=_encode(message.citations).decode() if message.citations else "[]",
     )
 
 
@@ -214,6 +218,21 @@ async def list_messages(reader: Reader, chatbot_id: str, conversation_id: str, *
     return [_message(row) for row in rows]
 
 
+async def list_newest_prompts(
+    reader: Reader, chatbot_id: str, *, limit: int, conversation_ids: Sequence[str] = ()
+) -> list[Message]:
+    """Newest first, of these conversations, or of all; none that is still to be answered, or was answered with a later one."""
+    where = "AND conversation_id = ANY(:conversation_ids) " if conversation_ids else ""
+    rows = await reader.all(
+        f"SELECT {_COLUMNS} FROM messages WHERE chatbot_id = :chatbot_id {where}AND role = 'user' "
+        "AND turn NOT IN ('queued', 'running', 'coalesced') ORDER BY id DESC LIMIT :limit",
+        chatbot_id=chatbot_id,
+        limit=limit,
+        **({"conversation_ids": list(conversation_ids)} if conversation_ids else {}),
+    )
+    return [_message(row) for row in rows]
+
+
 async def remember(reader: Reader, chatbot_id: str, conversation_id: str, *, before: int, limit: int) -> list[Remembered]:
     """The newest `limit` messages before seq `before` that a model may see, newest first.
 
@@ -274,4 +293,5 @@ def _message(row: Row) -> Message:
         sources=_decode_sources(row[16]) if row[16] != "[]" else (),
         created_at=row[17],
         updated_at=row[18],
+        citations=_decode_citations(row[19]) if row[19] != "[]" else (),
     )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import msgspec
 
 from gigachat_server.errors import error_with_code
 from gigachat_server.records import UNSETTLED, Conversation, Message, Source
 from gigachat_server.store.conversations import BOT
+from gigachat_server.web.links import Link
 
 _BADGES = {"user": "User", "assistant": "Assistant", "operator": "Operator", "system": "System"}
 # What became of a reply, and of a prompt. Whatever went well says nothing.
@@ -25,10 +28,13 @@ _RETRIED = ("failed", "stopped", "interrupted", "intercepted")  # prompts that m
 
 
 class SourceView(msgspec.Struct, frozen=True):
+    """`excerpt` in pieces: the text of each, and the anchor of those that are cited."""
+
+    anchor: str
     document: str
     lines: str
     relevance: str
-    excerpt: str
+    excerpt: list[tuple[str, str]]
 
 
 class MessageView(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +56,7 @@ class MessageView(msgspec.Struct, frozen=True, kw_only=True):
     may_be_retried: bool
     created_at: int
     sources: list[SourceView]
+    links: list[Link]  # of its markers
 
 
 class ControlView(msgspec.Struct, frozen=True):
@@ -79,7 +86,8 @@ def view(message: Message) -> MessageView:
         is_replaced=message.replaced_by is not None,
         may_be_retried=is_reply or message.turn in _RETRIED,
         created_at=message.created_at,
-        sources=[_source(source) for source in message.sources],
+        sources=[_source(message, number, source) for number, source in enumerate(message.sources, 1)],
+        links=_links(message),
     )
 
 
@@ -100,11 +108,55 @@ def _note(message: Message) -> str:
     return _PROMPTS.get(message.turn or "", "") or _REPLIES.get(message.status, "")
 
 
-def _source(source: Source) -> SourceView:
+def _source(message: Message, number: int, source: Source) -> SourceView:
     one_line = source.line_from == source.line_to
     return SourceView(
+        anchor=f"source-{message.id}-{number}",
         document=source.document_name,
         lines=f"line {source.line_from}" if one_line else f"lines {source.line_from}–{source.line_to}",
         relevance=f"{source.score:.2f}",
-        excerpt=source.content,
+        excerpt=[
+            (source.content[start:end], _anchor(message, number, start) if is_cited else "")
+            for start, end, is_cited in _pieces(len(source.content), _cited(message, number))
+        ],
     )
+
+
+def _cited(message: Message, number: int) -> list[tuple[int, int]]:
+    """The spans of that source that are cited, in order; those that overlap are one."""
+    spans = [(each.start, each.end) for each in message.citations if each.number == number]
+    merged: list[tuple[int, int]] = []
+    for start, end in sorted((start, end) for start, end in spans if start is not None and end is not None):
+        if merged and start < merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def _pieces(length: int, cited: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, bool]]:
+    """The whole text, piece by piece, and whether each is cited."""
+    at = 0
+    for start, end in cited:
+        if at < start:
+            yield at, start, False
+        yield start, end, True
+        at = end
+    if at < length:
+        yield at, length, False
+
+
+def _links(message: Message) -> list[Link]:
+    """One for each marker: it leads to the first span that it stands for, or else to the source."""
+    links: dict[int, Link] = {}
+    for each in message.citations:
+        goal = f"source-{message.id}-{each.number}"
+        for start, end in _cited(message, each.number):
+            if each.start is not None and start <= each.start < end:
+                goal = _anchor(message, each.number, start)
+        links.setdefault(each.marker_start, Link(each.marker_start, each.marker_end, f"#{goal}"))
+    return [links[start] for start in sorted(links)]
+
+
+def _anchor(message: Message, number: int, start: int) -> str:
+    return f"source-{message.id}-{number}-{start}"

@@ -48,7 +48,10 @@ function start() {
       send();
     });
   }
-  messages.addEventListener("click", (event) => actOnMessage(event.target.closest("button")));
+  messages.addEventListener("click", (event) => {
+    actOnMessage(event.target.closest("button"));
+    openCited(event.target.closest("a.cited"));
+  });
   control.addEventListener("submit", (event) => {
     event.preventDefault();
     takeOver(event.target.elements.operator.value);
@@ -89,6 +92,12 @@ async function send() {
 
 function act(what, fields, key) {
   return done(`/${what}`, { ...which(), ...fields }, key);
+}
+
+// Not every browser opens what hides the goal of a link.
+function openCited(link) {
+  const goal = link && document.getElementById(link.hash.slice(1));
+  if (goal) goal.closest("details").open = true;
 }
 
 function actOnMessage(button) {

@@ -1,0 +1,88 @@
+"""Unanswered prompts over HTTP: reading them in groups, answering and dismissing them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from gigachat_server.api import cursors, learning_wire
+from gigachat_server.api.fixed_answers import Phrasing, check_says_something
+from gigachat_server.api.http import Answer, ApiRequest, next_link, query_choice, query_limit
+from gigachat_server.chat.learning import MOST_PROMPTS, Settled
+from gigachat_server.errors import NotFound
+from gigachat_server.ids import is_id
+from gigachat_server.services import Services
+from gigachat_server.store.database import Tx
+
+_STATES = ("open", "answered", "dismissed")
+
+
+class AnswerInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"as_": "as"}):
+    """An operator's answer to a group of unanswered prompts."""
+
+    answer: Annotated[str, Meta(min_length=1, max_length=32_000)]
+    as_: Annotated[
+        Literal["fixed_answer", "document"],
+        Meta(description="`fixed_answer`: said word for word; `document`: something to answer from."),
+    ]
+    prompts: Annotated[
+        tuple[Phrasing, ...],
+        Meta(max_length=MOST_PROMPTS, description="What the fixed answer answers; left out: what the group's prompts say."),
+    ] = ()
+    name: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=1024)] | None,
+        Meta(description="Of the document, which replaces one of that name; null: after the prompt."),
+    ] = None
+
+
+async def list_all(request: ApiRequest, services: Services) -> Answer:
+    """Groups of those that ask much the same, the one with the newest prompt first."""
+    limit, before = query_limit(request.query), cursors.load(request.query.get("after"))
+    state = query_choice(request.query, "state", _STATES) or "open"
+    groups = await services.learning.groups(request.chatbot.id, state)  # type: ignore[arg-type]
+    found = [each for each in groups if before is None or each.place < before]
+    headers = next_link(request, cursors.dump(*found[limit - 1].place)) if len(found) > limit else {}
+    suggestions = await services.learning.suggestions(request.chatbot.id, found[:limit])
+    return Answer([learning_wire.group(each, suggestions.get(each.id)) for each in found[:limit]], headers=headers)
+
+
+async def answer(request: ApiRequest, services: Services) -> Answer:
+    """Makes a fixed answer or a document of what an operator says, and settles the group."""
+    wanted: AnswerInput = request.body
+    check_says_something(wanted.answer, "answer")
+    for number, prompt in enumerate(wanted.prompts):
+        check_says_something(prompt, f"prompts[{number}]")
+
+    async def keep(tx: Tx, settled: Settled) -> None:
+        await request.keep(tx, _settled(settled, request, 201), now_us=services.clock())
+
+    learning, prompt_id = services.learning, _prompt_id(request)
+    if wanted.as_ == "document":
+        made = await learning.answer_by_document(request.chatbot, prompt_id, wanted.answer, name=wanted.name, keep=keep)
+        if made.document is not None and made.document.state == "pending":
+            services.ingest_worker.wake_up()
+    else:
+        made = await learning.answer(request.chatbot, prompt_id, wanted.answer, prompts=wanted.prompts, keep=keep)
+    return _settled(made, request, 201)
+
+
+async def dismiss(request: ApiRequest, services: Services) -> Answer:
+    """Takes the group off the list of what is to be answered."""
+
+    async def keep(tx: Tx, settled: Settled) -> None:
+        await request.keep(tx, _settled(settled, request, 200), now_us=services.clock())
+
+    return _settled(await services.learning.dismiss(request.chatbot, _prompt_id(request), keep=keep), request, 200)
+
+
+def _settled(settled: Settled, request: ApiRequest, status: int) -> Answer:
+    return Answer(learning_wire.settled(settled, request.account_id), status)
+
+
+def _prompt_id(request: ApiRequest) -> str:
+    prompt_id = request.path["prompt_id"]
+    if not is_id(prompt_id):
+        raise NotFound
+    return prompt_id

@@ -1,0 +1,74 @@
+"""Indexes of the embedded store: loaded part by part, and complete whenever they are asked."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from gigachat_server.clock import system_clock
+from gigachat_server.ids import new_id
+from gigachat_server.knowledge.extract import Extractor
+from gigachat_server.knowledge.indexes import Indexes
+from gigachat_server.knowledge.ingest import Ingest
+from gigachat_server.models.hashing_embedder import HashingEmbedder
+from gigachat_server.records import Chatbot, ChatbotConfig, DocumentsConfig, ResultsConfig
+from gigachat_server.store import chatbots
+from gigachat_server.store.database import Database, Reader, Tx
+from gigachat_server.store.migrate import migrate
+from gigachat_server.store.sqlite import open_sqlite
+
+pytestmark = pytest.mark.sqlite_only
+
+ANYTHING = ChatbotConfig(documents=DocumentsConfig(results=ResultsConfig(match_count=1, match_threshold=0.0)))
+
+
+async def a_chatbot(database: Database) -> Chatbot:
+    made = Chatbot(new_id(), "account", "reading", ANYTHING, 0, 0, 0)
+
+    async def insert(tx: Tx) -> None:
+        await chatbots.insert(tx, made)
+
+    await database.transaction("test", insert)
+    return made
+
+
+async def as_it_is(database: Database, chatbot: Chatbot) -> Chatbot:
+    async def read(reader: Reader) -> Chatbot | None:
+        return await chatbots.find(reader, chatbot.account_id, chatbot.id)
+
+    found = await database.read(read)
+    assert found is not None
+    return found
+
+
+async def test_an_index_loaded_in_parts_holds_every_document_as_it_is(tmp_path: Path) -> None:
+    database, embedder = open_sqlite(tmp_path), HashingEmbedder()
+    await migrate(database, system_clock)
+    kept_up = Indexes(database, embedder, memory_bytes=1 << 30)
+    ingest = Ingest(database, embedder, kept_up, system_clock, extractor=Extractor(most_characters=100_000))
+    chatbot = await a_chatbot(database)
+
+    async def best(searcher: Indexes, word: str) -> str:
+        found = await searcher.retrieve(await as_it_is(database, chatbot), word, await embedder.embed_prompt(word), [])
+        return found.passages[0].text if found.passages else ""
+
+    # From one chunk to some 200, so that parts are of very different sizes.
+    texts = {f"d{number}": f"Alpha{number} is here. " + "It goes on. " * (60 if number % 9 else 12_000) for number in range(40)}
+    for name, text in texts.items():
+        await ingest.push(await as_it_is(database, chatbot), name, text)
+        if name == "d20":
+            assert "Alpha7 " in await best(kept_up, "alpha7")
+    await ingest.push(await as_it_is(database, chatbot), "d7", "Beta7 came instead.")
+    gone = await ingest.push(await as_it_is(database, chatbot), "d9", "Soon gone: gamma9.")
+    await ingest.delete(chatbot.id, gone.document.id)
+    fresh = Indexes(database, embedder, memory_bytes=1 << 30)
+    first = await asyncio.gather(*(best(fresh, f"alpha{number}") for number in (0, 1, 8, 39)))  # all at once
+    assert [text.split(" ")[0] for text in first] == ["Alpha0", "Alpha1", "Alpha8", "Alpha39"]
+    for searcher in (kept_up, fresh):
+        for number in set(range(40)) - {7, 9}:
+            assert f"Alpha{number} " in await best(searcher, f"alpha{number}")
+        assert "Beta7" in await best(searcher, "beta7")
+        assert "Alpha7" not in await best(searcher, "alpha7") and "gamma9" not in await best(searcher, "gamma9")
+    await database.aclose()

@@ -1,0 +1,135 @@
+"""Prompts that ask the same are one group, however they are compared; and many take time in proportion."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+from gigachat_server.knowledge.fixed_answers import Known
+from gigachat_server.knowledge.similar import Said, group
+from gigachat_server.models.hashing_embedder import embed
+from gigachat_server.store.fixed_answers import FixedPrompt
+from gigachat_server.text import may_ask_the_same, normalised, points_back
+
+
+def grouped(*texts: str, with_vectors: bool = True, least: float = 0.8) -> list[list[str]]:
+    said = [Said(str(number), text, embed(text) if with_vectors else None) for number, text in enumerate(texts)]
+    return [[prompt.text for prompt in members] for members in group(said, least_cosine=least)]
+
+
+@pytest.mark.parametrize("with_vectors", [True, False])
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        ((), []),
+        (("one",), [["one"]]),
+        (("Is it OPEN?", "is it open"), [["Is it OPEN?", "is it open"]]),
+        (
+            ("parcel refund delay", "office opening hours", "delay refund parcel", "hours opening office"),
+            [["parcel refund delay", "delay refund parcel"], ["office opening hours", "hours opening office"]],
+        ),
+        (("parcel version 3 refund", "refund parcel version 4"), [["parcel version 3 refund"], ["refund parcel version 4"]]),
+        (("is the shop open", "is open not the shop"), [["is the shop open"], ["is open not the shop"]]),
+        (("???", "!!!", "a"), [["???", "!!!"], ["a"]]),
+    ],
+)
+def test_prompts_are_grouped_in_the_order_of_their_first(
+    texts: tuple[str, ...], expected: list[list[str]], with_vectors: bool
+) -> None:
+    assert grouped(*texts, with_vectors=with_vectors) == expected
+
+
+def test_one_that_comes_later_moves_none_that_was_there() -> None:
+    texts = [f"word{n % 7} word{n % 5} word{n % 3} thing" for n in range(60)]
+    before = grouped(*texts[:40])
+    after = grouped(*texts)
+    assert [members[: len(old)] for members, old in zip(after, before, strict=False)] == before
+
+
+def test_vectors_of_two_lengths_and_none_are_grouped_among_their_own() -> None:
+    said = [
+        Said("1", "alpha beta gamma", embed("alpha beta gamma")),
+        Said("2", "gamma beta alpha", np.ones(3, np.float32)),
+        Said("3", "beta gamma alpha", embed("alpha beta gamma")),
+        Said("4", "beta alpha gamma"),
+        Said("5", "ALPHA beta gamma?"),
+    ]
+    assert [[each.id for each in members] for members in group(said, least_cosine=0.8)] == [["1", "3", "5"], ["2"], ["4"]]
+
+
+@pytest.mark.parametrize("with_vectors", [True, False])
+def test_thousands_that_are_all_different_take_seconds_at_most(with_vectors: bool) -> None:
+    rng = np.random.default_rng(1)
+    vectors = rng.standard_normal((3_000, 384)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    said = [
+        Said(str(n), f"shared words about thing{n} and item{n * 7}", vectors[n] if with_vectors else None) for n in range(3_000)
+    ]
+    began_s = time.process_time()
+    assert len(group(said, least_cosine=0.8)) == 3_000
+    assert time.process_time() - began_s < 10, "quadratic work in Python would take minutes"
+
+
+# --- what fixed answers match ---
+
+
+def known(*prompts: tuple[str, str]) -> Known:
+    return Known([FixedPrompt(answer, text, embed(text).tobytes()) for answer, text in prompts])
+
+
+@pytest.mark.parametrize(
+    ("text", "is_follow_up", "expected"),
+    [
+        ("parcel my is where", False, "a"),
+        ("Is my parcel where", True, "a"),
+        ("where is the office", False, None),
+        ("where is my parcel not", False, None),
+        ("and where is my parcel", True, None),
+    ],
+)
+def test_a_prompt_is_matched_by_meaning(text: str, is_follow_up: bool, expected: str | None) -> None:
+    found = known(("a", "Where is my parcel?"), ("b", "When do you open?"))
+    assert found.find_nearest(text, embed(text), least_cosine=0.8, is_follow_up=is_follow_up) == expected
+
+
+def test_what_is_not_alike_enough_or_of_another_length_is_not_matched() -> None:
+    found = known(("a", "Where is my parcel?"))
+    assert found.find_nearest("parcel where", embed("parcel where"), least_cosine=0.99, is_follow_up=False) is None
+    assert found.find_nearest("x", np.ones(3, np.float32), least_cosine=0.0, is_follow_up=False) is None
+    assert Known([]).find_exact("x") is None
+
+
+@pytest.mark.parametrize(
+    "text", ["where is my parcel", "  WHERE  is my\nparcel?! ", "“Where is my parcel?”", "Ｗhere is my parcel"]
+)
+def test_the_same_words_are_the_same_prompt(text: str) -> None:
+    assert known(("a", "Where is my parcel?")).find_exact(text) == "a"
+
+
+@pytest.mark.parametrize(
+    ("text", "other", "may"),
+    [
+        ("Is it open?", "Is it not open?", False),
+        ("Can I pay?", "Can't I pay?", False),
+        ("version 3", "version 4", False),
+        ("Who founded it?", "When was it founded?", False),
+        ("What time does it open?", "When does it open?", True),
+        ("How long is the wall?", "What is the length of the wall?", True),
+    ],
+)
+def test_what_vectors_do_not_see_is_looked_at(text: str, other: str, may: bool) -> None:
+    assert may_ask_the_same(text, other) == may_ask_the_same(other, text) == may
+
+
+def test_normalised_keeps_what_matters() -> None:
+    assert normalised("What is C++?") != normalised("What is C?")
+    assert normalised("Don’t?") == "don't"
+    assert normalised("...") == ""
+
+
+def test_a_short_prompt_does_not_point_back() -> None:
+    assert not points_back("Opening hours?")
+    assert points_back("And in winter?")
+    assert points_back("How much does it cost?")
