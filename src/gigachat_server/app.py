@@ -34,6 +34,7 @@ from gigachat_server.knowledge.indexes import Indexes
 from gigachat_server.knowledge.ingest import Ingest
 from gigachat_server.knowledge.searcher import Searcher
 from gigachat_server.knowledge.store_search import StoreSearch
+from gigachat_server.knowledge.web.sites import Sites
 from gigachat_server.models import weights
 from gigachat_server.models.base import ChatModel, Embedder
 from gigachat_server.models.extractive import ExtractiveModel
@@ -41,8 +42,9 @@ from gigachat_server.models.hashing_embedder import HashingEmbedder
 from gigachat_server.models.local_embedder import Int8Embedder, LocalEmbedder
 from gigachat_server.services import Services
 from gigachat_server.settings import Settings
+from gigachat_server.site_jobs import SiteWorker
 from gigachat_server.store import fixed_answers as fixed_answer_rows
-from gigachat_server.store import ingest_queue
+from gigachat_server.store import ingest_queue, sites
 from gigachat_server.store.backup import back_up_before
 from gigachat_server.store.database import Database, Tx
 from gigachat_server.store.migrate import Migration, migrate
@@ -78,6 +80,7 @@ async def running(
         services.nodes.start()
         if is_node:
             services.ingest_worker.start()
+            services.site_worker.start()
             services.searcher.start()
             services.fixed_answers.start()
         services.lifecycle.start(takes_up=is_node)
@@ -88,8 +91,10 @@ async def running(
             await services.turns.drain(settings.shutdown_timeout_s)
             services.feed.close()
             services.ingest.watch.close()
+            services.sites.close()
             await services.lifecycle.aclose()
             await services.nodes.aclose()
+            await services.site_worker.aclose()
             await services.ingest_worker.aclose()
             await services.fixed_answers.aclose()
             await services.searcher.aclose()
@@ -143,6 +148,7 @@ async def _assemble(
     async def reembed(tx: Tx) -> None:
         if not database.is_shared:
             await ingest_queue.release_all(tx)
+            await sites.release_all(tx)
         await ingest_queue.mark_foreign_vectors_waiting(tx, embedding_model=embedding_model)
         await fixed_answer_rows.have_embedded_anew(tx, embedding_model=embedding_model)
 
@@ -158,6 +164,8 @@ async def _assemble(
     async with database.arriving() as is_only_process:
         # Where no other process is there, nobody answers now whatever was being answered.
         await lifecycle.recover(is_only_process=is_only_process)
+    ingest_worker = IngestWorker(database, ingest, clock)
+    web_sites = Sites(database, ingest, clock)
     return Services(
         settings=settings,
         clock=clock,
@@ -168,7 +176,9 @@ async def _assemble(
         model=model,
         searcher=searcher,
         ingest=ingest,
-        ingest_worker=IngestWorker(database, ingest, clock),
+        ingest_worker=ingest_worker,
+        sites=web_sites,
+        site_worker=SiteWorker(database, web_sites, ingest, settings, clock, ingest_worker.wake_up),
         fixed_answers=fixed_answers,
         learning=Learning(database, embedder=embedder, fixed_answers=fixed_answers, ingest=ingest, clock=clock),
         replay=Replay(database, answerer),

@@ -77,7 +77,9 @@ class IngestWorker:
             except GigachatError as error:
                 _log.warning("cannot look for documents to ingest: %s", error)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake_up.wait(), _LOOK_EVERY_S)
+                # Not `wait_for`, which may miss being cancelled at the moment when it is woken.
+                async with asyncio.timeout(_LOOK_EVERY_S):
+                    await self._wake_up.wait()
 
     async def _take_some(self) -> None:
         """Begin with as many as there is room for; each that ends wakes the loop up."""

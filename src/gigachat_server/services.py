@@ -19,9 +19,11 @@ from gigachat_server.jobs import IngestWorker
 from gigachat_server.knowledge.fixed_answers import FixedAnswers
 from gigachat_server.knowledge.ingest import Ingest
 from gigachat_server.knowledge.searcher import Searcher
+from gigachat_server.knowledge.web.sites import Sites
 from gigachat_server.models.base import ChatModel, Embedder
 from gigachat_server.records import Account
 from gigachat_server.settings import Settings
+from gigachat_server.site_jobs import SiteWorker
 from gigachat_server.store.database import Database
 
 
@@ -36,6 +38,8 @@ class Services(msgspec.Struct, kw_only=True):
     searcher: Searcher
     ingest: Ingest
     ingest_worker: IngestWorker
+    sites: Sites
+    site_worker: SiteWorker
     fixed_answers: FixedAnswers
     learning: Learning
     replay: Replay

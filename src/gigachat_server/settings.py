@@ -95,6 +95,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(description="Addresses or networks, separated by commas, whose X-Forwarded-For is believed. Default: none."),
     ] = ""
 
+    fetch_allow: Annotated[
+        str,
+        Meta(
+            description="Networks that pages may be fetched from although they are not on the public internet, such as "
+            "`10.20.0.0/16,192.168.1.7`: your intranet. Default: none."
+        ),
+    ] = ""
+    fetch_ports: Annotated[str, Meta(description="Ports that pages may be fetched from, also as ranges: `80,443,8000-8099`.")] = (
+        "80,443"
+    )
+
     max_body_bytes: Annotated[int, Meta(ge=1024, description="Largest request body, in bytes.")] = _MIB
     max_document_body_bytes: Annotated[int, Meta(ge=1024, description="Largest request body with a document, in bytes.")] = (
         16 * _MIB
@@ -134,7 +145,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def proxy_networks(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
-        return tuple(ipaddress.ip_network(part, strict=False) for part in _split(self.trusted_proxies))
+        return _networks(self.trusted_proxies)
+
+    @property
+    def fetch_networks(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+        return _networks(self.fetch_allow)
+
+    @property
+    def fetch_port_ranges(self) -> tuple[range, ...]:
+        ends = [part.partition("-") for part in _split(self.fetch_ports)]
+        return tuple(range(int(first), int(last or first) + 1) for first, _, last in ends)
 
     @property
     def log_level(self) -> str:
@@ -224,10 +244,21 @@ def _check(settings: Settings, names: Mapping[str, str]) -> None:
         if url and not url.startswith(("http://", "https://")):
             raise SetupError(f"{names[name]} must start with http:// or https://.")
     triggers.check(settings.failpoint)
+    for name in ("trusted_proxies", "fetch_allow"):
+        try:
+            _networks(getattr(settings, name))
+        except ValueError as error:
+            raise SetupError(f"{names[name]} must list addresses or networks: {error}.") from None
     try:
-        _ = settings.proxy_networks
-    except ValueError as error:
-        raise SetupError(f"{names['trusted_proxies']} must list addresses or networks: {error}.") from None
+        ports = settings.fetch_port_ranges
+    except ValueError:
+        ports = ()
+    if not ports or not all(each and each.start > 0 and each.stop <= 65536 for each in ports):
+        raise SetupError(f"{names['fetch_ports']} must list ports and ranges of ports, such as 80,443,8000-8099.")
+
+
+def _networks(text: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    return tuple(ipaddress.ip_network(part, strict=False) for part in _split(text))
 
 
 def _split(text: str) -> list[str]:

@@ -25,6 +25,8 @@ TABLES = {
     "drafts": "chatbot_id, conversation_id, prompt_id, alternative",
     "events": "chatbot_id, conversation_id, seq",
     "idempotency": "chatbot_id, principal, route, key",
+    "sites": "chatbot_id, id",
+    "site_pages": "chatbot_id, site_id, url",
     "unanswered": "chatbot_id, prompt_id",
     "fixed_answers": "chatbot_id, id",
     "fixed_answer_prompts": "chatbot_id, fixed_answer_id, number",

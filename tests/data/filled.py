@@ -101,6 +101,21 @@ def _rows(chance: random.Random, messages: int, chunks: int) -> Iterator[tuple[s
         ],
     )
     yield from _said(chance, bots, messages)
+    site = {"kind": "site", "depth": 3, "max_pages": 9, "include": '["/é*"]', "exclude": "[]", "recrawl_hours": None,
+            "state": "ready", "reason": None, "error": _text(chance), "crawl": 2, "found": 1, "limit_reached": "depth",
+            "lease": None, "lease_until": 0, "due_at": None, "crawled_at": AT, **times}  # fmt: skip
+    yield "sites", [{"chatbot_id": bot, "id": f"site-{bot}", "url": f"https://a.example/{bot}", **site} for bot in bots]
+    page = {"kind": "page", "crawl": 2, "depth": 1, "hops": 0, "place": 4, "state": "ready", "reason": None, "error": None,
+            "attempts": 0, "retry_at": 0, "document_id": "doc-0", "content_sha256": "0" * 64, "etag": '"ä"',
+            "fetched_at": AT, "last_modified": None, "links": "https://a.example/\nhttps://a.example/b"}  # fmt: skip
+    yield (
+        "site_pages",
+        [
+            {"chatbot_id": bot, "site_id": f"site-{bot}", "url": f"https://a.example/{each}", **page}
+            for bot in bots
+            for each in _IDS
+        ],
+    )
     yield "idempotency", [
         {"chatbot_id": "acc", "principal": "p", "route": "POST /chatbots", "key": each, "fingerprint": "f", "kind": "answer",
          "status": 201, "response": _text(chance), "created_at": AT}

@@ -20,6 +20,7 @@ from gigachat_server.store.database import Database, Tx
 from tests.cli.commands import Gigachat
 from tests.data.dumps import TABLES
 from tests.data.test_move import Databases, refused
+from tests.fetching.canaries import SITE, Response, serving
 from tests.harness import Api, gigachat
 
 BELOW = sorted(set(TABLES) - set(REFERENCE))
@@ -31,6 +32,8 @@ OVER_ALL = (
     "SELECT chatbot_id, id FROM documents WHERE state IN (",
     "SELECT chatbot_id, conversation_id FROM conversations WHERE release_at",
     "SELECT DISTINCT c.chatbot_id, c.conversation_id",
+    # The same for sites to crawl.
+    "SELECT chatbot_id, id FROM sites WHERE due_at <=",
     # Writes to all shards, at the start and every ten minutes; nothing in them is volatile, so Citus sends them everywhere.
     "UPDATE documents SET state = 'pending', error = NULL, reason = NULL, progress = 0, lease_until = 0 WHERE state = 'ready'",
     # The join is of shards that lie together.
@@ -167,6 +170,33 @@ async def test_every_statement_of_a_turn_names_its_chatbot(tmp_path: Path) -> No
     assert [sql for sql in over_all if not sql.startswith(OVER_ALL)] == []
 
 
+async def test_every_statement_of_a_crawl_names_its_chatbot(tmp_path: Path) -> None:
+    pages = {
+        "/": '<a href="/a"></a><a href="/b"></a>',
+        "/a": "Parcels ship on Monday.",
+        "/b": '<meta name=robots content="noindex">',
+    }
+    async with (
+        serving(lambda request: Response(pages[request.path]) if request.path in pages else None) as site,
+        gigachat(tmp_path, fetch_allow=SITE, fetch_ports="1-65535") as api,
+    ):
+        recorder = Recorder(api.services.database)
+        chatbot = await api.chatbot()
+        made = await api.post(f"{chatbot}/sites", {"url": site.url, "kind": "site"})
+        path = made.headers["Location"]
+        for _ in range(2):
+            await api.get(path, headers={"Accept": "text/event-stream"})
+            pages.pop("/a", None)
+            assert (await api.post(f"{path}/crawl")).status == 202
+        for below in (path, f"{path}/pages", f"{chatbot}/sites"):
+            assert (await api.get(below)).status == 200
+        assert (await api.call("PATCH", path, {"depth": 3})).status == 200
+        assert (await api.call("DELETE", path)).status == 204
+    assert sum(" site" in sql for sql in recorder.statements) > 20
+    over_all = sorted(sql for sql in recorder.statements if not names_its_chatbot(sql))
+    assert [sql for sql in over_all if not sql.startswith(OVER_ALL)] == []
+
+
 async def test_what_runs_over_all_chatbots_is_known(tmp_path: Path) -> None:
     async with gigachat(tmp_path) as api:
         recorder = Recorder(api.services.database)
@@ -195,6 +225,8 @@ def test_no_statement_does_what_citus_refuses() -> None:
         "keys",
         "made_embeddings",
         "messages",
+        "site_pages",
+        "sites",
         "unanswered",
         "uploads",
     )

@@ -129,7 +129,7 @@ class Api:
         if route.is_prompt:
             await trigger("S1")
         response = await self._answered(route, request)
-        if route.has_location and response.status_code == 201:
+        if route.has_location and response.status_code == route.status:
             made = msgspec.json.decode(response.body, type=_Made)
             response.headers["Location"] = f"{request.raw_path}/{made.id}"
         return response

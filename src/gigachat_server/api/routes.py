@@ -22,6 +22,8 @@ from gigachat_server.api import (
     learning_wire,
     replay,
     retrieval,
+    site_wire,
+    sites,
     unanswered,
     wire,
 )
@@ -77,6 +79,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 PAGES = ("limit", "after")
 CHATBOT = "/chatbots/{chatbot_id}"
 DOCUMENTS = CHATBOT + "/documents"
+SITES = CHATBOT + "/sites"
+SITE = SITES + "/{site_id}"
 CONVERSATIONS = CHATBOT + "/conversations"
 CONVERSATION = CONVERSATIONS + "/{conversation_id}"
 MESSAGE = CONVERSATION + "/messages/{message_id}"
@@ -116,6 +120,22 @@ ROUTES: tuple[Route, ...] = (
           response=wire.WireRetrieval, query=("query", "conversation_id", "limit", "embedding"),
           query_defaults={"limit": 10, "embedding": False},
           summary="Show what a prompt would find in the documents, and why; nothing is stored"),
+
+    Route(method="GET", path=SITES, scope="documents:read", handler=sites.list_all,
+          response=list[site_wire.WireSite], query=PAGES, summary="List sites, newest first"),
+    Route(method="POST", path=SITES, scope="documents:write", handler=sites.create, has_location=True,
+          request=sites.SiteInput, response=site_wire.WireSite, status=202,
+          summary="Have a page, a sitemap or a site crawled: its pages become documents"),
+    Route(method="GET", path=SITE, scope="documents:read", handler=sites.get, is_streamed=True,
+          response=site_wire.WireSite, summary="Get a site with the progress of its crawl, or follow that"),
+    Route(method="PATCH", path=SITE, scope="documents:write", handler=sites.change, is_merge=True,
+          request=sites.SiteSettings, response=site_wire.WireSite, summary="Change how a site is crawled, and when again"),
+    Route(method="DELETE", path=SITE, scope="documents:write", handler=sites.delete, status=204,
+          summary="Delete a site with the documents that its pages are"),
+    Route(method="POST", path=SITE + "/crawl", scope="documents:write", handler=sites.crawl, status=202,
+          response=site_wire.WireSite, summary="Crawl a site again now"),
+    Route(method="GET", path=SITE + "/pages", scope="documents:read", handler=sites.list_pages,
+          response=list[site_wire.WireSitePage], query=PAGES, summary="List the pages of a site, by address"),
 
     Route(method="GET", path=CONVERSATIONS, scope="conversations:read", handler=conversations.list_all, is_guarded=True,
           response=list[wire.WireConversation], query=(*PAGES, "controlled_by", "handoff_requested"),

@@ -31,6 +31,7 @@ COMMANDS = {
     "keys": Entry("keys", "keys", "Create, list and revoke API keys."),
     "chatbots": Entry("chatbots", "chatbots", "Create, list, show and delete chatbots."),
     "documents": Entry("documents", "documents", "Push, list, search and delete a chatbot's documents."),
+    "sites": Entry("sites", "sites", "Crawl pages, sitemaps and sites as documents."),
     "chat": Entry("chat", "chat", "Talk to a chatbot."),
     "conversations": Entry("conversations", "conversations", "Read, follow, take over and release conversations."),
     "unanswered": Entry("unanswered", "unanswered", "List, answer, dismiss and ask again what got no answer."),

@@ -11,8 +11,8 @@ from typing import Any, Literal, Protocol, TypeVar
 
 T = TypeVar("T")
 
-# What is counted: things, each for itself, rows by the thousand, or bytes.
-Unit = Literal["", "rows", "bytes"]
+# What is counted: things, each for itself, rows by the thousand, bytes, or hundredths of the whole.
+Unit = Literal["", "rows", "bytes", "percent"]
 
 
 class Shown(Protocol):
@@ -107,7 +107,7 @@ def shown(label: str, total: int, *, unit: Unit = "", is_quiet: bool = False) ->
 
 
 def _columns(unit: Unit) -> tuple[Any, ...]:
-    from rich.progress import DownloadColumn, MofNCompleteColumn, ProgressColumn, Task, TransferSpeedColumn
+    from rich.progress import DownloadColumn, MofNCompleteColumn, ProgressColumn, Task, TaskProgressColumn, TransferSpeedColumn
     from rich.text import Text
 
     class RowsPerSecond(ProgressColumn):
@@ -116,6 +116,8 @@ def _columns(unit: Unit) -> tuple[Any, ...]:
 
     if unit == "bytes":
         return (DownloadColumn(), TransferSpeedColumn())
+    if unit == "percent":
+        return (TaskProgressColumn(),)
     return (MofNCompleteColumn(), RowsPerSecond()) if unit == "rows" else (MofNCompleteColumn(),)
 
 
@@ -168,4 +170,6 @@ class _Lines:
     def _amount(self, number: int) -> str:
         if self._unit == "bytes":
             return f"{number / 1e6:.1f} MB"
+        if self._unit == "percent":
+            return f"{number} %"
         return f"{number:,} rows" if self._unit == "rows" else str(number)

@@ -327,12 +327,16 @@ class Ingest:
         """Its chunks are found no more. Raises `NotFound`."""
 
         async def body(tx: Tx) -> bool:
-            await chatbots.raise_knowledge_version(tx, chatbot_id)
-            await self._searcher.count_out(tx, chatbot_id, document_id)
-            return await documents.delete(tx, chatbot_id, document_id)
+            return await self.delete_in(tx, chatbot_id, document_id)
 
         if not await self._database.transaction("document.delete", body):
             raise NotFound
+
+    async def delete_in(self, tx: Tx, chatbot_id: str, document_id: str) -> bool:
+        """The same within a transaction that has written nothing of the chatbot before; False if there is none."""
+        await chatbots.raise_knowledge_version(tx, chatbot_id)
+        await self._searcher.count_out(tx, chatbot_id, document_id)
+        return await documents.delete(tx, chatbot_id, document_id)
 
     def _is_same_file(self, earlier: Document, *, name: str, sha256: str) -> bool:
         is_current = earlier.state != "ready" or earlier.embedding_model == self._embedder.name

@@ -19,6 +19,8 @@ _BELOW = (
     "chunks",
     "uploads",
     "made_embeddings",
+    "sites",
+    "site_pages",
     "unanswered",
     "fixed_answers",
     "fixed_answer_prompts",

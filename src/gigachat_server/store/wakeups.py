@@ -139,7 +139,9 @@ class WakeUps:
                     await self._listen()
                     self.callback(None)
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._has_work.wait(), _CHECK_EVERY_S)
+                    # Not `wait_for`, which may miss being cancelled at the moment when there is work.
+                    async with asyncio.timeout(_CHECK_EVERY_S):
+                        await self._has_work.wait()
                 self._has_work.clear()
                 asked_at = loop.time()
                 async with asyncio.timeout(_ANSWER_S):

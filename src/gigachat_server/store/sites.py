@@ -1,0 +1,246 @@
+"""SQL of sites. Rows with a `due_at` are the queue of crawls: who takes one holds it by a lease with a name of its own.
+
+Invariant: whoever writes for a crawl says under which lease, and writes nothing once another has taken it.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from gigachat_server.records import Site, SiteState
+from gigachat_server.store.database import Reader, Row, Tx
+
+_COLUMNS = (
+    "chatbot_id, id, url, kind, depth, max_pages, include, exclude, recrawl_hours, state, reason, error, crawl, due_at, "
+    "crawled_at, created_at, updated_at"
+)
+_NAMES = tuple(name.strip() for name in _COLUMNS.split(","))
+
+_decode_patterns = msgspec.json.Decoder(tuple[str, ...]).decode
+
+
+class Due(msgspec.Struct, frozen=True):
+    """A site that somebody has to see to."""
+
+    chatbot_id: str
+    id: str
+
+
+class Room(msgspec.Struct, frozen=True):
+    """What a crawl, which still holds its site, may add to it."""
+
+    found: int
+    max_pages: int
+
+
+async def insert(tx: Tx, site: Site) -> None:
+    await tx.run(
+        f"INSERT INTO sites ({_COLUMNS}, found) VALUES (:chatbot_id, :id, :url, :kind, :depth, :max_pages, :include, :exclude, "
+        ":recrawl_hours, :state, :reason, :error, :crawl, :due_at, :crawled_at, :created_at, :updated_at, 0)",
+        **_parameters(site),
+    )
+
+
+async def find(reader: Reader, chatbot_id: str, site_id: str) -> Site | None:
+    """One that is being deleted is gone."""
+    row = await reader.one(
+        f"SELECT {_COLUMNS} FROM sites WHERE chatbot_id = :chatbot_id AND id = :id AND state <> 'deleting'",
+        chatbot_id=chatbot_id,
+        id=site_id,
+    )
+    return _site(row) if row else None
+
+
+async def lock(tx: Tx, chatbot_id: str, site_id: str) -> Site | None:
+    """The site as it is, and will be until this transaction changes it or ends."""
+    row = await tx.one(
+        f"SELECT {_COLUMNS} FROM sites WHERE chatbot_id = :chatbot_id AND id = :id AND state <> 'deleting' FOR UPDATE",
+        chatbot_id=chatbot_id,
+        id=site_id,
+    )
+    return _site(row) if row else None
+
+
+async def find_by_url(reader: Reader, chatbot_id: str, kind: str, url: str) -> str | None:
+    """Its id, also while it is being deleted."""
+    row = await reader.one(
+        "SELECT id FROM sites WHERE chatbot_id = :chatbot_id AND kind = :kind AND url = :url",
+        chatbot_id=chatbot_id,
+        kind=kind,
+        url=url,
+    )
+    return row[0] if row else None
+
+
+async def count(reader: Reader, chatbot_id: str) -> int:
+    row = await reader.one("SELECT count(*) FROM sites WHERE chatbot_id = :chatbot_id", chatbot_id=chatbot_id)
+    return int(row[0]) if row else 0
+
+
+async def list_sites(reader: Reader, chatbot_id: str, *, after: str | None, limit: int) -> list[Site]:
+    """Newest first."""
+    rows = await reader.all(
+        f"SELECT {_COLUMNS} FROM sites WHERE chatbot_id = :chatbot_id AND state <> 'deleting' "
+        "AND (CAST(:after AS TEXT) IS NULL OR id < :after) ORDER BY id DESC LIMIT :limit",
+        chatbot_id=chatbot_id,
+        after=after,
+        limit=limit,
+    )
+    return [_site(row) for row in rows]
+
+
+async def update(tx: Tx, site: Site) -> None:
+    """Store how it is to be crawled, and when next."""
+    await tx.run(
+        "UPDATE sites SET depth = :depth, max_pages = :max_pages, include = :include, exclude = :exclude, "
+        "recrawl_hours = :recrawl_hours, due_at = :due_at, updated_at = :updated_at "
+        "WHERE chatbot_id = :chatbot_id AND id = :id",
+        **{
+            name: value
+            for name, value in _parameters(site).items()
+            if name in ("chatbot_id", "id", "depth", "max_pages", "include", "exclude", "recrawl_hours", "due_at", "updated_at")
+        },
+    )
+
+
+async def ask_for_crawl(tx: Tx, chatbot_id: str, site_id: str, *, now_us: int) -> bool:
+    """Have it crawled now; False if that is so already, or it is gone."""
+    return bool(
+        await tx.run(
+            "UPDATE sites SET state = 'pending', due_at = :now_us, updated_at = :now_us "
+            "WHERE chatbot_id = :chatbot_id AND id = :id AND state IN ('ready', 'failed')",
+            chatbot_id=chatbot_id,
+            id=site_id,
+            now_us=now_us,
+        )
+    )
+
+
+async def mark_deleting(tx: Tx, chatbot_id: str, site_id: str, *, now_us: int) -> bool:
+    """From now on it is gone for everyone but who clears up behind it; its crawl, if one runs, ends."""
+    return bool(
+        await tx.run(
+            "UPDATE sites SET state = 'deleting', due_at = :now_us, lease = NULL, lease_until = 0 "
+            "WHERE chatbot_id = :chatbot_id AND id = :id AND state <> 'deleting'",
+            chatbot_id=chatbot_id,
+            id=site_id,
+            now_us=now_us,
+        )
+    )
+
+
+async def delete(tx: Tx, chatbot_id: str, site_id: str) -> None:
+    await tx.run("DELETE FROM sites WHERE chatbot_id = :chatbot_id AND id = :id", chatbot_id=chatbot_id, id=site_id)
+
+
+# --- the queue ---
+
+
+async def list_due(reader: Reader, *, now_us: int, limit: int) -> list[Due]:
+    """Sites to see to that nobody holds, the longest waiting first."""
+    rows = await reader.all(
+        "SELECT chatbot_id, id FROM sites WHERE due_at <= :now_us AND lease_until <= :now_us ORDER BY due_at, id LIMIT :limit",
+        now_us=now_us,
+        limit=limit,
+    )
+    return [Due(*row) for row in rows]
+
+
+async def claim(tx: Tx, due: Due, *, lease: str, now_us: int, until_us: int) -> SiteState | None:
+    """The state of a site that is now held under that lease; None if another was faster."""
+    row = await tx.one(
+        "UPDATE sites SET lease = :lease, lease_until = :until_us WHERE chatbot_id = :chatbot_id AND id = :id "
+        "AND due_at <= :now_us AND lease_until <= :now_us RETURNING state",
+        chatbot_id=due.chatbot_id,
+        id=due.id,
+        lease=lease,
+        now_us=now_us,
+        until_us=until_us,
+    )
+    return row[0] if row else None
+
+
+async def release_all(tx: Tx) -> None:
+    """Nobody holds any. Only for a store that this process has to itself: whoever held one is dead."""
+    await tx.run("UPDATE sites SET lease_until = 0 WHERE lease_until > 0")
+
+
+async def release(tx: Tx, chatbot_id: str, site_id: str, *, lease: str, until_us: int) -> None:
+    """Anybody may go on with it from then on; what is still on its way under this lease is not stored."""
+    await tx.run(
+        "UPDATE sites SET lease = NULL, lease_until = :until_us WHERE chatbot_id = :chatbot_id AND id = :id AND lease = :lease",
+        chatbot_id=chatbot_id,
+        id=site_id,
+        lease=lease,
+        until_us=until_us,
+    )
+
+
+async def begin_crawl(tx: Tx, due: Due, *, lease: str, now_us: int) -> bool:
+    """Its next crawl begins, unless it is in the middle of one: False."""
+    return bool(
+        await tx.run(
+            "UPDATE sites SET state = 'crawling', reason = NULL, error = NULL, crawl = crawl + 1, found = 0, "
+            "limit_reached = NULL, updated_at = :now_us "
+            "WHERE chatbot_id = :chatbot_id AND id = :id AND lease = :lease AND state IN ('pending', 'ready', 'failed')",
+            chatbot_id=due.chatbot_id,
+            id=due.id,
+            lease=lease,
+            now_us=now_us,
+        )
+    )
+
+
+async def hold(tx: Tx, chatbot_id: str, site_id: str, *, lease: str, until_us: int) -> Room | None:
+    """Renew the lease, and have the row for this transaction; None if the site is no longer held under it."""
+    row = await tx.one(
+        "UPDATE sites SET lease_until = :until_us WHERE chatbot_id = :chatbot_id AND id = :id AND lease = :lease "
+        "RETURNING found, max_pages",
+        chatbot_id=chatbot_id,
+        id=site_id,
+        lease=lease,
+        until_us=until_us,
+    )
+    return Room(*row) if row else None
+
+
+async def add_found(tx: Tx, chatbot_id: str, site_id: str, *, number: int, limit_reached: str | None) -> None:
+    """So many more pages were found; of limits that were reached the number of pages counts before the depth."""
+    await tx.run(
+        "UPDATE sites SET found = found + :number, limit_reached = CASE WHEN limit_reached = 'max_pages' "
+        "THEN limit_reached ELSE coalesce(:limit_reached, limit_reached) END WHERE chatbot_id = :chatbot_id AND id = :id",
+        chatbot_id=chatbot_id,
+        id=site_id,
+        number=number,
+        limit_reached=limit_reached,
+    )
+
+
+async def finish(
+    tx: Tx, chatbot_id: str, site_id: str, *, lease: str, state: SiteState, reason: str | None, error: str | None, now_us: int
+) -> None:
+    """The crawl is over; the next one is due as its schedule says. Without a reason, that is the limit it ran into."""
+    await tx.run(
+        "UPDATE sites SET state = :state, reason = coalesce(CAST(:reason AS TEXT), limit_reached), error = :error, lease = NULL, "
+        "lease_until = 0, due_at = :now_us + recrawl_hours * 3600000000, crawled_at = :now_us, updated_at = :now_us "
+        "WHERE chatbot_id = :chatbot_id AND id = :id AND lease = :lease",
+        chatbot_id=chatbot_id,
+        id=site_id,
+        lease=lease,
+        state=state,
+        reason=reason,
+        error=error,
+        now_us=now_us,
+    )
+
+
+def _parameters(site: Site) -> dict[str, object]:
+    values: dict[str, object] = msgspec.structs.asdict(site)
+    patterns = {name: msgspec.json.encode(getattr(site, name)).decode() for name in ("include", "exclude")}
+    return {**values, **patterns}
+
+
+def _site(row: Row) -> Site:
+    values = dict(zip(_NAMES, row, strict=True))
+    patterns = {name: _decode_patterns(values[name]) for name in ("include", "exclude")}
+    return Site(**{**values, **patterns})
