@@ -153,3 +153,14 @@ def test_nothing_is_unpickled_or_evaluated() -> None:
     calls = [path for path, tree in modules().items() for node in ast.walk(tree)
              if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("eval", "exec")]  # fmt: skip
     assert (importing, calls) == ([], [])
+
+
+def test_nothing_waits_with_wait_for() -> None:
+    """In Python 3.11 it may miss being cancelled at the moment when it is woken, and then a server never ends."""
+    found = {
+        name
+        for name, tree in modules().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and node.attr == "wait_for"
+    }
+    assert found == set()

@@ -146,9 +146,6 @@ async def _assemble(
     embedding_model = embedder.name
 
     async def reembed(tx: Tx) -> None:
-        if not database.is_shared:
-            await ingest_queue.release_all(tx)
-            await sites.release_all(tx)
         await ingest_queue.mark_foreign_vectors_waiting(tx, embedding_model=embedding_model)
         await fixed_answer_rows.have_embedded_anew(tx, embedding_model=embedding_model)
 
@@ -162,7 +159,9 @@ async def _assemble(
     lifecycle = Lifecycle(database, turns=turns, control=control, events=events, live=live, clock=clock)
     nodes.when_waiting = lifecycle.look_now
     async with database.arriving() as is_only_process:
-        # Where no other process is there, nobody answers now whatever was being answered.
+        # Where no other process is there, nobody is at work now on whatever was being read, crawled or answered.
+        if is_only_process:
+            await database.transaction("work.release", _release_work)
         await lifecycle.recover(is_only_process=is_only_process)
     ingest_worker = IngestWorker(database, ingest, clock)
     web_sites = Sites(database, ingest, clock)
@@ -190,6 +189,11 @@ async def _assemble(
         lifecycle=lifecycle,
         nodes=nodes,
     )
+
+
+async def _release_work(tx: Tx) -> None:
+    await ingest_queue.release_all(tx)
+    await sites.release_all(tx)
 
 
 class PublicApp:

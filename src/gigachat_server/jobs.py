@@ -77,7 +77,6 @@ class IngestWorker:
             except GigachatError as error:
                 _log.warning("cannot look for documents to ingest: %s", error)
             with contextlib.suppress(TimeoutError):
-                # Not `wait_for`, which may miss being cancelled at the moment when it is woken.
                 async with asyncio.timeout(_LOOK_EVERY_S):
                     await self._wake_up.wait()
 

@@ -172,7 +172,8 @@ class Server(uvicorn.Server):
         # Once a second, for the Date header.
         while not await self.on_tick(0):
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), 1.0)
+                async with asyncio.timeout(1.0):
+                    await self._stopping.wait()
 
 
 @asynccontextmanager

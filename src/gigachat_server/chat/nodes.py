@@ -89,7 +89,8 @@ class Nodes:
                     return frozenset((answering,))
                 self._database.tell(f"pause {token} {chatbot_id} {conversation_id}")
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(paused.wait(), _ASK_AGAIN_S)
+                    async with asyncio.timeout(_ASK_AGAIN_S):
+                        await paused.wait()
         finally:
             del self._answers[token]
 

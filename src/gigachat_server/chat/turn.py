@@ -454,7 +454,8 @@ class Turns:
                     turn.end(ShuttingDown(retry_after_s=5))
                     return
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(woken.wait(), _LOOK_AGAIN_S)
+                    async with asyncio.timeout(_LOOK_AGAIN_S):
+                        await woken.wait()
 
     async def _heard_elsewhere(self, turn: Turn) -> tuple[Stored | GigachatError | None, list[tuple[int, str, str]]]:
         """How it ended, if it did; and of each reply its alternative, id and text so far."""

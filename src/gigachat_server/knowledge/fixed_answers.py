@@ -215,7 +215,8 @@ class FixedAnswers:
             except GigachatError as error:
                 _log.warning("cannot embed prompts of fixed answers: %s", error)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake_up.wait(), _LOOK_EVERY_S)
+                async with asyncio.timeout(_LOOK_EVERY_S):
+                    await self._wake_up.wait()
 
     async def embed_waiting(self) -> bool:
         """Some of those that wait have their vectors; False if none waited. Two nodes that do the same do it once more."""

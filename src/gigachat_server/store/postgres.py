@@ -459,7 +459,8 @@ class PostgresDatabase:
             await asyncio.wait(set(self._running))
         await self._wake_ups.aclose()
         try:
-            await asyncio.wait_for(self._pool.close(), _CONNECT_S)
+            async with asyncio.timeout(_CONNECT_S):
+                await self._pool.close()
         except FAILURES:
             self._pool.terminate()
 

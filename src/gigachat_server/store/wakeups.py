@@ -86,7 +86,8 @@ class WakeUps:
         self._shows_presence = True
         self._has_work.set()
         with contextlib.suppress(TimeoutError):  # it is tried for as long as this runs
-            await asyncio.wait_for(self._is_present.wait(), _ANSWER_S)
+            async with asyncio.timeout(_ANSWER_S):
+                await self._is_present.wait()
 
     def tell(self, topic: str) -> None:
         self._untold[topic] = None
@@ -139,7 +140,6 @@ class WakeUps:
                     await self._listen()
                     self.callback(None)
                 with contextlib.suppress(TimeoutError):
-                    # Not `wait_for`, which may miss being cancelled at the moment when there is work.
                     async with asyncio.timeout(_CHECK_EVERY_S):
                         await self._has_work.wait()
                 self._has_work.clear()
