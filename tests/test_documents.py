@@ -208,3 +208,22 @@ async def test_another_embedding_model_has_documents_embedded_anew(tmp_path: Pat
         await when_ready(api, chatbot)
         (reply,) = await api.say(chatbot, "When do parcels ship, on Monday?")
         assert [source["name"] for source in reply["sources"]] == ["doc-0"]
+
+
+async def test_a_document_of_a_thousand_equal_chunks_is_two_of_the_sources_and_after_its_end_none(tmp_path: Path) -> None:
+    everything = {"match_count": 5, "match_threshold": 0}
+    async with gigachat(tmp_path) as api:
+        chatbot = await api.chatbot(documents={"results": everything, "text_splitter": {"chunk_size": 100, "chunk_overlap": 0}})
+        for number in range(4):
+            await api.push(chatbot, f"honest {number}", f"Lamps of kind {number} have a price.")
+        flood = "\n\n".join(["Lamps at the best price, lamps at no price, a price of lamps that no other has, a price!"] * 1_000)
+        pushed = await api.post(f"{chatbot}/documents?embedding=false", {"name": "flood", "content": flood})
+        assert len(pushed.body) == 1_000
+        (reply,) = await api.say(chatbot, "What is the price of lamps?")
+        names = [source["name"] for source in reply["sources"]]
+        assert sum(name.startswith("flood") for name in names) == 2
+        assert len(names) == 5
+        document = next(each for each in (await api.get(f"{chatbot}/documents")).body if each["name"] == "flood")
+        assert (await api.call("DELETE", f"{chatbot}/documents/{document['id']}")).status == 204
+        (reply,) = await api.say(chatbot, "What is the price of lamps?", conversation="c2")
+        assert {source["name"].rpartition("-")[0] for source in reply["sources"]} == {f"honest {number}" for number in range(4)}

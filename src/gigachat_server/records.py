@@ -107,6 +107,13 @@ class ResultsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         Literal["model", "refuse"],
         Meta(description="`model`: the model answers without sections; `refuse`: the refusal, no model call."),
     ] = "model"
+    rewrite: Annotated[
+        Literal["rules", "model"],
+        Meta(
+            description="How a follow-up is searched for: `rules`: together with what was said before; `model`: as the model "
+            "rewrites it, which is one more call for each; the rules where that fails."
+        ),
+    ] = "rules"
     refusal: Annotated[
         Annotated[str, Meta(min_length=1, max_length=2000)] | None,
         Meta(description="What is said instead of an answer; null: what the persona tells to say, in quotes."),

@@ -39,6 +39,19 @@ def test_split(text: str, size: int, overlap: int, expected: list[tuple[str, int
     assert all(text.startswith(chunk.text, chunk.start) for chunk in chunks)
 
 
+def test_a_heading_is_no_chunk_by_itself_where_text_follows_it() -> None:
+    sentence = "Guinea pigs are rodents. "
+    text = "Guinea pig\n" + sentence * 50 + "\n\nCare\n" + sentence * 50
+    chunks = split(text, size=1000, overlap=200)
+    assert chunks[0].text.startswith("Guinea pig\nGuinea pigs are")
+    assert (chunks[0].line_from, chunks[0].line_to) == (1, 2)
+    assert len(chunks[0].text) > 900
+    assert [chunk.text for chunk in chunks if len(chunk.text) < 120] == []
+    assert any(chunk.text.startswith("Care\nGuinea pigs are") for chunk in chunks)
+    # What is too long for a heading is a chunk.
+    assert [chunk.text for chunk in split("a" * 300 + "\n\n" + "b" * 900, size=1000, overlap=0)] == ["a" * 300, "b" * 900]
+
+
 @pytest.mark.parametrize("seed", range(60))
 def test_chunks_cover_the_text_at_the_right_lines(seed: int) -> None:
     dice = random.Random(seed)

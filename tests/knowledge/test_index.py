@@ -11,6 +11,7 @@ import pytest
 
 from gigachat_server.knowledge.index import ChatbotIndex, IndexRow
 from gigachat_server.knowledge.scoring import COSINE_SHARE, K1, B, Candidate, dump_stems, load_stems
+from gigachat_server.knowledge.vectors import BLOCK_ROWS
 from gigachat_server.models.base import RelevanceScale, Vector
 
 DIMENSION = 8
@@ -240,3 +241,52 @@ def test_a_stem_said_a_thousand_times_counts_as_often_as_the_index_can_tell() ->
     zero = np.zeros(DIMENSION, dtype=np.float32)
     index.add("document", [IndexRow("often", dump_stems(["a"] * 1000), zero), IndexRow("once", "a b", zero)])
     assert [c.chunk_id for c in search(index, zero, {"a": 1.0})] == ["often", "once"]
+
+
+# --- a document that repeats itself ---
+
+
+def flood(dice: random.Random, count: int) -> list[IndexRow]:
+    """Chunks that say the same, some word for word and some nearly."""
+    vector = unit_vector(random.Random(0))
+    rows = []
+    for number in range(count):
+        near = vector + np.array([dice.gauss(0, 0.03) for _ in range(DIMENSION)], dtype=np.float32) * (number % 2)
+        rows.append(IndexRow(f"flood-{number}", f"lamp price word{number % 2 * number}", near / np.linalg.norm(near)))
+    return rows
+
+
+@pytest.mark.parametrize("block_rows", [BLOCK_ROWS, 1_024])
+def test_ten_thousand_chunks_that_say_the_same_fill_two_places(block_rows: int) -> None:
+    dice = random.Random(3)
+    index = ChatbotIndex(DIMENSION, block_rows=block_rows)
+    index.add("flood", flood(dice, 10_000))
+    for number in range(5):
+        index.add(f"honest{number}", [IndexRow(f"honest{number}", "lamp price", unit_vector(random.Random(number + 1)))])
+    while index.lead_next():
+        pass
+    prompt, bag = unit_vector(random.Random(0)), {"lamp": 1.0, "price": 1.0}
+    for limit in (1, 2, 3, 5, 7, 50):
+        found = [candidate.document_id for candidate in search(index, prompt, bag, limit=limit)]
+        assert found.count("flood") == min(limit, 2)
+        assert len(set(found) - {"flood"}) == min(max(limit - 2, 0), 5)
+    index.remove("flood")
+    assert "flood" not in {candidate.document_id for candidate in search(index, prompt, bag, limit=50)}
+
+
+def test_chunks_of_one_document_that_differ_are_not_capped() -> None:
+    index = ChatbotIndex(DIMENSION)
+    rows = [IndexRow(f"same-{number}", "lamp", vector) for number, vector in enumerate(np.eye(DIMENSION, dtype=np.float32))]
+    index.add("same", rows)
+    index.add("other", [IndexRow("other", "", np.full(DIMENSION, -0.3, dtype=np.float32))])
+    found = search(index, np.ones(DIMENSION, dtype=np.float32), {"lamp": 1.0}, limit=DIMENSION)
+    assert [candidate.document_id for candidate in found] == ["same"] * DIMENSION
+
+
+def test_documents_that_say_the_same_as_one_another_are_not_capped() -> None:
+    index = ChatbotIndex(DIMENSION)
+    vector = unit_vector(random.Random(0))
+    for number in range(5):
+        index.add(f"{number}", [IndexRow(f"{number}-{chunk}", "lamp", vector) for chunk in range(3)])
+    found = [candidate.chunk_id for candidate in search(index, vector, {"lamp": 1.0}, limit=20)]
+    assert found == [f"{number}-{chunk}" for number in range(5) for chunk in range(2)]

@@ -103,6 +103,22 @@ async def test_equal_chunks_come_in_the_order_of_their_ids(new_database: NewData
         same(await library.found(store_search(database), "lamp"), expected)
 
 
+async def test_a_document_that_repeats_itself_crowds_nobody_out_as_in_memory(new_database: NewDatabase) -> None:
+    async with new_database() as url, opened(url) as database:
+        # Of 400 chunks that say the same, the 20 nearest and at most 40 by their words are looked at first.
+        narrow = Limits(whole=3, indexed=1_000_000, nearest=20, gated=20)
+        library = await new_library(database, store_search(database, limits=narrow), chunk_size=700)
+        for number, text in enumerate(("lamp prices rise", "a lamp of oak", "prices of lamps", "boats leave", "oak grows")):
+            await library.push(f"honest {number}", text)
+        for way in range(2):
+            lines = [f"lamp prices {' '.join(f'word{n}' for n in range(60))} {way * number}" for number in range(400)]
+            flood = await library.push("flood", "\n\n".join(f"{line} {'.' * (690 - len(line))}" for line in lines))
+            expected = await library.found(indexes(database), "lamp prices")
+            assert [passage.document_id for passage in expected.passages].count(flood) == 2
+            assert len(expected.passages) == 7
+            same(await library.found(store_search(database, limits=narrow), "lamp prices"), expected)
+
+
 async def test_a_follow_up_is_searched_with_what_was_said(new_database: NewDatabase) -> None:
     async with new_database() as url, opened(url) as database:
         choosing = store_search(database, limits=CHOOSING)

@@ -6,18 +6,20 @@ takes its place, is decided in `turn.py`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import aclosing
 
 import msgspec
 
 from gigachat_server.chat import prompt as prompts
-from gigachat_server.chat import reply
+from gigachat_server.chat import reply, rewrite
 from gigachat_server.chat.progress import Turn
 from gigachat_server.chat.queue import Opened
 from gigachat_server.chat.unanswered import mark_refusals, reason
 from gigachat_server.human_wanted import asks_for_human
 from gigachat_server.ids import random_text
 from gigachat_server.knowledge.fixed_answers import FixedAnswers
+from gigachat_server.knowledge.retrieve import Earlier
 from gigachat_server.knowledge.searcher import Retrieval, Searcher
 from gigachat_server.models.base import (
     HANDED_OFF,
@@ -34,7 +36,7 @@ from gigachat_server.models.base import (
     Vector,
 )
 from gigachat_server.models.extractive import is_unanswered_too_often
-from gigachat_server.text import small_talk
+from gigachat_server.text import is_dependent, small_talk
 from gigachat_server.triggers import trigger
 
 FIXED_ANSWER = "fixed_answer"  # the finish_reason, and the model, of a reply that is one
@@ -65,12 +67,14 @@ class Answerer:
         chatbot = opened.chatbot
         turn.model_name = chatbot.config.response.model or self._model.name
         await trigger("S4")
-        matched = await self._match(opened)
+        matched = await self._match(opened, turn)
         if matched.fixed_answer_id is not None and await self._say_fixed(opened, matched.fixed_answer_id, turn):
             await trigger("S7")
             return matched.vector
-        retrieval = await self._retrieve(opened, matched)
+        retrieval = await self._retrieve(opened, matched, turn)
+        query = Query(text=opened.text, vector=None, stem_weights={})
         if retrieval is not None:
+            query = msgspec.structs.replace(retrieval.found.query, text=opened.text)  # not as it was rewritten
             turn.sources = tuple(map(reply.source, retrieval.passages, retrieval.chunks))
             turn.vectors = {chunk.id: chunk.embedding for chunk in retrieval.chunks}
         model_input = prompts.build(
@@ -78,7 +82,7 @@ class Answerer:
             prompt=opened.text,
             memory=opened.memory,
             passages=retrieval.passages if retrieval else (),
-            query=retrieval.found.query if retrieval else Query(text=opened.text, vector=None, stem_weights={}),
+            query=query,
             boundary=random_text(8),
             handoff=_handoff_offer(opened),
         )
@@ -90,7 +94,7 @@ class Answerer:
         await trigger("S7")
         return matched.vector
 
-    async def _match(self, opened: Opened) -> Matched:
+    async def _match(self, opened: Opened, turn: Turn) -> Matched:
         """Nothing is embedded for small talk, or where there is nothing to compare it with."""
         chatbot, text = opened.chatbot, opened.text
         known = await self._fixed_answers.known(chatbot)
@@ -101,9 +105,13 @@ class Answerer:
         has_documents = await self._searcher.has_documents(chatbot)
         if not has_documents and not known.has_vectors:
             return Matched()
+        turn.rewrite = await self._rewrite(opened)
+        if turn.rewrite is not None:
+            text = turn.rewrite.text
         vector = await self._embedder.embed_prompt(text)
+        is_follow_up = turn.rewrite is None and bool(opened.memory.messages)
         least = self._fixed_answers.least_cosine(chatbot)
-        nearest = known.find_nearest(text, vector, least_cosine=least, is_follow_up=bool(opened.memory.messages))
+        nearest = known.find_nearest(text, vector, least_cosine=least, is_follow_up=is_follow_up)
         return Matched(vector, nearest, has_documents)
 
     async def _say_fixed(self, opened: Opened, fixed_answer_id: str, turn: Turn) -> bool:
@@ -116,10 +124,24 @@ class Answerer:
         turn.heard.ends[0] = ReplyEnd(0, FIXED_ANSWER, abstained=False)
         return True
 
-    async def _retrieve(self, opened: Opened, matched: Matched) -> Retrieval | None:
+    async def _retrieve(self, opened: Opened, matched: Matched, turn: Turn) -> Retrieval | None:
         if matched.vector is None or not matched.is_searched_for:
             return None
-        return await self._searcher.retrieve(opened.chatbot, opened.text, matched.vector, opened.memory.searched)
+        text: str = opened.text
+        history: Sequence[Earlier] = opened.memory.searched
+        if turn.rewrite is not None:
+            text, history = turn.rewrite.text, ()  # it says what it needs of them
+        return await self._searcher.retrieve(opened.chatbot, text, matched.vector, history)
+
+    async def _rewrite(self, opened: Opened) -> rewrite.Rewrite | None:
+        """The prompt made independent of the conversation by the model, where the chatbot wants that and it leans on it."""
+        config, history = opened.chatbot.config, opened.memory.searched
+        if config.documents.results.rewrite != "model" or not history or len(opened.text) > rewrite.LONGEST:
+            return None  # who says that much says what it is about
+        if not is_dependent(opened.text):
+            return None
+        model_input = rewrite.build(opened.text, history, boundary=random_text(8), model=config.response.model)
+        return await rewrite.rewrite(self._model, model_input)
 
     async def _listen(self, opened: Opened, model_input: ModelInput, turn: Turn) -> None:
         when_nothing = opened.chatbot.config.documents.results.when_nothing_matches

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 
 import msgspec
 
+from gigachat_server.chat.rewrite import Rewrite
 from gigachat_server.errors import GigachatError
 from gigachat_server.ids import new_id
 from gigachat_server.models.base import Cited, HandoffRequest, ReplyEnd, TextDelta, UsageReport
@@ -84,6 +85,7 @@ class Turn:
         self.began_at_s = 0.0  # on the event loop's clock
         self.drafted_to = 0  # how many characters of it are kept as a draft
         self.model_name = ""
+        self.rewrite: Rewrite | None = None  # what was searched for instead of the prompt
         self.sources: tuple[Source, ...] = ()
         self.vectors: Mapping[str, bytes] = {}
         self.fixed_answer_id: str | None = None  # what its reply is, if not a model's

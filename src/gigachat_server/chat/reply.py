@@ -12,7 +12,7 @@ import msgspec
 
 from gigachat_server.chat.citations import checked, look_up
 from gigachat_server.chat.progress import Turn
-from gigachat_server.models.base import HandoffRequest, Passage, ReplyEnd
+from gigachat_server.models.base import HandoffRequest, Passage, ReplyEnd, UsageReport
 from gigachat_server.records import Chunk, Citation, Message, MessageStatus, Source
 from gigachat_server.store.drafts import Draft
 
@@ -118,9 +118,11 @@ def _metadata(turn: Turn, end: ReplyEnd | None, handoff: HandoffRequest | None) 
     usage = turn.heard.usage
     metadata: dict[str, object] = {
         "model": usage.model if usage else turn.model_name,
-        "usage": {"prompt_tokens": usage.prompt_tokens, "completion_tokens": usage.completion_tokens} if usage else {},
+        "usage": _tokens(usage),
         "finish_reason": end.finish_reason if end else None,
     }
+    if turn.rewrite is not None:
+        metadata["rewrite"] = {"text": turn.rewrite.text, "usage": _tokens(turn.rewrite.usage)}
     if end is not None and end.abstained is not None:
         metadata["abstained"] = end.abstained
     if turn.fixed_answer_id is not None:
@@ -128,6 +130,10 @@ def _metadata(turn: Turn, end: ReplyEnd | None, handoff: HandoffRequest | None) 
     if handoff is not None:
         metadata["handoff"] = {"reason": handoff.reason, "note": handoff.note}
     return metadata
+
+
+def _tokens(usage: UsageReport | None) -> dict[str, int]:
+    return {"prompt_tokens": usage.prompt_tokens, "completion_tokens": usage.completion_tokens} if usage else {}
 
 
 def _message(

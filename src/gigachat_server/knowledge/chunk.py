@@ -36,6 +36,8 @@ def _level(*separators: str, offset: int = 0) -> _Level:
     return _Level(separators, offset, re.compile("|".join(map(re.escape, separators))))
 
 
+_HEADING = 120  # characters that are no chunk by themselves where text follows them
+
 _LEVELS = (
     _level("\n\n", "\r\n\r\n"),
     _level("\n"),
@@ -82,6 +84,12 @@ def _cut(text: str, start: int, end: int, *, spans: list[tuple[int, int]], level
         chunk_end = end if end - start <= size else _last_boundary(text, start, start + size, at)
         if chunk_end is None:  # the first piece is too long for a chunk
             piece_end = _next_boundary(text, start, end, at)
+            _cut(text, start, piece_end, spans=spans, level=level + 1, size=size, overlap=overlap)
+            start = piece_end
+            continue
+        if chunk_end < end and chunk_end - start <= min(_HEADING, size // 4) and text[start:chunk_end].strip():
+            # What little there is before a piece too long to join it is most often its heading: it leads into it.
+            piece_end = _next_boundary(text, chunk_end, end, at)
             _cut(text, start, piece_end, spans=spans, level=level + 1, size=size, overlap=overlap)
             start = piece_end
             continue

@@ -25,7 +25,17 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from gigachat_server.knowledge.scoring import COSINE_SHARE, K1, MOST_COUNT, Candidate, fuse, heaviest, idf, length_norm
+from gigachat_server.knowledge.scoring import (
+    COSINE_SHARE,
+    K1,
+    MOST_COUNT,
+    Candidate,
+    Ranking,
+    distinct,
+    heaviest,
+    idf,
+    length_norm,
+)
 from gigachat_server.knowledge.vectors import BLOCK_ROWS, Rows, Vectors
 from gigachat_server.models.base import RelevanceScale, Vector
 
@@ -34,6 +44,7 @@ _MOST_WEIGHTS = 500_000  # numbers of worked-out weights that are kept, 16 bytes
 _LOOKED_AT = 2_000  # rows of many that are scored, or more where more are asked for
 _LOOKED_AT_EACH = 20  # for each that is asked for
 _FEWEST_TOMBSTONES = 256  # fewer are not worth packing
+_FURTHER = 8  # times as many rows are looked at where too few are distinct
 _STEM_BYTES, _ROW_BYTES = 230, 130  # Python's own cost of a dictionary entry with its array; of a row's id and slots
 
 
@@ -51,6 +62,24 @@ class _Weights(NamedTuple):
     rows: npt.NDArray[np.intp]
     bm25: npt.NDArray[np.float64]
     idf: float
+
+
+class _Ranked(NamedTuple):
+    """Rows with the order that a search gives them; a place in the ranking is that in `rows`."""
+
+    ranking: Ranking
+    rows: Sequence[int]
+    document_ids: Sequence[str]
+    vectors: Vectors
+
+    def distinct(self, reach: int, limit: int) -> list[int]:
+        """The places of the first `limit` among the `reach` best, without what a document repeats."""
+        return distinct(
+            self.ranking.best(reach),
+            document_ids=self.document_ids,
+            vectors=lambda places: self.vectors.of([self.rows[place] for place in places]),
+            limit=limit,
+        )
 
 
 class ChatbotIndex:
@@ -218,38 +247,45 @@ class ChatbotIndex:
     ) -> list[Candidate]:
         """The `limit` best live chunks by .7 cosine to `vector` + .3 BM25 of the weighted `bag`, best first.
 
-        Coverage is that of `own_stems`, which in a follow-up are not all of the bag.
+        Of one document's chunks that say the same, two. Coverage is that of `own_stems`, in a follow-up not all of the bag.
         """
-        used = len(self._chunk_ids)
         if self._live_count == 0 or limit < 1:
             return []
         vector = vector.astype(np.float32, copy=False)
         bm25 = self._bm25(bag)
         own_idf = {stem: self._weights_of(stem).idf for stem in own_stems}
-        if not self._vectors.are_few:
-            rows = self._promising(vector, bm25, limit)
-            places = rows.tolist()
-            return fuse(
-                self._vectors.cosines_of(rows, vector),
-                bm25[rows],
-                chunk_ids=[self._chunk_ids[row] for row in places],
-                document_ids=[self._document_ids[row] for row in places],
-                holds=lambda place, stem: self._holds(places[place], stem),
-                own_idf=own_idf,
-                scale=scale,
-                limit=limit,
-            )
-        return fuse(
-            self._vectors.cosines(vector),
-            bm25,
-            chunk_ids=self._chunk_ids,
-            document_ids=self._document_ids,
-            holds=self._holds,
+        reach = limit
+        ranked = self._ranked(vector, bm25, reach)
+        while len(kept := ranked.distinct(reach, limit)) < limit and reach < self._live_count:
+            # A document repeats itself: further down there may be something else.
+            reach *= _FURTHER
+            ranked = ranked if self._vectors.are_few else self._ranked(vector, bm25, reach)
+        return ranked.ranking.candidates(
+            kept,
+            holds=lambda place, stem: self._holds(ranked.rows[place], stem),
             own_idf=own_idf,
             scale=scale,
-            limit=limit,
-            dead=~self._live[:used] if self._live_count < used else None,
         )
+
+    def _ranked(self, vector: Vector, bm25: npt.NDArray[np.float64], reach: int) -> _Ranked:
+        """The rows that may be among the `reach` best, ranked: all of them where they are few."""
+        used = len(self._chunk_ids)
+        if self._vectors.are_few:
+            dead = ~self._live[:used] if self._live_count < used else None
+            ranking = Ranking(
+                self._vectors.cosines(vector), bm25, chunk_ids=self._chunk_ids, document_ids=self._document_ids, dead=dead
+            )
+            return _Ranked(ranking, range(used), self._document_ids, self._vectors)
+        promising = self._promising(vector, bm25, reach)
+        rows = promising.tolist()
+        document_ids = [self._document_ids[row] for row in rows]
+        ranking = Ranking(
+            self._vectors.cosines_of(promising, vector),
+            bm25[promising],
+            chunk_ids=[self._chunk_ids[row] for row in rows],
+            document_ids=document_ids,
+        )
+        return _Ranked(ranking, rows, document_ids, self._vectors)
 
     def nearest(self, vector: Vector, limit: int) -> list[tuple[str, float]]:
         """The ids of the live chunks nearest to the vector, with their cosines, nearest first: the half without words."""

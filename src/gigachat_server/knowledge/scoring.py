@@ -3,7 +3,7 @@
 The idea: a searcher says of each chunk that it looked at how near its vector is and what its stems weigh; the order, the
 relevance and the scores are made here, so the same chunks get the same scores whoever found them.
 
-BM25: k1 1.2, b .75, idf = ln(1 + (N - df + .5) / (df + .5)) (Robertson; the form that cannot go negative). N, df and the
+BM25: k1 1.2, b .5, idf = ln(1 + (N - df + .5) / (df + .5)) (Robertson; the form that cannot go negative). N, df and the
 average length are those of the chatbot's own chunks: no text of another one can move a score.
 """
 
@@ -18,14 +18,17 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from gigachat_server.models.base import RelevanceScale
+from gigachat_server.models.base import Matrix, RelevanceScale
 
 Numbers = TypeVar("Numbers", float, npt.NDArray[np.float64])
 
-K1, B = 1.2, 0.75
+K1, B = 1.2, 0.5
 COSINE_SHARE = 0.7  # of the rank score; the rest is BM25 over the best BM25
 MOST_STEMS = 256  # of one query's bag that are looked up: the heaviest
 MOST_COUNT = 255  # more often counts no more
+
+ALIKE = 0.95  # the cosine from which on two chunks of one document say the same
+MOST_ALIKE = 2  # of one document in one result; chunks that overlap by a fifth are never so near
 
 _SAME_RANK = 1e-6  # ranks that differ by less are equal: sums in another order differ by as much
 
@@ -80,43 +83,100 @@ def length_norm(lengths: Numbers, *, chunks: int, total: float) -> Numbers:
 # --- one order out of both halves ---
 
 
-def fuse(
-    cosine: npt.NDArray[np.float32] | npt.NDArray[np.float64],
-    bm25: npt.NDArray[np.float64],
-    *,
-    chunk_ids: Sequence[str],
-    document_ids: Sequence[str],
-    holds: Callable[[int, str], bool],
-    own_idf: Mapping[str, float],
-    scale: RelevanceScale,
-    limit: int,
-    dead: npt.NDArray[np.bool_] | None = None,
-) -> list[Candidate]:
-    """The `limit` best of these chunks by .7 cosine + .3 BM25 over the best BM25, best first.
+class Ranking:
+    """Chunks in the order of .7 cosine + .3 BM25 over the best BM25. `dead` are places that do not count."""
 
-    `holds` tells of a place and a stem whether the chunk there has it, for the coverage: the share of `own_idf`, the stems
-    of the prompt itself, that the chunk holds. `dead` are places that do not count.
+    def __init__(
+        self,
+        cosine: npt.NDArray[np.float32] | npt.NDArray[np.float64],
+        bm25: npt.NDArray[np.float64],
+        *,
+        chunk_ids: Sequence[str],
+        document_ids: Sequence[str],
+        dead: npt.NDArray[np.bool_] | None = None,
+    ) -> None:
+        greatest = bm25.max(initial=0.0)
+        self._cosine = cosine
+        self._lexical = bm25 / greatest if greatest > 0 else bm25
+        self._rank = COSINE_SHARE * cosine + (1 - COSINE_SHARE) * self._lexical
+        self._chunk_ids = chunk_ids
+        self._document_ids = document_ids
+        self.counted = len(self._rank)
+        if dead is not None:
+            self._rank[dead] = -np.inf
+            self.counted -= int(dead.sum())
+
+    def best(self, limit: int) -> list[int]:
+        """The places of the greatest ranks, equal ones by chunk id: no order hangs on where a chunk happens to lie."""
+        limit = min(limit, self.counted)
+        if limit < 1:
+            return []
+        least = np.partition(self._rank, len(self._rank) - limit)[len(self._rank) - limit]
+        places: list[int] = np.flatnonzero(self._rank >= least - _SAME_RANK).tolist()
+        places.sort(key=lambda place: (-round(float(self._rank[place]), 6), self._chunk_ids[place]))
+        return places[:limit]
+
+    def candidates(
+        self,
+        places: Sequence[int],
+        *,
+        holds: Callable[[int, str], bool],
+        own_idf: Mapping[str, float],
+        scale: RelevanceScale,
+    ) -> list[Candidate]:
+        """The chunks there, with their scores.
+
+        `holds` tells of a place and a stem whether the chunk there has it, for the coverage: the share of `own_idf`, the
+        stems of the prompt itself, that the chunk holds.
+        """
+        # Only what is found needs its coverage: numpy takes longer to be called than to compute for a small chatbot.
+        return [
+            Candidate(
+                chunk_id=self._chunk_ids[place],
+                document_id=self._document_ids[place],
+                cosine=float(self._cosine[place]),
+                lexical=float(self._lexical[place]),
+                coverage=(coverage := _coverage(place, holds, own_idf)),
+                rank_score=float(self._rank[place]),
+                score=_relevance(scale, float(self._cosine[place]), coverage),
+            )
+            for place in places
+        ]
+
+
+def crowding(places: Sequence[int], document_ids: Sequence[str]) -> list[int]:
+    """Those places that may say what others do: of documents with more than `MOST_ALIKE` among them."""
+    count = Counter(document_ids[place] for place in places)
+    return [place for place in places if count[document_ids[place]] > MOST_ALIKE]
+
+
+def distinct(
+    places: Sequence[int], *, document_ids: Sequence[str], vectors: Callable[[list[int]], Matrix], limit: int
+) -> list[int]:
+    """The first `limit` of these places, without those that say what `MOST_ALIKE` better ones of their document do.
+
+    So one document that repeats itself cannot fill the results; its chunks that differ are all let through. `vectors` is
+    asked for those of the places that `crowding` names.
     """
-    greatest = bm25.max(initial=0.0)
-    lexical = bm25 / greatest if greatest > 0 else bm25
-    rank = COSINE_SHARE * cosine + (1 - COSINE_SHARE) * lexical
-    counted = len(rank)
-    if dead is not None:
-        rank[dead] = -np.inf
-        counted -= int(dead.sum())
-    # Only what is found needs its coverage: numpy takes longer to be called than to compute for a small chatbot.
-    return [
-        Candidate(
-            chunk_id=chunk_ids[place],
-            document_id=document_ids[place],
-            cosine=float(cosine[place]),
-            lexical=float(lexical[place]),
-            coverage=(coverage := _coverage(place, holds, own_idf)),
-            rank_score=float(rank[place]),
-            score=_relevance(scale, float(cosine[place]), coverage),
-        )
-        for place in _best(rank, min(limit, counted), chunk_ids)
-    ]
+    of_document: dict[str, list[int]] = {}
+    for position, place in enumerate(places):
+        of_document.setdefault(document_ids[place], []).append(position)
+    kept: list[int] = []
+    for positions in of_document.values():
+        kept += positions if len(positions) <= MOST_ALIKE else _unlike(positions, vectors([places[p] for p in positions]), limit)
+    return [places[position] for position in sorted(kept)[:limit]]
+
+
+def _unlike(positions: Sequence[int], matrix: Matrix, limit: int) -> list[int]:
+    kept: list[int] = []
+    said = np.zeros(len(positions), dtype=np.intp)  # by how many of the kept
+    at = 0
+    while at < len(positions) and len(kept) < limit:
+        kept.append(positions[at])
+        said += matrix @ matrix[at] >= ALIKE
+        at += 1
+        at += int(np.argmax(said[at:] < MOST_ALIKE)) if (said[at:] < MOST_ALIKE).any() else len(positions)
+    return kept
 
 
 def _coverage(place: int, holds: Callable[[int, str], bool], own_idf: Mapping[str, float]) -> float:
@@ -124,16 +184,6 @@ def _coverage(place: int, holds: Callable[[int, str], bool], own_idf: Mapping[st
     if total <= 0:
         return 0.0
     return sum(weight for stem, weight in own_idf.items() if holds(place, stem)) / total
-
-
-def _best(rank: npt.NDArray[np.float64], limit: int, chunk_ids: Sequence[str]) -> list[int]:
-    """The places of the greatest ranks, equal ones by chunk id: no order hangs on where a chunk happens to lie."""
-    if limit < 1:
-        return []
-    least = np.partition(rank, len(rank) - limit)[len(rank) - limit]
-    places: list[int] = np.flatnonzero(rank >= least - _SAME_RANK).tolist()
-    places.sort(key=lambda place: (-round(float(rank[place]), 6), chunk_ids[place]))
-    return places[:limit]
 
 
 def _relevance(scale: RelevanceScale, cosine: float, coverage: float) -> float:

@@ -84,7 +84,7 @@ class KnownChunks:
 
     async def retrieval(self, chatbot_id: str, found: Found) -> Retrieval:
         """What was found, with its chunks. Those deleted meanwhile are left out."""
-        by_id = await self._fetch(chatbot_id, [candidate.chunk_id for candidate in found.candidates])
+        by_id = await self.fetch(chatbot_id, [candidate.chunk_id for candidate in found.candidates])
         has_gaps = any(candidate.chunk_id not in by_id for candidate in found.candidates)
         pairs = _bounded([(c, by_id[c.chunk_id]) for c in found.candidates if c.chunk_id in by_id])
         passages = tuple(
@@ -106,8 +106,8 @@ class KnownChunks:
         )
         return Retrieval(found, passages, tuple(chunk for _, chunk in pairs), has_gaps)
 
-    async def _fetch(self, chatbot_id: str, ids: list[str]) -> dict[str, Chunk]:
-        """A chunk never changes under its id, so what is cached is right."""
+    async def fetch(self, chatbot_id: str, ids: list[str]) -> dict[str, Chunk]:
+        """Those that still exist. A chunk never changes under its id, so what is cached is right."""
         found = {id: self._chunks[id] for id in ids if id in self._chunks}
         missing = [id for id in ids if id not in found]
         if missing:

@@ -13,7 +13,7 @@ read: a document is found as it was before a push or after it, never a mix.
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -25,9 +25,9 @@ from gigachat_server.errors import EmbedderUnavailable
 from gigachat_server.knowledge.gate import stem_sets
 from gigachat_server.knowledge.index_builder import IndexBuilder
 from gigachat_server.knowledge.retrieve import Earlier, Expanded, SearchQuery, above_threshold, expand
-from gigachat_server.knowledge.scoring import K1, MOST_COUNT, Candidate, fuse, heaviest, idf, length_norm
+from gigachat_server.knowledge.scoring import K1, MOST_COUNT, Ranking, crowding, distinct, heaviest, idf, length_norm
 from gigachat_server.knowledge.searcher import OTHER_LENGTH, KnownChunks, Retrieval, Searcher, without_gaps
-from gigachat_server.models.base import Embedder, RelevanceScale, Vector
+from gigachat_server.models.base import Embedder, Vector
 from gigachat_server.records import Chatbot
 from gigachat_server.store import chunk_search
 from gigachat_server.store.chunk_indexes import LARGEST_DIMENSION
@@ -36,6 +36,7 @@ from gigachat_server.store.database import Database, Reader, Tx
 
 # Scoring fewer takes less than handing them to a thread does.
 _INLINE_CHUNKS = 300
+_FURTHER = 8  # times as many chunks are looked at where too few are distinct
 _MOST_REMEMBERED = 10_000  # chatbots
 _MOST_COUNTS = 20_000  # stems of one chatbot whose counts are remembered
 
@@ -101,14 +102,24 @@ class StoreSearch:
         expanded = expand(query)
         counts, found = await self._candidates(chatbot, known, expanded)
         results = chatbot.config.documents.results
-        run = partial(score, found, expanded, counts, scale=self._embedder.scale, limit=results.match_count)
-        candidates, weights = run() if len(found) < _INLINE_CHUNKS else await asyncio.to_thread(run)
+        scored = await _scored(found, expanded, counts)
+        places, repeating = await self._distinct(chatbot.id, scored, dimension=len(vector), limit=results.match_count)
+        if repeating:  # what it crowded out of the candidates is looked for without it
+            _, others = await self._candidates(chatbot, known, expanded, without=repeating)
+            scored = await _scored(_once([*found, *others]), expanded, counts)
+            places, _ = await self._distinct(chatbot.id, scored, dimension=len(vector), limit=results.match_count)
+        candidates = scored.ranking.candidates(
+            places,
+            holds=lambda place, stem: stem in scored.held[place],
+            own_idf=scored.own_idf,
+            scale=self._embedder.scale,
+        )
         return await self._chunks.retrieval(
             chatbot.id,
             above_threshold(
                 candidates,
                 query,
-                stem_weights=weights,
+                stem_weights=scored.own_idf,
                 match_threshold=results.match_threshold,
                 searched=counts.chunks,
             ),
@@ -158,7 +169,36 @@ class StoreSearch:
                 known = await self._look(chatbot)
         return known
 
-    async def _candidates(self, chatbot: Chatbot, known: _Known, expanded: Expanded) -> tuple[Counts, list[FoundChunk]]:
+    async def _distinct(self, chatbot_id: str, scored: _Scored, *, dimension: int, limit: int) -> tuple[list[int], list[str]]:
+        """The places that are handed on, and documents that repeat themselves and are most of what was found."""
+        found, ranking = scored.found, scored.ranking
+        document_ids = [chunk.document_id for chunk in found]
+        vectors: dict[int, Vector] = {}
+        nowhere = np.zeros(dimension, dtype=np.float32)
+        reach = limit
+        while True:
+            places = ranking.best(reach)
+            missing = [place for place in crowding(places, document_ids) if place not in vectors]
+            chunks = await self._chunks.fetch(chatbot_id, [found[place].id for place in missing])
+            for place in missing:
+                chunk = chunks.get(found[place].id)  # None: deleted meanwhile
+                vectors[place] = nowhere if chunk is None else np.frombuffer(chunk.embedding, dtype="<f4")
+            kept = distinct(
+                places,
+                document_ids=document_ids,
+                vectors=lambda wanted: np.stack([vectors[place] for place in wanted]),
+                limit=limit,
+            )
+            if len(kept) == limit or len(places) == ranking.counted:
+                break
+            reach *= _FURTHER
+        count = Counter(document_ids)
+        left_out = dict.fromkeys(document_ids[place] for place in set(places).difference(kept))
+        return kept, [document_id for document_id in left_out if count[document_id] > len(found) // 2]
+
+    async def _candidates(
+        self, chatbot: Chatbot, known: _Known, expanded: Expanded, *, without: Sequence[str] = ()
+    ) -> tuple[Counts, list[FoundChunk]]:
         extent, holding = known.extent, known.holding
         total = extent.chunks or 0
         asked = heaviest(expanded.bag)
@@ -177,13 +217,14 @@ class StoreSearch:
                 is_indexed=total >= self._limits.indexed and len(expanded.vector) <= LARGEST_DIMENSION,
                 nearest=self._limits.nearest,
                 most=2 * self._limits.gated,
+                without=without,
             )
             await self._refuse_other_length(reader, chatbot, found)
             return held, found
 
         held, found = await self._database.read(read)
         known.holding = held if len(held) <= _MOST_COUNTS else {}
-        return Counts(total, extent.length or 0, held), list({chunk.id: chunk for chunk in found}.values())
+        return Counts(total, extent.length or 0, held), _once(found)
 
     async def _refuse_other_length(self, reader: Reader, chatbot: Chatbot, found: list[FoundChunk]) -> None:
         """Raises `EmbedderUnavailable` if nothing was found because nothing is of the prompt's length."""
@@ -191,15 +232,22 @@ class StoreSearch:
             raise EmbedderUnavailable(OTHER_LENGTH)
 
 
-def score(
-    found: Sequence[FoundChunk],
-    expanded: Expanded,
-    counts: Counts,
-    *,
-    scale: RelevanceScale,
-    limit: int,
-) -> tuple[list[Candidate], dict[str, float]]:
-    """The best of these chunks, and how rare each stem of the prompt is."""
+class _Scored(NamedTuple):
+    """Chunks in their order, which of the query's stems each holds, and how rare each stem of the prompt itself is."""
+
+    found: Sequence[FoundChunk]
+    ranking: Ranking
+    held: Sequence[Mapping[str, int]]
+    own_idf: Mapping[str, float]
+
+
+async def _scored(found: Sequence[FoundChunk], expanded: Expanded, counts: Counts) -> _Scored:
+    run = partial(score, found, expanded, counts)
+    return run() if len(found) < _INLINE_CHUNKS else await asyncio.to_thread(run)
+
+
+def score(found: Sequence[FoundChunk], expanded: Expanded, counts: Counts) -> _Scored:
+    """These chunks in their order, with their scores as they would be among all that were counted."""
     asked = heaviest(expanded.bag)
     wanted = frozenset((*asked, *expanded.own_stems))
     held: list[dict[str, int]] = []
@@ -221,18 +269,17 @@ def score(
         sum(weights[stem] * times / (times + norm) for stem, times in said.items() if stem in weights)
         for said, norm in zip(held, norms, strict=True)
     ]
-    own = {stem: rarity[stem] for stem in expanded.own_stems}
-    candidates = fuse(
+    ranking = Ranking(
         np.array([chunk.cosine for chunk in found]),
         np.array(bm25, dtype=np.float64),
         chunk_ids=[chunk.id for chunk in found],
         document_ids=[chunk.document_id for chunk in found],
-        holds=lambda place, stem: stem in held[place],
-        own_idf=own,
-        scale=scale,
-        limit=limit,
     )
-    return candidates, own
+    return _Scored(found, ranking, held, {stem: rarity[stem] for stem in expanded.own_stems})
+
+
+def _once(found: Sequence[FoundChunk]) -> list[FoundChunk]:
+    return list({chunk.id: chunk for chunk in found}.values())
 
 
 def _bytes(vector: Vector) -> bytes:

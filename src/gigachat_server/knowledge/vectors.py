@@ -139,6 +139,14 @@ class Vectors:
         """With these rows, which rise."""
         return np.concatenate([block.rows(places) @ vector for block, places in self._by_block(rows)])
 
+    def of(self, rows: Sequence[int]) -> Matrix:
+        """The vectors of these rows, in the order given."""
+        wanted = np.asarray(rows, dtype=np.intp)
+        rising = np.argsort(wanted, kind="stable")
+        found = np.empty((len(wanted), self.dimension), np.float32)
+        found[rising] = np.concatenate([block.rows(places) for block, places in self._by_block(wanted[rising])])
+        return found
+
     def _by_block(self, rows: Rows) -> Iterator[tuple[_Block, Rows]]:
         borders = np.searchsorted(rows, np.arange(len(self._blocks) + 1) * self._block_rows)
         for number, block in enumerate(self._blocks):

@@ -211,9 +211,9 @@ class LocalEmbedder:
 
 
 class Int8Embedder(LocalEmbedder):
-    """The same model in 8-bit integers. Its vectors are within .02 of the other's, and are not mixed with them.
+    """The same model in 8-bit integers. Its vectors have a cosine of .99 with the other's, and are not mixed with them.
 
-    The scale is the other's: at 0.78 the same prompts are refused, but for two in a thousand (decision 4).
+    The scale is the other's: at 0.78 it refuses as many prompts, within half a point (decision 4).
     """
 
     name = f"{MODEL_NAME}-int8"

@@ -24,6 +24,7 @@ EVERYTHING = ""  # the stem of the row of `stem_counts` that counts all chunks
 _FOUND = "SELECT c.id, c.document_id, -(c.embedding <#> :vector), c.stems FROM chunks c "
 # The vectors of other documents are of another embedding model: they may even be of another length.
 _OF_MODEL = "AND c.document_id IN (SELECT d.id FROM documents d WHERE d.chatbot_id = :chatbot_id AND d.embedding_model = :model) "
+_WITHOUT = "AND c.document_id <> ALL(:without) "
 _BY_STEM = "stems_of_chatbot(c.chatbot_id, c.stems)"  # as the index chunks_by_stem has it
 
 _SAID = (
@@ -115,18 +116,20 @@ async def list_candidates(
     is_indexed: bool,
     nearest: int,
     most: int,
+    without: Sequence[str] = (),
 ) -> list[FoundChunk]:
     """The `nearest` chunks to the vector, then at most `most` of those that hold every stem of some set.
 
-    `model`: of this embedding model alone; None where there is no other. `is_indexed`: the nearest come by the chatbot's own
-    index (`chunk_indexes.py`), of which 3 in a hundred may be wrong; else exactly. A chunk may come twice.
+    `without`: none of these documents. `model`: of this embedding model alone; None where there is no other. `is_indexed`:
+    the nearest come by the chatbot's own index (`chunk_indexes.py`), of which 3 in a hundred may be wrong; else exactly. A
+    chunk may come twice.
     """
-    of_model = _OF_MODEL if model is not None else ""
+    of_model = (_OF_MODEL if model is not None else "") + (_WITHOUT if without else "")
     dimension = len(vector) // 4
     # Only of an id that it sees can the planner know that it is a big chatbot's, and not fetch all its rows first.
     chatbot = f"'{chatbot_id}'" if is_indexed and is_id(chatbot_id) else ":chatbot_id"
     if is_indexed and model is None and is_id(chatbot_id):
-        near = near_sql(chatbot_id, dimension)
+        near = near_sql(chatbot_id, dimension, _WITHOUT if without else "")
         await widen(reader, nearest)
     else:
         near = (
@@ -146,6 +149,7 @@ async def list_candidates(
         nearest=nearest,
         wanted=wanted,
         most=most,
+        without=list(without),
     )
     return [FoundChunk(*row) for row in rows]
 
@@ -159,12 +163,12 @@ async def widen(reader: Reader, nearest: int) -> None:
     )
 
 
-def near_sql(chatbot_id: str, dimension: int) -> str:
+def near_sql(chatbot_id: str, dimension: int, condition: str = "") -> str:
     """The nearest chunks in the words of the chatbot's own index: the id and the length are part of them."""
     if not is_id(chatbot_id):
         raise ValueError("only an id may stand in a statement")
     return (
-        f"{_FOUND}WHERE c.chatbot_id = '{chatbot_id}' AND vector_dims(c.embedding) = {dimension} "
+        f"{_FOUND}WHERE c.chatbot_id = '{chatbot_id}' AND vector_dims(c.embedding) = {dimension} {condition}"
         f"ORDER BY CAST(c.embedding AS HALFVEC({dimension})) <#> CAST(CAST(:vector AS VECTOR) AS HALFVEC({dimension})) "
         "LIMIT CAST(:nearest AS BIGINT)"
     )
