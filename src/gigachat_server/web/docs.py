@@ -28,6 +28,9 @@ _TITLES = {
 _EXAMPLES: dict[str, Any] = {
     "url": "https://www.example.com/help/",
     "kind": "site",
+    "as": "fixed_answer",
+    "prompts": ["When do you open?"],
+    "answer": "We open at nine.",
     "name": "Superbot",
     "content": "How KV works. Workers KV is a global, low-latency, key-value data store.",
     "conversation_id": "12345",
