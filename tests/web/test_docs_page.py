@@ -60,9 +60,15 @@ def test_every_example_is_a_command() -> None:
 async def test_the_examples_work(tmp_path: Path) -> None:
     async with pages(tmp_path) as site:
         chatbot = await site.api.chatbot()
+        await site.api.services.site_worker.aclose()  # what an example names is not fetched
         for operation in (operation for group in groups() for operation in group.operations):
             words = shlex.split(operation.curl.replace("\\\n", ""))
-            if operation.method != "POST" or "-d" not in words or "/api-keys" in operation.path:
+            if (
+                operation.method != "POST"
+                or "-d" not in words
+                or "/api-keys" in operation.path
+                or "{prompt_id}" in operation.path
+            ):
                 continue
             path = operation.path.replace("/chatbots/{chatbot_id}", chatbot)
             reply = await site.api.post(path, json.loads(words[words.index("-d") + 1]))

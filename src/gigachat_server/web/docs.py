@@ -26,6 +26,11 @@ _TITLES = {
 }
 # What an example says for a field or a part of a path; others are told by their type.
 _EXAMPLES: dict[str, Any] = {
+    "url": "https://www.example.com/help/",
+    "kind": "site",
+    "as": "fixed_answer",
+    "prompts": ["When do you open?"],
+    "answer": "We open at nine.",
     "name": "Superbot",
     "content": "How KV works. Workers KV is a global, low-latency, key-value data store.",
     "conversation_id": "12345",
@@ -175,7 +180,7 @@ def _curl(method: str, path: str, fields: list[Field], *, is_public: bool) -> st
     if "/documents" in path and "name" in body:
         body["name"] = "https://developers.cloudflare.com/workers/learning/how-kv-works/"
     if method == "PATCH":
-        body = {"response": {"temperature": 0}}
+        body = {"recrawl_hours": 24} if "/sites" in path else {"response": {"temperature": 0}}
     if "/api-keys" in path and body:
         body["name"] = "my server"
     is_told = method == "GET" or (method == "POST" and body)  # to curl, by whether there is a body
