@@ -16,7 +16,7 @@ from gigachat_server.api import site_wire, sse
 from gigachat_server.api.http import Answer, ApiRequest, convert, next_link, problem, query_limit
 from gigachat_server.errors import FieldError, GigachatError, InvalidRequest, NotFound
 from gigachat_server.ids import is_id, new_id
-from gigachat_server.knowledge.web.sites import Seen, see_all
+from gigachat_server.knowledge.web.sites import Keep, Seen, see_all
 from gigachat_server.records import Site, SiteKind, SitePage, SiteProgress
 from gigachat_server.services import Services
 from gigachat_server.settings import Settings
@@ -81,13 +81,8 @@ async def create(request: ApiRequest, services: Services) -> Answer:
         created_at=now_us,
         updated_at=now_us,
     )
-    answer = Answer(site_wire.site(Seen(site, SiteProgress()), request.account_id), 202)
-
-    async def keep(tx: Tx, _: Site) -> None:
-        await request.keep(tx, answer, now_us=now_us)
-
-    await services.sites.add(request.account_id, site, keep)
-    return answer
+    await services.sites.add(request.account_id, site, _keeping(request, services))
+    return _accepted(Seen(site, SiteProgress()), request)
 
 
 async def list_all(request: ApiRequest, services: Services) -> Answer:
@@ -125,9 +120,8 @@ async def change(request: ApiRequest, services: Services) -> Answer:
 
 
 async def crawl(request: ApiRequest, services: Services) -> Answer:
-    site = await services.sites.crawl_now(request.chatbot.id, _site_id(request))
-    seen = await services.sites.see(site.chatbot_id, site.id)
-    return Answer(site_wire.site(seen, request.account_id), 202)
+    seen = await services.sites.crawl_now(request.chatbot.id, _site_id(request), _keeping(request, services))
+    return _accepted(seen, request)
 
 
 async def list_pages(request: ApiRequest, services: Services) -> Answer:
@@ -146,6 +140,17 @@ async def list_pages(request: ApiRequest, services: Services) -> Answer:
 async def delete(request: ApiRequest, services: Services) -> Answer:
     await services.sites.remove(request.chatbot.id, _site_id(request))
     return Answer(None, 204)
+
+
+def _accepted(seen: Seen, request: ApiRequest) -> Answer:
+    return Answer(site_wire.site(seen, request.account_id), 202)
+
+
+def _keeping(request: ApiRequest, services: Services) -> Keep:
+    async def keep(tx: Tx, seen: Seen) -> None:
+        await request.keep(tx, _accepted(seen, request), now_us=services.clock())
+
+    return keep
 
 
 async def _follow(followed: AsyncGenerator[Seen | None, None], request: ApiRequest) -> AsyncGenerator[bytes, None]:

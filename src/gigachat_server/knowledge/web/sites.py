@@ -24,7 +24,8 @@ MOST_SITES = 100  # of one chatbot
 _LOOK_EVERY_S = 0.5  # other nodes crawl, too, and documents become ready without a word
 _DELETED_AT_ONCE = 50
 
-Keep = Callable[[Tx, Site], Awaitable[None]]
+# Run in the transaction that does what an idempotency key stands for; raises what the same request is answered that was faster.
+Keep = Callable[[Tx, "Seen"], Awaitable[None]]
 
 
 class SiteExists(Conflict):
@@ -64,12 +65,12 @@ class Sites:
         async def body(tx: Tx) -> None:
             if await chatbots.lock(tx, account_id, site.chatbot_id) is None:
                 raise NotFound
+            await keep(tx, Seen(site, SiteProgress()))
             if await sites.find_by_url(tx, site.chatbot_id, site.kind, site.url) is not None:
                 raise SiteExists
             if await sites.count(tx, site.chatbot_id) >= MOST_SITES:
                 raise TooManySites
             await sites.insert(tx, site)
-            await keep(tx, site)
 
         await self._database.transaction("site.add", body)
         self.on_due()
@@ -92,19 +93,21 @@ class Sites:
         self.on_due()
         return changed
 
-    async def crawl_now(self, chatbot_id: str, site_id: str) -> Site:
+    async def crawl_now(self, chatbot_id: str, site_id: str, keep: Keep) -> Seen:
         """It is crawled as soon as a worker is free; one that is being crawled goes on. Raises `NotFound`."""
 
-        async def body(tx: Tx) -> Site:
+        async def body(tx: Tx) -> Seen:
             await sites.ask_for_crawl(tx, chatbot_id, site_id, now_us=self._clock())
             site = await sites.find(tx, chatbot_id, site_id)
             if site is None:
                 raise NotFound
-            return site
+            (seen,) = await see_all(tx, [site])
+            await keep(tx, seen)
+            return seen
 
-        site = await self._database.transaction("site.crawl", body)
+        seen = await self._database.transaction("site.crawl", body)
         self.on_due()
-        return site
+        return seen
 
     async def remove(self, chatbot_id: str, site_id: str) -> None:
         """The site and its documents are gone. Raises `NotFound`."""
