@@ -136,7 +136,7 @@ async def _assemble(
 ) -> Services:
     embedder = embedder or make_embedder(settings)
     model = model or make_model(settings, embedder)
-    await migrate(database, clock, before=backing_up(settings, _log.info))
+    applied = await migrate(database, clock, before=backing_up(settings, _log.info))
     key_ring = KeyRing(database, clock, configured_key=settings.api_key)
     account = await key_ring.ensure_account(settings.account)
     await key_ring.ensure_configured(account.id)
@@ -158,8 +158,10 @@ async def _assemble(
     turns = Turns(database, answerer=answerer, control=control, events=events, live=live, nodes=nodes, clock=clock)
     lifecycle = Lifecycle(database, turns=turns, control=control, events=events, live=live, clock=clock)
     nodes.when_waiting = lifecycle.look_now
-    async with database.arriving() as is_only_process:
-        # Where no other process is there, nobody is at work now on whatever was being read, crawled or answered.
+    async with database.arriving() as is_alone:
+        # Where no other process is there, nobody is at work now on whatever was being read, crawled or answered. One of the
+        # version before may be, on a shared store that was just migrated: it does not show that it is there.
+        is_only_process = is_alone and not (database.is_shared and applied)
         if is_only_process:
             await database.transaction("work.release", _release_work)
         await lifecycle.recover(is_only_process=is_only_process)

@@ -45,6 +45,7 @@ _PROOF_S = 1.5  # how long a commit proves that the store can write
 _MOST_CONFLICTS = 5
 _BACKOFF_S = 0.05
 _BUSY_BACKOFF_S = 0.25
+_ARRIVAL_S = 10.0  # how long a process that starts waits for one that found itself alone
 _NEXT_HOST_S = 0.5  # a host that takes longer to answer does not keep the next one waiting
 
 APPLICATION = "gigachat"  # how a node's connections are known to other programs
@@ -408,7 +409,9 @@ class PostgresDatabase:
         try:
             # Whoever finds nobody keeps out all others while the block runs, and is seen by them from then on.
             is_alone = await connection.fetchval("SELECT pg_try_advisory_lock($1)", PRESENCE)
-            await connection.execute("SELECT pg_advisory_lock_shared($1)", PRESENCE)
+            await connection.execute(f"SET lock_timeout = '{_ARRIVAL_S:.0f}s'")
+            with contextlib.suppress(asyncpg.LockNotAvailableError):  # by one that stood still there, and ends no lease any more
+                await connection.execute("SELECT pg_advisory_lock_shared($1)", PRESENCE)
             yield is_alone
             if is_alone:
                 await connection.execute("SELECT pg_advisory_unlock($1)", PRESENCE)

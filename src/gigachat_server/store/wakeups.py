@@ -138,6 +138,8 @@ class WakeUps:
             try:
                 if self._connection is None or self._connection.is_closed():
                     await self._listen()
+                    async with asyncio.timeout(_ANSWER_S):
+                        await self._be_present()
                     self.callback(None)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_CHECK_EVERY_S):
@@ -165,8 +167,10 @@ class WakeUps:
             self._answered_at, self._is_doubted = asked_at, False
 
     async def _be_present(self) -> None:
-        if self._shows_presence and not self._is_present.is_set():
-            await self._connection.execute(f"SELECT pg_advisory_lock_shared({PRESENCE})")
+        if not self._shows_presence or self._is_present.is_set():
+            return
+        # Never waited for: whoever keeps everybody out for the moment must not look like a server that does not answer.
+        if await self._connection.fetchval(f"SELECT pg_try_advisory_lock_shared({PRESENCE})"):
             self._is_present.set()
 
     async def _send(self) -> None:
