@@ -35,7 +35,7 @@ _STALE_S = 1.0
 _PAUSE_S = 2.0
 _ASK_AGAIN_S = 0.25  # a message may be lost
 _PAUSED_S = 5.0  # how long a turn stays paused for somebody who then did nothing
-_MOST_TRIES = 5
+_MOST_TRIES = 25  # each is lost to another that was stored: so many may end one conversation's turns at once
 
 
 class Nodes:
