@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gigachat_server.chat.learning import grouped
+from gigachat_server.chat.learning import grouped, is_little
 from gigachat_server.clock import system_clock
 from gigachat_server.models.base import HandoffRequest
 from gigachat_server.models.extractive import ExtractiveModel
@@ -158,6 +158,27 @@ async def test_a_retry_notes_nothing_twice_and_an_answer_settles_it(tmp_path: Pa
         await assert_at_rest(api, chatbot)
 
 
+async def test_what_a_retry_answered_is_open_again_if_another_does_not(tmp_path: Path) -> None:
+    async with gigachat(tmp_path) as api:
+        chatbot = await shop(api)
+        await api.say(chatbot, "Do you sell llamas?")
+        (group,) = await listed(api, chatbot)
+        retry = f"{chatbot}/conversations/c1/messages/{group['id']}/retry"
+        await api.push(chatbot, "llamas", "You sell llamas? Do you? We sell llamas.")
+        assert (await api.post(retry)).status == 201
+        assert await listed(api, chatbot) == []
+        replayed = await api.post(f"{chatbot}/replay", {"conversation_ids": ["c1"]})
+        assert replayed.body["turns"][0]["changed"] == "same", "it was answered, by the retry"
+        await api.push(chatbot, "llamas", "Boats, oars and sails.")
+        assert (await api.post(retry)).status == 201
+        assert [each["id"] for each in await listed(api, chatbot)] == [group["id"]]
+        assert (await listed(api, chatbot, "?state=answered"), len(await noted(api, chatbot))) == ([], 2)
+        assert (await api.post(f"{chatbot}/unanswered/{group['id']}/dismiss")).status == 200
+        assert (await api.post(retry)).status == 201
+        assert (await listed(api, chatbot), len(await noted(api, chatbot))) == ([], 2), "what was dismissed stays so"
+        await assert_at_rest(api, chatbot)
+
+
 async def test_a_turn_that_was_taken_over_notes_nothing(tmp_path: Path) -> None:
     pause = Pause()
     async with gigachat(tmp_path, model=ScriptedModel([pause, "Hm."])) as api:
@@ -303,6 +324,12 @@ def test_ten_thousand_rows_are_grouped_whole() -> None:
     groups = grouped(made, least_cosine=0.8)
     assert sorted(row.seq for each in groups for row in each.prompts) == list(range(len(made)))
     assert [each.place for each in groups] == sorted((each.place for each in groups), reverse=True)
+
+
+@pytest.mark.parametrize(("count", "length", "expected"), [(0, 0, True), (199, 60, True), (200, 60, False), (1, 32_000, False)])
+def test_much_text_is_not_grouped_on_the_event_loop(count: int, length: int, expected: bool) -> None:
+    row = Unanswered("b", "p", "c", 1, "nothing_matched", created_at=1, content="x" * length)
+    assert is_little([row] * count) == expected
 
 
 # --- answering ---
