@@ -64,12 +64,16 @@ class Searcher(Protocol):
 
 
 async def without_gaps(database: Database, chatbot: Chatbot, search: Callable[[Chatbot], Awaitable[Retrieval]]) -> Retrieval:
-    """What the search finds, again while documents are replaced under it: a prompt sees the old document or the new one."""
+    """What the search finds, again while documents are replaced under it: a prompt sees the old document or the new one.
+
+    Only the version of the documents is read anew: the configuration may be one that is tried out and not stored.
+    """
     retrieval = await search(chatbot)
     for _ in range(_TRIES - 1):
         if not retrieval.has_gaps:
             break
-        chatbot = await chatbots.find_remembered_of_any_account(database, chatbot.id, exactly=True) or chatbot
+        if fresh := await chatbots.find_remembered_of_any_account(database, chatbot.id, exactly=True):
+            chatbot = msgspec.structs.replace(chatbot, knowledge_version=fresh.knowledge_version)
         retrieval = await search(chatbot)
     return retrieval
 
