@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import tracemalloc
 from collections import Counter
 
 import numpy as np
@@ -272,6 +273,30 @@ def test_ten_thousand_chunks_that_say_the_same_fill_two_places(block_rows: int) 
         assert len(set(found) - {"flood"}) == min(max(limit - 2, 0), 5)
     index.remove("flood")
     assert "flood" not in {candidate.document_id for candidate in search(index, prompt, bag, limit=50)}
+
+
+@pytest.mark.parametrize("block_rows", [BLOCK_ROWS, 1_024])
+def test_what_documents_say_over_and_over_is_not_gone_through_row_by_row(block_rows: int) -> None:
+    index = ChatbotIndex(DIMENSION, block_rows=block_rows)
+    prompt, *others = np.eye(DIMENSION, dtype=np.float32)
+    for document_id, count in (("a", 16_000), ("b", 4_000), ("c", 4_000)):
+        same = [IndexRow(f"{document_id}{number:05}", "lamp price", prompt) for number in range(count)]
+        index.add(document_id, [*same, IndexRow(f"{document_id}-other", "lamp price", others[0])])
+    index.add("honest", [IndexRow("honest", "lamp price", others[1])])
+    while index.lead_next():
+        pass
+    bag = {"lamp": 1.0, "price": 1.0}
+    search(index, prompt, bag, limit=1)  # what the stems weigh is kept
+    tracemalloc.start()
+    try:
+        found = search(index, prompt, bag)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # Of equal ones among very many not always the first by id are looked at.
+    assert [candidate.document_id for candidate in found] == ["a", "a", "b", "b", "c", "c", "a", "b", "c", "honest"]
+    assert [candidate.rank_score for candidate in found] == pytest.approx([found[0].rank_score] * 6 + [found[6].rank_score] * 4)
+    assert peak < 150 * len(index)  # some numbers a row
 
 
 def test_chunks_of_one_document_that_differ_are_not_capped() -> None:

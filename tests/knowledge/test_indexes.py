@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from gigachat_server.clock import system_clock
@@ -71,4 +72,21 @@ async def test_an_index_loaded_in_parts_holds_every_document_as_it_is(tmp_path: 
             assert f"Alpha{number} " in await best(searcher, f"alpha{number}")
         assert "Beta7" in await best(searcher, "beta7")
         assert "Alpha7" not in await best(searcher, "alpha7") and "gamma9" not in await best(searcher, "gamma9")
+    await database.aclose()
+
+
+async def test_a_configuration_that_is_tried_out_outlives_a_document_that_is_replaced_under_it(tmp_path: Path) -> None:
+    database, embedder = open_sqlite(tmp_path), HashingEmbedder()
+    await migrate(database, system_clock)
+    searched, pushed = (Indexes(database, embedder, memory_bytes=1 << 30) for _ in range(2))
+    ingest = Ingest(database, embedder, pushed, system_clock, extractor=Extractor(most_characters=100_000))
+    chatbot = await a_chatbot(database)
+    for number in range(3):
+        await ingest.push(await as_it_is(database, chatbot), f"d{number}", f"Lamp {number} is old.")
+    more = ChatbotConfig(documents=DocumentsConfig(results=ResultsConfig(match_count=3, match_threshold=0.0)))
+    tried = msgspec.structs.replace(await as_it_is(database, chatbot), config=more)
+    assert await searched.has_documents(tried)  # from here on what is in memory is older than what is stored
+    await ingest.push(await as_it_is(database, chatbot), "d1", "Lamp 1 is new.")
+    found = await searched.retrieve(tried, "lamp", await embedder.embed_prompt("lamp"), [])
+    assert sorted(passage.text for passage in found.passages) == ["Lamp 0 is old.", "Lamp 1 is new.", "Lamp 2 is old."]
     await database.aclose()

@@ -119,6 +119,21 @@ async def test_a_document_that_repeats_itself_crowds_nobody_out_as_in_memory(new
             same(await library.found(store_search(database, limits=narrow), "lamp prices"), expected)
 
 
+async def test_documents_that_repeat_themselves_together_crowd_nobody_out_as_in_memory(new_database: NewDatabase) -> None:
+    async with new_database() as url, opened(url) as database:
+        # The 20 nearest and at most 40 by their words: no document is most of them, and there is room for two of the three.
+        narrow = Limits(whole=3, indexed=1_000_000, nearest=20, gated=20)
+        library = await new_library(database, store_search(database, limits=narrow), chunk_size=700)
+        for number, text in enumerate(("lamp prices rise", "a lamp of oak", "prices of lamps", "boats leave", "oak grows")):
+            await library.push(f"honest {number}", text)
+        line = f"lamp prices {' '.join(f'word{n}' for n in range(60))}"
+        for number in range(3):
+            await library.push(f"flood {number}", "\n\n".join([f"{line} flood{number} {'.' * (680 - len(line))}"] * 30))
+        expected = await library.found(indexes(database), "lamp prices")
+        assert len(expected.passages) == 10
+        same(await library.found(store_search(database, limits=narrow), "lamp prices"), expected)
+
+
 async def test_a_follow_up_is_searched_with_what_was_said(new_database: NewDatabase) -> None:
     async with new_database() as url, opened(url) as database:
         choosing = store_search(database, limits=CHOOSING)

@@ -26,8 +26,10 @@ import numpy as np
 import numpy.typing as npt
 
 from gigachat_server.knowledge.scoring import (
+    ALIKE,
     COSINE_SHARE,
     K1,
+    MOST_ALIKE,
     MOST_COUNT,
     Candidate,
     Ranking,
@@ -45,6 +47,8 @@ _LOOKED_AT = 2_000  # rows of many that are scored, or more where more are asked
 _LOOKED_AT_EACH = 20  # for each that is asked for
 _FEWEST_TOMBSTONES = 256  # fewer are not worth packing
 _FURTHER = 8  # times as many rows are looked at where too few are distinct
+_FURTHEST = 1_000  # rows that are looked at for that, or as many as are asked for
+_COMPARED_ROWS = 4_096  # at once, with what their document has said
 _STEM_BYTES, _ROW_BYTES = 230, 130  # Python's own cost of a dictionary entry with its array; of a row's id and slots
 
 
@@ -72,12 +76,12 @@ class _Ranked(NamedTuple):
     document_ids: Sequence[str]
     vectors: Vectors
 
-    def distinct(self, reach: int, limit: int) -> list[int]:
-        """The places of the first `limit` among the `reach` best, without what a document repeats."""
+    def distinct(self, places: Sequence[int], limit: int) -> list[int]:
+        """The first `limit` of the places, without what a document repeats."""
         return distinct(
-            self.ranking.best(reach),
+            places,
             document_ids=self.document_ids,
-            vectors=lambda places: self.vectors.of([self.rows[place] for place in places]),
+            vectors=lambda wanted: self.vectors.of([self.rows[place] for place in wanted]),
             limit=limit,
         )
 
@@ -254,12 +258,24 @@ class ChatbotIndex:
         vector = vector.astype(np.float32, copy=False)
         bm25 = self._bm25(bag)
         own_idf = {stem: self._weights_of(stem).idf for stem in own_stems}
-        reach = limit
-        ranked = self._ranked(vector, bm25, reach)
-        while len(kept := ranked.distinct(reach, limit)) < limit and reach < self._live_count:
+        left_out = np.zeros(len(self._chunk_ids), dtype=np.bool_)
+        ranked = self._ranked(vector, bm25, limit, left_out)
+        reach, furthest = limit, max(limit, _FURTHEST)
+        while True:
+            places = ranked.ranking.best(reach)
+            kept = ranked.distinct(places, limit)
+            if len(kept) == limit or len(places) == self._live_count - np.count_nonzero(left_out):
+                break
             # A document repeats itself: further down there may be something else.
-            reach *= _FURTHER
-            ranked = ranked if self._vectors.are_few else self._ranked(vector, bm25, reach)
+            if reach < furthest:
+                reach = min(_FURTHER * reach, furthest)
+                continue
+            # So often that nothing else comes near: without its repetitions what is there moves up, so each time more are kept.
+            self._leave_out_repeated(left_out, [ranked.rows[place] for place in places], [ranked.rows[place] for place in kept])
+            if self._vectors.are_few:
+                ranked.ranking.leave_out(left_out)
+            else:
+                ranked = self._ranked(vector, bm25, limit, left_out)
         return ranked.ranking.candidates(
             kept,
             holds=lambda place, stem: self._holds(ranked.rows[place], stem),
@@ -267,8 +283,24 @@ class ChatbotIndex:
             scale=scale,
         )
 
-    def _ranked(self, vector: Vector, bm25: npt.NDArray[np.float64], reach: int) -> _Ranked:
-        """The rows that may be among the `reach` best, ranked: all of them where they are few."""
+    def _leave_out_repeated(self, left_out: npt.NDArray[np.bool_], rows: Sequence[int], kept: Sequence[int]) -> None:
+        """Mark those rows that are not kept, and all of their documents that say what `MOST_ALIKE` of the kept ones do.
+
+        What is kept is better than what was not looked at, so this leaves out no row that `distinct` would keep.
+        """
+        not_kept = list(set(rows).difference(kept))
+        left_out[not_kept] = True
+        for document_id in {self._document_ids[row] for row in not_kept}:
+            said = self._vectors.of([row for row in kept if self._document_ids[row] == document_id]).T
+            of_document = self._documents[document_id]
+            for start in range(of_document.start, of_document.stop, _COMPARED_ROWS):
+                end = min(start + _COMPARED_ROWS, of_document.stop)
+                alike = self._vectors.of(range(start, end)) @ said >= ALIKE
+                left_out[start:end] |= np.count_nonzero(alike, axis=1) >= MOST_ALIKE
+        left_out[list(kept)] = False
+
+    def _ranked(self, vector: Vector, bm25: npt.NDArray[np.float64], limit: int, left_out: npt.NDArray[np.bool_]) -> _Ranked:
+        """The rows that may be among the best, ranked, without those left out: all of them where they are few."""
         used = len(self._chunk_ids)
         if self._vectors.are_few:
             dead = ~self._live[:used] if self._live_count < used else None
@@ -276,7 +308,7 @@ class ChatbotIndex:
                 self._vectors.cosines(vector), bm25, chunk_ids=self._chunk_ids, document_ids=self._document_ids, dead=dead
             )
             return _Ranked(ranking, range(used), self._document_ids, self._vectors)
-        promising = self._promising(vector, bm25, reach)
+        promising = self._promising(vector, bm25, limit, left_out)
         rows = promising.tolist()
         document_ids = [self._document_ids[row] for row in rows]
         ranking = Ranking(
@@ -284,6 +316,7 @@ class ChatbotIndex:
             bm25[promising],
             chunk_ids=[self._chunk_ids[row] for row in rows],
             document_ids=document_ids,
+            dead=left_out[promising],
         )
         return _Ranked(ranking, rows, document_ids, self._vectors)
 
@@ -296,8 +329,13 @@ class ChatbotIndex:
         cosines = self._vectors.cosines_of(rows, vector)
         return [(self._chunk_ids[rows[place]], float(cosines[place])) for place in np.argsort(-cosines)[:limit]]
 
-    def _promising(self, vector: Vector, bm25: npt.NDArray[np.float64], limit: int) -> Rows:
-        """Live rows that may be among the best, rising, the one whose words weigh most among them. `bm25`: none, or all."""
+    def _promising(
+        self, vector: Vector, bm25: npt.NDArray[np.float64], limit: int, left_out: npt.NDArray[np.bool_] | None = None
+    ) -> Rows:
+        """Live rows that may be among the best, rising, the one whose words weigh most among them. `bm25`: none, or all.
+
+        None of those left out but that one: the others' scores are measured by it.
+        """
         used = len(self._chunk_ids)
         rank = self._vectors.estimates(vector)
         heaviest_row = int(bm25.argmax()) if len(bm25) else 0
@@ -306,7 +344,11 @@ class ChatbotIndex:
             rank += bm25.astype(np.float32) * np.float32((1 - COSINE_SHARE) / COSINE_SHARE / bm25[heaviest_row])
         if self._live_count < used:
             rank[~self._live[:used]] = -np.inf
-        count = min(max(_LOOKED_AT, _LOOKED_AT_EACH * limit), self._live_count)
+        counted = self._live_count
+        if left_out is not None:
+            rank[left_out] = -np.inf
+            counted -= int(np.count_nonzero(left_out))
+        count = min(max(_LOOKED_AT, _LOOKED_AT_EACH * limit), counted)
         rows: Rows = np.argpartition(rank, used - count)[used - count :]
         return np.union1d(rows, [heaviest_row]) if len(bm25) and bm25[heaviest_row] > 0 else np.sort(rows)
 

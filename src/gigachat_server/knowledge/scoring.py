@@ -9,6 +9,7 @@ average length are those of the chatbot's own chunks: no text of another one can
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -112,9 +113,20 @@ class Ranking:
         if limit < 1:
             return []
         least = np.partition(self._rank, len(self._rank) - limit)[len(self._rank) - limit]
-        places: list[int] = np.flatnonzero(self._rank >= least - _SAME_RANK).tolist()
-        places.sort(key=lambda place: (-round(float(self._rank[place]), 6), self._chunk_ids[place]))
-        return places[:limit]
+        near = np.flatnonzero(self._rank >= least - _SAME_RANK)
+        rank = np.round(self._rank[near], 6)
+        last = np.partition(rank, len(rank) - limit)[len(rank) - limit]
+        ahead = near[rank > last].tolist()
+        by_rank = dict(zip(ahead, rank[rank > last].tolist(), strict=True))
+        ahead.sort(key=lambda place: (-by_rank[place], self._chunk_ids[place]))
+        # However many are equal at the end, no more of them are sorted than fit.
+        equal = near[rank == last].tolist()
+        return [*ahead, *heapq.nsmallest(limit - len(ahead), equal, key=self._chunk_ids.__getitem__)]
+
+    def leave_out(self, places: npt.NDArray[np.bool_]) -> None:
+        """From now on the places marked do not count either."""
+        self._rank[places] = -np.inf
+        self.counted = int(np.count_nonzero(self._rank > -np.inf))
 
     def candidates(
         self,

@@ -25,7 +25,7 @@ from gigachat_server.errors import EmbedderUnavailable
 from gigachat_server.knowledge.gate import stem_sets
 from gigachat_server.knowledge.index_builder import IndexBuilder
 from gigachat_server.knowledge.retrieve import Earlier, Expanded, SearchQuery, above_threshold, expand
-from gigachat_server.knowledge.scoring import K1, MOST_COUNT, Ranking, crowding, distinct, heaviest, idf, length_norm
+from gigachat_server.knowledge.scoring import K1, MOST_ALIKE, MOST_COUNT, Ranking, crowding, distinct, heaviest, idf, length_norm
 from gigachat_server.knowledge.searcher import OTHER_LENGTH, KnownChunks, Retrieval, Searcher, without_gaps
 from gigachat_server.models.base import Embedder, Vector
 from gigachat_server.records import Chatbot
@@ -37,6 +37,7 @@ from gigachat_server.store.database import Database, Reader, Tx
 # Scoring fewer takes less than handing them to a thread does.
 _INLINE_CHUNKS = 300
 _FURTHER = 8  # times as many chunks are looked at where too few are distinct
+_ROUNDS = 4  # of looking for what was crowded out
 _MOST_REMEMBERED = 10_000  # chatbots
 _MOST_COUNTS = 20_000  # stems of one chatbot whose counts are remembered
 
@@ -104,10 +105,16 @@ class StoreSearch:
         results = chatbot.config.documents.results
         scored = await _scored(found, expanded, counts)
         places, repeating = await self._distinct(chatbot.id, scored, dimension=len(vector), limit=results.match_count)
-        if repeating:  # what it crowded out of the candidates is looked for without it
-            _, others = await self._candidates(chatbot, known, expanded, without=repeating)
-            scored = await _scored(_once([*found, *others]), expanded, counts)
-            places, _ = await self._distinct(chatbot.id, scored, dimension=len(vector), limit=results.match_count)
+        without: list[str] = []
+        for _ in range(_ROUNDS):
+            if not (repeating := [document_id for document_id in repeating if document_id not in without]):
+                break
+            # What they crowded out of the candidates is looked for without them; that may be crowded by others again.
+            without += repeating
+            _, others = await self._candidates(chatbot, known, expanded, without=without)
+            found = _once([*found, *others])
+            scored = await _scored(found, expanded, counts)
+            places, repeating = await self._distinct(chatbot.id, scored, dimension=len(vector), limit=results.match_count)
         candidates = scored.ranking.candidates(
             places,
             holds=lambda place, stem: stem in scored.held[place],
@@ -170,7 +177,7 @@ class StoreSearch:
         return known
 
     async def _distinct(self, chatbot_id: str, scored: _Scored, *, dimension: int, limit: int) -> tuple[list[int], list[str]]:
-        """The places that are handed on, and documents that repeat themselves and are most of what was found."""
+        """The places that are handed on, and the documents whose repetitions may have crowded others out of what was found."""
         found, ranking = scored.found, scored.ranking
         document_ids = [chunk.document_id for chunk in found]
         vectors: dict[int, Vector] = {}
@@ -194,7 +201,8 @@ class StoreSearch:
             reach *= _FURTHER
         count = Counter(document_ids)
         left_out = dict.fromkeys(document_ids[place] for place in set(places).difference(kept))
-        return kept, [document_id for document_id in left_out if count[document_id] > len(found) // 2]
+        crowd = len(found) // 2 if len(kept) == limit else MOST_ALIKE
+        return kept, [document_id for document_id in left_out if count[document_id] > crowd]
 
     async def _candidates(
         self, chatbot: Chatbot, known: _Known, expanded: Expanded, *, without: Sequence[str] = ()
