@@ -156,7 +156,7 @@ class SafeFetch:
                 self._check_peer(response)
                 is_wanted = response.status not in _REDIRECTS and wants(response.status, response.content_type)
                 body = await _body_of(response, most_bytes) if is_wanted else b""
-                found = {name.lower(): value for name, value in response.headers.items()}
+                found = {name.lower(): _as_text(value) for name, value in response.headers.items()}
                 if not is_wanted:
                     response.close()  # rather than read what nobody wants, to have the connection again
                 return Fetched(url, response.status, found, body)
@@ -294,3 +294,8 @@ def _connection_failure(error: aiohttp.ClientConnectorError) -> FetchFailed:
 
 def _refusal(host: str) -> str:
     return f"{host} is not on the public internet; GIGACHAT_FETCH_ALLOW lists the networks that may be reached besides."
+
+
+def _as_text(value: str) -> str:
+    """A header without the surrogates that stand for bytes which are no UTF-8: nothing that is stored has any."""
+    return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -17,7 +17,10 @@ from gigachat_server.errors import (
     TextTooLong,
 )
 from gigachat_server.knowledge.extraction.child import read
+from gigachat_server.knowledge.extraction.decoding import known_charset
 from gigachat_server.knowledge.extraction.extracted import Extracted, Place, locate
+from gigachat_server.knowledge.extraction.plain import read_markdown, read_small_text
+from gigachat_server.knowledge.web.html_facts import decoded
 
 MOST = 100_000
 
@@ -97,6 +100,34 @@ def test_rows_say_what_their_columns_are() -> None:
     csv = text_of(b'Country;Fee\nNorway;9\n"Chile, the\nlong";12\n', "fees.csv")
     assert csv.text == "Country: Norway | Fee: 9\nCountry: Chile, the long | Fee: 12"
     assert text_of(b"1,2\n3,4\n", "numbers.csv").text == "1 | 2\n3 | 4"
+
+
+def test_a_heading_ends_before_what_closes_it() -> None:
+    extracted = read_markdown(b"# Why C#\n## Fees ## \r\n### ###\n#\tTabs\t#\n", None, 1_000)
+    assert [place.heading for place in extracted.places] == ["Why C#", "Fees", "Tabs"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"<!---->" * 30_000 + b"x",
+        b"<!-- -->\n" * 20_000 + b"<",
+        b"<?xml ?>" + b" " * 250_000 + b"<",
+        b"# a" + b" " * 250_000 + b"b",
+        b"# " + b"# " * 120_000,
+        b"```" * 80_000,
+    ],
+)
+def test_no_small_text_holds_its_reader_up(text: bytes) -> None:
+    """A pattern that looks at anything twice would take hours for these, in the process that answers everybody."""
+    for name in ("page.md", "page"):
+        assert read_small_text(text, name, None, 1_000_000) is not None
+
+
+@pytest.mark.parametrize("name", ["punycode", "idna", "unicode_escape", "utf_7", "base64", "rot13", "no such"])
+def test_what_is_no_charset_is_not_decoded_with(name: str) -> None:
+    assert known_charset(name) is None
+    assert decoded(b"a-" * 100_000, f"text/html; charset={name}").startswith("a-a-")
 
 
 def test_a_pdf_has_pages_and_headings_and_no_running_titles() -> None:

@@ -46,6 +46,17 @@ async def list_known(reader: Reader, chatbot_id: str, site_id: str, *, crawl: in
     return {row[0] for row in rows}
 
 
+async def count_sitemaps(reader: Reader, chatbot_id: str, site_id: str, *, crawl: int) -> int:
+    """How many this crawl has found."""
+    row = await reader.one(
+        f"SELECT count(*) FROM site_pages WHERE {_OF_SITE} AND crawl = :crawl AND kind = 'sitemap'",
+        chatbot_id=chatbot_id,
+        site_id=site_id,
+        crawl=crawl,
+    )
+    return 0 if row is None else int(row[0])
+
+
 async def add(
     tx: Tx, chatbot_id: str, site_id: str, urls: Sequence[str], *, kind: PageKind, crawl: int, depth: int, hops: int, place: int
 ) -> None:

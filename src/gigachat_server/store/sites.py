@@ -204,6 +204,16 @@ async def hold(tx: Tx, chatbot_id: str, site_id: str, *, lease: str, until_us: i
     return Room(*row) if row else None
 
 
+async def has_reached_most_pages(reader: Reader, chatbot_id: str, site_id: str) -> bool:
+    """Whether its crawl has left out pages for want of room."""
+    row = await reader.one(
+        "SELECT 1 FROM sites WHERE chatbot_id = :chatbot_id AND id = :id AND limit_reached = 'max_pages'",
+        chatbot_id=chatbot_id,
+        id=site_id,
+    )
+    return row is not None
+
+
 async def add_found(tx: Tx, chatbot_id: str, site_id: str, *, number: int, limit_reached: str | None) -> None:
     """So many more pages were found; of limits that were reached the number of pages counts before the depth."""
     await tx.run(

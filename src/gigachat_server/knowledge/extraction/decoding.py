@@ -41,7 +41,7 @@ def decode(data: bytes, *, declared: str | None = None) -> str:
     except UnicodeDecodeError:
         pass
     for name in (declared, _declared_within(data)):
-        known = None if name is None else _known(name)
+        known = None if name is None else known_charset(name)
         if known is not None and known != "utf-8":
             return data.decode(known, "replace")
     return data.decode(_looks_like(data), "replace")
@@ -56,6 +56,10 @@ def charset_of(media_type: str | None) -> str | None:
 def is_wide(data: bytes) -> bool:
     """Whether it is a text of which every character takes two bytes or more, and so may hold zeros."""
     return any(data.startswith(mark) for mark, _ in _MARKS[1:]) or _wide(data[:_SAMPLE]) is not None
+
+
+# Python knows them, no text on the web is in them, and one takes the square of a text's length.
+_NO_CHARSETS = frozenset(("punycode", "idna", "unicode-escape", "raw-unicode-escape", "utf-7", "undefined", "mbcs", "oem"))
 
 
 def _wide(sample: bytes) -> str | None:
@@ -76,12 +80,15 @@ def _declared_within(data: bytes) -> str | None:
     return (found[1] or found[2]).decode("ascii") if found else None
 
 
-def _known(name: str) -> str | None:
+def known_charset(name: str) -> str | None:
+    """Python's name of it; None of one that is no charset of texts on the web."""
     name = name.strip().lower()
     try:
-        return codecs.lookup(_MEANT.get(name, name)).name
-    except LookupError:
+        found = codecs.lookup(_MEANT.get(name, name)).name
+        b"a".decode(found, "replace")  # what makes no text of bytes says so
+    except (LookupError, ValueError):
         return None
+    return None if found in _NO_CHARSETS else found
 
 
 def _looks_like(data: bytes) -> str:

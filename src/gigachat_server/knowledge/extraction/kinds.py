@@ -31,7 +31,10 @@ _MEDIA_TYPES: dict[str, Kind] = {
     "text/markdown": "markdown", "text/x-markdown": "markdown", "text/html": "html", "application/xhtml+xml": "html",
     "text/csv": "csv", "text/tab-separated-values": "csv",
 }  # fmt: skip
-_HTML = re.compile(rb"\A\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.I | re.S)
+# Atomic and possessive: a comment is never looked at twice, however many there are.
+_HTML = re.compile(
+    rb"\A\s*+(?:<\?xml[^>]*+>\s*+)?(?>(?:<!--(?:(?!-->).)*+-->\s*+)*+)<(?:!doctype\s+html|html|head|body)\b", re.I | re.S
+)
 _TAG = re.compile(rb"</?[a-z][a-z0-9]*[\s/>]", re.I)
 _OLD_OFFICE = bytes.fromhex("d0cf11e0a1b11ae1")
 _ENCRYPTED_PACKAGE = "EncryptedPackage".encode("utf-16-le")

@@ -9,7 +9,7 @@ from gigachat_server.knowledge.extraction.extracted import MOST_PLACES, Extracte
 from gigachat_server.knowledge.extraction.kinds import kind_of
 
 SMALL_BYTES = 256 * 1024
-_HEADING = re.compile(r"^ {0,3}(#{1,6})[ \t]+(\S.*?)[ \t]*#*[ \t]*\r?$|^ {0,3}(`{3,}|~{3,})", re.M)
+_HEADING = re.compile(r"^ {0,3}(#{1,6})[ \t]++(\S[^\n]*+)$|^ {0,3}(`{3,}|~{3,})", re.M)
 
 
 def read_text(data: bytes, media_type: str | None, most: int) -> Extracted:
@@ -27,11 +27,17 @@ def read_markdown(data: bytes, media_type: str | None, most: int) -> Extracted:
                 fence = mark
             elif mark[0] == fence[0] and len(mark) >= len(fence):
                 fence = ""
-        elif not fence and len(places) < MOST_PLACES:
-            heading = one_line(match[2])
+        elif not fence and len(places) < MOST_PLACES and (heading := one_line(_without_closing(match[2]))):
             places.append(Place(match.start(), None, heading))
             title = title or (heading if len(match[1]) == 1 else None)
     return Extracted(title, text, places)
+
+
+def _without_closing(heading: str) -> str:
+    """Without the run of `#` that may close a heading behind a blank."""
+    heading = heading.rstrip()
+    text = heading.rstrip("#")
+    return text if not text or text[-1] in " \t" else heading
 
 
 def read_small_text(data: bytes, name: str, media_type: str | None, most: int) -> Extracted | None:

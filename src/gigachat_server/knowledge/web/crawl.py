@@ -41,7 +41,7 @@ _MOST_ATTEMPTS = 3
 _FIRST_RETRY_S = 2
 _LONGEST_RETRY_S = 60
 _MOST_FAILURES = 10  # one after the other: the site does not answer any more
-_MOST_SITEMAPS = 100  # of one index
+_MOST_SITEMAPS = 100  # of one crawl: an index may name others without end
 _KNOWN_AT_ONCE = 500
 _INLINE_BYTES = 20_000  # reading less takes less than handing it to a thread does
 # A crawl whose entrance ended so has seen nothing of the site.
@@ -326,7 +326,10 @@ class Crawler:
         if not new:
             return room
         limit_reached, most = None, len(new)
-        if kind == "page":
+        if kind == "sitemap":
+            count = await site_pages.count_sitemaps(tx, site.chatbot_id, site.id, crawl=site.crawl)
+            most = max(_MOST_SITEMAPS - count, 0) if room.found < room.max_pages else 0
+        else:
             is_too_deep = depth > site.depth
             most = 0 if is_too_deep else max(room.max_pages - room.found, 0)
             if len(new) > most:
@@ -358,12 +361,13 @@ class Crawler:
         """All pages are settled: remove what this crawl did not find, if it could have found it."""
         site = held.site
 
-        async def read(reader: Reader) -> tuple[list[SitePage], bool]:
+        async def read(reader: Reader) -> tuple[list[SitePage], bool, bool]:
             depth = SITEMAP_DEPTH if site.kind == "sitemap" else 0
             entrances = await site_pages.list_entrances(reader, site.chatbot_id, site.id, crawl=site.crawl, depth=depth)
-            return entrances, await site_pages.has_lost_links(reader, site.chatbot_id, site.id, crawl=site.crawl)
+            has_lost_links = await site_pages.has_lost_links(reader, site.chatbot_id, site.id, crawl=site.crawl)
+            return entrances, has_lost_links, await sites.has_reached_most_pages(reader, site.chatbot_id, site.id)
 
-        entrances, has_lost_links = await self._database.read(read)
+        entrances, has_lost_links, is_full = await self._database.read(read)
         if (failed := await self._failure(site, entrances)) is not None:
             await self._finish(held, "failed", *failed)
             return
@@ -371,7 +375,8 @@ class Crawler:
             error = "Some pages could not be read, so those that nothing links to any more were kept."
             await self._finish(held, "ready", "incomplete", error)
             return
-        while await self._remove_some(held):
+        # Which pages fit depends on which answered first: those that did not are still there, for all that is known.
+        while not is_full and await self._remove_some(held):
             self._changed(site.id)
         await self._finish(held, "ready", None, None)
 

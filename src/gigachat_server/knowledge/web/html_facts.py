@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import msgspec
 
 from gigachat_server import web_urls
+from gigachat_server.knowledge.extraction.decoding import known_charset
 from gigachat_server.web_urls import UrlRefused, WebUrl
 
 MOST_LINKS = 1_000
@@ -43,12 +44,12 @@ def decoded(body: bytes, content_type: str) -> str:
     """The text, in the encoding that its header or itself names, UTF-8 otherwise; no more of it than is looked at."""
     body = body[: 2 * _MOST_CHARACTERS]
     named = re.search(r"charset=[\"']?([\w:.-]{1,40})", content_type, re.ASCII)
-    found = named[1].encode() if named else (match[1] if (match := _CHARSET.search(body, 0, 2048)) else b"utf-8")
+    found = named[1] if named else match[1].decode("ascii") if (match := _CHARSET.search(body, 0, 2048)) else "utf-8"
     if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        found = b"utf-16"
+        found = "utf-16"
     try:
-        text = body.decode(found.decode("ascii"), "replace")
-    except (LookupError, UnicodeError, ValueError):
+        text = body.decode(known_charset(found) or "utf-8", "replace")
+    except (UnicodeError, ValueError):
         text = body.decode("utf-8", "replace")
     return text[:_MOST_CHARACTERS]
 
