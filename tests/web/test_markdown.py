@@ -100,6 +100,12 @@ def test_definitions_and_marks_of_the_text_itself_change_nothing() -> None:
     assert page.dangers == []
 
 
+@pytest.mark.parametrize("number", ["7", "1", "9999", "99999", "9" * 4_400])
+def test_marks_written_as_character_references_are_text(number: str) -> None:
+    html = linked(f"It is so [1]. You said: [&#xf8d1;{number}&#xf8d2;x&#xf8d3;] and [&#63697;{number}&#63698;y&#63699;]")
+    assert html == '<p>It is so <a class="cited" href="#goal-0">[1]</a>. You said: [x] and [y]</p>\n'
+
+
 @pytest.mark.parametrize("payload", XSS)
 def test_markers_beside_payloads_are_links_at_most(payload: str) -> None:
     for text in (f"{payload} [1]", f"[1] {payload} [2]", f"[x [1] {payload}](https://a.test/)", f"[1]{payload}[2]"):

@@ -27,7 +27,7 @@ MOST_CELLS = 4_000
 # Characters of no meaning, from an area for private use: the number of a link, and its text.
 _OPEN, _THEN, _CLOSE = "\uf8d1", "\uf8d2", "\uf8d3"
 _NO_MARKS = {ord(mark): None for mark in (_OPEN, _THEN, _CLOSE)}
-_LINKED = re.compile(rf"\[{_OPEN}([0-9]+){_THEN}([^{_CLOSE}]*){_CLOSE}\]")
+_LINKED = re.compile(rf"\[{_OPEN}([0-9]{{1,4}}){_THEN}([^{_CLOSE}]*){_CLOSE}\]")
 _UNLINKED = re.compile(f"{_OPEN}[0-9]+{_THEN}([^{_CLOSE}]*){_CLOSE}")
 
 
@@ -100,6 +100,8 @@ def _with_links(tokens: list[Token], links: Sequence[Link]) -> list[Token]:
             continue
         at = 0
         for match in _LINKED.finditer(token.content):
+            if int(match[1]) >= len(links):
+                continue  # a character reference of the text, such as `&#xf8d1;`, became a mark only here
             found.append(Token("text", "", 0, content=token.content[at : match.start()]))
             attributes: dict[str, str | int | float] = {"class": "cited", "href": links[int(match[1])].href}
             found.append(Token("link_open", "a", 1, attrs=attributes))
