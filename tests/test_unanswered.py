@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gigachat_server.chat.learning import grouped
+from gigachat_server.chat.learning import grouped, is_little
 from gigachat_server.clock import system_clock
 from gigachat_server.models.base import HandoffRequest
 from gigachat_server.models.extractive import ExtractiveModel
@@ -303,6 +303,12 @@ def test_ten_thousand_rows_are_grouped_whole() -> None:
     groups = grouped(made, least_cosine=0.8)
     assert sorted(row.seq for each in groups for row in each.prompts) == list(range(len(made)))
     assert [each.place for each in groups] == sorted((each.place for each in groups), reverse=True)
+
+
+@pytest.mark.parametrize(("count", "length", "expected"), [(0, 0, True), (199, 60, True), (200, 60, False), (1, 32_000, False)])
+def test_much_text_is_not_grouped_on_the_event_loop(count: int, length: int, expected: bool) -> None:
+    row = Unanswered("b", "p", "c", 1, "nothing_matched", created_at=1, content="x" * length)
+    assert is_little([row] * count) == expected
 
 
 # --- answering ---

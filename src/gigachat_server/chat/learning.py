@@ -29,7 +29,7 @@ from gigachat_server.text import normalised
 
 MOST_GROUPED = 10_000  # of the newest prompts
 MOST_PROMPTS = 50  # of a fixed answer
-_INLINE = 200  # grouping fewer takes less than handing them to a thread does
+_INLINE = 200, 20_000  # grouping fewer prompts and characters takes a few milliseconds, and no thread
 _SUGGESTED_FOR = 20  # of a group's newest prompts, what operators said to them is looked at
 _LONGEST_NAME = 200
 
@@ -94,7 +94,7 @@ class Learning:
 
         rows = (await self._database.read(read))[::-1]
         run = functools.partial(grouped, rows, least_cosine=self._embedder.scale.similar_prompt)
-        return run() if len(rows) < _INLINE else await asyncio.to_thread(run)
+        return run() if is_little(rows) else await asyncio.to_thread(run)
 
     async def suggestions(self, chatbot_id: str, groups: Sequence[Group]) -> dict[str, Suggestion]:
         """What an operator said to the newest prompt of a group that one said anything to, by the group's id."""
@@ -185,6 +185,12 @@ class Learning:
         if not count:
             raise UnansweredSettled
         return settled
+
+
+def is_little(rows: Sequence[Unanswered]) -> bool:
+    """Whether grouping them takes so little that the event loop can do it. Pure."""
+    most_rows, most_characters = _INLINE
+    return len(rows) < most_rows and sum(len(row.content) for row in rows) < most_characters
 
 
 def grouped(rows: Sequence[Unanswered], *, least_cosine: float) -> list[Group]:

@@ -31,6 +31,7 @@ from gigachat_server.text import may_ask_the_same, normalised, points_back
 
 MOST_ANSWERS = 500  # of one chatbot
 _MOST_KNOWN = 20_000  # phrasings that are held in memory
+_MOST_LOOKED_AT = 32  # phrasings that are near enough, nearest first: each may be long
 _LOOK_EVERY_S = 10.0
 _AT_ONCE = 64
 
@@ -74,7 +75,7 @@ class Known:
             return None
         cosines = self._matrix @ vector
         near = np.flatnonzero(cosines >= least_cosine)
-        for place in near[np.argsort(-cosines[near], kind="stable")].tolist():
+        for place in near[np.argsort(-cosines[near], kind="stable")][:_MOST_LOOKED_AT].tolist():
             phrasing = self._embedded[int(place)]
             if may_ask_the_same(text, phrasing.content):
                 return phrasing.fixed_answer_id

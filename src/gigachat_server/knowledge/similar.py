@@ -16,12 +16,12 @@ import msgspec
 import numpy as np
 
 from gigachat_server.models.base import Matrix, Vector
-from gigachat_server.text import may_ask_the_same, normalised, stems
+from gigachat_server.text import SHARED_STEMS, may_ask_the_same, normalised, stems
 
-SHARED_STEMS = 0.6  # of all that either of two prompts without vectors says
 _BLOCK = 512
 _MOST_LOOKED_AT = 8  # first prompts that are near enough, nearest first
 _MOST_STEMS = 64  # of one prompt
+_MOST_STEMMED = 2_000  # characters of one prompt
 
 
 class Said(msgspec.Struct, frozen=True):
@@ -102,7 +102,7 @@ def _led_by_stems(texts: Sequence[str]) -> list[int]:
     holding: dict[str, list[int]] = {}
     said_by: dict[int, frozenset[str]] = {}
     for place, text in enumerate(texts):
-        said = frozenset(stems(text)[:_MOST_STEMS])
+        said = frozenset(stems(text[:_MOST_STEMMED])[:_MOST_STEMS])
         leader = _most_shared(said, holding, said_by)
         if leader is None or not may_ask_the_same(text, texts[leader]):
             leader, said_by[place] = place, said
