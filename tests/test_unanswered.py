@@ -158,6 +158,27 @@ async def test_a_retry_notes_nothing_twice_and_an_answer_settles_it(tmp_path: Pa
         await assert_at_rest(api, chatbot)
 
 
+async def test_what_a_retry_answered_is_open_again_if_another_does_not(tmp_path: Path) -> None:
+    async with gigachat(tmp_path) as api:
+        chatbot = await shop(api)
+        await api.say(chatbot, "Do you sell llamas?")
+        (group,) = await listed(api, chatbot)
+        retry = f"{chatbot}/conversations/c1/messages/{group['id']}/retry"
+        await api.push(chatbot, "llamas", "You sell llamas? Do you? We sell llamas.")
+        assert (await api.post(retry)).status == 201
+        assert await listed(api, chatbot) == []
+        replayed = await api.post(f"{chatbot}/replay", {"conversation_ids": ["c1"]})
+        assert replayed.body["turns"][0]["changed"] == "same", "it was answered, by the retry"
+        await api.push(chatbot, "llamas", "Boats, oars and sails.")
+        assert (await api.post(retry)).status == 201
+        assert [each["id"] for each in await listed(api, chatbot)] == [group["id"]]
+        assert (await listed(api, chatbot, "?state=answered"), len(await noted(api, chatbot))) == ([], 2)
+        assert (await api.post(f"{chatbot}/unanswered/{group['id']}/dismiss")).status == 200
+        assert (await api.post(retry)).status == 201
+        assert (await listed(api, chatbot), len(await noted(api, chatbot))) == ([], 2), "what was dismissed stays so"
+        await assert_at_rest(api, chatbot)
+
+
 async def test_a_turn_that_was_taken_over_notes_nothing(tmp_path: Path) -> None:
     pause = Pause()
     async with gigachat(tmp_path, model=ScriptedModel([pause, "Hm."])) as api:

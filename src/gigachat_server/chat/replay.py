@@ -19,6 +19,7 @@ from gigachat_server.chat.memory import first_answered_at, recall
 from gigachat_server.chat.outcome import joined_to
 from gigachat_server.chat.progress import Turn
 from gigachat_server.chat.queue import Opened
+from gigachat_server.chat.unanswered import BY_REPLY
 from gigachat_server.errors import GigachatError, ModelEmpty
 from gigachat_server.ids import new_id
 from gigachat_server.models.base import UsageReport
@@ -125,7 +126,7 @@ class Replay:
             before, joined = await first_answered_at(reader, prompt), await joined_to(reader, prompt)
             memory = await recall(reader, chatbot, prompt, before=before, control_epoch=1, without=joined)
             replies = await messages.list_replies(reader, prompt)
-            reasons = await unanswered.list_reasons(reader, chatbot.id, [prompt.id])
+            reasons = await unanswered.list_reasons(reader, chatbot.id, [prompt.id], but_answered_by=BY_REPLY)
             opened = Opened(
                 chatbot=chatbot,
                 prompt=prompt,

@@ -1,7 +1,8 @@
 """SQL of unanswered prompts. A row says that a prompt got no answer, and what became of that; what was said is the message.
 
 Invariant: a row is written in the transaction that stores the reply, so it is there for each prompt that went unanswered, once,
-and for no turn whose reply was not stored; and it goes with its prompt.
+and for no turn whose reply was not stored; and it goes with its prompt. What a retry answered is open again
+if another retry does not answer it.
 """
 
 from __future__ import annotations
@@ -32,12 +33,13 @@ class Suggestion(msgspec.Struct, frozen=True):
 
 
 async def insert(tx: Tx, row: Unanswered) -> bool:
-    """False if that prompt went unanswered before."""
+    """False if that prompt is open, or was dismissed. One that was answered meanwhile is open again."""
     return bool(
         await tx.run(
             "INSERT INTO unanswered (chatbot_id, prompt_id, conversation_id, seq, reason, state, answered_by, created_at, "
             "updated_at) VALUES (:chatbot_id, :prompt_id, :conversation_id, :seq, :reason, 'open', NULL, :created_at, "
-            ":created_at) ON CONFLICT (chatbot_id, prompt_id) DO NOTHING",
+            ":created_at) ON CONFLICT (chatbot_id, prompt_id) DO UPDATE SET state = 'open', answered_by = NULL, "
+            "reason = excluded.reason, updated_at = excluded.updated_at WHERE unanswered.state = 'answered'",
             chatbot_id=row.chatbot_id,
             prompt_id=row.prompt_id,
             conversation_id=row.conversation_id,
@@ -84,12 +86,16 @@ async def list_newest(reader: Reader, chatbot_id: str, state: UnansweredState, *
     return [Unanswered(*row) for row in rows]
 
 
-async def list_reasons(reader: Reader, chatbot_id: str, prompt_ids: Sequence[str]) -> dict[str, UnansweredReason]:
-    """Of those prompts that went unanswered, why, whatever became of that since."""
+async def list_reasons(
+    reader: Reader, chatbot_id: str, prompt_ids: Sequence[str], *, but_answered_by: str
+) -> dict[str, UnansweredReason]:
+    """Of those prompts that went unanswered, why, whatever became of that since but for an answer by that."""
     rows = await reader.all(
-        "SELECT prompt_id, reason FROM unanswered WHERE chatbot_id = :chatbot_id AND prompt_id = ANY(:prompt_ids)",
+        "SELECT prompt_id, reason FROM unanswered WHERE chatbot_id = :chatbot_id AND prompt_id = ANY(:prompt_ids) "
+        "AND (answered_by IS NULL OR answered_by <> :but_answered_by)",
         chatbot_id=chatbot_id,
         prompt_ids=list(prompt_ids),
+        but_answered_by=but_answered_by,
     )
     return {row[0]: row[1] for row in rows}
 
