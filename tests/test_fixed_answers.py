@@ -27,6 +27,7 @@ class OtherEmbedder(HashingEmbedder):
 
     def __init__(self) -> None:
         self.is_away = False
+        self.refused: dict[str, Exception] = {}  # what is raised for a text that holds that
         self.prompts: list[str] = []
         self.passages: list[str] = []
 
@@ -37,6 +38,9 @@ class OtherEmbedder(HashingEmbedder):
     async def embed_passages(self, texts: Sequence[str]) -> Matrix:
         if self.is_away:
             raise EmbedderUnavailable
+        for word, error in self.refused.items():
+            if any(word in text for text in texts):
+                raise error
         self.passages += texts
         return await super().embed_passages(texts)
 
@@ -176,6 +180,51 @@ async def test_while_the_embedder_is_away_it_is_matched_by_its_words_and_then_by
         while await api.services.fixed_answers.embed_waiting():
             pass
         assert [m["content"] for m in await api.say(chatbot, "my parcel where is")] == [PARCEL["answer"]]
+
+
+@pytest.mark.parametrize("error", [EmbedderUnavailable(), ValueError("tokens")])
+async def test_phrasings_that_cannot_be_embedded_keep_no_others_waiting(tmp_path: Path, error: Exception) -> None:
+    async with gigachat(tmp_path) as api:
+        chatbots, key = [await api.chatbot() for _ in range(3)], api.key
+        for number, chatbot in enumerate(sorted(chatbots)):
+            bad = [f"bad {n} of {number}" for n in range(4)] if number < 2 else []
+            await fixed(api, chatbot, prompts=[*bad, f"good {number}"])
+    embedder = OtherEmbedder()
+    embedder.refused = {"bad": error}
+    async with gigachat(tmp_path, embedder=embedder) as api:
+        api.key = key
+        embedding = api.services.fixed_answers
+        waiting = "SELECT content FROM fixed_answer_prompts WHERE embedding_model IS NULL ORDER BY content"
+
+        async def are_waiting(*expected: str) -> bool:
+            await embedding.embed_waiting()
+            return [row[0] for row in await rows(api, waiting)] == list(expected)
+
+        await until(lambda: are_waiting(*(f"bad {n} of {number}" for n in range(4) for number in range(2))))
+        embedder.refused = {}
+        await until(are_waiting)
+
+
+async def test_what_goes_wrong_does_not_end_the_embedding_in_the_background(tmp_path: Path) -> None:
+    async with gigachat(tmp_path) as api:
+        chatbot, key = await api.chatbot(), api.key
+        await fixed(api, chatbot)
+    embedder = OtherEmbedder()
+    embedder.refused = {"parcel": ValueError("tokens")}
+    async with gigachat(tmp_path, embedder=embedder) as api:
+        api.key = key
+        done = "SELECT content FROM fixed_answer_prompts WHERE embedding_model = 'other-384' ORDER BY content"
+
+        async def is_done(count: int) -> bool:
+            return len(await rows(api, done)) == count
+
+        await until(lambda: is_done(1))
+        embedder.refused = {}
+        embedder.is_away = True
+        await fixed(api, chatbot, prompts=["another"])
+        embedder.is_away = False
+        api.services.fixed_answers._wake_up.set()
+        await until(lambda: is_done(3))
 
 
 async def test_another_embedding_model_embeds_them_anew_in_the_background(tmp_path: Path) -> None:

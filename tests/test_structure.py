@@ -46,6 +46,7 @@ EDGES = {
     "chat/turn.py": 1,  # the turn's task
     "jobs.py": 1,  # the job loop
     "site_jobs.py": 1,  # the job loop of crawls
+    "knowledge/fixed_answers.py": 2,  # the loop of phrasings without a vector, and what an embedder raises for one of them
     "knowledge/extraction/child.py": 1,  # whatever a library raises for a file that is not as it should be
     "chat/lifecycle.py": 2,  # the job loop of turns, and one conversation among many at the start
     "store/postgres.py": 1,  # what runs after a commit

@@ -26,7 +26,7 @@ from gigachat_server.models.base import Embedder, Matrix, Vector
 from gigachat_server.records import Chatbot, FixedAnswer
 from gigachat_server.store import chatbots, fixed_answers
 from gigachat_server.store.database import Database, Reader, Tx
-from gigachat_server.store.fixed_answers import FixedPrompt
+from gigachat_server.store.fixed_answers import START, FixedPrompt
 from gigachat_server.text import may_ask_the_same, normalised, points_back
 
 MOST_ANSWERS = 500  # of one chatbot
@@ -34,6 +34,7 @@ _MOST_KNOWN = 20_000  # phrasings that are held in memory
 _MOST_LOOKED_AT = 32  # phrasings that are near enough, nearest first: each may be long
 _LOOK_EVERY_S = 10.0
 _AT_ONCE = 64
+_MOST_FAILING = 3  # one behind the other: the embedder may be away, and the next are tried a while later
 
 _log = logging.getLogger("gigachat.knowledge")
 
@@ -93,6 +94,7 @@ class FixedAnswers:
         self._embedder = embedder
         self._clock = clock
         self._known: OrderedDict[str, tuple[int, Known]] = OrderedDict()
+        self._looked_at = START  # up to there, in this round
         self._wake_up = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -215,26 +217,62 @@ class FixedAnswers:
                     pass
             except GigachatError as error:
                 _log.warning("cannot embed prompts of fixed answers: %s", error)
+            except Exception:  # noqa: BLE001 - the loop of phrasings: whatever fails is tried again, and is not its end
+                _log.exception("cannot embed prompts of fixed answers")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_EVERY_S):
                     await self._wake_up.wait()
 
     async def embed_waiting(self) -> bool:
-        """Some of those that wait have their vectors; False if none waited. Two nodes that do the same do it once more."""
+        """Some of those that wait have their vectors; False if none got one. Two nodes that do the same do it once more.
 
-        async def read(reader: Reader) -> list[fixed_answers.Waiting]:
-            return await fixed_answers.list_waiting(reader, limit=_AT_ONCE)
-
-        waiting = await self._database.read(read)
+        Those that fail are gone past, and tried again behind all others.
+        """
+        waiting = await self._list_waiting()
+        if not waiting and self._looked_at != START:
+            self._looked_at = START
+            waiting = await self._list_waiting()
         if not waiting:
             return False
-        vectors = await self._embedder.embed_passages([each.content for each in waiting])
+        self._looked_at = waiting[-1].place
         of_chatbot: dict[str, list[tuple[fixed_answers.Waiting, bytes]]] = {}
-        for each, vector in zip(waiting, vectors, strict=True):
+        for each, vector in await self._embed(waiting):
             of_chatbot.setdefault(each.chatbot_id, []).append((each, vector.astype("<f4").tobytes()))
         for chatbot_id, embedded in of_chatbot.items():
             await self._database.transaction("fixed_answer.embed", functools.partial(self._set_vectors, chatbot_id, embedded))
-        return True
+        return bool(of_chatbot)
+
+    async def _list_waiting(self) -> list[fixed_answers.Waiting]:
+        async def read(reader: Reader) -> list[fixed_answers.Waiting]:
+            return await fixed_answers.list_waiting(reader, after=self._looked_at, limit=_AT_ONCE)
+
+        return await self._database.read(read)
+
+    async def _embed(self, waiting: Sequence[fixed_answers.Waiting]) -> list[tuple[fixed_answers.Waiting, Vector]]:
+        """All at once; if that fails, one by one, without those that fail, until some have failed one behind the other."""
+        vectors = await self._try_to_embed([each.content for each in waiting])
+        if vectors is not None:
+            return list(zip(waiting, vectors, strict=True))
+        embedded: list[tuple[fixed_answers.Waiting, Vector]] = []
+        failing = 0
+        for each in waiting:
+            vectors = await self._try_to_embed([each.content])
+            failing = failing + 1 if vectors is None else 0
+            if vectors is not None:
+                embedded.append((each, vectors[0]))
+            elif failing == _MOST_FAILING:
+                self._looked_at = each.place
+                break
+        return embedded
+
+    async def _try_to_embed(self, texts: Sequence[str]) -> Matrix | None:
+        try:
+            return await self._embedder.embed_passages(texts)
+        except GigachatError as error:
+            _log.warning("cannot embed %d prompts of fixed answers: %s", len(texts), error)
+        except Exception:  # noqa: BLE001 - whatever an embedder raises for one text must not keep the others waiting
+            _log.exception("cannot embed %d prompts of fixed answers", len(texts))
+        return None
 
     async def _set_vectors(self, chatbot_id: str, embedded: Sequence[tuple[fixed_answers.Waiting, bytes]], tx: Tx) -> None:
         await chatbots.raise_knowledge_version(tx, chatbot_id)

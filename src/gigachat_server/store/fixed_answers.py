@@ -21,6 +21,10 @@ class FixedPrompt(msgspec.Struct, frozen=True):
     embedding: bytes | None
 
 
+Place = tuple[str, str, int]  # among all phrasings
+START: Place = ("", "", -1)
+
+
 class Waiting(msgspec.Struct, frozen=True):
     """A phrasing that has no vector."""
 
@@ -28,6 +32,10 @@ class Waiting(msgspec.Struct, frozen=True):
     fixed_answer_id: str
     number: int
     content: str
+
+    @property
+    def place(self) -> Place:
+        return self.chatbot_id, self.fixed_answer_id, self.number
 
 
 async def put(tx: Tx, answer: FixedAnswer, vectors: Sequence[bytes] | None, *, embedding_model: str) -> None:
@@ -114,11 +122,16 @@ async def have_embedded_anew(tx: Tx, *, embedding_model: str) -> int:
     )
 
 
-async def list_waiting(reader: Reader, *, limit: int) -> list[Waiting]:
-    """Prompts of any chatbot that wait to be embedded."""
+async def list_waiting(reader: Reader, *, after: Place, limit: int) -> list[Waiting]:
+    """Prompts of any chatbot that wait to be embedded, behind that place."""
+    chatbot_id, fixed_answer_id, number = after
     rows = await reader.all(
         "SELECT chatbot_id, fixed_answer_id, number, content FROM fixed_answer_prompts WHERE embedding_model IS NULL "
+        "AND (chatbot_id, fixed_answer_id, number) > (:chatbot_id, :fixed_answer_id, :number) "
         "ORDER BY chatbot_id, fixed_answer_id, number LIMIT :limit",
+        chatbot_id=chatbot_id,
+        fixed_answer_id=fixed_answer_id,
+        number=number,
         limit=limit,
     )
     return [Waiting(*row) for row in rows]
