@@ -249,6 +249,59 @@ async def test_pages_that_are_all_the_same_end_a_loop(tmp_path: Path) -> None:
         assert states == {"/": ("ready", None), "/?day=1": ("ready", None), "/?day=7": ("skipped", "duplicate")}
 
 
+async def test_a_page_that_moves_keeps_its_text(tmp_path: Path) -> None:
+    """The new address is found while the old one still counts, and is the same; only then the old one sends there."""
+    text = html(text="Parcels ship on Monday.")
+    pages = Pages(old=text)
+    pages.at["/"] = html("/old")
+    async with crawling(tmp_path) as (api, sites):
+        path = ""
+
+        async def moved() -> Response:
+            async def is_left_out() -> bool:
+                return (await pages_of(api, path, site.url)).get("/new") == ("skipped", "duplicate")
+
+            await until(is_left_out)
+            return Response("", 301, {"Location": "/new"})
+
+        async with serving(lambda request: moved() if path and request.path == "/old" else pages(request)) as site:
+            seen = await crawled(api, sites, site.url)
+            path = f"{sites}/{seen['id']}"
+            pages.at |= {"/": html("/new", "/old"), "/new": text}
+            assert (await again(api, path))["state"] == "ready"
+            assert await documents_of(api, sites) == [f"{site.url}/", f"{site.url}/new"]
+
+
+async def test_a_header_that_is_no_utf8_is_no_trouble(tmp_path: Path) -> None:
+    page = Response(html(text="Parcels ship on Monday."), headers={"Content-Type": "text/html; x=\xff", "ETag": '"\xfe"'})
+    async with serving(lambda _: page) as site, crawling(tmp_path) as (api, sites):
+        assert (await crawled(api, sites, site.url, kind="page"))["state"] == "ready"
+        assert len(await documents_of(api, sites)) == 1
+
+
+async def test_sitemaps_without_an_end_are_left(tmp_path: Path) -> None:
+    def endless(request: Request) -> Response:
+        entries = "".join(f"<sitemap><loc>{site.url}{request.path}{number}.xml</loc></sitemap>" for number in range(90))
+        return Response(f"<sitemapindex>{entries}</sitemapindex>", headers={"Content-Type": "application/xml"})
+
+    async with serving(endless) as site, crawling(tmp_path) as (api, sites):
+        await crawled(api, sites, f"{site.url}/s.xml", kind="sitemap")
+        assert len(site.requests) <= 110
+
+
+async def test_what_did_not_fit_this_time_is_not_removed(tmp_path: Path) -> None:
+    """Which pages fit is a matter of which answer first: here the links change places."""
+    pages = Pages(**{f"p{number}": html(text=f"Page {number}.") for number in range(6)})
+    pages.at["/"] = html(*(f"/p{number}" for number in range(6)))
+    async with serving(pages) as site, crawling(tmp_path) as (api, sites):
+        seen = await crawled(api, sites, site.url, max_pages=4)
+        assert seen["reason"] == "max_pages"
+        before = await documents_of(api, sites)
+        pages.at["/"] = html(*(f"/p{number}" for number in reversed(range(6))))
+        assert (await again(api, f"{sites}/{seen['id']}"))["reason"] == "max_pages"
+        assert set(before) <= set(await documents_of(api, sites))
+
+
 async def test_hostile_answers_are_told_and_reach_nothing_inside(tmp_path: Path) -> None:
     async with canaries() as (canary, port):
         pages = Pages(

@@ -163,6 +163,19 @@ async def find_same_content(reader: Reader, page: SitePage, *, content_sha256: s
     return row[0] if row else None
 
 
+async def reopen_duplicates(tx: Tx, page: SitePage) -> None:
+    """Pages that this crawl left out because they are the same as this page was are fetched after all."""
+    await tx.run(
+        "UPDATE site_pages SET state = 'pending', reason = NULL, error = NULL, attempts = 0, retry_at = 0 "
+        f"WHERE {_OF_SITE} AND crawl = :crawl AND state = 'skipped' AND reason = 'duplicate' "
+        "AND content_sha256 = :content_sha256",
+        chatbot_id=page.chatbot_id,
+        site_id=page.site_id,
+        crawl=page.crawl,
+        content_sha256=page.content_sha256,
+    )
+
+
 async def is_shared(reader: Reader, chatbot_id: str, site_id: str, document_id: str) -> bool:
     """Whether another site of the chatbot has a page that is the same document."""
     row = await reader.one(

@@ -238,7 +238,8 @@ class Crawler:
                 held.chatbot, page.url, fetched.body, media_type=fetched.headers["content-type"], origin=page.url, keep=keep
             )
         except _Duplicate as duplicate:
-            same = Reading(fate="skipped", reason="duplicate", error=f"It is the same as {duplicate.url}.", links=())
+            error = f"It is the same as {duplicate.url}."
+            same = Reading(fate="skipped", reason="duplicate", error=error, links=(), content_sha256=found.content_sha256)
             await self._settle(held, page, same)
         except (InvalidRequest, Conflict) as refusal:
             reasons = "; ".join(error.message for error in refusal.errors) or str(refusal)
@@ -301,6 +302,9 @@ class Crawler:
         room = await self._hold(tx, held)
         if not await site_pages.settle(tx, page, outcome, now_us=self._clock()):
             return  # by whoever held the site when this process was taken for dead
+        if page.document_id is not None and outcome.content_sha256 != page.content_sha256:
+            # It no longer says what others were left out for: a page that moved must not take its text with it.
+            await site_pages.reopen_duplicates(tx, page)
         instead = found.instead
         if instead is not None and is_wanted(instead, site.include, site.exclude):
             room = await self._add(tx, held, room, [instead], kind="page", depth=page.depth, hops=page.hops + 1)
