@@ -198,3 +198,9 @@ def test_a_pattern_of_stars_takes_no_time() -> None:
     began = time.process_time()
     assert not matches("/" + "*a" * 200 + "*b", url)
     assert time.process_time() - began < 0.2
+
+
+def test_a_link_said_again_is_looked_at_once_and_those_that_lead_nowhere_so_often() -> None:
+    assert [link.path for link in facts("<a href=/x>" * 10_000 + "<a href=/y>").links] == ["/x", "/y"]
+    nowhere = "".join(f"<a href=mailto:{number}@a.example>" for number in range(10_000))
+    assert facts(nowhere + "<a href=/x>").links == ()

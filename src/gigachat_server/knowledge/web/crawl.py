@@ -251,15 +251,16 @@ class Crawler:
             self._changed(held.site.id)
 
     async def _read_sitemap(self, crawl: _Crawl, page: SitePage, fetched: Fetched) -> None:
-        held, base = crawl.held, fetched.url
+        held = crawl.held
         try:
-            found = await asyncio.to_thread(sitemap.read, fetched.body)
+            # Tens of thousands of addresses: too many to look at between two words of somebody's reply.
+            sitemaps, pages = await asyncio.to_thread(_listed, fetched, held.site)
         except SitemapRefused as refusal:
             await self._settle(held, page, Reading(fate="failed", reason="not_a_sitemap", error=str(refusal)))
             return
         crawl.failures = 0
-        sitemaps = _joined(base, found.sitemaps[:_MOST_SITEMAPS]) if page.hops < reading.MOST_HOPS else []
-        pages = [url for url in _joined(base, found.pages) if is_wanted(url, held.site.include, held.site.exclude)]
+        if page.hops >= reading.MOST_HOPS:
+            sitemaps = []
         outcome = Outcome(state="ready")
 
         async def body(tx: Tx) -> None:
@@ -445,6 +446,13 @@ class _Crawl:
 
 
 _STATES: dict[str, PageState] = {"skipped": "skipped", "failed": "failed", "gone": "failed"}
+
+
+def _listed(fetched: Fetched, site: Site) -> tuple[list[WebUrl], list[WebUrl]]:
+    """The sitemaps and the wanted pages that a sitemap lists. Raises `SitemapRefused`."""
+    found = sitemap.read(fetched.body)
+    pages = [url for url in _joined(fetched.url, found.pages) if is_wanted(url, site.include, site.exclude)]
+    return _joined(fetched.url, found.sitemaps[:_MOST_SITEMAPS]), pages
 
 
 def _joined(base: WebUrl, references: Sequence[str]) -> list[WebUrl]:

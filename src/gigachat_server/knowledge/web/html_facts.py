@@ -18,6 +18,7 @@ from gigachat_server.knowledge.extraction.decoding import known_charset
 from gigachat_server.web_urls import UrlRefused, WebUrl
 
 MOST_LINKS = 1_000
+_MOST_LOOKED_AT = 5 * MOST_LINKS  # however many of them lead nowhere
 _MOST_CHARACTERS = 2 * 1024 * 1024
 _LONGEST_TAG = 4_000
 
@@ -58,6 +59,7 @@ def read(text: str, url: WebUrl, *, robots_header: str = "") -> HtmlFacts:
     """The facts of a page at that address. `robots_header` is what `X-Robots-Tag` says."""
     base, canonical = url, None
     links: dict[WebUrl, None] = {}
+    looked_at: set[tuple[WebUrl, str]] = set()  # resolving one takes a while, and a page may say it a hundred thousand times
     directives = _directives(robots_header)
     for name, attributes in _tags(text):
         match name:
@@ -68,7 +70,11 @@ def read(text: str, url: WebUrl, *, robots_header: str = "") -> HtmlFacts:
             case "link" if "canonical" in attributes.get("rel", "").lower().split():
                 canonical = canonical or _joined(base, attributes.get("href", ""))
             case "a" | "area" if len(links) < MOST_LINKS and "nofollow" not in attributes.get("rel", "").lower().split():
-                if attributes.get("href", "").strip() and (target := _joined(base, attributes["href"])) is not None:
+                reference = base, attributes.get("href", "").strip()
+                if not reference[1] or reference in looked_at or len(looked_at) == _MOST_LOOKED_AT:
+                    continue
+                looked_at.add(reference)
+                if (target := _joined(*reference)) is not None:
                     links[target] = None
     is_followed = directives.isdisjoint(("nofollow", "none"))
     return HtmlFacts(
