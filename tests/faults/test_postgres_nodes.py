@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import signal
 import time
 from collections import Counter
@@ -156,6 +157,9 @@ class Balanced:
             said += 2
 
 
+MORE_ROUNDS = 4  # at most, until somebody has felt one
+
+
 async def restart_one_after_the_other(rounds: int, folder: Path, record: Record, *, timeout_s: float) -> None:
     with (
         ModelEndpoint().serving() as endpoint,
@@ -163,11 +167,13 @@ async def restart_one_after_the_other(rounds: int, folder: Path, record: Record,
     ):
         async with loading(nodes) as load:
             balanced = Balanced(load)
-            exits = []
+            exits: list[int] = []
             async with asyncio.TaskGroup() as talking:
                 for number in range(5):
                     talking.create_task(balanced.talk(number, "slowly" if number % 3 == 0 else "quickly"))
-                for place in [*range(3)] * rounds:
+                for place in itertools.chain([*range(3)] * rounds, [*range(3)] * MORE_ROUNDS):
+                    if len(exits) >= 3 * rounds and balanced.retried:
+                        break  # a restart between two requests is felt by nobody, and shows nothing
                     await load.talked(5)
                     leaving = nodes[place]
                     leaving.signal(signal.SIGTERM)
@@ -187,7 +193,7 @@ async def restart_one_after_the_other(rounds: int, folder: Path, record: Record,
             "found": str(compared(load, stored)),
         }
         record("figures", figures)
-        assert exits == [0] * 3 * rounds
+        assert exits == [0] * len(exits) and len(exits) >= 3 * rounds
         assert balanced.retried, "it was felt"
         assert balanced.failed == []
         assert_whole(load, stored)
