@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from gigachat_server.errors import DocumentFailed, FileTooComplex
+from gigachat_server.knowledge import extract
 from gigachat_server.knowledge.extract import PATIENCE_S, Extractor
 from tests import formats
 from tests.harness import gigachat
@@ -194,6 +195,16 @@ async def test_a_bomb_is_a_failure_with_a_code_in_time(case: str) -> None:
     assert raised.value.code in codes, raised.value
     assert (raised.value.detail or raised.value.message).endswith(".")
     assert time.monotonic() - began < PATIENCE_S + 3
+
+
+async def test_a_process_that_talks_without_end_gives_its_slot_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one would that a file has taken over."""
+    monkeypatch.setattr(extract, "_CHILD", ("-c", "import sys\nwhile True: sys.stdout.write('x' * 65536)"))
+    extractor = Extractor(most_characters=1_000)
+    for _ in range(extract.AT_ONCE + 1):
+        with pytest.raises(FileTooComplex):
+            async with asyncio.timeout(PATIENCE_S):
+                await extractor.extract(_pieces(b"text " * 600_000), name="a.txt", media_type=None)
 
 
 async def test_a_small_text_needs_no_process_and_anything_else_has_one() -> None:

@@ -12,9 +12,12 @@ import pytest
 
 from gigachat_server.knowledge.text_vectors import BATCH
 from gigachat_server.models.base import Matrix
+from gigachat_server.store import made_embeddings
+from gigachat_server.store.database import Tx
 from tests import formats, stores
 from tests.harness import Api, Reply, gigachat, until
 from tests.test_documents import CountingEmbedder
+from tests.turns import rows
 
 EVERYTHING = {"results": {"match_threshold": 0.0, "match_count": 5}}
 _BOUNDARY = "----a-boundary"
@@ -270,6 +273,36 @@ async def test_what_was_embedded_before_a_stop_is_not_embedded_again(tmp_path: P
     assert len(first.passages) + len(second.passages) == 4 * BATCH
     assert set(first.passages).isdisjoint(second.passages)
     assert stores.current().query(tmp_path, "SELECT document_id FROM made_embeddings") == []
+
+
+@pytest.mark.postgres_only
+async def test_nothing_made_outlives_a_document_that_is_deleted_meanwhile(tmp_path: Path) -> None:
+    """A worker is about to store embeddings, and holds the document's row, as somebody deletes it."""
+    is_holding, may_go_on = asyncio.Event(), asyncio.Event()
+    async with gigachat(tmp_path) as api:
+        chatbot = await api.chatbot()
+        await api.push(chatbot, "d", "Parcels ship on Monday.")
+        document, of = (await api.get(f"{chatbot}/documents")).body[0]["id"], chatbot.removeprefix("/chatbots/")
+
+        async def storing(tx: Tx) -> None:
+            is_holding.clear()
+            await tx.run("UPDATE documents SET progress = 50 WHERE chatbot_id = :of AND id = :id", of=of, id=document)
+            is_holding.set()
+            await may_go_on.wait()
+            await made_embeddings.insert(tx, of, document, [("0" * 64, bytes(4 * 384))], embedding_model="hashing")
+
+        stored = asyncio.create_task(api.services.database.transaction("test", storing))
+        await is_holding.wait()
+        deleting = asyncio.create_task(api.call("DELETE", f"{chatbot}/documents/{document}"))
+
+        async def waits() -> bool:
+            return await rows(api, "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'") != []
+
+        await until(waits)
+        may_go_on.set()
+        await stored
+        assert (await deleting).status == 204
+        assert await rows(api, "SELECT document_id FROM made_embeddings") == []
 
 
 async def test_a_text_that_the_chatbot_has_is_not_embedded_again(tmp_path: Path) -> None:

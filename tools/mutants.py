@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -36,12 +36,14 @@ _DURABLE = "tests/faults/test_durability.py"
 _KILL = "tests/faults/test_kill.py::test_a_kill_loses_nothing_and_does_nothing_twice"
 _SHUTDOWN = "tests/faults/test_shutdown.py::test_told_to_stop_while_streams_run_it_ends_them_and_loses_nothing"
 _CUT = "tests/faults/test_postgres_connections.py::test_connections_are_cut_at_their_commit"
+_CUT_AND_AWAY = "tests/faults/test_postgres_connections.py::test_what_became_of_a_commit_is_found_out_when_the_server_is_back"
 _FAILOVER = "tests/faults/test_postgres_restarts.py::test_a_failover_loses_nothing"
 _BACK = "tests/faults/test_postgres_restarts.py::test_postgresql_is_killed_and_comes_back"
 _READ_ONLY = "tests/faults/test_postgres_restarts.py::test_a_primary_that_becomes_read_only_is_left"
 _TAKEOVER = "tests/faults/test_postgres_nodes.py::test_no_word_is_shown_or_stored_after_a_takeover_at_another_node"
 _STOOD_STILL = "tests/test_nodes.py::test_a_node_that_stood_still_shows_nothing_before_it_has_asked"
 _INTERRUPT = "tests/test_overlap.py::test_of_many_that_interrupt_each_other_the_last_is_answered"
+_ARRIVES = "tests/test_nodes.py::test_a_node_that_arrives_leaves_alone_what_another_one_answers"
 _LEFT = "tests/test_recovery.py::test_no_draft_is_left_when_the_server_stops"
 
 _KEEP = '        if await idempotency.keep(tx, key, idempotency.Kept("turn", 201, prompt_id), now_us=now_us):\n'
@@ -135,12 +137,12 @@ MUTANTS = (
     ),
     Mutant(
         "late drafts are not fenced off",
-        [('"AND c.control_epoch = :control_epoch AND c.answering = :prompt_id"', '""')],
+        [('"AND control_epoch = :control_epoch AND answering = :prompt_id FOR UPDATE"', '"FOR UPDATE"')],
         [_LATE_DRAFT],
     ),
     Mutant(
         "a late failure is not fenced off",
-        [(" AND control_epoch = :control_epoch AND answering = :prompt_id", " AND answering = :prompt_id")],
+        [("queued = queued {_WHICH} AND control_epoch = :control_epoch AND", "queued = queued {_WHICH} AND")],
         [_PROTECTIONS + "a_failure_that_comes_late_does_not_undo_the_other_reply"],
     ),
     Mutant(
@@ -166,12 +168,12 @@ MUTANTS = (
     Mutant(
         "nothing is recovered at the start",
         [("        await lifecycle.recover(is_only_process=is_only_process)\n", "        pass\n")],
-        [_KILL + "[S5]"],
+        [_KILL + "[sqlite-S5]"],
     ),
     Mutant(
         "drafts outlive their turn",
         [("            if turn.drafted_to or is_anew:\n", "            if False:\n")],
-        [_KILL + "[S9]"],
+        [_KILL + "[sqlite-S9]"],
     ),
     Mutant(
         "followers are not told of the shutdown",
@@ -224,6 +226,21 @@ MUTANTS = (
         [("if turn.length or not (self._is_stopping and self._database.is_shared):", "if True:")],
         [_LEFT + "[postgres]"],
     ),
+    Mutant(
+        "a process that is alone waits for the leases of the one before",
+        [("is_only_process = is_alone and not (database.is_shared and applied)", "is_only_process = not database.is_shared")],
+        [_KILL + "[postgres-S5]"],
+    ),
+    Mutant(
+        "a process counts as alone though another one is there",
+        [('            yield is_alone\n', '            yield True\n')],
+        [_ARRIVES],
+    ),
+    Mutant(
+        "a COMMIT that nobody answered is given up like any other failure",
+        [("max(patience_s, _COMMIT_S if lost else 0.0)", "patience_s")],
+        [_CUT_AND_AWAY],
+    ),
 )  # fmt: skip
 
 
@@ -245,16 +262,28 @@ def copied(folder: Path) -> None:
 
 
 def mutate(sources: Path, mutant: Mutant) -> None:
-    """Apply its changes. Exits if a text is not there exactly once; the bench has a floor with a store of its own."""
+    """Apply its changes. Exits if a text is not there exactly once."""
+    files = texts(sources)
+    for path, text in mutated(files, mutant).items():
+        if text != files[path]:
+            path.write_text(text, encoding="utf-8")
+
+
+def texts(sources: Path) -> dict[Path, str]:
+    """What may be changed: the bench has a floor with a store of its own."""
     paths = [path for path in sorted(sources.rglob("*.py")) if path.parent.name != "bench"]
-    files = {path: path.read_text(encoding="utf-8") for path in paths}
+    return {path: path.read_text(encoding="utf-8") for path in paths}
+
+
+def mutated(files: Mapping[Path, str], mutant: Mutant) -> dict[Path, str]:
+    """The texts with its changes. Exits if one has not exactly one place."""
+    changed = dict(files)
     for old, new in mutant.changes:
-        found = sum(text.count(old) for text in files.values())
-        if found != 1:
-            sys.exit(f"{mutant.name!r}: found {found} times instead of once:\n{old}")
-        path = next(path for path, text in files.items() if old in text)
-        files[path] = files[path].replace(old, new)
-        path.write_text(files[path], encoding="utf-8")
+        found = [path for path, text in changed.items() if old in text]
+        if sum(changed[path].count(old) for path in found) != 1:
+            sys.exit(f"{mutant.name!r}: found in {len(found)} files instead of once:\n{old}")
+        changed[found[0]] = changed[found[0]].replace(old, new)
+    return changed
 
 
 def run_tests(folder: Path, tests: Sequence[str]) -> tuple[int, str]:

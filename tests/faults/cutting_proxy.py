@@ -11,6 +11,7 @@ import asyncio
 import random
 import socket
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,11 +20,16 @@ COMMIT = b"COMMIT\0"
 
 
 class CuttingProxy:
-    """Cuts one COMMIT in so many, by chance, while `is_cutting`. In a thread of its own."""
+    """Cuts one COMMIT in so many, by chance, while `is_cutting`. In a thread of its own.
+
+    After a cut nobody gets through for `away_s` seconds: the server that was asked is starting again, say.
+    """
 
     def __init__(self, port: int, *, one_in: int = 4, seed: int = 1) -> None:
         self.cuts: Counter[str] = Counter()
         self.is_cutting = False
+        self.away_s = 0.0
+        self._back_at = 0.0
         self.port = 0
         self._server_port = port
         self._one_in = one_in
@@ -54,6 +60,9 @@ class CuttingProxy:
             thread.join()
 
     async def _pass_on(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        if time.monotonic() < self._back_at:
+            to_client.transport.abort()
+            return
         try:
             server, to_server = await asyncio.open_connection("127.0.0.1", self._server_port)
         except OSError:
@@ -71,6 +80,7 @@ class CuttingProxy:
                     if how == "after":
                         to_server.write(frame)
                         await _frame(server)  # CommandComplete
+                    self._back_at = time.monotonic() + self.away_s
                     self.cuts[how] += 1
                     break
                 to_server.write(frame)

@@ -6,12 +6,15 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import aclosing
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
 
+from gigachat_server.store.database import Tx
+from gigachat_server.store.postgres import PATIENCE_S, open_postgres
 from tests import stores
 from tests.faults.cluster import (
     ServerStores,
@@ -75,6 +78,29 @@ async def test_200_connections_are_cut_at_their_commit(tmp_path: Path, record_pr
 
 async def test_connections_are_cut_at_their_commit(tmp_path: Path, record_property: Record) -> None:
     await cut(20, tmp_path, record_property)
+
+
+async def test_what_became_of_a_commit_is_found_out_when_the_server_is_back(tmp_path: Path) -> None:
+    """It is away for longer than a request waits otherwise: whoever gave up would ask again for what is stored."""
+    with temporary_server(durable=True) as server, CuttingProxy(server.port, one_in=1).serving() as proxy:
+        migrate(server.dsn())
+        parts = urlsplit(server.dsn())
+        through = urlunsplit(parts._replace(netloc=f"postgres@127.0.0.1:{proxy.port}"))
+        async with aclosing(await open_postgres(through, connections=2)) as database:
+            for number in range(2):  # by chance it was committed, or was not
+                account = f"account {number}"
+
+                async def body(tx: Tx, account: str = account) -> None:
+                    await tx.run("INSERT INTO accounts (id, name, created_at) VALUES (:id, :id, 0)", id=account)
+                    tx.proven_by("SELECT 1 FROM accounts WHERE id = :id", id=account)
+
+                proxy.is_cutting, proxy.away_s = True, PATIENCE_S + 1
+                cuts = proxy.cuts.total()
+                writing = asyncio.create_task(database.transaction("test", body))
+                await until(lambda cuts=cuts: proxy.cuts.total() > cuts)  # type: ignore[misc]
+                proxy.is_cutting = False
+                await writing
+                assert server.query(f"SELECT count(*) FROM accounts WHERE id = '{account}'") == "1"
 
 
 # --- F15: all connections wait ---

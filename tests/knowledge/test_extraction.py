@@ -124,6 +124,14 @@ def test_no_small_text_holds_its_reader_up(text: bytes) -> None:
         assert read_small_text(text, name, None, 1_000_000) is not None
 
 
+def test_a_link_behind_a_heading_is_no_part_of_it() -> None:
+    hostile = "#" * 40_000 + " " * 40_000 + "b"
+    page = "".join(f"<h2>{heading}</h2><p>Text.</p>" for heading in ("Fees ¶", "Fees#", "Fees § ", "#1 offers", hostile))
+    found = [place.heading for place in text_of(f"<!doctype html><body>{page}".encode(), "page.html").places]
+    assert found[:4] == ["Fees", "Fees", "Fees", "#1 offers"]
+    assert len(found) == 5
+
+
 @pytest.mark.parametrize("name", ["punycode", "idna", "unicode_escape", "utf_7", "base64", "rot13", "no such"])
 def test_what_is_no_charset_is_not_decoded_with(name: str) -> None:
     assert known_charset(name) is None

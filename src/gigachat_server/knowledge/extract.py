@@ -29,6 +29,7 @@ AT_ONCE = 2
 PATIENCE_S = 35.0  # 30 s of processor time, and a little more for a machine that is busy
 _BYTES_A_CHARACTER = 4
 _BESIDES_BYTES = 16 * 1024 * 1024  # of an answer: places, and what a text of a few characters takes besides
+_END_S = 5.0  # a killed process takes no time, but whoever else has its output might
 _CHILD = ("-S", "-m", "gigachat_server.knowledge.extraction.child")
 
 _log = logging.getLogger("gigachat.extract")
@@ -74,9 +75,7 @@ class Extractor:
         except TimeoutError:
             raise FileTooComplex from None
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await asyncio.shield(process.wait())
+            await asyncio.shield(_end(process))
         if status:
             _log.info("reading a file ended its process with status %s", status)
             raise FileTooComplex
@@ -91,6 +90,18 @@ class Extractor:
             if len(answer) > most:
                 raise FileTooComplex
         return bytes(answer)
+
+
+async def _end(process: Process) -> None:
+    """It is gone. What it said and nobody has read is read away: asyncio waits for that before it tells of the end."""
+    assert process.stdout is not None
+    with contextlib.suppress(ProcessLookupError):
+        process.kill()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_END_S):
+            while await process.stdout.read(256 * 1024):
+                pass
+            await process.wait()
 
 
 async def _hand_over(process: Process, first: bytes, pieces: AsyncIterator[bytes], request: Request) -> None:

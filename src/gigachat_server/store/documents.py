@@ -203,12 +203,13 @@ async def put_unchanged(tx: Tx, document: Document, *, places: str | None) -> No
 async def delete(tx: Tx, chatbot_id: str, document_id: str) -> bool:
     """Remove it and its chunks; False if there is none."""
     await tx.run("DELETE FROM chunks WHERE chatbot_id = :chatbot_id AND document_id = :id", chatbot_id=chatbot_id, id=document_id)
-    await made_embeddings.delete(tx, chatbot_id, document_id)
     row = await tx.one(
         "DELETE FROM documents WHERE chatbot_id = :chatbot_id AND id = :id RETURNING id, upload_id",
         chatbot_id=chatbot_id,
         id=document_id,
     )
+    # Only now: a worker that is storing some holds the document's row until they are there.
+    await made_embeddings.delete(tx, chatbot_id, document_id)
     if row is not None and row[1] is not None:
         await uploads.delete(tx, chatbot_id, row[1])
     return row is not None

@@ -38,7 +38,7 @@ _BLOCKS = _names(
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _WORDS = re.compile(r"[a-z]+")
 _HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.I)
-_PERMALINK = re.compile(r"\s*[¶#§🔗]+\s*$")
+_PERMALINKS = "¶#§🔗"  # what a page puts behind a heading, to link to it
 _FEW = 25  # characters: a page that has no more left was robbed
 
 
@@ -168,7 +168,7 @@ class _PageWriter:
         tag = element.tag
         if tag in _HEADINGS:
             self._end_line()
-            self._writer.heading(_HEADINGS[tag], _PERMALINK.sub("", self._inner(element)))
+            self._writer.heading(_HEADINGS[tag], _without_permalink(self._inner(element)))
         elif tag == "pre":
             self._end_line()
             code = "".join(element.itertext()).strip("\n")
@@ -217,6 +217,11 @@ class _PageWriter:
                 self._item = ""
             else:
                 self._writer.block(text)
+
+
+def _without_permalink(heading: str) -> str:
+    text = heading.rstrip()
+    return text.rstrip(_PERMALINKS).rstrip() if text.endswith(tuple(_PERMALINKS)) else heading
 
 
 def _spaced(text: str | None) -> str:
