@@ -31,7 +31,7 @@ LEASE_S = 30
 _RENEW_S = 10
 _RETRY_S = 5
 _LOOK_EVERY_S = 5.0
-_AT_ONCE = 4
+_AT_ONCE = 32  # most of them wait, as their robots.txt asks; `Politeness` bounds how many fetch
 
 _log = logging.getLogger("gigachat.sites")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -218,6 +218,23 @@ async def test_a_crawl_delay_is_kept_and_no_more_than_two_come_at_once(tmp_path:
         at = [request.at for request in site.requests if request.path != "/robots.txt"]
         assert min(later - earlier for earlier, later in pairwise(at)) > 0.04
         assert site.connections <= 3
+
+
+async def test_sites_that_want_to_be_read_slowly_keep_no_other_waiting(tmp_path: Path) -> None:
+    slow_pages = shop()
+    slow_pages.at["/robots.txt"] = Response("User-agent: gigachat\nCrawl-delay: 30\n")
+    async with AsyncExitStack() as stack:
+        slow = [await stack.enter_async_context(serving(slow_pages)) for _ in range(6)]
+        quick = await stack.enter_async_context(serving(shop()))
+        api, sites = await stack.enter_async_context(crawling(tmp_path))
+        added = [await add(api, sites, site.url) for site in slow]
+
+        async def all_wait() -> bool:
+            return all("/" in site.paths for site in slow)
+
+        await until(all_wait)
+        assert (await crawled(api, sites, quick.url))["progress"]["documents"] == 5
+        assert {(await api.get(site)).body["state"] for site in added} == {"crawling"}
 
 
 # --- what never ends, or means harm ---

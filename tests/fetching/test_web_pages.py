@@ -30,6 +30,7 @@ def facts(text: str, robots_header: str = "") -> html_facts.HtmlFacts:
         ('<script>"<a href=no>"</script><style><a href=no></style><a href=yes>', ["/help/yes"]),
         ('<a rel="nofollow noopener" href="no"><a rel=next href="yes">', ["/help/yes"]),
         ('<base href="/other/"><a href="x">', ["/other/x"]),
+        ('<base target="_top"><base href="/one/"><base href="/two/"><a href="x">', ["/one/x"]),
         ('<a href="mailto:a@b"><a href="javascript:x()"><a href=""><a href><a href="http://u@x/">', []),
         ('<meta name="robots" content="index, nofollow"><a href="x">', []),
         ("<a href='same'><a href='same#part'>", ["/help/same"]),
@@ -94,6 +95,9 @@ HOSTILE: list[Callable[[int], str]] = [
     lambda size: ("<a " + '"a=\'" ' * 600 + ">") * (size // 3610),
     lambda size: "<" * size,
     lambda size: "<a href=" + "../" * (size // 3) + ">",
+    lambda size: ('<base href="' + "../" * 1200 + '">') * (size // 3620),
+    lambda size: "<base href=http://[>" * (size // 20),
+    lambda size: "<link rel=canonical href=http://[>" * (size // 34),
 ]
 
 

@@ -58,17 +58,20 @@ def decoded(body: bytes, content_type: str) -> str:
 def read(text: str, url: WebUrl, *, robots_header: str = "") -> HtmlFacts:
     """The facts of a page at that address. `robots_header` is what `X-Robots-Tag` says."""
     base, canonical = url, None
+    met: set[str] = set()  # of a page's addresses the first counts: https://html.spec.whatwg.org/#frozen-base-url
     links: dict[WebUrl, None] = {}
     looked_at: set[tuple[WebUrl, str]] = set()  # resolving one takes a while, and a page may say it a hundred thousand times
     directives = _directives(robots_header)
     for name, attributes in _tags(text):
         match name:
-            case "base":
-                base = _joined(url, attributes.get("href", "")) or base
+            case "base" if "href" in attributes and name not in met:
+                met.add(name)
+                base = _joined(url, attributes["href"]) or base
             case "meta" if attributes.get("name", "").lower() in _ROBOTS:
                 directives |= _directives(attributes.get("content", ""))
-            case "link" if "canonical" in attributes.get("rel", "").lower().split():
-                canonical = canonical or _joined(base, attributes.get("href", ""))
+            case "link" if name not in met and "canonical" in attributes.get("rel", "").lower().split():
+                met.add(name)
+                canonical = _joined(base, attributes.get("href", ""))
             case "a" | "area" if len(links) < MOST_LINKS and "nofollow" not in attributes.get("rel", "").lower().split():
                 reference = base, attributes.get("href", "").strip()
                 if not reference[1] or reference in looked_at or len(looked_at) == _MOST_LOOKED_AT:
