@@ -10,12 +10,12 @@ import time
 import zipfile
 import zlib
 from collections.abc import Callable
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
 
 from gigachat_server.errors import DocumentFailed, FileTooComplex
-from gigachat_server.knowledge import extract
 from gigachat_server.knowledge.extract import PATIENCE_S, Extractor
 from tests import formats
 from tests.harness import gigachat
@@ -191,28 +191,19 @@ async def test_a_bomb_is_a_failure_with_a_code_in_time(case: str) -> None:
     make, codes = BOMBS[case]
     began = time.monotonic()
     with pytest.raises(DocumentFailed) as raised:
-        await Extractor(most_characters=2 * _MIB).extract(_pieces(make()), name="a.bin", media_type=None)
+        async with aclosing(Extractor(most_characters=2 * _MIB)) as extractor:
+            await extractor.extract(_pieces(make()), name="a.bin", media_type=None)
     assert raised.value.code in codes, raised.value
     assert (raised.value.detail or raised.value.message).endswith(".")
     assert time.monotonic() - began < PATIENCE_S + 3
 
 
-async def test_a_process_that_talks_without_end_gives_its_slot_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As one would that a file has taken over."""
-    monkeypatch.setattr(extract, "_CHILD", ("-c", "import sys\nwhile True: sys.stdout.write('x' * 65536)"))
-    extractor = Extractor(most_characters=1_000)
-    for _ in range(extract.AT_ONCE + 1):
-        with pytest.raises(FileTooComplex):
-            async with asyncio.timeout(PATIENCE_S):
-                await extractor.extract(_pieces(b"text " * 600_000), name="a.txt", media_type=None)
-
-
 async def test_a_small_text_needs_no_process_and_anything_else_has_one() -> None:
-    impatient = Extractor(most_characters=1_000, patience_s=0.0)
-    assert (await impatient.extract(_pieces("# Zurück\n\nText".encode()), name="a.md", media_type=None)).title == "Zurück"
-    for data in (formats.page(), "Zurück".encode("latin-1"), formats.docx(), b"text " * 60_000):
-        with pytest.raises(FileTooComplex):
-            await impatient.extract(_pieces(data), name="a.md", media_type=None)
+    async with aclosing(Extractor(most_characters=1_000, patience_s=0.0)) as impatient:
+        assert (await impatient.extract(_pieces("# Zurück\n\nText".encode()), name="a.md", media_type=None)).title == "Zurück"
+        for data in (formats.page(), "Zurück".encode("latin-1"), formats.docx(), b"text " * 60_000):
+            with pytest.raises(FileTooComplex):
+                await impatient.extract(_pieces(data), name="a.md", media_type=None)
 
 
 @pytest.mark.parametrize("forbidden", ["socket", "fork", "execute", "write"])

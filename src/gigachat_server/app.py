@@ -96,6 +96,7 @@ async def running(
             await services.nodes.aclose()
             await services.site_worker.aclose()
             await services.ingest_worker.aclose()
+            await services.ingest.aclose()
             await services.fixed_answers.aclose()
             await services.searcher.aclose()
             await services.model.aclose()

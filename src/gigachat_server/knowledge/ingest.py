@@ -86,6 +86,9 @@ class Ingest:
         self._vectors = TextVectors(database, embedder)
         self.watch = DocumentWatch(database)
 
+    async def aclose(self) -> None:
+        await self._extractor.aclose()
+
     async def push(
         self, chatbot: Chatbot, name: str, content: str, *, document_id: str | None = None, keep: Keep | None = None
     ) -> Ingested:

@@ -1,4 +1,4 @@
-"""The process that reads one file: `python -m gigachat_server.knowledge.extraction.child`, a request in, an answer out.
+"""The process that reads one file: a fork of `forker.py`, a request in, an answer out.
 
 Idea: whatever a file does to a parser, it does it here. Standard input is a frame with a `Request`, then the file; standard
 output is an `Outcome`. Invariant: it answers with one `Outcome`, or the kernel ended it.
@@ -26,15 +26,15 @@ class Request(msgspec.Struct, frozen=True):
     name: str
     media_type: str | None
     most_characters: int
-    parent: int
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """Its text, or why there is none: the code of a `DocumentFailed`, and a sentence."""
+    """Its text, or why there is none: the code of a `DocumentFailed`, and a sentence. `imported`: what that needed besides."""
 
     extracted: Extracted | None = None
     code: str = ""
     reason: str = ""
+    imported: tuple[str, ...] = ()
 
 
 def read(data: bytes, *, name: str, media_type: str | None, most_characters: int) -> Extracted:
@@ -70,14 +70,17 @@ def read(data: bytes, *, name: str, media_type: str | None, most_characters: int
     return extracted
 
 
-def main() -> None:
-    sys.modules["numpy"] = None  # type: ignore[assignment]  # openpyxl takes it if it is there: 100 MB, and threads
-    answers = os.fdopen(os.dup(1), "wb")
+def main(*, parent: int) -> None:
+    """In a fork of the process `parent`."""
+    before = set(sys.modules)
+    file, answers = os.fdopen(0, "rb", closefd=False), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints is no answer
-    length = int.from_bytes(_exactly(sys.stdin.buffer, HEAD_BYTES), "big")
-    request = msgspec.msgpack.decode(_exactly(sys.stdin.buffer, length), type=Request)
-    sandbox.enter(parent=request.parent)
-    answers.write(msgspec.msgpack.encode(_outcome(sys.stdin.buffer.read(), request)))
+    length = int.from_bytes(_exactly(file, HEAD_BYTES), "big")
+    request = msgspec.msgpack.decode(_exactly(file, length), type=Request)
+    sandbox.enter(parent=parent)
+    outcome = _outcome(file.read(), request)
+    imported = tuple(name for name in sys.modules if name not in before and "." not in name)
+    answers.write(msgspec.msgpack.encode(msgspec.structs.replace(outcome, imported=imported)))
     answers.flush()
     os._exit(0)  # nothing is left to be freed one by one
 
@@ -99,7 +102,3 @@ def _exactly(stream: BinaryIO, count: int) -> bytes:
     if len(data) != count:
         sys.exit(1)  # whoever asked is gone
     return data
-
-
-if __name__ == "__main__":
-    main()
