@@ -7,6 +7,12 @@ vectors are of the same size, so searching costs the same; what is found is besi
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import html
+import http.client
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import apsw
@@ -77,9 +83,9 @@ def extractive(run: Run) -> list[Metric]:
 
 
 def ingest(run: Run) -> list[Metric]:
-    """Chunks a second that become searchable, beside the embedder's own passages a second."""
+    """Chunks a second that become searchable, of texts and of uploaded pages, beside the embedder's own passages a second."""
     author = Author(9)
-    ours, floors = [], []
+    ours, floors, of_pages = [], [], []
     with processes.gigachat(run.new_folder("ingest")) as server:
         path = server.new_chatbot("reading")
         server.call("POST", f"{path}/documents", {"name": "first", "content": author.document(2)})
@@ -88,11 +94,13 @@ def ingest(run: Run) -> list[Metric]:
             passages = [piece.text for document in documents for piece in split(document, size=1000, overlap=200)]
             floors.append(_embedded_alone(Work(passages)))
             ours.append(len(passages) / _push(server, path, f"round-{number}", documents))
-            run.say(f"ingest, round {number + 1}: {ours[-1]:.1f} chunks/s, embedder alone {floors[-1]:.1f}")
+            of_pages.append(_upload(server, path, f"page-{number}", [author.document(4) for _ in documents]))
+            run.say(f"ingest, round {number + 1}: {ours[-1]:.1f} chunks/s, pages {of_pages[-1]:.1f}, embedder {floors[-1]:.1f}")
         memory = server.process.memory_mb()
     budget = Budget(0.85, is_most=False, of_floor=True)
     return [
         metric("ingest", ours, "chunks/s", floors=floors, budget=budget),
+        metric("ingest of HTML pages", of_pages, "chunks/s", floors=floors, budget=budget),
         metric("memory after ingest", [memory], "MB", budget=Budget(350)),
     ]
 
@@ -125,6 +133,31 @@ def _push(server: Gigachat, path: str, name: str, documents: list[str]) -> float
         clients=min(PUSHED_AT_ONCE, len(documents)),
     )
     return len(documents) / rate(all_answered(load))
+
+
+def _upload(server: Gigachat, path: str, name: str, documents: list[str]) -> float:
+    """Upload them as HTML pages, some at once; chunks a second, from the first byte to the last that is searchable."""
+    names = [f"{name}-{number}" for number in range(len(documents))]
+    began = time.monotonic()
+    with ThreadPoolExecutor(PUSHED_AT_ONCE) as pool:
+        chunks = list(pool.map(functools.partial(_uploaded, server, path), names, documents))
+    return sum(chunks) / (time.monotonic() - began)
+
+
+def _uploaded(server: Gigachat, path: str, name: str, text: str) -> int:
+    """Have it be read and embedded; its chunks."""
+    paragraphs = "".join(f"<p>{html.escape(paragraph)}</p>" for paragraph in text.split("\n\n"))
+    page = f"<!doctype html><html><head><title>{name}</title></head><body><main>{paragraphs}</main></body></html>"
+    form = f'--x\r\nContent-Disposition: form-data; name="file"; filename="{name}.html"\r\n\r\n{page}\r\n--x--\r\n'
+    headers = {"Authorization": f"Bearer {server.key}", "Content-Type": "multipart/form-data; boundary=x"}
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.process.port, timeout=120)) as connection:
+        connection.request("POST", f"{path}/documents", form.encode(), headers)
+        where = connection.getresponse()
+        where.read()
+        document = where.headers["Location"]
+        connection.request("GET", document, headers={**headers, "Accept": "text/event-stream"})
+        connection.getresponse().read()  # until it is over
+    return int(server.call("GET", document)["chunk_count"])
 
 
 def _embedded_alone(work: Work) -> float:
