@@ -101,6 +101,7 @@ def test_ctrl_c_stops_the_reply_and_a_second_one_leaves(tmp_path: Path) -> None:
             assert process.returncode in (130, -signal.SIGINT)  # the last one may find it past its own end
 
 
+@pytest.mark.sqlite_only  # beside a server on PostgreSQL, which has no socket, a command answers by itself
 def test_a_server_that_starts_again_gets_the_prompt_once(tmp_path: Path) -> None:
     gigachat = Gigachat(tmp_path / "data")
     with gigachat.serving() as server:

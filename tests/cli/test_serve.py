@@ -40,6 +40,7 @@ def test_a_configured_key_is_the_first_one(tmp_path: Path) -> None:
         assert "gca_" not in server.stop()[1]
 
 
+@pytest.mark.sqlite_only  # the socket in the data folder, through which commands find the server of that folder
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_well(tmp_path: Path, sign: signal.Signals) -> None:
     gigachat = Gigachat(tmp_path / "data")
@@ -84,6 +85,7 @@ def test_it_listens_on_ipv6(tmp_path: Path) -> None:
         assert server.call("/livez", server.first_key()).status == 200
 
 
+@pytest.mark.sqlite_only
 def test_a_second_server_on_the_same_data_refuses(tmp_path: Path) -> None:
     gigachat = Gigachat(tmp_path / "data")
     with gigachat.serving() as server:
@@ -94,6 +96,7 @@ def test_a_second_server_on_the_same_data_refuses(tmp_path: Path) -> None:
         assert server.call("/livez", server.first_key()).status == 200
 
 
+@pytest.mark.sqlite_only
 def test_what_a_killed_server_leaves_is_no_obstacle(tmp_path: Path) -> None:
     gigachat = Gigachat(tmp_path / "data")
     with gigachat.serving() as server:
