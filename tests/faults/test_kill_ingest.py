@@ -107,7 +107,7 @@ async def test_killed_at_any_step_of_ingest(step: str, number: int, tmp_path: Pa
     await kill_at(step, 1 + number % PASSES.get(step, 1), tmp_path / "data")
 
 
-@pytest.mark.sqlite_only  # elsewhere the lease of the killed process has to run out, half a minute later
+@pytest.mark.sqlite_only  # it is slow, and all rounds of `make test-faults` run on both
 @pytest.mark.parametrize(("step", "wanted_pass"), [("I4", 2), ("I5", 2)])
 async def test_a_kill_leaves_no_part_of_a_document(step: str, wanted_pass: int, tmp_path: Path) -> None:
     kept = await kill_at(step, wanted_pass, tmp_path / "data")
