@@ -254,7 +254,6 @@ async def fill(library: Library, chunks: int) -> None:
 
 async def uses_index(database: PostgresDatabase, library: Library) -> bool:
     async def explain(reader: Reader) -> str:
-        await chunk_search.widen(reader, BIG.nearest)
         sql = chunk_search.near_sql(library.id, EMBEDDER.dimension)
         return str(await reader.all("EXPLAIN " + sql, vector=embed("s3w1").tobytes(), nearest=BIG.nearest))
 

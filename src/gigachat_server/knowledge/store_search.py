@@ -47,7 +47,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     whole: int = 500  # of a chatbot: all are held in memory
     indexed: int = 5_000  # of a chatbot: from so many on, the nearest come by an index
-    nearest: int = 100  # candidates by their vector
+    nearest: int = 100  # candidates by their vector; the store's sessions look at 140 for that
     gated: int = 1_000  # candidates by their stems, as expected; twice as many at most
 
 

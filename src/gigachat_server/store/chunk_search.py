@@ -130,7 +130,6 @@ async def list_candidates(
     chatbot = f"'{chatbot_id}'" if is_indexed and is_id(chatbot_id) else ":chatbot_id"
     if is_indexed and model is None and is_id(chatbot_id):
         near = near_sql(chatbot_id, dimension, _WITHOUT if without else "")
-        await widen(reader, nearest)
     else:
         near = (
             _FOUND + f"WHERE c.chatbot_id = :chatbot_id AND vector_dims(c.embedding) = {dimension} {of_model}"
@@ -152,15 +151,6 @@ async def list_candidates(
         without=list(without),
     )
     return [FoundChunk(*row) for row in rows]
-
-
-async def widen(reader: Reader, nearest: int) -> None:
-    """Have an index look at some more chunks than that, in this transaction, and go on where some have been deleted."""
-    await reader.one(
-        "SELECT set_config('hnsw.ef_search', CAST(CAST(:looked_at AS BIGINT) AS TEXT), true), "
-        "set_config('hnsw.iterative_scan', 'relaxed_order', true)",
-        looked_at=nearest * 7 // 5,
-    )
 
 
 def near_sql(chatbot_id: str, dimension: int, condition: str = "") -> str:

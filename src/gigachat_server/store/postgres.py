@@ -57,6 +57,10 @@ _SESSION = {
     "idle_in_transaction_session_timeout": "10000",
     "jit": "off",  # planning it takes longer than our statements
     "max_parallel_workers_per_gather": "0",  # and so does starting a worker
+    # pgvector's: an index looks at some more chunks than the 100 nearest that a search wants (docs/decisions/0012), and goes
+    # on where some have been deleted.
+    "hnsw.ef_search": "140",
+    "hnsw.iterative_scan": "relaxed_order",
 }
 
 # Serialization failure, deadlock; and what another was faster to insert, be it a row or a table.
