@@ -49,6 +49,8 @@ def _is_in_address(text: str, at: int) -> bool:
 
 def without_markers(text: str) -> str:
     """The text without what looks like a citation: it would point to the sources of another reply."""
+    if "[" not in text:
+        return text  # as nearly all are, and each turn asks of several
     kept, at = [], 0
     for marker in markers(text):
         kept.append(text[at : marker.start].rstrip(" ") if at < marker.start else "")

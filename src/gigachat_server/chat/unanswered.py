@@ -9,6 +9,7 @@ Invariant: that a prompt is unanswered is stored in the transaction that stores 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import msgspec
@@ -27,11 +28,16 @@ BY_REPLY = "reply"  # `answered_by` of a prompt that a retry has answered
 
 def mark_refusals(turn: Turn, refusals: Sequence[str]) -> None:
     """Replies that are nothing but a refusal abstain, whichever model said so: they cite nothing."""
-    said = {normalised(refusal) for refusal in refusals}
+    refused = _normalised(tuple(refusals))
     for alternative in range(len(turn.message_ids)):
-        if normalised(without_markers(turn.text(alternative))) in said:
+        if normalised(without_markers(turn.text(alternative))) in refused:
             end = turn.heard.ends.get(alternative, ReplyEnd(alternative))
             turn.heard.ends[alternative] = msgspec.structs.replace(end, abstained=True)
+
+
+@functools.lru_cache(maxsize=256)  # each chatbot says the same each time
+def _normalised(refusals: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(map(normalised, refusals))
 
 
 def reason(turn: Turn, text: str, *, found: int | None) -> UnansweredReason | None:
