@@ -13,12 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from gigachat_server import jobs
 from gigachat_server.errors import FileTooComplex
 from gigachat_server.knowledge import children, extract
 from gigachat_server.knowledge.children import Children
 from gigachat_server.knowledge.extract import Extractor
 from tests import formats
-from tests.harness import until
+from tests.harness import gigachat, until
+from tests.test_files import uploaded
 
 pytestmark = pytest.mark.sqlite_only
 
@@ -45,7 +47,7 @@ def _forkers() -> list[int]:
 
 
 def _names(folder: Path) -> list[str]:
-    return [file.name for file in folder.iterdir()]
+    return sorted(file.name for file in folder.iterdir())
 
 
 def _do_instead(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
@@ -97,6 +99,18 @@ async def test_the_process_that_children_are_forked_from_may_end_at_any_moment()
         assert (await extractor.extract(_pages(formats.page()), name="a.html", media_type=None)).text
         assert len(_forkers()) == 1
     assert _forkers() == []
+
+
+async def test_a_file_that_was_being_read_when_they_ended_is_read_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    mark = str(tmp_path / "ended-once")
+    script = "import os, signal\nfrom gigachat_server.knowledge.extraction import child, forker\nread = child.main\n"
+    script += f"def main(parent):\n    if not os.path.exists({mark!r}):\n        os.close(os.open({mark!r}, os.O_CREAT))\n"
+    script += "        os.kill(parent, signal.SIGKILL)\n    read(parent=parent)\nchild.main = main\nforker.main()"
+    monkeypatch.setattr(children, "_FORKER", ("-S", "-c", script))
+    monkeypatch.setattr(jobs, "_RETRY_S", 0)
+    async with gigachat(tmp_path / "data") as api:
+        document = await uploaded(api, await api.chatbot(), "page.html", formats.page())
+    assert (document["state"], _names(tmp_path)) == ("ready", ["data", "ended-once"])
 
 
 async def test_what_reads_files_does_not_outlive_a_server_that_is_killed() -> None:

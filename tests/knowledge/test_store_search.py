@@ -288,6 +288,32 @@ async def test_a_big_chatbot_gets_an_index_that_finds_nearly_what_exact_search_f
         await recounted(database, library)
 
 
+async def test_an_index_brings_as_many_as_are_wanted_however_many_are_not(new_database: NewDatabase) -> None:
+    async with new_database() as url, opened(url) as database:
+        searcher = store_search(database, limits=BIG)
+        library = await new_library(database, searcher)
+        await fill(library, 1_000)
+        await searcher.builder.look()
+        assert await uses_index(database, library)
+        vector = embed("s3w1 s3w2 s3w3").tobytes()
+
+        async def nearest(reader: Reader, without: Sequence[str] = ()) -> set[str]:
+            found = await chunk_search.list_candidates(
+                reader, library.id, vector, (), model=None, is_indexed=True, nearest=BIG.nearest, most=0, without=without
+            )
+            assert len({chunk.id for chunk in found}) == BIG.nearest
+            return {chunk.document_id for chunk in found}
+
+        async def read(reader: Reader) -> None:
+            unwanted = sorted(await nearest(reader))[::2]
+            assert (await nearest(reader, unwanted)).isdisjoint(unwanted)
+            row = await reader.one("SELECT CAST(current_setting('hnsw.ef_search') AS BIGINT)")
+            assert row is not None
+            assert row[0] > Limits().nearest, "few of those that are looked at are not the nearest"
+
+        await database.read(read)
+
+
 async def test_what_is_pushed_and_deleted_under_an_index_is_seen_at_once(new_database: NewDatabase) -> None:
     async with new_database() as url, opened(url) as database:
         searcher = store_search(database, limits=BIG)

@@ -46,7 +46,7 @@ class Extractor:
         first = await anext(pieces, b"")
         second = await anext(pieces, b"")
         if not second and len(first) <= SMALL_BYTES:
-            # A process costs more than such a text does to embed.
+            # There is nothing in it that a process would have to be kept from.
             read = await asyncio.to_thread(read_small_text, first, name, media_type, self._most_characters)
             if read is not None:
                 return read
