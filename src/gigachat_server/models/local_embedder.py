@@ -1,4 +1,4 @@
-"""all-MiniLM-L6-v2 on this machine's processor, for many callers at once: onnxruntime, tokenizers and numpy, no more.
+"""A network on this machine's processor, for many callers at once: onnxruntime and numpy, no more.
 
 Invariant: the event loop only puts texts into two queues. Tokenising and running happen in a few worker threads over
 one session, and a worker that becomes free takes waiting prompts before waiting passages.
@@ -24,9 +24,9 @@ import msgspec
 import numpy as np
 
 from gigachat_server.errors import EmbedderUnavailable, SetupError
-from gigachat_server.models.base import Matrix, RelevanceScale, Vector
-from gigachat_server.models.minilm import DIMENSION, Int8Network, Network
-from gigachat_server.models.weights import MODEL_NAME, Weights
+from gigachat_server.models.base import Matrix, Vector
+from gigachat_server.models.built_in import BuiltIn, Network
+from gigachat_server.models.weights import Weights
 
 JOB_TEXTS = 16
 JOB_CHARACTERS = 1000  # about 256 tokens
@@ -41,9 +41,9 @@ log = logging.getLogger(__name__)
 class _Request:
     """One call of embed_*: workers fill its rows in any order, and its future ends when none is missing."""
 
-    def __init__(self, texts: Sequence[str]) -> None:
+    def __init__(self, texts: Sequence[str], dimension: int) -> None:
         self.texts = texts
-        self.matrix: Matrix = np.empty((len(texts), DIMENSION), np.float32)
+        self.matrix: Matrix = np.empty((len(texts), dimension), np.float32)
         self.missing = len(texts)
         self._loop = asyncio.get_running_loop()
         self.future: asyncio.Future[None] = self._loop.create_future()
@@ -76,13 +76,11 @@ class _Text(msgspec.Struct, frozen=True, gc=False):
 class LocalEmbedder:
     """Implements `Embedder`. Constructing is instant; `start()`, or the first text, begins to load the model."""
 
-    name = MODEL_NAME
-    dimension = DIMENSION
-    # Fitted so that 0.78 is where "the documents can answer this" is decided best.
-    scale = RelevanceScale(12.77, 8.97, -7.84)
-    _network: type[Network] = Network
-
-    def __init__(self, weights: Weights, *, threads: int | None = None) -> None:
+    def __init__(self, built_in: BuiltIn, weights: Weights, *, threads: int | None = None) -> None:
+        self.name = built_in.name
+        self.dimension = built_in.dimension
+        self.scale = built_in.scale
+        self._load = built_in.load
         self._weights = weights
         self._threads = threads or min(4, len(os.sched_getaffinity(0)))
         self._executor = ThreadPoolExecutor(self._threads, thread_name_prefix="embedder")
@@ -113,12 +111,12 @@ class LocalEmbedder:
         with self._lock:
             if self._loading is not None or self._is_closed:
                 return
-            self._loading = loading = self._executor.submit(self._network, self._weights)
+            self._loading = loading = self._executor.submit(self._load, self._weights)
         loading.add_done_callback(self._on_loaded)
 
     async def embed_prompt(self, text: str) -> Vector:
         matrix = await self._embed([text], self._prompts)
-        return matrix.reshape(DIMENSION)
+        return matrix.reshape(self.dimension)
 
     async def embed_passages(self, texts: Sequence[str]) -> Matrix:
         return await self._embed(texts, self._passages)
@@ -132,7 +130,7 @@ class LocalEmbedder:
         self._loading = None  # lets go of the session and its memory
 
     async def _embed(self, texts: Sequence[str], queue: deque[_Text]) -> Matrix:
-        request = _Request(texts)
+        request = _Request(texts, self.dimension)
         if not texts:
             return request.matrix
         self.start()
@@ -165,16 +163,21 @@ class LocalEmbedder:
         """Give work to every idle worker. Called whenever texts were added, and by each worker that becomes free."""
         while True:
             with self._lock:
-                if not self.ready or self._running >= self._threads or not (texts := self._take()):
+                if not self.ready or self._running >= self._threads:
+                    return
+                queue, texts = self._take()
+                if not texts:
                     return
                 assert self._loading is not None
-                job = self._executor.submit(self._loading.result().embed, [text.content for text in texts])
+                network = self._loading.result()
+                embed = network.embed_prompts if queue is self._prompts else network.embed_passages
+                job = self._executor.submit(embed, [text.content for text in texts])
                 self._running += 1
             # Outside the lock: it calls back at once if the job is already done.
             job.add_done_callback(partial(self._on_done, texts))
 
-    def _take(self) -> list[_Text]:
-        """The texts of the next job, none of them cancelled; at most this worker's fair share of what waits."""
+    def _take(self) -> tuple[deque[_Text], list[_Text]]:
+        """The texts of the next job and their queue, none of them cancelled; at most this worker's fair share of what waits."""
         passages_turn = self._prompt_jobs_in_a_row >= PROMPT_JOBS_IN_A_ROW
         for queue in (self._passages, self._prompts) if passages_turn else (self._prompts, self._passages):
             share = min(JOB_TEXTS, -(-len(queue) // self._threads))
@@ -189,8 +192,8 @@ class LocalEmbedder:
                     texts.append(text)
             if texts:
                 self._prompt_jobs_in_a_row = self._prompt_jobs_in_a_row + 1 if queue is self._prompts else 0
-                return texts
-        return []
+                return queue, texts
+        return self._prompts, []
 
     def _on_done(self, texts: list[_Text], job: Future[Matrix]) -> None:
         # A future keeps whatever was raised, so no caller is left waiting, be it an error nobody thought of.
@@ -208,13 +211,3 @@ class LocalEmbedder:
             if error is not None or text.request.missing == 0:
                 text.request.settle(None if error is None else FAILED)
         self._hand_out()
-
-
-class Int8Embedder(LocalEmbedder):
-    """The same model in 8-bit integers. Its vectors have a cosine of .99 with the other's, and are not mixed with them.
-
-    The scale is the other's: at 0.78 it refuses as many prompts, within half a point (decision 4).
-    """
-
-    name = f"{MODEL_NAME}-int8"
-    _network = Int8Network
