@@ -32,7 +32,7 @@ class BuiltIn(msgspec.Struct, frozen=True, kw_only=True):
 E5 = BuiltIn(
     name=f"{weights.E5.name}-int8",
     dimension=e5.DIMENSION,
-    scale=RelevanceScale(31.46, 3.23, -26.0, same_prompt=0.95, similar_prompt=0.92),
+    scale=RelevanceScale(31.46, 3.23, -26.0, same_prompt=0.96, similar_prompt=0.935),
     published=weights.E5,
     load=e5.E5Network,
 )

@@ -41,8 +41,9 @@ log = logging.getLogger(__name__)
 class _Request:
     """One call of embed_*: workers fill its rows in any order, and its future ends when none is missing."""
 
-    def __init__(self, texts: Sequence[str], dimension: int) -> None:
+    def __init__(self, texts: Sequence[str], dimension: int, *, is_of_prompts: bool) -> None:
         self.texts = texts
+        self.is_of_prompts = is_of_prompts
         self.matrix: Matrix = np.empty((len(texts), dimension), np.float32)
         self.missing = len(texts)
         self._loop = asyncio.get_running_loop()
@@ -87,7 +88,7 @@ class LocalEmbedder:
         self._loading: Future[Network] | None = None
         self._lock = threading.Lock()  # guards all below
         self._prompts: deque[_Text] = deque()
-        self._passages: deque[_Text] = deque()
+        self._others: deque[_Text] = deque()
         self._running = 0
         self._prompt_jobs_in_a_row = 0
         self._is_closed = False
@@ -115,11 +116,14 @@ class LocalEmbedder:
         loading.add_done_callback(self._on_loaded)
 
     async def embed_prompt(self, text: str) -> Vector:
-        matrix = await self._embed([text], self._prompts)
+        matrix = await self._embed([text], self._prompts, is_of_prompts=True)
         return matrix.reshape(self.dimension)
 
+    async def embed_prompts(self, texts: Sequence[str]) -> Matrix:
+        return await self._embed(texts, self._others, is_of_prompts=True)
+
     async def embed_passages(self, texts: Sequence[str]) -> Matrix:
-        return await self._embed(texts, self._passages)
+        return await self._embed(texts, self._others, is_of_prompts=False)
 
     async def aclose(self) -> None:
         """End after the jobs under way; whoever still waits gets `EmbedderUnavailable`."""
@@ -129,8 +133,8 @@ class LocalEmbedder:
         await asyncio.to_thread(self._executor.shutdown)
         self._loading = None  # lets go of the session and its memory
 
-    async def _embed(self, texts: Sequence[str], queue: deque[_Text]) -> Matrix:
-        request = _Request(texts, self.dimension)
+    async def _embed(self, texts: Sequence[str], queue: deque[_Text], *, is_of_prompts: bool) -> Matrix:
+        request = _Request(texts, self.dimension, is_of_prompts=is_of_prompts)
         if not texts:
             return request.matrix
         self.start()
@@ -153,9 +157,9 @@ class LocalEmbedder:
 
     def _settle_waiting(self, problem: str) -> None:
         with self._lock:
-            waiting = {id(text.request): text.request for text in (*self._prompts, *self._passages)}
+            waiting = {id(text.request): text.request for text in (*self._prompts, *self._others)}
             self._prompts.clear()
-            self._passages.clear()
+            self._others.clear()
         for request in waiting.values():
             request.settle(problem)
 
@@ -163,37 +167,34 @@ class LocalEmbedder:
         """Give work to every idle worker. Called whenever texts were added, and by each worker that becomes free."""
         while True:
             with self._lock:
-                if not self.ready or self._running >= self._threads:
-                    return
-                queue, texts = self._take()
-                if not texts:
+                if not self.ready or self._running >= self._threads or not (texts := self._take()):
                     return
                 assert self._loading is not None
                 network = self._loading.result()
-                embed = network.embed_prompts if queue is self._prompts else network.embed_passages
+                embed = network.embed_prompts if texts[0].request.is_of_prompts else network.embed_passages
                 job = self._executor.submit(embed, [text.content for text in texts])
                 self._running += 1
             # Outside the lock: it calls back at once if the job is already done.
             job.add_done_callback(partial(self._on_done, texts))
 
-    def _take(self) -> tuple[deque[_Text], list[_Text]]:
-        """The texts of the next job and their queue, none of them cancelled; at most this worker's fair share of what waits."""
-        passages_turn = self._prompt_jobs_in_a_row >= PROMPT_JOBS_IN_A_ROW
-        for queue in (self._passages, self._prompts) if passages_turn else (self._prompts, self._passages):
+    def _take(self) -> list[_Text]:
+        """The texts of the next job, alike and none of them cancelled; at most this worker's fair share of what waits."""
+        others_turn = self._prompt_jobs_in_a_row >= PROMPT_JOBS_IN_A_ROW
+        for queue in (self._others, self._prompts) if others_turn else (self._prompts, self._others):
             share = min(JOB_TEXTS, -(-len(queue) // self._threads))
             texts: list[_Text] = []
             characters = 0
             while queue and len(texts) < share:
                 characters += len(queue[0].content)
-                if texts and characters > JOB_CHARACTERS:
+                if texts and (characters > JOB_CHARACTERS or queue[0].request.is_of_prompts != texts[0].request.is_of_prompts):
                     break
                 text = queue.popleft()
                 if not text.request.future.done():
                     texts.append(text)
             if texts:
                 self._prompt_jobs_in_a_row = self._prompt_jobs_in_a_row + 1 if queue is self._prompts else 0
-                return queue, texts
-        return self._prompts, []
+                return texts
+        return []
 
     def _on_done(self, texts: list[_Text], job: Future[Matrix]) -> None:
         # A future keeps whatever was raised, so no caller is left waiting, be it an error nobody thought of.
