@@ -24,6 +24,7 @@ LAYERS = (
     ("auth",),
     ("models", "store"),
     ("safe_fetch", "web_urls", "address_rule"),
+    ("language",),
     (
         "text",
         "markers",

@@ -23,21 +23,43 @@ LONGEST_NOTE = 500
 HANDED_OFF = "handoff"  # the finish_reason of an alternative that ended in a handoff
 
 
-class RelevanceScale(msgspec.Struct, frozen=True):
-    """Maps an embedder's own cosine, and the lexical coverage, onto the contract's relevance in [0, 1].
+class RankWeights(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What orders the passages of a prompt: the weights of a sum (`knowledge/relevance.py`)."""
 
-    relevance = sigmoid(cosine_weight * cosine + coverage_weight * coverage + bias). Each embedder brings its own
-    weights, so that 0.78 means "the documents can answer this" with whichever is configured.
+    cosine: float = 0.7
+    coverage: float = 0.0
+    lexical: float = 0.3
+    identified: float = 0.0
+
+
+class RelevanceScale(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Maps what a search knows of a passage onto the contract's relevance in [0, 1], and says how passages are ordered.
+
+    The relevance is the sigmoid of a weighted sum of features (`knowledge/relevance.py` names them). Each embedder brings its own
+    weights, so that 0.78 means "the documents can answer this" with whichever is configured. `leniency` is added where the
+    chatbot's model generates. `general`: the scale for chatbots whose prompts are of any kind, fitted without the prior; None:
+    this one does.
 
     `same_prompt` is the cosine from which two prompts ask the same, `similar_prompt` that from which they are worth an
-    operator's look together; measured for all-MiniLM-L6-v2 (docs/decisions/0019), careful for any other.
+    operator's look together, `same_text` that from which two chunks of one document say the same.
     """
 
-    cosine_weight: float
-    coverage_weight: float
+    cosine: float
+    coverage: float
     bias: float
+    foreign: float = 0.0
+    prior: float = 0.0
+    margin: float = 0.0
+    size: float = 0.0
+    identified: float = 0.0
+    unidentified: float = 0.0
+    leniency: float = 0.0
+    rank: RankWeights = RankWeights()
+    follow_up_rank: RankWeights = RankWeights()
     same_prompt: float = 0.9
     similar_prompt: float = 0.8
+    same_text: float = 0.95
+    general: RelevanceScale | None = None
 
 
 class Embedder(Protocol):
@@ -75,19 +97,37 @@ class Passage(msgspec.Struct, frozen=True, kw_only=True):
     text: str  # as pushed, without the DOCUMENT NAME header
     line_from: int
     line_to: int
-    cosine: float
+    cosine: float  # of its best unit to what was searched for
     lexical: float  # BM25 divided by the best of this retrieval
-    coverage: float  # share of the prompt's idf found in the passage
+    coverage: float  # share of the prompt's idf found in the passage, words that are alike counting in part
+    is_foreign: bool = False  # the prompt is in another language than the document
+    prior: float = 0.0  # what the prompt alone says; the same for all passages of one retrieval
+    margin: float = 0.0  # the cosine less that of the chatbot's fifth best unit
+    identified: float = 0.0  # 1: it holds an identifier of the prompt; -1: the prompt has some, and no chunk holds any; else 0
     rank_score: float
     score: float
 
 
+class SearchedWord(msgspec.Struct, frozen=True):
+    """A word of a prompt. Any of the `alternatives` in a chunk's terms means that the chunk holds it; `idf`: how rare that is."""
+
+    word: str  # casefolded, without diacritics
+    alternatives: tuple[str, ...]
+    is_identifier: bool
+    idf: float
+
+
 class Query(msgspec.Struct, frozen=True, kw_only=True):
-    """What was searched for: the prompt's own text, vector and stems (each with its idf in this chatbot)."""
+    """What was searched for: the prompt's own text, vector and words, and its language, where that can be told.
+
+    `stem_weights` has the idf of each word under all terms that it may be there as.
+    """
 
     text: str
     vector: Any  # Vector | None; None when the chatbot has no documents
     stem_weights: Mapping[str, float]
+    words: tuple[SearchedWord, ...] = ()
+    language: str | None = None
 
 
 class ChatMessage(msgspec.Struct, frozen=True):
@@ -185,6 +225,10 @@ class ChatModel(Protocol):
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def is_generating(self) -> bool:
+        """Whether it judges for itself if passages answer a prompt, rather than quote whatever it is handed."""
 
     def stream(self, model_input: ModelInput) -> AsyncGenerator[ModelEvent, None]:
         """Yields deltas, then one `ReplyEnd` for each alternative. Raises a `ModelError`; closing the iterator ends the call.
