@@ -24,12 +24,9 @@ LAYERS = (
     ("auth",),
     ("models", "store"),
     ("safe_fetch", "web_urls", "address_rule"),
-    ("language",),
     (
-        "text",
+        "language",
         "markers",
-        "languages",
-        "human_wanted",
         "records",
         "settings",
         "errors",

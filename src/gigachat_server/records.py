@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from gigachat_server.language.codes import Language
+
 DEFAULT_PERSONA = (
     "You are a friendly chatbot to help answer questions! Given the following sections from a website, answer the "
     "question using only that information. If you are unsure and the answer and it is not explicitly written in the "
@@ -247,7 +249,7 @@ class Document(msgspec.Struct, frozen=True):
     upload_id: str | None = None
     file_sha256: str | None = None
     chunks_sha256: str | None = None
-    language: str | None = None  # in which its text is; None where that cannot be told
+    language: Language | None = None  # in which its text is; None where that cannot be told
 
 
 class Chunk(msgspec.Struct, frozen=True):

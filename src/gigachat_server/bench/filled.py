@@ -1,9 +1,10 @@
 """Chatbots of very many chunks, as documents would have left them, and what is near in them.
 
 Idea: vectors are made up, since embedding 100,000 chunks takes an hour: overlapping clusters that lie in 32 of the 384
-dimensions, a prompt near one of them but further out than its chunks. (Vectors without any such order are all about as far
-from a prompt as each other: no index finds the nearest of those.) A chunk's units lie around it, in the same dimensions. Texts are those of `texts.py`, again from the start after
-100,000 chunks, since writing them takes longer than searching them; their vectors are always new.
+dimensions, a prompt near one of them but further out than its chunks. (Vectors without any such order are all about as
+far from a prompt as each other: no index finds the nearest of those.) A chunk's units lie around it, in the same
+dimensions. Texts are those of `texts.py`, again from the start after 100,000 chunks, since writing them takes longer than
+searching them; their vectors are always new.
 """
 
 from __future__ import annotations

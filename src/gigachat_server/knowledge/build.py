@@ -21,7 +21,8 @@ from gigachat_server.knowledge.extraction.extracted import Place, locate
 from gigachat_server.knowledge.members import Members
 from gigachat_server.knowledge.scoring import dump_stems
 from gigachat_server.knowledge.units import CHARACTERS, placed, units
-from gigachat_server.language.detect import Language, language
+from gigachat_server.language.codes import Language
+from gigachat_server.language.detect import language
 from gigachat_server.language.terms import terms
 from gigachat_server.models.base import Embedder, Matrix
 from gigachat_server.records import TextSplitterConfig
@@ -89,7 +90,7 @@ def cut(text: Text, splitter: TextSplitterConfig) -> Cut:
 
 
 def _placed_units(content: str, chunks: Sequence[TextChunk], *, size: int) -> list[PlacedUnit]:
-    """In the order of the chunks. A chunk without any, nothing but a heading, is one itself, as all are that are to be smaller."""
+    """In the order of the chunks. One without any, nothing but a heading, is a unit itself, as all are that are to be small."""
     found = units(content) if size >= CHARACTERS else []
     made = [PlacedUnit(unit.text, first, last) for unit, (first, last) in zip(found, placed(found, chunks), strict=True)]
     missing = set(range(len(chunks)))

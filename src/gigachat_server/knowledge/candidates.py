@@ -31,7 +31,7 @@ from gigachat_server.knowledge.scoring import (
     length_norm,
     load_stems,
 )
-from gigachat_server.language.detect import Language
+from gigachat_server.language.codes import Language
 from gigachat_server.store.chunk_search import FoundChunk, FoundUnit
 
 
@@ -70,12 +70,13 @@ class Pool:
     def idf(self, word: Alternatives) -> float:
         return idf(self.counts.chunks, self.counts.holding.get(word, 0))
 
-    def add(self, found: Sequence[FoundChunk], *, most: int) -> None:
-        """These are there too; `most` of all that are there are promising."""
+    def add(self, found: Sequence[FoundChunk], *, most: int, without: Sequence[str] = ()) -> None:
+        """These are there too; `most` of all that are there are promising, beside what is known of the documents `without`."""
         fresh = [chunk for chunk in {chunk.id: chunk for chunk in found}.values() if chunk.id not in self._found]
         self._found.update((chunk.id, chunk) for chunk in fresh)
         self._said.update(zip((chunk.id for chunk in fresh), self._words(fresh), strict=True))
-        chunks = list(self._found.values())
+        chunks = [chunk for chunk in self._found.values() if chunk.document_id not in without]
+        repeated = [chunk for chunk in self._found.values() if chunk.document_id in without and chunk.id in self._best]
         if len(chunks) > most:
             said = [self._said[chunk.id] for chunk in chunks]
             bm25 = np.array([each.bm25 for each in said])
@@ -90,7 +91,7 @@ class Pool:
             order = np.argpartition(-rank, most)[:most].tolist()
             heaviest_place = int(bm25.argmax())
             chunks = [chunks[place] for place in dict.fromkeys([*order, heaviest_place])]
-        self.promising = chunks
+        self.promising = chunks + repeated
 
     def without_units(self) -> list[FoundChunk]:
         """The promising ones whose units are not known yet."""

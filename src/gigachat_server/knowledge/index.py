@@ -16,6 +16,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
@@ -25,6 +26,7 @@ import numpy.typing as npt
 from gigachat_server.knowledge.directions import Directions, loaded, quantised
 from gigachat_server.knowledge.fuzzy import Vocabulary
 from gigachat_server.knowledge.members import Members
+from gigachat_server.knowledge.relevance import rank_scores
 from gigachat_server.knowledge.scoring import (
     AROUND,
     FIFTH,
@@ -42,9 +44,8 @@ from gigachat_server.knowledge.scoring import (
     idf,
     length_norm,
 )
-from gigachat_server.knowledge.relevance import rank_scores
 from gigachat_server.knowledge.vectors import BLOCK_ROWS, Compared, Rows, Vectors
-from gigachat_server.language.detect import Language
+from gigachat_server.language.codes import Language
 from gigachat_server.models.base import Matrix, Vector
 
 _COUNT_BITS = MOST_COUNT.bit_length()  # a posting is row << 8 | count
@@ -295,12 +296,12 @@ class ChatbotIndex:
         ranked, fifth_best = self._ranked(search, vector, words, left_out)
         reach, furthest = limit, max(limit, _FURTHEST)
         while True:
-            ranked.ranking.refine(lambda places: self._covered(search, [ranked.rows[place] for place in places]))
+            ranked.ranking.refine(partial(self._covered_at, search, ranked))
             places = ranked.ranking.best(reach)
             kept = distinct(
                 places,
                 document_ids=ranked.document_ids,
-                vectors=lambda wanted: self._vectors.of([ranked.rows[place] for place in wanted]),
+                vectors=partial(self._vectors_at, ranked),
                 limit=limit,
                 same_text=search.scale.same_text,
             )
@@ -324,7 +325,7 @@ class ChatbotIndex:
         return ranked.ranking.candidates(
             kept,
             Standing(fifth_best=fifth_best, chunks=self._live_count, is_unidentified=words.is_unidentified),
-            coverage_of=lambda places: self._covered(search, [ranked.rows[place] for place in places]),
+            coverage_of=partial(self._covered_at, search, ranked),
             language_of=self._languages.__getitem__,
         )
 
@@ -442,8 +443,15 @@ class ChatbotIndex:
         rows, weights = (np.concatenate(each) for each in zip(*given, strict=True))
         return np.bincount(rows, weights=weights, minlength=used).astype(np.float64, copy=False)
 
+    def _vectors_at(self, ranked: _Ranked, places: Sequence[int]) -> Matrix:
+        return self._vectors.of([ranked.rows[place] for place in places])
+
+    def _covered_at(self, search: Search, ranked: _Ranked, places: Sequence[int]) -> list[float]:
+        """The coverage of the rows there, words that are alike counting in part."""
+        rows = [ranked.rows[place] for place in places]
+        return self._covered(search, rows)
+
     def _covered(self, search: Search, rows: Sequence[int]) -> list[float]:
-        """The coverage of these rows, words that are alike counting in part."""
         places = {row: place for place, row in enumerate(rows)}
 
         def holding(word: Alternatives) -> Iterable[int]:
@@ -485,7 +493,7 @@ def _holds(held: array[int], row: int) -> bool:
 
 
 def _fifth_best(compared: Compared, dead: npt.NDArray[np.bool_] | None) -> float:
-    """The cosine of the fifth best unit of those that live. One of the five best is the best of its chunk, or stands beside it."""
+    """The cosine of the fifth best unit of those that live: of the nearest chunks, since each is as near as its best unit."""
     best = compared.best if dead is None else np.where(dead, -np.inf, compared.best)
     count = min(AROUND, len(best) - (0 if dead is None else int(np.count_nonzero(dead))))
     return compared.nth_best(np.argpartition(best, len(best) - count)[len(best) - count :], FIFTH)

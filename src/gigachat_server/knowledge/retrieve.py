@@ -1,8 +1,8 @@
 """From a prompt and what was said before it to the passages that answer it: the pure part of retrieval.
 
-The idea: a weighted sum of meaning and words ranks, a calibrated relevance decides what is handed on (`relevance.py`, each
-passage on its own against `match_threshold`). A prompt that leans on the conversation ("And in winter?") is searched together with it, each earlier turn counting less than the one
-after; one that stands alone is searched alone.
+The idea: a weighted sum of meaning and words ranks, and a calibrated relevance decides what is handed on (`relevance.py`, each
+passage on its own against `match_threshold`). A prompt that leans on the conversation ("And in winter?") is searched together
+with it, each earlier turn counting less than the one after; one that stands alone is searched alone.
 
 The relevance of a follow-up is the cosine to the expanded vector and the coverage of the prompt's own words. With the
 earlier prompts' words in the coverage too, a new question that merely looks dependent was refused: .13 of the
@@ -26,10 +26,11 @@ import numpy as np
 
 from gigachat_server.knowledge.index import ChatbotIndex
 from gigachat_server.knowledge.scoring import Alternatives, Candidate, Search
-from gigachat_server.language.detect import Language, language
+from gigachat_server.language.codes import Language
+from gigachat_server.language.detect import language
 from gigachat_server.language.terms import QueryWord, query_words
+from gigachat_server.language.words import is_dependent
 from gigachat_server.models.base import Query, RelevanceScale, SearchedWord, Vector
-from gigachat_server.text import is_dependent
 
 PROMPT_WEIGHT = 0.3  # of the prompt before this one
 ANSWER_WEIGHT = 0.1  # of its answer
@@ -88,7 +89,7 @@ class Found(msgspec.Struct, frozen=True):
 def expand(query: SearchQuery, languages: Sequence[Language | None]) -> Expanded:
     """The query made independent of the conversation, as far as words and vectors can, for documents in these languages."""
     spoken = tuple(languages)
-    words = {word.alternatives: word for word in query_words(query.text[:LONGEST_QUERY], spoken)}
+    words = {word.alternatives: word for word in query_words(query.text[:LONGEST_QUERY], spoken) if word.alternatives}
     bag = dict.fromkeys(words, 1.0)
     vector = query.vector
     dependent = bool(query.history) and is_dependent(query.text)
@@ -109,7 +110,7 @@ def expand(query: SearchQuery, languages: Sequence[Language | None]) -> Expanded
 
 @lru_cache(maxsize=512)  # what was said in a conversation is looked at again with each of its next prompts
 def _words_said(text: str, languages: tuple[Language | None, ...]) -> list[Alternatives]:
-    return [word.alternatives for word in query_words(text, languages)]
+    return [word.alternatives for word in query_words(text, languages) if word.alternatives]
 
 
 def _weighted(history: Sequence[Earlier]) -> list[tuple[Earlier, float]]:

@@ -21,7 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gigachat_server.knowledge.relevance import Features, rank_scores, rank_weights, relevance
-from gigachat_server.language.detect import Language, is_foreign
+from gigachat_server.language.codes import Language
+from gigachat_server.language.detect import is_foreign
 from gigachat_server.language.terms import QueryWord
 from gigachat_server.models.base import Matrix, RankWeights, RelevanceScale, Vector
 
@@ -143,7 +144,7 @@ class Ranking:
         self,
         search: Search,
         *,
-        cosine: npt.NDArray[np.float32],
+        cosine: Vector,
         bm25: npt.NDArray[np.float64],
         coverage: npt.NDArray[np.float64],
         identified: npt.NDArray[np.float64],
@@ -153,15 +154,17 @@ class Ranking:
     ) -> None:
         greatest = bm25.max(initial=0.0)
         self._search = search
-        self._cosine = cosine
-        self._lexical = bm25 / greatest if greatest > 0 else bm25
+        self._cosine: npt.NDArray[np.float64] = cosine.astype(np.float64)
+        self._lexical: npt.NDArray[np.float64] = bm25 / greatest if greatest > 0 else bm25
         self._coverage = coverage
         self._identified = identified
         self._chunk_ids = chunk_ids
         self._document_ids = document_ids
         self._refined: set[int] = set()
         self._same = _SAME_RANK * max(search.rank.cosine, 1.0)
-        self._rank = rank_scores(search.rank, cosine=cosine, coverage=coverage, lexical=self._lexical, identified=identified)
+        self._rank = rank_scores(
+            search.rank, cosine=self._cosine, coverage=coverage, lexical=self._lexical, identified=identified
+        )
         self.counted = len(self._rank)
         if dead is not None:
             self._rank[dead] = -np.inf

@@ -243,7 +243,7 @@ class StoreSearch:
                 without=without,
             )
             await self._refuse_other_length(reader, chatbot, found)
-            adding = partial(pool.add, found, most=max(self._limits.compared, 2 * search.limit))
+            adding = partial(pool.add, found, most=max(self._limits.compared, 2 * search.limit), without=without)
             await (asyncio.to_thread(adding) if len(found) > _INLINE_CHUNKS else _at_once(adding))
             pool.add_units(await chunk_search.list_units(reader, chatbot.id, pool.without_units()))
             missing = list({chunk.document_id for chunk in pool.promising} - pool.languages.keys())

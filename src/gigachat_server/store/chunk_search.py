@@ -17,6 +17,7 @@ from collections.abc import Sequence
 import msgspec
 
 from gigachat_server.ids import is_id
+from gigachat_server.language.codes import Language
 from gigachat_server.store.database import Reader, Tx
 
 # Words that a chunk must hold all of; each word is the stems any of which is enough.
@@ -67,7 +68,7 @@ class Extent(msgspec.Struct, frozen=True):
     chunks: int | None
     length: int | None
     is_small: bool  # there are no more chunks than was asked about
-    languages: list[str | None]  # in which documents are
+    languages: list[Language | None]  # in which documents are
 
 
 class FoundChunk(msgspec.Struct, frozen=True):
@@ -125,7 +126,8 @@ async def list_counts(reader: Reader, chatbot_id: str, stems: Sequence[str]) -> 
 async def count_holding_any(reader: Reader, chatbot_id: str, stems: Sequence[str]) -> int:
     """How many of the chatbot's chunks hold one of these, or several."""
     row = await reader.one(
-        f"SELECT count(*) FROM chunks c WHERE c.chatbot_id = :chatbot_id AND {_BY_STEM} @@ CAST(CAST(:wanted AS TEXT) AS TSQUERY)",
+        "SELECT count(*) FROM chunks c "
+        f"WHERE c.chatbot_id = :chatbot_id AND {_BY_STEM} @@ CAST(CAST(:wanted AS TEXT) AS TSQUERY)",
         chatbot_id=chatbot_id,
         wanted=" | ".join(_as_written(chatbot_id, stem) for stem in stems),
     )
@@ -149,7 +151,7 @@ async def list_units(reader: Reader, chatbot_id: str, found: Sequence[FoundChunk
     return [FoundUnit(*row) for row in rows]
 
 
-async def list_languages(reader: Reader, chatbot_id: str, document_ids: Sequence[str]) -> dict[str, str | None]:
+async def list_languages(reader: Reader, chatbot_id: str, document_ids: Sequence[str]) -> dict[str, Language | None]:
     """In which language each of these documents is."""
     rows = await reader.all(
         "SELECT id, language FROM documents WHERE chatbot_id = :chatbot_id AND id = ANY(:ids)",

@@ -82,7 +82,8 @@ async def replace(tx: Tx, chatbot_id: str, document_id: str, rows: Iterable[Stor
     )
     await tx.run_many(
         "INSERT INTO chunks (chatbot_id, document_id, number, id, content, line_from, line_to, stems, embedding, "
-        "created_at, updated_at, page, heading, first_unit, last_unit) VALUES (:chatbot_id, :document_id, :number, :id, :content, "
+        "created_at, updated_at, page, heading, first_unit, last_unit) "
+        "VALUES (:chatbot_id, :document_id, :number, :id, :content, "
         ":line_from, :line_to, :stems, :embedding, :created_at, :updated_at, :page, :heading, :first_unit, :last_unit)",
         (
             {

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from gigachat_server.language.codes import Language
 from gigachat_server.records import Document
 from gigachat_server.store import made_embeddings, units, uploads
 from gigachat_server.store.database import Reader, Tx
@@ -75,7 +76,7 @@ class Version(msgspec.Struct, frozen=True):
     """Which version of a document can be searched: the knowledge version its chunks are of; and in which language it is."""
 
     number: int
-    language: str | None
+    language: Language | None
 
 
 async def list_versions(reader: Reader, chatbot_id: str, *, embedding_models: Sequence[str]) -> dict[str, Version]:
