@@ -64,7 +64,9 @@ class Library:
         return found
 
     async def found(self, searcher: Searcher, prompt: str, history: Sequence[Earlier] = ()) -> Retrieval:
-        return await searcher.retrieve(await self.chatbot(), prompt, await self._embedder.embed_prompt(prompt), history)
+        return await searcher.retrieve(
+            await self.chatbot(), prompt, await self._embedder.embed_prompt(prompt), history, is_lenient=False
+        )
 
 
 async def new_library(

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from gigachat_server.errors import EmbedderUnavailable
 from gigachat_server.models.base import Matrix, Vector
+from gigachat_server.models.fake import EchoModel
 from gigachat_server.models.hashing_embedder import HashingEmbedder
+from gigachat_server.store.database import Tx
 from tests.harness import Api, gigachat, until
 
 
@@ -227,3 +229,48 @@ async def test_a_document_of_a_thousand_equal_chunks_is_two_of_the_sources_and_a
         assert (await api.call("DELETE", f"{chatbot}/documents/{document['id']}")).status == 204
         (reply,) = await api.say(chatbot, "What is the price of lamps?", conversation="c2")
         assert {source["name"].rpartition("-")[0] for source in reply["sources"]} == {f"honest {number}" for number in range(4)}
+
+
+class HeldEmbedder(CountingEmbedder):
+    """Embeds passages once it may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may = asyncio.Event()
+
+    async def embed_passages(self, texts: Sequence[str]) -> Matrix:
+        await self.may.wait()
+        return await super().embed_passages(texts)
+
+
+async def test_what_an_earlier_version_embedded_whole_is_found_while_it_is_built_anew(tmp_path: Path) -> None:
+    text = "# Shipping\n\n" + "Parcels ship on Monday. " * 20 + "\n\n# Returns\n\n" + "Goods come back within a month. " * 20
+    async with gigachat(tmp_path) as api:
+        chatbot = await api.chatbot(documents={"results": {"match_threshold": 0}})
+        before = await api.push(chatbot, "doc", text)
+
+        async def as_it_was(tx: Tx) -> None:
+            await tx.run("DELETE FROM units")
+            await tx.run("UPDATE chunks SET first_unit = NULL, last_unit = NULL")
+            await tx.run("UPDATE documents SET embedding_model = :name, language = NULL", name=HashingEmbedder.name)
+
+        await api.services.database.transaction("test", as_it_was)
+    embedder = HeldEmbedder()
+    async with gigachat(tmp_path, embedder=embedder, model=EchoModel()) as api:
+        (reply,) = await api.say(chatbot, "When do parcels ship?")
+        assert {source["id"] for source in reply["sources"]} == {chunk["id"] for chunk in before}
+        assert "ready" not in {document["state"] for document in (await api.get(f"{chatbot}/documents")).body}
+        embedder.may.set()
+        await when_ready(api, chatbot)
+        assert len(embedder.passages) > len(before), "units are smaller than chunks"
+        assert len(embedder.passages) == len(set(embedder.passages))
+        (reply,) = await api.say(chatbot, "When do parcels ship?", conversation="c2")
+        assert {source["id"] for source in reply["sources"]}.isdisjoint(chunk["id"] for chunk in before)
+        assert "Parcels ship" in reply["sources"][0]["content"]
+        again = (await api.get(f"{chatbot}/documents")).body
+        assert [document["state"] for document in again] == ["ready"]
+    later = CountingEmbedder()
+    async with gigachat(tmp_path, embedder=later, model=EchoModel()) as api:
+        await when_ready(api, chatbot)
+        await api.push(chatbot, "doc", text)
+        assert later.passages == [], "it is built once"

@@ -27,6 +27,7 @@ from gigachat_server.chat.turn import Turns
 from gigachat_server.clock import Clock, system_clock
 from gigachat_server.errors import SetupError, StorageUnavailable
 from gigachat_server.jobs import IngestWorker
+from gigachat_server.knowledge.build import built_with
 from gigachat_server.knowledge.extract import Extractor
 from gigachat_server.knowledge.fixed_answers import FixedAnswers
 from gigachat_server.knowledge.indexes import Indexes
@@ -144,10 +145,10 @@ async def _assemble(
     searcher = make_searcher(settings, database, embedder)
     extractor = Extractor(most_characters=settings.max_document_characters)
     ingest = Ingest(database, embedder, searcher, clock, extractor=extractor)
-    embedding_model = embedder.name
+    embedding_model, current = embedder.name, built_with(embedder)
 
     async def reembed(tx: Tx) -> None:
-        await ingest_queue.mark_foreign_vectors_waiting(tx, embedding_model=embedding_model)
+        await ingest_queue.mark_foreign_vectors_waiting(tx, embedding_model=current)
         await fixed_answer_rows.have_embedded_anew(tx, embedding_model=embedding_model)
 
     await database.transaction("document.reembed", reembed)

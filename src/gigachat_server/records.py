@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from gigachat_server.language.codes import Language
+
 DEFAULT_PERSONA = (
     "You are a friendly chatbot to help answer questions! Given the following sections from a website, answer the "
     "question using only that information. If you are unsure and the answer and it is not explicitly written in the "
@@ -224,7 +226,8 @@ class Document(msgspec.Struct, frozen=True):
     """A pushed text or file. Until it is `ready`, the chunks of its last `ready` version, if any, still answer.
 
     A `failed` one has an `error`, the code of a `DocumentFailed`, and the `reason` in words. `upload_id` names the bytes that
-    are still to be read, `chunks_sha256` is the hash of the text that its chunks were cut from.
+    are still to be read, `chunks_sha256` is the hash of the text that its chunks were cut from. `embedding_model` names the
+    vector space of its units, and how they were made.
     """
 
     chatbot_id: str
@@ -246,6 +249,7 @@ class Document(msgspec.Struct, frozen=True):
     upload_id: str | None = None
     file_sha256: str | None = None
     chunks_sha256: str | None = None
+    language: Language | None = None  # in which its text is; None where that cannot be told
 
 
 class Chunk(msgspec.Struct, frozen=True):

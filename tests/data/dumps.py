@@ -18,6 +18,7 @@ TABLES = {
     "chatbots": "id",
     "documents": "chatbot_id, id",
     "chunks": "chatbot_id, document_id, number",
+    "units": "chatbot_id, document_id, number",
     "uploads": "chatbot_id, id, number",
     "made_embeddings": "chatbot_id, document_id, text_sha256",
     "conversations": "chatbot_id, conversation_id",

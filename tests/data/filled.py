@@ -62,7 +62,7 @@ def _rows(chance: random.Random, messages: int, chunks: int) -> Iterator[tuple[s
          "lease_until": 0, "reason": None, "progress": 100, "title": _text(chance),
          "media_type": chance.choice((None, "text/html")), "origin": None, "upload_id": None,
          "file_sha256": chance.choice((None, "1" * 64)), "chunks_sha256": "0" * 64,
-         "places": chance.choice((None, '[[0,1,"é"]]')), **times}
+         "places": chance.choice((None, '[[0,1,"é"]]')), "language": chance.choice((None, "de")), **times}
         for bot, document in documents
     ]  # fmt: skip
     places = [(*documents[number % len(documents)], number // len(documents)) for number in range(chunks)]
@@ -70,7 +70,13 @@ def _rows(chance: random.Random, messages: int, chunks: int) -> Iterator[tuple[s
         {"chatbot_id": bot, "document_id": document, "number": number, "id": f"{document}/{number}", "content": _text(chance),
          "line_from": 1, "line_to": 2, "stems": json.dumps({"é": number}), "embedding": _vector(chance),
          "page": chance.choice((None, number)),
-         "heading": chance.choice((None, "Ä ö")), "text_sha256": chance.choice((None, "2" * 32)), **times}
+         "heading": chance.choice((None, "Ä ö")), "text_sha256": chance.choice((None, "2" * 32)),
+         "first_unit": chance.choice((None, number)), "last_unit": number, **times}
+        for bot, document, number in places
+    ]  # fmt: skip
+    yield "units", [
+        {"chatbot_id": bot, "document_id": document, "number": number, "first_chunk": number, "last_chunk": number,
+         "text_sha256": "3" * 32, "vector": chance.randbytes(chance.choice((384, 384, 0)))}
         for bot, document, number in places
     ]  # fmt: skip
     yield (

@@ -228,6 +228,7 @@ def test_no_statement_does_what_citus_refuses() -> None:
         "site_pages",
         "sites",
         "unanswered",
+        "units",
         "uploads",
     )
     texts = {name: (folder / f"{name}.py").read_text() for name in names}

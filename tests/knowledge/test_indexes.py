@@ -52,7 +52,9 @@ async def test_an_index_loaded_in_parts_holds_every_document_as_it_is(tmp_path: 
     chatbot = await a_chatbot(database)
 
     async def best(searcher: Indexes, word: str) -> str:
-        found = await searcher.retrieve(await as_it_is(database, chatbot), word, await embedder.embed_prompt(word), [])
+        found = await searcher.retrieve(
+            await as_it_is(database, chatbot), word, await embedder.embed_prompt(word), [], is_lenient=False
+        )
         return found.passages[0].text if found.passages else ""
 
     # From one chunk to some 200, so that parts are of very different sizes.
@@ -87,6 +89,6 @@ async def test_a_configuration_that_is_tried_out_outlives_a_document_that_is_rep
     tried = msgspec.structs.replace(await as_it_is(database, chatbot), config=more)
     assert await searched.has_documents(tried)  # from here on what is in memory is older than what is stored
     await ingest.push(await as_it_is(database, chatbot), "d1", "Lamp 1 is new.")
-    found = await searched.retrieve(tried, "lamp", await embedder.embed_prompt("lamp"), [])
+    found = await searched.retrieve(tried, "lamp", await embedder.embed_prompt("lamp"), [], is_lenient=False)
     assert sorted(passage.text for passage in found.passages) == ["Lamp 0 is old.", "Lamp 1 is new.", "Lamp 2 is old."]
     await database.aclose()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gigachat_server.knowledge.index import ChatbotIndex, IndexRow
-from gigachat_server.knowledge.retrieve import Earlier, SearchQuery, expand, search
+from gigachat_server.knowledge.index import ChatbotIndex, IndexRow, IndexUnits
+from gigachat_server.knowledge.retrieve import Earlier, Expanded, Manner, SearchQuery, expand, search
 from gigachat_server.knowledge.scoring import dump_stems
 from gigachat_server.language.terms import terms
 from gigachat_server.models.base import RelevanceScale, Vector
@@ -25,19 +25,23 @@ BOATS = "Boats leave the harbour at noon."
 def index() -> ChatbotIndex:
     index = ChatbotIndex(3)
     for name, text, vector in (("lamps", LAMPS, EAST), ("chairs", CHAIRS, NORTH), ("boats", BOATS, UP)):
-        index.add(name, [IndexRow(name, dump_stems(terms(text, None)), vector)])
+        index.add(name, [IndexRow(name, dump_stems(terms(text, "en")))], IndexUnits.whole(vector[None]), language="en")
     return index
 
 
+def expanded(query: SearchQuery) -> Expanded:
+    return expand(query, ["en"])
+
+
 def found(index: ChatbotIndex, query: SearchQuery, *, match_count: int = 3, match_threshold: float = 0.0) -> list[str]:
-    result = search(index, query, scale=SCALE, match_count=match_count, match_threshold=match_threshold)
+    result = search(index, query, Manner(scale=SCALE, match_count=match_count, match_threshold=match_threshold))
     return [candidate.chunk_id for candidate in result.candidates]
 
 
 def test_a_prompt_that_stands_alone_is_searched_alone(index: ChatbotIndex) -> None:
     text = "How many years does the warranty of an oak chair last?"
     history = (Earlier("user", "Tell me about boats", UP), Earlier("operator", BOATS))
-    alone, among = expand(SearchQuery(text, NORTH)), expand(SearchQuery(text, NORTH, history))
+    alone, among = expanded(SearchQuery(text, NORTH)), expanded(SearchQuery(text, NORTH, history))
     assert among.bag == alone.bag
     assert among.vector is NORTH
     assert not among.is_dependent
@@ -61,23 +65,24 @@ def test_earlier_turns_count_less_with_age_and_answers_less_than_prompts() -> No
         Earlier("assistant", "ignored: a human answered after it"),
         Earlier("operator", "years"),
     )
-    expanded = expand(SearchQuery("And its price?", NORTH, history))
-    assert expanded.is_dependent
-    assert expanded.bag == pytest.approx({"price": 1, "year": 0.1, "lamp": 0.3, "harbour": 0.07, "boat": 0.21})
-    assert expanded.own_stems == ("price",)
-    direction = expanded.vector / expanded.vector[1]
+    searched = expanded(SearchQuery("And its price?", NORTH, history))
+    assert searched.is_dependent
+    bag = {term: weight for (term,), weight in searched.bag.items()}
+    assert bag == pytest.approx({"price": 1, "year": 0.1, "lamp": 0.3, "harbour": 0.07, "boat": 0.21})
+    assert [word.word for word in searched.words] == ["price"]
+    direction = searched.vector / searched.vector[1]
     assert direction == pytest.approx([0.3, 1, 0.21])
-    assert np.linalg.norm(expanded.vector) == pytest.approx(1)
+    assert np.linalg.norm(searched.vector) == pytest.approx(1)
 
 
 def test_only_the_start_of_an_answer_counts() -> None:
     history = (Earlier("user", "lamps", EAST), Earlier("operator", "shine " * 50 + "oak"))
-    assert "oak" not in expand(SearchQuery("And its price?", NORTH, history)).bag
+    assert ("oak",) not in expanded(SearchQuery("And its price?", NORTH, history)).bag
 
 
 def test_vectors_of_another_space_are_left_out() -> None:
     history = (Earlier("user", "lamps", np.ones(5, dtype=np.float32)), Earlier("user", "boats"))
-    assert expand(SearchQuery("And its price?", NORTH, history)).vector == pytest.approx(NORTH)
+    assert expanded(SearchQuery("And its price?", NORTH, history)).vector == pytest.approx(NORTH)
 
 
 def test_passages_below_the_threshold_are_dropped_one_by_one(index: ChatbotIndex) -> None:
@@ -89,7 +94,7 @@ def test_passages_below_the_threshold_are_dropped_one_by_one(index: ChatbotIndex
 
 
 def test_the_query_says_what_each_stem_weighs(index: ChatbotIndex) -> None:
-    query = search(index, SearchQuery("oak years xylophone", NORTH), scale=SCALE, match_count=1, match_threshold=0).query
+    query = search(index, SearchQuery("oak years xylophone", NORTH), Manner(scale=SCALE, match_count=1, match_threshold=0)).query
     assert query.text == "oak years xylophone"
     assert query.vector is NORTH
     assert query.stem_weights["xylophon"] > query.stem_weights["oak"] > query.stem_weights["year"] > 0

@@ -299,7 +299,7 @@ async def test_an_index_brings_as_many_as_are_wanted_however_many_are_not(new_da
 
         async def nearest(reader: Reader, without: Sequence[str] = ()) -> set[str]:
             found = await chunk_search.list_candidates(
-                reader, library.id, vector, (), model=None, is_indexed=True, nearest=BIG.nearest, most=0, without=without
+                reader, library.id, vector, (), models=None, is_indexed=True, nearest=BIG.nearest, most=0, without=without
             )
             assert len({chunk.id for chunk in found}) == BIG.nearest
             return {chunk.document_id for chunk in found}

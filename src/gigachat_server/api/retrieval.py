@@ -13,7 +13,7 @@ from gigachat_server.api.access import client_defined_id
 from gigachat_server.api.http import Answer, ApiRequest, query_flag, query_limit
 from gigachat_server.chat.memory import recall_for_next
 from gigachat_server.errors import FieldError, Forbidden, InvalidRequest, NotFound
-from gigachat_server.knowledge.retrieve import Earlier, SearchQuery, expand
+from gigachat_server.knowledge.retrieve import Earlier
 from gigachat_server.knowledge.scoring import MOST_STEMS
 from gigachat_server.knowledge.searcher import Retrieval
 from gigachat_server.language.words import is_dependent, small_talk
@@ -33,8 +33,10 @@ async def retrieve(request: ApiRequest, services: Services) -> Answer:
     added: list[tuple[str, float]] = []
     if not small_talk(text) and await services.searcher.has_documents(request.chatbot):
         vector = await services.embedder.embed_prompt(text)
-        retrieval = await services.searcher.retrieve(_uncut(request.chatbot, limit), text, vector, history)
-        added = _added(SearchQuery(text, vector, history))
+        retrieval = await services.searcher.retrieve(
+            _uncut(request.chatbot, limit), text, vector, history, is_lenient=services.model.is_generating
+        )
+        added = _added(retrieval)
     results = request.chatbot.config.documents.results
     weights = retrieval.found.query.stem_weights if retrieval else {}
     found = wire.WireRetrieval(
@@ -85,11 +87,10 @@ def _uncut(chatbot: Chatbot, limit: int) -> Chatbot:
     return replace(chatbot, config=replace(chatbot.config, documents=documents))
 
 
-def _added(query: SearchQuery) -> list[tuple[str, float]]:
-    """What the conversation adds to the prompt's own stems, the heaviest first."""
-    own = expand(SearchQuery(query.text, query.vector)).bag
-    added = {stem: weight - own.get(stem, 0.0) for stem, weight in expand(query).bag.items() if weight > own.get(stem, 0.0)}
-    return sorted(added.items(), key=lambda item: -item[1])[:MOST_STEMS]
+def _added(retrieval: Retrieval) -> list[tuple[str, float]]:
+    """What the conversation adds to the prompt's own words, the heaviest first."""
+    added = sorted(retrieval.found.added.items(), key=lambda item: -item[1])[:MOST_STEMS]
+    return [(word[0], weight) for word, weight in added]
 
 
 def _passages(request: ApiRequest, retrieval: Retrieval, *, with_embedding: bool) -> list[wire.WirePassage]:

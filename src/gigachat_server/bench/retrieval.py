@@ -65,7 +65,7 @@ async def _in_memory(run: Run) -> list[Metric]:
             found[place] = await searcher.nearest(chatbot, asked[place][1], _LIMIT)
 
         async def whole(place: int) -> object:
-            return await searcher.retrieve(chatbot, *asked[place], [])
+            return await searcher.retrieve(chatbot, *asked[place], [], is_lenient=False)
 
         began_cpu = time.process_time()
         nearest = await _times(near, len(asked))
@@ -153,7 +153,7 @@ async def _small(run: Run, searcher: StoreSearch, made: list[Chatbot], asked: li
 
     async def whole(place: int) -> object:
         text, vector = asked[place]
-        return await searcher.retrieve(made[place % len(made)], text, vector, [])
+        return await searcher.retrieve(made[place % len(made)], text, vector, [], is_lenient=False)
 
     name = f"{len(made)} chatbots x {_SMALL} chunks"
     first, again = await _times(whole, len(asked)), await _times(whole, len(asked))
@@ -177,7 +177,7 @@ async def _big(
         found[place] = await database.lookup("bench", read)
 
     async def whole(place: int) -> object:
-        return await searcher.retrieve(chatbot, *asked[place], [])
+        return await searcher.retrieve(chatbot, *asked[place], [], is_lenient=False)
 
     nearest, retrieved = await _times(near, len(asked)), await _times(whole, len(asked))
     shares = []
@@ -203,7 +203,7 @@ async def _big(
 
 async def _nearest(reader: Reader, chatbot: Chatbot, vector: Vector, *, is_indexed: bool, count: int) -> list[FoundChunk]:
     return await chunk_search.list_candidates(
-        reader, chatbot.id, vector.tobytes(), (), model=None, is_indexed=is_indexed, nearest=count, most=0
+        reader, chatbot.id, vector.tobytes(), (), models=None, is_indexed=is_indexed, nearest=count, most=0
     )
 
 

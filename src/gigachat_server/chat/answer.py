@@ -130,7 +130,7 @@ class Answerer:
         history: Sequence[Earlier] = opened.memory.searched
         if turn.rewrite is not None:
             text, history = turn.rewrite.text, ()  # it says what it needs of them
-        return await self._searcher.retrieve(opened.chatbot, text, matched.vector, history)
+        return await self._searcher.retrieve(opened.chatbot, text, matched.vector, history, is_lenient=self._model.is_generating)
 
     async def _rewrite(self, opened: Opened) -> rewrite.Rewrite | None:
         """The prompt made independent of the conversation by the model, where the chatbot wants that and it leans on it."""

@@ -1,6 +1,6 @@
 """Which chunks of a big chatbot are worth scoring by their words: those whose stems weigh enough together.
 
-The idea: BM25 of every chunk that holds any stem of a prompt is out of reach when a third of 100,000 chunks hold a common
+The idea: BM25 of every chunk that holds any word of a prompt is out of reach when a third of 100,000 chunks hold a common
 one. What a chunk scores is about the weight (idf times how often the prompt says it) of the stems it holds. So the least
 weight is chosen that not too many chunks are expected to reach, and written as the sets of stems that reach it and hold no
 smaller set that does: one rare stem may be enough by itself, two common ones together. The store finds the chunks that
@@ -13,15 +13,18 @@ nothing is missed.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 import numpy as np
+
+Stem = TypeVar("Stem", str, tuple[str, ...])  # a word may be there as one of several stems
 
 MOST_GATED = 8  # stems that take part, the heaviest; the others count only in the scores
 # Stems of one prompt keep each other company: many more chunks hold several than would by chance.
 _COMPANY = 4.0
 
 
-def stem_sets(weights: Mapping[str, float], holding: Mapping[str, int], *, chunks: int, most: int) -> list[tuple[str, ...]]:
+def stem_sets(weights: Mapping[Stem, float], holding: Mapping[Stem, int], *, chunks: int, most: int) -> list[tuple[Stem, ...]]:
     """The sets of stems of which one must be in a chunk, so that about `most` of all the chunks qualify.
 
     `holding` says how many chunks hold each stem.

@@ -67,9 +67,10 @@ class IndexBuilder:
         existing = await chunk_indexes.list_existing(reader)
         big = await chunk_indexes.list_big(reader, least=max(self._least // 2, 1))
         useful = {each.index for each in big}
+        one_each = {each.index: each for each in big}.values()  # vectors of several models may be of one length
         return _Plan(
             drop=[index for index, is_valid in existing.items() if not is_valid or index not in useful],
-            create=[each for each in big if each.chunks >= self._least and not existing.get(each.index, False)],
+            create=[each for each in one_each if each.chunks >= self._least and not existing.get(each.index, False)],
         )
 
     async def _see_to_it(self, statements: Statements) -> None:

@@ -20,13 +20,23 @@ import msgspec
 import numpy as np
 
 from gigachat_server.errors import EmbedderUnavailable
-from gigachat_server.knowledge.index import ChatbotIndex, IndexRow
-from gigachat_server.knowledge.retrieve import Earlier, Found, SearchQuery, search
-from gigachat_server.knowledge.searcher import OTHER_LENGTH, KnownChunks, Retrieval, without_gaps
+from gigachat_server.knowledge.build import searchable_with
+from gigachat_server.knowledge.index import ChatbotIndex, IndexRow, IndexUnits
+from gigachat_server.knowledge.retrieve import Earlier, Manner, SearchQuery, search
+from gigachat_server.knowledge.searcher import (
+    OTHER_LENGTH,
+    KnownChunks,
+    PriorOf,
+    Retrieval,
+    manner_of,
+    no_prior,
+    without_gaps,
+)
 from gigachat_server.models.base import Embedder, Vector
 from gigachat_server.records import Chatbot
-from gigachat_server.store import chunks, documents
+from gigachat_server.store import chunks, documents, units
 from gigachat_server.store.database import Database, Reader, Tx
+from gigachat_server.store.documents import Version
 
 T = TypeVar("T")
 
@@ -44,20 +54,22 @@ class _Entry:
         self.index = ChatbotIndex(1)  # of the vectors' dimension once there are any
         self.lock = asyncio.Lock()  # ChatbotIndex lets one thread at a time touch it
         self.version = -1
-        self.versions: dict[str, int] = {}
+        self.versions: dict[str, Version] = {}
 
 
 class _Changes(msgspec.Struct, frozen=True):
-    versions: dict[str, int]
+    versions: dict[str, Version]
     rows: dict[str, list[chunks.IndexRow]]
+    units: dict[str, list[units.IndexUnit]]
 
 
 class Indexes:
     """A `Searcher` that holds what it searches."""
 
-    def __init__(self, database: Database, embedder: Embedder, *, memory_bytes: int) -> None:
+    def __init__(self, database: Database, embedder: Embedder, *, memory_bytes: int, prior_of: PriorOf = no_prior) -> None:
         self._database = database
         self._embedder = embedder
+        self._prior_of = prior_of
         self._memory_bytes = memory_bytes
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._known = KnownChunks(database)
@@ -70,26 +82,19 @@ class Indexes:
             return False
         return len((await self._current(chatbot)).index) > 0
 
-    async def retrieve(self, chatbot: Chatbot, text: str, vector: Vector, history: Sequence[Earlier]) -> Retrieval:
-        return await without_gaps(self._database, chatbot, lambda current: self._search(current, text, vector, history))
+    async def retrieve(
+        self, chatbot: Chatbot, text: str, vector: Vector, history: Sequence[Earlier], *, is_lenient: bool
+    ) -> Retrieval:
+        query = SearchQuery(text, vector, history)
+        manner = manner_of(chatbot, self._embedder.scale, prior=self._prior_of(vector), is_lenient=is_lenient)
+        return await without_gaps(self._database, chatbot, lambda current: self._search(current, query, manner))
 
-    async def _search(self, chatbot: Chatbot, text: str, vector: Vector, history: Sequence[Earlier]) -> Retrieval:
+    async def _search(self, chatbot: Chatbot, query: SearchQuery, manner: Manner) -> Retrieval:
         entry = await self._current(chatbot)
-        results = chatbot.config.documents.results
-
-        def run() -> Found:
-            return search(
-                entry.index,
-                SearchQuery(text, vector, history),
-                scale=self._embedder.scale,
-                match_count=results.match_count,
-                match_threshold=results.match_threshold,
-            )
-
         async with entry.lock:
-            if len(vector) != entry.index.dimension:
+            if len(query.vector) != entry.index.dimension:
                 raise EmbedderUnavailable(OTHER_LENGTH)
-            found = await _run(run, is_short=len(entry.index) < _INLINE_CHUNKS)
+            found = await _run(partial(search, entry.index, query, manner), is_short=len(entry.index) < _INLINE_CHUNKS)
         return await self._known.retrieval(chatbot.id, found)
 
     async def nearest(self, chatbot: Chatbot, vector: Vector, limit: int) -> list[tuple[str, float]]:
@@ -129,12 +134,12 @@ class Indexes:
         return entry
 
     async def _catch_up(self, chatbot: Chatbot, entry: _Entry) -> None:
-        model = self._embedder.name
+        models = searchable_with(self._embedder)
 
-        async def read_first(reader: Reader) -> tuple[dict[str, int], list[str], _Changes]:
-            versions = await documents.list_versions(reader, chatbot.id, embedding_model=model)
+        async def read_first(reader: Reader) -> tuple[dict[str, Version], list[str], _Changes]:
+            versions = await documents.list_versions(reader, chatbot.id, embedding_models=models)
             changed = [document for document, version in versions.items() if entry.versions.get(document) != version]
-            return versions, changed, await _read(reader, chatbot.id, changed[:_FIRST_DOCUMENTS], model)
+            return versions, changed, await _read(reader, chatbot.id, changed[:_FIRST_DOCUMENTS], models)
 
         wanted, changed, changes = await self._database.read(read_first)
         gone = entry.versions.keys() - wanted.keys()
@@ -150,7 +155,7 @@ class Indexes:
                 break
             count = min(max(count * _ROWS_AT_ONCE // max(rows, 1), 1), 4 * count)
             some = changed[done : done + count]
-            changes = await self._database.read(partial(_read, chatbot_id=chatbot.id, document_ids=some, model=model))
+            changes = await self._database.read(partial(_read, chatbot_id=chatbot.id, document_ids=some, models=models))
         # At least this version was read; a later change has a higher one and is caught up with when it is asked for.
         entry.version = chatbot.knowledge_version
 
@@ -165,15 +170,17 @@ class Indexes:
                 del self._entries[chatbot_id]
 
 
-async def _read(reader: Reader, chatbot_id: str, document_ids: Sequence[str], model: str) -> _Changes:
+async def _read(reader: Reader, chatbot_id: str, document_ids: Sequence[str], models: Sequence[str]) -> _Changes:
     """Those documents as they are now; without those deleted meanwhile."""
     if not document_ids:
-        return _Changes({}, {})
-    versions = await documents.list_versions_of(reader, chatbot_id, document_ids, embedding_model=model)
-    rows: dict[str, list[chunks.IndexRow]] = {document: [] for document in versions}
+        return _Changes({}, {}, {})
+    versions = await documents.list_versions_of(reader, chatbot_id, document_ids, embedding_models=models)
+    changes = _Changes(versions, {document: [] for document in versions}, {document: [] for document in versions})
     for row in await chunks.list_for_index(reader, chatbot_id, list(versions)):
-        rows[row.document_id].append(row)
-    return _Changes(versions, rows)
+        changes.rows[row.document_id].append(row)
+    for unit in await units.list_for_index(reader, chatbot_id, list(versions)):
+        changes.units[unit.document_id].append(unit)
+    return changes
 
 
 def _remove(entry: _Entry, document_ids: Iterable[str]) -> None:
@@ -185,14 +192,31 @@ def _remove(entry: _Entry, document_ids: Iterable[str]) -> None:
 def _take_in(entry: _Entry, changes: _Changes) -> None:
     """Raises `EmbedderUnavailable` for a vector of another length; the documents before it are in their place."""
     for document, rows in changes.rows.items():
-        indexed = [IndexRow(row.id, row.stems, np.frombuffer(row.embedding, dtype="<f4")) for row in rows]
-        if indexed and not len(entry.index):
-            entry.index = ChatbotIndex(len(indexed[0].vector))
-        if any(row.vector.shape != (entry.index.dimension,) for row in indexed):
+        try:
+            of_document = _units(rows, changes.units[document])
+        except ValueError:
+            raise EmbedderUnavailable(OTHER_LENGTH) from None
+        dimension = of_document.directions.shape[1]
+        if rows and not len(entry.index):
+            entry.index = ChatbotIndex(dimension)
+        if rows and dimension != entry.index.dimension:
             raise EmbedderUnavailable(OTHER_LENGTH)
-        entry.index.add(document, indexed)
-        entry.versions[document] = changes.versions[document]
+        version = changes.versions[document]
+        indexed = [IndexRow(row.id, row.stems) for row in rows]
+        entry.index.add(document, indexed, of_document, language=version.language)
+        entry.versions[document] = version
     entry.index.lead_next()
+
+
+def _units(rows: Sequence[chunks.IndexRow], found: Sequence[units.IndexUnit]) -> IndexUnits:
+    """Of a document's chunks. Raises `ValueError` if their vectors are of several lengths."""
+    whole = [row.embedding for row in rows if row.embedding is not None]
+    if len(whole) < len(rows) or not rows:
+        return IndexUnits.of(
+            [unit.vector for unit in found], [unit.first_chunk for unit in found], [unit.last_chunk for unit in found]
+        )
+    # Embedded as a whole, by an earlier version, and waiting to be built anew.
+    return IndexUnits.whole(np.stack([np.frombuffer(embedding, dtype="<f4") for embedding in whole]))
 
 
 async def _run(work: Callable[[], T], *, is_short: bool) -> T:

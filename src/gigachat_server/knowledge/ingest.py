@@ -2,7 +2,7 @@
 
 Invariant: everything slow happens before the transaction; the transaction swaps all chunks of the document and raises
 the chatbot's `knowledge_version`, so readers see the old document or the new one, never a mix. What is unchanged costs
-nothing: the same text or file is a no-op, and a text that was embedded before keeps its vector.
+nothing: the same text or file is a no-op, and a text that was embedded before keeps its direction.
 """
 
 from __future__ import annotations
@@ -18,18 +18,17 @@ import msgspec
 from gigachat_server.clock import Clock
 from gigachat_server.errors import Conflict, EmbedderUnavailable, FieldError, InvalidRequest, NotFound, TooManyChunks
 from gigachat_server.ids import new_id
-from gigachat_server.knowledge.chunk import TextChunk, split
+from gigachat_server.knowledge.build import Text, build, built_with, cut
 from gigachat_server.knowledge.extract import Extractor
-from gigachat_server.knowledge.extraction.extracted import Extracted, Place, locate
+from gigachat_server.knowledge.extraction.extracted import Extracted
 from gigachat_server.knowledge.files import FileStore, hash_of
-from gigachat_server.knowledge.scoring import dump_stems
 from gigachat_server.knowledge.searcher import Searcher
 from gigachat_server.knowledge.text_vectors import TextVectors
 from gigachat_server.knowledge.watch import DocumentWatch
-from gigachat_server.language.terms import terms
 from gigachat_server.models.base import Embedder
 from gigachat_server.records import Chatbot, Chunk, Document, TextSplitterConfig
-from gigachat_server.store import chatbots, chunks, documents, ingest_queue, made_embeddings, uploads
+from gigachat_server.store import chatbots, chunks, documents, ingest_queue, made_embeddings, units, uploads
+from gigachat_server.store.chunks import StoredChunk
 from gigachat_server.store.database import Database, Reader, Tx
 from gigachat_server.triggers import trigger
 
@@ -60,25 +59,12 @@ class _Superseded(Exception):
     """The chatbot's text_splitter changed, or the document did, while this version was being embedded."""
 
 
-class _Text(msgspec.Struct, frozen=True):
-    """What is made searchable; `places` is JSON, as it is stored."""
-
-    content: str
-    places: str | None = None
-
-
-class _Cut(msgspec.Struct, frozen=True):
-    pieces: list[TextChunk]
-    located: list[Place]
-    stems: list[str]
-
-
 class Ingest:
     """Brings documents into chatbots and takes them out again."""
 
     def __init__(self, database: Database, embedder: Embedder, searcher: Searcher, clock: Clock, *, extractor: Extractor) -> None:
         self._database = database
-        self._embedder = embedder
+        self._built_with = built_with(embedder)
         self._searcher = searcher
         self._clock = clock
         self._extractor = extractor
@@ -112,15 +98,13 @@ class Ingest:
             error=None,
             chunk_count=0,
             characters=len(content),
-            embedding_model=self._embedder.name,
+            embedding_model=self._built_with,
             created_at=earlier.created_at if earlier else now_us,
             updated_at=now_us,
         )
         try:
             splitter = chatbot.config.documents.text_splitter
-            return await self._embed_and_replace(
-                splitter, document, _Text(content), must_exist=document_id is not None, keep=keep
-            )
+            return await self._embed_and_replace(splitter, document, Text(content), must_exist=document_id is not None, keep=keep)
         except TooManyChunks as error:
             raise InvalidRequest(errors=(FieldError("content", error.detail or error.message),)) from None
         except (EmbedderUnavailable, _Superseded):
@@ -292,7 +276,7 @@ class Ingest:
             )
             await self._forget_file(tx, held)
             tx.after_commit(functools.partial(self.watch.changed, held.chatbot_id, held.id))
-            is_there = held.content_sha256 == held.chunks_sha256 == sha256 and held.embedding_model == self._embedder.name
+            is_there = held.content_sha256 == held.chunks_sha256 == sha256 and held.embedding_model == self._built_with
             if is_there and await documents.get_places(tx, held.chatbot_id, held.id) == places:
                 await documents.put_unchanged(tx, read, places=places)
                 return None
@@ -303,10 +287,10 @@ class Ingest:
         return await self._database.transaction("ingest.extracted", body)
 
     async def _make_searchable(self, document: Document, splitter: TextSplitterConfig) -> None:
-        async def read(reader: Reader) -> _Text | None:
+        async def read(reader: Reader) -> Text | None:
             content = await documents.get_content(reader, document.chatbot_id, document.id)
             places = await documents.get_places(reader, document.chatbot_id, document.id)
-            return _Text(content, places) if content is not None else None
+            return Text(content, places) if content is not None else None
 
         text = await self._database.read(read)
         if text is None or _sha256(text.content) != document.content_sha256:
@@ -317,7 +301,7 @@ class Ingest:
             error=None,
             reason=None,
             progress=100,
-            embedding_model=self._embedder.name,
+            embedding_model=self._built_with,
             updated_at=self._clock(),
         )
         await self._embed_and_replace(splitter, ready, text, only_if_waiting=True)
@@ -342,7 +326,7 @@ class Ingest:
         return await documents.delete(tx, chatbot_id, document_id)
 
     def _is_same_file(self, earlier: Document, *, name: str, sha256: str) -> bool:
-        is_current = earlier.state != "ready" or earlier.embedding_model == self._embedder.name
+        is_current = earlier.state != "ready" or earlier.embedding_model == self._built_with
         return earlier.file_sha256 == sha256 and earlier.name == name and earlier.state != "failed" and is_current
 
     def _is_unchanged(self, earlier: Document, *, name: str, sha256: str) -> bool:
@@ -350,14 +334,14 @@ class Ingest:
             earlier.content_sha256 == sha256
             and earlier.name == name
             and earlier.state == "ready"
-            and earlier.embedding_model == self._embedder.name
+            and earlier.embedding_model == self._built_with
         )
 
     async def _embed_and_replace(
         self,
         splitter: TextSplitterConfig,
         document: Document,
-        text: _Text,
+        text: Text,
         *,
         only_if_waiting: bool = False,
         must_exist: bool = False,
@@ -365,12 +349,12 @@ class Ingest:
     ) -> Ingested:
         """Raises `_Superseded` when what was embedded is not what is wanted any more, and `TooManyChunks`."""
         if len(text.content) <= _INLINE_CHARACTERS:
-            cut = _cut(text, splitter)
+            pieces = cut(text, splitter)
         else:
-            cut = await asyncio.to_thread(_cut, text, splitter)
-        if len(cut.pieces) > MOST_CHUNKS:
+            pieces = await asyncio.to_thread(cut, text, splitter)
+        if len(pieces.chunks) > MOST_CHUNKS:
             raise TooManyChunks(
-                f"Makes {len(cut.pieces)} chunks, and may make {MOST_CHUNKS}: split it, or raise the chatbot's chunk_size."
+                f"Makes {len(pieces.chunks)} chunks, and may make {MOST_CHUNKS}: split it, or raise the chatbot's chunk_size."
             )
 
         async def advance(tx: Tx, done: int, total: int) -> None:
@@ -381,9 +365,10 @@ class Ingest:
                 raise _Superseded
             tx.after_commit(functools.partial(self.watch.changed, document.chatbot_id, document.id))
 
-        vectors = await self._vectors.of(
-            document, [piece.text for piece in cut.pieces], advance=advance if only_if_waiting else None
+        directions = await self._vectors.of(
+            document, [unit.text for unit in pieces.units], advance=advance if only_if_waiting else None
         )
+        built = build(pieces, directions)
         new_chunks = [
             Chunk(
                 chatbot_id=document.chatbot_id,
@@ -400,7 +385,7 @@ class Ingest:
                 page=place.page,
                 heading=place.heading,
             )
-            for number, (piece, place, vector) in enumerate(zip(cut.pieces, cut.located, vectors, strict=True))
+            for number, (piece, place, vector) in enumerate(zip(pieces.chunks, pieces.located, built.embeddings, strict=True))
         ]
 
         async def body(tx: Tx) -> Ingested:
@@ -430,11 +415,17 @@ class Ingest:
                 name=name,
                 id=target.id if target else document.id,
                 chunk_count=len(new_chunks),
+                language=pieces.language,
                 created_at=target.created_at if target else document.created_at,
             )
             placed = [msgspec.structs.replace(chunk, document_id=final.id, document_name=name) for chunk in new_chunks]
             await self._searcher.count_out(tx, final.chatbot_id, final.id)
-            await chunks.replace(tx, final.chatbot_id, final.id, zip(placed, cut.stems, strict=True))
+            stored = [
+                StoredChunk(chunk, terms, first, last)
+                for chunk, terms, (first, last) in zip(placed, pieces.terms, built.spans, strict=True)
+            ]
+            await chunks.replace(tx, final.chatbot_id, final.id, stored)
+            await units.replace(tx, final.chatbot_id, final.id, built.units)
             await self._searcher.count_in(tx, final.chatbot_id, final.id)
             await documents.put(tx, final, content=text.content, places=text.places, version=version)
             await made_embeddings.delete(tx, final.chatbot_id, final.id)
@@ -476,13 +467,6 @@ async def _find_target(reader: Reader, chatbot_id: str, name: str, document_id: 
     if held is not None and named is not None and named.id != held.id:
         raise DocumentNameTaken
     return held if held is not None else named
-
-
-def _cut(text: _Text, splitter: TextSplitterConfig) -> _Cut:
-    pieces = split(text.content, size=splitter.chunk_size, overlap=splitter.chunk_overlap)
-    places = msgspec.json.decode(text.places, type=list[Place]) if text.places else []
-    located = locate(places, [piece.start for piece in pieces])
-    return _Cut(pieces, located, [dump_stems(terms(piece.text, None)) for piece in pieces])
 
 
 def _dump_places(extracted: Extracted) -> str | None:

@@ -1,12 +1,11 @@
 """From a prompt and what was said before it to the passages that answer it: the pure part of retrieval.
 
-The idea: a hybrid of meaning and words ranks (.7 cosine + .3 BM25 over the best BM25), a calibrated relevance decides
-what is handed on (sigmoid of cosine and coverage, each passage on its own against `match_threshold`). A prompt that
-leans on the conversation ("And in winter?") is searched together with it, each earlier turn counting less than the one
-after; one that stands alone is searched alone.
+The idea: a weighted sum of meaning and words ranks, and a calibrated relevance decides what is handed on (`relevance.py`, each
+passage on its own against `match_threshold`). A prompt that leans on the conversation ("And in winter?") is searched together
+with it, each earlier turn counting less than the one after; one that stands alone is searched alone.
 
-The relevance of a follow-up is the cosine to the expanded vector and the coverage of the prompt's own stems. With the
-earlier prompts' stems in the coverage too, a new question that merely looks dependent was refused: .13 of the
+The relevance of a follow-up is the cosine to the expanded vector and the coverage of the prompt's own words. With the
+earlier prompts' words in the coverage too, a new question that merely looks dependent was refused: .13 of the
 answerable SQuAD questions after three others, against .03 so. With the prompt's own vector, MTRAG's false refusals rose
 (clapnq .12 against .08). Answers count by their words alone: their vectors moved recall@5 by +.004 (clapnq) and -.019
 (cloud).
@@ -18,7 +17,6 @@ gives the same passages in the same order.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Literal
@@ -27,10 +25,12 @@ import msgspec
 import numpy as np
 
 from gigachat_server.knowledge.index import ChatbotIndex
-from gigachat_server.knowledge.scoring import Candidate
-from gigachat_server.language.terms import terms
+from gigachat_server.knowledge.scoring import Alternatives, Candidate, Search
+from gigachat_server.language.codes import Language
+from gigachat_server.language.detect import language
+from gigachat_server.language.terms import QueryWord, query_words
 from gigachat_server.language.words import is_dependent
-from gigachat_server.models.base import Query, RelevanceScale, Vector
+from gigachat_server.models.base import Query, RelevanceScale, SearchedWord, Vector
 
 PROMPT_WEIGHT = 0.3  # of the prompt before this one
 ANSWER_WEIGHT = 0.1  # of its answer
@@ -56,12 +56,25 @@ class SearchQuery(msgspec.Struct, frozen=True):
 
 
 class Expanded(msgspec.Struct, frozen=True):
-    """What is searched for: the vector and the weighted stems of the prompt and, if it is dependent, its history."""
+    """What is searched for: the vector and the weighted words of the prompt and, if it is dependent, its history.
+
+    `words` are the prompt's own; `bag` knows each word by the terms it may be there as.
+    """
 
     vector: Vector
-    bag: dict[str, float]
-    own_stems: tuple[str, ...]
+    bag: dict[Alternatives, float]
+    words: tuple[QueryWord, ...]
     is_dependent: bool
+
+
+class Manner(msgspec.Struct, frozen=True, kw_only=True):
+    """How passages are judged. `prior`: what the prompt's vector says of it; `is_lenient`: a model that generates reads them."""
+
+    scale: RelevanceScale
+    match_count: int
+    match_threshold: float
+    is_lenient: bool = False
+    prior: float = 0.0
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -70,31 +83,34 @@ class Found(msgspec.Struct, frozen=True):
     candidates: list[Candidate]
     query: Query
     searched: int  # chunks that were there to be found
+    added: Mapping[Alternatives, float] = {}  # what the conversation adds to the prompt's own words, or to their weight
 
 
-def expand(query: SearchQuery) -> Expanded:
-    """The query made independent of the conversation, as far as words and vectors can."""
-    own = Counter(terms(query.text[:LONGEST_QUERY], None))
-    bag: dict[str, float] = dict(own)
+def expand(query: SearchQuery, languages: Sequence[Language | None]) -> Expanded:
+    """The query made independent of the conversation, as far as words and vectors can, for documents in these languages."""
+    spoken = tuple(languages)
+    words = {word.alternatives: word for word in query_words(query.text[:LONGEST_QUERY], spoken) if word.alternatives}
+    bag = dict.fromkeys(words, 1.0)
     vector = query.vector
     dependent = bool(query.history) and is_dependent(query.text)
     if dependent:
         vectors, shares = [vector], [1.0]
         for message, weight in _weighted(query.history):
-            for stem in _stems_said(message.text[: LONGEST_QUERY if message.role == "user" else ANSWER_CHARACTERS]):
-                bag[stem] = bag.get(stem, 0.0) + weight
+            said = message.text[: LONGEST_QUERY if message.role == "user" else ANSWER_CHARACTERS]
+            for word in _words_said(said, spoken):
+                bag[word] = bag.get(word, 0.0) + weight
             if message.vector is not None and message.vector.shape == vector.shape:
                 vectors.append(message.vector)
                 shares.append(weight)
         if len(vectors) > 1:
             vector = np.array(shares, np.float32) @ np.stack(vectors)
             vector /= np.float32(max(math.sqrt(float(vector @ vector)), 1e-9))
-    return Expanded(vector, bag, tuple(own), dependent)
+    return Expanded(vector, bag, tuple(words.values()), dependent)
 
 
 @lru_cache(maxsize=512)  # what was said in a conversation is looked at again with each of its next prompts
-def _stems_said(text: str) -> list[str]:
-    return terms(text, None)
+def _words_said(text: str, languages: tuple[Language | None, ...]) -> list[Alternatives]:
+    return [word.alternatives for word in query_words(text, languages) if word.alternatives]
 
 
 def _weighted(history: Sequence[Earlier]) -> list[tuple[Earlier, float]]:
@@ -111,38 +127,51 @@ def _weighted(history: Sequence[Earlier]) -> list[tuple[Earlier, float]]:
     return weighted
 
 
-def search(
-    index: ChatbotIndex,
-    query: SearchQuery,
-    *,
-    scale: RelevanceScale,
-    match_count: int,
-    match_threshold: float,
-) -> Found:
-    """The at most `match_count` chunks of a relevance of at least `match_threshold`, best first."""
-    expanded = expand(query)
-    candidates = index.search(
-        expanded.vector,
-        expanded.bag,
-        own_stems=expanded.own_stems,
-        scale=scale,
-        limit=match_count,
+def wanted(query: SearchQuery, expanded: Expanded, manner: Manner) -> Search:
+    """The search for it."""
+    return Search(
+        text=query.text,
+        vector=expanded.vector,
+        bag=expanded.bag,
+        words=expanded.words,
+        is_dependent=expanded.is_dependent,
+        scale=manner.scale,
+        is_lenient=manner.is_lenient,
+        prior=manner.prior,
+        limit=manner.match_count,
     )
-    weights = {stem: index.idf(stem) for stem in expanded.own_stems}
-    return above_threshold(candidates, query, stem_weights=weights, match_threshold=match_threshold, searched=len(index))
+
+
+def search(index: ChatbotIndex, query: SearchQuery, manner: Manner) -> Found:
+    """The at most `match_count` chunks of a relevance of at least `match_threshold`, best first."""
+    expanded = expand(query, index.languages)
+    candidates = index.search(wanted(query, expanded, manner))
+    idfs = {word.alternatives: index.idf(word.alternatives) for word in expanded.words}
+    return above_threshold(candidates, query, expanded, idfs, match_threshold=manner.match_threshold, searched=len(index))
 
 
 def above_threshold(
     candidates: Sequence[Candidate],
     query: SearchQuery,
+    expanded: Expanded,
+    idfs: Mapping[Alternatives, float],
     *,
-    stem_weights: Mapping[str, float],
     match_threshold: float,
     searched: int,
 ) -> Found:
-    """Those that are relevant enough, in their order."""
+    """Those that are relevant enough, in their order. `idfs`: of the prompt's own words."""
+    own = {word.alternatives for word in expanded.words}
     return Found(
         candidates=[candidate for candidate in candidates if candidate.score >= match_threshold],
-        query=Query(text=query.text, vector=query.vector, stem_weights=stem_weights),
+        query=Query(
+            text=query.text,
+            vector=query.vector,
+            stem_weights={term: weight for word, weight in idfs.items() for term in word},
+            words=tuple(
+                SearchedWord(word.word, word.alternatives, word.is_identifier, idfs[word.alternatives]) for word in expanded.words
+            ),
+            language=language(query.text[:LONGEST_QUERY]),
+        ),
         searched=searched,
+        added={word: weight - (word in own) for word, weight in expanded.bag.items() if weight > (word in own)},
     )

@@ -16,18 +16,26 @@ from typing import Protocol
 
 import msgspec
 
-from gigachat_server.knowledge.retrieve import Earlier, Found
+from gigachat_server.knowledge.retrieve import Earlier, Found, Manner
 from gigachat_server.knowledge.scoring import Candidate
-from gigachat_server.models.base import Passage, Vector
+from gigachat_server.models.base import Passage, RelevanceScale, Vector
 from gigachat_server.records import Chatbot, Chunk
 from gigachat_server.store import chatbots, chunks
 from gigachat_server.store.database import Database, Reader, Tx
+
+# What a prompt's vector says of the prompt alone: nearer to what is asked of documents than to other talk, the greater it is.
+PriorOf = Callable[[Vector], float]
 
 OTHER_LENGTH = "The embedding model makes vectors of another length than it did."
 
 _TRIES = 5
 _CACHED_CHARACTERS = 20_000_000
 _MOST_CHARACTERS = 200_000  # of the passages of one retrieval
+
+
+def no_prior(vector: Vector) -> float:
+    """Where nothing is known of prompts."""
+    return 0.0
 
 
 class Retrieval(msgspec.Struct, frozen=True):
@@ -39,6 +47,18 @@ class Retrieval(msgspec.Struct, frozen=True):
     has_gaps: bool = False  # something that was found had been replaced before it was fetched
 
 
+def manner_of(chatbot: Chatbot, scale: RelevanceScale, *, prior: float, is_lenient: bool) -> Manner:
+    """How this chatbot's passages are judged."""
+    results = chatbot.config.documents.results
+    return Manner(
+        scale=scale,
+        match_count=results.match_count,
+        match_threshold=results.match_threshold,
+        is_lenient=is_lenient,
+        prior=prior,
+    )
+
+
 class Searcher(Protocol):
     """Searches the documents of any chatbot."""
 
@@ -48,8 +68,13 @@ class Searcher(Protocol):
     async def has_documents(self, chatbot: Chatbot) -> bool:
         """Whether anything can be found at all; without documents a prompt needs no vector."""
 
-    async def retrieve(self, chatbot: Chatbot, text: str, vector: Vector, history: Sequence[Earlier]) -> Retrieval:
-        """What the chatbot's documents hold for this prompt. Raises `EmbedderUnavailable` for a vector of another length."""
+    async def retrieve(
+        self, chatbot: Chatbot, text: str, vector: Vector, history: Sequence[Earlier], *, is_lenient: bool
+    ) -> Retrieval:
+        """What the chatbot's documents hold for this prompt. Raises `EmbedderUnavailable` for a vector of another length.
+
+        `is_lenient`: a model that generates reads it, and judges for itself.
+        """
 
     def forget(self, chatbot_id: str) -> None:
         """Free the memory of a deleted chatbot."""
@@ -103,6 +128,10 @@ class KnownChunks:
                 cosine=candidate.cosine,
                 lexical=candidate.lexical,
                 coverage=candidate.coverage,
+                is_foreign=candidate.is_foreign,
+                prior=candidate.prior,
+                margin=candidate.margin,
+                identified=candidate.identified,
                 rank_score=candidate.rank_score,
                 score=candidate.score,
             )

@@ -1,10 +1,11 @@
 """Search by a store that can: the chunks stay where they are, and only what may be found is read and scored here.
 
 Idea: a chatbot of up to `Limits.whole` chunks is held in memory (`Indexes`), where a search costs less than asking for its
-rows would, and a thousand of them take no more than a few hundred megabytes. Of more, candidates are: the nearest by vector,
-exactly up to `Limits.indexed` chunks and by the chatbot's own index beyond, and those whose stems weigh enough together
-(`gate.py`). Every candidate has its exact cosine and its exact BM25, so it scores as it would have among all chunks; what
-approximation costs is a candidate that is missed (docs/decisions/0012 has how many).
+rows would, and a thousand of them take no more than a few hundred megabytes. Of more, candidates are: the nearest by their
+embedding, exactly up to `Limits.indexed` chunks and by the chatbot's own index beyond, and those whose terms weigh enough
+together (`gate.py`). Of the most promising of them the units are read (`candidates.py`). Each then has the exact cosine of its
+best unit, its exact BM25 and its exact coverage, so it scores as it would have among all chunks; what approximation costs is a
+candidate that is missed (docs/decisions/0012 and 0024 have how many).
 
 Invariant: what is remembered of a chatbot was read at its `knowledge_version`, or later. Chunks are read in one consistent
 read: a document is found as it was before a push or after it, never a mix.
@@ -14,32 +15,44 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
 from gigachat_server.errors import EmbedderUnavailable
+from gigachat_server.knowledge.build import searchable_with
+from gigachat_server.knowledge.candidates import Counts, Pool
+from gigachat_server.knowledge.fuzzy import Vocabulary
 from gigachat_server.knowledge.gate import stem_sets
 from gigachat_server.knowledge.index_builder import IndexBuilder
-from gigachat_server.knowledge.retrieve import Earlier, Expanded, SearchQuery, above_threshold, expand
-from gigachat_server.knowledge.scoring import K1, MOST_ALIKE, MOST_COUNT, Ranking, crowding, distinct, heaviest, idf, length_norm
-from gigachat_server.knowledge.searcher import OTHER_LENGTH, KnownChunks, Retrieval, Searcher, without_gaps
+from gigachat_server.knowledge.retrieve import Earlier, Manner, SearchQuery, above_threshold, expand, wanted
+from gigachat_server.knowledge.scoring import MOST_ALIKE, Alternatives, Ranking, Search, crowding, distinct, heaviest, idf
+from gigachat_server.knowledge.searcher import (
+    OTHER_LENGTH,
+    KnownChunks,
+    PriorOf,
+    Retrieval,
+    Searcher,
+    manner_of,
+    no_prior,
+    without_gaps,
+)
 from gigachat_server.models.base import Embedder, Vector
 from gigachat_server.records import Chatbot
 from gigachat_server.store import chunk_search
 from gigachat_server.store.chunk_indexes import LARGEST_DIMENSION
-from gigachat_server.store.chunk_search import Extent, FoundChunk
+from gigachat_server.store.chunk_search import Extent
 from gigachat_server.store.database import Database, Reader, Tx
 
-# Scoring fewer takes less than handing them to a thread does.
+# Reading the terms of fewer takes less than handing them to a thread does.
 _INLINE_CHUNKS = 300
 _FURTHER = 8  # times as many chunks are looked at where too few are distinct
 _ROUNDS = 4  # of looking for what was crowded out
 _MOST_REMEMBERED = 10_000  # chatbots
-_MOST_COUNTS = 20_000  # stems of one chatbot whose counts are remembered
+_MOST_COUNTS = 20_000  # words of one chatbot whose counts are remembered
+_MOST_TERMS = 50_000  # of one chatbot that words are compared with, as they are met
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,37 +60,41 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     whole: int = 500  # of a chatbot: all are held in memory
     indexed: int = 5_000  # of a chatbot: from so many on, the nearest come by an index
-    nearest: int = 100  # candidates by their vector; the store's sessions look at 140 for that
-    gated: int = 1_000  # candidates by their stems, as expected; twice as many at most
-
-
-class Counts(NamedTuple):
-    """What BM25 knows of all chunks: how many there are, their length together, and how many hold each stem."""
-
-    chunks: int
-    length: int
-    holding: Mapping[str, int]
+    nearest: int = 400  # candidates by their embedding; the store's sessions look at as many more for that
+    gated: int = 1_000  # candidates by their terms, as expected; twice as many at most
+    compared: int = 500  # candidates whose units are read
 
 
 class _Known:
-    """What is remembered of a chatbot at one version of its documents."""
+    """What is remembered of a chatbot at one version of its documents. Its terms are remembered longer: they only help."""
 
-    __slots__ = ("extent", "holding", "is_small", "version")
+    __slots__ = ("extent", "holding", "is_small", "version", "vocabulary")
 
-    def __init__(self, version: int, extent: Extent, *, is_small: bool) -> None:
+    def __init__(self, version: int, extent: Extent, vocabulary: Vocabulary, *, is_small: bool) -> None:
         self.version = version
         self.extent = extent
+        self.vocabulary = vocabulary
         self.is_small = is_small
-        self.holding: dict[str, int] = {}
+        self.holding: dict[Alternatives, int] = {}
 
 
 class StoreSearch:
     """A `Searcher` that leaves the chunks of all but small chatbots in the store; `small` searches those."""
 
-    def __init__(self, database: Database, embedder: Embedder, small: Searcher, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        embedder: Embedder,
+        small: Searcher,
+        limits: Limits | None = None,
+        *,
+        prior_of: PriorOf = no_prior,
+    ) -> None:
         self._small = small
         self._database = database
         self._embedder = embedder
+        self._models = searchable_with(embedder)
+        self._prior_of = prior_of
         self._limits = limits or Limits()
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._chunks = KnownChunks(database)
@@ -90,47 +107,42 @@ class StoreSearch:
     async def has_documents(self, chatbot: Chatbot) -> bool:
         return chatbot.knowledge_version > 0 and (await self._current(chatbot)).extent.is_searchable
 
-    async def retrieve(self, chatbot: Chatbot, text: str, vector: Vector, history: Sequence[Earlier]) -> Retrieval:
-        return await without_gaps(self._database, chatbot, lambda current: self._search(current, text, vector, history))
+    async def retrieve(
+        self, chatbot: Chatbot, text: str, vector: Vector, history: Sequence[Earlier], *, is_lenient: bool
+    ) -> Retrieval:
+        if (await self._current(chatbot)).is_small:
+            return await self._small.retrieve(chatbot, text, vector, history, is_lenient=is_lenient)
+        query = SearchQuery(text, vector, history)
+        manner = manner_of(chatbot, self._embedder.scale, prior=self._prior_of(vector), is_lenient=is_lenient)
+        return await without_gaps(self._database, chatbot, lambda current: self._search(current, query, manner))
 
-    async def _search(self, chatbot: Chatbot, text: str, vector: Vector, history: Sequence[Earlier]) -> Retrieval:
+    async def _search(self, chatbot: Chatbot, query: SearchQuery, manner: Manner) -> Retrieval:
         known = await self._current(chatbot)
-        if known.is_small:
-            return await self._small.retrieve(chatbot, text, vector, history)
         if known.extent.chunks is None:
             known = await self._count(chatbot)
-        query = SearchQuery(text, vector, history)
-        expanded = expand(query)
-        counts, found = await self._candidates(chatbot, known, expanded)
-        results = chatbot.config.documents.results
-        scored = await _scored(found, expanded, counts)
-        places, repeating = await self._distinct(chatbot.id, scored, dimension=len(vector), limit=results.match_count)
+        expanded = expand(query, sorted(known.extent.languages, key=lambda spoken: spoken or ""))
+        search = wanted(query, expanded, manner)
+        pool = Pool(search, known.vocabulary)
+        ranking = await self._look_for(chatbot, known, search, pool)
+        places, repeating = await self._distinct(chatbot.id, pool, ranking, search)
         without: list[str] = []
         for _ in range(_ROUNDS):
             if not (repeating := [document_id for document_id in repeating if document_id not in without]):
                 break
             # What they crowded out of the candidates is looked for without them; that may be crowded by others again.
             without += repeating
-            _, others = await self._candidates(chatbot, known, expanded, without=without)
-            found = _once([*found, *others])
-            scored = await _scored(found, expanded, counts)
-            places, repeating = await self._distinct(chatbot.id, scored, dimension=len(vector), limit=results.match_count)
-        candidates = scored.ranking.candidates(
-            places,
-            holds=lambda place, stem: stem in scored.held[place],
-            own_idf=scored.own_idf,
-            scale=self._embedder.scale,
+            ranking = await self._look_for(chatbot, known, search, pool, without=without)
+            places, repeating = await self._distinct(chatbot.id, pool, ranking, search)
+        candidates = ranking.candidates(places, pool.standing(), coverage_of=pool.covered, language_of=pool.languages.__getitem__)
+        found = above_threshold(
+            candidates,
+            query,
+            expanded,
+            {word.alternatives: pool.idf(word.alternatives) for word in expanded.words},
+            match_threshold=manner.match_threshold,
+            searched=known.extent.chunks or 0,
         )
-        return await self._chunks.retrieval(
-            chatbot.id,
-            above_threshold(
-                candidates,
-                query,
-                stem_weights=scored.own_idf,
-                match_threshold=results.match_threshold,
-                searched=counts.chunks,
-            ),
-        )
+        return await self._chunks.retrieval(chatbot.id, found)
 
     def forget(self, chatbot_id: str) -> None:
         self._known.pop(chatbot_id, None)
@@ -156,11 +168,14 @@ class StoreSearch:
         most = self._limits.whole
 
         async def read(reader: Reader) -> Extent:
-            return await chunk_search.find_extent(reader, chatbot.id, model=self._embedder.name, most=most)
+            return await chunk_search.find_extent(reader, chatbot.id, models=self._models, most=most)
 
         extent = await self._database.lookup(f"extent {chatbot.id}", read)
         is_small = extent.is_small if extent.chunks is None else extent.chunks <= most
-        known = self._known[chatbot.id] = _Known(chatbot.knowledge_version, extent, is_small=is_small)
+        before = self._known.get(chatbot.id)
+        keeps = before is not None and len(before.vocabulary) <= _MOST_TERMS
+        vocabulary = before.vocabulary if before is not None and keeps else Vocabulary()
+        known = self._known[chatbot.id] = _Known(chatbot.knowledge_version, extent, vocabulary, is_small=is_small)
         self._known.move_to_end(chatbot.id)
         if len(self._known) > _MOST_REMEMBERED:
             self._known.popitem(last=False)
@@ -176,13 +191,13 @@ class StoreSearch:
                 known = await self._look(chatbot)
         return known
 
-    async def _distinct(self, chatbot_id: str, scored: _Scored, *, dimension: int, limit: int) -> tuple[list[int], list[str]]:
+    async def _distinct(self, chatbot_id: str, pool: Pool, ranking: Ranking, search: Search) -> tuple[list[int], list[str]]:
         """The places that are handed on, and the documents whose repetitions may have crowded others out of what was found."""
-        found, ranking = scored.found, scored.ranking
+        found = pool.promising
         document_ids = [chunk.document_id for chunk in found]
         vectors: dict[int, Vector] = {}
-        nowhere = np.zeros(dimension, dtype=np.float32)
-        reach = limit
+        nowhere = np.zeros(len(search.vector), dtype=np.float32)
+        reach = limit = search.limit
         while True:
             places = ranking.best(reach)
             missing = [place for place in crowding(places, document_ids) if place not in vectors]
@@ -195,6 +210,7 @@ class StoreSearch:
                 document_ids=document_ids,
                 vectors=lambda wanted: np.stack([vectors[place] for place in wanted]),
                 limit=limit,
+                same_text=search.scale.same_text,
             )
             if len(kept) == limit or len(places) == ranking.counted:
                 break
@@ -204,90 +220,70 @@ class StoreSearch:
         crowd = len(found) // 2 if len(kept) == limit else MOST_ALIKE
         return kept, [document_id for document_id in left_out if count[document_id] > crowd]
 
-    async def _candidates(
-        self, chatbot: Chatbot, known: _Known, expanded: Expanded, *, without: Sequence[str] = ()
-    ) -> tuple[Counts, list[FoundChunk]]:
-        extent, holding = known.extent, known.holding
-        total = extent.chunks or 0
-        asked = heaviest(expanded.bag)
-        unknown = [stem for stem in {*asked, *expanded.own_stems} if stem not in holding]
+    async def _look_for(
+        self, chatbot: Chatbot, known: _Known, search: Search, pool: Pool, *, without: Sequence[str] = ()
+    ) -> Ranking:
+        """Have the pool hold what may be found, but in those documents, and rank it."""
+        extent, total = known.extent, known.extent.chunks or 0
+        asked = heaviest(search.bag)
 
-        async def read(reader: Reader) -> tuple[dict[str, int], list[FoundChunk]]:
-            fresh = await chunk_search.list_counts(reader, chatbot.id, unknown) if unknown else {}
-            held = {**holding, **dict.fromkeys(unknown, 0), **fresh}
-            weights = {stem: expanded.bag[stem] * idf(total, held[stem]) for stem in asked}
+        async def read(reader: Reader) -> None:
+            holding = await self._holding(reader, chatbot.id, known, [*asked, *(word.alternatives for word in search.words)])
+            pool.counts = Counts(total, extent.length or 0, holding)
+            weights = {word: search.bag[word] * idf(total, holding[word]) for word in asked}
             found = await chunk_search.list_candidates(
                 reader,
                 chatbot.id,
-                _bytes(expanded.vector),
-                stem_sets(weights, held, chunks=total, most=self._limits.gated),
-                model=self._embedder.name if extent.is_mixed else None,
-                is_indexed=total >= self._limits.indexed and len(expanded.vector) <= LARGEST_DIMENSION,
+                _bytes(search.vector),
+                stem_sets(weights, holding, chunks=total, most=self._limits.gated),
+                models=self._models if extent.is_mixed else None,
+                is_indexed=total >= self._limits.indexed and len(search.vector) <= LARGEST_DIMENSION,
                 nearest=self._limits.nearest,
                 most=2 * self._limits.gated,
                 without=without,
             )
             await self._refuse_other_length(reader, chatbot, found)
-            return held, found
+            adding = partial(pool.add, found, most=max(self._limits.compared, 2 * search.limit), without=without)
+            await (asyncio.to_thread(adding) if len(found) > _INLINE_CHUNKS else _at_once(adding))
+            pool.add_units(await chunk_search.list_units(reader, chatbot.id, pool.without_units()))
+            missing = list({chunk.document_id for chunk in pool.promising} - pool.languages.keys())
+            if len(extent.languages) == 1:
+                pool.languages.update(dict.fromkeys(missing, extent.languages[0]))
+            else:
+                pool.languages.update(await chunk_search.list_languages(reader, chatbot.id, missing))
 
-        held, found = await self._database.read(read)
-        known.holding = held if len(held) <= _MOST_COUNTS else {}
-        return Counts(total, extent.length or 0, held), _once(found)
+        await self._database.read(read)
+        ranking = pool.ranked()
+        ranking.refine(pool.covered)
+        return ranking
 
-    async def _refuse_other_length(self, reader: Reader, chatbot: Chatbot, found: list[FoundChunk]) -> None:
+    async def _holding(
+        self, reader: Reader, chatbot_id: str, known: _Known, words: Sequence[Alternatives]
+    ) -> dict[Alternatives, int]:
+        """How many chunks hold each of these words, and others that were asked for before."""
+        holding = known.holding
+        unknown = [word for word in dict.fromkeys(words) if word not in holding]
+        terms = list({term for word in unknown for term in word})
+        held = await chunk_search.list_counts(reader, chatbot_id, terms) if terms else {}
+        fresh: dict[Alternatives, int] = {}
+        for word in unknown:
+            there = [term for term in word if held.get(term, 0) > 0]
+            if len(there) > 1:  # some chunks may hold several of them
+                fresh[word] = await chunk_search.count_holding_any(reader, chatbot_id, there)
+            else:
+                fresh[word] = held[there[0]] if there else 0
+        holding = {**holding, **fresh}
+        known.holding = holding if len(holding) <= _MOST_COUNTS else {}
+        return holding
+
+    async def _refuse_other_length(self, reader: Reader, chatbot: Chatbot, found: Sequence[object]) -> None:
         """Raises `EmbedderUnavailable` if nothing was found because nothing is of the prompt's length."""
-        if not found and await chunk_search.has_any(reader, chatbot.id, model=self._embedder.name):
+        if not found and await chunk_search.has_any(reader, chatbot.id, models=self._models):
             raise EmbedderUnavailable(OTHER_LENGTH)
 
 
-class _Scored(NamedTuple):
-    """Chunks in their order, which of the query's stems each holds, and how rare each stem of the prompt itself is."""
-
-    found: Sequence[FoundChunk]
-    ranking: Ranking
-    held: Sequence[Mapping[str, int]]
-    own_idf: Mapping[str, float]
-
-
-async def _scored(found: Sequence[FoundChunk], expanded: Expanded, counts: Counts) -> _Scored:
-    run = partial(score, found, expanded, counts)
-    return run() if len(found) < _INLINE_CHUNKS else await asyncio.to_thread(run)
-
-
-def score(found: Sequence[FoundChunk], expanded: Expanded, counts: Counts) -> _Scored:
-    """These chunks in their order, with their scores as they would be among all that were counted."""
-    asked = heaviest(expanded.bag)
-    wanted = frozenset((*asked, *expanded.own_stems))
-    held: list[dict[str, int]] = []
-    lengths: list[int] = []
-    for chunk in found:
-        said: dict[str, int] = {}
-        length = 0
-        for times, group in enumerate(chunk.stems.split("|"), 1):
-            stems = group.split()
-            length += times * len(stems)
-            for stem in wanted.intersection(stems):
-                said[stem] = min(times, MOST_COUNT)
-        held.append(said)
-        lengths.append(length)
-    rarity = {stem: idf(counts.chunks, counts.holding.get(stem, 0)) for stem in wanted}
-    weights = {stem: expanded.bag[stem] * rarity[stem] * (K1 + 1) for stem in asked}
-    norms = length_norm(np.array(lengths, dtype=np.float64), chunks=counts.chunks, total=counts.length).tolist()
-    bm25 = [
-        sum(weights[stem] * times / (times + norm) for stem, times in said.items() if stem in weights)
-        for said, norm in zip(held, norms, strict=True)
-    ]
-    ranking = Ranking(
-        np.array([chunk.cosine for chunk in found]),
-        np.array(bm25, dtype=np.float64),
-        chunk_ids=[chunk.id for chunk in found],
-        document_ids=[chunk.document_id for chunk in found],
-    )
-    return _Scored(found, ranking, held, {stem: rarity[stem] for stem in expanded.own_stems})
-
-
-def _once(found: Sequence[FoundChunk]) -> list[FoundChunk]:
-    return list({chunk.id: chunk for chunk in found}.values())
+async def _at_once(work: partial[None]) -> None:
+    work()
 
 
 def _bytes(vector: Vector) -> bytes:

@@ -1,4 +1,4 @@
-"""The vectors of a document's texts: taken from where the same text was embedded before, made where it never was.
+"""The directions of a document's texts: taken from where the same text was embedded before, made where it never was.
 
 Idea: a text is known by its hash. It may be in the document as it is now, in another document of the chatbot, or in what was
 made for this document before the process died; and a text that a document holds many times is one text. What is made for a
@@ -13,15 +13,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-import numpy as np
-
-from gigachat_server.models.base import Embedder, Matrix
+from gigachat_server.knowledge.build import built_with
+from gigachat_server.knowledge.directions import Directions, loaded, quantised
+from gigachat_server.models.base import Embedder
 from gigachat_server.records import Document
-from gigachat_server.store import chunks, documents, made_embeddings
+from gigachat_server.store import made_embeddings, units
 from gigachat_server.store.database import Database, Reader, Tx
 from gigachat_server.triggers import trigger
 
-BATCH = 128  # texts made and stored at once: a few seconds of the built-in embedder
+BATCH = 384  # texts made and stored at once: a few seconds of the built-in embedder
 _HASHES_AT_ONCE = 1_000
 
 # Called in the transaction that stores what was made, with how many of how many texts have a vector then.
@@ -34,13 +34,14 @@ class TextVectors:
     def __init__(self, database: Database, embedder: Embedder) -> None:
         self._database = database
         self._embedder = embedder
+        self._built_with = built_with(embedder)
 
-    async def of(self, document: Document, texts: Sequence[str], *, advance: Advance | None = None) -> Matrix:
+    async def of(self, document: Document, texts: Sequence[str], *, advance: Advance | None = None) -> Directions:
         """In the order of the texts. Raises `EmbedderUnavailable`, and what `advance` raises.
 
         With `advance`, what is made for many texts is stored as it is made.
         """
-        by_hash = {chunks.text_hash(text): text for text in texts}
+        by_hash = {units.text_hash(text): text for text in texts}
         known = await self._known(document, list(by_hash), is_resumed=advance is not None)
         missing = [text_hash for text_hash in by_hash if text_hash not in known]
         if advance is None or len(missing) <= BATCH:
@@ -48,29 +49,21 @@ class TextVectors:
             known.update(zip(missing, made, strict=True))
         else:
             await self._make_and_store(document, missing, by_hash, known, advance)
-        joined = b"".join(known[chunks.text_hash(text)] for text in texts)
-        return np.frombuffer(joined, dtype="<f4").reshape(len(texts), -1)
+        return loaded([known[units.text_hash(text)] for text in texts])
 
     async def _known(self, document: Document, hashes: list[str], *, is_resumed: bool) -> dict[str, bytes]:
-        model = self._embedder.name
-
         async def read(reader: Reader) -> dict[str, bytes]:
             known: dict[str, bytes] = {}
-            held = await documents.find(reader, document.chatbot_id, document.id)
-            if held is not None and held.embedding_model == model and held.chunk_count:
-                earlier = await chunks.list_of_document(reader, document.chatbot_id, document.id)
-                known = {chunks.text_hash(chunk.content): chunk.embedding for chunk in earlier}
             if is_resumed:
-                known |= await made_embeddings.list_of(reader, document.chatbot_id, document.id, embedding_model=model)
+                known = await made_embeddings.list_of(reader, document.chatbot_id, document.id, embedding_model=self._built_with)
             missing = [text_hash for text_hash in hashes if text_hash not in known]
             for first in range(0, len(missing), _HASHES_AT_ONCE):
-                page = missing[first : first + _HASHES_AT_ONCE]
-                ids = await chunks.list_ids_by_text(reader, document.chatbot_id, page)
-                if ids:
-                    vectors = await chunks.list_vectors_of_model(
-                        reader, document.chatbot_id, list(ids.values()), embedding_model=model
-                    )
-                    known |= {text_hash: vectors[id] for text_hash, id in ids.items() if id in vectors}
+                known |= await units.list_vectors_by_text(
+                    reader,
+                    document.chatbot_id,
+                    missing[first : first + _HASHES_AT_ONCE],
+                    embedding_model=self._built_with,
+                )
             return known
 
         return await self._database.read(read)
@@ -78,7 +71,7 @@ class TextVectors:
     async def _make(self, texts: list[str]) -> list[bytes]:
         if not texts:
             return []
-        return [vector.astype("<f4").tobytes() for vector in await self._embedder.embed_passages(texts)]
+        return [direction.tobytes() for direction in quantised(await self._embedder.embed_passages(texts))]
 
     async def _make_and_store(
         self, document: Document, missing: list[str], by_hash: dict[str, str], known: dict[str, bytes], advance: Advance
@@ -105,7 +98,7 @@ class TextVectors:
     async def _store(self, document: Document, made: list[tuple[str, bytes]], done: int, total: int, advance: Advance) -> None:
         async def body(tx: Tx) -> None:
             await advance(tx, done, total)
-            await made_embeddings.insert(tx, document.chatbot_id, document.id, made, embedding_model=self._embedder.name)
+            await made_embeddings.insert(tx, document.chatbot_id, document.id, made, embedding_model=self._built_with)
             await trigger("I4")
 
         await self._database.transaction("ingest.embedded", body)

@@ -103,19 +103,37 @@ class Passage(msgspec.Struct, frozen=True, kw_only=True):
     text: str  # as pushed, without the DOCUMENT NAME header
     line_from: int
     line_to: int
-    cosine: float
+    cosine: float  # of its best unit to what was searched for
     lexical: float  # BM25 divided by the best of this retrieval
-    coverage: float  # share of the prompt's idf found in the passage
+    coverage: float  # share of the prompt's idf found in the passage, words that are alike counting in part
+    is_foreign: bool = False  # the prompt is in another language than the document
+    prior: float = 0.0  # what the prompt alone says; the same for all passages of one retrieval
+    margin: float = 0.0  # the cosine less that of the chatbot's fifth best unit
+    identified: float = 0.0  # 1: it holds an identifier of the prompt; -1: the prompt has some, and no chunk holds any; else 0
     rank_score: float
     score: float
 
 
+class SearchedWord(msgspec.Struct, frozen=True):
+    """A word of a prompt. Any of the `alternatives` in a chunk's terms means that the chunk holds it; `idf`: how rare that is."""
+
+    word: str  # casefolded, without diacritics
+    alternatives: tuple[str, ...]
+    is_identifier: bool
+    idf: float
+
+
 class Query(msgspec.Struct, frozen=True, kw_only=True):
-    """What was searched for: the prompt's own text, vector and stems (each with its idf in this chatbot)."""
+    """What was searched for: the prompt's own text, vector and words, and its language, where that can be told.
+
+    `stem_weights` has the idf of each word under all terms that it may be there as.
+    """
 
     text: str
     vector: Any  # Vector | None; None when the chatbot has no documents
     stem_weights: Mapping[str, float]
+    words: tuple[SearchedWord, ...] = ()
+    language: str | None = None
 
 
 class ChatMessage(msgspec.Struct, frozen=True):
@@ -213,6 +231,10 @@ class ChatModel(Protocol):
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def is_generating(self) -> bool:
+        """Whether it judges for itself if passages answer a prompt, rather than quote whatever it is handed."""
 
     def stream(self, model_input: ModelInput) -> AsyncGenerator[ModelEvent, None]:
         """Yields deltas, then one `ReplyEnd` for each alternative. Raises a `ModelError`; closing the iterator ends the call.

@@ -51,6 +51,8 @@ class ScriptedModel:
     caller left before the end.
     """
 
+    is_generating = True
+
     def __init__(self, *scripts: Script | Callable[[ModelInput], Script], name: str = "scripted") -> None:
         if not scripts or any(isinstance(script, str) for script in scripts):
             raise ValueError("A script is a list of steps, and there is at least one.")
@@ -107,6 +109,8 @@ class ScriptedModel:
 
 class EchoModel:
     """Says the prompt again, at once and without an endpoint: `You said: ...`. It keeps nothing, whatever the load."""
+
+    is_generating = True
 
     @property
     def name(self) -> str:

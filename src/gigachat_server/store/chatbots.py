@@ -17,6 +17,7 @@ _BELOW = (
     "idempotency",
     "messages",
     "chunks",
+    "units",
     "uploads",
     "made_embeddings",
     "sites",

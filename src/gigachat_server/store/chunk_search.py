@@ -17,13 +17,19 @@ from collections.abc import Sequence
 import msgspec
 
 from gigachat_server.ids import is_id
+from gigachat_server.language.codes import Language
 from gigachat_server.store.database import Reader, Tx
+
+# Words that a chunk must hold all of; each word is the stems any of which is enough.
+WordSet = tuple[tuple[str, ...], ...]
 
 EVERYTHING = ""  # the stem of the row of `stem_counts` that counts all chunks
 
-_FOUND = "SELECT c.id, c.document_id, -(c.embedding <#> :vector), c.stems FROM chunks c "
+_FOUND = "SELECT c.id, c.document_id, c.number, c.first_unit, c.last_unit, -(c.embedding <#> :vector), c.stems FROM chunks c "
 # The vectors of other documents are of another embedding model: they may even be of another length.
-_OF_MODEL = "AND c.document_id IN (SELECT d.id FROM documents d WHERE d.chatbot_id = :chatbot_id AND d.embedding_model = :model) "
+_OF_MODELS = (
+    "AND c.document_id IN (SELECT d.id FROM documents d WHERE d.chatbot_id = :chatbot_id AND d.embedding_model = ANY(:models)) "
+)
 _WITHOUT = "AND c.document_id <> ALL(:without) "
 _BY_STEM = "stems_of_chatbot(c.chatbot_id, c.stems)"  # as the index chunks_by_stem has it
 
@@ -62,28 +68,45 @@ class Extent(msgspec.Struct, frozen=True):
     chunks: int | None
     length: int | None
     is_small: bool  # there are no more chunks than was asked about
+    languages: list[Language | None]  # in which documents are
 
 
 class FoundChunk(msgspec.Struct, frozen=True):
-    """What scoring needs of a chunk: `cosine` to the vector searched for, and its stems as they were written."""
+    """What scoring needs of a chunk: its place in its document, the numbers between which its units are (None: it is one
+    itself), the `cosine` of its embedding to the vector searched for, and its terms as they were written."""
 
     id: str
     document_id: str
+    number: int
+    first_unit: int | None
+    last_unit: int | None
     cosine: float
     stems: str
 
 
-async def find_extent(reader: Reader, chatbot_id: str, *, model: str, most: int) -> Extent:
+class FoundUnit(msgspec.Struct, frozen=True):
+    """A unit of a chunk that was found."""
+
+    document_id: str
+    number: int
+    first_chunk: int
+    last_chunk: int
+    vector: bytes
+
+
+async def find_extent(reader: Reader, chatbot_id: str, *, models: Sequence[str], most: int) -> Extent:
+    """`models`: the names that the vector space goes by."""
     row = await reader.one(
         "SELECT EXISTS (SELECT 1 FROM documents "
-        "WHERE chatbot_id = :chatbot_id AND embedding_model = :model AND chunk_count > 0), "
-        "EXISTS (SELECT 1 FROM documents WHERE chatbot_id = :chatbot_id AND embedding_model < :model) "
-        "OR EXISTS (SELECT 1 FROM documents WHERE chatbot_id = :chatbot_id AND embedding_model > :model), "
+        "WHERE chatbot_id = :chatbot_id AND embedding_model = ANY(:models) AND chunk_count > 0), "
+        "EXISTS (SELECT 1 FROM documents WHERE chatbot_id = :chatbot_id AND embedding_model <> ALL(:models)), "
         "s.chunks, s.occurrences, "
-        "NOT EXISTS (SELECT 1 FROM chunks WHERE chatbot_id = :chatbot_id OFFSET CAST(:most AS BIGINT)) "
+        "NOT EXISTS (SELECT 1 FROM chunks WHERE chatbot_id = :chatbot_id OFFSET CAST(:most AS BIGINT)), "
+        "ARRAY(SELECT DISTINCT language FROM documents "
+        "WHERE chatbot_id = :chatbot_id AND embedding_model = ANY(:models) AND chunk_count > 0) "
         "FROM (SELECT 1) AS always LEFT JOIN stem_counts s ON s.chatbot_id = :chatbot_id AND s.stem = ''",
         chatbot_id=chatbot_id,
-        model=model,
+        models=list(models),
         most=most,
     )
     assert row is not None
@@ -100,42 +123,80 @@ async def list_counts(reader: Reader, chatbot_id: str, stems: Sequence[str]) -> 
     return {row[0]: row[1] for row in rows}
 
 
-async def has_any(reader: Reader, chatbot_id: str, *, model: str) -> bool:
-    """Whether there are chunks of that embedding model, of whatever length their vectors are."""
-    sql = "SELECT 1 FROM chunks c WHERE c.chatbot_id = :chatbot_id " + _OF_MODEL + "LIMIT 1"
-    return await reader.one(sql, chatbot_id=chatbot_id, model=model) is not None
+async def count_holding_any(reader: Reader, chatbot_id: str, stems: Sequence[str]) -> int:
+    """How many of the chatbot's chunks hold one of these, or several."""
+    row = await reader.one(
+        "SELECT count(*) FROM chunks c "
+        f"WHERE c.chatbot_id = :chatbot_id AND {_BY_STEM} @@ CAST(CAST(:wanted AS TEXT) AS TSQUERY)",
+        chatbot_id=chatbot_id,
+        wanted=" | ".join(_as_written(chatbot_id, stem) for stem in stems),
+    )
+    assert row is not None
+    return int(row[0])
+
+
+async def list_units(reader: Reader, chatbot_id: str, found: Sequence[FoundChunk]) -> list[FoundUnit]:
+    """Those that belong to the chunks, and few others. One that belongs to several may come several times."""
+    built = [chunk for chunk in found if chunk.first_unit is not None]
+    rows = await reader.all(
+        "SELECT u.document_id, u.number, u.first_chunk, u.last_chunk, u.vector "
+        "FROM unnest(CAST(:documents AS TEXT[]), CAST(:first AS BIGINT[]), CAST(:last AS BIGINT[])) "
+        "AS wanted(document_id, first_unit, last_unit) JOIN units u ON u.chatbot_id = :chatbot_id "
+        "AND u.document_id = wanted.document_id AND u.number BETWEEN wanted.first_unit AND wanted.last_unit",
+        chatbot_id=chatbot_id,
+        documents=[chunk.document_id for chunk in built],
+        first=[chunk.first_unit for chunk in built],
+        last=[chunk.last_unit for chunk in built],
+    )
+    return [FoundUnit(*row) for row in rows]
+
+
+async def list_languages(reader: Reader, chatbot_id: str, document_ids: Sequence[str]) -> dict[str, Language | None]:
+    """In which language each of these documents is."""
+    rows = await reader.all(
+        "SELECT id, language FROM documents WHERE chatbot_id = :chatbot_id AND id = ANY(:ids)",
+        chatbot_id=chatbot_id,
+        ids=list(document_ids),
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+async def has_any(reader: Reader, chatbot_id: str, *, models: Sequence[str]) -> bool:
+    """Whether there are chunks of that vector space, of whatever length their vectors are."""
+    sql = "SELECT 1 FROM chunks c WHERE c.chatbot_id = :chatbot_id " + _OF_MODELS + "LIMIT 1"
+    return await reader.one(sql, chatbot_id=chatbot_id, models=list(models)) is not None
 
 
 async def list_candidates(
     reader: Reader,
     chatbot_id: str,
     vector: bytes,
-    stem_sets: Sequence[tuple[str, ...]],
+    word_sets: Sequence[WordSet],
     *,
-    model: str | None,
+    models: Sequence[str] | None,
     is_indexed: bool,
     nearest: int,
     most: int,
     without: Sequence[str] = (),
 ) -> list[FoundChunk]:
-    """The `nearest` chunks to the vector, then at most `most` of those that hold every stem of some set.
+    """The `nearest` chunks to the vector, then at most `most` of those that hold every word of some set.
 
-    `without`: none of these documents. `model`: of this embedding model alone; None where there is no other. `is_indexed`:
+    `without`: none of these documents. `models`: of this vector space alone; None where there is no other. `is_indexed`:
     the nearest come by the chatbot's own index (`chunk_indexes.py`), of which 3 in a hundred may be wrong; else exactly. A
     chunk may come twice.
     """
-    of_model = (_OF_MODEL if model is not None else "") + (_WITHOUT if without else "")
+    of_model = (_OF_MODELS if models is not None else "") + (_WITHOUT if without else "")
     dimension = len(vector) // 4
     # Only of an id that it sees can the planner know that it is a big chatbot's, and not fetch all its rows first.
     chatbot = f"'{chatbot_id}'" if is_indexed and is_id(chatbot_id) else ":chatbot_id"
-    if is_indexed and model is None and is_id(chatbot_id):
+    if is_indexed and models is None and is_id(chatbot_id):
         near = near_sql(chatbot_id, dimension, _WITHOUT if without else "")
     else:
         near = (
             _FOUND + f"WHERE c.chatbot_id = :chatbot_id AND vector_dims(c.embedding) = {dimension} {of_model}"
             "ORDER BY c.embedding <#> :vector LIMIT CAST(:nearest AS BIGINT)"
         )
-    wanted = _any_of(chatbot_id, stem_sets)
+    wanted = _any_of(chatbot_id, word_sets)
     holding = (
         _FOUND + f"WHERE c.chatbot_id = {chatbot} AND vector_dims(c.embedding) = {dimension} {of_model}"
         f"AND {_BY_STEM} @@ CAST(CAST(:wanted AS TEXT) AS TSQUERY) LIMIT CAST(:most AS BIGINT)"
@@ -144,7 +205,7 @@ async def list_candidates(
         f"({near}) UNION ALL ({holding})" if wanted else near,
         chatbot_id=chatbot_id,
         vector=vector,
-        model=model,
+        models=list(models or ()),
         nearest=nearest,
         wanted=wanted,
         most=most,
@@ -164,17 +225,22 @@ def near_sql(chatbot_id: str, dimension: int, condition: str = "") -> str:
     )
 
 
-def _any_of(chatbot_id: str, stem_sets: Sequence[tuple[str, ...]]) -> str:
-    """The text query that wants all stems of some set. Sets that begin alike are looked at as one: `a & (b | c)`."""
-    by_first: dict[str, list[tuple[str, ...]]] = {}
-    for first, *rest in stem_sets:
+def _any_of(chatbot_id: str, word_sets: Sequence[WordSet]) -> str:
+    """The text query that wants all words of some set. Sets that begin alike are looked at as one: `a & (b | c)`."""
+    by_first: dict[tuple[str, ...], list[WordSet]] = {}
+    for first, *rest in word_sets:
         by_first.setdefault(first, []).append(tuple(rest))
     parts = []
-    for stem, rests in by_first.items():
-        # As `stems_of_chatbot` writes it.
-        word = "'" + f"{chatbot_id[-12:]}:{stem}".replace("\\", "\\\\").replace("'", "''") + "'"
-        parts.append(word if () in rests else f"{word} & ({_any_of(chatbot_id, rests)})")
+    for word, rests in by_first.items():
+        written = " | ".join(_as_written(chatbot_id, stem) for stem in word)
+        written = f"({written})" if len(word) > 1 else written
+        parts.append(written if () in rests else f"{written} & ({_any_of(chatbot_id, rests)})")
     return " | ".join(parts)
+
+
+def _as_written(chatbot_id: str, stem: str) -> str:
+    """As `stems_of_chatbot` writes it."""
+    return "'" + f"{chatbot_id[-12:]}:{stem}".replace("\\", "\\\\").replace("'", "''") + "'"
 
 
 async def is_counted(reader: Reader, chatbot_id: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -18,17 +17,21 @@ _SELECT = (
 
 
 class IndexRow(msgspec.Struct, frozen=True):
-    """What an index needs of a chunk."""
+    """What an index needs of a chunk. `embedding` only of one that has no units: by that it was embedded as a whole."""
 
     document_id: str
     id: str
     stems: str
-    embedding: bytes
+    embedding: bytes | None
 
 
-def text_hash(text: str) -> str:
-    """By which a text is found that was embedded before."""
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+class StoredChunk(msgspec.Struct, frozen=True):
+    """A chunk as it is stored: with its terms, and between which numbers all of its units are."""
+
+    chunk: Chunk
+    stems: str
+    first_unit: int
+    last_unit: int
 
 
 async def list_of_document(reader: Reader, chatbot_id: str, document_id: str) -> list[Chunk]:
@@ -59,33 +62,10 @@ async def list_vectors(reader: Reader, chatbot_id: str, ids: Sequence[str]) -> d
     return {row[0]: row[1] for row in rows}
 
 
-async def list_ids_by_text(reader: Reader, chatbot_id: str, text_hashes: Sequence[str]) -> dict[str, str]:
-    """For each of those texts that a chunk of the chatbot has: the id of one."""
-    rows = await reader.all(
-        "SELECT text_sha256, MIN(id) FROM chunks WHERE chatbot_id = :chatbot_id AND text_sha256 IS NOT NULL "
-        "AND text_sha256 = ANY(:hashes) GROUP BY text_sha256",
-        chatbot_id=chatbot_id,
-        hashes=list(text_hashes),
-    )
-    return {row[0]: row[1] for row in rows}
-
-
-async def list_vectors_of_model(reader: Reader, chatbot_id: str, ids: Sequence[str], *, embedding_model: str) -> dict[str, bytes]:
-    """The vectors of those that are in that vector space."""
-    rows = await reader.all(
-        "SELECT c.id, c.embedding FROM chunks c JOIN documents d ON d.chatbot_id = c.chatbot_id AND d.id = c.document_id "
-        "WHERE c.chatbot_id = :chatbot_id AND c.id = ANY(:ids) AND d.embedding_model = :embedding_model",
-        chatbot_id=chatbot_id,
-        ids=list(ids),
-        embedding_model=embedding_model,
-    )
-    return {row[0]: row[1] for row in rows}
-
-
 async def list_for_index(reader: Reader, chatbot_id: str, document_ids: Sequence[str]) -> list[IndexRow]:
     """Of whole documents, each document's chunks together and in order."""
     rows = await reader.all(
-        "SELECT document_id, id, stems, embedding FROM chunks "
+        "SELECT document_id, id, stems, CASE WHEN first_unit IS NULL THEN embedding END FROM chunks "
         "WHERE chatbot_id = :chatbot_id AND document_id = ANY(:document_ids) ORDER BY document_id, number",
         chatbot_id=chatbot_id,
         document_ids=list(document_ids),
@@ -93,8 +73,8 @@ async def list_for_index(reader: Reader, chatbot_id: str, document_ids: Sequence
     return [IndexRow(*row) for row in rows]
 
 
-async def replace(tx: Tx, chatbot_id: str, document_id: str, rows: Iterable[tuple[Chunk, str]]) -> None:
-    """Put these chunks, each with its stems, in place of all that the document has."""
+async def replace(tx: Tx, chatbot_id: str, document_id: str, rows: Iterable[StoredChunk]) -> None:
+    """Put these chunks in place of all that the document has."""
     await tx.run(
         "DELETE FROM chunks WHERE chatbot_id = :chatbot_id AND document_id = :document_id",
         chatbot_id=chatbot_id,
@@ -102,25 +82,27 @@ async def replace(tx: Tx, chatbot_id: str, document_id: str, rows: Iterable[tupl
     )
     await tx.run_many(
         "INSERT INTO chunks (chatbot_id, document_id, number, id, content, line_from, line_to, stems, embedding, "
-        "created_at, updated_at, page, heading, text_sha256) VALUES (:chatbot_id, :document_id, :number, :id, :content, "
-        ":line_from, :line_to, :stems, :embedding, :created_at, :updated_at, :page, :heading, :text_sha256)",
+        "created_at, updated_at, page, heading, first_unit, last_unit) "
+        "VALUES (:chatbot_id, :document_id, :number, :id, :content, "
+        ":line_from, :line_to, :stems, :embedding, :created_at, :updated_at, :page, :heading, :first_unit, :last_unit)",
         (
             {
                 "chatbot_id": chatbot_id,
                 "document_id": document_id,
-                "number": chunk.number,
-                "id": chunk.id,
-                "content": chunk.content,
-                "line_from": chunk.line_from,
-                "line_to": chunk.line_to,
-                "stems": stems,
-                "embedding": chunk.embedding,
-                "created_at": chunk.created_at,
-                "updated_at": chunk.updated_at,
-                "page": chunk.page,
-                "heading": chunk.heading,
-                "text_sha256": text_hash(chunk.content),
+                "number": row.chunk.number,
+                "id": row.chunk.id,
+                "content": row.chunk.content,
+                "line_from": row.chunk.line_from,
+                "line_to": row.chunk.line_to,
+                "stems": row.stems,
+                "embedding": row.chunk.embedding,
+                "created_at": row.chunk.created_at,
+                "updated_at": row.chunk.updated_at,
+                "page": row.chunk.page,
+                "heading": row.chunk.heading,
+                "first_unit": row.first_unit,
+                "last_unit": row.last_unit,
             }
-            for chunk, stems in rows
+            for row in rows
         ),
     )

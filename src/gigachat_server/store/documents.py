@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
+from gigachat_server.language.codes import Language
 from gigachat_server.records import Document
-from gigachat_server.store import made_embeddings, uploads
+from gigachat_server.store import made_embeddings, units, uploads
 from gigachat_server.store.database import Reader, Tx
 
 _COLUMNS = (
     "chatbot_id, id, name, content_sha256, state, error, chunk_count, characters, embedding_model, created_at, updated_at, "
-    "reason, progress, title, media_type, origin, upload_id, file_sha256, chunks_sha256"
+    "reason, progress, title, media_type, origin, upload_id, file_sha256, chunks_sha256, language"
 )
 
 
@@ -69,26 +72,35 @@ async def list_documents(
     return [Document(*row) for row in rows]
 
 
-async def list_versions(reader: Reader, chatbot_id: str, *, embedding_model: str) -> dict[str, int]:
-    """For each document that can be searched in this vector space: the knowledge version its chunks are of."""
+class Version(msgspec.Struct, frozen=True):
+    """Which version of a document can be searched: the knowledge version its chunks are of; and in which language it is."""
+
+    number: int
+    language: Language | None
+
+
+async def list_versions(reader: Reader, chatbot_id: str, *, embedding_models: Sequence[str]) -> dict[str, Version]:
+    """Of each document that can be searched in this vector space, which goes by these names."""
     rows = await reader.all(
-        "SELECT id, version FROM documents WHERE chatbot_id = :chatbot_id AND embedding_model = :embedding_model",
+        "SELECT id, version, language FROM documents WHERE chatbot_id = :chatbot_id AND embedding_model = ANY(:embedding_models)",
         chatbot_id=chatbot_id,
-        embedding_model=embedding_model,
+        embedding_models=list(embedding_models),
     )
-    return {row[0]: row[1] for row in rows}
+    return {row[0]: Version(row[1], row[2]) for row in rows}
 
 
-async def list_versions_of(reader: Reader, chatbot_id: str, ids: Sequence[str], *, embedding_model: str) -> dict[str, int]:
+async def list_versions_of(
+    reader: Reader, chatbot_id: str, ids: Sequence[str], *, embedding_models: Sequence[str]
+) -> dict[str, Version]:
     """The same, of these documents alone."""
     rows = await reader.all(
-        "SELECT id, version FROM documents "
-        "WHERE chatbot_id = :chatbot_id AND id = ANY(:ids) AND embedding_model = :embedding_model",
+        "SELECT id, version, language FROM documents "
+        "WHERE chatbot_id = :chatbot_id AND id = ANY(:ids) AND embedding_model = ANY(:embedding_models)",
         chatbot_id=chatbot_id,
         ids=list(ids),
-        embedding_model=embedding_model,
+        embedding_models=list(embedding_models),
     )
-    return {row[0]: row[1] for row in rows}
+    return {row[0]: Version(row[1], row[2]) for row in rows}
 
 
 async def put(tx: Tx, document: Document, *, content: str, places: str | None = None, version: int) -> None:
@@ -96,14 +108,14 @@ async def put(tx: Tx, document: Document, *, content: str, places: str | None = 
     await tx.run(
         "INSERT INTO documents (chatbot_id, id, name, content, content_sha256, state, error, chunk_count, characters, "
         "embedding_model, version, created_at, updated_at, progress, title, media_type, origin, file_sha256, chunks_sha256, "
-        "places) VALUES (:chatbot_id, :id, :name, :content, :content_sha256, 'ready', NULL, :chunk_count, :characters, "
+        "places, language) VALUES (:chatbot_id, :id, :name, :content, :content_sha256, 'ready', NULL, :chunk_count, :characters, "
         ":embedding_model, :version, :created_at, :updated_at, 100, :title, :media_type, :origin, :file_sha256, "
-        ":content_sha256, :places) "
+        ":content_sha256, :places, :language) "
         "ON CONFLICT (chatbot_id, id) DO UPDATE SET name = :name, content = :content, content_sha256 = :content_sha256, "
         "state = 'ready', error = NULL, reason = NULL, chunk_count = :chunk_count, characters = :characters, "
         "embedding_model = :embedding_model, version = :version, lease_until = 0, updated_at = :updated_at, progress = 100, "
         "title = :title, media_type = :media_type, origin = :origin, upload_id = NULL, file_sha256 = :file_sha256, "
-        "chunks_sha256 = :content_sha256, places = :places",
+        "chunks_sha256 = :content_sha256, places = :places, language = :language",
         chatbot_id=document.chatbot_id,
         id=document.id,
         name=document.name,
@@ -120,6 +132,7 @@ async def put(tx: Tx, document: Document, *, content: str, places: str | None = 
         origin=document.origin,
         file_sha256=document.file_sha256,
         places=places,
+        language=document.language,
     )
 
 
@@ -201,7 +214,8 @@ async def put_unchanged(tx: Tx, document: Document, *, places: str | None) -> No
 
 
 async def delete(tx: Tx, chatbot_id: str, document_id: str) -> bool:
-    """Remove it and its chunks; False if there is none."""
+    """Remove it, its chunks and its units; False if there is none."""
+    await units.delete_of_document(tx, chatbot_id, document_id)
     await tx.run("DELETE FROM chunks WHERE chatbot_id = :chatbot_id AND document_id = :id", chatbot_id=chatbot_id, id=document_id)
     row = await tx.one(
         "DELETE FROM documents WHERE chatbot_id = :chatbot_id AND id = :id RETURNING id, upload_id",

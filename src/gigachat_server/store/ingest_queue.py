@@ -100,7 +100,7 @@ async def mark_all_waiting(tx: Tx, chatbot_id: str) -> int:
 
 
 async def mark_foreign_vectors_waiting(tx: Tx, *, embedding_model: str) -> int:
-    """Have every document embedded anew whose vectors are of another embedding model."""
+    """Have every document built anew that was built with anything else."""
     return await tx.run(
         "UPDATE documents SET state = 'pending', error = NULL, reason = NULL, progress = 0, lease_until = 0 "
         "WHERE state = 'ready' AND embedding_model <> :embedding_model",
