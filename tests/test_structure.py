@@ -27,6 +27,7 @@ LAYERS = (
     (
         "text",
         "markers",
+        "likeness",
         "languages",
         "human_wanted",
         "records",

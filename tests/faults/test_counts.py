@@ -38,6 +38,8 @@ def counts(short: int, full: int) -> pytest.MarkDecorator:
 class Talker:
     """Says `words` words, or as many as chance has it, and gives way to others as often as chance has it in between."""
 
+    is_generating = True
+
     def __init__(self, seed: int = 1, *, words: int = 0) -> None:
         self._random = Random(seed)
         self._words = words

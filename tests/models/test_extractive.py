@@ -19,11 +19,12 @@ from gigachat_server.models.base import (
     RelevanceScale,
     ReplyEnd,
     Sampling,
+    SourcesChosen,
     TextDelta,
     UsageReport,
     Vector,
 )
-from gigachat_server.models.extractive import ExtractiveModel, SentenceVectors, is_statement
+from gigachat_server.models.extractive import ExtractiveModel, ReadPassages
 from gigachat_server.models.hashing_embedder import HashingEmbedder
 from gigachat_server.text import stems, words
 
@@ -196,41 +197,20 @@ def test_passages_of_other_scripts_or_hardly_any_text_are_quoted() -> None:
     assert texts(events) == ["東京の天気は晴れです。[1]明日は雨です。[1]\n\n出典：guide"]
 
 
-def test_the_least_recently_used_sentence_vectors_are_forgotten_first() -> None:
-    row = np.zeros((2, 4), dtype=np.float32)
-    held = SentenceVectors(most_bytes=3 * row.nbytes)
-    for chunk_id in ("a", "b", "c"):
-        held.keep(chunk_id, row)
-    assert held.find("a", 2) is row
-    held.keep("d", row)
-    assert [chunk_id for chunk_id in "abcd" if held.find(chunk_id, 2) is not None] == ["a", "c", "d"]
-    assert held.find("a", 3) is None  # a chunk cut anew has other sentences
-    held.keep("huge", np.zeros((100, 4), dtype=np.float32))
-    assert held.memory_bytes <= 3 * row.nbytes
-
-
-@pytest.mark.parametrize(
-    ("text", "is_one"),
-    [
-        ("Push a text with a POST.", True),
-        ("- It refuses instead of guessing.", True),
-        ("See [the guide](docs/guide.md) for what each of these settings does.", True),
-        ("# Connect a model", False),
-        ("## How do I connect a model?", False),
-        ("How do I connect a model?", False),
-        ("| name | meaning |", False),
-        ("```sh", False),
-        ("---", False),
-        ("Contact us", False),
-        ("Home | Products | Contact", False),
-        ("Open 9 to 5", True),
-        ("Closed on Sundays", True),
-        ("東京の天気は晴れです", True),
-        ("- [Try it](docs/try-it.md), [push documents](docs/push-documents.md)", False),
-    ],
-)
-def test_headings_questions_and_lists_of_links_are_no_statements(text: str, *, is_one: bool) -> None:
-    assert is_statement(text) == is_one
+def test_the_least_recently_read_passages_are_forgotten_first() -> None:
+    known = [passage(each, f"Passage {each} is one. It is short.") for each in "abcd"]
+    size = ReadPassages().read(known[0]).memory_bytes
+    held = ReadPassages(most_bytes=3 * size)
+    first = [held.read(each) for each in known]
+    for each, read in zip(known[:3], first, strict=False):
+        held.keep(each, read)
+    assert held.read(known[0]) is first[0]
+    held.keep(known[3], first[3])
+    assert [held.read(each) is read for each, read in zip(known, first, strict=True)] == [True, False, True, True]
+    held.keep(known[0], held.read(known[0]))  # again, and no larger
+    assert held.memory_bytes == 3 * size
+    held.keep(passage("e", "x"), ReadPassages().read(passage("e", "It is very long. " * 100)))
+    assert held.memory_bytes <= 3 * size
 
 
 async def test_a_heading_that_repeats_the_prompt_is_not_the_answer() -> None:

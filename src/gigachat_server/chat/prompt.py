@@ -57,9 +57,14 @@ def build(
     passages: Sequence[Passage],
     query: Query,
     boundary: str,
+    nearby: Sequence[Passage] = (),
+    suggestion: str = "",
     handoff: HandoffOffer | None = None,
 ) -> ModelInput:
-    """The input for one turn. `boundary` must be unguessable: the caller draws it."""
+    """The input for one turn. `boundary` must be unguessable: the caller draws it.
+
+    Only `passages` are told to a model that generates; one that quotes may use those `nearby`, too.
+    """
     response = config.response
     told = _sections(passages, f"<<{boundary}>>") if passages else _NOTHING
     messages = [ChatMessage("system", f"{response.system_persona}\n\n{told}")]
@@ -77,6 +82,9 @@ def build(
         ),
         query=query,
         passages=tuple(passages),
+        nearby=tuple(nearby),
+        most_sources=config.documents.results.match_count,
+        suggestion=suggestion,
         refusal=refusals(config)[0],
         model=response.model,
         handoff=handoff,

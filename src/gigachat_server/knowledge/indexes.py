@@ -70,10 +70,12 @@ class Indexes:
             return False
         return len((await self._current(chatbot)).index) > 0
 
-    async def retrieve(self, chatbot: Chatbot, text: str, vector: Vector, history: Sequence[Earlier]) -> Retrieval:
-        return await without_gaps(self._database, chatbot, lambda current: self._search(current, text, vector, history))
+    async def retrieve(
+        self, chatbot: Chatbot, text: str, vector: Vector, history: Sequence[Earlier], *, nearby: int = 0
+    ) -> Retrieval:
+        return await without_gaps(self._database, chatbot, lambda current: self._search(current, text, vector, history, nearby))
 
-    async def _search(self, chatbot: Chatbot, text: str, vector: Vector, history: Sequence[Earlier]) -> Retrieval:
+    async def _search(self, chatbot: Chatbot, text: str, vector: Vector, history: Sequence[Earlier], nearby: int) -> Retrieval:
         entry = await self._current(chatbot)
         results = chatbot.config.documents.results
 
@@ -84,6 +86,7 @@ class Indexes:
                 scale=self._embedder.scale,
                 match_count=results.match_count,
                 match_threshold=results.match_threshold,
+                nearby=nearby,
             )
 
         async with entry.lock:

@@ -64,11 +64,12 @@ class Expanded(msgspec.Struct, frozen=True):
 
 
 class Found(msgspec.Struct, frozen=True):
-    """The candidates worth handing on, best first, and the query they answer."""
+    """The candidates worth handing on, best first, and the query they answer. `nearby`: those beside them that were asked for."""
 
     candidates: list[Candidate]
     query: Query
     searched: int  # chunks that were there to be found
+    nearby: list[Candidate] = []
 
 
 def expand(query: SearchQuery) -> Expanded:
@@ -117,31 +118,47 @@ def search(
     scale: RelevanceScale,
     match_count: int,
     match_threshold: float,
+    nearby: int = 0,
 ) -> Found:
-    """The at most `match_count` chunks of a relevance of at least `match_threshold`, best first."""
+    """The at most `match_count` chunks of a relevance of at least `match_threshold`, best first.
+
+    `nearby`: of the best so many the others are told of, too.
+    """
     expanded = expand(query)
     candidates = index.search(
         expanded.vector,
         expanded.bag,
         own_stems=expanded.own_stems,
         scale=scale,
-        limit=match_count,
+        limit=max(match_count, nearby),
     )
     weights = {stem: index.idf(stem) for stem in expanded.own_stems}
-    return above_threshold(candidates, query, stem_weights=weights, match_threshold=match_threshold, searched=len(index))
+    return above_threshold(
+        candidates,
+        query,
+        expanded.vector,
+        stem_weights=weights,
+        match_count=match_count,
+        match_threshold=match_threshold,
+        searched=len(index),
+    )
 
 
 def above_threshold(
     candidates: Sequence[Candidate],
     query: SearchQuery,
+    vector: Vector,
     *,
     stem_weights: Mapping[str, float],
+    match_count: int,
     match_threshold: float,
     searched: int,
 ) -> Found:
-    """Those that are relevant enough, in their order."""
+    """Those that are relevant enough, of the first `match_count`, in their order; and the others."""
+    matched = [candidate for candidate in candidates[:match_count] if candidate.score >= match_threshold]
     return Found(
-        candidates=[candidate for candidate in candidates if candidate.score >= match_threshold],
-        query=Query(text=query.text, vector=query.vector, stem_weights=stem_weights),
+        candidates=matched,
+        query=Query(text=query.text, vector=vector, stem_weights=stem_weights),
         searched=searched,
+        nearby=[candidate for candidate in candidates if candidate not in matched],
     )

@@ -31,11 +31,15 @@ _MOST_CHARACTERS = 200_000  # of the passages of one retrieval
 
 
 class Retrieval(msgspec.Struct, frozen=True):
-    """One search for a turn: the passages above the threshold, best first, with the chunks they are of."""
+    """One search for a turn: the passages above the threshold, best first, and those nearby that were asked for.
+
+    `chunks` are those of the passages and of the ones nearby, in a row.
+    """
 
     found: Found
     passages: tuple[Passage, ...]
     chunks: tuple[Chunk, ...]
+    nearby: tuple[Passage, ...] = ()
     has_gaps: bool = False  # something that was found had been replaced before it was fetched
 
 
@@ -48,8 +52,13 @@ class Searcher(Protocol):
     async def has_documents(self, chatbot: Chatbot) -> bool:
         """Whether anything can be found at all; without documents a prompt needs no vector."""
 
-    async def retrieve(self, chatbot: Chatbot, text: str, vector: Vector, history: Sequence[Earlier]) -> Retrieval:
-        """What the chatbot's documents hold for this prompt. Raises `EmbedderUnavailable` for a vector of another length."""
+    async def retrieve(
+        self, chatbot: Chatbot, text: str, vector: Vector, history: Sequence[Earlier], *, nearby: int = 0
+    ) -> Retrieval:
+        """What the chatbot's documents hold for this prompt. Raises `EmbedderUnavailable` for a vector of another length.
+
+        `nearby`: of the best so many passages those that are not relevant enough, or too many, are told of, too.
+        """
 
     def forget(self, chatbot_id: str) -> None:
         """Free the memory of a deleted chatbot."""
@@ -88,27 +97,15 @@ class KnownChunks:
 
     async def retrieval(self, chatbot_id: str, found: Found) -> Retrieval:
         """What was found, with its chunks. Those deleted meanwhile are left out."""
-        by_id = await self.fetch(chatbot_id, [candidate.chunk_id for candidate in found.candidates])
-        has_gaps = any(candidate.chunk_id not in by_id for candidate in found.candidates)
-        pairs = _bounded([(c, by_id[c.chunk_id]) for c in found.candidates if c.chunk_id in by_id])
-        passages = tuple(
-            Passage(
-                chunk_id=chunk.id,
-                document_id=chunk.document_id,
-                document_name=chunk.document_name,
-                number=chunk.number,
-                text=chunk.content,
-                line_from=chunk.line_from,
-                line_to=chunk.line_to,
-                cosine=candidate.cosine,
-                lexical=candidate.lexical,
-                coverage=candidate.coverage,
-                rank_score=candidate.rank_score,
-                score=candidate.score,
-            )
-            for candidate, chunk in pairs
+        candidates = [*found.candidates, *found.nearby]
+        by_id = await self.fetch(chatbot_id, [candidate.chunk_id for candidate in candidates])
+        has_gaps = any(candidate.chunk_id not in by_id for candidate in candidates)
+        pairs = _bounded([(c, by_id[c.chunk_id]) for c in candidates if c.chunk_id in by_id])
+        passages = tuple(_passage(candidate, chunk) for candidate, chunk in pairs)
+        matched = sum(candidate in found.candidates for candidate, _ in pairs)
+        return Retrieval(
+            found, passages[:matched], tuple(chunk for _, chunk in pairs), nearby=passages[matched:], has_gaps=has_gaps
         )
-        return Retrieval(found, passages, tuple(chunk for _, chunk in pairs), has_gaps)
 
     async def fetch(self, chatbot_id: str, ids: list[str]) -> dict[str, Chunk]:
         """Those that still exist. A chunk never changes under its id, so what is cached is right."""
@@ -128,6 +125,23 @@ class KnownChunks:
         while self._characters > _CACHED_CHARACTERS:
             self._characters -= len(self._chunks.popitem(last=False)[1].content)
         return found
+
+
+def _passage(candidate: Candidate, chunk: Chunk) -> Passage:
+    return Passage(
+        chunk_id=chunk.id,
+        document_id=chunk.document_id,
+        document_name=chunk.document_name,
+        number=chunk.number,
+        text=chunk.content,
+        line_from=chunk.line_from,
+        line_to=chunk.line_to,
+        cosine=candidate.cosine,
+        lexical=candidate.lexical,
+        coverage=candidate.coverage,
+        rank_score=candidate.rank_score,
+        score=candidate.score,
+    )
 
 
 def _bounded(pairs: list[tuple[Candidate, Chunk]]) -> list[tuple[Candidate, Chunk]]:

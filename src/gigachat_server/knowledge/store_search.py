@@ -90,21 +90,24 @@ class StoreSearch:
     async def has_documents(self, chatbot: Chatbot) -> bool:
         return chatbot.knowledge_version > 0 and (await self._current(chatbot)).extent.is_searchable
 
-    async def retrieve(self, chatbot: Chatbot, text: str, vector: Vector, history: Sequence[Earlier]) -> Retrieval:
-        return await without_gaps(self._database, chatbot, lambda current: self._search(current, text, vector, history))
+    async def retrieve(
+        self, chatbot: Chatbot, text: str, vector: Vector, history: Sequence[Earlier], *, nearby: int = 0
+    ) -> Retrieval:
+        return await without_gaps(self._database, chatbot, lambda current: self._search(current, text, vector, history, nearby))
 
-    async def _search(self, chatbot: Chatbot, text: str, vector: Vector, history: Sequence[Earlier]) -> Retrieval:
+    async def _search(self, chatbot: Chatbot, text: str, vector: Vector, history: Sequence[Earlier], nearby: int) -> Retrieval:
         known = await self._current(chatbot)
         if known.is_small:
-            return await self._small.retrieve(chatbot, text, vector, history)
+            return await self._small.retrieve(chatbot, text, vector, history, nearby=nearby)
         if known.extent.chunks is None:
             known = await self._count(chatbot)
         query = SearchQuery(text, vector, history)
         expanded = expand(query)
         counts, found = await self._candidates(chatbot, known, expanded)
         results = chatbot.config.documents.results
+        limit = max(results.match_count, nearby)
         scored = await _scored(found, expanded, counts)
-        places, repeating = await self._distinct(chatbot.id, scored, dimension=len(vector), limit=results.match_count)
+        places, repeating = await self._distinct(chatbot.id, scored, dimension=len(vector), limit=limit)
         without: list[str] = []
         for _ in range(_ROUNDS):
             if not (repeating := [document_id for document_id in repeating if document_id not in without]):
@@ -114,7 +117,7 @@ class StoreSearch:
             _, others = await self._candidates(chatbot, known, expanded, without=without)
             found = _once([*found, *others])
             scored = await _scored(found, expanded, counts)
-            places, repeating = await self._distinct(chatbot.id, scored, dimension=len(vector), limit=results.match_count)
+            places, repeating = await self._distinct(chatbot.id, scored, dimension=len(vector), limit=limit)
         candidates = scored.ranking.candidates(
             places,
             holds=lambda place, stem: stem in scored.held[place],
@@ -126,7 +129,9 @@ class StoreSearch:
             above_threshold(
                 candidates,
                 query,
+                expanded.vector,
                 stem_weights=scored.own_idf,
+                match_count=results.match_count,
                 match_threshold=results.match_threshold,
                 searched=counts.chunks,
             ),

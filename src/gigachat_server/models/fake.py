@@ -16,6 +16,7 @@ from gigachat_server.models.base import (
     ModelEvent,
     ModelInput,
     ReplyEnd,
+    SourcesChosen,
     TextDelta,
     UsageReport,
 )
@@ -37,7 +38,7 @@ class Pause:
         await self._resumed.wait()
 
 
-Step = str | TextDelta | Cited | ReplyEnd | HandoffRequest | UsageReport | ModelError | Pause
+Step = str | TextDelta | SourcesChosen | Cited | ReplyEnd | HandoffRequest | UsageReport | ModelError | Pause
 Script = Sequence[Step]
 
 
@@ -50,6 +51,8 @@ class ScriptedModel:
     makes the script out of the `ModelInput`. `calls` has every input in order, `closed_early` counts the calls that their
     caller left before the end.
     """
+
+    is_generating = True
 
     def __init__(self, *scripts: Script | Callable[[ModelInput], Script], name: str = "scripted") -> None:
         if not scripts or any(isinstance(script, str) for script in scripts):
@@ -107,6 +110,8 @@ class ScriptedModel:
 
 class EchoModel:
     """Says the prompt again, at once and without an endpoint: `You said: ...`. It keeps nothing, whatever the load."""
+
+    is_generating = True
 
     @property
     def name(self) -> str:

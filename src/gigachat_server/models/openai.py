@@ -80,6 +80,8 @@ class OpenAIModel:
     when the URL or the key cannot be used.
     """
 
+    is_generating = True
+
     def __init__(
         self,
         url: str,
