@@ -25,11 +25,8 @@ LAYERS = (
     ("models", "store"),
     ("safe_fetch", "web_urls", "address_rule"),
     (
-        "text",
+        "language",
         "markers",
-        "likeness",
-        "languages",
-        "human_wanted",
         "records",
         "settings",
         "errors",

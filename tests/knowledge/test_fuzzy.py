@@ -7,7 +7,7 @@ import random
 import pytest
 
 from gigachat_server.knowledge.fuzzy import Vocabulary
-from gigachat_server.likeness import likeness
+from gigachat_server.language.likeness import likeness
 
 pytestmark = pytest.mark.sqlite_only
 

@@ -17,11 +17,13 @@ from gigachat_server.chat.progress import Turn
 from gigachat_server.chat.queue import Opened
 from gigachat_server.chat.suggestions import suggestion
 from gigachat_server.chat.unanswered import mark_refusals, reason
-from gigachat_server.human_wanted import asks_for_human
 from gigachat_server.ids import random_text
 from gigachat_server.knowledge.fixed_answers import FixedAnswers
 from gigachat_server.knowledge.retrieve import Earlier
 from gigachat_server.knowledge.searcher import Retrieval, Searcher
+from gigachat_server.language.detect import language
+from gigachat_server.language.phrases import near_offer
+from gigachat_server.language.words import asks_for_human, is_dependent, small_talk
 from gigachat_server.models.base import (
     HANDED_OFF,
     ChatModel,
@@ -39,7 +41,6 @@ from gigachat_server.models.base import (
 )
 from gigachat_server.models.extractive import MOST_PASSAGES, is_unanswered_too_often, refused_text
 from gigachat_server.records import Source
-from gigachat_server.text import is_dependent, small_talk
 from gigachat_server.triggers import trigger
 
 FIXED_ANSWER = "fixed_answer"  # the finish_reason, and the model, of a reply that is one
@@ -186,7 +187,7 @@ class Answerer:
                             turn.heard.usage = event
                         case HandoffRequest() if model_input.handoff is not None:
                             turn.heard.handoff = event
-        mark_refusals(turn, prompts.refusals(opened.chatbot.config))
+        mark_refusals(turn, prompts.refusals(opened.chatbot.config, language(opened.text)))
 
 
 def _handoff_offer(opened: Opened) -> HandoffOffer | None:
@@ -194,7 +195,7 @@ def _handoff_offer(opened: Opened) -> HandoffOffer | None:
     if not interception.handoff or not opened.may_hand_off:
         return None
     return HandoffOffer(
-        message=interception.handoff_message,
+        message=prompts.handoff_message(opened.chatbot.config, language(opened.text)),
         after_unanswered=interception.handoff_after_unanswered,
         unanswered_before=opened.memory.unanswered_in_a_row,
     )
@@ -204,12 +205,12 @@ def _suggestion(opened: Opened, sources: Sequence[Source]) -> str:
     results = opened.chatbot.config.documents.results
     if not results.suggest:
         return ""
-    return suggestion(sources, match_threshold=results.match_threshold, label="This may help:")
+    return suggestion(sources, match_threshold=results.match_threshold, label=near_offer(language(opened.text)))
 
 
 def _hand_off(opened: Opened, turn: Turn) -> None:
     """A human is asked for, unless one has been already; whoever asks is told so in either case."""
-    turn.say(TextDelta(0, opened.chatbot.config.interception.handoff_message))
+    turn.say(TextDelta(0, prompts.handoff_message(opened.chatbot.config, language(opened.text))))
     turn.heard.ends[0] = ReplyEnd(0, HANDED_OFF, abstained=False)
     if opened.may_hand_off:
         turn.heard.handoff = HandoffRequest("asked")

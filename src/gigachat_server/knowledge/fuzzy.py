@@ -1,4 +1,4 @@
-"""The words of a chatbot's documents that are like a word of a prompt (`likeness.py`).
+"""The words of a chatbot's documents that are like a word of a prompt (`language/likeness.py`).
 
 The idea: a vocabulary finds the words like one by the trigrams they share, so a prompt's word is compared with few of the
 thousands that a chatbot's documents use. Invariant: the same words give the same likeness whoever asks.
@@ -10,7 +10,7 @@ from array import array
 
 import numpy as np
 
-from gigachat_server.likeness import LEAST, SHORTEST, SHORTEST_OTHER, is_comparable, likeness_of, trigrams
+from gigachat_server.language.likeness import LEAST, SHORTEST, SHORTEST_OTHER, is_comparable, likeness_of, trigrams
 
 
 class Vocabulary:

@@ -19,6 +19,9 @@ from collections.abc import AsyncGenerator, Iterator, Sequence
 import msgspec
 import numpy as np
 
+from gigachat_server.language.detect import language
+from gigachat_server.language.phrases import farewell, greeting, thanks
+from gigachat_server.language.words import small_talk
 from gigachat_server.models.base import (
     Embedder,
     HandoffOffer,
@@ -44,17 +47,12 @@ from gigachat_server.models.quoting.score import (
     features,
     weights_of,
 )
-from gigachat_server.text import small_talk
 
 MOST_PASSAGES = 5  # that are read for one prompt
 CHARACTERS_PER_TOKEN = 4
 CACHE_BYTES = 16 * 1024 * 1024
 
-SMALL_TALK_REPLIES = {
-    "greeting": "Hello! How can I help you?",
-    "thanks": "You're welcome!",
-    "farewell": "Goodbye!",
-}
+_COURTESIES = {"greeting": greeting, "thanks": thanks, "farewell": farewell}
 
 
 class ReadPassages:
@@ -112,7 +110,9 @@ class ExtractiveModel:
         abstained = False
         n = model_input.sampling.n
         if talk is not None:
-            said: Iterator[ModelEvent] = (TextDelta(index, SMALL_TALK_REPLIES[talk]) for index in range(n))
+            said: Iterator[ModelEvent] = (
+                TextDelta(index, _COURTESIES[talk](language(model_input.query.text))) for index in range(n)
+            )
         else:
             ranked = await self._rank(model_input) if model_input.passages else None
             abstained = ranked is None or not ranked.found

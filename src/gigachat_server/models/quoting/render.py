@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from gigachat_server.languages import source_label
+from gigachat_server.language.detect import language
+from gigachat_server.language.phrases import source_label
 from gigachat_server.models.base import Cited, Passage, TextDelta
 from gigachat_server.models.quoting.compose import Place
 from gigachat_server.models.quoting.lines import SENTENCE_ENDS, is_ended, is_question, leads_in
@@ -135,7 +136,7 @@ def names(quoted: Sequence[int], passages: Sequence[Passage]) -> str:
     for passage in sorted(set(quoted)):
         numbers.setdefault(passages[passage].document_id, []).append(passage + 1)
     documents = [passages[of_document[0] - 1].document_name for of_document in numbers.values()]
-    label = source_label("\n".join(passages[passage].text for passage in dict.fromkeys(quoted)), len(documents))
+    label = source_label(language("\n".join(passages[passage].text for passage in dict.fromkeys(quoted))), len(documents))
     if len(documents) == 1:
         return label + documents[0]
     marked = ("".join(f"[{number}]" for number in of_document) for of_document in numbers.values())

@@ -16,12 +16,15 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from gigachat_server.likeness import likeness
+from gigachat_server.language.characters import folded
+from gigachat_server.language.detect import language
+from gigachat_server.language.likeness import likeness
+from gigachat_server.language.terms import terms
+from gigachat_server.language.words import words
 from gigachat_server.models.base import Passage, Query, Vector
 from gigachat_server.models.quoting.asked import Asked, gives_leave, holds
 from gigachat_server.models.quoting.lines import is_question
 from gigachat_server.models.quoting.parse import Statement, statements
-from gigachat_server.text import stems, words
 
 Numbers = npt.NDArray[np.float64]
 
@@ -54,10 +57,11 @@ class Said(msgspec.Struct, frozen=True):
 class ReadPassage:
     """A passage as it was read, with what is worked out from it only when it is asked for. `vectors`: by statement."""
 
-    __slots__ = ("_holding", "_said", "statements", "vectors")
+    __slots__ = ("_holding", "_language", "_said", "statements", "vectors")
 
     def __init__(self, text: str) -> None:
         self.statements = tuple(statements(text))
+        self._language = language(text)
         self.vectors: dict[int, Vector] = {}
         self._said: list[Said] | None = None
         self._holding: dict[str, list[bool]] = {}
@@ -80,7 +84,7 @@ class ReadPassage:
     def said(self) -> list[Said]:
         if self._said is None:
             under = [f"{' '.join(each.headings[-_HEADINGS:])} {each.text}" for each in self.statements]
-            self._said = [Said(frozenset(stems(text)), frozenset(words(text))) for text in under]
+            self._said = [Said(frozenset(terms(text, self._language)), frozenset(words(folded(text)))) for text in under]
         return self._said
 
     def holding(self, kind: str) -> list[bool]:
@@ -140,9 +144,7 @@ def candidates(read: Sequence[ReadPassage], passages: Sequence[Passage]) -> list
     return _candidates(read, passages, can_answer) or _candidates(read, passages, lambda each: each.kind == "code")
 
 
-def _candidates(
-    read: Sequence[ReadPassage], passages: Sequence[Passage], is_one: Callable[[Statement], bool]
-) -> list[Candidate]:
+def _candidates(read: Sequence[ReadPassage], passages: Sequence[Passage], is_one: Callable[[Statement], bool]) -> list[Candidate]:
     found: list[Candidate] = []
     seen: set[tuple[str, str]] = set()
     for number, (of_passage, passage) in enumerate(zip(read, passages, strict=True)):
