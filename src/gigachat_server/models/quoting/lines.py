@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 import msgspec
 
+from gigachat_server.language.words import LONGEST_SENTENCE
+
 LONGEST_HEADING = 200  # characters; what is longer is text
 LONGEST_TITLE = 60  # of a heading that no markup shows
 MOST_TITLE_WORDS = 10
@@ -17,11 +19,12 @@ _LONG_LINE = 60  # a line at least as long is text, so what stands above it may 
 _MOST_NUMBERED_WORDS = 7  # of a numbered title
 
 _QUOTED = re.compile(r"[ \t]{0,3}(?:>[ \t]?)++")
+_QUOTED_LINES = re.compile(r"\n[ \t]{0,3}(?:>[ \t]?)++")
 _HEADING = re.compile(r"[ \t]{0,3}(#{1,6})[ \t]++(.*?)[ \t]*+#*[ \t]*\Z", re.DOTALL)
 _ITEM = re.compile(r"[ \t]{0,12}(?:[-*+•‣◦▪–—]|\d{1,3}[.)]|[a-zA-Z]\))[ \t]++(?:\[[ xX]\][ \t]++)?(?=\S)")
 _NUMBER = re.compile(r"[ \t]{0,3}\d{1,2}(?:\.\d{1,2})?[.)]?[ \t]++(?=\S)")
 _TABLE_RULE = re.compile(r"[ \t]*+\|?[ \t]*+:?-+:?[ \t]*+(?:\|[ \t]*+:?-+:?[ \t]*+)*+\|?[ \t]*+\Z")
-_RULE = re.compile(r"[-=*_~+#. \t]{3,}\Z")
+_RULE = re.compile(r"[-=*_~+#. \t]+\Z")
 _UNDERLINE = re.compile(r"[ \t]{0,3}(={3,}|-{3,})[ \t]*\Z")
 _BAR = re.compile(r"(?<!\\)\|")
 _LABELLED = re.compile(r"[:：](?:\s|\Z)|：")
@@ -68,6 +71,17 @@ def lines(text: str) -> list[Line]:
         found.append(Line(start + skipped, start + skipped + len(line), line))
         start += len(raw) + 1
     return found
+
+
+def unquoted(text: str) -> str:
+    """Lines of one quotation without what quotes them."""
+    return _QUOTED_LINES.sub("\n", text) if "\n" in text and ">" in text else text
+
+
+def quoted_to(text: str, start: int, end: int) -> int:
+    """Where the text begins behind what quotes it."""
+    match = _QUOTED.match(text, start, end)
+    return match.end() if match else start
 
 
 def is_fence(line: str) -> bool:
@@ -157,8 +171,11 @@ def is_title(found: Sequence[Line], at: int, *, after_blank: bool) -> bool:
     if _is_upper(title) and not any(map(str.isdigit, title[-3:])):
         return True
     if below:
-        is_lead = len(below) > len(title) or item_text_at(below) is not None or _LABELLED.search(below) or below[-1] in ".。।"
-        return bool(is_lead) and (not title[0].islower())
+        is_lead = (
+            len(below) > len(title) or item_text_at(below) is not None or bool(_LABELLED.search(below) or below[-1] in ".。।")
+        )
+        goes_on = title[0].islower() or below[0].islower()
+        return is_lead and not goes_on
     following = next((line.text.strip() for line in found[at + 2 : at + 6] if not line.is_blank), "")
     return len(following) > len(title) and not any(map(str.isdigit, title))
 
@@ -171,6 +188,12 @@ def _may_be_title(text: str) -> bool:
 
 def _is_upper(text: str) -> bool:
     return text.upper() == text and text.lower() != text
+
+
+def goes_on(line: str, following: str) -> bool:
+    """Whether a sentence that the line does not end goes on in what follows it."""
+    is_open = not is_ended(line) and not leads_in(line) and len(line) + len(following) <= LONGEST_SENTENCE
+    return is_open and following[0].islower() and not (_LABELLED.search(line) or _LABELLED.search(following))
 
 
 def is_question(text: str) -> bool:

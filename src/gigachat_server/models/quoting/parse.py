@@ -231,15 +231,23 @@ class _Parser:
         return lines.is_question(self._text[slice(*span)])
 
     def _sentences(self, start: int, end: int) -> list[tuple[int, int]]:
-        return [(start + first, start + last) for first, last in sentences(self._text[start:end])]
+        """Those of a stretch. A short line is one by itself, unless the next goes on in the middle of a sentence."""
+        found: list[tuple[int, int]] = []
+        for first, last in sentences(self._text[start:end]):
+            span = (start + first, start + last)
+            if found and lines.goes_on(self._text[slice(*found[-1])], self._text[slice(*span)]):
+                found[-1] = (found[-1][0], span[1])
+            else:
+                found.append(span)
+        return found
 
     def _add_sentences(self, kind: Kind, start: int, end: int, *, lead_in: int | None = None) -> None:
         for first, last in self._sentences(start, end):
             self._add(kind, first, last, lead_in=lead_in)
 
     def _add(self, kind: Kind, start: int, end: int, said: str | None = None, *, lead_in: int | None = None) -> Statement | None:
-        start, end = _trimmed(self._text, start, end)
-        said = plain(self._text[start:end]) if said is None else said
+        start, end = _trimmed(self._text, lines.quoted_to(self._text, start, end), end)
+        said = plain(lines.unquoted(self._text[start:end])) if said is None else said
         if not any(map(str.isalnum, said)):
             return None
         above = tuple(text for _, text in self._above[-_MOST_HEADINGS:])
