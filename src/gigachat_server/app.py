@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from starlette.types import Receive, Scope, Send
@@ -37,9 +36,10 @@ from gigachat_server.knowledge.store_search import StoreSearch
 from gigachat_server.knowledge.web.sites import Sites
 from gigachat_server.models import weights
 from gigachat_server.models.base import ChatModel, Embedder
+from gigachat_server.models.built_in import BUILT_IN
 from gigachat_server.models.extractive import ExtractiveModel
 from gigachat_server.models.hashing_embedder import HashingEmbedder
-from gigachat_server.models.local_embedder import Int8Embedder, LocalEmbedder
+from gigachat_server.models.local_embedder import LocalEmbedder
 from gigachat_server.services import Services
 from gigachat_server.settings import Settings
 from gigachat_server.site_jobs import SiteWorker
@@ -231,12 +231,9 @@ def make_embedder(settings: Settings) -> Embedder:
         return OpenAIEmbedder(settings.embedding_url, settings.embedding_model, key)
     if settings.embedder == "hashing":
         return HashingEmbedder()
-    made = Int8Embedder if settings.embedder == "local-int8" else LocalEmbedder
-    return made(
-        weights.find(
-            configured=Path(settings.embedding_path) if settings.embedding_path else None,
-            data_folder=settings.data_folder,
-        )
+    built_in = BUILT_IN[settings.embedder]
+    return LocalEmbedder(
+        built_in, weights.find(built_in.published, configured=settings.embedding_folder, data_folder=settings.data_folder)
     )
 
 
