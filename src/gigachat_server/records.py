@@ -118,8 +118,12 @@ class ResultsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     ] = "rules"
     refusal: Annotated[
         Annotated[str, Meta(min_length=1, max_length=2000)] | None,
-        Meta(description="What is said instead of an answer; null: what the persona tells to say, in quotes."),
+        Meta(
+            description="What is said instead of an answer; null: what the persona tells to say, in quotes; where that is the "
+            "default persona, in the language of the prompt."
+        ),
     ] = None
+    suggest: Annotated[bool, Meta(description="Whether a refusal of gigachat's own names documents that may help.")] = True
     fixed_answer_threshold: Annotated[
         Annotated[float, Meta(ge=0, le=1)] | None,
         Meta(
@@ -155,7 +159,10 @@ class InterceptionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
         Annotated[int, Meta(ge=1, le=525_600)] | None,
         Meta(description="Control goes back to the chatbot after so long without a word of an operator; null: never by itself."),
     ] = None
-    handoff: Annotated[bool, Meta(description="Whether the chatbot may ask for a human itself.")] = False
+    handoff: Annotated[bool, Meta(description="Whether the chatbot may ask for a human of its own accord.")] = False
+    handoff_when_asked: Annotated[
+        bool, Meta(description="Whether an end user who asks for a human gets one, rather than what the model says to that.")
+    ] = True
     handoff_message: Annotated[
         str, Meta(min_length=1, max_length=2000, description="What the end user is told when a human was asked for.")
     ] = "I have asked a colleague to join us here."

@@ -6,7 +6,8 @@ import random
 
 import pytest
 
-from gigachat_server.knowledge.fuzzy import Vocabulary, likeness
+from gigachat_server.knowledge.fuzzy import Vocabulary
+from gigachat_server.language.likeness import likeness
 
 pytestmark = pytest.mark.sqlite_only
 

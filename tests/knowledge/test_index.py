@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from gigachat_server.knowledge.directions import quantised
-from gigachat_server.knowledge.fuzzy import likeness
 from gigachat_server.knowledge.index import ChatbotIndex, IndexRow, IndexUnits
 from gigachat_server.knowledge.scoring import K1, Alternatives, B, Candidate, Search, dump_stems, load_stems
 from gigachat_server.knowledge.vectors import BLOCK_ROWS
+from gigachat_server.language.likeness import likeness
 from gigachat_server.language.terms import QueryWord
 from gigachat_server.models.base import RankWeights, RelevanceScale, Vector
 

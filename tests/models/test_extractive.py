@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -21,12 +22,14 @@ from gigachat_server.models.base import (
     RelevanceScale,
     ReplyEnd,
     Sampling,
+    SourcesChosen,
     TextDelta,
     UsageReport,
     Vector,
 )
-from gigachat_server.models.extractive import ExtractiveModel, SentenceVectors, is_statement
+from gigachat_server.models.extractive import ExtractiveModel, ReadPassages
 from gigachat_server.models.hashing_embedder import HashingEmbedder
+from gigachat_server.models.quoting.score import MOST_EMBEDDED
 
 DIMENSION = 64
 
@@ -118,26 +121,27 @@ LAMPS = passage(
 CHAIRS = passage("chairs", "Chairs are made of oak. A red chair costs forty euros.", document="chairs.md", rank=0.3)
 
 
-def test_quotes_the_two_best_sentences_in_document_order_with_their_source() -> None:
-    [events] = replies(ExtractiveModel(WordEmbedder()), prompt("A lamp that lasts ten years, a red lamp?", LAMPS))
-    assert texts(events) == ["The red lamp costs nine euros. [1] A lamp lasts ten years. [1]\n\nSource: guide"]
-    assert [type(event) for event in events] == [Cited, TextDelta, Cited, TextDelta, TextDelta, ReplyEnd, UsageReport]
+def test_quotes_what_answers_best_with_its_source() -> None:
+    [events] = replies(ExtractiveModel(WordEmbedder()), prompt("what does the red lamp cost?", LAMPS))
+    assert texts(events) == ["The red lamp costs nine euros. [1]\n\nSource: guide"]
+    assert [type(event) for event in events] == [SourcesChosen, Cited, TextDelta, TextDelta, ReplyEnd, UsageReport]
     assert events[-2] == ReplyEnd(0, abstained=False)
     assert events[-1] == UsageReport(model="extractive")
 
 
-def test_names_every_document_it_quotes_once() -> None:
+def test_says_more_where_it_is_not_sure_and_names_every_document_it_quotes_once() -> None:
     [events] = replies(ExtractiveModel(WordEmbedder()), prompt("euros red lamp costs chair", LAMPS, CHAIRS))
     assert texts(events) == [
         "The red lamp costs nine euros. [1] A red chair costs forty euros. [2]\n\nSources: [1] guide, [2] chairs.md"
     ]
 
 
-def test_chunks_of_one_document_are_quoted_in_its_order_and_nothing_twice() -> None:
+def test_what_overlapping_chunks_share_is_said_once_and_neighbours_have_one_marker() -> None:
     later = passage("b", "The red lamp costs nine euros. The blue lamp costs eight euros.", number=1)
     earlier = passage("a", "Prices follow. The red lamp costs\nnine euros.", number=0)
     [events] = replies(ExtractiveModel(WordEmbedder()), prompt("red or blue lamp costs euros?", later, earlier))
-    assert texts(events) == ["The red lamp costs nine euros. [1] The blue lamp costs eight euros. [1]\n\nSource: guide"]
+    assert texts(events) == ["The red lamp costs nine euros. The blue lamp costs eight euros. [1]\n\nSource: guide"]
+    assert cited(events, later, earlier) == [later.text]
 
 
 @pytest.mark.parametrize(
@@ -148,6 +152,7 @@ def test_chunks_of_one_document_are_quoted_in_its_order_and_nothing_twice() -> N
         ("Hello!", (LAMPS,), "Hello! How can I help you?", False),
         ("Thanks a lot", (), "You're welcome!", False),
         ("Bye", (), "Goodbye!", False),
+        ("Danke", (), "Gern geschehen!", False),
     ],
 )
 def test_what_needs_no_passage(text: str, passages: tuple[Passage, ...], expected: str, abstained: bool) -> None:
@@ -158,11 +163,11 @@ def test_what_needs_no_passage(text: str, passages: tuple[Passage, ...], expecte
     assert embedder.calls == []
 
 
-def test_alternatives_quote_the_next_best_sentences_and_then_the_best_again() -> None:
-    [events] = replies(ExtractiveModel(WordEmbedder()), prompt("red lamp costs euros", LAMPS, n=4))
-    quoted = [text.removesuffix("\n\nSource: guide") for text in texts(events)]
-    assert len(set(quoted)) == 3
-    assert quoted[3] == quoted[0]
+def test_alternatives_say_what_none_before_has_said_and_then_the_first_again() -> None:
+    [events] = replies(ExtractiveModel(WordEmbedder()), prompt("red chair costs euros", CHAIRS, n=4))
+    quoted = [text.removesuffix("\n\nSource: chairs.md") for text in texts(events)]
+    assert quoted[0] == quoted[2] == quoted[3] == "A red chair costs forty euros. [1]"
+    assert quoted[1] == "Chairs are made of oak. [1]"
     assert [event.index for event in events if isinstance(event, ReplyEnd)] == [0, 1, 2, 3]
 
 
@@ -171,12 +176,26 @@ def test_max_tokens_leaves_at_least_one_whole_sentence() -> None:
     assert texts(events) == ["The red lamp costs nine euros. [1]\n\nSource: guide"]
 
 
-def test_embeds_missing_sentences_alone_and_in_one_call() -> None:
+def test_embeds_only_what_was_not_embedded_before_and_in_one_call() -> None:
     embedder = WordEmbedder()
     first, second = prompt("red lamp", LAMPS), prompt("red chair", CHAIRS, LAMPS)
     both = prompt("oak", LAMPS, CHAIRS)
     replies(ExtractiveModel(embedder), first, second, both)
     assert [len(call) for call in embedder.calls] == [5, 2]
+
+
+def test_what_is_embedded_stands_under_its_heading() -> None:
+    embedder = WordEmbedder()
+    replies(ExtractiveModel(embedder), prompt("lamp", passage("a", "# Lamps\n\nNine euros.\n\n## Do you ship?\n\nWe do.")))
+    assert embedder.calls == [["Lamps. Nine euros.", "Do you ship? We do."]]
+
+
+def test_of_many_statements_few_are_embedded() -> None:
+    embedder = WordEmbedder()
+    long = passage("long", "\n".join(f"- lamp {number} costs {number} euros" for number in range(150)))
+    [events] = replies(ExtractiveModel(embedder), prompt("what does lamp 77 cost?", long))
+    assert [len(call) for call in embedder.calls] == [MOST_EMBEDDED]
+    assert texts(events)[0].startswith("lamp 77 costs 77 euros")
 
 
 def test_a_failing_embedder_fails_the_reply_before_its_first_word() -> None:
@@ -194,47 +213,28 @@ def test_a_failing_embedder_fails_the_reply_before_its_first_word() -> None:
     assert "red lamp" in texts(events)[0]
 
 
-def test_passages_of_other_scripts_or_hardly_any_text_are_quoted() -> None:
+def test_passages_of_other_scripts_are_quoted_and_such_without_a_statement_are_refused() -> None:
     odd = passage("odd", "東京の天気は晴れです。明日は雨です。")
-    [events] = replies(ExtractiveModel(WordEmbedder()), prompt("東京の天気", odd), prompt("x", passage("x", ".")))[:1]
-    assert texts(events) == ["東京の天気は晴れです。[1]明日は雨です。[1]\n\n出典：guide"]
+    [first, second] = replies(ExtractiveModel(WordEmbedder()), prompt("東京の天気", odd), prompt("x", passage("x", ".")))
+    assert texts(first) == ["東京の天気は晴れです。[1]\n\n出典：guide"]
+    assert texts(second) == ["No idea."]
+    assert second[-2] == ReplyEnd(0, abstained=True)
 
 
-def test_the_least_recently_used_sentence_vectors_are_forgotten_first() -> None:
-    row = np.zeros((2, 4), dtype=np.float32)
-    held = SentenceVectors(most_bytes=3 * row.nbytes)
-    for chunk_id in ("a", "b", "c"):
-        held.keep(chunk_id, row)
-    assert held.find("a", 2) is row
-    held.keep("d", row)
-    assert [chunk_id for chunk_id in "abcd" if held.find(chunk_id, 2) is not None] == ["a", "c", "d"]
-    assert held.find("a", 3) is None  # a chunk cut anew has other sentences
-    held.keep("huge", np.zeros((100, 4), dtype=np.float32))
-    assert held.memory_bytes <= 3 * row.nbytes
-
-
-@pytest.mark.parametrize(
-    ("text", "is_one"),
-    [
-        ("Push a text with a POST.", True),
-        ("- It refuses instead of guessing.", True),
-        ("See [the guide](docs/guide.md) for what each of these settings does.", True),
-        ("# Connect a model", False),
-        ("## How do I connect a model?", False),
-        ("How do I connect a model?", False),
-        ("| name | meaning |", False),
-        ("```sh", False),
-        ("---", False),
-        ("Contact us", False),
-        ("Home | Products | Contact", False),
-        ("Open 9 to 5", True),
-        ("Closed on Sundays", True),
-        ("東京の天気は晴れです", True),
-        ("- [Try it](docs/try-it.md), [push documents](docs/push-documents.md)", False),
-    ],
-)
-def test_headings_questions_and_lists_of_links_are_no_statements(text: str, *, is_one: bool) -> None:
-    assert is_statement(text) == is_one
+def test_the_least_recently_read_passages_are_forgotten_first() -> None:
+    known = [passage(each, f"Passage {each} is one. It is short.") for each in "abcd"]
+    size = ReadPassages().read(known[0]).memory_bytes
+    held = ReadPassages(most_bytes=3 * size)
+    first = [held.read(each) for each in known]
+    for each, read in zip(known[:3], first, strict=False):
+        held.keep(each, read)
+    assert held.read(known[0]) is first[0]
+    held.keep(known[3], first[3])
+    assert [held.read(each) is read for each, read in zip(known, first, strict=True)] == [True, False, True, True]
+    held.keep(known[0], held.read(known[0]))  # again, and no larger
+    assert held.memory_bytes == 3 * size
+    held.keep(passage("e", "x"), ReadPassages().read(passage("e", "It is very long. " * 100)))
+    assert held.memory_bytes <= 3 * size
 
 
 async def test_a_heading_that_repeats_the_prompt_is_not_the_answer() -> None:
@@ -247,7 +247,8 @@ async def test_a_heading_that_repeats_the_prompt_is_not_the_answer() -> None:
     query = Query(text="When do parcels ship?", vector=await embedder.embed_prompt("When do parcels ship?"), stem_weights={})
     model_input = ModelInput(messages=(), sampling=Sampling(), query=query, passages=(passage,))
     said = [event.text async for event in ExtractiveModel(embedder).stream(model_input) if isinstance(event, TextDelta)]
-    assert "".join(said) == "They leave on Monday. [1] The courier comes at nine. [1]\n\nSource: doc"
+    assert "".join(said).startswith("They leave on Monday. ")
+    assert "When do" not in "".join(said)
 
 
 def cited(events: Sequence[ModelEvent], *passages: Passage) -> list[str]:
@@ -261,44 +262,53 @@ def cited(events: Sequence[ModelEvent], *passages: Passage) -> list[str]:
     return found
 
 
-def test_each_sentence_cites_exactly_what_it_was_quoted_from() -> None:
+def test_each_stretch_cites_exactly_what_it_was_quoted_from() -> None:
     wrapped = passage(
         "w",
-        "Of all that is sold here today, the red lamp costs\n  nine euros.\n\n"
-        "- A red chair costs forty euros.\n2. Red is sold out.",
+        "Of all that is sold here today, the red lamp costs\n  nine euros.\n\n- A red chair costs forty euros.\n\nIt is oak.",
     )
-    [events] = replies(ExtractiveModel(WordEmbedder()), prompt("red lamp costs euros", wrapped, CHAIRS, n=2))
-    assert cited(events, wrapped, CHAIRS) == [
-        "Of all that is sold here today, the red lamp costs\n  nine euros.",
-        "A red chair costs forty euros.",
-        "Red is sold out.",
-        "Chairs are made of oak.",
-    ]
-    assert texts(events)[0] == (
-        "Of all that is sold here today, the red lamp costs nine euros. [1] A red chair costs forty euros. [1]\n\nSource: guide"
-    )
+    [events] = replies(ExtractiveModel(WordEmbedder()), prompt("red lamp costs euros", wrapped, n=2))
+    assert "Of all that is sold here today, the red lamp costs\n  nine euros." in cited(events, wrapped)
+    assert "A red chair costs forty euros." in cited(events, wrapped)
+    assert "Of all that is sold here today, the red lamp costs nine euros. [1]" in texts(events)[0]
 
 
-def test_of_a_sentence_that_is_there_twice_the_whole_one_is_said() -> None:
-    cut = passage("a", "Lamps are red. The red lamp costs nine", number=0, rank=0.9)
-    whole = passage("b", "red. The red lamp costs nine euros. It is new.", number=1, rank=0.1)
-    [events] = replies(ExtractiveModel(WordEmbedder()), prompt("the red lamp costs nine?", cut, whole, max_tokens=1))
-    assert texts(events) == ["The red lamp costs nine euros. [2]\n\nSource: guide"]
-
-
-def test_code_is_said_only_if_there_is_nothing_else() -> None:
-    code = "```sh\nred lamp costs euros --all the red lamps.\n```"
+def test_code_is_said_with_what_announces_it_or_if_there_is_nothing_else() -> None:
+    code = "```sh\nred lamp --costs euros\n```"
     [events] = replies(ExtractiveModel(WordEmbedder()), prompt("red lamp costs euros", passage("c", f"{code}\nIt is oak.")))
-    assert texts(events)[0].startswith("red lamp costs euros --all the red lamps. [1] It is oak. [1]")
-    more = passage("d", f"{code}\nIt is oak. It is old.")
-    [events] = replies(ExtractiveModel(WordEmbedder()), prompt("red lamp costs euros", more))
-    assert texts(events) == ["It is oak. [1] It is old. [1]\n\nSource: guide"]
+    assert texts(events) == ["It is oak. [1]\n\nSource: guide"]
+    [events] = replies(ExtractiveModel(WordEmbedder()), prompt("red lamp costs euros", passage("d", code)))
+    assert texts(events) == ["red lamp --costs euros [1]\n\nguide"]
+    announced = passage("e", f"For the cost of a red lamp in euros, run:\n\n{code}\n")
+    [events] = replies(ExtractiveModel(WordEmbedder()), prompt("red lamp costs euros", announced))
+    assert texts(events) == ["For the cost of a red lamp in euros, run: red lamp --costs euros [1]\n\nSource: guide"]
 
 
-def test_the_second_sentence_is_one_that_adds_to_the_first() -> None:
-    text = "The red lamp is sold here. The red lamp is sold now. Shipping takes many days."
-    [events] = replies(ExtractiveModel(WordEmbedder()), prompt("red lamp, shipping days?", passage("c", text)))
-    assert texts(events) == ["The red lamp is sold here. [1] Shipping takes many days. [1]\n\nSource: guide"]
+def nearby_input(most_sources: int) -> ModelInput:
+    best, next_best = passage("best", "Lamps come in red.", rank=0.9), passage("next", "A red lamp costs nine euros.", rank=0.8)
+    asked = prompt("what does a red lamp cost in euros?", best, passage("third", "Oak is hard.", document="oak", rank=0.7))
+    return msgspec.structs.replace(asked, nearby=(next_best,), most_sources=most_sources)
+
+
+def test_what_it_quotes_of_a_passage_nearby_becomes_a_source_and_markers_count_in_those() -> None:
+    [events] = replies(ExtractiveModel(WordEmbedder()), nearby_input(3))
+    assert events[0] == SourcesChosen((0, 2, 1))  # best first
+    assert texts(events) == ["A red lamp costs nine euros. [2]\n\nguide"]
+    assert [event.number for event in events if isinstance(event, Cited)] == [2]
+
+
+def test_it_makes_its_reply_of_no_more_sources_than_it_may() -> None:
+    [events] = replies(ExtractiveModel(WordEmbedder()), nearby_input(1))
+    assert events[0] == SourcesChosen((2,))
+    assert texts(events) == ["A red lamp costs nine euros. [1]\n\nguide"]
+
+
+def test_a_refusal_may_suggest_what_is_near_and_cites_nothing() -> None:
+    asked = msgspec.structs.replace(prompt("What is love?", n=2), suggestion="This may help: guide")
+    [events] = replies(ExtractiveModel(WordEmbedder()), asked)
+    assert texts(events) == ["No idea.\n\nThis may help: guide"] * 2
+    assert not [event for event in events if isinstance(event, Cited | SourcesChosen)]
+    assert [event.abstained for event in events if isinstance(event, ReplyEnd)] == [True, True]
 
 
 @pytest.mark.parametrize(

@@ -434,15 +434,6 @@ def grounded(text: str, *passages: Any, offer: HandoffOffer | None, n: int = 1) 
     return msgspec.structs.replace(grounded_prompt(text, *passages, n=n), handoff=offer)
 
 
-@pytest.mark.parametrize("passages", [(), (LAMPS,)])
-def test_the_extractive_model_hands_off_to_who_asks_for_a_person(passages: tuple[Any, ...]) -> None:
-    events = replies(grounded("Can I talk to a human?", *passages, offer=HandoffOffer(), n=2))
-    assert handoffs(events) == [HandoffRequest("asked")]
-    assert texts(events) == {}
-    assert ends(events) == {0: "handoff", 1: "handoff"}
-    assert isinstance(events[-1], UsageReport)
-
-
 def test_the_extractive_model_hands_off_to_nobody_who_asks_something_else_or_without_an_offer() -> None:
     for text, passages, offer in (
         ("Can I talk to a human?", (LAMPS,), None),

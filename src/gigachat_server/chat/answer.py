@@ -15,11 +15,14 @@ from gigachat_server.chat import prompt as prompts
 from gigachat_server.chat import reply, rewrite
 from gigachat_server.chat.progress import Turn
 from gigachat_server.chat.queue import Opened
+from gigachat_server.chat.suggestions import suggestion
 from gigachat_server.chat.unanswered import mark_refusals, reason
 from gigachat_server.ids import random_text
 from gigachat_server.knowledge.fixed_answers import FixedAnswers
 from gigachat_server.knowledge.retrieve import Earlier
 from gigachat_server.knowledge.searcher import Retrieval, Searcher
+from gigachat_server.language.detect import language
+from gigachat_server.language.phrases import near_offer
 from gigachat_server.language.words import asks_for_human, is_dependent, small_talk
 from gigachat_server.models.base import (
     HANDED_OFF,
@@ -31,22 +34,28 @@ from gigachat_server.models.base import (
     ModelInput,
     Query,
     ReplyEnd,
+    SourcesChosen,
     TextDelta,
     UsageReport,
     Vector,
 )
-from gigachat_server.models.extractive import is_unanswered_too_often
+from gigachat_server.models.extractive import MOST_PASSAGES, is_unanswered_too_often, refused_text
+from gigachat_server.records import Source
 from gigachat_server.triggers import trigger
 
 FIXED_ANSWER = "fixed_answer"  # the finish_reason, and the model, of a reply that is one
 
 
 class Matched(msgspec.Struct, frozen=True):
-    """The fixed answer that a prompt asks for, by its id; else whether to search for it. And its vector, if it needed one."""
+    """The fixed answer that a prompt asks for, by its id; else whether it asks for a human, or to search for it.
+
+    And its vector, if it needed one.
+    """
 
     vector: Vector | None = None
     fixed_answer_id: str | None = None
     is_searched_for: bool = False
+    is_for_human: bool = False
 
 
 class Answerer:
@@ -70,23 +79,31 @@ class Answerer:
         if matched.fixed_answer_id is not None and await self._say_fixed(opened, matched.fixed_answer_id, turn):
             await trigger("S7")
             return matched.vector
+        if matched.is_for_human:
+            _hand_off(opened, turn)
+            await trigger("S7")
+            return None
         retrieval = await self._retrieve(opened, matched, turn)
         query = Query(text=opened.text, vector=None, stem_weights={})
+        sources: tuple[Source, ...] = ()  # also of what is nearby
         if retrieval is not None:
             query = msgspec.structs.replace(retrieval.found.query, text=opened.text)  # not as it was rewritten
-            turn.sources = tuple(map(reply.source, retrieval.passages, retrieval.chunks))
+            sources = tuple(map(reply.source, (*retrieval.passages, *retrieval.nearby), retrieval.chunks))
+            turn.sources = sources[: len(retrieval.passages)]
             turn.vectors = {chunk.id: chunk.embedding for chunk in retrieval.chunks}
         model_input = prompts.build(
             chatbot.config,
             prompt=opened.text,
             memory=opened.memory,
             passages=retrieval.passages if retrieval else (),
+            nearby=retrieval.nearby if retrieval else (),
             query=query,
             boundary=random_text(8),
+            suggestion=_suggestion(opened, sources),
             handoff=_handoff_offer(opened),
         )
         await trigger("S5")
-        await self._listen(opened, model_input, turn)
+        await self._listen(opened, model_input, sources, turn)
         turn.unanswered = reason(turn, opened.text, found=None if retrieval is None else len(retrieval.passages))
         if turn.heard.handoff is not None and model_input.handoff is not None:
             _tell_of_handoff(model_input.handoff.message, turn)
@@ -99,6 +116,8 @@ class Answerer:
         known = await self._fixed_answers.known(chatbot)
         if (exact := known.find_exact(text)) is not None:
             return Matched(fixed_answer_id=exact)
+        if chatbot.config.interception.handoff_when_asked and asks_for_human(text):
+            return Matched(is_for_human=True)
         if small_talk(text):
             return Matched()
         has_documents = await self._searcher.has_documents(chatbot)
@@ -130,7 +149,16 @@ class Answerer:
         history: Sequence[Earlier] = opened.memory.searched
         if turn.rewrite is not None:
             text, history = turn.rewrite.text, ()  # it says what it needs of them
-        return await self._searcher.retrieve(opened.chatbot, text, matched.vector, history, is_lenient=self._model.is_generating)
+        is_lenient = self._model.is_generating
+        suggests = not is_lenient or opened.chatbot.config.documents.results.when_nothing_matches == "refuse"
+        return await self._searcher.retrieve(
+            opened.chatbot,
+            text,
+            matched.vector,
+            history,
+            is_lenient=is_lenient,
+            nearby=MOST_PASSAGES if suggests else 0,
+        )
 
     async def _rewrite(self, opened: Opened) -> rewrite.Rewrite | None:
         """The prompt made independent of the conversation by the model, where the chatbot wants that and it leans on it."""
@@ -142,7 +170,8 @@ class Answerer:
         model_input = rewrite.build(opened.text, history, boundary=random_text(8), model=config.response.model)
         return await rewrite.rewrite(self._model, model_input)
 
-    async def _listen(self, opened: Opened, model_input: ModelInput, turn: Turn) -> None:
+    async def _listen(self, opened: Opened, model_input: ModelInput, sources: Sequence[Source], turn: Turn) -> None:
+        """`sources` are those of all passages handed to the model, of which it may choose."""
         when_nothing = opened.chatbot.config.documents.results.when_nothing_matches
         if when_nothing == "refuse" and not model_input.passages and not small_talk(model_input.query.text):
             _refuse(model_input, turn)
@@ -155,6 +184,8 @@ class Answerer:
                             if not turn.length:
                                 await trigger("S6")
                             turn.say(event)
+                        case SourcesChosen():
+                            turn.sources = tuple(sources[place] for place in event.places)
                         case Cited():
                             turn.heard.cited.setdefault(event.index, []).append(event)
                         case ReplyEnd():
@@ -163,7 +194,7 @@ class Answerer:
                             turn.heard.usage = event
                         case HandoffRequest() if model_input.handoff is not None:
                             turn.heard.handoff = event
-        mark_refusals(turn, prompts.refusals(opened.chatbot.config))
+        mark_refusals(turn, prompts.refusals(opened.chatbot.config, language(opened.text)))
 
 
 def _handoff_offer(opened: Opened) -> HandoffOffer | None:
@@ -171,21 +202,32 @@ def _handoff_offer(opened: Opened) -> HandoffOffer | None:
     if not interception.handoff or not opened.may_hand_off:
         return None
     return HandoffOffer(
-        message=interception.handoff_message,
+        message=prompts.handoff_message(opened.chatbot.config, language(opened.text)),
         after_unanswered=interception.handoff_after_unanswered,
         unanswered_before=opened.memory.unanswered_in_a_row,
     )
 
 
-def _refuse(model_input: ModelInput, turn: Turn) -> None:
-    """The persona's refusal instead of a model's guess; no model is there to ask for a human, so the rules do."""
-    offer = model_input.handoff
-    if offer is not None and asks_for_human(model_input.query.text):
-        turn.heard.ends[0] = ReplyEnd(0, HANDED_OFF, abstained=False)
+def _suggestion(opened: Opened, sources: Sequence[Source]) -> str:
+    results = opened.chatbot.config.documents.results
+    if not results.suggest:
+        return ""
+    return suggestion(sources, match_threshold=results.match_threshold, label=near_offer(language(opened.text)))
+
+
+def _hand_off(opened: Opened, turn: Turn) -> None:
+    """A human is asked for, unless one has been already; whoever asks is told so in either case."""
+    turn.say(TextDelta(0, prompts.handoff_message(opened.chatbot.config, language(opened.text))))
+    turn.heard.ends[0] = ReplyEnd(0, HANDED_OFF, abstained=False)
+    if opened.may_hand_off:
         turn.heard.handoff = HandoffRequest("asked")
-        return
-    turn.say(TextDelta(0, model_input.refusal))
+
+
+def _refuse(model_input: ModelInput, turn: Turn) -> None:
+    """The persona's refusal instead of a model's guess; no model is there to ask for a human, so the rule does."""
+    turn.say(TextDelta(0, refused_text(model_input)))
     turn.heard.ends[0] = ReplyEnd(0, abstained=True)
+    offer = model_input.handoff
     if offer is not None and is_unanswered_too_often(offer):
         turn.heard.handoff = HandoffRequest("unanswered")
 

@@ -13,9 +13,12 @@ from collections.abc import Sequence
 
 from gigachat_server.chat.events import RELEASED, TAKEN_OVER
 from gigachat_server.chat.memory import Memory
+from gigachat_server.language import phrases
+from gigachat_server.language.codes import Language
+from gigachat_server.language.detect import language
 from gigachat_server.markers import without_markers
 from gigachat_server.models.base import ChatMessage, HandoffOffer, ModelInput, Passage, Query, Sampling
-from gigachat_server.records import ChatbotConfig
+from gigachat_server.records import ChatbotConfig, InterceptionConfig
 from gigachat_server.store.messages import Remembered
 
 DEFAULT_REFUSAL = "Sorry, I don't know how to help with that."
@@ -43,10 +46,21 @@ def refusal(persona: str) -> str:
     return match[1].strip() if match and match[1].strip() else DEFAULT_REFUSAL
 
 
-def refusals(config: ChatbotConfig) -> tuple[str, ...]:
-    """What says that there is no answer: first what this chatbot says, then what its persona may have a model say."""
+def refusals(config: ChatbotConfig, spoken: Language | None = None) -> tuple[str, ...]:
+    """What says that there is no answer: first what this chatbot says, then what its persona may have a model say.
+
+    Where nobody chose the words it is said in the language `spoken` by whom it answers.
+    """
     configured, of_persona = config.documents.results.refusal, refusal(config.response.system_persona)
-    return (of_persona,) if configured is None else (configured, of_persona)
+    said = configured or (of_persona if of_persona != DEFAULT_REFUSAL else phrases.refusal(spoken))
+    return tuple(dict.fromkeys((said, of_persona)))
+
+
+def handoff_message(config: ChatbotConfig, spoken: Language | None) -> str:
+    """That a human was asked for, likewise."""
+    message = config.interception.handoff_message
+    is_chosen = message != InterceptionConfig().handoff_message or spoken in (None, "en")
+    return message if is_chosen else phrases.handed_off(spoken)
 
 
 def build(
@@ -57,9 +71,14 @@ def build(
     passages: Sequence[Passage],
     query: Query,
     boundary: str,
+    nearby: Sequence[Passage] = (),
+    suggestion: str = "",
     handoff: HandoffOffer | None = None,
 ) -> ModelInput:
-    """The input for one turn. `boundary` must be unguessable: the caller draws it."""
+    """The input for one turn. `boundary` must be unguessable: the caller draws it.
+
+    Only `passages` are told to a model that generates; one that quotes may use those `nearby`, too.
+    """
     response = config.response
     told = _sections(passages, f"<<{boundary}>>") if passages else _NOTHING
     messages = [ChatMessage("system", f"{response.system_persona}\n\n{told}")]
@@ -77,7 +96,10 @@ def build(
         ),
         query=query,
         passages=tuple(passages),
-        refusal=refusals(config)[0],
+        nearby=tuple(nearby),
+        most_sources=config.documents.results.match_count,
+        suggestion=suggestion,
+        refusal=refusals(config, language(prompt))[0],
         model=response.model,
         handoff=handoff,
     )

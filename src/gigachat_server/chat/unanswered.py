@@ -16,7 +16,7 @@ import msgspec
 
 from gigachat_server.chat.events import Events
 from gigachat_server.chat.progress import Turn
-from gigachat_server.language.words import normalised, small_talk
+from gigachat_server.language.words import asks_for_human, normalised, small_talk
 from gigachat_server.markers import without_markers
 from gigachat_server.models.base import ReplyEnd
 from gigachat_server.records import Message, Unanswered, UnansweredReason
@@ -42,7 +42,7 @@ def _normalised(refusals: tuple[str, ...]) -> frozenset[str]:
 
 def reason(turn: Turn, text: str, *, found: int | None) -> UnansweredReason | None:
     """Why the prompt is unanswered, if it is. `found`: how many passages matched it; None: there are no documents to match."""
-    if turn.fixed_answer_id is not None or small_talk(text) is not None:
+    if turn.fixed_answer_id is not None or small_talk(text) is not None or asks_for_human(text):
         return None
     handoff = turn.heard.handoff
     if handoff is not None and handoff.reason == "asked":

@@ -83,10 +83,17 @@ class Indexes:
         return len((await self._current(chatbot)).index) > 0
 
     async def retrieve(
-        self, chatbot: Chatbot, text: str, vector: Vector, history: Sequence[Earlier], *, is_lenient: bool
+        self,
+        chatbot: Chatbot,
+        text: str,
+        vector: Vector,
+        history: Sequence[Earlier],
+        *,
+        is_lenient: bool,
+        nearby: int = 0,
     ) -> Retrieval:
         query = SearchQuery(text, vector, history)
-        manner = manner_of(chatbot, self._embedder.scale, prior=self._prior_of(vector), is_lenient=is_lenient)
+        manner = manner_of(chatbot, self._embedder.scale, prior=self._prior_of(vector), is_lenient=is_lenient, nearby=nearby)
         return await without_gaps(self._database, chatbot, lambda current: self._search(current, query, manner))
 
     async def _search(self, chatbot: Chatbot, query: SearchQuery, manner: Manner) -> Retrieval:

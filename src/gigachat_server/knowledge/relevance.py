@@ -66,6 +66,13 @@ def relevance(scale: RelevanceScale, features: Features, *, is_lenient: bool = F
     return 1 / (1 + math.exp(-min(max(logit, -_LARGEST), _LARGEST)))
 
 
+def eased(scale: RelevanceScale, strict: float) -> float:
+    """The relevance on the lenient scale of a passage that has this one on the strict scale."""
+    if not 0 < strict < 1:
+        return strict
+    return 1 / (1 + (1 - strict) / strict * math.exp(-scale.leniency))
+
+
 def parts(scale: RelevanceScale, features: Features, *, is_lenient: bool = False) -> dict[str, float]:
     """What each feature adds to the logit of the relevance: why a passage was found relevant, or was not."""
     words = 0.0 if features.is_foreign else scale.coverage * features.coverage

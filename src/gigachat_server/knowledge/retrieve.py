@@ -25,6 +25,7 @@ import msgspec
 import numpy as np
 
 from gigachat_server.knowledge.index import ChatbotIndex
+from gigachat_server.knowledge.relevance import eased
 from gigachat_server.knowledge.scoring import Alternatives, Candidate, Search
 from gigachat_server.language.codes import Language
 from gigachat_server.language.detect import language
@@ -32,9 +33,10 @@ from gigachat_server.language.terms import QueryWord, query_words
 from gigachat_server.language.words import is_dependent
 from gigachat_server.models.base import Query, RelevanceScale, SearchedWord, Vector
 
-PROMPT_WEIGHT = 0.3  # of the prompt before this one
-ANSWER_WEIGHT = 0.1  # of its answer
+PROMPT_WEIGHT = 0.3  # of the words of the prompt before this one
+ANSWER_WEIGHT = 0.1  # of those of its answer
 DECAY = 0.7  # from turn to turn
+VECTOR_WEIGHT, VECTOR_DECAY = 0.2, 0.5  # likewise of the prompts' vectors
 ANSWER_CHARACTERS = 300
 LONGEST_QUERY = 4_000  # characters of a prompt that are searched for
 
@@ -68,22 +70,30 @@ class Expanded(msgspec.Struct, frozen=True):
 
 
 class Manner(msgspec.Struct, frozen=True, kw_only=True):
-    """How passages are judged. `prior`: what the prompt's vector says of it; `is_lenient`: a model that generates reads them."""
+    """How passages are judged. `prior`: what the prompt's vector says of it; `is_lenient`: a model that generates reads them.
+
+    `nearby`: of the best so many passages those are told of, too, that are not relevant enough or too many.
+    """
 
     scale: RelevanceScale
     match_count: int
     match_threshold: float
     is_lenient: bool = False
     prior: float = 0.0
+    nearby: int = 0
 
 
 class Found(msgspec.Struct, frozen=True):
-    """The candidates worth handing on, best first, and the query they answer."""
+    """The candidates worth handing on, best first, and the query they answer.
+
+    `nearby`: others that were asked for; relevant enough as well, where there are candidates.
+    """
 
     candidates: list[Candidate]
     query: Query
     searched: int  # chunks that were there to be found
     added: Mapping[Alternatives, float] = {}  # what the conversation adds to the prompt's own words, or to their weight
+    nearby: list[Candidate] = []
 
 
 def expand(query: SearchQuery, languages: Sequence[Language | None]) -> Expanded:
@@ -95,13 +105,13 @@ def expand(query: SearchQuery, languages: Sequence[Language | None]) -> Expanded
     dependent = bool(query.history) and is_dependent(query.text)
     if dependent:
         vectors, shares = [vector], [1.0]
-        for message, weight in _weighted(query.history):
+        for message, weight, age in _weighted(query.history):
             said = message.text[: LONGEST_QUERY if message.role == "user" else ANSWER_CHARACTERS]
             for word in _words_said(said, spoken):
                 bag[word] = bag.get(word, 0.0) + weight
             if message.vector is not None and message.vector.shape == vector.shape:
                 vectors.append(message.vector)
-                shares.append(weight)
+                shares.append(VECTOR_WEIGHT * VECTOR_DECAY**age)
         if len(vectors) > 1:
             vector = np.array(shares, np.float32) @ np.stack(vectors)
             vector /= np.float32(max(math.sqrt(float(vector @ vector)), 1e-9))
@@ -113,16 +123,19 @@ def _words_said(text: str, languages: tuple[Language | None, ...]) -> list[Alter
     return [word.alternatives for word in query_words(text, languages) if word.alternatives]
 
 
-def _weighted(history: Sequence[Earlier]) -> list[tuple[Earlier, float]]:
-    """The earlier messages that count, newest first, weighted. Of the answers to one prompt the last counts."""
-    weighted: list[tuple[Earlier, float]] = []
+def _weighted(history: Sequence[Earlier]) -> list[tuple[Earlier, float, int]]:
+    """The earlier messages that count, newest first, with the weights of their words and the prompts since.
+
+    Of the answers to one prompt the last counts.
+    """
+    weighted: list[tuple[Earlier, float, int]] = []
     age, is_answered = 0, False
     for message in reversed(history):
         if message.role == "user":
-            weighted.append((message, PROMPT_WEIGHT * DECAY**age))
+            weighted.append((message, PROMPT_WEIGHT * DECAY**age, age))
             age, is_answered = age + 1, False
         elif not is_answered:
-            weighted.append((message, ANSWER_WEIGHT * DECAY**age))
+            weighted.append((message, ANSWER_WEIGHT * DECAY**age, age))
             is_answered = True
     return weighted
 
@@ -138,34 +151,43 @@ def wanted(query: SearchQuery, expanded: Expanded, manner: Manner) -> Search:
         scale=manner.scale,
         is_lenient=manner.is_lenient,
         prior=manner.prior,
-        limit=manner.match_count,
+        limit=max(manner.match_count, manner.nearby),
     )
 
 
 def search(index: ChatbotIndex, query: SearchQuery, manner: Manner) -> Found:
-    """The at most `match_count` chunks of a relevance of at least `match_threshold`, best first."""
+    """The at most `match_count` chunks of a relevance of at least `match_threshold`, best first, and what is nearby."""
     expanded = expand(query, index.languages)
     candidates = index.search(wanted(query, expanded, manner))
     idfs = {word.alternatives: index.idf(word.alternatives) for word in expanded.words}
-    return above_threshold(candidates, query, expanded, idfs, match_threshold=manner.match_threshold, searched=len(index))
+    return judged(candidates, query, expanded, idfs, manner=manner, searched=len(index))
 
 
-def above_threshold(
+def judged(
     candidates: Sequence[Candidate],
     query: SearchQuery,
     expanded: Expanded,
     idfs: Mapping[Alternatives, float],
     *,
-    match_threshold: float,
+    manner: Manner,
     searched: int,
 ) -> Found:
-    """Those that are relevant enough, in their order. `idfs`: of the prompt's own words."""
+    """Those that are relevant enough, of the first `match_count`, in their order; and the others. `idfs`: of the prompt's words.
+
+    Where one is relevant enough, the documents do answer this kind of prompt, which makes each of its neighbours more likely
+    to help, too: from then on all are held to the lenient scale.
+    """
+    least = manner.match_threshold
+    if not manner.is_lenient and any(candidate.score >= least for candidate in candidates):
+        candidates = [msgspec.structs.replace(candidate, score=eased(manner.scale, candidate.score)) for candidate in candidates]
+    matched = [candidate for candidate in candidates[: manner.match_count] if candidate.score >= least]
+    others = [candidate for candidate in candidates if candidate not in matched and (candidate.score >= least or not matched)]
     own = {word.alternatives for word in expanded.words}
     return Found(
-        candidates=[candidate for candidate in candidates if candidate.score >= match_threshold],
+        candidates=matched,
         query=Query(
             text=query.text,
-            vector=query.vector,
+            vector=expanded.vector,
             stem_weights={term: weight for word, weight in idfs.items() for term in word},
             words=tuple(
                 SearchedWord(word.word, word.alternatives, word.is_identifier, idfs[word.alternatives]) for word in expanded.words
@@ -174,4 +196,5 @@ def above_threshold(
         ),
         searched=searched,
         added={word: weight - (word in own) for word, weight in expanded.bag.items() if weight > (word in own)},
+        nearby=others,
     )

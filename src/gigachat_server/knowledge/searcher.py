@@ -39,15 +39,19 @@ def no_prior(vector: Vector) -> float:
 
 
 class Retrieval(msgspec.Struct, frozen=True):
-    """One search for a turn: the passages above the threshold, best first, with the chunks they are of."""
+    """One search for a turn: the passages above the threshold, best first, and those nearby that were asked for.
+
+    `chunks` are those of the passages and of the ones nearby, in a row.
+    """
 
     found: Found
     passages: tuple[Passage, ...]
     chunks: tuple[Chunk, ...]
+    nearby: tuple[Passage, ...] = ()
     has_gaps: bool = False  # something that was found had been replaced before it was fetched
 
 
-def manner_of(chatbot: Chatbot, scale: RelevanceScale, *, prior: float, is_lenient: bool) -> Manner:
+def manner_of(chatbot: Chatbot, scale: RelevanceScale, *, prior: float, is_lenient: bool, nearby: int) -> Manner:
     """How this chatbot's passages are judged."""
     results = chatbot.config.documents.results
     return Manner(
@@ -56,6 +60,7 @@ def manner_of(chatbot: Chatbot, scale: RelevanceScale, *, prior: float, is_lenie
         match_threshold=results.match_threshold,
         is_lenient=is_lenient,
         prior=prior,
+        nearby=nearby,
     )
 
 
@@ -69,11 +74,19 @@ class Searcher(Protocol):
         """Whether anything can be found at all; without documents a prompt needs no vector."""
 
     async def retrieve(
-        self, chatbot: Chatbot, text: str, vector: Vector, history: Sequence[Earlier], *, is_lenient: bool
+        self,
+        chatbot: Chatbot,
+        text: str,
+        vector: Vector,
+        history: Sequence[Earlier],
+        *,
+        is_lenient: bool,
+        nearby: int = 0,
     ) -> Retrieval:
         """What the chatbot's documents hold for this prompt. Raises `EmbedderUnavailable` for a vector of another length.
 
-        `is_lenient`: a model that generates reads it, and judges for itself.
+        `is_lenient`: a model that generates reads it, and judges for itself. `nearby`: of the best so many passages the others
+        are told of, too.
         """
 
     def forget(self, chatbot_id: str) -> None:
@@ -113,31 +126,15 @@ class KnownChunks:
 
     async def retrieval(self, chatbot_id: str, found: Found) -> Retrieval:
         """What was found, with its chunks. Those deleted meanwhile are left out."""
-        by_id = await self.fetch(chatbot_id, [candidate.chunk_id for candidate in found.candidates])
-        has_gaps = any(candidate.chunk_id not in by_id for candidate in found.candidates)
-        pairs = _bounded([(c, by_id[c.chunk_id]) for c in found.candidates if c.chunk_id in by_id])
-        passages = tuple(
-            Passage(
-                chunk_id=chunk.id,
-                document_id=chunk.document_id,
-                document_name=chunk.document_name,
-                number=chunk.number,
-                text=chunk.content,
-                line_from=chunk.line_from,
-                line_to=chunk.line_to,
-                cosine=candidate.cosine,
-                lexical=candidate.lexical,
-                coverage=candidate.coverage,
-                is_foreign=candidate.is_foreign,
-                prior=candidate.prior,
-                margin=candidate.margin,
-                identified=candidate.identified,
-                rank_score=candidate.rank_score,
-                score=candidate.score,
-            )
-            for candidate, chunk in pairs
+        candidates = [*found.candidates, *found.nearby]
+        by_id = await self.fetch(chatbot_id, [candidate.chunk_id for candidate in candidates])
+        has_gaps = any(candidate.chunk_id not in by_id for candidate in candidates)
+        pairs = _bounded([(c, by_id[c.chunk_id]) for c in candidates if c.chunk_id in by_id])
+        passages = tuple(_passage(candidate, chunk) for candidate, chunk in pairs)
+        matched = sum(candidate in found.candidates for candidate, _ in pairs)
+        return Retrieval(
+            found, passages[:matched], tuple(chunk for _, chunk in pairs), nearby=passages[matched:], has_gaps=has_gaps
         )
-        return Retrieval(found, passages, tuple(chunk for _, chunk in pairs), has_gaps)
 
     async def fetch(self, chatbot_id: str, ids: list[str]) -> dict[str, Chunk]:
         """Those that still exist. A chunk never changes under its id, so what is cached is right."""
@@ -157,6 +154,27 @@ class KnownChunks:
         while self._characters > _CACHED_CHARACTERS:
             self._characters -= len(self._chunks.popitem(last=False)[1].content)
         return found
+
+
+def _passage(candidate: Candidate, chunk: Chunk) -> Passage:
+    return Passage(
+        chunk_id=chunk.id,
+        document_id=chunk.document_id,
+        document_name=chunk.document_name,
+        number=chunk.number,
+        text=chunk.content,
+        line_from=chunk.line_from,
+        line_to=chunk.line_to,
+        cosine=candidate.cosine,
+        lexical=candidate.lexical,
+        coverage=candidate.coverage,
+        is_foreign=candidate.is_foreign,
+        prior=candidate.prior,
+        margin=candidate.margin,
+        identified=candidate.identified,
+        rank_score=candidate.rank_score,
+        score=candidate.score,
+    )
 
 
 def _bounded(pairs: list[tuple[Candidate, Chunk]]) -> list[tuple[Candidate, Chunk]]:

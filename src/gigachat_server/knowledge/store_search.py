@@ -27,7 +27,7 @@ from gigachat_server.knowledge.candidates import Counts, Pool
 from gigachat_server.knowledge.fuzzy import Vocabulary
 from gigachat_server.knowledge.gate import stem_sets
 from gigachat_server.knowledge.index_builder import IndexBuilder
-from gigachat_server.knowledge.retrieve import Earlier, Manner, SearchQuery, above_threshold, expand, wanted
+from gigachat_server.knowledge.retrieve import Earlier, Manner, SearchQuery, expand, judged, wanted
 from gigachat_server.knowledge.scoring import MOST_ALIKE, Alternatives, Ranking, Search, crowding, distinct, heaviest, idf
 from gigachat_server.knowledge.searcher import (
     OTHER_LENGTH,
@@ -108,12 +108,19 @@ class StoreSearch:
         return chatbot.knowledge_version > 0 and (await self._current(chatbot)).extent.is_searchable
 
     async def retrieve(
-        self, chatbot: Chatbot, text: str, vector: Vector, history: Sequence[Earlier], *, is_lenient: bool
+        self,
+        chatbot: Chatbot,
+        text: str,
+        vector: Vector,
+        history: Sequence[Earlier],
+        *,
+        is_lenient: bool,
+        nearby: int = 0,
     ) -> Retrieval:
         if (await self._current(chatbot)).is_small:
-            return await self._small.retrieve(chatbot, text, vector, history, is_lenient=is_lenient)
+            return await self._small.retrieve(chatbot, text, vector, history, is_lenient=is_lenient, nearby=nearby)
         query = SearchQuery(text, vector, history)
-        manner = manner_of(chatbot, self._embedder.scale, prior=self._prior_of(vector), is_lenient=is_lenient)
+        manner = manner_of(chatbot, self._embedder.scale, prior=self._prior_of(vector), is_lenient=is_lenient, nearby=nearby)
         return await without_gaps(self._database, chatbot, lambda current: self._search(current, query, manner))
 
     async def _search(self, chatbot: Chatbot, query: SearchQuery, manner: Manner) -> Retrieval:
@@ -134,12 +141,12 @@ class StoreSearch:
             ranking = await self._look_for(chatbot, known, search, pool, without=without)
             places, repeating = await self._distinct(chatbot.id, pool, ranking, search)
         candidates = ranking.candidates(places, pool.standing(), coverage_of=pool.covered, language_of=pool.languages.__getitem__)
-        found = above_threshold(
+        found = judged(
             candidates,
             query,
             expanded,
             {word.alternatives: pool.idf(word.alternatives) for word in expanded.words},
-            match_threshold=manner.match_threshold,
+            manner=manner,
             searched=known.extent.chunks or 0,
         )
         return await self._chunks.retrieval(chatbot.id, found)

@@ -126,6 +126,7 @@ class SearchedWord(msgspec.Struct, frozen=True):
 class Query(msgspec.Struct, frozen=True, kw_only=True):
     """What was searched for: the prompt's own text, vector and words, and its language, where that can be told.
 
+    `vector` is what was searched with: of a prompt that leans on the conversation, together with what was said before.
     `stem_weights` has the idf of each word under all terms that it may be there as.
     """
 
@@ -164,12 +165,20 @@ class HandoffOffer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelInput(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything a model gets for one prompt: `messages` for those that generate, `query` and `passages` for those that quote."""
+    """Everything a model gets for one prompt: `messages` for those that generate, the others for those that quote.
+
+    `nearby` are the passages found beside `passages`, of whatever relevance: where the best passage is relevant, what was asked
+    often stands in a neighbour of it. A model that quotes of them says so (`SourcesChosen`), and makes its reply of
+    `most_sources` passages at most. `suggestion` may be said behind the refusal; it is no answer.
+    """
 
     messages: tuple[ChatMessage, ...]
     sampling: Sampling
     query: Query
     passages: tuple[Passage, ...] = ()  # above the chatbot's match_threshold, best first
+    nearby: tuple[Passage, ...] = ()  # best first
+    most_sources: int = 3
+    suggestion: str = ""
     refusal: str = "Sorry, I don't know how to help with that."
     model: str | None = None  # the chatbot's own choice; None: the server's default
     handoff: HandoffOffer | None = None  # None: it may not ask for a human
@@ -182,10 +191,20 @@ class TextDelta(msgspec.Struct, frozen=True):
     text: str
 
 
+class SourcesChosen(msgspec.Struct, frozen=True):
+    """The reply's sources are these, best first: places, from 0, in `passages` and `nearby` of the `ModelInput` in a row.
+
+    Said before any text, and at most once, by models that quote: from then on `Cited.number` and markers count in these.
+    """
+
+    places: tuple[int, ...]
+
+
 class Cited(msgspec.Struct, frozen=True):
     """The marker at character `marker_start` of alternative `index` stands for `text`: `start` to `end` of a passage's text.
 
-    `number` is the passage's place in `ModelInput.passages`, from 1, which the marker `[number]` tells. For models that quote,
+    `number` is the passage's place in `ModelInput.passages`, or in the sources chosen, from 1, which the marker `[number]` tells.
+    For models that quote,
     and know what: it is said before the marker is. Of a reply of which nothing such is said, the markers are looked up.
     """
 
@@ -223,7 +242,7 @@ class UsageReport(msgspec.Struct, frozen=True):
     completion_tokens: int = 0
 
 
-ModelEvent = TextDelta | Cited | ReplyEnd | HandoffRequest | UsageReport
+ModelEvent = TextDelta | SourcesChosen | Cited | ReplyEnd | HandoffRequest | UsageReport
 
 
 class ChatModel(Protocol):

@@ -16,6 +16,7 @@ from gigachat_server.models.base import (
     ModelEvent,
     ModelInput,
     ReplyEnd,
+    SourcesChosen,
     TextDelta,
     UsageReport,
 )
@@ -37,7 +38,7 @@ class Pause:
         await self._resumed.wait()
 
 
-Step = str | TextDelta | Cited | ReplyEnd | HandoffRequest | UsageReport | ModelError | Pause
+Step = str | TextDelta | SourcesChosen | Cited | ReplyEnd | HandoffRequest | UsageReport | ModelError | Pause
 Script = Sequence[Step]
 
 

@@ -1,0 +1,217 @@
+"""How well each statement of some passages answers a prompt: features and their weights. Pure.
+
+The idea: a statement answers if its vector is near the prompt's, if it or the heading above it holds the prompt's words, however
+they are spelt, if it holds the kind of thing that is asked for, and if its passage is a good one. The weights were learnt as a
+softmax over the statements of each prompt, so the softmax of the scores is how sure it is that a statement is the answer.
+
+Which weights were tried, and what each feature brings, is in docs/decisions/0025.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from gigachat_server.language.characters import folded
+from gigachat_server.language.detect import language
+from gigachat_server.language.likeness import likeness
+from gigachat_server.language.terms import terms
+from gigachat_server.language.words import words
+from gigachat_server.models.base import Passage, Query, Vector
+from gigachat_server.models.quoting.asked import Asked, gives_leave, holds
+from gigachat_server.models.quoting.lines import is_question
+from gigachat_server.models.quoting.parse import Statement, statements
+
+Numbers = npt.NDArray[np.float64]
+
+MOST_EMBEDDED = 24  # statements whose vectors one prompt may ask for
+_HEADINGS = 2  # above a statement whose words count as its own
+
+
+class AskedWord(NamedTuple):
+    """A word of the prompt: the terms any of which is that word, and how much it weighs."""
+
+    word: str
+    terms: tuple[str, ...]
+    weight: float
+
+
+def asked_words(query: Query) -> list[AskedWord]:
+    """The words that were searched for."""
+    if query.words:
+        return [AskedWord(word.word, word.alternatives, word.idf) for word in query.words]
+    return [AskedWord(stem, (stem,), weight) for stem, weight in query.stem_weights.items()]
+
+
+class Said(msgspec.Struct, frozen=True):
+    """The terms and words of a statement, and of the headings above it."""
+
+    terms: frozenset[str]
+    words: frozenset[str]
+
+
+class ReadPassage:
+    """A passage as it was read, with what is worked out from it only when it is asked for. `vectors`: by statement."""
+
+    __slots__ = ("_holding", "_language", "_said", "statements", "vectors")
+
+    def __init__(self, text: str) -> None:
+        self.statements = tuple(statements(text))
+        self._language = language(text)
+        self.vectors: dict[int, Vector] = {}
+        self._said: list[Said] | None = None
+        self._holding: dict[str, list[bool]] = {}
+
+    @property
+    def memory_bytes(self) -> int:
+        """About what this occupies: the text of a statement is there as words, too."""
+        text = sum(len(each.text) for each in self.statements)
+        return 600 * len(self.statements) + 12 * text + sum(vector.nbytes + 150 for vector in self.vectors.values())
+
+    def embedded_text(self, place: int) -> str:
+        """What is embedded for a statement: it, under its heading."""
+        statement = self.statements[place]
+        heading = statement.heading
+        if not heading:
+            return statement.text
+        return f"{heading} {statement.text}" if is_question(heading) or heading[-1] in ".!" else f"{heading}. {statement.text}"
+
+    @property
+    def said(self) -> list[Said]:
+        if self._said is None:
+            under = [f"{' '.join(each.headings[-_HEADINGS:])} {each.text}" for each in self.statements]
+            self._said = [Said(frozenset(terms(text, self._language)), frozenset(words(folded(text)))) for text in under]
+        return self._said
+
+    def holding(self, kind: str) -> list[bool]:
+        """Of each statement whether it holds that kind of answer; `leave` is one that only statements hold."""
+        found = self._holding.get(kind)
+        if found is None:
+            texts = (each.text for each in self.statements)
+            found = [gives_leave(text) if kind == "leave" else holds(kind, text) for text in texts]
+            self._holding[kind] = found
+        return found
+
+
+class Candidate(NamedTuple):
+    """Statement `place` of passage `passage`, both counted from 0."""
+
+    passage: int
+    place: int
+    statement: Statement
+
+
+class Weights(NamedTuple):
+    """What each feature adds to a statement's score."""
+
+    statement: float  # cosine of the statement to the prompt
+    passage: float  # cosine of its passage
+    words: float  # share of the prompt's words in it or in its headings
+    coverage: float  # share of them in its passage
+    lexical: float  # BM25 of its passage, over the best
+    kind: float  # share of the kinds of answer asked for that it holds
+    leave: float  # it says that something may be, or is, and that is asked for
+
+
+FEATURES = Weights._fields
+
+E5 = Weights(statement=76.6, passage=76.6, words=3.4, coverage=0.7, lexical=0.7, kind=1.7, leave=1.1)
+OTHER = Weights(statement=10.0, passage=8.0, words=6.5, coverage=0.0, lexical=1.0, kind=1.9, leave=1.1)
+# Without vectors of statements: which of them are worth one.
+E5_BEFORE = Weights(statement=0.0, passage=113.9, words=9.8, coverage=-2.2, lexical=1.1, kind=2.2, leave=1.4)
+OTHER_BEFORE = Weights(statement=0.0, passage=12.0, words=10.0, coverage=0.0, lexical=1.5, kind=2.4, leave=1.3)
+
+
+class WeightSet(NamedTuple):
+    """Of an embedder: the weights with the vectors of statements, and without them."""
+
+    after: Weights
+    before: Weights
+
+
+def weights_of(embedder_name: str) -> WeightSet:
+    """The weights for the cosines of this embedder: those of the E5 family lie close together, near 1."""
+    is_e5 = "e5" in embedder_name.casefold().replace("_", "-").replace("/", "-").split("-")
+    return WeightSet(E5, E5_BEFORE) if is_e5 else WeightSet(OTHER, OTHER_BEFORE)
+
+
+def candidates(read: Sequence[ReadPassage], passages: Sequence[Passage]) -> list[Candidate]:
+    """The statements that can be said, each once: what two passages share counts for the better one. Code, if that is all."""
+    return _candidates(read, passages, can_answer) or _candidates(read, passages, lambda each: each.kind == "code")
+
+
+def _candidates(read: Sequence[ReadPassage], passages: Sequence[Passage], is_one: Callable[[Statement], bool]) -> list[Candidate]:
+    found: list[Candidate] = []
+    seen: set[tuple[str, str]] = set()
+    for number, (of_passage, passage) in enumerate(zip(read, passages, strict=True)):
+        for place, statement in enumerate(of_passage.statements):
+            key = (passage.document_id, statement.text)
+            if key not in seen and is_one(statement):
+                seen.add(key)
+                found.append(Candidate(number, place, statement))
+    return found
+
+
+def can_answer(statement: Statement) -> bool:
+    """Code and questions answer nothing."""
+    return statement.kind != "code" and not is_question(statement.text)
+
+
+def features(
+    asked: Asked,
+    asked_words: Sequence[AskedWord],
+    found: Sequence[Candidate],
+    read: Sequence[ReadPassage],
+    passages: Sequence[Passage],
+    cosines: Numbers,
+) -> Numbers:
+    """One row for each candidate, with the features in the order of `Weights`."""
+    table = np.zeros((len(found), len(FEATURES)))
+    known: list[dict[str, float]] = [{} for _ in asked_words]
+    for row, (number, place, _) in enumerate(found):
+        passage, of_passage = passages[number], read[number]
+        kinds = [of_passage.holding(kind)[place] for kind in asked.kinds]
+        table[row] = (
+            cosines[row],
+            passage.cosine,
+            covered(asked_words, of_passage.said[place], known),
+            passage.coverage,
+            passage.lexical,
+            sum(kinds) / len(kinds) if kinds else 0.0,
+            asked.wants_leave and of_passage.holding("leave")[place],
+        )
+    return table
+
+
+def covered(asked_words: Sequence[AskedWord], said: Said, known: Sequence[dict[str, float]]) -> float:
+    """The share of the prompt's words, by weight, that are said, in this or in a similar spelling.
+
+    `known` keeps, of each of them, how like it the words met so far are.
+    """
+    total = sum(asked.weight for asked in asked_words)
+    if total <= 0:
+        return 0.0
+    return (
+        sum(asked.weight * _best(asked, said, likenesses) for asked, likenesses in zip(asked_words, known, strict=True)) / total
+    )
+
+
+def _best(asked: AskedWord, said: Said, likenesses: dict[str, float]) -> float:
+    if not said.terms.isdisjoint(asked.terms):
+        return 1.0
+    best = 0.0
+    for word in said.words:
+        alike = likenesses.get(word)
+        if alike is None:
+            alike = likenesses[word] = likeness(asked.word, word)
+        best = max(best, alike)
+    return best
+
+
+def softmax(scores: Numbers) -> Numbers:
+    raised = np.exp(scores - scores.max(initial=-np.inf)) if len(scores) else scores
+    return raised / raised.sum() if len(scores) else raised
