@@ -151,8 +151,10 @@ def test_a_unit_of_several_chunks_counts_once_among_the_best() -> None:
     prompt = unit(np.array([[4.0, 3, 2, 1, 0, 0, 0, 0]]))[0]
     compared = vectors.compare_all(prompt)
     cosines = sorted((float(row / np.linalg.norm(row) @ prompt) for row in directions.astype(np.float64)), reverse=True)
-    found = [compared.nth_best(np.arange(3), n) for n in (1, 2, 3, 4, 5)]
+    found = [compared.nth_best_unit(n) for n in (1, 2, 3, 4, 5)]
     assert found == pytest.approx([*cosines, cosines[-1]], abs=1e-6)
+    last = vectors.compare_all(prompt, dead=np.array([0, 1]))  # the unit of all three chunks is of a document that is gone
+    assert last.nth_best_unit(5) == pytest.approx(float(directions[3] / np.linalg.norm(directions[3].astype(float)) @ prompt))
 
 
 def test_a_direction_of_zeros_is_near_nothing() -> None:

@@ -144,21 +144,12 @@ class Pool:
         """The coverage of these promising ones, words that are alike counting in part."""
         held = [self._terms_of(self.promising[place]) for place in places]
 
-        def holding(word: Alternatives) -> Iterable[int]:
-            return [place for place, terms in enumerate(held) if any(term in terms for term in word)]
-
-        def holding_term(term: str, among: Sequence[int]) -> Iterable[int]:
+        def holding(term: str, among: Iterable[int]) -> list[int]:
             return [place for place in among if term in held[place]]
 
         words = self._search.words
-        return covered(
-            words,
-            [self.idf(word.alternatives) for word in words],
-            count=len(places),
-            holding=holding,
-            alike=self._vocabulary.alike,
-            holding_term=holding_term,
-        )
+        idfs = [self.idf(word.alternatives) for word in words]
+        return covered(words, idfs, count=len(places), alike=self._vocabulary.alike, holding=holding)
 
     def _terms_of(self, chunk: FoundChunk) -> Mapping[str, int]:
         known = self._terms.get(chunk.id)

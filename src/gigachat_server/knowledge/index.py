@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -28,7 +28,6 @@ from gigachat_server.knowledge.fuzzy import Vocabulary
 from gigachat_server.knowledge.members import Members
 from gigachat_server.knowledge.relevance import rank_scores
 from gigachat_server.knowledge.scoring import (
-    AROUND,
     FIFTH,
     K1,
     MOST_ALIKE,
@@ -44,7 +43,7 @@ from gigachat_server.knowledge.scoring import (
     idf,
     length_norm,
 )
-from gigachat_server.knowledge.vectors import BLOCK_ROWS, Compared, Rows, Vectors
+from gigachat_server.knowledge.vectors import BLOCK_ROWS, Rows, Vectors
 from gigachat_server.language.codes import Language
 from gigachat_server.models.base import Matrix, Vector
 
@@ -355,7 +354,7 @@ class ChatbotIndex:
         used = len(self._chunk_ids)
         if self._vectors.are_few:
             dead = ~self._live[:used] if self._live_count < used else None
-            compared = self._vectors.compare_all(vector)
+            compared = self._vectors.compare_all(vector, dead=None if dead is None else np.flatnonzero(dead))
             ranking = Ranking(
                 search,
                 cosine=compared.best,
@@ -366,7 +365,7 @@ class ChatbotIndex:
                 document_ids=self._document_ids,
                 dead=dead,
             )
-            return _Ranked(ranking, range(used), self._document_ids), _fifth_best(compared, dead)
+            return _Ranked(ranking, range(used), self._document_ids), compared.nth_best_unit(FIFTH)
         promising = self._promising(search, vector, words, left_out)
         rows = promising.tolist()
         document_ids = [self._document_ids[row] for row in rows]
@@ -381,7 +380,7 @@ class ChatbotIndex:
             document_ids=document_ids,
             dead=left_out[promising],
         )
-        return _Ranked(ranking, rows, document_ids), _fifth_best(compared, None)
+        return _Ranked(ranking, rows, document_ids), compared.nth_best_unit(FIFTH)
 
     def nearest(self, vector: Vector, limit: int) -> list[tuple[str, float]]:
         """The ids of the live chunks nearest to the vector, with their cosines, nearest first: the half without words."""
@@ -449,25 +448,8 @@ class ChatbotIndex:
     def _covered_at(self, search: Search, ranked: _Ranked, places: Sequence[int]) -> list[float]:
         """The coverage of the rows there, words that are alike counting in part."""
         rows = [ranked.rows[place] for place in places]
-        return self._covered(search, rows)
-
-    def _covered(self, search: Search, rows: Sequence[int]) -> list[float]:
-        places = {row: place for place, row in enumerate(rows)}
-
-        def holding(word: Alternatives) -> Iterable[int]:
-            return {place for term in word for place in self._holding(term, places)}
-
-        def holding_term(term: str, among: Sequence[int]) -> Iterable[int]:
-            return self._holding(term, {rows[place]: place for place in among})
-
-        return covered(
-            search.words,
-            [self.idf(word.alternatives) for word in search.words],
-            count=len(rows),
-            holding=holding,
-            alike=self._alike_to,
-            holding_term=holding_term,
-        )
+        idfs = [self.idf(word.alternatives) for word in search.words]
+        return covered(search.words, idfs, count=len(rows), alike=self._alike_to, holding=partial(self._holding, rows))
 
     def _alike_to(self, word: str) -> list[tuple[str, float]]:
         known = self._alike.get(word)
@@ -477,23 +459,15 @@ class ChatbotIndex:
             known = self._alike[word] = self._vocabulary.alike(word)
         return known
 
-    def _holding(self, term: str, places: Mapping[int, int]) -> list[int]:
-        """Those of these rows that hold the term, by what they stand for."""
+    def _holding(self, rows: Sequence[int], term: str, places: Iterable[int]) -> list[int]:
+        """Those of the places whose rows hold the term."""
         held = self._postings.get(term)
         if held is None:
             return []
-        if len(held) <= len(places):
-            return [places[row] for posting in held if (row := posting >> _COUNT_BITS) in places]
-        return [place for row, place in places.items() if _holds(held, row)]
-
-
-def _holds(held: array[int], row: int) -> bool:
-    place = bisect_left(held, row << _COUNT_BITS)  # postings rise with their rows
-    return place < len(held) and held[place] >> _COUNT_BITS == row
-
-
-def _fifth_best(compared: Compared, dead: npt.NDArray[np.bool_] | None) -> float:
-    """The cosine of the fifth best unit of those that live: of the nearest chunks, since each is as near as its best unit."""
-    best = compared.best if dead is None else np.where(dead, -np.inf, compared.best)
-    count = min(AROUND, len(best) - (0 if dead is None else int(np.count_nonzero(dead))))
-    return compared.nth_best(np.argpartition(best, len(best) - count)[len(best) - count :], FIFTH)
+        found = []
+        for place in places:
+            row = rows[place]
+            at = bisect_left(held, row << _COUNT_BITS)  # postings rise with their rows
+            if at < len(held) and held[at] >> _COUNT_BITS == row:
+                found.append(place)
+        return found

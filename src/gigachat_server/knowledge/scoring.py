@@ -14,6 +14,7 @@ import heapq
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import TypeVar
 
 import msgspec
@@ -36,7 +37,6 @@ MOST_COUNT = 255  # more often counts no more
 
 MOST_ALIKE = 2  # chunks of one document in one result that say the same
 FIFTH = 5  # the best unit but four is what the others stand out from
-AROUND = 64  # chunks whose units are looked at for it: a few belong to several chunks
 
 _REFINED = 50  # places that are ordered with words that are alike
 
@@ -257,14 +257,12 @@ def covered(
     idfs: Sequence[float],
     *,
     count: int,
-    holding: Callable[[Alternatives], Iterable[int]],
     alike: Callable[[str], Iterable[tuple[str, float]]],
-    holding_term: Callable[[str, Sequence[int]], Iterable[int]],
+    holding: Callable[[str, Iterable[int]], list[int]],
 ) -> list[float]:
     """Of `count` places: the share of the words' idf that the chunk there holds, words that are alike counting in part.
 
-    `holding`: the places that hold a word; `alike`: terms like a word, the likest first; `holding_term`: those of some places
-    that hold a term.
+    `alike`: terms like a word, the likest first; `holding`: those of some places whose chunks hold a term.
     """
     held = [0.0] * count
     total = sum(idfs)
@@ -272,11 +270,8 @@ def covered(
         return held
     for word, weight in zip(words, idfs, strict=True):
         left = set(range(count))
-        for place in holding(word.alternatives):
-            held[place] += weight
-            left.discard(place)
-        for term, likeness in alike(word.word) if left else ():
-            for place in list(holding_term(term, sorted(left))):
+        for term, likeness in chain(((term, 1.0) for term in word.alternatives), alike(word.word)):
+            for place in holding(term, left):
                 held[place] += weight * likeness
                 left.discard(place)
             if not left:

@@ -60,9 +60,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     whole: int = 500  # of a chatbot: all are held in memory
     indexed: int = 5_000  # of a chatbot: from so many on, the nearest come by an index
-    nearest: int = 400  # candidates by their embedding; the store's sessions look at as many more for that
+    nearest: int = 350  # candidates by their embedding; the store's sessions look at 490 for that
     gated: int = 1_000  # candidates by their terms, as expected; twice as many at most
-    compared: int = 500  # candidates whose units are read
+    compared: int = 400  # candidates whose units are read
 
 
 class _Known:

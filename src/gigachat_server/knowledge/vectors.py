@@ -33,20 +33,15 @@ Rows = npt.NDArray[np.intp]
 
 
 class Compared(NamedTuple):
-    """Chunks with the cosine of the best unit of each, and all of their units, which may come more than once."""
+    """Chunks with the cosine of the best unit of each, and the cosines of all units of those that live, each of them once."""
 
     best: Vector
-    units: Rows
-    cosines: Vector
-    starts: Rows  # where in `units` those of each chunk begin
+    units: Vector
 
-    def nth_best(self, places: Rows, n: int) -> float:
-        """The cosine of the `n`th best unit of these chunks, or of their last. A unit counts once, whatever it belongs to."""
-        ends = np.append(self.starts[1:], len(self.units))
-        own = np.concatenate([np.arange(self.starts[place], ends[place]) for place in places])
-        _, first = np.unique(self.units[own], return_index=True)
-        found = np.sort(self.cosines[own][first])
-        return float(found[max(len(found) - n, 0)])
+    def nth_best_unit(self, n: int) -> float:
+        """Its cosine, or that of the last."""
+        n = min(n, len(self.units))
+        return float(np.partition(self.units, len(self.units) - n)[len(self.units) - n])
 
 
 class _Units:
@@ -187,18 +182,18 @@ class Vectors:
 
     # --- comparing ---
 
-    def compare_all(self, vector: Vector) -> Compared:
-        """Every chunk with the vector."""
-        members, starts = self._members[: self._pairs], self._starts[: self._chunks]
-        found = self._units.cosines(vector)[members]
-        return Compared(np.maximum.reduceat(found, starts) if self._chunks else found, members, found, starts)
+    def compare_all(self, vector: Vector, *, dead: Rows | None = None) -> Compared:
+        """Every chunk with the vector. Those that are `dead` do not live."""
+        found = self._units.cosines(vector)
+        best = np.maximum.reduceat(found[self._members[: self._pairs]], self._starts[: self._chunks]) if self._chunks else found
+        return Compared(best, found if dead is None else np.delete(found, self._members_of(dead)[0]))
 
     def compare(self, chunks: Rows, vector: Vector) -> Compared:
         """These chunks, which rise and are some, with the vector."""
         members, starts = self._members_of(chunks)
         units, places = np.unique(members, return_inverse=True)
-        found = self._units.cosines_of(units, vector)[places]
-        return Compared(np.maximum.reduceat(found, starts), members, found, starts)
+        found = self._units.cosines_of(units, vector)
+        return Compared(np.maximum.reduceat(found[places], starts), found)
 
     def estimates(self, vector: Vector) -> Vector:
         """About what `compare_all` finds of every chunk, in a fraction of the time. The array is the caller's to change."""

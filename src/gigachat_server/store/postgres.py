@@ -59,7 +59,7 @@ _SESSION = {
     "max_parallel_workers_per_gather": "0",  # and so does starting a worker
     # pgvector's: an index looks at some more chunks than the 100 nearest that a search wants (docs/decisions/0012), and goes
     # on where some have been deleted.
-    "hnsw.ef_search": "560",
+    "hnsw.ef_search": "490",
     "hnsw.iterative_scan": "relaxed_order",
 }
 
