@@ -136,7 +136,7 @@ class Pool:
         identifiers = self._search.identifiers
         return Standing(
             fifth_best=best[min(FIFTH, len(best)) - 1] if best else 0.0,
-            chunks=self.counts.chunks,
+            units=max(len(best), self.counts.chunks),
             is_unidentified=bool(identifiers) and not any(self.counts.holding.get(word, 0) for word in identifiers),
         )
 

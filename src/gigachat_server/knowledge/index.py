@@ -43,7 +43,7 @@ from gigachat_server.knowledge.scoring import (
     idf,
     length_norm,
 )
-from gigachat_server.knowledge.vectors import BLOCK_ROWS, Rows, Vectors
+from gigachat_server.knowledge.vectors import BLOCK_ROWS, Compared, Rows, Vectors
 from gigachat_server.language.codes import Language
 from gigachat_server.models.base import Matrix, Vector
 
@@ -292,7 +292,7 @@ class ChatbotIndex:
         vector = search.vector.astype(np.float32, copy=False)
         words = self._words(search)
         left_out = np.zeros(len(self._chunk_ids), dtype=np.bool_)
-        ranked, fifth_best = self._ranked(search, vector, words, left_out)
+        ranked, compared = self._ranked(search, vector, words, left_out)
         reach, furthest = limit, max(limit, _FURTHEST)
         while True:
             ranked.ranking.refine(partial(self._covered_at, search, ranked))
@@ -323,7 +323,7 @@ class ChatbotIndex:
                 ranked, _ = self._ranked(search, vector, words, left_out)
         return ranked.ranking.candidates(
             kept,
-            Standing(fifth_best=fifth_best, chunks=self._live_count, is_unidentified=words.is_unidentified),
+            Standing(fifth_best=compared.nth_best_unit(FIFTH), units=len(compared.units), is_unidentified=words.is_unidentified),
             coverage_of=partial(self._covered_at, search, ranked),
             language_of=self._languages.__getitem__,
         )
@@ -346,10 +346,10 @@ class ChatbotIndex:
                 left_out[start:end] |= np.count_nonzero(alike, axis=1) >= MOST_ALIKE
         left_out[list(kept)] = False
 
-    def _ranked(self, search: Search, vector: Vector, words: _Words, left_out: npt.NDArray[np.bool_]) -> tuple[_Ranked, float]:
+    def _ranked(self, search: Search, vector: Vector, words: _Words, left_out: npt.NDArray[np.bool_]) -> tuple[_Ranked, Compared]:
         """The rows that may be among the best, ranked, without those left out: all of them where they are few.
 
-        And the cosine of the fifth best unit of all of them.
+        And the units that were compared for that.
         """
         used = len(self._chunk_ids)
         if self._vectors.are_few:
@@ -365,7 +365,7 @@ class ChatbotIndex:
                 document_ids=self._document_ids,
                 dead=dead,
             )
-            return _Ranked(ranking, range(used), self._document_ids), compared.nth_best_unit(FIFTH)
+            return _Ranked(ranking, range(used), self._document_ids), compared
         promising = self._promising(search, vector, words, left_out)
         rows = promising.tolist()
         document_ids = [self._document_ids[row] for row in rows]
@@ -380,7 +380,7 @@ class ChatbotIndex:
             document_ids=document_ids,
             dead=left_out[promising],
         )
-        return _Ranked(ranking, rows, document_ids), compared.nth_best_unit(FIFTH)
+        return _Ranked(ranking, rows, document_ids), compared
 
     def nearest(self, vector: Vector, limit: int) -> list[tuple[str, float]]:
         """The ids of the live chunks nearest to the vector, with their cosines, nearest first: the half without words."""

@@ -22,7 +22,7 @@ from gigachat_server.models.base import RankWeights, RelevanceScale
 
 Numbers = TypeVar("Numbers", float, npt.NDArray[np.float64])
 
-MOST_CHUNKS = 70  # more than so many make a chance match no likelier: the nearest few are all that count
+MOST_UNITS = 100  # more than so many make a chance match hardly likelier
 _LARGEST = 60.0  # of a logit: beyond it a relevance is 0 or 1 to every digit
 
 
@@ -33,7 +33,8 @@ class Features(msgspec.Struct, frozen=True, kw_only=True):
     holds, from 0 to 1; words that are alike count in part. `is_foreign`: prompt and document are in different languages, so
     words say nothing. `prior`: how much nearer the prompt is to customers' questions than to small talk and trivia.
     `margin`: the cosine less that of the chatbot's fifth best unit. `identified`: 1 if the chunk holds an identifier of the
-    prompt, -1 if the prompt has identifiers and no chunk holds any, else 0. `chunks`: how many the chatbot has.
+    prompt, -1 if the prompt has identifiers and no chunk holds any, else 0. `units`: how many the chatbot has, or as many as
+    `MOST_UNITS`; the same facts are as many in one file as in twelve.
     """
 
     cosine: float
@@ -42,7 +43,7 @@ class Features(msgspec.Struct, frozen=True, kw_only=True):
     prior: float
     margin: float
     identified: float
-    chunks: int
+    units: int
 
 
 def rank_weights(scale: RelevanceScale, *, is_dependent: bool) -> RankWeights:
@@ -82,7 +83,7 @@ def parts(scale: RelevanceScale, features: Features, *, is_lenient: bool = False
         "foreign": scale.foreign if features.is_foreign else 0.0,
         "prior": scale.prior * features.prior,
         "margin": scale.margin * features.margin,
-        "size": scale.size * math.log(min(max(features.chunks, 1), MOST_CHUNKS)),
+        "size": scale.size * math.log(min(max(features.units, 1), MOST_UNITS)),
         "identified": scale.identified * max(features.identified, 0.0) + scale.unidentified * max(-features.identified, 0.0),
         "bias": scale.bias + (scale.leniency if is_lenient else 0.0),
     }

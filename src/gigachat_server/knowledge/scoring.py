@@ -126,11 +126,12 @@ class Search(msgspec.Struct, frozen=True, kw_only=True):
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """What is the same for all passages of one search.
 
-    `fifth_best`: the cosine of the chatbot's fifth best unit. `is_unidentified`: no chunk holds any of the prompt's identifiers.
+    `fifth_best`: the cosine of the chatbot's fifth best unit. `units`: how many it has, or more than a relevance counts.
+    `is_unidentified`: no chunk holds any of the prompt's identifiers.
     """
 
     fifth_best: float
-    chunks: int
+    units: int
     is_unidentified: bool
 
 
@@ -231,7 +232,7 @@ class Ranking:
                 prior=search.prior,
                 margin=float(self._cosine[place]) - standing.fifth_best,
                 identified=-1.0 if standing.is_unidentified else float(self._identified[place]),
-                chunks=standing.chunks,
+                units=standing.units,
             )
             found.append(
                 Candidate(
