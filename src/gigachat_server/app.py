@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from starlette.types import Receive, Scope, Send
@@ -33,14 +32,16 @@ from gigachat_server.knowledge.extract import Extractor
 from gigachat_server.knowledge.fixed_answers import FixedAnswers
 from gigachat_server.knowledge.indexes import Indexes
 from gigachat_server.knowledge.ingest import Ingest
-from gigachat_server.knowledge.searcher import Searcher
+from gigachat_server.knowledge.prior import shipped
+from gigachat_server.knowledge.searcher import Searcher, no_prior
 from gigachat_server.knowledge.store_search import StoreSearch
 from gigachat_server.knowledge.web.sites import Sites
 from gigachat_server.models import weights
 from gigachat_server.models.base import ChatModel, Embedder
+from gigachat_server.models.built_in import BUILT_IN
 from gigachat_server.models.extractive import ExtractiveModel
 from gigachat_server.models.hashing_embedder import HashingEmbedder
-from gigachat_server.models.local_embedder import Int8Embedder, LocalEmbedder
+from gigachat_server.models.local_embedder import LocalEmbedder
 from gigachat_server.services import Services
 from gigachat_server.settings import Settings
 from gigachat_server.site_jobs import SiteWorker
@@ -214,8 +215,12 @@ class PublicApp:
 
 def make_searcher(settings: Settings, database: Database, embedder: Embedder) -> Searcher:
     """What searches documents in that store."""
-    in_memory = Indexes(database, embedder, memory_bytes=settings.index_memory_mb * 1024 * 1024)
-    return StoreSearch(database, embedder, small=in_memory) if database.dialect == "postgres" else in_memory
+    prior = shipped(embedder.name)
+    prior_of = no_prior if prior is None else prior.of
+    in_memory = Indexes(database, embedder, memory_bytes=settings.index_memory_mb * 1024 * 1024, prior_of=prior_of)
+    if database.dialect == "sqlite":
+        return in_memory
+    return StoreSearch(database, embedder, small=in_memory, prior_of=prior_of)
 
 
 # The HTTP client takes 0.2 s and 9 MB to import, so only those who call an endpoint do.
@@ -232,12 +237,9 @@ def make_embedder(settings: Settings) -> Embedder:
         return OpenAIEmbedder(settings.embedding_url, settings.embedding_model, key)
     if settings.embedder == "hashing":
         return HashingEmbedder()
-    made = Int8Embedder if settings.embedder == "local-int8" else LocalEmbedder
-    return made(
-        weights.find(
-            configured=Path(settings.embedding_path) if settings.embedding_path else None,
-            data_folder=settings.data_folder,
-        )
+    built_in = BUILT_IN[settings.embedder]
+    return LocalEmbedder(
+        built_in, weights.find(built_in.published, configured=settings.embedding_folder, data_folder=settings.data_folder)
     )
 
 
