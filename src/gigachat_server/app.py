@@ -27,12 +27,12 @@ from gigachat_server.chat.turn import Turns
 from gigachat_server.clock import Clock, system_clock
 from gigachat_server.errors import SetupError, StorageUnavailable
 from gigachat_server.jobs import IngestWorker
-from gigachat_server.knowledge import prior
 from gigachat_server.knowledge.build import built_with
 from gigachat_server.knowledge.extract import Extractor
 from gigachat_server.knowledge.fixed_answers import FixedAnswers
 from gigachat_server.knowledge.indexes import Indexes
 from gigachat_server.knowledge.ingest import Ingest
+from gigachat_server.knowledge.prior import shipped
 from gigachat_server.knowledge.searcher import Searcher, no_prior
 from gigachat_server.knowledge.store_search import StoreSearch
 from gigachat_server.knowledge.web.sites import Sites
@@ -215,12 +215,12 @@ class PublicApp:
 
 def make_searcher(settings: Settings, database: Database, embedder: Embedder) -> Searcher:
     """What searches documents in that store."""
-    known = prior.shipped(embedder.name)
-    prior_of = no_prior if known is None else known.of
+    prior = shipped(embedder.name)
+    prior_of = no_prior if prior is None else prior.of
     in_memory = Indexes(database, embedder, memory_bytes=settings.index_memory_mb * 1024 * 1024, prior_of=prior_of)
-    if database.dialect == "postgres":
-        return StoreSearch(database, embedder, small=in_memory, prior_of=prior_of)
-    return in_memory
+    if database.dialect == "sqlite":
+        return in_memory
+    return StoreSearch(database, embedder, small=in_memory, prior_of=prior_of)
 
 
 # The HTTP client takes 0.2 s and 9 MB to import, so only those who call an endpoint do.
