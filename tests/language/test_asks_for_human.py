@@ -1,4 +1,4 @@
-"""Who asks for a person is heard in eight languages; who only speaks of people is not."""
+"""Who asks for a person is heard in many languages; who only speaks of people is not."""
 
 from __future__ import annotations
 
@@ -122,6 +122,93 @@ Ik wil met een echt persoon praten
 Нужен живой человек, а не бот
 Хочу поговорить с кем-нибудь из поддержки
 переключите на оператора, пожалуйста
+Chcę rozmawiać z człowiekiem
+Proszę połączyć mnie z konsultantem
+Czy mogę porozmawiać z pracownikiem?
+konsultant
+Poproszę konsultanta
+Chciałbym porozmawiać z kimś z obsługi
+Хочу поговорити з людиною
+З'єднайте мене з оператором
+Потрібна жива людина
+Chci mluvit s člověkem
+Přepojte mě na operátora
+Mohu mluvit s někým z podpory?
+Jag vill prata med en människa
+Kan jag få prata med en riktig person?
+Koppla mig till kundtjänst
+Jeg vil gerne tale med et menneske
+Kan jeg snakke med en medarbejder?
+Jeg vil snakke med et ekte menneske
+Sett meg over til en kundebehandler
+Haluan puhua ihmisen kanssa
+Voinko jutella asiakaspalvelijan kanssa?
+Yhdistä minut asiakaspalvelijalle
+Emberrel szeretnék beszélni
+Szeretnék beszélni egy ügyintézővel
+Kapcsoljon egy operátort
+Vreau să vorbesc cu un om
+Pot vorbi cu un operator?
+operator uman, vă rog
+Θέλω να μιλήσω με άνθρωπο
+Μπορώ να μιλήσω με έναν εκπρόσωπο;
+Συνδέστε με με έναν υπάλληλο
+Saya ingin bicara dengan manusia
+Bisa bicara dengan customer service?
+Hubungkan saya dengan petugas
+Tôi muốn nói chuyện với nhân viên
+Cho tôi gặp người thật
+Kết nối tôi với nhân viên hỗ trợ
+Gerçek bir insanla konuşmak istiyorum
+Beni temsilciye bağlayın
+Canlı destek
+Müşteri temsilcisiyle görüşmek istiyorum
+Biriyle konuşabilir miyim?
+yetkili biriyle görüşmek istiyorum
+أريد التحدث مع موظف
+أريد أن أتحدث إلى شخص حقيقي
+هل يمكنني التحدث مع أحد الموظفين؟
+حولني إلى موظف
+موظف من فضلك
+ممكن أكلم خدمة العملاء
+אני רוצה לדבר עם נציג
+אפשר לדבר עם בן אדם?
+נציג אנושי בבקשה
+תעבירו אותי לנציג
+می‌خواهم با یک انسان صحبت کنم
+لطفا مرا به اپراتور وصل کنید
+میشه با پشتیبانی صحبت کنم؟
+मुझे किसी इंसान से बात करनी है
+क्या मैं किसी एजेंट से बात कर सकता हूँ?
+मुझे एजेंट चाहिए
+mujhe kisi insaan se baat karni hai
+转人工
+我要转人工客服
+我想和真人说话
+人工客服
+请帮我转接人工
+能不能找个真人客服？
+轉接真人客服
+有真人客服吗？
+我需要跟客服人员沟通
+人間と話したい
+オペレーターにつないでください
+担当者と話せますか？
+人間のオペレーターをお願いします
+有人対応を希望します
+スタッフの方と直接お話ししたいのですが
+상담원 연결해 주세요
+상담원과 통화하고 싶어요
+사람이랑 얘기하고 싶습니다
+상담원
+직원과 직접 대화할 수 있나요?
+ขอคุยกับเจ้าหน้าที่
+อยากคุยกับคนจริงๆ ค่ะ
+ติดต่อแอดมินได้ไหมครับ
+你好，我要人工客服
+این جواب نداد. می‌خواهم با اپراتور صحبت کنم
+That did not help. Ich möchte mit einem Mitarbeiter sprechen
+can I speak with a real person please
 """
 NOT_ASKING = """
 What does the support team do?
@@ -245,10 +332,92 @@ Ik wil niet met een mens praten
 return {text: params.person.name}
 How do I escalate a ticket?
 Does the widget work without an operator?
+Ilu pracowników ma firma?
+Jak dodać konsultanta?
+Czy jesteś człowiekiem?
+Nie chcę rozmawiać z człowiekiem
+Czy konsultant zarabia dużo?
+Скільки у вас співробітників?
+Kolik máte zaměstnanců?
+Jste člověk?
+Hur många anställda har ni?
+Vad gör supporten?
+Är du en människa?
+Hvad laver supportteamet?
+Hvor mange medarbejdere har I?
+Montako työntekijää teillä on?
+Oletko ihminen?
+Hány munkatárs dolgozik itt?
+Câți angajați aveți?
+Ești om?
+Πόσους υπαλλήλους έχετε;
+Είσαι άνθρωπος;
+Berapa jumlah karyawan?
+Apakah kamu manusia?
+Bagaimana cara menghubungi customer service?
+Bạn có phải là người thật không?
+Có bao nhiêu nhân viên?
+Kaç çalışanınız var?
+Sen insan mısın?
+Müşteri hizmetleri saat kaçta açılıyor?
+Müdür kim?
+كم عدد الموظفين؟
+هل أنت إنسان؟
+ما هي ساعات عمل خدمة العملاء؟
+من هو المدير؟
+לכמה עובדים יש לכם?
+האם אתה בן אדם?
+מי המנהל?
+مدیر کیست؟
+ساعت کاری پشتیبانی چیست؟
+आप इंसान हैं क्या?
+मैनेजर कौन है?
+एजेंट कैसे बनें?
+你是真人吗？
+客服电话是多少？
+客服几点上班？
+怎么联系客服？
+人工智能是什么？
+人工费多少钱？
+人工服务费怎么算？
+工作人员有多少？
+我想退货
+可以和朋友一起用吗？
+经理是谁？
+オペレーターは何人いますか？
+人間ですか？
+担当者の名前は？
+スタッフを募集していますか？
+サポートの営業時間は？
+人と一緒に使えますか？
+상담 시간은 언제인가요?
+직원이 몇 명인가요?
+사람이세요?
+상담원 전화번호가 뭐예요?
+두 사람이 사용할 수 있나요?
+직원 할인 되나요?
+เจ้าหน้าที่ทำงานกี่โมง
+คุณเป็นคนไหม
+มีพนักงานกี่คน
+Who is the manager?
+Wer ist der Mitarbeiter des Monats?
+Kontakt
+contact
+support hours
+Operating hours
+Nu vreau să vorbesc cu un om
+Nem szeretnék emberrel beszélni
+Saya tidak mau bicara dengan manusia
+Tôi không muốn nói chuyện với nhân viên
+لا أريد التحدث مع موظف
+אני לא רוצה לדבר עם נציג
+我不想和真人说话
+ไม่อยากคุยกับเจ้าหน้าที่
 """
 UNITS = [
-    "a", "please ", "can i just ", "i want to want to ", "a real live human ", "get me ", "mit mensch über ", "connect me over ",
-    "speak to someone about ", "(", "\ufdfa", "\u0301", "и ", "just, and ", "you ", ". agent", "?!",
+    "a", "please ", "我要", "に", "하", "chcę ", "से ", "can i just ", "i want to want to ", "a real live human ", "get me ",
+    "mit mensch über ", "connect me over ", "speak to someone about ", "(", "\ufdfa", "\u0301", "и ", "just, and ", "you ",
+    ". agent", "?!",
 ]  # fmt: skip
 
 

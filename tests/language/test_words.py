@@ -13,9 +13,7 @@ from gigachat_server.language.words import (
     LONGEST_SENTENCE,
     LONGEST_WORD,
     content_words,
-    is_dependent,
     sentences,
-    small_talk,
     words,
 )
 
@@ -91,7 +89,7 @@ def test_sentences_are_bounded_and_hold_everything(unit: str) -> None:
     assert all(before[1] <= after[0] for before, after in pairwise(spans))
 
 
-@pytest.mark.parametrize("function", [terms_of_any, sentences, is_dependent, small_talk])
+@pytest.mark.parametrize("function", [terms_of_any, sentences])
 @pytest.mark.parametrize("unit", HOSTILE)
 def test_no_text_takes_long(function: Callable[[str], object], unit: str) -> None:
     """A quadratic step over so much text would take minutes; the bound allows for a busy machine."""
@@ -99,53 +97,3 @@ def test_no_text_takes_long(function: Callable[[str], object], unit: str) -> Non
     started_at = time.process_time()
     function(text)
     assert time.process_time() - started_at < 10
-
-
-@pytest.mark.parametrize(
-    "text, expected",
-    [
-        ("Hello", "greeting"),
-        ("hi there!", "greeting"),
-        ("Good morning", "greeting"),
-        ("Hey, how are you doing today?", "greeting"),
-        ("Thanks!", "thanks"),
-        ("ok great, thank you so much", "thanks"),
-        ("thx bye", "thanks"),
-        ("Bye", "farewell"),
-        ("ok, goodbye then", "farewell"),
-        ("see you later", "farewell"),
-        ("Good night!", "farewell"),
-        ("", None),
-        ("?!", None),
-        ("Hello, what is the return policy?", None),
-        ("Is it good?", None),
-        ("How are refunds made?", None),
-        ("What are the opening hours on Good Friday?", None),
-        ("the day after tomorrow", None),
-        ("one day", None),
-        ("how much is it?", None),
-        ("no", None),
-        ("hello " * 50, None),
-    ],
-)
-def test_small_talk(text: str, expected: str | None) -> None:
-    assert small_talk(text) == expected
-
-
-@pytest.mark.parametrize(
-    "text, expected",
-    [
-        ("How old is it?", True),
-        ("And in the winter months along the northern coast?", True),
-        ("What about the larger models of the previous series?", True),
-        ("Why?", True),
-        ("Any cheaper plans for students and teachers abroad", True),
-        ("opening hours", True),
-        ("Which countries export the most coffee every year?", True),
-        ("When did Beyonce release her first solo album?", True),
-        ("Where in Normandy did the Duke build castles first?", False),
-        ("How many passengers travelled through Heathrow airport yearly?", False),
-    ],
-)
-def test_is_dependent(text: str, expected: bool) -> None:
-    assert is_dependent(text) is expected

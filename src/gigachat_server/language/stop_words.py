@@ -6,24 +6,20 @@ from __future__ import annotations
 
 from functools import cache
 
-from gigachat_server.language.characters import folded
+from gigachat_server.language.characters import folded, word_set
 from gigachat_server.language.codes import Language
 
 _LISTS: dict[Language, str] = {
-    "en": """a about above after again against all also am an and any anybody anyone anything are aren't as ask at
-        be because been before being below between both but by can can't cannot come could couldn't did didn't do
-        does doesn't doing don't down during each else ever few for from further get gets getting give go goes going
-        gonna got had hadn't happen happens has hasn't have haven't having he he'd he'll he's hello help her here
-        here's hers herself hey hi him himself his how how's i i'd i'll i'm i've if in into is isn't it it's its
-        itself just kind know let let's like ll look looking lot many may maybe me mean means might mine more most
-        much must mustn't my myself need needed needs no nor not now of off oh ok okay on once only or other ought
-        our ours ourselves out over own please pls possible put re really s said same say says see shall shan't she
-        she'd she'll she's should shouldn't so some somebody someone something such sure t take takes tell than
-        thank thanks that that's the their theirs them themselves then there there's these they they'd they'll
-        they're they've thing things this those through thx to too try trying u under until up us use ve very wanna
-        want wanted wants was wasn't we we'd we'll we're we've well were weren't what what's whatever when when's
-        where where's which while who who's whom whose why why's will with won't would wouldn't yes yet you you'd
-        you'll you're you've your yours yourself yourselves""",
+    "en": """a about above after again against all also am an and any are aren't as at be because been before being
+        below between both but by can can't cannot could couldn't did didn't do does doesn't doing don't down during
+        each few for from further had hadn't has hasn't have haven't having he he'd he'll he's her here here's hers
+        herself him himself his how how's i i'd i'll i'm i've if in into is isn't it it's its itself just let's ll
+        me more most mustn't my myself no nor not now of off on once only or other ought our ours ourselves out over
+        own please re s same shan't she she'd she'll she's should shouldn't so some such t than that that's the
+        their theirs them themselves then there there's these they they'd they'll they're they've this those through
+        to too under until up ve very was wasn't we we'd we'll we're we've were weren't what what's when when's
+        where where's which while who who's whom whose why why's will with won't would wouldn't you you'd you'll
+        you're you've your yours yourself yourselves""",
     "de": """ab aber alle allem allen aller alles als also am an ander andere anderem anderen anderer anderes auch
         auf aus bei beim bin bis bist bitte bräuchte brauche brauchen braucht da dabei dafür damit danach danke
         dann daran darauf daraus darf darfst darin darüber das dass dazu dein deine deinem deinen deiner dem den
@@ -260,6 +256,17 @@ _LISTS: dict[Language, str] = {
 }
 
 
+# What English questions are filled with, beside its grammar.
+_FILLERS = """anybody anyone anything ask come else ever get gets getting give go goes going gonna got happen
+    happens hello help hey hi kind know let like look looking lot many may maybe mean means might mine much must
+    need needed needs oh ok okay pls possible put really said say says see shall somebody someone something sure
+    take takes tell thank thanks thing things thx try trying u us use wanna want wanted wants well whatever yes yet"""
+
+GRAMMAR = word_set(_LISTS["en"])  # the English words that say nothing even of a question
+_LISTS["en"] += " " + _FILLERS
+
+
+@cache
 def spelled(language: Language) -> frozenset[str]:
     """Those of the language with all their accents."""
     return frozenset(_LISTS[language].split())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from gigachat_server.language.characters import MARKS, UNSPACED
-from gigachat_server.language.stop_words import stop_words
+from gigachat_server.language.stop_words import GRAMMAR
 
 LONGEST_WORD = 64  # what follows is cut: no word is longer, and normalising one stays cheap
 
@@ -35,5 +35,5 @@ def bigrams(run: str) -> list[str]:
 
 
 def content_words(text: str) -> list[str]:
-    """The words of a text that are no English stop words."""
-    return [word for word in words(text) if word.replace("’", "'") not in stop_words("en")]
+    """The words of a text that are more than grammar, as far as English goes."""
+    return [word for word in words(text) if word.replace("’", "'") not in GRAMMAR]
