@@ -10,6 +10,7 @@ from gigachat_server.errors import EmbedderUnavailable
 from gigachat_server.models.base import Matrix, Vector
 from gigachat_server.models.hashing_embedder import HashingEmbedder
 from tests.harness import Api, gigachat, until
+from tests.turns import rows
 
 
 class CountingEmbedder(HashingEmbedder):
@@ -204,10 +205,13 @@ async def test_another_embedding_model_has_documents_embedded_anew(tmp_path: Pat
     async with gigachat(tmp_path) as api:
         chatbot = await api.chatbot()
         await api.push(chatbot, "doc", "Parcels ship on Monday.")
+        await api.say(chatbot, "When do parcels ship, on Monday?")
     async with gigachat(tmp_path, embedder=OtherEmbedder()) as api:
         await when_ready(api, chatbot)
         (reply,) = await api.say(chatbot, "When do parcels ship, on Monday?")
         assert [source["name"] for source in reply["sources"]] == ["doc-0"]
+        made = "SELECT embedding_model FROM messages WHERE embedding IS NOT NULL ORDER BY seq"
+        assert await rows(api, made) == [(HashingEmbedder.name,), ("another",)]
 
 
 async def test_a_document_of_a_thousand_equal_chunks_is_two_of_the_sources_and_after_its_end_none(tmp_path: Path) -> None:
