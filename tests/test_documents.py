@@ -12,6 +12,7 @@ from gigachat_server.models.fake import EchoModel
 from gigachat_server.models.hashing_embedder import HashingEmbedder
 from gigachat_server.store.database import Tx
 from tests.harness import Api, gigachat, until
+from tests.turns import rows
 
 
 class CountingEmbedder(HashingEmbedder):
@@ -206,10 +207,13 @@ async def test_another_embedding_model_has_documents_embedded_anew(tmp_path: Pat
     async with gigachat(tmp_path) as api:
         chatbot = await api.chatbot()
         await api.push(chatbot, "doc", "Parcels ship on Monday.")
+        await api.say(chatbot, "When do parcels ship, on Monday?")
     async with gigachat(tmp_path, embedder=OtherEmbedder()) as api:
         await when_ready(api, chatbot)
         (reply,) = await api.say(chatbot, "When do parcels ship, on Monday?")
         assert [source["name"] for source in reply["sources"]] == ["doc-0"]
+        made = "SELECT embedding_model FROM messages WHERE embedding IS NOT NULL ORDER BY seq"
+        assert await rows(api, made) == [(HashingEmbedder.name,), ("another",)]
 
 
 async def test_a_document_of_a_thousand_equal_chunks_is_two_of_the_sources_and_after_its_end_none(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from gigachat_server.chat.learning import grouped, is_little
@@ -313,15 +314,25 @@ async def test_what_an_operator_said_to_one_of_them_is_suggested(tmp_path: Path)
         assert llamas["suggested_answer"]["conversation_id"] == "c1"
 
 
+def unanswered(number: int, text: str, vector: bytes, *, model: str | None = "hashing") -> Unanswered:
+    row = Unanswered("b", f"p{number}", "c", number, "nothing_matched", created_at=number, content=text, embedding=vector)
+    return msgspec.structs.replace(row, embedding_model=model)
+
+
+@pytest.mark.parametrize(("model", "expected"), [("hashing", [[1, 2]]), ("another", [[2], [1]]), (None, [[2], [1]])])
+def test_vectors_of_different_models_are_not_compared(model: str | None, expected: list[list[int]]) -> None:
+    vector = embed("the same").tobytes()
+    rows = [unanswered(1, "Do you sell boats?", vector, model=model), unanswered(2, "Are llamas for sale?", vector)]
+    groups = grouped(rows, embedding_model="hashing", least_cosine=0.8)
+    assert [[row.seq for row in each.prompts] for each in groups] == expected
+
+
 def test_ten_thousand_rows_are_grouped_whole() -> None:
     words = [f"word{number}" for number in range(100)]
     texts = [f"{words[n % 100]} {words[n % 99]} {words[n % 7]} thing" for n in range(2_000)]
     vectors = {text: embed(text).tobytes() for text in texts}
-    made = [
-        Unanswered("b", f"p{n}", "c", n, "nothing_matched", created_at=n, content=text, embedding=vectors[text])
-        for n, text in enumerate(texts * 5)
-    ]
-    groups = grouped(made, least_cosine=0.8)
+    made = [unanswered(n, text, vectors[text]) for n, text in enumerate(texts * 5)]
+    groups = grouped(made, embedding_model="hashing", least_cosine=0.8)
     assert sorted(row.seq for each in groups for row in each.prompts) == list(range(len(made)))
     assert [each.place for each in groups] == sorted((each.place for each in groups), reverse=True)
 

@@ -447,6 +447,7 @@ class Unanswered(msgspec.Struct, frozen=True):
     updated_at: int = 0
     content: str = ""
     embedding: bytes | None = None
+    embedding_model: str | None = None
 
 
 class FixedAnswer(msgspec.Struct, frozen=True):

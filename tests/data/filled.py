@@ -148,6 +148,7 @@ def _said(chance: random.Random, bots: list[str], messages: int) -> Iterator[tup
              "content": _text(chance), "status": "completed", "in_reply_to": None if is_prompt else f"m{number - 1}",
              "alternative": 0, "replaced_by": None, "turn": "done" if is_prompt else None, "error": None, "feedback": None,
              "metadata": json.dumps({"page": _text(chance)}), "embedding": _vector(chance) if is_prompt else None,
+             "embedding_model": "hashing" if is_prompt else None,
              "updated_at": AT + seq, "sources": "[]", "citations": "[]" if is_prompt else json.dumps([{"number": number}])}
         )  # fmt: skip
         events.append({**where, "type": "message.created", "data": json.dumps({"message_id": f"m{number}"})})

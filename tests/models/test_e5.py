@@ -53,6 +53,7 @@ def test_tokens_are_those_that_tokenizers_makes(network: E5Network, reference: R
     for text in [*LANGUAGES.values(), *TEXTS, LONG, " ".join(LANGUAGES.values()), blanks]:
         if "\u0301" not in text:  # what is composed first; the table knows single characters alone
             assert network.tokens(PROMPT + text) == reference.tokens(PROMPT + text), text
+    assert network.tokens("") == network.tokens(" \n\u200b") == reference.tokens("")
 
 
 @pytest.mark.weights

@@ -74,7 +74,7 @@ async def _history(request: ApiRequest, services: Services) -> list[Earlier]:
         conversation = await conversations.find(reader, request.chatbot.id, conversation_id)
         if conversation is None:
             raise NotFound
-        return (await recall_for_next(reader, request.chatbot, conversation)).searched
+        return (await recall_for_next(reader, request.chatbot, conversation)).searched(services.embedder.name)
 
     return await services.database.read(read)
 

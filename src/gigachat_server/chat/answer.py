@@ -67,6 +67,11 @@ class Answerer:
         self._searcher = searcher
         self._fixed_answers = fixed_answers
 
+    @property
+    def embedding_model(self) -> str:
+        """Which made the vectors that `answer` returns."""
+        return self._embedder.name
+
     async def answer(self, opened: Opened, turn: Turn) -> Vector | None:
         """Have the turn hear the replies to the prompt; the prompt's vector, if one was needed.
 
@@ -146,7 +151,7 @@ class Answerer:
         if matched.vector is None or not matched.is_searched_for:
             return None
         text: str = opened.text
-        history: Sequence[Earlier] = opened.memory.searched
+        history: Sequence[Earlier] = opened.memory.searched(self._embedder.name)
         if turn.rewrite is not None:
             text, history = turn.rewrite.text, ()  # it says what it needs of them
         is_lenient = self._model.is_generating
@@ -162,7 +167,7 @@ class Answerer:
 
     async def _rewrite(self, opened: Opened) -> rewrite.Rewrite | None:
         """The prompt made independent of the conversation by the model, where the chatbot wants that and it leans on it."""
-        config, history = opened.chatbot.config, opened.memory.searched
+        config, history = opened.chatbot.config, opened.memory.searched(self._embedder.name)
         if config.documents.results.rewrite != "model" or not history or len(opened.text) > rewrite.LONGEST:
             return None  # who says that much says what it is about
         if not is_dependent(opened.text):

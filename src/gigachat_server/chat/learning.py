@@ -93,7 +93,8 @@ class Learning:
             return await unanswered.list_newest(reader, chatbot_id, state, limit=MOST_GROUPED)
 
         rows = (await self._database.read(read))[::-1]
-        run = functools.partial(grouped, rows, least_cosine=self._embedder.scale.similar_prompt)
+        embedder = self._embedder
+        run = functools.partial(grouped, rows, embedding_model=embedder.name, least_cosine=embedder.scale.similar_prompt)
         return run() if is_little(rows) else await asyncio.to_thread(run)
 
     async def suggestions(self, chatbot_id: str, groups: Sequence[Group]) -> dict[str, Suggestion]:
@@ -193,12 +194,15 @@ def is_little(rows: Sequence[Unanswered]) -> bool:
     return len(rows) < most_rows and sum(len(row.content) for row in rows) < most_characters
 
 
-def grouped(rows: Sequence[Unanswered], *, least_cosine: float) -> list[Group]:
-    """Rows, oldest first, in groups, the one with the newest prompt first. Pure."""
+def grouped(rows: Sequence[Unanswered], *, embedding_model: str, least_cosine: float) -> list[Group]:
+    """Rows, oldest first, in groups, the one with the newest prompt first; vectors of other models do not count. Pure."""
     by_id = {row.prompt_id: row for row in rows}
-    said = [
-        Said(row.prompt_id, row.content, None if row.embedding is None else np.frombuffer(row.embedding, "<f4")) for row in rows
-    ]
+    vectors = {
+        row.prompt_id: np.frombuffer(row.embedding, "<f4")
+        for row in rows
+        if row.embedding is not None and row.embedding_model == embedding_model
+    }
+    said = [Said(row.prompt_id, row.content, vectors.get(row.prompt_id)) for row in rows]
     groups = [Group([by_id[each.id] for each in members]) for members in group(said, least_cosine=least_cosine)]
     return sorted(groups, key=lambda each: each.place, reverse=True)
 

@@ -36,14 +36,15 @@ class Memory(msgspec.Struct, frozen=True):
     def newest(self, count: int) -> Sequence[Remembered]:
         return self.messages[-count:] if count else ()
 
-    @property
-    def searched(self) -> list[Earlier]:
-        """What a prompt that leans on the conversation is searched together with."""
+    def searched(self, embedding_model: str) -> list[Earlier]:
+        """What a prompt that leans on the conversation is searched together with; vectors that another model made are not."""
         return [
             Earlier(
                 message.role,  # type: ignore[arg-type]
                 without_markers(message.content) if message.role == "assistant" else message.content,
-                np.frombuffer(message.embedding, dtype="<f4") if message.embedding else None,
+                np.frombuffer(message.embedding, "<f4")
+                if message.embedding and message.embedding_model == embedding_model
+                else None,
             )
             for message in self.newest(SEARCHED_MESSAGES)
             if message.role != "system"

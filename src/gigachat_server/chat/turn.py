@@ -344,7 +344,8 @@ class Turns:
                 await self._events.add_message(tx, placed[-1])
             at = placed[-1].created_at
             # It is there: whoever deletes a prompt that is being answered raises the epoch.
-            await messages.finish_prompt(tx, chatbot_id, prompt.id, vector=kept_vector, at=at)
+            model = self._answerer.embedding_model
+            await messages.finish_prompt(tx, chatbot_id, prompt.id, vector=kept_vector, embedding_model=model, at=at)
             is_anew = turn.start_seq != prompt.seq  # not the first time that it is answered, perhaps
             if is_anew:
                 await replace_earlier(tx, self._events, prompt, placed[0])

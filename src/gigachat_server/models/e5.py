@@ -69,8 +69,8 @@ class E5Network:
 
     def tokens(self, text: str) -> list[int]:
         """The ids of what the network sees of this text, prefix included: at most `MAX_TOKENS`."""
-        words = filter(None, self._normalised(text[:MAX_READ]).split(" "))
-        ids = self._file.unigram.encode(" ".join(words)[:MAX_CHARACTERS].split(" "))
+        words = " ".join(filter(None, self._normalised(text[:MAX_READ]).split(" ")))[:MAX_CHARACTERS]
+        ids = self._file.unigram.encode(words.split(" ")) if words else []
         return [self._file.begin, *ids[: MAX_TOKENS - 2], self._file.end]
 
     def _normalised(self, text: str) -> str:

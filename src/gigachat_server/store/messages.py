@@ -37,6 +37,7 @@ class Remembered(msgspec.Struct, frozen=True):
     name: str
     content: str
     embedding: bytes | None
+    embedding_model: str | None
     in_reply_to: str | None
     turn: TurnState | None
     metadata: str
@@ -74,13 +75,15 @@ async def insert(tx: Tx, message: Message) -> None:
     )
 
 
-async def finish_prompt(tx: Tx, chatbot_id: str, message_id: str, *, vector: bytes | None, at: int) -> None:
+async def finish_prompt(tx: Tx, chatbot_id: str, message_id: str, *, vector: bytes | None, embedding_model: str, at: int) -> None:
     """It was answered; later prompts that lean on it need its vector."""
     await tx.add(
-        "UPDATE messages SET turn = 'done', embedding = :vector, updated_at = :at WHERE chatbot_id = :chatbot_id AND id = :id",
+        "UPDATE messages SET turn = 'done', embedding = :vector, embedding_model = :embedding_model, updated_at = :at "
+        "WHERE chatbot_id = :chatbot_id AND id = :id",
         chatbot_id=chatbot_id,
         id=message_id,
         vector=vector,
+        embedding_model=None if vector is None else embedding_model,
         at=at,
     )
 
@@ -242,7 +245,7 @@ async def remember(reader: Reader, chatbot_id: str, conversation_id: str, *, bef
     if limit == 0 or before <= 1:
         return []
     rows = await reader.all(
-        f"SELECT seq, id, role, name, content, embedding, in_reply_to, turn, metadata FROM messages {_IN} "
+        f"SELECT seq, id, role, name, content, embedding, embedding_model, in_reply_to, turn, metadata FROM messages {_IN} "
         "AND seq < :before AND status <> 'failed' AND alternative = 0 AND replaced_by IS NULL ORDER BY seq DESC LIMIT :limit",
         chatbot_id=chatbot_id,
         conversation_id=conversation_id,

@@ -16,7 +16,7 @@ from gigachat_server.store.database import Reader, Tx
 
 _COLUMNS = (
     "u.chatbot_id, u.prompt_id, u.conversation_id, u.seq, u.reason, u.state, u.answered_by, u.created_at, u.updated_at, "
-    "m.content, m.embedding"
+    "m.content, m.embedding, m.embedding_model"
 )
 _PROMPT = "JOIN messages m ON m.chatbot_id = u.chatbot_id AND m.id = u.prompt_id"
 _NEXT = "(SELECT min(m.seq) FROM messages m WHERE m.chatbot_id = :chatbot_id AND m.conversation_id = u.conversation_id "
