@@ -23,8 +23,8 @@ from gigachat_server.models.quoting.parse import Statement
 from gigachat_server.models.quoting.score import Candidate, Numbers, ReadPassage, can_answer, softmax
 
 MOST_GROUPS = 3
-SURE_ENOUGH = 0.85  # so sure that the answer has been said that no more is
-MOST_WORDS = 60
+SURE_ENOUGH = 0.95  # so sure that the answer has been said that no more is
+MOST_WORDS = 70
 MOST_WORDS_OF_TWO = 85  # what the second may take the reply to
 _LIST_WORDS = 60  # of the items that an announcement takes with it
 _STEPS_WORDS = 70  # of a list that is said whole to who asks how
