@@ -199,7 +199,7 @@ def _quoted(model_input: ModelInput, ranked: _Ranked, replies: Sequence[Reply]) 
 
 
 def _alternatives(model_input: ModelInput, ranked: _Ranked) -> list[Reply]:
-    """Each says what none before it has, as long as there is anything left; then the first again. None where nothing can be said."""
+    """Each says what none before it has, as long as anything is left; then the first again. None where nothing can be said."""
     wanted = asked(model_input.query.text)
     document_ids = [passage.document_id for passage in ranked.passages]
     replies: list[Reply] = []
