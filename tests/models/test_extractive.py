@@ -268,9 +268,11 @@ def test_each_stretch_cites_exactly_what_it_was_quoted_from() -> None:
         "Of all that is sold here today, the red lamp costs\n  nine euros.\n\n- A red chair costs forty euros.\n\nIt is oak.",
     )
     [events] = replies(ExtractiveModel(WordEmbedder()), prompt("red lamp costs euros", wrapped, n=2))
-    assert "Of all that is sold here today, the red lamp costs\n  nine euros." in cited(events, wrapped)
-    assert "A red chair costs forty euros." in cited(events, wrapped)
-    assert "Of all that is sold here today, the red lamp costs nine euros. [1]" in texts(events)[0]
+    first = "Of all that is sold here today, the red lamp costs\n  nine euros."
+    assert cited(events, wrapped)[:2] == [first, "A red chair costs forty euros."]
+    assert texts(events)[0].startswith(
+        "Of all that is sold here today, the red lamp costs nine euros. A red chair costs forty euros. [1]"
+    )
 
 
 def test_code_is_said_with_what_announces_it_or_if_there_is_nothing_else() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from gigachat_server.records import Source
 
-NEAR = 0.6  # share of the threshold from which on a passage is near
+NEAR = 0.85  # share of the threshold from which on a passage is near: of prompts off topic few come so far
 _MOST = 3
 _LONGEST_NAME = 200
 

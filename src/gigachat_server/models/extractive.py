@@ -49,6 +49,8 @@ from gigachat_server.models.quoting.score import (
 )
 
 MOST_PASSAGES = 5  # that are read for one prompt
+NEARBY_SHARE = 0.5  # of the best passage's relevance that one nearby needs to be read
+UNSURE = 0.1  # of what is not surer than this to be the answer, .38 were: it is a guess, and refused
 CHARACTERS_PER_TOKEN = 4
 CACHE_BYTES = 16 * 1024 * 1024
 
@@ -115,8 +117,9 @@ class ExtractiveModel:
             )
         else:
             ranked = await self._rank(model_input) if model_input.passages else None
-            abstained = ranked is None or not ranked.found
-            said = _refused(model_input) if ranked is None or abstained else _quoted(model_input, ranked)
+            replies = [] if ranked is None else _alternatives(model_input, ranked)
+            abstained = not replies or replies[0].confidence < UNSURE
+            said = _refused(model_input) if ranked is None or abstained else _quoted(model_input, ranked, replies)
         for event in said:
             yield event
         for index in range(n):
@@ -132,7 +135,7 @@ class ExtractiveModel:
     async def _rank(self, model_input: ModelInput) -> _Ranked:
         """The statements of the best passages. Only those that may well be quoted are embedded, in one call."""
         query = model_input.query
-        passages = tuple(sorted((*model_input.passages, *model_input.nearby), key=lambda each: -each.rank_score)[:MOST_PASSAGES])
+        passages = _worth_reading(model_input)
         read = tuple(map(self._kept.read, passages))
         found = candidates(read, passages)
         wanted, words = asked(query.text), asked_words(query)
@@ -156,6 +159,13 @@ class ExtractiveModel:
                 read[each.passage].vectors[each.place] = vector.copy()
 
 
+def _worth_reading(model_input: ModelInput) -> tuple[Passage, ...]:
+    """The best passages, matched or nearby, without those much less relevant than the best of them."""
+    least = NEARBY_SHARE * max(passage.score for passage in model_input.passages)
+    near = (passage for passage in model_input.nearby if passage.score >= least)
+    return tuple(sorted((*model_input.passages, *near), key=lambda passage: -passage.rank_score)[:MOST_PASSAGES])
+
+
 def is_unanswered_too_often(offer: HandoffOffer) -> bool:
     """Whether one more prompt without an answer, this one, is as many in a row as the offer bears."""
     return 0 < offer.after_unanswered <= offer.unanswered_before + 1
@@ -171,9 +181,8 @@ def _refused(model_input: ModelInput) -> Iterator[ModelEvent]:
     return (TextDelta(index, text) for index in range(model_input.sampling.n))
 
 
-def _quoted(model_input: ModelInput, ranked: _Ranked) -> Iterator[ModelEvent]:
+def _quoted(model_input: ModelInput, ranked: _Ranked, replies: Sequence[Reply]) -> Iterator[ModelEvent]:
     """All alternatives, the passages they are made of first."""
-    replies = _alternatives(model_input, ranked)
     quoted = sorted({place.passage for reply in replies for place in reply.places})
     handed = [*model_input.passages, *model_input.nearby]
     chosen = [handed.index(ranked.passages[passage]) for passage in quoted]
@@ -190,7 +199,7 @@ def _quoted(model_input: ModelInput, ranked: _Ranked) -> Iterator[ModelEvent]:
 
 
 def _alternatives(model_input: ModelInput, ranked: _Ranked) -> list[Reply]:
-    """Each says what none before it has, as long as there is anything left; then the first again."""
+    """Each says what none before it has, as long as anything is left; then the first again. None where nothing can be said."""
     wanted = asked(model_input.query.text)
     document_ids = [passage.document_id for passage in ranked.passages]
     replies: list[Reply] = []
@@ -206,6 +215,8 @@ def _alternatives(model_input: ModelInput, ranked: _Ranked) -> list[Reply]:
             most_passages=model_input.most_sources,
             left_out=said,
         )
+        if not reply.places and not replies:
+            break
         replies.append(reply if reply.places else replies[0])
         said += reply.places
     return replies

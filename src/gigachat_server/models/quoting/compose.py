@@ -23,8 +23,8 @@ from gigachat_server.models.quoting.parse import Statement
 from gigachat_server.models.quoting.score import Candidate, Numbers, ReadPassage, can_answer, softmax
 
 MOST_GROUPS = 3
-SURE_ENOUGH = 0.85  # so sure that the answer has been said that no more is
-MOST_WORDS = 60
+SURE_ENOUGH = 0.95  # so sure that the answer has been said that no more is
+MOST_WORDS = 70
 MOST_WORDS_OF_TWO = 85  # what the second may take the reply to
 _LIST_WORDS = 60  # of the items that an announcement takes with it
 _STEPS_WORDS = 70  # of a list that is said whole to who asks how
@@ -103,7 +103,8 @@ class _Composer:
             place = Place(self._found[row].passage, self._found[row].place)
             if self._is_said(self._found[row].statement.text) or self._is_one_passage_too_many(place.passage):
                 continue
-            group = self._completed(place)
+            beside = (each for each in self._completed(place) if not self._is_said(self._statement(each).text))
+            group = list(beside)
             if self._groups and not self._fits(group):
                 group = [place]
                 if not self._fits(group):
@@ -185,7 +186,7 @@ class _Composer:
         if self._is_together(before, place):
             is_reason = is_yes_or_no(self._statement(before).text)
             is_dangling = points_back(statement.text) and self._words + self._length([before, *group]) <= MOST_WORDS
-            if (is_reason or is_dangling) and not self._is_said(self._statement(before).text):
+            if is_reason or is_dangling:
                 group.insert(0, before)
         after = Place(place.passage, group[-1].number + 1)
         is_continued = self._is_together(group[-1], after) and points_back(self._statement(after).text)
@@ -202,8 +203,6 @@ class _Composer:
         """The item, with what announces its list; the whole list for who asks how, if it is short."""
         statement = self._statement(place)
         announced = [] if statement.lead_in is None else [Place(place.passage, statement.lead_in)]
-        if any(self._is_said(self._statement(each).text) for each in announced):
-            announced = []
         group = [*announced, place]
         before = self._read[place.passage].statements[place.number - 1] if place.number else statement
         if points_back(statement.text) and before.kind == "item" and before.block == statement.block:

@@ -24,6 +24,7 @@ Kind = Literal["sentence", "item", "row", "code"]
 
 LONGEST_PASSAGE = 20_000  # characters that are looked at
 MOST_STATEMENTS = 200  # of one passage
+LONGEST_STATEMENT = 1_200  # characters: a row or a line of code that is longer is no answer
 LONGEST_ITEM = 320  # characters of an item that is said whole
 _MOST_HEADINGS = 4  # above one statement that are kept, the nearest ones
 _TITLE_LEVEL = 7  # of a heading that no markup shows: below all that have one
@@ -248,7 +249,7 @@ class _Parser:
     def _add(self, kind: Kind, start: int, end: int, said: str | None = None, *, lead_in: int | None = None) -> Statement | None:
         start, end = _trimmed(self._text, lines.quoted_to(self._text, start, end), end)
         said = plain(lines.unquoted(self._text[start:end])) if said is None else said
-        if not any(map(str.isalnum, said)):
+        if not any(map(str.isalnum, said)) or end - start > LONGEST_STATEMENT:
             return None
         above = tuple(text for _, text in self._above[-_MOST_HEADINGS:])
         headings = above if self._question is None else (*above, self._question)

@@ -28,7 +28,7 @@ from gigachat_server.models.quoting.parse import Statement, statements
 
 Numbers = npt.NDArray[np.float64]
 
-MOST_EMBEDDED = 24  # statements whose vectors one prompt may ask for
+MOST_EMBEDDED = 16  # statements whose vectors one prompt may ask for: with 40 no more replies hold the answer
 _HEADINGS = 2  # above a statement whose words count as its own
 
 
