@@ -22,7 +22,7 @@ from gigachat_server.cli.evaluation_run import Plan
 from gigachat_server.cli.options import EVERYWHERE, with_settings
 from gigachat_server.cli.output import note, print_json, printable
 from gigachat_server.errors import SetupError
-from gigachat_server.evaluation import Document, Question, Scores
+from gigachat_server.evaluation import GROUPINGS, Document, Grouping, Question, Scores
 from gigachat_server.settings import Settings
 from gigachat_server.thresholds import Suggestion
 
@@ -44,6 +44,7 @@ class Target(msgspec.Struct, frozen=True):
 @click.argument("folder", type=click.Path(exists=True, path_type=Path))
 @click.option("--chatbot", default="", metavar="NAME_OR_ID", help="Ask this one as it is, instead of one filled with documents.")
 @click.option("--collection", default="", help="Only these collections, separated by commas.")
+@click.option("--by", type=click.Choice(GROUPINGS), default="collection", show_default=True, help="What is scored together.")
 @click.option("--out", type=_file, help="Write one JSON line a question there.")
 @click.option("--csv", "table", type=_file, help="Write one line a question there, for a spreadsheet.")
 @click.option("--plot", type=_file, help="Draw scores and refusals there, as .svg or .png.")
@@ -64,6 +65,7 @@ def evaluate(
     folder: Path,
     chatbot: str,
     collection: str,
+    by: Grouping,
     out: Path | None,
     table: Path | None,
     plot: Path | None,
@@ -102,9 +104,7 @@ def evaluate(
     server = connected_to(url, key) if url else connected(settings)
     asked = run(_measure(server, plan, Target(chatbot, asked_for.documents or [], results), by_collection))
 
-    scores: dict[str, Scores] = {}
-    for one in asked:
-        scores |= evaluation.score(one.questions, one.results, threshold=one.chatbot.match_threshold)
+    scores = _scores(asked, by)
     suggestions = _suggestions(asked) if suggest_threshold or plot else []
     _write(asked, suggestions, out=out, table=table, plot=plot)
     _print(scores, suggestions if suggest_threshold else [], is_json=is_json)
@@ -147,6 +147,12 @@ async def _measure(
             results = await evaluation_run.ask(api, chatbot, questions, plan, label=name)
             asked.append(Asked(name, chatbot, questions, results))
     return asked
+
+
+def _scores(asked: Sequence[Asked], by: Grouping) -> dict[str, Scores]:
+    questions = [question for one in asked for question in one.questions]
+    results = {id: result for one in asked for id, result in one.results.items()}
+    return evaluation.score(questions, results, threshold={one.name: one.chatbot.match_threshold for one in asked}, by=by)
 
 
 def _suggestions(asked: Sequence[Asked]) -> list[tuple[Asked, Suggestion]]:
@@ -194,7 +200,7 @@ def _print(scores: dict[str, Scores], suggestions: Sequence[tuple[Asked, Suggest
         told: dict[str, Any] = {name: dict(of_collection) for name, of_collection in scores.items()}
         for one, suggestion in suggestions:
             for name in {question.collection for question in one.questions}:
-                told[name]["suggested_threshold"] = msgspec.to_builtins(suggestion)
+                told.setdefault(name, {})["suggested_threshold"] = msgspec.to_builtins(suggestion)
         print_json(told)
         return
     evaluation_report.print_scores(scores)

@@ -20,6 +20,7 @@ from gigachat_server.chat.prompt import refusal
 from gigachat_server.cli.client import ApiClient, ApiProblem, Named
 from gigachat_server.cli.output import note
 from gigachat_server.cli.progress import for_each
+from gigachat_server.compared_texts import normalised
 from gigachat_server.evaluation import Document, Question, Result, Retrieved
 from gigachat_server.markers import without_markers
 
@@ -147,7 +148,7 @@ class _Asking:
         self._chatbot = chatbot
         self._path = chatbot.path
         self._plan = plan
-        self._refusal = evaluation.normalised(refusal(chatbot.persona))
+        self._refusal = normalised(refusal(chatbot.persona))
         self._started = f"{time.time_ns():x}"  # conversations of an earlier run are not continued
         self.results: dict[str, Result] = {}
 
@@ -185,7 +186,7 @@ class _Asking:
         text = without_markers(reply.content)  # their numbers are no words of the answer
         abstained = reply.metadata.get("abstained")
         if not isinstance(abstained, bool):
-            abstained = evaluation.normalised(text) == self._refusal
+            abstained = normalised(text) == self._refusal
         return msgspec.structs.replace(
             result,
             answer=text,
