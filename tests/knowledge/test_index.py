@@ -16,7 +16,7 @@ from gigachat_server.knowledge.vectors import BLOCK_ROWS
 from gigachat_server.models.base import RelevanceScale, Vector
 
 DIMENSION = 8
-SCALE = RelevanceScale(3.0, 2.0, -1.0)
+SCALE = RelevanceScale(cosine=3.0, coverage=2.0, bias=-1.0)
 VOCABULARY = [f"stem{number}" for number in range(40)]
 
 

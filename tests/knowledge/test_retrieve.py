@@ -11,7 +11,7 @@ from gigachat_server.knowledge.scoring import dump_stems
 from gigachat_server.models.base import RelevanceScale, Vector
 from gigachat_server.text import stems
 
-SCALE = RelevanceScale(12.77, 8.97, -7.84)
+SCALE = RelevanceScale(cosine=12.77, coverage=8.97, bias=-7.84)
 EAST: Vector = np.array([1, 0, 0], dtype=np.float32)
 NORTH: Vector = np.array([0, 1, 0], dtype=np.float32)
 UP: Vector = np.array([0, 0, 1], dtype=np.float32)

@@ -42,7 +42,7 @@ class WordEmbedder:
 
     name = "words"
     dimension = DIMENSION
-    scale = RelevanceScale(10, 5, -5)
+    scale = RelevanceScale(cosine=10, coverage=5, bias=-5)
 
     def __init__(self) -> None:
         self.calls: list[list[str]] = []

@@ -199,5 +199,5 @@ def _coverage(place: int, holds: Callable[[int, str], bool], own_idf: Mapping[st
 
 
 def _relevance(scale: RelevanceScale, cosine: float, coverage: float) -> float:
-    logit = scale.cosine_weight * cosine + scale.coverage_weight * coverage + scale.bias
+    logit = scale.cosine * cosine + scale.coverage * coverage + scale.bias
     return 1 / (1 + math.exp(-min(max(logit, -60.0), 60.0)))

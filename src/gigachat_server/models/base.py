@@ -23,21 +23,43 @@ LONGEST_NOTE = 500
 HANDED_OFF = "handoff"  # the finish_reason of an alternative that ended in a handoff
 
 
-class RelevanceScale(msgspec.Struct, frozen=True):
-    """Maps an embedder's own cosine, and the lexical coverage, onto the contract's relevance in [0, 1].
+class RankWeights(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What orders the passages of a prompt: the weights of a sum (`knowledge/relevance.py`)."""
 
-    relevance = sigmoid(cosine_weight * cosine + coverage_weight * coverage + bias). Each embedder brings its own
-    weights, so that 0.78 means "the documents can answer this" with whichever is configured.
+    cosine: float = 0.7
+    coverage: float = 0.0
+    lexical: float = 0.3
+    identified: float = 0.0
+
+
+class RelevanceScale(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Maps what a search knows of a passage onto the contract's relevance in [0, 1], and says how passages are ordered.
+
+    The relevance is the sigmoid of a weighted sum of features (`knowledge/relevance.py` names them). Each embedder brings its own
+    weights, so that 0.78 means "the documents can answer this" with whichever is configured. `leniency` is added where the
+    chatbot's model generates. `general`: the scale for chatbots whose prompts are of any kind, fitted without the prior; None:
+    this one does.
 
     `same_prompt` is the cosine from which two prompts ask the same, `similar_prompt` that from which they are worth an
-    operator's look together; measured for all-MiniLM-L6-v2 (docs/decisions/0019), careful for any other.
+    operator's look together, `same_text` that from which two chunks of one document say the same.
     """
 
-    cosine_weight: float
-    coverage_weight: float
+    cosine: float
+    coverage: float
     bias: float
+    foreign: float = 0.0
+    prior: float = 0.0
+    margin: float = 0.0
+    size: float = 0.0
+    identified: float = 0.0
+    unidentified: float = 0.0
+    leniency: float = 0.0
+    rank: RankWeights = RankWeights()
+    follow_up_rank: RankWeights = RankWeights()
     same_prompt: float = 0.9
     similar_prompt: float = 0.8
+    same_text: float = 0.95
+    general: RelevanceScale | None = None
 
 
 class Embedder(Protocol):

@@ -45,7 +45,7 @@ class HashingEmbedder:
     name = "hashing-384"
     dimension = DIMENSION
     # Unrelated texts are at cosine 0 +- 0.05 and shared words show in the coverage too, so both have an even say.
-    scale = RelevanceScale(9.0, 9.0, -7.0)
+    scale = RelevanceScale(cosine=9.0, coverage=9.0, bias=-7.0)
 
     async def embed_prompt(self, text: str) -> Vector:
         return embed(text)

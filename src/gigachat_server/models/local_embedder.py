@@ -79,7 +79,7 @@ class LocalEmbedder:
     name = MODEL_NAME
     dimension = DIMENSION
     # Fitted so that 0.78 is where "the documents can answer this" is decided best.
-    scale = RelevanceScale(12.77, 8.97, -7.84)
+    scale = RelevanceScale(cosine=12.77, coverage=8.97, bias=-7.84)
     _network: type[Network] = Network
 
     def __init__(self, weights: Weights, *, threads: int | None = None) -> None:

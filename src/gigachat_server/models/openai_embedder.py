@@ -33,7 +33,7 @@ BLANK = "-"  # some endpoints refuse a text without any visible character
 # prompt's words by weight, at 0.56 when it holds none (a paraphrase or a translation), and at 0.22 when it holds all.
 # This suits models whose unrelated texts are below 0.3, as those trained with in-batch contrast at a common temperature
 # are. Where unrelated texts have 0.7 and more (the E5 family), give a scale of the model's own.
-UNMEASURED = RelevanceScale(12.0, 4.0, -5.4)
+UNMEASURED = RelevanceScale(cosine=12.0, coverage=4.0, bias=-5.4)
 
 log = logging.getLogger("gigachat.models")
 

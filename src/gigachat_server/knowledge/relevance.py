@@ -1,0 +1,81 @@
+"""Does this passage answer this prompt: the order of passages, and the relevance that `match_threshold` is compared with.
+
+The idea: what a search knows of a passage and its prompt is a handful of features, and both the order and the relevance are
+weighted sums of them, with the weights of the embedder (`RelevanceScale`). The order asks which passage is best; the
+relevance asks whether the best is good enough, so it also counts what is the same for all passages of a prompt: what kind of
+prompt it is, how many chunks there were to choose from, and by how much this one stands out.
+
+Invariant: pure; the same features give the same order and relevance whichever store found them, and the parts that
+`parts` names are all there is to a relevance.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TypeVar
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from gigachat_server.models.base import RankWeights, RelevanceScale
+
+Numbers = TypeVar("Numbers", float, npt.NDArray[np.float64])
+
+MOST_CHUNKS = 70  # more than so many make a chance match no likelier: the nearest few are all that count
+_LARGEST = 60.0  # of a logit: beyond it a relevance is 0 or 1 to every digit
+
+
+class Features(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of one passage of one retrieval.
+
+    `cosine`: of the chunk's best unit to what was searched for. `coverage`: the share of the prompt's idf that the chunk
+    holds, from 0 to 1; words that are alike count in part. `is_foreign`: prompt and document are in different languages, so
+    words say nothing. `prior`: how much nearer the prompt is to customers' questions than to small talk and trivia.
+    `margin`: the cosine less that of the chatbot's fifth best unit. `identified`: 1 if the chunk holds an identifier of the
+    prompt, -1 if the prompt has identifiers and no chunk holds any, else 0. `chunks`: how many the chatbot has.
+    """
+
+    cosine: float
+    coverage: float
+    is_foreign: bool
+    prior: float
+    margin: float
+    identified: float
+    chunks: int
+
+
+def rank_weights(scale: RelevanceScale, *, is_dependent: bool) -> RankWeights:
+    """What orders the passages of a prompt: one that leans on the conversation is found by words more than by its vector."""
+    return scale.follow_up_rank if is_dependent else scale.rank
+
+
+def rank_scores(weights: RankWeights, *, cosine: Numbers, coverage: Numbers, lexical: Numbers, identified: Numbers) -> Numbers:
+    """The order of passages, the greatest first. `lexical` is BM25 over the best BM25 of the retrieval."""
+    return (
+        weights.cosine * cosine + weights.coverage * coverage + weights.lexical * lexical + weights.identified * (identified > 0)
+    )
+
+
+def relevance(scale: RelevanceScale, features: Features, *, is_lenient: bool = False) -> float:
+    """How likely the passage answers the prompt, from 0 to 1.
+
+    `is_lenient`: a model that generates reads it, and judges for itself, so less is demanded.
+    """
+    logit = sum(parts(scale, features, is_lenient=is_lenient).values())
+    return 1 / (1 + math.exp(-min(max(logit, -_LARGEST), _LARGEST)))
+
+
+def parts(scale: RelevanceScale, features: Features, *, is_lenient: bool = False) -> dict[str, float]:
+    """What each feature adds to the logit of the relevance: why a passage was found relevant, or was not."""
+    words = 0.0 if features.is_foreign else scale.coverage * features.coverage
+    return {
+        "cosine": scale.cosine * features.cosine,
+        "coverage": words,
+        "foreign": scale.foreign if features.is_foreign else 0.0,
+        "prior": scale.prior * features.prior,
+        "margin": scale.margin * features.margin,
+        "size": scale.size * math.log(min(max(features.chunks, 1), MOST_CHUNKS)),
+        "identified": scale.identified * max(features.identified, 0.0) + scale.unidentified * max(-features.identified, 0.0),
+        "bias": scale.bias + (scale.leniency if is_lenient else 0.0),
+    }
