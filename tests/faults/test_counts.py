@@ -48,6 +48,10 @@ class Talker:
     def name(self) -> str:
         return "talker"
 
+    @property
+    def generates(self) -> bool:
+        return True
+
     async def stream(self, model_input: ModelInput) -> AsyncGenerator[ModelEvent, None]:
         self.calls += 1
         self.inputs.append(model_input)

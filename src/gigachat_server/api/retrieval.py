@@ -1,7 +1,8 @@
 """What a prompt would find, over HTTP: the search of a turn without the turn.
 
 Invariant: it is the same search, with one vector and with the conversation as the next prompt would know it; only the
-chatbot's `match_count` and `match_threshold` do not cut it short. Nothing is stored.
+chatbot's `match_count` and `match_threshold` do not cut it short. Nothing is stored. A passage's relevance is the sigmoid of
+the sum of its parts; for which kind of model it is judged may be chosen, the order is the same for both.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ import msgspec
 
 from gigachat_server.api import wire
 from gigachat_server.api.access import client_defined_id
-from gigachat_server.api.http import Answer, ApiRequest, query_flag, query_limit
+from gigachat_server.api.http import Answer, ApiRequest, query_choice, query_flag, query_limit
 from gigachat_server.chat.memory import recall_for_next
 from gigachat_server.errors import FieldError, Forbidden, InvalidRequest, NotFound
+from gigachat_server.knowledge.relevance import Features, parts, relevance
 from gigachat_server.knowledge.retrieve import Earlier, SearchQuery, expand
 from gigachat_server.knowledge.scoring import MOST_STEMS
 from gigachat_server.knowledge.searcher import Retrieval
+from gigachat_server.models.base import Passage, RelevanceScale
 from gigachat_server.records import Chatbot
 from gigachat_server.services import Services
 from gigachat_server.store import conversations
@@ -28,6 +31,7 @@ LONGEST_QUERY = 32_000  # characters, as of a prompt
 async def retrieve(request: ApiRequest, services: Services) -> Answer:
     limit, text = query_limit(request.query, default=10), _text(request)
     with_embedding = query_flag(request.query, "embedding", default=False)
+    judged_for = _judged_for(request, services)
     history = await _history(request, services)
     retrieval = None
     added: list[tuple[str, float]] = []
@@ -36,19 +40,56 @@ async def retrieve(request: ApiRequest, services: Services) -> Answer:
         retrieval = await services.searcher.retrieve(_uncut(request.chatbot, limit), text, vector, history)
         added = _added(SearchQuery(text, vector, history))
     results = request.chatbot.config.documents.results
+    judge = _Judge(
+        services.embedder.scale, is_lenient=judged_for == "generating", chunks=retrieval.found.searched if retrieval else 0
+    )
     weights = retrieval.found.query.stem_weights if retrieval else {}
     found = wire.WireRetrieval(
         query=text,
         is_small_talk=small_talk(text) is not None,
         is_dependent=bool(history) and is_dependent(text),
+        judged_for=judged_for,
+        embedder=services.embedder.name,
         match_count=results.match_count,
         match_threshold=results.match_threshold,
         searched=retrieval.found.searched if retrieval else 0,
         stems=[wire.WireStem(stem, round(idf, 6)) for stem, idf in weights.items()],
         added_stems=[wire.WireAddedStem(stem, round(weight, 6)) for stem, weight in added],
-        passages=_passages(request, retrieval, with_embedding=with_embedding) if retrieval else [],
+        passages=_passages(request, retrieval, judge, with_embedding=with_embedding) if retrieval else [],
     )
     return Answer(found)
+
+
+def _judged_for(request: ApiRequest, services: Services) -> wire.JudgedFor:
+    match query_choice(request.query, "for", ("configured", "generating", "quoting")):
+        case "generating":
+            return "generating"
+        case "quoting":
+            return "quoting"
+        case _:
+            return "generating" if services.model.generates else "quoting"
+
+
+class _Judge(msgspec.Struct, frozen=True):
+    """What the passages of one retrieval are judged by."""
+
+    scale: RelevanceScale
+    is_lenient: bool
+    chunks: int
+
+    def judged(self, passage: Passage) -> tuple[Passage, dict[str, float]]:
+        """The passage with its relevance, and the parts of that."""
+        features = Features(
+            cosine=passage.cosine,
+            coverage=passage.coverage,
+            is_foreign=passage.is_foreign,
+            prior=passage.prior,
+            margin=passage.margin,
+            identified=passage.identified,
+            chunks=self.chunks,
+        )
+        score = relevance(self.scale, features, is_lenient=self.is_lenient)
+        return msgspec.structs.replace(passage, score=score), parts(self.scale, features, is_lenient=self.is_lenient)
 
 
 def _text(request: ApiRequest) -> str:
@@ -92,16 +133,18 @@ def _added(query: SearchQuery) -> list[tuple[str, float]]:
     return sorted(added.items(), key=lambda item: -item[1])[:MOST_STEMS]
 
 
-def _passages(request: ApiRequest, retrieval: Retrieval, *, with_embedding: bool) -> list[wire.WirePassage]:
+def _passages(request: ApiRequest, retrieval: Retrieval, judge: _Judge, *, with_embedding: bool) -> list[wire.WirePassage]:
     results = request.chatbot.config.documents.results
     found = []
-    for place, (passage, chunk) in enumerate(zip(retrieval.passages, retrieval.chunks, strict=True)):
+    for place, (retrieved, chunk) in enumerate(zip(retrieval.passages, retrieval.chunks, strict=True)):
+        passage, of_sum = judge.judged(retrieved)
         is_matched = passage.score >= results.match_threshold
         found.append(
             wire.passage(
                 chunk,
                 passage,
                 request.account_id,
+                parts=of_sum,
                 is_matched=is_matched,
                 is_source=is_matched and place < results.match_count,
                 with_embedding=with_embedding,

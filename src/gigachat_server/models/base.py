@@ -88,7 +88,10 @@ class Embedder(Protocol):
 
 
 class Passage(msgspec.Struct, frozen=True, kw_only=True):
-    """A chunk as retrieved for one prompt. `score` is its relevance; `rank_score` orders passages of one retrieval."""
+    """A chunk as retrieved for one prompt. `score` is its relevance; `rank_score` orders passages of one retrieval.
+
+    `knowledge/relevance.py` says what the features mean, from `cosine` to `identified`; `lexical` is for the order alone.
+    """
 
     chunk_id: str
     document_id: str
@@ -100,6 +103,10 @@ class Passage(msgspec.Struct, frozen=True, kw_only=True):
     cosine: float
     lexical: float  # BM25 divided by the best of this retrieval
     coverage: float  # share of the prompt's idf found in the passage
+    is_foreign: bool = False
+    prior: float = 0.0
+    margin: float = 0.0
+    identified: float = 0.0
     rank_score: float
     score: float
 
@@ -207,6 +214,10 @@ class ChatModel(Protocol):
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def generates(self) -> bool:
+        """Whether it writes replies of its own, and so judges for itself what the passages are worth; else it quotes them."""
 
     def stream(self, model_input: ModelInput) -> AsyncGenerator[ModelEvent, None]:
         """Yields deltas, then one `ReplyEnd` for each alternative. Raises a `ModelError`; closing the iterator ends the call.

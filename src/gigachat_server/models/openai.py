@@ -105,6 +105,10 @@ class OpenAIModel:
     def name(self) -> str:
         return self._model
 
+    @property
+    def generates(self) -> bool:
+        return True
+
     async def stream(self, model_input: ModelInput) -> AsyncGenerator[ModelEvent, None]:
         """Deltas as they arrive, a `ReplyEnd` per alternative, one `UsageReport`. Closing it ends the call at once."""
         deadline = asyncio.get_running_loop().time() + self.timeouts.total_s
