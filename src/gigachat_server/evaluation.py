@@ -31,6 +31,11 @@ UNDERSPECIFIED = "underspecified"  # should be asked back: neither answering nor
 UNTOLD = "not told"  # the group of questions whose line does not say
 GROUPINGS: tuple[Grouping, ...] = get_args(Grouping)
 
+_IN_ORDER = (
+    *("questions", "missing", "right", "answer_contains", "answer_leads", "answer_", "rougeL", "false_abstain_rate"),
+    *("false_abstain", "abstain_precision", "abstain_recall", "abstain", "gold_handed", "handed", "auroc"),
+    *("hit", "recall", "ndcg", "mrr", "followup", "citation", "cites"),
+)
 _LEADING_WORDS = 25  # of a reply, in which what was asked should stand
 
 
@@ -250,7 +255,12 @@ class _Group:
         for what, times in self._times.items():
             if times:
                 scores[f"{what}_p50_ms"], scores[f"{what}_p95_ms"] = percentile(times, 50), percentile(times, 95)
-        return scores
+        return dict(sorted(scores.items(), key=lambda item: _place(item[0])))
+
+
+def _place(figure: str) -> int:
+    """What matters most is read first; what is counted by kind stands together, and times come last."""
+    return next((place for place, start in enumerate(_IN_ORDER) if figure.startswith(start)), len(_IN_ORDER))
 
 
 def has_abstained(result: Result, confidence: float, *, threshold: float) -> bool:
