@@ -25,10 +25,8 @@ LAYERS = (
     ("models", "store"),
     ("safe_fetch", "web_urls", "address_rule"),
     (
-        "text",
+        "language",
         "markers",
-        "languages",
-        "human_wanted",
         "records",
         "settings",
         "errors",

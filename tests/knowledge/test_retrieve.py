@@ -8,8 +8,8 @@ import pytest
 from gigachat_server.knowledge.index import ChatbotIndex, IndexRow
 from gigachat_server.knowledge.retrieve import Earlier, SearchQuery, expand, search
 from gigachat_server.knowledge.scoring import dump_stems
+from gigachat_server.language.terms import terms
 from gigachat_server.models.base import RelevanceScale, Vector
-from gigachat_server.text import stems
 
 SCALE = RelevanceScale(cosine=12.77, coverage=8.97, bias=-7.84)
 EAST: Vector = np.array([1, 0, 0], dtype=np.float32)
@@ -25,7 +25,7 @@ BOATS = "Boats leave the harbour at noon."
 def index() -> ChatbotIndex:
     index = ChatbotIndex(3)
     for name, text, vector in (("lamps", LAMPS, EAST), ("chairs", CHAIRS, NORTH), ("boats", BOATS, UP)):
-        index.add(name, [IndexRow(name, dump_stems(stems(text)), vector)])
+        index.add(name, [IndexRow(name, dump_stems(terms(text, None)), vector)])
     return index
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from gigachat_server.knowledge.fixed_answers import Known
 from gigachat_server.knowledge.similar import Said, group
+from gigachat_server.language.words import may_ask_the_same, normalised, points_back
 from gigachat_server.models.hashing_embedder import embed
 from gigachat_server.store.fixed_answers import FixedPrompt
-from gigachat_server.text import may_ask_the_same, normalised, points_back
 
 
 def grouped(*texts: str, with_vectors: bool = True, least: float = 0.8) -> list[list[str]]:

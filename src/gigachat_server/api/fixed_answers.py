@@ -11,11 +11,11 @@ from gigachat_server.api import learning_wire
 from gigachat_server.api.http import Answer, ApiRequest, next_link, query_limit
 from gigachat_server.errors import FieldError, InvalidRequest, NotFound
 from gigachat_server.ids import is_id
+from gigachat_server.language.words import normalised
 from gigachat_server.records import FixedAnswer
 from gigachat_server.services import Services
 from gigachat_server.store import fixed_answers
 from gigachat_server.store.database import Reader, Tx
-from gigachat_server.text import normalised
 
 Phrasing = Annotated[str, Meta(min_length=1, max_length=32_000)]
 

@@ -18,12 +18,12 @@ from gigachat_server.knowledge.relevance import Features, parts, relevance
 from gigachat_server.knowledge.retrieve import Earlier, SearchQuery, expand
 from gigachat_server.knowledge.scoring import MOST_STEMS
 from gigachat_server.knowledge.searcher import Retrieval
+from gigachat_server.language.words import is_dependent, small_talk
 from gigachat_server.models.base import Passage, RelevanceScale
 from gigachat_server.records import Chatbot
 from gigachat_server.services import Services
 from gigachat_server.store import conversations
 from gigachat_server.store.database import Reader
-from gigachat_server.text import is_dependent, small_talk
 
 LONGEST_QUERY = 32_000  # characters, as of a prompt
 

@@ -20,12 +20,12 @@ from gigachat_server.ids import new_id
 from gigachat_server.knowledge.chunk import split
 from gigachat_server.knowledge.scoring import dump_stems
 from gigachat_server.knowledge.searcher import Searcher
+from gigachat_server.language.terms import terms
 from gigachat_server.models.base import Matrix, Vector
 from gigachat_server.models.hashing_embedder import DIMENSION, HashingEmbedder
 from gigachat_server.records import Chatbot, ChatbotConfig, Chunk, Document
 from gigachat_server.store import chatbots, chunks, documents
 from gigachat_server.store.database import Database, Tx
-from gigachat_server.text import stems
 
 Piece = tuple[str, str]  # a chunk's text, and its stems as they are stored
 
@@ -115,7 +115,7 @@ class Filler:
     def _pieces(self, size: int) -> list[Piece]:
         if size < _EACH or len(self._written) < _MOST_TEXTS:
             cut = split(self._author.document(size), size=1000, overlap=200)
-            pieces = [(piece.text, dump_stems(stems(piece.text))) for piece in cut]
+            pieces = [(piece.text, dump_stems(terms(piece.text, None))) for piece in cut]
             if size == _EACH:
                 self._written.append(pieces)
             return pieces

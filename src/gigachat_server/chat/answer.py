@@ -16,11 +16,11 @@ from gigachat_server.chat import reply, rewrite
 from gigachat_server.chat.progress import Turn
 from gigachat_server.chat.queue import Opened
 from gigachat_server.chat.unanswered import mark_refusals, reason
-from gigachat_server.human_wanted import asks_for_human
 from gigachat_server.ids import random_text
 from gigachat_server.knowledge.fixed_answers import FixedAnswers
 from gigachat_server.knowledge.retrieve import Earlier
 from gigachat_server.knowledge.searcher import Retrieval, Searcher
+from gigachat_server.language.words import asks_for_human, is_dependent, small_talk
 from gigachat_server.models.base import (
     HANDED_OFF,
     ChatModel,
@@ -36,7 +36,6 @@ from gigachat_server.models.base import (
     Vector,
 )
 from gigachat_server.models.extractive import is_unanswered_too_often
-from gigachat_server.text import is_dependent, small_talk
 from gigachat_server.triggers import trigger
 
 FIXED_ANSWER = "fixed_answer"  # the finish_reason, and the model, of a reply that is one

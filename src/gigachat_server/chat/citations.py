@@ -18,10 +18,11 @@ from itertools import islice
 
 import msgspec
 
+from gigachat_server.language.terms import terms
+from gigachat_server.language.words import LONGEST_SENTENCE, sentences
 from gigachat_server.markers import Marker, markers
 from gigachat_server.models.base import Cited
 from gigachat_server.records import Citation, Source
-from gigachat_server.text import LONGEST_SENTENCE, sentences, stems
 
 MOST_CITATIONS = 100  # of one reply
 _MOST_LOOKED_AT = 60_000  # characters of sources; what is cited beyond has no span
@@ -109,7 +110,7 @@ def _sentence_of(marker: Marker, plain: str, spans: Sequence[tuple[int, int]], s
 
 def _sentence(text: str, start: int, end: int) -> _Sentence:
     words = text[start:end]
-    return _Sentence(start, end, " ".join(words.split()).casefold().strip(" .!?"), frozenset(stems(words)))
+    return _Sentence(start, end, " ".join(words.split()).casefold().strip(" .!?"), frozenset(terms(words, None)))
 
 
 def _support(claim: _Sentence, candidates: Sequence[_Sentence]) -> tuple[int, int] | None:

@@ -8,8 +8,8 @@ from typing import Literal
 
 import msgspec
 
+from gigachat_server.language.words import sentences
 from gigachat_server.records import Message, Source
-from gigachat_server.text import sentences
 
 Changed = Literal["same", "different", "now_answered", "now_unanswered", "failed"]
 

@@ -20,12 +20,12 @@ from gigachat_server.errors import Conflict, NotFound
 from gigachat_server.knowledge.fixed_answers import FixedAnswers
 from gigachat_server.knowledge.ingest import Ingest
 from gigachat_server.knowledge.similar import Said, group
+from gigachat_server.language.words import normalised
 from gigachat_server.models.base import Embedder
 from gigachat_server.records import Chatbot, Document, FixedAnswer, Unanswered, UnansweredState
 from gigachat_server.store import unanswered
 from gigachat_server.store.database import Database, Reader, Tx
 from gigachat_server.store.unanswered import Suggestion
-from gigachat_server.text import normalised
 
 MOST_GROUPED = 10_000  # of the newest prompts
 MOST_PROMPTS = 50  # of a fixed answer

@@ -16,12 +16,12 @@ import msgspec
 
 from gigachat_server.chat.events import Events
 from gigachat_server.chat.progress import Turn
+from gigachat_server.language.words import normalised, small_talk
 from gigachat_server.markers import without_markers
 from gigachat_server.models.base import ReplyEnd
 from gigachat_server.records import Message, Unanswered, UnansweredReason
 from gigachat_server.store import fixed_answers, unanswered
 from gigachat_server.store.database import Tx
-from gigachat_server.text import normalised, small_talk
 
 BY_REPLY = "reply"  # `answered_by` of a prompt that a retry has answered
 

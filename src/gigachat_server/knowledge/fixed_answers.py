@@ -1,7 +1,7 @@
 """Fixed answers: what operators have written, said word for word to whoever asks what it answers.
 
 Idea: a fixed answer has the phrasings of one question. A prompt of the same words gets it, and so does one whose vector is near
-enough to a phrasing's, unless the two differ in what vectors do not see (`text.may_ask_the_same`). That is looked up before any
+enough to a phrasing's, unless the two differ in what vectors do not see (`language.sameness`). That is looked up before any
 document is, with the one vector that the turn needs anyway.
 
 Invariant: every change raises the chatbot's `knowledge_version` in its transaction, so a prompt that is sent after a fixed
@@ -22,12 +22,12 @@ import numpy as np
 from gigachat_server.clock import Clock
 from gigachat_server.errors import Conflict, EmbedderUnavailable, GigachatError, NotFound
 from gigachat_server.ids import new_id
+from gigachat_server.language.words import may_ask_the_same, normalised, points_back
 from gigachat_server.models.base import Embedder, Matrix, Vector
 from gigachat_server.records import Chatbot, FixedAnswer
 from gigachat_server.store import chatbots, fixed_answers
 from gigachat_server.store.database import Database, Reader, Tx
 from gigachat_server.store.fixed_answers import START, FixedPrompt
-from gigachat_server.text import may_ask_the_same, normalised, points_back
 
 MOST_ANSWERS = 500  # of one chatbot
 _MOST_KNOWN = 20_000  # phrasings that are held in memory

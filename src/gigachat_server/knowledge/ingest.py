@@ -26,11 +26,11 @@ from gigachat_server.knowledge.scoring import dump_stems
 from gigachat_server.knowledge.searcher import Searcher
 from gigachat_server.knowledge.text_vectors import TextVectors
 from gigachat_server.knowledge.watch import DocumentWatch
+from gigachat_server.language.terms import terms
 from gigachat_server.models.base import Embedder
 from gigachat_server.records import Chatbot, Chunk, Document, TextSplitterConfig
 from gigachat_server.store import chatbots, chunks, documents, ingest_queue, made_embeddings, uploads
 from gigachat_server.store.database import Database, Reader, Tx
-from gigachat_server.text import stems
 from gigachat_server.triggers import trigger
 
 # Cutting and stemming shorter texts takes less than handing them to a thread does.
@@ -482,7 +482,7 @@ def _cut(text: _Text, splitter: TextSplitterConfig) -> _Cut:
     pieces = split(text.content, size=splitter.chunk_size, overlap=splitter.chunk_overlap)
     places = msgspec.json.decode(text.places, type=list[Place]) if text.places else []
     located = locate(places, [piece.start for piece in pieces])
-    return _Cut(pieces, located, [dump_stems(stems(piece.text)) for piece in pieces])
+    return _Cut(pieces, located, [dump_stems(terms(piece.text, None)) for piece in pieces])
 
 
 def _dump_places(extracted: Extracted) -> str | None:

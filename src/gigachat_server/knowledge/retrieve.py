@@ -28,8 +28,9 @@ import numpy as np
 
 from gigachat_server.knowledge.index import ChatbotIndex
 from gigachat_server.knowledge.scoring import Candidate
+from gigachat_server.language.terms import terms
+from gigachat_server.language.words import is_dependent
 from gigachat_server.models.base import Query, RelevanceScale, Vector
-from gigachat_server.text import is_dependent, stems
 
 PROMPT_WEIGHT = 0.3  # of the prompt before this one
 ANSWER_WEIGHT = 0.1  # of its answer
@@ -73,7 +74,7 @@ class Found(msgspec.Struct, frozen=True):
 
 def expand(query: SearchQuery) -> Expanded:
     """The query made independent of the conversation, as far as words and vectors can."""
-    own = Counter(stems(query.text[:LONGEST_QUERY]))
+    own = Counter(terms(query.text[:LONGEST_QUERY], None))
     bag: dict[str, float] = dict(own)
     vector = query.vector
     dependent = bool(query.history) and is_dependent(query.text)
@@ -93,7 +94,7 @@ def expand(query: SearchQuery) -> Expanded:
 
 @lru_cache(maxsize=512)  # what was said in a conversation is looked at again with each of its next prompts
 def _stems_said(text: str) -> list[str]:
-    return stems(text)
+    return terms(text, None)
 
 
 def _weighted(history: Sequence[Earlier]) -> list[tuple[Earlier, float]]:

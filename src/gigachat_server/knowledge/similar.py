@@ -15,8 +15,9 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
+from gigachat_server.language.terms import terms
+from gigachat_server.language.words import SHARED_STEMS, may_ask_the_same, normalised
 from gigachat_server.models.base import Matrix, Vector
-from gigachat_server.text import SHARED_STEMS, may_ask_the_same, normalised, stems
 
 _BLOCK = 512
 _MOST_LOOKED_AT = 8  # first prompts that are near enough, nearest first
@@ -102,7 +103,7 @@ def _led_by_stems(texts: Sequence[str]) -> list[int]:
     holding: dict[str, list[int]] = {}
     said_by: dict[int, frozenset[str]] = {}
     for place, text in enumerate(texts):
-        said = frozenset(stems(text[:_MOST_STEMMED])[:_MOST_STEMS])
+        said = frozenset(terms(text[:_MOST_STEMMED], None)[:_MOST_STEMS])
         leader = _most_shared(said, holding, said_by)
         if leader is None or not may_ask_the_same(text, texts[leader]):
             leader, said_by[place] = place, said

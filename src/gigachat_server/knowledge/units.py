@@ -21,7 +21,7 @@ from typing import NamedTuple
 import msgspec
 
 from gigachat_server.knowledge.chunk import TextChunk
-from gigachat_server.text import sentences
+from gigachat_server.language.words import sentences
 
 CHARACTERS = 300
 DENSE_CHARACTERS = 135  # where most words are one or two characters long, and no blanks part them

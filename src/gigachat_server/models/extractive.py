@@ -21,8 +21,10 @@ from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 import msgspec
 import numpy as np
 
-from gigachat_server.human_wanted import asks_for_human
-from gigachat_server.languages import source_label
+from gigachat_server.language.detect import language
+from gigachat_server.language.phrases import source_label
+from gigachat_server.language.terms import terms
+from gigachat_server.language.words import asks_for_human, sentences, small_talk
 from gigachat_server.markers import code_spans
 from gigachat_server.models.base import (
     HANDED_OFF,
@@ -39,7 +41,6 @@ from gigachat_server.models.base import (
     TextDelta,
     UsageReport,
 )
-from gigachat_server.text import sentences, small_talk, stems
 
 PASSAGES = 3
 SENTENCES = 2
@@ -207,7 +208,7 @@ def _weighed(
     code = code_spans(passage.text[:_LONGEST_LOOK])
     for place, ((start, end), cosine) in enumerate(zip(spans, cosines, strict=True)):
         text = " ".join(passage.text[start:end].split())
-        covered = frozenset(stem_weights).intersection(stems(text))
+        covered = frozenset(stem_weights).intersection(terms(text, None))
         score = (
             COSINE_SHARE * cosine
             + COVERAGE_SHARE * coverage(stem_weights, covered)
@@ -311,7 +312,7 @@ def compose(chosen: Sequence[Sentence], passages: Sequence[Passage], index: int)
 def _named(numbers: Mapping[str, Sequence[int]], chosen: Sequence[Sentence], passages: Sequence[Passage]) -> str:
     """The names of the documents, of several with the numbers that stand for them."""
     names = [passages[of_document[0] - 1].document_name for of_document in numbers.values()]
-    label = source_label("\n".join(passages[sentence.passage].text for sentence in chosen), len(names))
+    label = source_label(language("\n".join(passages[sentence.passage].text for sentence in chosen)), len(names))
     if len(names) == 1:
         return label + names[0]
     marked = ("".join(f"[{number}]" for number in of_document) for of_document in numbers.values())

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from gigachat_server.human_wanted import asks_for_human
+from gigachat_server.language.words import asks_for_human
 
 ASKING = """
 can I talk to a human

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import pytest
 
-from gigachat_server.text import (
+from gigachat_server.language.terms import terms
+from gigachat_server.language.words import (
     LONGEST_SENTENCE,
     LONGEST_WORD,
-    _stem,
     content_words,
     is_dependent,
     sentences,
     small_talk,
-    stems,
     words,
 )
 
@@ -42,25 +40,8 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize(
-    "text, expected",
-    [
-        ("", []),
-        ("The cats were running", ["cat", "run"]),
-        ("Don't the dogs' owners' know?", ["dog", "owner", "know"]),
-        ("don’t", []),
-        ("1.1.1.1 is pay-as-you-go: set max_tokens.", ["1.1.1.1", "pay-as-you-go", "set", "max_token"]),
-        ("https://example.com/faq", ["https", "example.com", "faq"]),
-        ("東京都の天気", ["東京", "京都", "都の", "の天", "天気"]),
-        ("水", ["水"]),
-        ("Привет, мир!", ["привет", "мир"]),
-        ("हिन्दी भाषा", ["हिन्दी", "भाषा"]),
-        ("مرحبا بالعالم", ["مرحبا", "بالعالم"]),
-        ("ｃａｔｓ ﬁnd", ["cat", "find"]),
-    ],
-)
-def test_stems(text: str, expected: list[str]) -> None:
-    assert stems(text) == expected
+def terms_of_any(text: str) -> list[str]:
+    return terms(text, None)
 
 
 def test_a_word_without_end_is_cut() -> None:
@@ -110,7 +91,7 @@ def test_sentences_are_bounded_and_hold_everything(unit: str) -> None:
     assert all(before[1] <= after[0] for before, after in pairwise(spans))
 
 
-@pytest.mark.parametrize("function", [stems, sentences, is_dependent, small_talk])
+@pytest.mark.parametrize("function", [terms_of_any, sentences, is_dependent, small_talk])
 @pytest.mark.parametrize("unit", HOSTILE)
 def test_no_text_takes_long(function: Callable[[str], object], unit: str) -> None:
     """A quadratic step over so much text would take minutes; the bound allows for a busy machine."""
@@ -118,14 +99,6 @@ def test_no_text_takes_long(function: Callable[[str], object], unit: str) -> Non
     started_at = time.process_time()
     function(text)
     assert time.process_time() - started_at < 10
-
-
-def test_threads_do_not_mix_their_words() -> None:
-    texts = [" ".join(f"{chr(97 + n)}{chr(97 + m)}runnings" for n in range(26)) for m in range(26)]
-    alone = [stems(text) for text in texts]
-    _stem.cache_clear()
-    with ThreadPoolExecutor(8) as threads:
-        assert list(threads.map(stems, texts)) == alone
 
 
 @pytest.mark.parametrize(
@@ -176,20 +149,3 @@ def test_small_talk(text: str, expected: str | None) -> None:
 )
 def test_is_dependent(text: str, expected: bool) -> None:
     assert is_dependent(text) is expected
-
-
-@pytest.mark.parametrize(
-    "text, expected",
-    [
-        ("parcels returning", ["parcel", "return"]),
-        ("generously skies dying", ["generous", "sky", "die"]),
-        ("consolidating relational hopefulness", ["consolid", "relat", "hope"]),
-        ("Étude naïvely", ["étude", "naïv"]),
-        ("dog’s cats'", ["dog", "cat"]),
-        ("bad\ud800word", ["bad", "word"]),  # half a character of UTF-16, which is no character
-        ("a" * 70, ["a" * 64]),
-    ],
-)
-def test_stems_are_those_that_stores_hold(text: str, expected: list[str]) -> None:
-    """Another stemmer, or another version of it, would no longer find what is indexed."""
-    assert stems(text) == expected
