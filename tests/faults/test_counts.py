@@ -49,7 +49,7 @@ class Talker:
         return "talker"
 
     @property
-    def generates(self) -> bool:
+    def is_generating(self) -> bool:
         return True
 
     async def stream(self, model_input: ModelInput) -> AsyncGenerator[ModelEvent, None]:

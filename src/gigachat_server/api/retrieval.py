@@ -20,7 +20,7 @@ from gigachat_server.knowledge.scoring import MOST_STEMS
 from gigachat_server.knowledge.searcher import Retrieval
 from gigachat_server.language.words import is_dependent, small_talk
 from gigachat_server.models.base import Passage, RelevanceScale
-from gigachat_server.records import Chatbot
+from gigachat_server.records import Chatbot, ResultsConfig
 from gigachat_server.services import Services
 from gigachat_server.store import conversations
 from gigachat_server.store.database import Reader
@@ -40,22 +40,23 @@ async def retrieve(request: ApiRequest, services: Services) -> Answer:
         retrieval = await services.searcher.retrieve(_uncut(request.chatbot, limit), text, vector, history)
         added = _added(SearchQuery(text, vector, history))
     results = request.chatbot.config.documents.results
-    judge = _Judge(
-        services.embedder.scale, is_lenient=judged_for == "generating", chunks=retrieval.found.searched if retrieval else 0
-    )
+    scale = services.embedder.scale
+    judged = _judged(retrieval, scale, results, judged_for)
     weights = retrieval.found.query.stem_weights if retrieval else {}
     found = wire.WireRetrieval(
         query=text,
         is_small_talk=small_talk(text) is not None,
         is_dependent=bool(history) and is_dependent(text),
         judged_for=judged_for,
+        is_lenient=judged.is_lenient,
+        leniency=scale.leniency,
         embedder=services.embedder.name,
         match_count=results.match_count,
         match_threshold=results.match_threshold,
         searched=retrieval.found.searched if retrieval else 0,
         stems=[wire.WireStem(stem, round(idf, 6)) for stem, idf in weights.items()],
         added_stems=[wire.WireAddedStem(stem, round(weight, 6)) for stem, weight in added],
-        passages=_passages(request, retrieval, judge, with_embedding=with_embedding) if retrieval else [],
+        passages=_passages(request, retrieval, judged, with_embedding=with_embedding) if retrieval else [],
     )
     return Answer(found)
 
@@ -67,29 +68,44 @@ def _judged_for(request: ApiRequest, services: Services) -> wire.JudgedFor:
         case "quoting":
             return "quoting"
         case _:
-            return "generating" if services.model.generates else "quoting"
+            return "generating" if services.model.is_generating else "quoting"
 
 
-class _Judge(msgspec.Struct, frozen=True):
-    """What the passages of one retrieval are judged by."""
+class _Judged(msgspec.Struct, frozen=True):
+    """The passages with their relevance, and the parts of that, which say why each is relevant or not."""
 
-    scale: RelevanceScale
+    passages: list[tuple[Passage, dict[str, float]]]
     is_lenient: bool
-    chunks: int
 
-    def judged(self, passage: Passage) -> tuple[Passage, dict[str, float]]:
-        """The passage with its relevance, and the parts of that."""
-        features = Features(
+
+def _judged(retrieval: Retrieval | None, scale: RelevanceScale, results: ResultsConfig, judged_for: wire.JudgedFor) -> _Judged:
+    """Judged leniently for a model that judges for itself, and wherever one that could be used is relevant enough anyhow."""
+    if retrieval is None:
+        return _Judged([], judged_for == "generating")
+    features = [
+        Features(
             cosine=passage.cosine,
             coverage=passage.coverage,
             is_foreign=passage.is_foreign,
             prior=passage.prior,
             margin=passage.margin,
             identified=passage.identified,
-            chunks=self.chunks,
+            chunks=retrieval.found.searched,
         )
-        score = relevance(self.scale, features, is_lenient=self.is_lenient)
-        return msgspec.structs.replace(passage, score=score), parts(self.scale, features, is_lenient=self.is_lenient)
+        for passage in retrieval.passages
+    ]
+    usable = features[: results.match_count]
+    is_lenient = judged_for == "generating" or any(relevance(scale, each) >= results.match_threshold for each in usable)
+    return _Judged(
+        [
+            (
+                msgspec.structs.replace(passage, score=relevance(scale, each, is_lenient=is_lenient)),
+                parts(scale, each, is_lenient=is_lenient),
+            )
+            for passage, each in zip(retrieval.passages, features, strict=True)
+        ],
+        is_lenient,
+    )
 
 
 def _text(request: ApiRequest) -> str:
@@ -133,11 +149,10 @@ def _added(query: SearchQuery) -> list[tuple[str, float]]:
     return sorted(added.items(), key=lambda item: -item[1])[:MOST_STEMS]
 
 
-def _passages(request: ApiRequest, retrieval: Retrieval, judge: _Judge, *, with_embedding: bool) -> list[wire.WirePassage]:
+def _passages(request: ApiRequest, retrieval: Retrieval, judged: _Judged, *, with_embedding: bool) -> list[wire.WirePassage]:
     results = request.chatbot.config.documents.results
     found = []
-    for place, (retrieved, chunk) in enumerate(zip(retrieval.passages, retrieval.chunks, strict=True)):
-        passage, of_sum = judge.judged(retrieved)
+    for place, ((passage, of_sum), chunk) in enumerate(zip(judged.passages, retrieval.chunks, strict=True)):
         is_matched = passage.score >= results.match_threshold
         found.append(
             wire.passage(

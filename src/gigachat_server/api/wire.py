@@ -187,6 +187,14 @@ class WireRetrieval(msgspec.Struct, frozen=True):
         JudgedFor,
         Meta(description="For which kind of model the passages are judged: `for`, or else the one that the server has."),
     ]
+    is_lenient: Annotated[
+        bool,
+        Meta(
+            description="Whether `leniency` is in every sum: for a model that generates, or because a passage reaches the "
+            "threshold without it, which says that the documents answer this prompt."
+        ),
+    ]
+    leniency: float
     embedder: Annotated[str, Meta(description="The name of the embedder whose scale they are judged by.")]
     match_count: int
     match_threshold: float

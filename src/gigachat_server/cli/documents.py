@@ -19,6 +19,7 @@ from gigachat_server.settings import Settings
 _SHOWN_CHARACTERS = 80
 _SHOWN_STEMS = 20
 _FOUND = ("SCORE", "USED", "COSINE", "COVERAGE", "LEXICAL", "MARGIN", "PRIOR", "ID", "FOREIGN", "RANK", "NAME", "TEXT")
+_ALL_LENIENT = "One is relevant enough without leniency, so all are judged leniently."
 _JUDGES = {"generating": "generates", "quoting": "quotes"}
 
 of_chatbot = click.option("--chatbot", required=True, metavar="NAME_OR_ID", help="Whose documents.")
@@ -93,6 +94,7 @@ class Retrieval(msgspec.Struct):
     searched: int
     is_small_talk: bool
     judged_for: str
+    is_lenient: bool
     stems: list[Stem]
     added_stems: list[Stem]
     passages: list[Passage]
@@ -106,6 +108,7 @@ class Retrieval(msgspec.Struct):
         return [
             f"{self.searched} chunks searched for a model that {_JUDGES[self.judged_for]}. "
             f"Used are the first {self.match_count}, if their score is {self.match_threshold}.",
+            *([_ALL_LENIENT] if self.is_lenient and self.judged_for == "quoting" else []),
             *(one.told(self.match_threshold) for one in self.passages[: self.match_count]),
             *([f"Stems and how rare each is: {stems}."] if stems else []),
             *([f"Searched together with the conversation, which adds: {added}."] if added else []),

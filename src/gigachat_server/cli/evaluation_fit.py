@@ -68,27 +68,28 @@ class _Found(msgspec.Struct):
     searched: int
     is_dependent: bool
     embedder: str
+    leniency: float
 
 
 async def collect(api: ApiClient, chatbot: Chatbot, questions: Sequence[Question], *, folder: str, at_once: int) -> Collected:
     """What the first passages of each prompt are like. Prompts that could not be asked are told of and left out."""
     asked: dict[str, Asked] = {}
-    embedders: set[str] = set()
+    scales: set[tuple[str, float]] = set()
     started = f"{time.time_ns():x}"
 
-    async def look(question: Question, judged_for: str) -> _Found:
-        query = {"query": question.question, "limit": str(_LOOKED_AT), "for": judged_for}
+    async def look(question: Question) -> _Found:
+        query = {"query": question.question, "limit": str(_LOOKED_AT)}
         if question.history:
             query["conversation_id"] = await evaluation_run.replay(api, chatbot, question, started)
         return msgspec.convert(await api.get(chatbot.path + "/retrieve", **query), _Found)
 
     async def one(question: Question) -> None:
         try:
-            found = await look(question, "quoting")
+            found = await look(question)
         except ApiProblem as problem:
             note(f"{question.id}: {problem}")
             return
-        embedders.add(found.embedder)
+        scales.add((found.embedder, found.leniency))
         asked[question.id] = Asked(
             question=question,
             folder=folder,
@@ -98,20 +99,10 @@ async def collect(api: ApiClient, chatbot: Chatbot, questions: Sequence[Question
         )
 
     await for_each(questions, one, at_once=at_once, label=f"{questions[0].collection}: prompts")
-    if not embedders:
-        raise SetupError("No prompt could be asked.")
+    if len(scales) != 1:
+        raise SetupError("No prompt could be asked." if not scales else "The server's embedder or its scale changed meanwhile.")
     in_order = [asked[question.id] for question in questions if question.id in asked]
-    return Collected(in_order, embedders.pop(), await _leniency(api, chatbot, in_order))
-
-
-async def _leniency(api: ApiClient, chatbot: Chatbot, asked: Sequence[Asked]) -> float:
-    """By how much the sum is greater where a generating model reads: what the server's own scale has now."""
-    found = next((one for one in asked if one.passages and not one.question.history), None)
-    if found is None:
-        return 0.0
-    query = {"query": found.question.question, "limit": "1", "for": "generating"}
-    (passage,) = msgspec.convert(await api.get(chatbot.path + "/retrieve", **query), _Found).passages
-    return sum(passage.parts.values()) - sum(found.passages[0].parts.values())
+    return Collected(in_order, *scales.pop())
 
 
 def counts(collection: str, folder: str, plan: FitPlan) -> bool:

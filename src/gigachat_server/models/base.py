@@ -216,7 +216,7 @@ class ChatModel(Protocol):
     def name(self) -> str: ...
 
     @property
-    def generates(self) -> bool:
+    def is_generating(self) -> bool:
         """Whether it writes replies of its own, and so judges for itself what the passages are worth; else it quotes them."""
 
     def stream(self, model_input: ModelInput) -> AsyncGenerator[ModelEvent, None]:

@@ -116,7 +116,7 @@ class ExtractiveModel:
     """Answers with sentences of the passages. Implements `ChatModel`."""
 
     name = "extractive"
-    generates = False
+    is_generating = False
 
     def __init__(self, embedder: Embedder, *, cache_bytes: int = CACHE_BYTES) -> None:
         self._embedder = embedder

@@ -51,12 +51,14 @@ class ScriptedModel:
     caller left before the end.
     """
 
-    def __init__(self, *scripts: Script | Callable[[ModelInput], Script], name: str = "scripted", generates: bool = True) -> None:
+    def __init__(
+        self, *scripts: Script | Callable[[ModelInput], Script], name: str = "scripted", is_generating: bool = True
+    ) -> None:
         if not scripts or any(isinstance(script, str) for script in scripts):
             raise ValueError("A script is a list of steps, and there is at least one.")
         self._scripts = scripts
         self._name = name
-        self.generates = generates
+        self.is_generating = is_generating
         self.calls: list[ModelInput] = []
         self.closed_early = 0
 
@@ -109,7 +111,7 @@ class ScriptedModel:
 class EchoModel:
     """Says the prompt again, at once and without an endpoint: `You said: ...`. It keeps nothing, whatever the load."""
 
-    generates = True
+    is_generating = True
 
     @property
     def name(self) -> str:

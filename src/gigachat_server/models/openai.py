@@ -106,7 +106,7 @@ class OpenAIModel:
         return self._model
 
     @property
-    def generates(self) -> bool:
+    def is_generating(self) -> bool:
         return True
 
     async def stream(self, model_input: ModelInput) -> AsyncGenerator[ModelEvent, None]:
