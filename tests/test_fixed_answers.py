@@ -29,20 +29,20 @@ class OtherEmbedder(HashingEmbedder):
         self.is_away = False
         self.refused: dict[str, Exception] = {}  # what is raised for a text that holds that
         self.prompts: list[str] = []
-        self.passages: list[str] = []
+        self.phrasings: list[str] = []
 
     async def embed_prompt(self, text: str) -> Vector:
         self.prompts.append(text)
         return await super().embed_prompt(text)
 
-    async def embed_passages(self, texts: Sequence[str]) -> Matrix:
+    async def embed_prompts(self, texts: Sequence[str]) -> Matrix:
         if self.is_away:
             raise EmbedderUnavailable
         for word, error in self.refused.items():
             if any(word in text for text in texts):
                 raise error
-        self.passages += texts
-        return await super().embed_passages(texts)
+        self.phrasings += texts
+        return await super().embed_prompts(texts)
 
 
 async def fixed(api: Api, chatbot: str, **changed: Any) -> dict[str, Any]:
@@ -239,7 +239,7 @@ async def test_another_embedding_model_embeds_them_anew_in_the_background(tmp_pa
             return await rows(api, "SELECT DISTINCT embedding_model FROM fixed_answer_prompts") == [("other-384",)]
 
         await until(is_done)
-        assert sorted(embedder.passages) == sorted(PARCEL["prompts"])
+        assert sorted(embedder.phrasings) == sorted(PARCEL["prompts"])
         assert [m["content"] for m in await api.say(chatbot, "my parcel where is")] == [PARCEL["answer"]]
 
 

@@ -38,9 +38,10 @@ from gigachat_server.knowledge.store_search import StoreSearch
 from gigachat_server.knowledge.web.sites import Sites
 from gigachat_server.models import relevance_file, weights
 from gigachat_server.models.base import ChatModel, Embedder
+from gigachat_server.models.built_in import BUILT_IN
 from gigachat_server.models.extractive import ExtractiveModel
 from gigachat_server.models.hashing_embedder import HashingEmbedder
-from gigachat_server.models.local_embedder import Int8Embedder, LocalEmbedder
+from gigachat_server.models.local_embedder import LocalEmbedder
 from gigachat_server.services import Services
 from gigachat_server.settings import Settings
 from gigachat_server.site_jobs import SiteWorker
@@ -243,12 +244,9 @@ def _own_embedder(settings: Settings) -> HashingEmbedder | LocalEmbedder | OpenA
         return OpenAIEmbedder(settings.embedding_url, settings.embedding_model, key)
     if settings.embedder == "hashing":
         return HashingEmbedder()
-    made = Int8Embedder if settings.embedder == "local-int8" else LocalEmbedder
-    return made(
-        weights.find(
-            configured=Path(settings.embedding_path) if settings.embedding_path else None,
-            data_folder=settings.data_folder,
-        )
+    built_in = BUILT_IN[settings.embedder]
+    return LocalEmbedder(
+        built_in, weights.find(built_in.published, configured=settings.embedding_folder, data_folder=settings.data_folder)
     )
 
 

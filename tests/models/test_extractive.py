@@ -52,6 +52,9 @@ class WordEmbedder:
     async def embed_prompt(self, text: str) -> Vector:
         return embed(text)
 
+    async def embed_prompts(self, texts: Sequence[str]) -> Matrix:
+        return await self.embed_passages(texts)
+
     async def embed_passages(self, texts: Sequence[str]) -> Matrix:
         if self.is_down:
             raise EmbedderUnavailable

@@ -45,7 +45,7 @@ async def test_a_reply_is_streamed_and_stored_with_its_sources(tmp_path: Path) -
         assert "data-turn" not in prompt["html"]
         assert "Push it <strong>twice</strong>." in reply["html"]
         shown = Page(reply["html"]).text
-        assert re.search(r"1 source 1 guide\.md lines 1–3 related Relevance 0\.\d\d of 1\. ", shown)
+        assert re.search(r"1 source 1 guide\.md lines 1–3 answers this Relevance 0\.\d\d of 1\. ", shown)
         assert "Send it <b>twice</b>." in shown
         again = await site.visitor.get(address(site, chatbot))
         for each in (prompt, reply):

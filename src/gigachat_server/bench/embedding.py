@@ -9,13 +9,13 @@ import asyncio
 import itertools
 import sys
 import time
-from pathlib import Path
 
 import msgspec
 import uvloop
 
 from gigachat_server import settings
 from gigachat_server.models import weights
+from gigachat_server.models.built_in import BUILT_IN, DEFAULT
 from gigachat_server.models.local_embedder import LocalEmbedder
 
 
@@ -28,8 +28,8 @@ class Work(msgspec.Struct, frozen=True):
 
 
 async def texts_per_second(work: Work) -> float:
-    configured = settings.load().embedding_path
-    embedder = LocalEmbedder(weights.find(configured=Path(configured) if configured else None))
+    built_in = BUILT_IN[DEFAULT]
+    embedder = LocalEmbedder(built_in, weights.find(built_in.published, configured=settings.load().embedding_folder))
     await embedder.embed_prompt("Is it loaded?")
     began = time.monotonic()
     if work.callers:

@@ -26,7 +26,7 @@ from gigachat_server.bench.processes import Gigachat
 from gigachat_server.bench.texts import Author
 from gigachat_server.bench.turns import EVERYTHING_MATCHES, Side
 from gigachat_server.knowledge.chunk import split
-from gigachat_server.models.local_embedder import LocalEmbedder
+from gigachat_server.models.built_in import BUILT_IN, DEFAULT
 
 PUSHED_AT_ONCE = 8
 _CHUNKS_EACH = 50
@@ -116,7 +116,7 @@ def _fill(run: Run, data: Path, url: str) -> tuple[str, str]:
         run.say(f"filled a chatbot with {each * len(documents)} chunks in {took:.0f} s")
     file = next(data.glob("*.sqlite3"))
     connection = apsw.Connection(str(file))
-    connection.execute("UPDATE documents SET embedding_model = ?", (LocalEmbedder.name,))
+    connection.execute("UPDATE documents SET embedding_model = ?", (BUILT_IN[DEFAULT].name,))
     connection.close()
     return path, server.key
 

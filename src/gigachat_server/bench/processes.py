@@ -23,6 +23,7 @@ from gigachat_server import settings
 from gigachat_server.auth import mint
 from gigachat_server.bench.load import Load, Outcome
 from gigachat_server.errors import SetupError
+from gigachat_server.models.built_in import DEFAULT
 
 READY_S = 30.0
 LOAD_S = 600.0
@@ -116,7 +117,7 @@ def gigachat(
     database_url: str = "",
     key: str = "",
     model_url: str = "",
-    embedder: str = "local",
+    embedder: str = DEFAULT,
     ready: bool = True,
 ) -> Iterator[Gigachat]:
     """`gigachat serve` on that data, or on that database. Of the environment only where the weights are counts."""

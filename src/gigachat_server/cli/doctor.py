@@ -26,6 +26,7 @@ from gigachat_server.cli.client import connected, run
 from gigachat_server.cli.options import EVERYWHERE, with_settings
 from gigachat_server.errors import GigachatError, SetupError, StorageUnavailable
 from gigachat_server.models import weights
+from gigachat_server.models.built_in import BUILT_IN
 from gigachat_server.settings import Settings
 from gigachat_server.store.damage import refuse_damage
 from gigachat_server.store.database import Reader, Row
@@ -213,13 +214,13 @@ def _open_files() -> Finding:
 
 
 def _weights(settings: Settings) -> Finding:
+    model = BUILT_IN[settings.embedder].published
     try:
-        configured = Path(settings.embedding_path) if settings.embedding_path else None
-        found = weights.find(configured=configured, data_folder=settings.data_folder)
+        found = weights.find(model, configured=settings.embedding_folder, data_folder=settings.data_folder)
         msgspec.structs.replace(found, stamps=None).verify()  # hashed anew: that is what a doctor is for
     except SetupError as error:
-        return Finding(f"weights of {weights.MODEL_NAME}", str(error))
-    return Finding(f"weights of {weights.MODEL_NAME} in {found.model.parent}, SHA-256 as expected")
+        return Finding(f"weights of {model.name}", str(error))
+    return Finding(f"weights of {model.name} in {found.folder}, SHA-256 as expected")
 
 
 async def _embedding(settings: Settings) -> Finding:

@@ -149,7 +149,7 @@ class FixedAnswers:
         """
         prompts = tuple(dict.fromkeys(prompts))
         try:
-            vectors = [vector.astype("<f4").tobytes() for vector in await self._embedder.embed_passages(prompts)]
+            vectors = [vector.astype("<f4").tobytes() for vector in await self._embedder.embed_prompts(prompts)]
         except EmbedderUnavailable:
             vectors = None
         new = new_id()
@@ -267,7 +267,7 @@ class FixedAnswers:
 
     async def _try_to_embed(self, texts: Sequence[str]) -> Matrix | None:
         try:
-            return await self._embedder.embed_passages(texts)
+            return await self._embedder.embed_prompts(texts)
         except GigachatError as error:
             _log.warning("cannot embed %d prompts of fixed answers: %s", len(texts), error)
         except Exception:  # noqa: BLE001 - whatever an embedder raises for one text must not keep the others waiting

@@ -30,7 +30,7 @@ NEAREST_ELSEWHERE = 3  # trivia is about anything, so only the nearest say somet
 
 # The embedders whose vectors of the examples are shipped, and the file that holds them.
 _SHIPPED = {
-    "multilingual-e5-small": "multilingual-e5-small.npy",
+    "multilingual-e5-small-int8": "multilingual-e5-small.npy",
     "all-MiniLM-L6-v2": "all-MiniLM-L6-v2.npy",
     "all-MiniLM-L6-v2-int8": "all-MiniLM-L6-v2.npy",
 }
@@ -78,16 +78,21 @@ def of_vectors(vectors: Sequence[Vector] | Matrix) -> PromptPrior:
     return PromptPrior(matrix[:first], matrix[first:])
 
 
+def file_of(embedder: str) -> Path:
+    """Where the vectors of a built-in embedder are. Raises `KeyError` for any other."""
+    return FOLDER / _SHIPPED[embedder]
+
+
 @cache
 def shipped(embedder: str) -> PromptPrior | None:
     """The prior for a built-in embedder, by its name; None for any other."""
-    name = _SHIPPED.get(embedder)
-    if name is None:
+    if embedder not in _SHIPPED:
         return None
-    directions = np.load(FOLDER / name, allow_pickle=False).astype(np.float32)
+    directions = np.load(file_of(embedder), allow_pickle=False).astype(np.float32)
     return of_vectors(directions / np.linalg.norm(directions, axis=1, keepdims=True))
 
 
 def packed(vectors: Matrix) -> npt.NDArray[np.int8]:
     """The vectors as they are shipped: directions in 8 bits, which moves a cosine by about .0005."""
-    return np.rint(127 * vectors / np.abs(vectors).max(axis=1, keepdims=True)).astype(np.int8)
+    scaled: npt.NDArray[np.float32] = 127 * vectors / np.abs(vectors).max(axis=1, keepdims=True)
+    return np.rint(scaled).astype(np.int8)

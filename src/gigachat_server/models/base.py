@@ -63,7 +63,7 @@ class RelevanceScale(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class Embedder(Protocol):
-    """Turns text into unit vectors. Both ways to embed are safe to call concurrently and never block the event loop."""
+    """Turns text into unit vectors. All ways to embed are safe to call concurrently and never block the event loop."""
 
     @property
     def name(self) -> str:
@@ -81,8 +81,14 @@ class Embedder(Protocol):
     async def embed_prompt(self, text: str) -> Vector:
         """The vector of one prompt, soon: it goes before waiting passages. Raises `EmbedderUnavailable`."""
 
+    async def embed_prompts(self, texts: Sequence[str]) -> Matrix:
+        """Those of many prompts that nobody waits for, such as other prompts are compared with. Raises `EmbedderUnavailable`."""
+
     async def embed_passages(self, texts: Sequence[str]) -> Matrix:
-        """The vectors of many texts, in the order given, at the best throughput. Raises `EmbedderUnavailable`."""
+        """The vectors of many texts, in the order given, at the best throughput. Raises `EmbedderUnavailable`.
+
+        They compare with prompts' vectors: a model may embed a text differently as one or the other.
+        """
 
     async def aclose(self) -> None: ...
 

@@ -50,6 +50,9 @@ class HashingEmbedder:
     async def embed_prompt(self, text: str) -> Vector:
         return embed(text)
 
+    async def embed_prompts(self, texts: Sequence[str]) -> Matrix:
+        return await self.embed_passages(texts)
+
     async def embed_passages(self, texts: Sequence[str]) -> Matrix:
         matrix = np.empty((len(texts), DIMENSION), np.float32)
         for row, text in enumerate(texts):

@@ -1,4 +1,4 @@
-"""all-MiniLM-L6-v2 on this machine's processor, for many callers at once: onnxruntime, tokenizers and numpy, no more.
+"""A network on this machine's processor, for many callers at once: onnxruntime and numpy, no more.
 
 Invariant: the event loop only puts texts into two queues. Tokenising and running happen in a few worker threads over
 one session, and a worker that becomes free takes waiting prompts before waiting passages.
@@ -24,9 +24,9 @@ import msgspec
 import numpy as np
 
 from gigachat_server.errors import EmbedderUnavailable, SetupError
-from gigachat_server.models.base import Matrix, RelevanceScale, Vector
-from gigachat_server.models.minilm import DIMENSION, Int8Network, Network
-from gigachat_server.models.weights import MODEL_NAME, Weights
+from gigachat_server.models.base import Matrix, Vector
+from gigachat_server.models.built_in import BuiltIn, Network
+from gigachat_server.models.weights import Weights
 
 JOB_TEXTS = 16
 JOB_CHARACTERS = 1000  # about 256 tokens
@@ -41,9 +41,10 @@ log = logging.getLogger(__name__)
 class _Request:
     """One call of embed_*: workers fill its rows in any order, and its future ends when none is missing."""
 
-    def __init__(self, texts: Sequence[str]) -> None:
+    def __init__(self, texts: Sequence[str], dimension: int, *, is_of_prompts: bool) -> None:
         self.texts = texts
-        self.matrix: Matrix = np.empty((len(texts), DIMENSION), np.float32)
+        self.is_of_prompts = is_of_prompts
+        self.matrix: Matrix = np.empty((len(texts), dimension), np.float32)
         self.missing = len(texts)
         self._loop = asyncio.get_running_loop()
         self.future: asyncio.Future[None] = self._loop.create_future()
@@ -76,20 +77,18 @@ class _Text(msgspec.Struct, frozen=True, gc=False):
 class LocalEmbedder:
     """Implements `Embedder`. Constructing is instant; `start()`, or the first text, begins to load the model."""
 
-    name = MODEL_NAME
-    dimension = DIMENSION
-    # Fitted so that 0.78 is where "the documents can answer this" is decided best.
-    scale = RelevanceScale(cosine=12.77, coverage=8.97, bias=-7.84)
-    _network: type[Network] = Network
-
-    def __init__(self, weights: Weights, *, threads: int | None = None) -> None:
+    def __init__(self, built_in: BuiltIn, weights: Weights, *, threads: int | None = None) -> None:
+        self.name = built_in.name
+        self.dimension = built_in.dimension
+        self.scale = built_in.scale
+        self._load = built_in.load
         self._weights = weights
         self._threads = threads or min(4, len(os.sched_getaffinity(0)))
         self._executor = ThreadPoolExecutor(self._threads, thread_name_prefix="embedder")
         self._loading: Future[Network] | None = None
         self._lock = threading.Lock()  # guards all below
         self._prompts: deque[_Text] = deque()
-        self._passages: deque[_Text] = deque()
+        self._others: deque[_Text] = deque()
         self._running = 0
         self._prompt_jobs_in_a_row = 0
         self._is_closed = False
@@ -113,15 +112,18 @@ class LocalEmbedder:
         with self._lock:
             if self._loading is not None or self._is_closed:
                 return
-            self._loading = loading = self._executor.submit(self._network, self._weights)
+            self._loading = loading = self._executor.submit(self._load, self._weights)
         loading.add_done_callback(self._on_loaded)
 
     async def embed_prompt(self, text: str) -> Vector:
-        matrix = await self._embed([text], self._prompts)
-        return matrix.reshape(DIMENSION)
+        matrix = await self._embed([text], self._prompts, is_of_prompts=True)
+        return matrix.reshape(self.dimension)
+
+    async def embed_prompts(self, texts: Sequence[str]) -> Matrix:
+        return await self._embed(texts, self._others, is_of_prompts=True)
 
     async def embed_passages(self, texts: Sequence[str]) -> Matrix:
-        return await self._embed(texts, self._passages)
+        return await self._embed(texts, self._others, is_of_prompts=False)
 
     async def aclose(self) -> None:
         """End after the jobs under way; whoever still waits gets `EmbedderUnavailable`."""
@@ -131,8 +133,8 @@ class LocalEmbedder:
         await asyncio.to_thread(self._executor.shutdown)
         self._loading = None  # lets go of the session and its memory
 
-    async def _embed(self, texts: Sequence[str], queue: deque[_Text]) -> Matrix:
-        request = _Request(texts)
+    async def _embed(self, texts: Sequence[str], queue: deque[_Text], *, is_of_prompts: bool) -> Matrix:
+        request = _Request(texts, self.dimension, is_of_prompts=is_of_prompts)
         if not texts:
             return request.matrix
         self.start()
@@ -155,9 +157,9 @@ class LocalEmbedder:
 
     def _settle_waiting(self, problem: str) -> None:
         with self._lock:
-            waiting = {id(text.request): text.request for text in (*self._prompts, *self._passages)}
+            waiting = {id(text.request): text.request for text in (*self._prompts, *self._others)}
             self._prompts.clear()
-            self._passages.clear()
+            self._others.clear()
         for request in waiting.values():
             request.settle(problem)
 
@@ -168,21 +170,23 @@ class LocalEmbedder:
                 if not self.ready or self._running >= self._threads or not (texts := self._take()):
                     return
                 assert self._loading is not None
-                job = self._executor.submit(self._loading.result().embed, [text.content for text in texts])
+                network = self._loading.result()
+                embed = network.embed_prompts if texts[0].request.is_of_prompts else network.embed_passages
+                job = self._executor.submit(embed, [text.content for text in texts])
                 self._running += 1
             # Outside the lock: it calls back at once if the job is already done.
             job.add_done_callback(partial(self._on_done, texts))
 
     def _take(self) -> list[_Text]:
-        """The texts of the next job, none of them cancelled; at most this worker's fair share of what waits."""
-        passages_turn = self._prompt_jobs_in_a_row >= PROMPT_JOBS_IN_A_ROW
-        for queue in (self._passages, self._prompts) if passages_turn else (self._prompts, self._passages):
+        """The texts of the next job, alike and none of them cancelled; at most this worker's fair share of what waits."""
+        others_turn = self._prompt_jobs_in_a_row >= PROMPT_JOBS_IN_A_ROW
+        for queue in (self._others, self._prompts) if others_turn else (self._prompts, self._others):
             share = min(JOB_TEXTS, -(-len(queue) // self._threads))
             texts: list[_Text] = []
             characters = 0
             while queue and len(texts) < share:
                 characters += len(queue[0].content)
-                if texts and characters > JOB_CHARACTERS:
+                if texts and (characters > JOB_CHARACTERS or queue[0].request.is_of_prompts != texts[0].request.is_of_prompts):
                     break
                 text = queue.popleft()
                 if not text.request.future.done():
@@ -208,13 +212,3 @@ class LocalEmbedder:
             if error is not None or text.request.missing == 0:
                 text.request.settle(None if error is None else FAILED)
         self._hand_out()
-
-
-class Int8Embedder(LocalEmbedder):
-    """The same model in 8-bit integers. Its vectors have a cosine of .99 with the other's, and are not mixed with them.
-
-    The scale is the other's: at 0.78 it refuses as many prompts, within half a point (decision 4).
-    """
-
-    name = f"{MODEL_NAME}-int8"
-    _network = Int8Network

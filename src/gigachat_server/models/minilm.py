@@ -9,23 +9,27 @@ one, 33 in runs of 8, 30 in runs of 16), while short texts gain a third by shari
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import struct
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from gigachat_server.errors import EmbedderUnavailable
 from gigachat_server.models.base import Matrix
-from gigachat_server.models.quantised import quantised
-from gigachat_server.models.weights import Weights
+from gigachat_server.models.quantised import Floats, quantised
+from gigachat_server.models.session import ASSETS, Session
+from gigachat_server.models.weights import MODEL_FILE, TOKENIZER_FILE, Weights
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
 
-GRAPH = Path(__file__).parents[1] / "assets" / "minilm_fused.onnx"
-INT8_GRAPH = Path(__file__).parents[1] / "assets" / "minilm_int8.onnx"
+GRAPH = ASSETS / "minilm_fused.onnx"
+INT8_GRAPH = ASSETS / "minilm_int8.onnx"
 DIMENSION = 384
+LAYERS = 6
 MAX_TOKENS = 256  # what the model was trained for; the tail of a longer text does not count
 MAX_CHARACTERS = 32_768  # far more than 256 tokens of any prose: bounds the tokenising of a huge prompt
 RUN_TOKENS = 256  # padded tokens in one run
@@ -33,36 +37,30 @@ RUN_OVERHEAD = 6  # what starting one more run costs, in tokens: padding beyond 
 
 
 class Network:
-    """The loaded model. `embed` may be called from several threads at once."""
+    """The loaded model. Both ways to embed may be called from several threads at once."""
 
     _is_quantised = False
 
     def __init__(self, weights: Weights) -> None:
-        # Both imports take 0.3 s, so they happen in the loading thread: the server answers before they are done.
-        import onnxruntime
-        import tokenizers
+        import tokenizers  # takes a while, so it happens in the loading thread
 
         weights.verify()
-        self._tokenizer = tokenizers.Tokenizer.from_file(str(weights.tokenizer))
+        model = weights.path(MODEL_FILE)
+        self._tokenizer = tokenizers.Tokenizer.from_file(str(weights.path(TOKENIZER_FILE)))
         # The file itself asks for 128 tokens, and for padding every text to 128: four times the work for a prompt.
         self._tokenizer.enable_truncation(MAX_TOKENS)
         self._tokenizer.no_padding()
-        options = onnxruntime.SessionOptions()
-        # Two threads that run one session are 40 % faster than one run over two threads.
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        # A graph given as bytes has no folder of its own; the weights are mapped from theirs, not copied.
-        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(weights.model.parent))
-        if self._is_quantised:
-            self._given = quantised(weights.model)  # kept with the values, since the session need not copy them
-            self._values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in self._given.values()]
-            options.add_external_initializers(list(self._given), self._values)
-        graph = INT8_GRAPH if self._is_quantised else GRAPH
-        self._session = onnxruntime.InferenceSession(graph.read_bytes(), options, providers=["CPUExecutionProvider"])
+        given = quantised(LAYERS, _matrices(model)) if self._is_quantised else None
+        self._session = Session(INT8_GRAPH if self._is_quantised else GRAPH, folder=model.parent, given=given)
 
-    def embed(self, texts: Sequence[str]) -> Matrix:
+    def embed_prompts(self, texts: Sequence[str]) -> Matrix:
         """One unit vector for each text, in order. Raises `EmbedderUnavailable` rather than return NaN."""
+        return self._embed(texts)
+
+    def embed_passages(self, texts: Sequence[str]) -> Matrix:
+        return self._embed(texts)
+
+    def _embed(self, texts: Sequence[str]) -> Matrix:
         # A lone surrogate cannot be tokenised; nothing else is changed by this.
         clean = [text[:MAX_CHARACTERS].encode("utf-8", "replace").decode() for text in texts]
         encodings = self._tokenizer.encode_batch_fast(clean)
@@ -81,14 +79,39 @@ class Network:
         for row, encoding in enumerate(encodings):
             ids[row, : len(encoding.ids)] = encoding.ids
             mask[row, : len(encoding.ids)] = 1
-        (vectors,) = self._session.run(["vectors"], {"ids": ids, "mask": mask})
-        return np.asarray(vectors, np.float32)
+        return self._session.run(ids=ids, mask=mask)
 
 
 class Int8Network(Network):
     """The same with products of 8-bit integers: sooner done, and a little less exact."""
 
     _is_quantised = True
+
+
+class Tensor(msgspec.Struct, frozen=True):
+    """One tensor in the header of a safetensors file."""
+
+    dtype: str
+    shape: list[int]
+    data_offsets: tuple[int, int]
+
+
+def read_header(model: Path) -> tuple[dict[str, msgspec.Raw], int]:
+    """What a safetensors file says of its tensors, and where their bytes begin."""
+    with model.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        return msgspec.json.decode(file.read(length), type=dict[str, msgspec.Raw]), 8 + length
+
+
+def _matrices(model: Path) -> Callable[[str], Floats]:
+    header, start = read_header(model)
+    numbers = np.memmap(model, np.uint8, "r", offset=start)
+
+    def matrix_of(name: str) -> Floats:
+        stored = msgspec.json.decode(header[name], type=Tensor)
+        return numbers[slice(*stored.data_offsets)].view(np.float32).reshape(stored.shape)
+
+    return matrix_of
 
 
 def runs(lengths: Sequence[int]) -> list[list[int]]:

@@ -106,6 +106,9 @@ class OpenAIEmbedder:
         matrix = await self._embed([text])
         return matrix.reshape(matrix.shape[1])
 
+    async def embed_prompts(self, texts: Sequence[str]) -> Matrix:
+        return await self.embed_passages(texts)
+
     async def embed_passages(self, texts: Sequence[str]) -> Matrix:
         if not texts:
             return np.empty((0, self._dimension or 0), np.float32)
