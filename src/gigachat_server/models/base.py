@@ -108,11 +108,11 @@ class Passage(msgspec.Struct, frozen=True, kw_only=True):
     line_to: int
     cosine: float
     lexical: float  # BM25 divided by the best of this retrieval
-    coverage: float  # share of the prompt's idf found in the passage
-    is_foreign: bool = False
-    prior: float = 0.0
-    margin: float = 0.0
-    identified: float = 0.0
+    coverage: float  # share of the prompt's idf found in the passage, words that are alike counting in part
+    is_foreign: bool = False  # the prompt is in another language than the document
+    prior: float = 0.0  # what the prompt alone says; the same for all passages of one retrieval
+    margin: float = 0.0  # the cosine less that of the chatbot's fifth best unit
+    identified: float = 0.0  # 1: it holds an identifier of the prompt; -1: the prompt has some, and no chunk holds any; else 0
     rank_score: float
     score: float
 
@@ -223,7 +223,7 @@ class ChatModel(Protocol):
 
     @property
     def is_generating(self) -> bool:
-        """Whether it writes replies of its own, and so judges for itself what the passages are worth; else it quotes them."""
+        """Whether it judges for itself if passages answer a prompt, rather than quote whatever it is handed."""
 
     def stream(self, model_input: ModelInput) -> AsyncGenerator[ModelEvent, None]:
         """Yields deltas, then one `ReplyEnd` for each alternative. Raises a `ModelError`; closing the iterator ends the call.

@@ -80,6 +80,8 @@ class OpenAIModel:
     when the URL or the key cannot be used.
     """
 
+    is_generating = True
+
     def __init__(
         self,
         url: str,
@@ -104,10 +106,6 @@ class OpenAIModel:
     @property
     def name(self) -> str:
         return self._model
-
-    @property
-    def is_generating(self) -> bool:
-        return True
 
     async def stream(self, model_input: ModelInput) -> AsyncGenerator[ModelEvent, None]:
         """Deltas as they arrive, a `ReplyEnd` per alternative, one `UsageReport`. Closing it ends the call at once."""
