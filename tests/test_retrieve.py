@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import msgspec
 import pytest
 
 from gigachat_server.models.base import Vector
@@ -132,6 +134,54 @@ async def test_without_documents_nothing_is_found_and_nothing_embedded(tmp_path:
     async with gigachat(tmp_path, embedder=embedder) as api:
         found = await retrieve(api, await api.chatbot(), QUERY)
         assert (found["passages"], found["searched"], found["stems"], embedder.prompts) == ([], 0, [], [])
+
+
+async def test_a_score_is_the_sigmoid_of_the_sum_of_its_parts(tmp_path: Path) -> None:
+    async with gigachat(tmp_path) as api:
+        chatbot = await shop(api)
+        found = await retrieve(api, chatbot, QUERY)
+        assert (found["embedder"], found["judged_for"]) == ("hashing-384", "generating")
+        for passage in found["passages"]:
+            assert passage["parts"].keys() >= {"cosine", "coverage", "size", "margin", "prior", "identified", "bias"}
+            assert passage["score"] == pytest.approx(1 / (1 + math.exp(-sum(passage["parts"].values()))), abs=1e-5)
+            assert {"is_foreign", "prior", "margin", "identified"} <= passage.keys()
+
+
+async def test_where_one_passage_is_relevant_enough_the_others_are_judged_leniently(tmp_path: Path) -> None:
+    model = ScriptedModel(["Yes."], is_generating=False)
+    async with gigachat(tmp_path, embedder=LenientEmbedder(), model=model) as api:
+        chatbot = await shop(api)
+        answered = await retrieve(api, chatbot, QUERY)
+        alone = await retrieve(api, chatbot, "What do cinema tickets cost?")
+        assert (answered["is_lenient"], alone["is_lenient"], answered["leniency"]) == (True, False, 2.0)
+        assert not any(passage["is_matched"] for passage in alone["passages"])
+        biases = {found["passages"][0]["parts"]["bias"] for found in (answered, alone)}
+        assert biases == {LenientEmbedder.scale.bias, LenientEmbedder.scale.bias + 2}
+
+
+class LenientEmbedder(HashingEmbedder):
+    scale = msgspec.structs.replace(HashingEmbedder.scale, leniency=2.0)
+
+
+@pytest.mark.parametrize(("is_generating", "configured"), [(True, "generating"), (False, "quoting")])
+async def test_passages_are_judged_for_the_model_that_there_is_or_for_the_one_named(
+    tmp_path: Path, is_generating: bool, configured: str
+) -> None:
+    model = ScriptedModel(["Yes."], is_generating=is_generating)
+    async with gigachat(tmp_path, embedder=LenientEmbedder(), model=model) as api:
+        chatbot = await shop(api, documents={"results": {"match_threshold": 1}})
+        shown = {kind: await retrieve(api, chatbot, QUERY, f"&for={kind}") for kind in ("generating", "quoting", "configured")}
+        assert [shown[kind]["judged_for"] for kind in shown] == ["generating", "quoting", configured]
+        assert shown["configured"]["passages"] == shown[configured]["passages"]
+        assert (await retrieve(api, chatbot, QUERY))["passages"] == shown[configured]["passages"]
+        generating, quoting = shown["generating"]["passages"], shown["quoting"]["passages"]
+        for lenient, strict in zip(generating, quoting, strict=True):
+            assert lenient["name"] == strict["name"]
+            assert lenient["score"] > strict["score"]
+            assert lenient["parts"]["bias"] == pytest.approx(strict["parts"]["bias"] + 2)
+        assert [shown[kind]["is_lenient"] for kind in shown] == [True, False, is_generating]
+        refused = await api.get(f"{chatbot}/retrieve?query=x&for=anybody")
+        assert (refused.status, refused.fields) == (422, {"for"})
 
 
 async def test_a_limit_is_kept(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ ROOT = Path(gigachat_server.__file__).parent
 
 # Imports go down this list only. Modules of one line may import each other, but never in a circle.
 LAYERS = (
-    ("cli", "bench", "evaluation", "question_sets", "thresholds", "__main__"),
+    ("cli", "bench", "evaluation", "question_sets", "thresholds", "compared_texts", "relevance_fit", "__main__"),
     ("server", "sample"),
     ("bounded_http",),
     ("app",),

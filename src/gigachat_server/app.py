@@ -6,6 +6,8 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from starlette.types import Receive, Scope, Send
@@ -36,7 +38,7 @@ from gigachat_server.knowledge.prior import shipped
 from gigachat_server.knowledge.searcher import Searcher, no_prior
 from gigachat_server.knowledge.store_search import StoreSearch
 from gigachat_server.knowledge.web.sites import Sites
-from gigachat_server.models import weights
+from gigachat_server.models import relevance_file, weights
 from gigachat_server.models.base import ChatModel, Embedder
 from gigachat_server.models.built_in import BUILT_IN
 from gigachat_server.models.extractive import ExtractiveModel
@@ -54,6 +56,9 @@ from gigachat_server.store.sqlite import open_sqlite
 from gigachat_server.web.dispatch import Web
 
 _log = logging.getLogger("gigachat.store")
+
+if TYPE_CHECKING:
+    from gigachat_server.models.openai_embedder import OpenAIEmbedder
 
 
 @asynccontextmanager
@@ -227,7 +232,15 @@ def make_searcher(settings: Settings, database: Database, embedder: Embedder) ->
 
 
 def make_embedder(settings: Settings) -> Embedder:
-    """The embedder that the settings name."""
+    """The embedder that the settings name, with the scale of relevance that they name. Raises `SetupError`."""
+    embedder = _own_embedder(settings)
+    if settings.relevance:
+        fitted = relevance_file.read(Path(settings.relevance).expanduser(), embedder=embedder.name)
+        embedder.scale = fitted.applied_to(embedder.scale)
+    return embedder
+
+
+def _own_embedder(settings: Settings) -> HashingEmbedder | LocalEmbedder | OpenAIEmbedder:
     if settings.embedding_url:
         from gigachat_server.models.openai_embedder import OpenAIEmbedder
 

@@ -11,25 +11,32 @@ also hold a gold answer and share half of its 4-grams with that sentence.
 from __future__ import annotations
 
 import math
-import re
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar, get_args
 
 import msgspec
 
+from gigachat_server.compared_texts import holds, normalised, overlap, rouge_l, word_f1
 from gigachat_server.errors import SetupError
 
 T = TypeVar("T")
 Scores = dict[str, float | int | None]
+Grouping = Literal["collection", "kind", "lang", "doc_lang", "all"]  # what questions are counted together
 
 CUTOFFS = (1, 3, 5)
 UNDERSPECIFIED = "underspecified"  # should be asked back: neither answering nor abstaining is right
-_LONGEST_COMPARED = 400  # words of an answer that ROUGE-L looks at
+UNTOLD = "not told"  # the group of questions whose line does not say
+GROUPINGS: tuple[Grouping, ...] = get_args(Grouping)
 
-_NOT_A_WORD = re.compile(r"[^a-z0-9 ]+")
+_IN_ORDER = (
+    *("questions", "missing", "right", "answer_contains", "answer_leads", "answer_", "rougeL", "false_abstain_rate"),
+    *("false_abstain", "abstain_precision", "abstain_recall", "abstain", "gold_handed", "handed", "auroc"),
+    *("hit", "recall", "ndcg", "mrr", "followup", "citation", "cites"),
+)
+_LEADING_WORDS = 25  # of a reply, in which what was asked should stand
 
 
 class Said(msgspec.Struct, frozen=True):
@@ -47,6 +54,8 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     question: str
     answerable: bool
     kind: str
+    lang: str | None = None
+    doc_lang: str | None = None
     document_name: str | None = None
     document_names: tuple[str, ...] = ()
     answers: tuple[str, ...] = ()
@@ -76,7 +85,10 @@ class Retrieved(msgspec.Struct, frozen=True):
 
 
 class Result(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """A line of results.jsonl. An `answer` that is absent means that none was asked for."""
+    """A line of results.jsonl. An `answer` that is absent means that none was asked for.
+
+    `handed` are the passages that a model which generates would be given, best first; None where that was not asked.
+    """
 
     id: str
     retrieved: tuple[Retrieved, ...] = ()
@@ -84,6 +96,7 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     abstained: bool | None = None
     score: float | None = None
     citations: tuple[str, ...] = ()
+    handed: tuple[Retrieved, ...] | None = None
     cited_spans: tuple[bool, ...] = ()  # of each span that the reply cites: whether it stands in its source word for word
     retrieval_ms: float | None = None
     reply_ms: float | None = None
@@ -111,30 +124,51 @@ def numbered_lines(path: Path, kind: type[T]) -> list[tuple[int, T]]:
     return found
 
 
-def score(questions: Iterable[Question], results: Mapping[str, Result], *, threshold: float = 0.78) -> dict[str, Scores]:
-    """Every metric of every collection."""
-    has_answers = any(result.answer is not msgspec.UNSET for result in results.values())
-    by_collection: dict[str, _Collection] = {}
+def score(
+    questions: Iterable[Question],
+    results: Mapping[str, Result],
+    *,
+    threshold: float | Mapping[str, float] = 0.78,
+    by: Grouping = "collection",
+) -> dict[str, Scores]:
+    """Every metric of every group of questions. `threshold` may differ from collection to collection."""
+    measured = _Measured(
+        answers=any(result.answer is not msgspec.UNSET for result in results.values()),
+        handed=any(result.handed is not None for result in results.values()),
+    )
+    groups: dict[str, _Group] = {}
     for question in questions:
-        collection = by_collection.setdefault(question.collection, _Collection(has_answers, threshold))
-        collection.add(question, results.get(question.id))
-    return {name: collection.scores() for name, collection in by_collection.items()}
+        group = groups.setdefault(_group_of(question, by), _Group(measured))
+        least = threshold[question.collection] if isinstance(threshold, Mapping) else threshold
+        group.add(question, results.get(question.id), threshold=least)
+    return {name: group.scores() for name, group in groups.items()}
 
 
-class _Collection:
-    """The tallies of one collection."""
+def _group_of(question: Question, by: Grouping) -> str:
+    return "all" if by == "all" else getattr(question, by) or UNTOLD
 
-    def __init__(self, has_answers: bool, threshold: float) -> None:
-        self._has_answers = has_answers
-        self._threshold = threshold
+
+class _Measured(msgspec.Struct, frozen=True):
+    """What of a run was measured at all; of that, what is missing is a failure."""
+
+    answers: bool
+    handed: bool
+
+
+class _Group:
+    """The tallies of questions that are counted together."""
+
+    def __init__(self, measured: _Measured) -> None:
+        self._measured = measured
         self._questions = 0
         self._missing = 0
         self._values: dict[str, list[float]] = defaultdict(list)  # metrics that are means
         self._decisions: Counter[tuple[bool, bool]] = Counter()  # (is answerable, abstained)
         self._confidence: dict[str, list[float]] = defaultdict(list)  # by kind; all answerable ones together
+        self._words: list[int] = []  # of each reply
         self._times: dict[str, list[float]] = {"retrieval": [], "reply": []}  # milliseconds
 
-    def add(self, question: Question, result: Result | None) -> None:
+    def add(self, question: Question, result: Result | None, *, threshold: float) -> None:
         self._questions += 1
         self._missing += result is None
         result = result or Result(id=question.id, abstained=False)
@@ -144,7 +178,7 @@ class _Collection:
         confidence = result.score
         if confidence is None:
             confidence = max((passage.score for passage in result.retrieved), default=0.0)
-        abstained = has_abstained(result, confidence, threshold=self._threshold)
+        abstained = has_abstained(result, confidence, threshold=threshold)
         self._values["citations_hold"] += result.cited_spans
         if result.citations:
             self._values["cites_a_span"].append(bool(result.cited_spans))
@@ -153,11 +187,15 @@ class _Collection:
             return
         self._decisions[question.answerable, abstained] += 1
         self._confidence["answerable" if question.answerable else question.kind].append(confidence)
+        if self._measured.handed:
+            self._add_handed(question, result.handed or ())
         if not question.answerable:
             self._values[f"abstain_{question.kind}"].append(abstained)
+            self._values["right"].append(abstained)
             return
+        self._values[f"false_abstain_{question.kind}"].append(abstained)
         self._add_retrieval(question, result)
-        if self._has_answers:
+        if self._measured.answers:
             self._add_answer(question, "" if abstained else (result.answer or ""))
         if result.citations and question.gold_documents:
             cited_gold = sum(name in question.gold_documents for name in result.citations)
@@ -178,32 +216,51 @@ class _Collection:
             self._values["followup_hit@5"].append(any(relevant[:5]))
             self._values["followup_ndcg@5"].append(gain)
 
+    def _add_handed(self, question: Question, handed: Sequence[Retrieved]) -> None:
+        if not question.answerable:
+            self._values[f"handed_nothing_{question.kind}"].append(not handed)
+        elif question.gold_documents:
+            self._values["gold_handed"].append(any(is_gold(question, passage) for passage in handed))
+
     def _add_answer(self, question: Question, answer: str) -> None:
         if question.answers:
-            self._values["answer_contains"].append(holds(answer, question.answers))
+            is_answered = holds(answer, question.answers)
+            self._values["answer_contains"].append(is_answered)
+            self._values["right"].append(is_answered)
+            if answer and question.evidence:
+                self._values["answer_leads"].append(leads(answer, question.evidence[0]))
             self._values["answer_f1"].append(max(word_f1(answer, gold) for gold in question.answers))
             if answer:
                 self._values["answer_words"].append(len(answer.split()))
+                self._words.append(len(answer.split()))
         elif question.reference:
             self._values["rougeL_ref"].append(rouge_l(answer, question.reference))
 
     def scores(self) -> Scores:
         scores: Scores = {"questions": self._questions, "missing": self._missing}
         scores.update((name, round(sum(values) / len(values), 4)) for name, values in self._values.items() if values)
+        if self._words:
+            scores["answer_words_p50"] = percentile(self._words, 50)
         rightly, wrongly = self._decisions[False, True], self._decisions[True, True]
         unanswerable = rightly + self._decisions[False, False]
         answerable = wrongly + self._decisions[True, False]
         scores["abstain_precision"] = _share(rightly, rightly + wrongly)
         scores["abstain_recall"] = _share(rightly, unanswerable)
         scores["false_abstain_rate"] = _share(wrongly, answerable)
+        answerable_ones = self._confidence.get("answerable", [])
         for kind, confidence in self._confidence.items():
             if kind != "answerable":
-                area = auroc(self._confidence["answerable"], confidence)
+                area = auroc(answerable_ones, confidence)
                 scores[f"auroc_vs_{kind}"] = None if area is None else round(area, 4)
         for what, times in self._times.items():
             if times:
                 scores[f"{what}_p50_ms"], scores[f"{what}_p95_ms"] = percentile(times, 50), percentile(times, 95)
-        return scores
+        return dict(sorted(scores.items(), key=lambda item: _place(item[0])))
+
+
+def _place(figure: str) -> int:
+    """What matters most is read first; what is counted by kind stands together, and times come last."""
+    return next((place for place, start in enumerate(_IN_ORDER) if figure.startswith(start)), len(_IN_ORDER))
 
 
 def has_abstained(result: Result, confidence: float, *, threshold: float) -> bool:
@@ -235,40 +292,26 @@ def _share(part: int, whole: int) -> float | None:
     return round(part / whole, 4) if whole else None
 
 
-def normalised(text: str) -> str:
-    """Lower-case words of ASCII letters and digits, single spaces between."""
-    return " ".join(_NOT_A_WORD.sub(" ", text.lower()).split())
-
-
-def holds(text: str, answers: Sequence[str]) -> bool:
-    """Whether one of the answers stands in the text, word for word."""
-    padded = f" {normalised(text)} "
-    return any(f" {wanted} " in padded for wanted in map(normalised, answers) if wanted)
-
-
 def relevance(question: Question, retrieved: Sequence[Retrieved]) -> tuple[list[bool], int]:
     """Which ranks are relevant, and how many could be. Passages collapse to documents where those are what is judged."""
     gold = question.gold_documents
     if question.evidence:
-        judged = [
-            passage.name in gold
-            and holds(passage.content, question.answers)
-            and overlap(question.evidence[0], passage.content) >= 0.5
-            for passage in retrieved
-        ]
-        return judged, 1
+        return [is_gold(question, passage) for passage in retrieved], 1
     return [name in gold for name in dict.fromkeys(passage.name for passage in retrieved)], len(gold)
 
 
-def overlap(first: str, second: str) -> float:
-    """The share of the shorter text's 4-grams that the other has too."""
-    grams, others = _four_grams(first), _four_grams(second)
-    return len(grams & others) / max(1, min(len(grams), len(others)))
+def is_gold(question: Question, passage: Retrieved) -> bool:
+    """Whether the passage is of a gold document and, where the gold sentence is known, holds the answer and that sentence."""
+    if passage.name not in question.gold_documents:
+        return False
+    if not question.evidence:
+        return True
+    return holds(passage.content, question.answers) and overlap(question.evidence[0], passage.content) >= 0.5
 
 
-def _four_grams(text: str) -> set[tuple[str, ...]]:
-    words = normalised(text).split()
-    return {tuple(words[start : start + 4]) for start in range(max(1, len(words) - 3))}
+def leads(answer: str, evidence: str) -> bool:
+    """Whether the reply begins with what was asked: its first words share two fifths of their 4-grams with the gold sentence."""
+    return overlap(" ".join(normalised(answer).split()[:_LEADING_WORDS]), evidence) >= 0.4
 
 
 def ndcg(relevant: Sequence[bool], wanted: int, *, cutoff: int) -> float:
@@ -277,27 +320,6 @@ def ndcg(relevant: Sequence[bool], wanted: int, *, cutoff: int) -> float:
     gain = sum(1 / math.log2(rank + 1) for rank, is_gold in enumerate(relevant[:cutoff], 1) if is_gold)
     best = max(1, min(cutoff, max(wanted, found)))
     return gain / sum(1 / math.log2(rank + 1) for rank in range(1, best + 1))
-
-
-def word_f1(text: str, gold: str) -> float:
-    words, wanted = normalised(text).split(), normalised(gold).split()
-    common = (Counter(words) & Counter(wanted)).total()
-    return 2 * common / (len(words) + len(wanted)) if common else 0.0
-
-
-def rouge_l(text: str, gold: str) -> float:
-    """F-measure of the longest common subsequence of words."""
-    words, wanted = (normalised(part).split()[:_LONGEST_COMPARED] for part in (text, gold))
-    if not words or not wanted:
-        return 0.0
-    longest = [0] * (len(wanted) + 1)
-    for word in words:
-        diagonal = 0
-        for column, other in enumerate(wanted, 1):
-            above = longest[column]
-            longest[column] = diagonal + 1 if word == other else max(above, longest[column - 1])
-            diagonal = above
-    return 2 * longest[-1] / (len(words) + len(wanted))
 
 
 def auroc(positives: Sequence[float], negatives: Sequence[float]) -> float | None:

@@ -18,7 +18,7 @@ import msgspec
 from gigachat_server.errors import SetupError
 from gigachat_server.evaluation import Document, Question, Said, numbered_lines, read_lines
 
-COLUMNS = ("question", "answer", "document", "answerable", "kind", "reference", "id", "collection")
+COLUMNS = ("question", "answer", "document", "answerable", "kind", "lang", "doc_lang", "reference", "id", "collection")
 
 _TEXTS = (".txt", ".md", ".markdown", ".rst")
 _YES, _NO = frozenset({"yes", "true", "1"}), frozenset({"no", "false", "0"})
@@ -41,6 +41,8 @@ class _Line(msgspec.Struct, frozen=True, kw_only=True):
     collection: str | None = None
     answerable: bool | None = None
     kind: str | None = None
+    lang: str | None = None
+    doc_lang: str | None = None
     document: str | None = None
     document_name: str | None = None
     document_names: tuple[str, ...] = ()
@@ -103,6 +105,8 @@ def _question(line: _Line, *, place: str, number: int, collection: str) -> Quest
         question=line.question,
         answerable=is_answerable,
         kind=line.kind or ("answerable" if is_answerable else "unanswerable"),
+        lang=line.lang,
+        doc_lang=line.doc_lang,
         document_names=names,
         answers=answers,
         evidence=line.evidence,
@@ -155,6 +159,8 @@ def _line_of(row: dict[str, str], place: str) -> _Line:
         collection=row.get("collection") or None,
         answerable=said in _YES if said else None,
         kind=row.get("kind") or None,
+        lang=row.get("lang") or None,
+        doc_lang=row.get("doc_lang") or None,
         document_names=_several(row.get("document", "")),
         answers=_several(row.get("answer", "")),
         reference=row.get("reference") or None,

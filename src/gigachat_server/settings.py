@@ -92,6 +92,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = ""
 
+    relevance: Annotated[
+        str,
+        Meta(
+            description="File of a scale of relevance that `gigachat eval --fit` wrote for the embedder that is used. "
+            "Default: the embedder's own."
+        ),
+    ] = ""
+
     trusted_proxies: Annotated[
         str,
         Meta(description="Addresses or networks, separated by commas, whose X-Forwarded-For is believed. Default: none."),

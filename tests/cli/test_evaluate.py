@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from gigachat_server import evaluation, question_sets, thresholds
+from gigachat_server import compared_texts, evaluation, question_sets, thresholds
 from gigachat_server.cli import evaluation_report
 from gigachat_server.errors import SetupError
 from gigachat_server.evaluation import Question, Result, Retrieved
@@ -298,8 +298,8 @@ def test_auroc_counts_ties_half() -> None:
 
 
 def test_rouge_l_is_of_the_longest_common_subsequence() -> None:
-    assert evaluation.rouge_l("the cat sat on the mat", "the cat on a mat") == pytest.approx(8 / 11)
-    assert evaluation.rouge_l("", "words") == 0.0
+    assert compared_texts.rouge_l("the cat sat on the mat", "the cat on a mat") == pytest.approx(8 / 11)
+    assert compared_texts.rouge_l("", "words") == 0.0
 
 
 def test_abstaining_on_an_answerable_question_is_a_wrong_answer_and_a_missing_result_no_abstention() -> None:

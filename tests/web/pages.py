@@ -185,7 +185,7 @@ _ELEMENTS = {
     *("html", "head", "meta", "title", "link", "script", "body", "header", "nav", "main", "section", "article", "div"),
     *("form", "input", "button", "label", "select", "option", "textarea", "noscript", "details", "summary", "time"),
     *("fieldset", "legend", "rect"),
-    *("a", "img", "svg", "path", "span", "kbd", "p", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "li", "hr", "br"),
+    *("a", "bdi", "img", "svg", "path", "span", "kbd", "p", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "li", "hr", "br"),
     *("table", "caption", "thead", "tbody", "tr", "th", "td", "pre", "code", "blockquote", "strong", "em", "s", "mark"),
 }
 _ADDRESSES = ("href", "src", "action", "formaction", "srcset", "poster", "data", "xlink:href", "background")

@@ -45,7 +45,7 @@ async def test_a_reply_is_streamed_and_stored_with_its_sources(tmp_path: Path) -
         assert "data-turn" not in prompt["html"]
         assert "Push it <strong>twice</strong>." in reply["html"]
         shown = Page(reply["html"]).text
-        assert re.search(r"1 source 1 guide\.md lines 1–3 [01]\.\d\d ", shown)
+        assert re.search(r"1 source 1 guide\.md lines 1–3 answers this Relevance 0\.\d\d of 1\. ", shown)
         assert "Send it <b>twice</b>." in shown
         again = await site.visitor.get(address(site, chatbot))
         for each in (prompt, reply):
@@ -282,6 +282,22 @@ async def test_text_stays_text_wherever_it_is_shown(tmp_path: Path) -> None:
             assert " ".join(payload.split()) in Page(page.text).text, payload
             named = await site.visitor.post("/keys", name=payload[:255])
             assert Page(named.text).dangers == [], payload
+
+
+async def test_a_source_says_in_words_how_relevant_it_is_and_in_numbers_when_asked(tmp_path: Path) -> None:
+    async with pages(tmp_path, model=ScriptedModel(["Nine euros [1]."])) as site:
+        chatbot = await site.api.chatbot(**MATCHING)
+        await site.api.push(chatbot, "دليل.md", "A red lamp costs nine euros.")
+        await site.api.push(chatbot, "b", "Gardens need water.")
+        [reply] = await site.api.say(chatbot, "A red lamp costs nine euros?")
+        html = (await site.visitor.get(address(site, chatbot))).text
+        told = re.findall(r'class="relevance (\w+)" title="Relevance (\S+) of 1">([^<]+)<', html)
+        scores = [source["score"] for source in reply["sources"]]
+        assert [(degree, words) for degree, _, words in told] == [("high", "answers this"), ("low", "related")]
+        assert [number for _, number, _ in told] == [f"{score:.2f}" for score in scores]
+        assert html.count("What the reply quotes is marked.") == 1
+        assert "<bdi>دليل.md</bdi>" in html
+        assert html.count('class="excerpt" tabindex="0" dir="auto"') == 2
 
 
 async def test_markers_lead_to_what_they_stand_for(tmp_path: Path) -> None:

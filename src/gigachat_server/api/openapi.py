@@ -21,6 +21,10 @@ _QUERY: dict[str, tuple[dict[str, Any], str]] = {
         {"type": "string"},
         "In which conversation it would be said. Needs the scope `conversations:read` too.",
     ),
+    "for": (
+        {"enum": ["configured", "generating", "quoting"], "default": "configured"},
+        "For which model passages are judged: one that generates judges for itself, so a lower relevance is enough for it.",
+    ),
     "controlled_by": ({"enum": ["human", "bot"]}, "Only those in which an operator has control, or the chatbot."),
     "state": ({"enum": ["open", "answered", "dismissed"], "default": "open"}, "What became of them."),
     "handoff_requested": ({"type": "boolean"}, "true: only those in which a human was asked for and none has come yet."),

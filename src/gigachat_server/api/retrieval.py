@@ -1,7 +1,8 @@
 """What a prompt would find, over HTTP: the search of a turn without the turn.
 
 Invariant: it is the same search, with one vector and with the conversation as the next prompt would know it; only the
-chatbot's `match_count` and `match_threshold` do not cut it short. Nothing is stored.
+chatbot's `match_count` and `match_threshold` do not cut it short. Nothing is stored. A passage's relevance is the sigmoid of
+the sum of its parts; for which kind of model it is judged may be chosen, the order is the same for both.
 """
 
 from __future__ import annotations
@@ -10,14 +11,16 @@ import msgspec
 
 from gigachat_server.api import wire
 from gigachat_server.api.access import client_defined_id
-from gigachat_server.api.http import Answer, ApiRequest, query_flag, query_limit
+from gigachat_server.api.http import Answer, ApiRequest, query_choice, query_flag, query_limit
 from gigachat_server.chat.memory import recall_for_next
 from gigachat_server.errors import FieldError, Forbidden, InvalidRequest, NotFound
+from gigachat_server.knowledge.relevance import Features, parts, relevance
 from gigachat_server.knowledge.retrieve import Earlier
 from gigachat_server.knowledge.scoring import MOST_STEMS
 from gigachat_server.knowledge.searcher import Retrieval
 from gigachat_server.language.words import is_dependent, small_talk
-from gigachat_server.records import Chatbot
+from gigachat_server.models.base import Passage, RelevanceScale
+from gigachat_server.records import Chatbot, ResultsConfig
 from gigachat_server.services import Services
 from gigachat_server.store import conversations
 from gigachat_server.store.database import Reader
@@ -28,6 +31,7 @@ LONGEST_QUERY = 32_000  # characters, as of a prompt
 async def retrieve(request: ApiRequest, services: Services) -> Answer:
     limit, text = query_limit(request.query, default=10), _text(request)
     with_embedding = query_flag(request.query, "embedding", default=False)
+    judged_for = _judged_for(request, services)
     history = await _history(request, services)
     retrieval = None
     added: list[tuple[str, float]] = []
@@ -38,19 +42,72 @@ async def retrieve(request: ApiRequest, services: Services) -> Answer:
         )
         added = _added(retrieval)
     results = request.chatbot.config.documents.results
+    scale = services.embedder.scale
+    judged = _judged(retrieval, scale, results, judged_for)
     weights = retrieval.found.query.stem_weights if retrieval else {}
     found = wire.WireRetrieval(
         query=text,
         is_small_talk=small_talk(text) is not None,
         is_dependent=bool(history) and is_dependent(text),
+        judged_for=judged_for,
+        is_lenient=judged.is_lenient,
+        leniency=scale.leniency,
+        embedder=services.embedder.name,
         match_count=results.match_count,
         match_threshold=results.match_threshold,
         searched=retrieval.found.searched if retrieval else 0,
         stems=[wire.WireStem(stem, round(idf, 6)) for stem, idf in weights.items()],
         added_stems=[wire.WireAddedStem(stem, round(weight, 6)) for stem, weight in added],
-        passages=_passages(request, retrieval, with_embedding=with_embedding) if retrieval else [],
+        passages=_passages(request, retrieval, judged, with_embedding=with_embedding) if retrieval else [],
     )
     return Answer(found)
+
+
+def _judged_for(request: ApiRequest, services: Services) -> wire.JudgedFor:
+    match query_choice(request.query, "for", ("configured", "generating", "quoting")):
+        case "generating":
+            return "generating"
+        case "quoting":
+            return "quoting"
+        case _:
+            return "generating" if services.model.is_generating else "quoting"
+
+
+class _Judged(msgspec.Struct, frozen=True):
+    """The passages with their relevance, and the parts of that, which say why each is relevant or not."""
+
+    passages: list[tuple[Passage, dict[str, float]]]
+    is_lenient: bool
+
+
+def _judged(retrieval: Retrieval | None, scale: RelevanceScale, results: ResultsConfig, judged_for: wire.JudgedFor) -> _Judged:
+    """Judged leniently for a model that judges for itself, and wherever one that could be used is relevant enough anyhow."""
+    if retrieval is None:
+        return _Judged([], judged_for == "generating")
+    features = [
+        Features(
+            cosine=passage.cosine,
+            coverage=passage.coverage,
+            is_foreign=passage.is_foreign,
+            prior=passage.prior,
+            margin=passage.margin,
+            identified=passage.identified,
+            units=passage.units,
+        )
+        for passage in retrieval.passages
+    ]
+    usable = features[: results.match_count]
+    is_lenient = judged_for == "generating" or any(relevance(scale, each) >= results.match_threshold for each in usable)
+    return _Judged(
+        [
+            (
+                msgspec.structs.replace(passage, score=relevance(scale, each, is_lenient=is_lenient)),
+                parts(scale, each, is_lenient=is_lenient),
+            )
+            for passage, each in zip(retrieval.passages, features, strict=True)
+        ],
+        is_lenient,
+    )
 
 
 def _text(request: ApiRequest) -> str:
@@ -93,16 +150,17 @@ def _added(retrieval: Retrieval) -> list[tuple[str, float]]:
     return [(word[0], weight) for word, weight in added]
 
 
-def _passages(request: ApiRequest, retrieval: Retrieval, *, with_embedding: bool) -> list[wire.WirePassage]:
+def _passages(request: ApiRequest, retrieval: Retrieval, judged: _Judged, *, with_embedding: bool) -> list[wire.WirePassage]:
     results = request.chatbot.config.documents.results
     found = []
-    for place, (passage, chunk) in enumerate(zip(retrieval.passages, retrieval.chunks, strict=True)):
+    for place, ((passage, of_sum), chunk) in enumerate(zip(judged.passages, retrieval.chunks, strict=True)):
         is_matched = passage.score >= results.match_threshold
         found.append(
             wire.passage(
                 chunk,
                 passage,
                 request.account_id,
+                parts=of_sum,
                 is_matched=is_matched,
                 is_source=is_matched and place < results.match_count,
                 with_embedding=with_embedding,

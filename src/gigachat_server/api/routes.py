@@ -117,7 +117,7 @@ ROUTES: tuple[Route, ...] = (
           summary="Delete a document"),
 
     Route(method="GET", path=CHATBOT + "/retrieve", scope="documents:read", handler=retrieval.retrieve, is_guarded=True,
-          response=wire.WireRetrieval, query=("query", "conversation_id", "limit", "embedding"),
+          response=wire.WireRetrieval, query=("query", "conversation_id", "limit", "for", "embedding"),
           query_defaults={"limit": 10, "embedding": False},
           summary="Show what a prompt would find in the documents, and why; nothing is stored"),
 

@@ -132,15 +132,38 @@ class WireCitation(msgspec.Struct, frozen=True):
 class WirePassage(WireSource, frozen=True):
     """A chunk that a prompt may match, and why.
 
-    Passages are ranked by `rank_score`, .7 of `cosine` and .3 of `lexical`; `score` is made from `cosine` and `coverage`.
+    Passages are ranked by `rank_score`. `score`, the relevance, is the sigmoid of the sum of `parts`: 0.78 is a sum of 1.27.
     """
 
-    cosine: Annotated[float, Meta(description="How near its meaning is to the prompt's.")]
-    lexical: Annotated[float, Meta(description="Its BM25 over the best BM25 of all chunks.")]
-    coverage: Annotated[float, Meta(description="The share of the prompt's stems, weighed by their idf, that it holds.")]
-    rank_score: float
+    cosine: Annotated[float, Meta(description="How near the meaning of its best unit is to the prompt's.")]
+    lexical: Annotated[float, Meta(description="Its BM25 over the best BM25 of all chunks; it counts in `rank_score` alone.")]
+    coverage: Annotated[
+        float,
+        Meta(description="The share of the prompt's words, weighed by their idf, that it holds; words that are alike in part."),
+    ]
+    is_foreign: Annotated[bool, Meta(description="Whether the prompt is in another language, so that words say nothing.")]
+    prior: Annotated[
+        float,
+        Meta(description="Of the prompt alone: how much nearer it is to customers' questions than to small talk and trivia."),
+    ]
+    margin: Annotated[float, Meta(description="Its cosine less that of the chatbot's fifth best unit: how far it stands out.")]
+    identified: Annotated[
+        float,
+        Meta(description="1: it holds an identifier of the prompt; -1: the prompt has some and no chunk holds any; else 0."),
+    ]
+    units: Annotated[
+        int, Meta(description="How many units the chatbot's documents have, of very many a part: 100 count at most.")
+    ]
+    rank_score: Annotated[float, Meta(description="What passages are ordered by.")]
+    parts: Annotated[
+        dict[str, float],
+        Meta(description="What each feature adds to the sum, `size` (of how many `units` it is one) and `bias` among them."),
+    ]
     is_matched: Annotated[bool, Meta(description="Whether its `score` reaches `match_threshold`.")]
     is_source: Annotated[bool, Meta(description="Whether a reply would be made from it: matched, among the first `match_count`.")]
+
+
+JudgedFor = Literal["generating", "quoting"]
 
 
 class WireStem(msgspec.Struct, frozen=True):
@@ -163,6 +186,19 @@ class WireRetrieval(msgspec.Struct, frozen=True):
     query: str
     is_small_talk: bool
     is_dependent: Annotated[bool, Meta(description="Whether it leans on the conversation, and was searched together with it.")]
+    judged_for: Annotated[
+        JudgedFor,
+        Meta(description="For which kind of model the passages are judged: `for`, or else the one that the server has."),
+    ]
+    is_lenient: Annotated[
+        bool,
+        Meta(
+            description="Whether `leniency` is in every sum: for a model that generates, or because a passage reaches the "
+            "threshold without it, which says that the documents answer this prompt."
+        ),
+    ]
+    leniency: float
+    embedder: Annotated[str, Meta(description="The name of the embedder whose scale they are judged by.")]
     match_count: int
     match_threshold: float
     searched: int
@@ -329,7 +365,14 @@ def stored(ended: Stored, account_id: str, *, with_embedding: bool) -> list[Wire
 
 
 def passage(
-    record: Chunk, found: Passage, account_id: str, *, is_matched: bool, is_source: bool, with_embedding: bool
+    record: Chunk,
+    found: Passage,
+    account_id: str,
+    *,
+    parts: Mapping[str, float],
+    is_matched: bool,
+    is_source: bool,
+    with_embedding: bool,
 ) -> WirePassage:
     return WirePassage(
         **msgspec.structs.asdict(chunk(record, account_id, with_embedding=with_embedding)),
@@ -337,7 +380,13 @@ def passage(
         cosine=round(found.cosine, 6),
         lexical=round(found.lexical, 6),
         coverage=round(found.coverage, 6),
+        is_foreign=found.is_foreign,
+        prior=round(found.prior, 6),
+        margin=round(found.margin, 6),
+        identified=found.identified,
+        units=found.units,
         rank_score=round(found.rank_score, 6),
+        parts={name: round(part, 6) for name, part in parts.items()},
         is_matched=is_matched,
         is_source=is_source,
     )

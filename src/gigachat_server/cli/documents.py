@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from gigachat_server.settings import Settings
 
 _SHOWN_CHARACTERS = 80
 _SHOWN_STEMS = 20
+_FOUND = ("SCORE", "USED", "COSINE", "COVERAGE", "LEXICAL", "MARGIN", "PRIOR", "ID", "FOREIGN", "RANK", "NAME", "TEXT")
+_ALL_LENIENT = "One is relevant enough without leniency, so all are judged leniently."
+_JUDGES = {"generating": "generates", "quoting": "quotes"}
 
 of_chatbot = click.option("--chatbot", required=True, metavar="NAME_OR_ID", help="Whose documents.")
 
@@ -42,7 +46,12 @@ class Passage(msgspec.Struct):
     cosine: float
     lexical: float
     coverage: float
+    is_foreign: bool
+    prior: float
+    margin: float
+    identified: float
     rank_score: float
+    parts: dict[str, float]
     is_matched: bool
     is_source: bool
 
@@ -55,6 +64,21 @@ class Passage(msgspec.Struct):
     @property
     def beginning(self) -> str:
         return " ".join(self.content.partition("\n\n---\n\n")[2][:_SHOWN_CHARACTERS].split())
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        numbers = (self.cosine, self.coverage, self.lexical, self.margin, self.prior)
+        identified = {1.0: "yes", -1.0: "no", 0.0: "-"}.get(self.identified, f"{self.identified:.1f}")
+        return (*(f"{number:.3f}" for number in numbers), identified, "yes" if self.is_foreign else "no")
+
+    def told(self, match_threshold: float) -> str:
+        """Where its relevance comes from, and what it lacks."""
+        summed = sum(self.parts.values())
+        parts = ", ".join(f"{name} {part:+.2f}" for name, part in self.parts.items() if round(part, 2))
+        told = f"{self.name}: {parts} make {summed:+.2f}, which is a score of {self.score:.3f}"
+        if self.is_matched or not 0 < match_threshold < 1:
+            return told + "."
+        return told + f"; it lacks {math.log(match_threshold / (1 - match_threshold)) - summed:.2f} to {match_threshold}."
 
 
 class Stem(msgspec.Struct):
@@ -69,6 +93,8 @@ class Retrieval(msgspec.Struct):
     match_threshold: float
     searched: int
     is_small_talk: bool
+    judged_for: str
+    is_lenient: bool
     stems: list[Stem]
     added_stems: list[Stem]
     passages: list[Passage]
@@ -80,7 +106,10 @@ class Retrieval(msgspec.Struct):
         stems = ", ".join(f"{stem.stem} {stem.idf:.2f}" for stem in self.stems[:_SHOWN_STEMS])
         added = ", ".join(stem.stem for stem in self.added_stems[:_SHOWN_STEMS])
         return [
-            f"{self.searched} chunks searched. Used are the first {self.match_count}, if their score is {self.match_threshold}.",
+            f"{self.searched} chunks searched for a model that {_JUDGES[self.judged_for]}. "
+            f"Used are the first {self.match_count}, if their score is {self.match_threshold}.",
+            *([_ALL_LENIENT] if self.is_lenient and self.judged_for == "quoting" else []),
+            *(one.told(self.match_threshold) for one in self.passages[: self.match_count]),
             *([f"Stems and how rare each is: {stems}."] if stems else []),
             *([f"Searched together with the conversation, which adds: {added}."] if added else []),
         ]
@@ -191,15 +220,23 @@ def delete(settings: Settings, *, wanted: tuple[str, ...], chatbot: str) -> None
 @of_chatbot
 @click.option("--conversation", default="", metavar="ID", help="As if it were said next in that conversation.")
 @click.option("--limit", type=click.IntRange(1, 100), default=10, show_default=True, help="Passages to show.")
+@click.option(
+    "--for",
+    "judged_for",
+    type=click.Choice(("configured", "generating", "quoting")),
+    default="configured",
+    show_default=True,
+    help="Judge them for a model of that kind: one that generates gets by with less.",
+)
 @as_json
 @with_settings(*EVERYWHERE)
-def find(settings: Settings, *, query: str, chatbot: str, conversation: str, limit: int, is_json: bool) -> None:
+def find(settings: Settings, *, query: str, chatbot: str, conversation: str, limit: int, judged_for: str, is_json: bool) -> None:
     """Show what a prompt would find, best first, and why: also what is too far from it to be used."""
 
     async def main() -> Any:
         async with connected(settings) as api:
             found = await api.find_chatbot(chatbot)
-            more = {"conversation_id": conversation} if conversation else {}
+            more = {"for": judged_for} | ({"conversation_id": conversation} if conversation else {})
             return await api.get(f"/chatbots/{found.id}/retrieve", query=query, limit=str(limit), **more)
 
     answer = run(main())
@@ -208,14 +245,8 @@ def find(settings: Settings, *, query: str, chatbot: str, conversation: str, lim
         return
     found = msgspec.convert(answer, Retrieval)
     rows = [
-        (
-            *(f"{number:.3f}" for number in (one.score, one.cosine, one.coverage, one.lexical, one.rank_score)),
-            one.use,
-            one.name,
-            one.beginning,
-        )
-        for one in found.passages
+        (f"{one.score:.3f}", one.use, *one.features, f"{one.rank_score:.3f}", one.name, one.beginning) for one in found.passages
     ]
-    print_table(("SCORE", "COSINE", "COVERAGE", "LEXICAL", "RANK", "USED", "NAME", "TEXT"), rows, nothing="Nothing was found.")
+    print_table(_FOUND, rows, nothing="Nothing was found.")
     for remark in found.remarks:
         note(remark)

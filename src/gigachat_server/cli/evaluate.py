@@ -1,30 +1,35 @@
 """`gigachat eval`: ask a chatbot questions with known answers and score what it finds and says.
 
 Idea: a collection of questions comes with its documents and becomes a chatbot that is kept, so the next run embeds nothing;
-or `--chatbot` names one that has its documents, and then questions are asked and nothing else is changed.
+or `--chatbot` names one that has its documents, and then questions are asked and nothing else is changed. `--fit` looks at what
+they find alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 import msgspec
 
 from gigachat_server import evaluation, question_sets, thresholds
-from gigachat_server.cli import evaluation_report, evaluation_run
+from gigachat_server.cli import evaluation_fit, evaluation_report, evaluation_run
 from gigachat_server.cli.client import ApiClient, connected, connected_to, run
+from gigachat_server.cli.evaluation_fit import Collected, FitPlan, named_number
 from gigachat_server.cli.evaluation_report import Asked
-from gigachat_server.cli.evaluation_run import Plan
+from gigachat_server.cli.evaluation_run import Chatbot, Plan
 from gigachat_server.cli.options import EVERYWHERE, with_settings
 from gigachat_server.cli.output import note, print_json, printable
 from gigachat_server.errors import SetupError
-from gigachat_server.evaluation import Document, Question, Scores
+from gigachat_server.evaluation import GROUPINGS, Document, Grouping, Question, Scores
+from gigachat_server.models import relevance_file
 from gigachat_server.settings import Settings
 from gigachat_server.thresholds import Suggestion
+
+T = TypeVar("T")
 
 _MATCH_COUNT, _MATCH_THRESHOLD = 3, 0.78
 _PLOTS = (".svg", ".png")
@@ -32,21 +37,14 @@ _PLOTS = (".svg", ".png")
 _file = click.Path(dir_okay=False, path_type=Path)
 
 
-class Target(msgspec.Struct, frozen=True):
-    """Which chatbot is asked: an existing one, or one that is filled with the documents and has these settings."""
-
-    chatbot: str
-    documents: Sequence[Document]
-    results: dict[str, Any]
-
-
 @click.command("eval")
-@click.argument("folder", type=click.Path(exists=True, path_type=Path))
+@click.argument("folders", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path), metavar="FOLDER...")
 @click.option("--chatbot", default="", metavar="NAME_OR_ID", help="Ask this one as it is, instead of one filled with documents.")
 @click.option("--collection", default="", help="Only these collections, separated by commas.")
+@click.option("--by", type=click.Choice(GROUPINGS), default="collection", show_default=True, help="What is scored together.")
 @click.option("--out", type=_file, help="Write one JSON line a question there.")
 @click.option("--csv", "table", type=_file, help="Write one line a question there, for a spreadsheet.")
-@click.option("--plot", type=_file, help="Draw scores and refusals there, as .svg or .png.")
+@click.option("--plot", type=_file, help="Draw scores and refusals there, or with --fit its reliability, as .svg or .png.")
 @click.option("--suggest-threshold", is_flag=True, help="Say which match_threshold tells best what can be answered.")
 @click.option("--url", default="", help="Measure the server there instead of this machine's.")
 @click.option("--key", default="", help="API key for --url.")
@@ -56,61 +54,185 @@ class Target(msgspec.Struct, frozen=True):
 @click.option("--match-threshold", type=click.FloatRange(0, 1), help=f"Likewise.  [default: {_MATCH_THRESHOLD}]")
 @click.option("--retrieved", type=click.IntRange(1, 100), default=10, show_default=True, help="Passages to rank.")
 @click.option("--concurrency", type=click.IntRange(1, 64), default=4, show_default=True, help="Questions asked at once.")
+@click.option("--fit", type=_file, help="Fit the scale of relevance to the server's embedder instead, and write it there.")
+@click.option(
+    "--weight",
+    type=named_number(1000),
+    multiple=True,
+    metavar="NAME=NUMBER",
+    help="With --fit: how much a folder, or collections, count.",
+)
+@click.option("--together", multiple=True, metavar="NAMES", help="With --fit: collections about the same documents.")
+@click.option(
+    "--refuse",
+    type=named_number(1),
+    multiple=True,
+    metavar="KIND=SHARE",
+    help="With --fit: the share of a kind that 0.78 must refuse.",
+)
+@click.option(
+    "--refuse-generating",
+    type=named_number(1),
+    multiple=True,
+    metavar="KIND=SHARE",
+    help="The same where a generating model reads.",
+)
 @click.option("--json", "is_json", is_flag=True, help="Print the scores as JSON.")
 @with_settings(*EVERYWHERE)
-def evaluate(
-    settings: Settings,
-    *,
-    folder: Path,
-    chatbot: str,
-    collection: str,
-    out: Path | None,
-    table: Path | None,
-    plot: Path | None,
-    suggest_threshold: bool,
-    url: str,
-    key: str,
-    limit: int | None,
-    measure: str,
-    match_count: int | None,
-    match_threshold: float | None,
-    is_json: bool,
-    **numbers: Any,
-) -> None:
+def evaluate(settings: Settings, *, folders: tuple[Path, ...], is_json: bool, url: str, key: str, **options: Any) -> None:
     """Measure how well a chatbot answers the questions in FOLDER: questions.csv or questions.jsonl, with the documents beside it.
 
     Each collection becomes a chatbot named "eval: <collection>", which is kept: a second run has nothing to embed. With
-    --chatbot an existing one is asked, and FOLDER may be a file of questions alone.
-    """
-    if bool(url) != bool(key):
-        raise click.UsageError("--url and --key go together.")
-    if chatbot and (match_count is not None or match_threshold is not None):
-        raise click.UsageError("--match-count and --match-threshold are not for --chatbot, which is asked as it is.")
-    if (plot or suggest_threshold) and measure == "answers":
-        raise click.UsageError("--plot and --suggest-threshold need the scores of retrieval: not with --measure answers.")
-    if plot:
-        _check_plot(plot)
-    asked_for = question_sets.read(folder)
-    if not chatbot and asked_for.documents is None:
-        raise SetupError(f"{folder} holds no documents: put them beside the questions, or name a --chatbot that has them.")
-    for remark in asked_for.remarks:
-        note(remark)
-    results = {"match_count": match_count or _MATCH_COUNT}
-    results["match_threshold"] = _MATCH_THRESHOLD if match_threshold is None else match_threshold  # type: ignore[assignment]
-    by_collection = _chosen(collection, asked_for.questions, limit=limit)
-    plan = Plan(with_answers=measure != "retrieval", with_retrieval=measure != "answers", **numbers)
-    server = connected_to(url, key) if url else connected(settings)
-    asked = run(_measure(server, plan, Target(chatbot, asked_for.documents or [], results), by_collection))
+    --chatbot an existing one is asked, and FOLDER may be a file of questions alone. Several folders are measured together.
 
-    scores: dict[str, Scores] = {}
-    for one in asked:
-        scores |= evaluation.score(one.questions, one.results, threshold=one.chatbot.match_threshold)
-    suggestions = _suggestions(asked) if suggest_threshold or plot else []
-    _write(asked, suggestions, out=out, table=table, plot=plot)
-    _print(scores, suggestions if suggest_threshold else [], is_json=is_json)
+    With --fit no reply is asked for: the scale by which the features of a passage become its score is fitted to what the
+    questions find, tried on collections that it was not made from, and written for the setting GIGACHAT_RELEVANCE.
+    """
+    chosen = _Options(**options)
+    _check(chosen, url=url, key=key)
+    sets = _read(folders, chosen)
+    server = connected_to(url, key) if url else connected(settings)
+    if chosen.fit is not None:
+        _fit(server, sets, chosen, chosen.fit, is_json=is_json)
+        return
+    plan = Plan(
+        with_answers=chosen.measure != "retrieval",
+        with_retrieval=chosen.measure != "answers",
+        retrieved=chosen.retrieved,
+        concurrency=chosen.concurrency,
+    )
+
+    async def ask(api: ApiClient, chatbot: Chatbot, part: _Part) -> Asked:
+        results = await evaluation_run.ask(api, chatbot, part.questions, plan, label=part.name)
+        return Asked(part.name, chatbot, part.questions, results)
+
+    asked = run(_each(server, sets, chosen, ask))
+    suggestions = _suggestions(asked) if chosen.suggest_threshold or chosen.plot else []
+    _write(asked, suggestions, out=chosen.out, table=chosen.table, plot=chosen.plot)
+    _print(_scores(asked, chosen.by), suggestions if chosen.suggest_threshold else [], is_json=is_json)
     unasked = sum(len(one.questions) - len(one.results) for one in asked)
     if unasked:
         raise SetupError(f"{unasked} questions could not be asked; they count as failures.")
+
+
+class _Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What was asked for on the command line."""
+
+    chatbot: str
+    collection: str
+    by: Grouping
+    out: Path | None
+    table: Path | None
+    plot: Path | None
+    fit: Path | None
+    suggest_threshold: bool
+    limit: int | None
+    measure: str
+    match_count: int | None
+    match_threshold: float | None
+    retrieved: int
+    concurrency: int
+    weight: tuple[tuple[str, float], ...]
+    together: tuple[str, ...]
+    refuse: tuple[tuple[str, float], ...]
+    refuse_generating: tuple[tuple[str, float], ...]
+
+    @property
+    def results(self) -> dict[str, float]:
+        """The settings of a chatbot that is filled."""
+        threshold = _MATCH_THRESHOLD if self.match_threshold is None else self.match_threshold
+        return {"match_count": self.match_count or _MATCH_COUNT, "match_threshold": threshold}
+
+
+class _Part(msgspec.Struct, frozen=True):
+    """A collection that is asked about: of which folder, its documents (None: they are not there), its questions."""
+
+    name: str
+    folder: str
+    documents: Sequence[Document]
+    questions: Sequence[Question]
+
+
+def _check(chosen: _Options, *, url: str, key: str) -> None:
+    """Told before all questions have been asked."""
+    if bool(url) != bool(key):
+        raise click.UsageError("--url and --key go together.")
+    if chosen.chatbot and (chosen.match_count is not None or chosen.match_threshold is not None):
+        raise click.UsageError("--match-count and --match-threshold are not for --chatbot, which is asked as it is.")
+    if chosen.fit is None and (chosen.weight or chosen.together or chosen.refuse or chosen.refuse_generating):
+        raise click.UsageError("--weight, --together, --refuse and --refuse-generating go with --fit.")
+    if chosen.fit is not None and (chosen.out or chosen.table or chosen.suggest_threshold or chosen.chatbot):
+        raise click.UsageError("--fit asks for no replies: it goes with neither --out, --csv, --suggest-threshold nor --chatbot.")
+    if (chosen.plot or chosen.suggest_threshold) and chosen.measure == "answers":
+        raise click.UsageError("--plot and --suggest-threshold need the scores of retrieval: not with --measure answers.")
+    if chosen.plot:
+        _check_plot(chosen.plot)
+
+
+def _read(folders: Sequence[Path], chosen: _Options) -> list[_Part]:
+    """The collections of all folders, with their questions. Raises `SetupError` where two of a name are in the way."""
+    wanted = {name.strip() for name in chosen.collection.split(",") if name.strip()}
+    parts: dict[str, _Part] = {}
+    ids: set[str] = set()
+    for folder in folders:
+        found = question_sets.read(folder)
+        if not chosen.chatbot and found.documents is None:
+            raise SetupError(f"{folder} holds no documents: put them beside the questions, or name a --chatbot that has them.")
+        for remark in found.remarks:
+            note(remark)
+        by_collection: dict[str, list[Question]] = {}
+        for question in found.questions:
+            by_collection.setdefault(question.collection, []).append(question)
+        for name, questions in by_collection.items():
+            if name in parts or not ids.isdisjoint(question.id for question in questions):
+                raise SetupError(f"{folder}: the collection {name!r} or ids of its questions are in another folder too.")
+            ids.update(question.id for question in questions)
+            documents = [document for document in found.documents or () if document.collection == name]
+            parts[name] = _Part(name, folder.resolve().name, documents, questions[: chosen.limit])
+    for name in sorted(wanted - parts.keys()):
+        raise SetupError(f"There is no collection {name!r}: there are {', '.join(parts)}.")
+    return [part for part in parts.values() if not wanted or part.name in wanted]
+
+
+async def _each(
+    server: AbstractAsyncContextManager[ApiClient],
+    parts: Sequence[_Part],
+    chosen: _Options,
+    work: Callable[[ApiClient, Chatbot, _Part], Awaitable[T]],
+) -> list[T]:
+    """Do that with the chatbot of each collection: the existing one, or one that holds its documents and nothing else."""
+    done = []
+    async with server as api:
+        for part in parts:
+            if chosen.chatbot:
+                chatbot = await evaluation_run.find(api, chosen.chatbot)
+            else:
+                chatbot = await evaluation_run.fill(api, part.name, part.documents, results=chosen.results)
+            done.append(await work(api, chatbot, part))
+    return done
+
+
+def _fit(
+    server: AbstractAsyncContextManager[ApiClient], parts: Sequence[_Part], chosen: _Options, path: Path, *, is_json: bool
+) -> None:
+    plan = FitPlan(
+        weights=dict(chosen.weight),
+        together=chosen.together,
+        refuse=dict(chosen.refuse),
+        refuse_generating=dict(chosen.refuse_generating),
+    )
+    counted = [part for part in parts if evaluation_fit.counts(part.name, part.folder, plan)]
+
+    async def collect(api: ApiClient, chatbot: Chatbot, part: _Part) -> Collected:
+        return await evaluation_fit.collect(api, chatbot, part.questions, folder=part.folder, at_once=chosen.concurrency)
+
+    result = evaluation_fit.fitted(run(_each(server, counted, chosen, collect)), plan)
+    relevance_file.write(path, result.file)
+    if chosen.plot is not None:
+        from gigachat_server.cli import evaluation_plot
+
+        _save(chosen.plot, evaluation_plot.draw_reliability(result.figures, kind=_kind(chosen.plot)))
+    evaluation_fit.print_result(result, path, is_json=is_json)
 
 
 def _check_plot(path: Path) -> None:
@@ -122,31 +244,10 @@ def _check_plot(path: Path) -> None:
     evaluation_plot.check()
 
 
-def _chosen(collection: str, questions: Sequence[Question], *, limit: int | None) -> dict[str, list[Question]]:
-    known: dict[str, list[Question]] = {}
-    for question in questions:
-        known.setdefault(question.collection, []).append(question)
-    wanted = [name.strip() for name in collection.split(",") if name.strip()]
-    for name in wanted:
-        if name not in known:
-            raise SetupError(f"There is no collection {name!r}: there are {', '.join(known)}.")
-    return {name: known[name][:limit] for name in wanted or known}
-
-
-async def _measure(
-    server: AbstractAsyncContextManager[ApiClient], plan: Plan, target: Target, by_collection: dict[str, list[Question]]
-) -> list[Asked]:
-    asked = []
-    async with server as api:
-        for name, questions in by_collection.items():
-            if target.chatbot:
-                chatbot = await evaluation_run.find(api, target.chatbot)
-            else:
-                documents = [document for document in target.documents if document.collection == name]
-                chatbot = await evaluation_run.fill(api, name, documents, results=target.results)
-            results = await evaluation_run.ask(api, chatbot, questions, plan, label=name)
-            asked.append(Asked(name, chatbot, questions, results))
-    return asked
+def _scores(asked: Sequence[Asked], by: Grouping) -> dict[str, Scores]:
+    questions = [question for one in asked for question in one.questions]
+    results = {id: result for one in asked for id, result in one.results.items()}
+    return evaluation.score(questions, results, threshold={one.name: one.chatbot.match_threshold for one in asked}, by=by)
 
 
 def _suggestions(asked: Sequence[Asked]) -> list[tuple[Asked, Suggestion]]:
@@ -184,7 +285,18 @@ def _write(
         if plot is not None:
             from gigachat_server.cli import evaluation_plot
 
-            plot.write_bytes(evaluation_plot.draw(suggestions, kind=plot.suffix.lower().removeprefix(".")))
+            plot.write_bytes(evaluation_plot.draw(suggestions, kind=_kind(plot)))
+    except OSError as error:
+        raise SetupError(f"Cannot write {error.filename}: {error.strerror}.") from None
+
+
+def _kind(plot: Path) -> str:
+    return plot.suffix.lower().removeprefix(".")
+
+
+def _save(path: Path, content: bytes) -> None:
+    try:
+        path.write_bytes(content)
     except OSError as error:
         raise SetupError(f"Cannot write {error.filename}: {error.strerror}.") from None
 
@@ -194,7 +306,7 @@ def _print(scores: dict[str, Scores], suggestions: Sequence[tuple[Asked, Suggest
         told: dict[str, Any] = {name: dict(of_collection) for name, of_collection in scores.items()}
         for one, suggestion in suggestions:
             for name in {question.collection for question in one.questions}:
-                told[name]["suggested_threshold"] = msgspec.to_builtins(suggestion)
+                told.setdefault(name, {})["suggested_threshold"] = msgspec.to_builtins(suggestion)
         print_json(told)
         return
     evaluation_report.print_scores(scores)

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from gigachat_server.cli.evaluation_report import Asked
 from gigachat_server.errors import SetupError
+from gigachat_server.relevance_fit.figures import STEPS, Figures
+from gigachat_server.relevance_fit.fit import BAR
 from gigachat_server.thresholds import GRID, Suggestion, Tally
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Told apart by everyone, and in grey (Okabe and Ito's blue and vermilion).
 _ANSWERABLE, _UNANSWERABLE, _PRESENT, _SUGGESTED = "#0072B2", "#D55E00", "#222222", "#666666"
@@ -57,9 +60,7 @@ def draw(suggestions: Sequence[tuple[Asked, Suggestion]], *, kind: str) -> bytes
             tally = Tally(asked.scored)
             _draw_scores(left, tally, asked, suggestion)
             _draw_refusals(right, tally, asked, suggestion)
-        written = io.BytesIO()
-        figure.savefig(written, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else {"Software": None})
-    return written.getvalue()
+        return _saved(figure, kind)
 
 
 def _draw_scores(axes: Axes, tally: Tally, asked: Asked, suggestion: Suggestion) -> None:
@@ -96,6 +97,47 @@ def _draw_refusals(axes: Axes, tally: Tally, asked: Asked, suggestion: Suggestio
     _mark(axes, asked, suggestion)
     _tell_present(axes, tally, asked.chatbot.match_threshold)
     _frame(axes, "match_threshold")
+
+
+def draw_reliability(figures: Figures, *, kind: str) -> bytes:
+    """What each relevance turned out to mean: of the prompts that have it, the share that the documents answer."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(6.5, 6), layout="constrained")
+        above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+        bins = figures.bins
+        relevance = [each.relevance for each in bins]
+        shares = [100 * each.answerable.share for each in bins]
+        lower = [share - 100 * each.answerable.low for share, each in zip(shares, bins, strict=True)]
+        upper = [100 * each.answerable.high - share for share, each in zip(shares, bins, strict=True)]
+        above.plot((0, 1), (0, 100), color=_SUGGESTED, linewidth=1, linestyle=":", label="if relevance were the share")
+        above.errorbar(relevance, shares, yerr=(lower, upper), color=_ANSWERABLE, marker="o", capsize=3, label="found")
+        above.axvline(BAR, color=_PRESENT, linewidth=1.2, label=f"threshold {BAR}")
+        above.set_ylim(0, 102)
+        above.set_ylabel("% that the documents answer")
+        above.set_title("Prompts that the scale did not see, by the relevance of their best passage")
+        above.legend(loc="upper left")
+        below.bar(
+            [each.low for each in bins],
+            [each.counted for each in bins],
+            width=1 / STEPS,
+            align="edge",
+            color=_ANSWERABLE,
+            alpha=0.45,
+        )
+        below.axvline(BAR, color=_PRESENT, linewidth=1.2)
+        below.set_xlim(0, 1)
+        below.set_xlabel("relevance")
+        below.set_ylabel("prompts")
+        return _saved(figure, kind)
+
+
+def _saved(figure: Figure, kind: str) -> bytes:
+    written = io.BytesIO()
+    figure.savefig(written, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else {"Software": None})
+    return written.getvalue()
 
 
 def _mark(axes: Axes, asked: Asked, suggestion: Suggestion) -> None:

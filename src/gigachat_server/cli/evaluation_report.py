@@ -11,6 +11,7 @@ import msgspec
 from gigachat_server import evaluation
 from gigachat_server.cli.evaluation_run import Chatbot
 from gigachat_server.cli.output import print_table
+from gigachat_server.compared_texts import holds
 from gigachat_server.evaluation import UNDERSPECIFIED, Question, Result, Scores
 from gigachat_server.thresholds import FEWEST, Scored, Suggestion, Tally
 
@@ -62,7 +63,7 @@ class Asked(msgspec.Struct, frozen=True):
 def print_scores(scores: dict[str, Scores]) -> None:
     metrics = list(dict.fromkeys(metric for of_collection in scores.values() for metric in of_collection))
     rows = [[metric, *(_cell(scores[name].get(metric)) for name in scores)] for metric in metrics]
-    print_table(["", *scores], rows, nothing="")
+    print_table(["", *scores], rows, nothing="", always_names_columns=True)
 
 
 def csv_text(asked: Sequence[Asked]) -> str:
@@ -88,14 +89,14 @@ def _row(asked: Asked, question: Question) -> list[str]:
     has_rank = has_ranking and question.answerable and bool(question.gold_documents)
     answer = "" if isinstance(result.answer, msgspec.UnsetType) else (result.answer or "")
     is_judged = result.reply_ms is not None and question.answerable and bool(question.answers)
-    holds = not abstained and evaluation.holds(answer, question.answers)
+    is_answered = not abstained and holds(answer, question.answers)
     sources = result.citations or [passage.name for passage in result.retrieved[: asked.chatbot.match_count]]
     return [
         *known,
         _yes(abstained),
         f"{top_score:.4f}" if has_ranking else "",
         _cell(evaluation.first_relevant(question, result.retrieved)) if has_rank else "",
-        _yes(holds) if is_judged else "",
+        _yes(is_answered) if is_judged else "",
         _cell(result.retrieval_ms),
         _cell(result.reply_ms),
         safe_cell(answer),

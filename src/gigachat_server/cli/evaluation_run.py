@@ -20,6 +20,7 @@ from gigachat_server.chat.prompt import refusal
 from gigachat_server.cli.client import ApiClient, ApiProblem, Named
 from gigachat_server.cli.output import note
 from gigachat_server.cli.progress import for_each
+from gigachat_server.compared_texts import normalised
 from gigachat_server.evaluation import Document, Question, Result, Retrieved
 from gigachat_server.markers import without_markers
 
@@ -54,6 +55,7 @@ class _Passage(msgspec.Struct):
     name: str
     content: str
     score: float
+    is_source: bool = False
 
     @property
     def document_name(self) -> str:
@@ -62,6 +64,11 @@ class _Passage(msgspec.Struct):
 
 class _Ranking(msgspec.Struct):
     passages: list[_Passage]
+    judged_for: str
+
+    @property
+    def handed(self) -> tuple[Retrieved, ...]:
+        return tuple(_retrieved(passage) for passage in self.passages if passage.is_source)
 
 
 class _Citation(msgspec.Struct):
@@ -147,7 +154,7 @@ class _Asking:
         self._chatbot = chatbot
         self._path = chatbot.path
         self._plan = plan
-        self._refusal = evaluation.normalised(refusal(chatbot.persona))
+        self._refusal = normalised(refusal(chatbot.persona))
         self._started = f"{time.time_ns():x}"  # conversations of an earlier run are not continued
         self.results: dict[str, Result] = {}
 
@@ -155,9 +162,7 @@ class _Asking:
         return len(question.history) + self._plan.with_answers
 
     async def ask(self, question: Question) -> None:
-        conversation = f"{question.id[:200]} {self._started}"
-        for said in question.history:
-            await self._say(conversation, _USER if said.role == "user" else _GOLD, said.text)
+        conversation = await replay(self._api, self._chatbot, question, self._started)
         result = Result(id=question.id)
         if self._plan.with_retrieval:
             result = await self._with_ranking(result, question, conversation)
@@ -169,23 +174,31 @@ class _Asking:
         self.results[question.id] = result
 
     async def _with_ranking(self, result: Result, question: Question, conversation: str) -> Result:
-        query = {"query": question.question, "limit": str(self._plan.retrieved)}
+        query = {"query": question.question, "limit": str(max(self._plan.retrieved, self._chatbot.match_count))}
         if question.history:
             query["conversation_id"] = conversation
         began = time.perf_counter()
-        answer = await self._api.get(self._path + "/retrieve", **query)
+        found = await self._ranking(query)
         took = _milliseconds_since(began)
-        passages = msgspec.convert(answer, _Ranking).passages
-        return msgspec.structs.replace(result, retrieved=tuple(map(_retrieved, passages)), retrieval_ms=took)
+        generating = found if found.judged_for == "generating" else await self._ranking({**query, "for": "generating"})
+        return msgspec.structs.replace(
+            result,
+            retrieved=tuple(map(_retrieved, found.passages[: self._plan.retrieved])),
+            handed=generating.handed,
+            retrieval_ms=took,
+        )
+
+    async def _ranking(self, query: dict[str, str]) -> _Ranking:
+        return msgspec.convert(await self._api.get(self._path + "/retrieve", **query), _Ranking)
 
     async def _with_answer(self, result: Result, question: Question, conversation: str) -> Result:
         began = time.perf_counter()
-        reply = await self._say(conversation, _USER, question.question)
+        reply = await _say(self._api, self._chatbot, conversation, _USER, question.question)
         took = _milliseconds_since(began)
         text = without_markers(reply.content)  # their numbers are no words of the answer
         abstained = reply.metadata.get("abstained")
         if not isinstance(abstained, bool):
-            abstained = evaluation.normalised(text) == self._refusal
+            abstained = normalised(text) == self._refusal
         return msgspec.structs.replace(
             result,
             answer=text,
@@ -195,10 +208,19 @@ class _Asking:
             reply_ms=took,
         )
 
-    async def _say(self, conversation: str, user_id: str, text: str) -> _Reply:
-        body = {"conversation_id": conversation, "user_id": user_id, "prompt": text}
-        messages = await self._api.post(self._path + "/conversations", body, embedding="false")
-        return msgspec.convert(messages[0], _Reply)
+
+async def replay(api: ApiClient, chatbot: Chatbot, question: Question, run: str) -> str:
+    """The conversation in which the question is to be asked, with what was said before it; `run` tells it from others."""
+    conversation = f"{question.id[:200]} {run}"
+    for said in question.history:
+        await _say(api, chatbot, conversation, _USER if said.role == "user" else _GOLD, said.text)
+    return conversation
+
+
+async def _say(api: ApiClient, chatbot: Chatbot, conversation: str, user_id: str, text: str) -> _Reply:
+    body = {"conversation_id": conversation, "user_id": user_id, "prompt": text}
+    messages = await api.post(chatbot.path + "/conversations", body, embedding="false")
+    return msgspec.convert(messages[0], _Reply)
 
 
 def _milliseconds_since(began: float) -> float:

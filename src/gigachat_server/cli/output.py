@@ -19,10 +19,12 @@ def print_json(value: Any) -> None:
     print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, nothing: str) -> None:
-    """A table; tab-separated lines without a heading where the output is not a terminal."""
+def print_table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], *, nothing: str, always_names_columns: bool = False
+) -> None:
+    """A table; tab-separated lines where the output is not a terminal, without a heading unless it is needed to read them."""
     if not sys.stdout.isatty():
-        for row in rows:
+        for row in [columns, *rows] if always_names_columns else rows:
             print("\t".join(printable(cell).replace("\t", " ").replace("\n", " ") for cell in row))
         return
     if not rows:

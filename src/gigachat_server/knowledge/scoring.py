@@ -55,6 +55,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     prior: float
     margin: float
     identified: float
+    units: int
     rank_score: float
     score: float
 
@@ -245,6 +246,7 @@ class Ranking:
                     prior=features.prior,
                     margin=features.margin,
                     identified=features.identified,
+                    units=features.units,
                     rank_score=float(self._rank[place]),
                     score=relevance(search.scale, features, is_lenient=search.is_lenient),
                 )

@@ -172,6 +172,7 @@ def _passage(candidate: Candidate, chunk: Chunk) -> Passage:
         prior=candidate.prior,
         margin=candidate.margin,
         identified=candidate.identified,
+        units=candidate.units,
         rank_score=candidate.rank_score,
         score=candidate.score,
     )

@@ -94,7 +94,10 @@ class Embedder(Protocol):
 
 
 class Passage(msgspec.Struct, frozen=True, kw_only=True):
-    """A chunk as retrieved for one prompt. `score` is its relevance; `rank_score` orders passages of one retrieval."""
+    """A chunk as retrieved for one prompt. `score` is its relevance; `rank_score` orders passages of one retrieval.
+
+    `knowledge/relevance.py` says what the features mean, from `cosine` to `units`; `lexical` is for the order alone.
+    """
 
     chunk_id: str
     document_id: str
@@ -110,6 +113,7 @@ class Passage(msgspec.Struct, frozen=True, kw_only=True):
     prior: float = 0.0  # what the prompt alone says; the same for all passages of one retrieval
     margin: float = 0.0  # the cosine less that of the chatbot's fifth best unit
     identified: float = 0.0  # 1: it holds an identifier of the prompt; -1: the prompt has some, and no chunk holds any; else 0
+    units: int = 1  # that the chatbot has, or more than a relevance counts
     rank_score: float
     score: float
 

@@ -52,13 +52,14 @@ class ScriptedModel:
     caller left before the end.
     """
 
-    is_generating = True
-
-    def __init__(self, *scripts: Script | Callable[[ModelInput], Script], name: str = "scripted") -> None:
+    def __init__(
+        self, *scripts: Script | Callable[[ModelInput], Script], name: str = "scripted", is_generating: bool = True
+    ) -> None:
         if not scripts or any(isinstance(script, str) for script in scripts):
             raise ValueError("A script is a list of steps, and there is at least one.")
         self._scripts = scripts
         self._name = name
+        self.is_generating = is_generating
         self.calls: list[ModelInput] = []
         self.closed_early = 0
 

@@ -24,17 +24,28 @@ _PROMPTS = {
     "intercepted": "Left to the operator.",
     "coalesced": "Answered together with the next prompt.",
 }
+# From which relevance on: 0.78 is where "the documents can answer this" is decided, whatever a chatbot's threshold.
+_RELEVANCE = ((0.78, "high", "answers this"), (0.5, "middle", "may answer this"), (0.0, "low", "related"))
 _RETRIED = ("failed", "stopped", "interrupted", "intercepted")  # prompts that may still want a reply
 
 
 class SourceView(msgspec.Struct, frozen=True):
-    """`excerpt` in pieces: the text of each, and the anchor of those that are cited."""
+    """`excerpt` in pieces: the text of each, and the anchor of those that are cited.
+
+    `relevance` is in words, `degree` one of them for the style sheet, `score` the number.
+    """
 
     anchor: str
     document: str
     lines: str
     relevance: str
+    degree: str
+    score: str
     excerpt: list[tuple[str, str]]
+
+    @property
+    def is_cited(self) -> bool:
+        return any(anchor for _, anchor in self.excerpt)
 
 
 class MessageView(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,16 +121,24 @@ def _note(message: Message) -> str:
 
 def _source(message: Message, number: int, source: Source) -> SourceView:
     one_line = source.line_from == source.line_to
+    degree, relevance = _in_words(source.score)
     return SourceView(
         anchor=f"source-{message.id}-{number}",
         document=source.document_name,
         lines=f"line {source.line_from}" if one_line else f"lines {source.line_from}–{source.line_to}",
-        relevance=f"{source.score:.2f}",
+        relevance=relevance,
+        degree=degree,
+        score=f"{source.score:.2f}",
         excerpt=[
             (source.content[start:end], _anchor(message, number, start) if is_cited else "")
             for start, end, is_cited in _pieces(len(source.content), _cited(message, number))
         ],
     )
+
+
+def _in_words(score: float) -> tuple[str, str]:
+    """What a relevance says, and how much that is."""
+    return next((degree, words) for least, degree, words in _RELEVANCE if score >= least)
 
 
 def _cited(message: Message, number: int) -> list[tuple[int, int]]:

@@ -31,8 +31,9 @@ def made(passages: Sequence[Passage], best: Sequence[str], *, prompt: str = "", 
         for row, each in enumerate(found):
             if words in each.statement.text:
                 scores[row] = 3 - rank
-    given = {"most_characters": 800, "most_passages": 3} | bounds
-    return compose(found, scores, read, [each.document_id for each in passages], asked(prompt), **given)
+    most_characters, most_passages = bounds.get("most_characters", 800), bounds.get("most_passages", 3)
+    document_ids = [each.document_id for each in passages]
+    return compose(found, scores, read, document_ids, asked(prompt), most_characters=most_characters, most_passages=most_passages)
 
 
 def said(passages: Sequence[Passage], best: Sequence[str], *, prompt: str = "", **bounds: int) -> str:

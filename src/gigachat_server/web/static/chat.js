@@ -52,6 +52,8 @@ function start() {
     actOnMessage(event.target.closest("button"));
     openCited(event.target.closest("a.cited"));
   });
+  // Opened, a source shows what the reply quotes; the page itself stays where it is.
+  messages.addEventListener("toggle", (event) => showQuoted(event.target), true);
   control.addEventListener("submit", (event) => {
     event.preventDefault();
     takeOver(event.target.elements.operator.value);
@@ -98,6 +100,12 @@ function act(what, fields, key) {
 function openCited(link) {
   const goal = link && document.getElementById(link.hash.slice(1));
   if (goal) goal.closest("details").open = true;
+}
+
+function showQuoted(source) {
+  const excerpt = source.open && source.querySelector(".excerpt");
+  const quoted = excerpt?.querySelector("mark");
+  if (quoted) excerpt.scrollTop = quoted.offsetTop - excerpt.offsetTop - excerpt.clientHeight / 3;
 }
 
 function actOnMessage(button) {
