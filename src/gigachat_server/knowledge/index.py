@@ -17,7 +17,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -404,10 +404,10 @@ class ChatbotIndex:
         greatest = words.bm25[heaviest_row]
         rank = rank_scores(
             search.rank,
-            cosine=self._vectors.estimates(vector).astype(np.float64),
-            coverage=words.coverage,
-            lexical=words.bm25 / greatest if greatest > 0 else words.bm25,
-            identified=words.identified,
+            cosine=_single(self._vectors.estimates(vector)),
+            coverage=_single(words.coverage),
+            lexical=_single(words.bm25) / np.float32(greatest if greatest > 0 else 1),
+            identified=_single(words.identified),
         )
         if self._live_count < used:
             rank[~self._live[:used]] = -np.inf
@@ -471,3 +471,8 @@ class ChatbotIndex:
             if at < len(held) and held[at] >> _COUNT_BITS == row:
                 found.append(place)
         return found
+
+
+def _single(numbers: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Precise enough to say what is worth a look, in half the memory."""
+    return numbers.astype(np.float32, copy=False)
