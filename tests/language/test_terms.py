@@ -230,6 +230,13 @@ def test_a_prompt_is_looked_up_in_each_language_of_the_documents() -> None:
     assert {"versicher", "versicherungen"} <= set(word.alternatives)
 
 
+def test_capitals_tell_it_from_the_word() -> None:
+    assert [word.word for word in query_words("What does IT do?", ["en"])] == ["it"]
+    assert covered("the IT department", "Our department for IT is here.") == 1
+    assert covered("IT", "Give it back when it is broken") == 0
+    assert covered("WHERE IS IT, AND WHAT IS IT", "the lamp") == 0
+
+
 FILLED = {
     "en": "please tell me how much is the deposit|hi, I need to know about the deposit thanks|what does deposit mean",
     "de": "Wie hoch ist die Kaution|Hallo, gibt es eine Kaution bitte|Kann ich eine Kaution haben|was ist mit der Kaution",

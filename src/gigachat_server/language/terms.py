@@ -36,6 +36,8 @@ _PLAIN_LETTERS = rf"[^\W\d_]++(?:[{MARKS}]++[^\W\d_]*+)*+"
 _PLAIN_WORD = re.compile(rf"{_PLAIN_LETTERS}(?:[-_.'’‐‑]{_PLAIN_LETTERS})*+|\d++")  # where no script is unspaced: faster
 _ANY_WORD = re.compile(rf"([{UNSPACED}]++)|{_SPACED_WORD.pattern}|\d++")
 _IS_UNSPACED = re.compile(f"[{UNSPACED}]")
+# Words of their own where they are capitals among small letters, and stop words of English else.
+_ACRONYM = re.compile(r"\b(?:IT|US|WHO)\b")
 _JOINER = re.compile(r"[-_.‐‑]")
 _ELISION = re.compile(r"(?:[ldjmnstcg]|qu|gl|un|all|dell|nell|dall|sull|quest|quell|jusqu|lorsqu|puisqu|quelqu)'(?=\w\w)")
 # Behind a verb these make one word of two: "check in", "set up".
@@ -92,7 +94,7 @@ _tables: dict[Language | None, _Terms] = {}
 
 
 def terms(text: str, language: Language | None) -> list[str]:
-    """The terms of a text in that language, in order and with repetitions: what BM25 counts."""
+    """The terms of a text in that language, with repetitions, in order but for acronyms: what BM25 counts."""
     text = composed(text)
     table = _tables.get(language) or _tables.setdefault(language, _Terms(language))
     found: list[str] = []
@@ -105,7 +107,15 @@ def terms(text: str, language: Language | None) -> list[str]:
         found += expression.forms
         at = expression.end
     found += _of_words(text[at:] if at else text, table)
+    if language in (None, "en"):
+        found += _acronyms(text)
     return found or [folded(word[:LONGEST_WORD]) for word in _SPACED_WORD.findall(text.lower())]
+
+
+def _acronyms(text: str) -> list[str]:
+    if not ("IT" in text or "US" in text or "WHO" in text) or text.isupper():
+        return []
+    return [acronym.lower() for acronym in _ACRONYM.findall(text)]
 
 
 def _of_words(text: str, table: _Terms) -> Iterable[str]:
@@ -188,6 +198,7 @@ def query_words(text: str, languages: Sequence[Language | None]) -> list[QueryWo
 
 
 def _drafts(text: str, own: Language | None, languages: Sequence[Language | None]) -> Iterator[_Draft]:
+    acronyms = set(_acronyms(text))
     for match in _ANY_WORD.finditer(text.lower()):
         word = match.group()
         if match.lastindex is not None:
@@ -205,7 +216,7 @@ def _drafts(text: str, own: Language | None, languages: Sequence[Language | None
             if whole and len(piece) == 1:
                 continue
             alternatives = (*_alternatives(piece, languages), *whole)
-            is_stop = _is_stop(piece, own, languages)
+            is_stop = piece not in acronyms and _is_stop(piece, own, languages)
             yield _Draft(folded(_bare(piece)), alternatives, joins=len(pieces) == 1, is_stop=is_stop)
 
 
