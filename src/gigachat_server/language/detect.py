@@ -22,6 +22,27 @@ _LOOKED_AT = 2_000  # characters
 _BY_WORDS: tuple[Language, ...] = (
     "en", "de", "fr", "es", "it", "pt", "nl", "tr", "pl", "sv", "da", "no", "fi", "hu", "ro", "id", "vi", "cs",
 )  # fmt: skip
+# Words that customers' questions often hold. They say too much to be stop words, and tell the language of a short prompt.
+_ASKED: dict[Language, str] = {
+    "en": "cost costs price open opening order ship shipping refund return cancel pay",
+    "de": "kostet kosten preis geöffnet öffnungszeiten bestellung bestellen lieferung rückgabe kündigen stornieren bezahlen",
+    "fr": "coûte coûtent prix ouvert horaires commande livraison remboursement annuler payer rendre",
+    "es": "cuesta cuestan precio abierto horario pedido envío devolución cancelar pagar abren",
+    "it": "costa costano prezzo aperto aperti orari ordine spedizione rimborso annullare pagare disdire",
+    "pt": "custa custam preço aberto horário pedido envio entrega reembolso devolução cancelar pagar abrem",
+    "nl": "kost kosten prijs geopend openingstijden bestelling bestellen verzending retour annuleren betalen",
+    "sv": "kostar pris öppet öppettider beställning frakt frakten retur avboka betala",
+    "da": "koster pris åbent åbningstider bestilling ordre fragt fragten retur annullere betale",
+    "no": "koster pris åpent åpningstider bestilling ordre frakt frakten retur avbestille betale",
+    "fi": "maksaa hinta auki aukioloajat tilaus toimitus palautus peruuttaa peruuttaa maksan",
+    "pl": "kosztuje kosztują cena otwarte godziny zamówienie wysyłka dostawa zwrot anulować zapłacić",
+    "cs": "stojí cena otevřeno objednávka doprava doručení vrácení zrušit zaplatit",
+    "hu": "kerül ár nyitva rendelés szállítás visszaküldés lemondani fizetni",
+    "ro": "costă preț deschis comandă comanda livrare livrarea retur anula plăti",
+    "tr": "ücreti ücret fiyat fiyatı açık sipariş siparişim kargo iade iptal ödeme saat",
+    "id": "biaya harga buka pesanan pengiriman pengembalian batalkan bayar",
+    "vi": "phí giá mở cửa đơn hàng vận chuyển hoàn tiền hủy thanh toán",
+}
 _LETTERS: tuple[tuple[Script, str], ...] = (
     ("latin", "a-zA-Z\u00aa-\u024f\u1e00-\u1eff"),
     ("cyrillic", "\u0400-\u052f"),
@@ -150,7 +171,7 @@ def _languages_of_words() -> dict[str, tuple[Language, ...]]:
     """Without its accents a word counts, too, unless it is then a word of another language ("thế" is no "the")."""
     found: dict[str, list[Language]] = {}
     for each in _BY_WORDS:
-        for word in spelled(each):
+        for word in spelled(each).union(_ASKED[each].split()):
             found.setdefault(word, []).append(each)
     known = set(found)
     for each in _BY_WORDS:
@@ -159,6 +180,7 @@ def _languages_of_words() -> dict[str, tuple[Language, ...]]:
     return {word: tuple(languages) for word, languages in found.items()}
 
 
+@lru_cache(maxsize=512)  # both functions ask for those of a prompt
 def _scores(text: str) -> dict[Language, float]:
     """How many of a text's words are among the commonest of each language that is written in Latin letters."""
     known = _languages_of_words()

@@ -24,5 +24,5 @@ _FILLER = re.compile(f"(?=[{_STARTS}])(?:{'|'.join(sorted(map(re.escape, _FILLER
 
 
 def without_fillers(run: str) -> list[str]:
-    """What is left of a run of characters, in pieces: the run itself if nothing is."""
-    return [piece for piece in _FILLER.split(run) if piece] or [run]
+    """What is left of a run of characters, in pieces."""
+    return [piece for piece in _FILLER.split(run) if piece]

@@ -47,9 +47,9 @@ class Expression(NamedTuple):
 
 
 # Digits and what joins them: a mark before another digit, a blank before exactly three.
-_RUN = re.compile(rf"\d(?:\d|[.,:/'’{_DASH}](?=\d)|[{_BLANKS}](?=\d{{3}}(?!\d))){{0,{_LONGEST}}}+")
+_RUN = re.compile(rf"[0-9](?:[0-9]|[.,:/'’{_DASH}](?=[0-9])|[{_BLANKS}](?=[0-9]{{3}}(?![0-9]))){{0,{_LONGEST}}}+")
 _HEAD = re.compile(rf"(?<!{_LETTER})(?:{_LETTER}{{1,12}}+[{_DASH}_./#]?)+\Z")
-_TAIL = re.compile(rf"(?:[{_DASH}_./]?(?:{_LETTER}|\d)){{1,{_LONGEST}}}+")
+_TAIL = re.compile(rf"(?:[{_DASH}_/]?(?:{_LETTER}|\d)|\.\d){{1,{_LONGEST}}}+")
 _MONTH_AFTER = re.compile(
     rf"(?:st|nd|rd|th|er|\.|º|-)?[{_BLANKS}]?(?:(?:of|de|di|d')[{_BLANKS}])?({_LETTER}[\w\u0900-\u0963]{{2,11}})\.?"
     rf"(?:(?:,|[{_BLANKS}]del?|[{_BLANKS}]of)?[{_BLANKS}-](\d{{4}})(?!\d))?"
@@ -59,7 +59,11 @@ _CJK_DATE = re.compile(
     rf"(?:(\d{{4}})[{_BLANKS}]?[年년][{_BLANKS}]?)?(\d{{1,2}})[{_BLANKS}]?[月월](?:[{_BLANKS}]?(\d{{1,2}})[{_BLANKS}]?[日号號일])?"
 )
 _TIME_AFTER = re.compile(rf"[{_BLANKS}]?(?:([ap])\.?m(?:\.|\b)|(uhr|h|o'clock|óra|час|часов|часа)\b)", re.IGNORECASE)
-_CURRENCY_AFTER = re.compile(rf"[{_BLANKS}]?([€$£¥₽₹₺₩₪₫฿₴]|zł\b|kr\b|Kč\b)")
+_CURRENCY_AFTER = re.compile(
+    rf"[{_BLANKS}]?([€$£¥₽₹₺₩₪₫฿₴]|(?:zł|kr|kč|eur|usd|gbp|chf|jpy|cny|rub|inr|pln|sek|nok|dkk|czk|huf|try|aud|cad|brl)\b)",
+    re.IGNORECASE,
+)
+_AMERICAN_PHONE = re.compile(rf"\d{{3}}[{_BLANKS}.{_DASH}]\d{{3}}[{_BLANKS}.{_DASH}]\d{{4}}(?!\d)")
 _PHONE = re.compile(r"\+?(?:\d|[ \u00a0./()-](?=[ /()-]?[\d(])){8,24}+")
 
 _ISO = re.compile(r"(\d{4})([-/.])(\d{1,2})\2(\d{1,2})")
@@ -70,7 +74,7 @@ _GROUPED = re.compile(r"(\d{1,3})(?:([.,'’ ])\d{3})(?:\2\d{3})*(?:[.,](\d{1,2}
 _AFTERS = frozenset(_BLANKS + "€$£¥₽₹₺₩₪₫฿₴.-º")
 _DATE_SIGNS = "年년月월"
 _TIME_STARTS = frozenset("apuhochчAPUHOCHЧó")
-_CURRENCY_STARTS = frozenset("€$£¥₽₹₺₩₪₫฿₴zkK")
+_CURRENCY_CODES = word_set("eur usd gbp chf jpy cny rub inr pln sek nok dkk czk huf try aud cad brl")
 _TAIL_STARTS = frozenset(_DASHES + "_./")
 _DECIMAL = re.compile(r"(\d+)[.,](\d+)")
 _SPLIT = re.compile(rf"[^\W_{UNSPACED}]+")
@@ -80,7 +84,7 @@ _VERSION = re.compile(r"v\.?(\d+(?:\.\d+)*)")
 
 CURRENCIES = {
     "€": "eur", "$": "usd", "£": "gbp", "¥": "jpy", "₽": "rub", "₹": "inr", "₺": "try", "₩": "krw", "₪": "ils", "₫": "vnd",
-    "฿": "thb", "₴": "uah", "zł": "pln", "kr": "kr", "Kč": "czk",
+    "฿": "thb", "₴": "uah", "zł": "pln", "kr": "kr", "Kč": "czk", "kč": "czk",
 }  # fmt: skip
 # Words that follow a number without a blank and are words of their own. None makes an identifier of it.
 _UNITS = word_set(
@@ -100,10 +104,16 @@ _LABELS = word_set(
 )
 
 
-def expressions(text: str, language: Language | None) -> Iterator[Expression]:
-    """Those of a composed text, in order. `language` decides which number of a date is the day."""
+def expressions(text: str, language: Language | None, *, also_plain: bool = True) -> Iterator[Expression]:
+    """Those of a composed text, in order. `language` decides which number of a date is the day.
+
+    Without `also_plain`, most of those that are just digits between blanks are left out: their form is their digits.
+    """
     at = 0
     while run := _RUN.search(text, at):
+        if not also_plain and _is_plain(text, *run.span()):
+            at = run.end()
+            continue
         found = _around(text, run, at, language)
         yield found
         at = found.end
@@ -117,11 +127,14 @@ def _around(text: str, run: re.Match[str], least: int, language: Language | None
     if not mark or mark in _BLANKS:
         # Most numbers stand among words: what is beside them is only looked at where it can matter.
         word = before.rsplit(None, 1)[-1] if mark and before.strip() else ""
-        found = _beside(text, start, end, token, word, language) if word else None
+        found = _beside(text, start, end, token, word, language) if word and _may_matter(word) else None
         if found:
             return found
     if after and (after.isalnum() or after in _AFTERS) and (found := _followed(text, start, end, token)):
         return found
+    if len(token) == 7 and token[3] in _BLANKS and (phone := _AMERICAN_PHONE.match(text, start)):
+        groups = (token[:3], token[4:], phone.group()[-4:])
+        return _placed(start, phone.end(), groups, ("".join(groups),), True, True)
     if (mark == "+" or mark == "(" or token[0] == "0") and (found := _phone(text, start, mark, end)):
         return found
     if (
@@ -144,9 +157,33 @@ def _around(text: str, run: re.Match[str], least: int, language: Language | None
     return _placed(start, end, parts, forms, is_whole, is_identifier or is_numbered)
 
 
+def _is_plain(text: str, start: int, end: int) -> bool:
+    """Whether it is certain that nothing beside these digits belongs to them. Most numbers of prose are so, and soon passed."""
+    if not text[start:end].isdigit() or text[start] == "0" or (start and text[start - 1] not in _BLANKS):
+        return False
+    before = text[max(0, start - _CONTEXT) : start].rsplit(None, 1)
+    if before and _may_matter(before[-1]):
+        return False
+    after = text[end : end + 1]
+    if after in _BLANKS and after:
+        following = text[end + 1 : end + 2]
+        is_told = following.isalpha() if end - start < 3 else following in _DATE_SIGNS
+        return not is_told and not _is_currency(text[end : end + 4])
+    return after in ",;)\n" or (after == "." and end - start > 2 and not text[end + 1 : end + 2].isalnum())
+
+
+@lru_cache(maxsize=4_096)
+def _may_matter(word: str) -> bool:
+    plain = folded(word.rstrip(".:"))
+    is_capitals = word.isupper() and len(word) <= _MOST_CAPITALS
+    return is_capitals or word in CURRENCIES or plain in _CURRENCY_CODES or plain in MONTHS or plain in _LABELS
+
+
 def _beside(text: str, start: int, end: int, token: str, word: str, language: Language | None) -> Expression | None:
     """What the word before a number makes of it: a date ("March 14"), an identifier ("E 1042", "error 1042")."""
     first = start - 1 - len(word)
+    if currency := CURRENCIES.get(word, word.lower() if word.lower() in _CURRENCY_CODES else None):
+        return _amount(first, end, token, currency, language)
     if word.isupper() and len(word) <= _MOST_CAPITALS and len(token) > 1 and word.isalpha():
         plain = folded(word)
         if plain not in _NO_IDENTIFIER and plain not in MONTHS:
@@ -154,7 +191,7 @@ def _beside(text: str, start: int, end: int, token: str, word: str, language: La
             return _placed(first, end, parts, forms, True, is_identifier)
     plain = folded(word.rstrip(".:"))
     month = MONTHS.get(plain)
-    if month and token.isdigit() and text[first - 1 : first] not in _DASHES:
+    if month and token.isdigit() and not (first and text[first - 1] in _DASHES):
         if len(token) <= 2 and 1 <= int(token) <= 31:
             year_after = _YEAR_AFTER.match(text, end)
             year = (year_after[1],) if year_after else ()
@@ -176,7 +213,7 @@ def _followed(text: str, start: int, end: int, token: str) -> Expression | None:
         year, number, day = match[1], int(match[2]), int(match[3] or 0)
         if number <= 12 and day <= 31:
             return _dated(start, match.end(), (year,) if year else (), year, number, day)
-    if len(token) <= 2 and (following.isalpha() or following == ".") and 1 <= int(token) <= 31:
+    if len(token) <= 2 and (following.isalpha() or following in ".-") and 1 <= int(token) <= 31:
         match = _MONTH_AFTER.match(text, end)
         if match and (month := MONTHS.get(folded(match[1]))):
             parts = (token.lstrip("0"), match[1].casefold(), *((match[2],) if match[2] else ()))
@@ -188,9 +225,14 @@ def _followed(text: str, start: int, end: int, token: str) -> Expression | None:
         and (form := _time(token, time[1]))
     ):
         return Expression(start, time.end(), (token,), (form,), (form,), True, False)
-    if following in _CURRENCY_STARTS and (currency := _CURRENCY_AFTER.match(text, end)):
-        return _amount(start, currency.end(), token, CURRENCIES[currency[1]], None)
+    if _is_currency(text[end : end + 4]) and (currency := _CURRENCY_AFTER.match(text, end)):
+        return _amount(start, currency.end(), token, CURRENCIES.get(currency[1], currency[1].lower()), None)
     return None
+
+
+def _is_currency(following: str) -> bool:
+    first = following.lstrip(_BLANKS).lower()
+    return first[:1] in CURRENCIES or first[:3] in _CURRENCY_CODES or first[:2] in CURRENCIES
 
 
 def _placed(
@@ -215,7 +257,7 @@ def _amount(start: int, end: int, token: str, currency: str, language: Language 
 
 @lru_cache(maxsize=8_192)  # numbers of prices, versions and years come again and again
 def _token(token: str, language: Language | None) -> Reading:
-    token = token.casefold()
+    token = token.casefold()[:_LONGEST]
     if token.isdigit():
         digits = token.lstrip("0") or "0"
         is_long = len(token) >= FEWEST_DIGITS and not token.endswith("000")
@@ -351,7 +393,7 @@ def _phone(text: str, start: int, mark: str, end: int) -> Expression | None:
     digits = "".join(groups)
     if not 8 <= len(digits) <= 15 or _ISO.fullmatch(match.group()) or _NUMERIC_DATE.match(match.group()):
         return None
-    significant = digits.lstrip("0")
+    significant = digits.lstrip("0") or "0"
     forms = tuple(dict.fromkeys((significant, f"tel-{digits[-7:]}")))
     parts = tuple(group for group in groups if group != significant) if len(groups) > 1 else ()
     return Expression(start, match.end(), parts, forms, forms, True, True)

@@ -61,8 +61,8 @@ _LISTS: dict[Language, str] = {
         tiene tienen tienes toda todas todo todos tu tú tus un una unas uno unos usted ustedes va vais vamos van
         vas ver vez voy vosotros y ya yo""",
     "it": """a abbia abbiamo ad ai aiuto al alcuni all alla alle allo altri altra altre altro anche ancora avere
-        avete aveva avevo avrei bene bisogno buongiorno buonasera c cerca che chi ci ciao ciò cioè circa coi col
-        come con cosa cosi così cui d da dagli dai dal dall dalla dalle dallo davvero degli dei del dell della
+        avete aveva avevo avrei bene bisogno buongiorno buonasera c cerca che chi ci c'è ciao ciò cioè circa coi
+        col come con cosa cosi così cui d da dagli dai dal dall dalla dalle dallo davvero degli dei del dell della
         delle dello dentro deve devo devono di dici dimmi dire dopo dove dov dovrei due durante e è ecco ed era
         erano essere fa faccio fai fanno far fare fra fu gli grazie ha hai hanno ho i il in io l la le lei li lo
         loro ma me mediante mentre mi mia mie miei mio molta molte molti molto ne negli nei nel nell nella nelle
@@ -198,10 +198,10 @@ _LISTS: dict[Language, str] = {
         откуда очень по под подскажите пожалуйста получить
         помогите потому почему при привет про просто расскажите
         раз с сам сами себе себя скажите сколько со спасибо стоит
-        ли так также такая такие такое такой там те тебе тебя тем то
-        тогда того тоже той только том тот ту тут ты у уже узнать
-        хочу хотел хотела хотят что чтобы чего чей чем через чья
-        эта эти этих это этого этой этом этот эту я являются""",
+        стоят ли так также такая такие такое такой там те тебе тебя
+        тем то тогда того тоже той только том тот ту тут ты у уже
+        узнать хочу хотел хотела хотят что чтобы чего чей чем через
+        чья эта эти этих это этого этой этом этот эту я являются""",
     "uk": """а або але без би бо був була були було бути в вам вас ваш
         ваша ваше ваші весь ви від вона вони воно він все всі го да де
         дай для до добрий день дякую же з за зі знати і із й його її їм їх

@@ -29,11 +29,15 @@ from gigachat_server.language.tokens import LONGEST_WORD, bigrams
 _MOST_KEPT = 32_768  # words whose terms are remembered, of all languages together
 _MOST_PARTS = 6  # of a compound that is also one word
 
-_ASCII_WORD = re.compile(r"[a-z]++(?:[-_.][a-z]++|'[a-z]++)*+")
+_ASCII_WORD = re.compile(r"[a-z]++(?:[-_.][a-z]++|'[a-z]++)*+|\d++")  # digits are plain numbers
 _LETTERS = rf"(?:[^\W\d_{UNSPACED}]++[{MARKS}]*+)++"
 _SPACED_WORD = re.compile(rf"{_LETTERS}(?:[-_.'’‐‑]{_LETTERS})*+")
-_ANY_WORD = re.compile(rf"([{UNSPACED}]++)|{_SPACED_WORD.pattern}")
+_PLAIN_LETTERS = rf"[^\W\d_]++(?:[{MARKS}]++[^\W\d_]*+)*+"
+_PLAIN_WORD = re.compile(rf"{_PLAIN_LETTERS}(?:[-_.'’‐‑]{_PLAIN_LETTERS})*+|\d++")  # where no script is unspaced: faster
+_ANY_WORD = re.compile(rf"([{UNSPACED}]++)|{_SPACED_WORD.pattern}|\d++")
 _IS_UNSPACED = re.compile(f"[{UNSPACED}]")
+# Words of their own where they are capitals among small letters, and stop words of English else.
+_ACRONYM = re.compile(r"\b(?:IT|US|WHO)\b")
 _JOINER = re.compile(r"[-_.‐‑]")
 _ELISION = re.compile(r"(?:[ldjmnstcg]|qu|gl|un|all|dell|nell|dall|sull|quest|quell|jusqu|lorsqu|puisqu|quelqu)'(?=\w\w)")
 # Behind a verb these make one word of two: "check in", "set up".
@@ -90,12 +94,12 @@ _tables: dict[Language | None, _Terms] = {}
 
 
 def terms(text: str, language: Language | None) -> list[str]:
-    """The terms of a text in that language, in order and with repetitions: what BM25 counts."""
+    """The terms of a text in that language, with repetitions, in order but for acronyms: what BM25 counts."""
     text = composed(text)
     table = _tables.get(language) or _tables.setdefault(language, _Terms(language))
     found: list[str] = []
     at = 0
-    for expression in expressions(text, language):
+    for expression in expressions(text, language, also_plain=False):
         if expression.start > at + 1:
             found += _of_words(text[at : expression.start], table)
         for part in expression.parts:
@@ -103,7 +107,15 @@ def terms(text: str, language: Language | None) -> list[str]:
         found += expression.forms
         at = expression.end
     found += _of_words(text[at:] if at else text, table)
+    if language in (None, "en"):
+        found += _acronyms(text)
     return found or [folded(word[:LONGEST_WORD]) for word in _SPACED_WORD.findall(text.lower())]
+
+
+def _acronyms(text: str) -> list[str]:
+    if not ("IT" in text or "US" in text or "WHO" in text) or text.isupper():
+        return []
+    return [acronym.lower() for acronym in _ACRONYM.findall(text)]
 
 
 def _of_words(text: str, table: _Terms) -> Iterable[str]:
@@ -111,7 +123,7 @@ def _of_words(text: str, table: _Terms) -> Iterable[str]:
     if text.isascii():
         return chain.from_iterable(map(table.__getitem__, _ASCII_WORD.findall(text)))
     if not _IS_UNSPACED.search(text):
-        return chain.from_iterable(map(table.__getitem__, _SPACED_WORD.findall(text)))
+        return chain.from_iterable(map(table.__getitem__, _PLAIN_WORD.findall(text)))
     found: list[str] = []
     for match in _ANY_WORD.finditer(text):
         found += table[match.group()] if match.lastindex is None else bigrams(match.group())
@@ -119,7 +131,9 @@ def _of_words(text: str, table: _Terms) -> Iterable[str]:
 
 
 def _terms_of(word: str, language: Language | None) -> tuple[str, ...]:
-    """The terms of a lower-case word without digits; none of a stop word."""
+    """The terms of a lower-case word or a plain number; none of a stop word."""
+    if word.isdigit():
+        return (word,)
     pieces = _JOINER.split(word)
     if len(pieces) == 1:
         return _stems_of(word, language)
@@ -151,12 +165,14 @@ def _stems_of(word: str, language: Language | None) -> tuple[str, ...]:
 class _Draft:
     """A word on its way to be a `QueryWord`. `joins`: it may make one word with its neighbour."""
 
-    def __init__(self, word: str, alternatives: Sequence[str], *, joins: bool = False, is_identifier: bool = False) -> None:
+    def __init__(
+        self, word: str, alternatives: Sequence[str], *, joins: bool = False, is_identifier: bool = False, is_stop: bool = False
+    ) -> None:
         self.word = word
         self.alternatives = dict.fromkeys(alternatives)
         self.joins = joins
         self.is_identifier = is_identifier
-        self.is_stop = False
+        self.is_stop = is_stop
 
 
 def query_words(text: str, languages: Sequence[Language | None]) -> list[QueryWord]:
@@ -182,11 +198,13 @@ def query_words(text: str, languages: Sequence[Language | None]) -> list[QueryWo
 
 
 def _drafts(text: str, own: Language | None, languages: Sequence[Language | None]) -> Iterator[_Draft]:
+    acronyms = set(_acronyms(text))
     for match in _ANY_WORD.finditer(text.lower()):
         word = match.group()
         if match.lastindex is not None:
-            for piece in without_fillers(word):
-                yield from (_Draft(pair, (pair,)) for pair in bigrams(piece))
+            pieces = without_fillers(word)
+            for pair in chain.from_iterable(map(bigrams, pieces or [word])):
+                yield _Draft(pair, (pair,), is_stop=not pieces)
             continue
         word = word[:LONGEST_WORD].replace("’", "'")
         pieces = [piece for piece in _JOINER.split(word) if piece]
@@ -197,9 +215,9 @@ def _drafts(text: str, own: Language | None, languages: Sequence[Language | None
         for piece in pieces:
             if whole and len(piece) == 1:
                 continue
-            draft = _Draft(folded(_bare(piece)), (*_alternatives(piece, languages), *whole), joins=len(pieces) == 1)
-            draft.is_stop = _is_stop(piece, own, languages)
-            yield draft
+            alternatives = (*_alternatives(piece, languages), *whole)
+            is_stop = piece not in acronyms and _is_stop(piece, own, languages)
+            yield _Draft(folded(_bare(piece)), alternatives, joins=len(pieces) == 1, is_stop=is_stop)
 
 
 def _bare(word: str) -> str:
