@@ -117,6 +117,14 @@ def test_doctor_says_what_is_broken_and_what_to_do(tmp_path: Path) -> None:
     assert "check GIGACHAT_MODEL_URL" in broken.stdout
 
 
+@pytest.mark.sqlite_only
+def test_an_embedder_without_files_has_none_to_fetch(tmp_path: Path) -> None:
+    done = Gigachat(tmp_path / "data", embedder="hashing").run("models", "fetch")
+    assert done.returncode == 1
+    assert "The embedder hashing has no files to fetch." in done.stderr
+    assert not (tmp_path / "data").exists()
+
+
 def test_the_pages_made_from_the_program_are_up_to_date() -> None:
     subprocess.run([sys.executable, ROOT / "tools" / "write_docs.py", "--check"], check=True)
 

@@ -81,5 +81,15 @@ async def test_prompts_and_passages_have_their_own_prefix(network: E5Network, em
     assert network.tokens(PROMPT + text)[1:4] != network.tokens(PASSAGE + text)[1:4]
 
 
+@pytest.mark.weights
+async def test_prompts_and_passages_that_wait_together_keep_their_own_prefix(network: E5Network, embedder: LocalEmbedder) -> None:
+    texts = [f"{number} parcels" for number in range(30)]
+    calls = [embedder.embed_prompts(texts), embedder.embed_passages(texts), embedder.embed_prompts(texts[::-1])]
+    prompts, passages, reverse = await asyncio.gather(*calls)
+    np.testing.assert_array_equal(prompts, network.embed_prompts(texts))
+    np.testing.assert_array_equal(passages, network.embed_passages(texts))
+    np.testing.assert_array_equal(reverse[::-1], prompts)
+
+
 def test_the_graph_is_what_the_tool_builds() -> None:
     assert build_embedder_graph.build_e5() == GRAPH.read_bytes()
