@@ -143,7 +143,9 @@ def test_find_shows_what_a_prompt_would_find_and_why(gigachat: Gigachat, tmp_pat
     assert (first[1], first[4], first[-2:]) == ("yes", "1.000", ["a.md-0", "Parcels are sent on Monday."])
     assert (second[1], second[-2]) == ("no", "b.md-0")
     assert "2 chunks searched for a model that quotes. Used are the first 3, if their score is 0.78." in ended.stderr
-    assert re.search(r"b.md-0: .*bias -7.00 make -\d.\d\d, which is a score of 0.\d+; it lacks \d+.\d\d to 0.78.", ended.stderr)
+    assert re.search(
+        r"b.md-0: cosine and bias -\d.*make -\d.\d\d, which is a score of 0.\d+; it lacks \d+.\d\d to 0.78.", ended.stderr
+    )
     assert "Stems and how rare each is: parcel 0.69" in ended.stderr
     found = gigachat.json("documents", "find", "When are parcels sent?", "--chatbot", "shop", "--limit", "1")
     assert [passage["name"] for passage in found["passages"]] == ["a.md-0"]

@@ -77,6 +77,22 @@ def test_the_table_names_its_columns_in_a_pipe_and_says_how_to_use_the_scale(tmp
     assert f"GIGACHAT_RELEVANCE={scale}" in ended.stderr
 
 
+def test_scores_are_those_that_a_threshold_is_compared_with_whatever_leniency_makes_of_them(tmp_path: Path) -> None:
+    shop, scale = folder(tmp_path / "shop"), tmp_path / "scale.json"
+    gigachat = Gigachat(tmp_path / "data")
+    gigachat.output("eval", shop, "--fit", scale, "--refuse", "strange=0.9")
+    written = json.loads(scale.read_text())
+    scores = {}
+    for leniency in (0.0, 3.0):
+        scale.write_text(json.dumps(written | {"weights": written["weights"] | {"leniency": leniency}}))
+        out = tmp_path / f"{leniency}.jsonl"
+        told = Gigachat(tmp_path / "data", relevance=str(scale))
+        told.output("eval", shop, "--measure", "retrieval", "--out", out, "--limit", "6")
+        results = [json.loads(line) for line in out.read_text().splitlines()]
+        scores[leniency] = [[passage["score"] for passage in result["retrieved"]] for result in results]
+    assert scores[0.0] == [pytest.approx(each, abs=2e-6) for each in scores[3.0]]
+
+
 WEIGHTS = dict.fromkeys(("cosine", "coverage", "foreign", "prior", "margin", "size", "bias", "leniency"), 1.0)
 FITTED_ON = {"prompts": 100, "collections": ["a"], "fitted_at": "2026-01-01T00:00:00+00:00"}
 

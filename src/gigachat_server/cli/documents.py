@@ -74,7 +74,10 @@ class Passage(msgspec.Struct):
     def told(self, match_threshold: float) -> str:
         """Where its relevance comes from, and what it lacks."""
         summed = sum(self.parts.values())
-        parts = ", ".join(f"{name} {part:+.2f}" for name, part in self.parts.items() if round(part, 2))
+        # Apart these two say little: an embedder's cosines lie close together, and the bias takes off what all of them have.
+        shown = {"cosine and bias": self.parts["cosine"] + self.parts["bias"]}
+        shown |= {name: part for name, part in self.parts.items() if name not in ("cosine", "bias")}
+        parts = ", ".join(f"{name} {part:+.2f}" for name, part in shown.items() if round(part, 2))
         told = f"{self.name}: {parts} make {summed:+.2f}, which is a score of {self.score:.3f}"
         if self.is_matched or not 0 < match_threshold < 1:
             return told + "."

@@ -9,6 +9,7 @@ Invariant: the chatbot is only read and spoken to here; `fill` alone changes one
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -56,6 +57,7 @@ class _Passage(msgspec.Struct):
     content: str
     score: float
     is_source: bool = False
+    parts: dict[str, float] = {}
 
     @property
     def document_name(self) -> str:
@@ -65,6 +67,18 @@ class _Passage(msgspec.Struct):
 class _Ranking(msgspec.Struct):
     passages: list[_Passage]
     judged_for: str
+    is_lenient: bool
+    leniency: float
+
+    @property
+    def ranked(self) -> tuple[Retrieved, ...]:
+        """With the scores that a threshold is compared with: for a model that quotes, without leniency, whatever came of that."""
+        if self.judged_for == "generating" or not self.is_lenient:
+            return tuple(map(_retrieved, self.passages))
+        return tuple(
+            msgspec.structs.replace(_retrieved(passage), score=round(_sigmoid(sum(passage.parts.values()) - self.leniency), 6))
+            for passage in self.passages
+        )
 
     @property
     def handed(self) -> tuple[Retrieved, ...]:
@@ -183,7 +197,7 @@ class _Asking:
         generating = found if found.judged_for == "generating" else await self._ranking({**query, "for": "generating"})
         return msgspec.structs.replace(
             result,
-            retrieved=tuple(map(_retrieved, found.passages[: self._plan.retrieved])),
+            retrieved=found.ranked[: self._plan.retrieved],
             handed=generating.handed,
             retrieval_ms=took,
         )
@@ -225,6 +239,10 @@ async def _say(api: ApiClient, chatbot: Chatbot, conversation: str, user_id: str
 
 def _milliseconds_since(began: float) -> float:
     return round((time.perf_counter() - began) * 1000, 2)
+
+
+def _sigmoid(logit: float) -> float:
+    return 1 / (1 + math.exp(-max(-60.0, min(logit, 60.0))))
 
 
 def _retrieved(passage: _Passage) -> Retrieved:
