@@ -7,20 +7,17 @@ the sum of its parts; for which kind of model it is judged may be chosen, the or
 
 from __future__ import annotations
 
-import msgspec
-
 from gigachat_server.api import wire
 from gigachat_server.api.access import client_defined_id
 from gigachat_server.api.http import Answer, ApiRequest, query_choice, query_flag, query_limit
 from gigachat_server.chat.memory import recall_for_next
 from gigachat_server.errors import FieldError, Forbidden, InvalidRequest, NotFound
-from gigachat_server.knowledge.relevance import Features, parts, relevance
+from gigachat_server.knowledge.relevance import features_of, parts
 from gigachat_server.knowledge.retrieve import Earlier
 from gigachat_server.knowledge.scoring import MOST_STEMS
 from gigachat_server.knowledge.searcher import Retrieval
 from gigachat_server.language.words import is_dependent, small_talk
-from gigachat_server.models.base import Passage, RelevanceScale
-from gigachat_server.records import Chatbot, ResultsConfig
+from gigachat_server.models.base import RelevanceScale
 from gigachat_server.services import Services
 from gigachat_server.store import conversations
 from gigachat_server.store.database import Reader
@@ -38,19 +35,18 @@ async def retrieve(request: ApiRequest, services: Services) -> Answer:
     if not small_talk(text) and await services.searcher.has_documents(request.chatbot):
         vector = await services.embedder.embed_prompt(text)
         retrieval = await services.searcher.retrieve(
-            _uncut(request.chatbot, limit), text, vector, history, is_lenient=services.model.is_generating
+            request.chatbot, text, vector, history, is_lenient=judged_for == "generating", nearby=limit
         )
         added = _added(retrieval)
     results = request.chatbot.config.documents.results
     scale = services.embedder.scale
-    judged = _judged(retrieval, scale, results, judged_for)
     weights = retrieval.found.query.stem_weights if retrieval else {}
     found = wire.WireRetrieval(
         query=text,
         is_small_talk=small_talk(text) is not None,
         is_dependent=bool(history) and is_dependent(text),
         judged_for=judged_for,
-        is_lenient=judged.is_lenient,
+        is_lenient=retrieval.found.is_lenient if retrieval else judged_for == "generating",
         leniency=scale.leniency,
         embedder=services.embedder.name,
         match_count=results.match_count,
@@ -58,7 +54,7 @@ async def retrieve(request: ApiRequest, services: Services) -> Answer:
         searched=retrieval.found.searched if retrieval else 0,
         stems=[wire.WireStem(stem, round(idf, 6)) for stem, idf in weights.items()],
         added_stems=[wire.WireAddedStem(stem, round(weight, 6)) for stem, weight in added],
-        passages=_passages(request, retrieval, judged, with_embedding=with_embedding) if retrieval else [],
+        passages=_passages(request, retrieval, scale, limit, with_embedding=with_embedding) if retrieval else [],
     )
     return Answer(found)
 
@@ -71,43 +67,6 @@ def _judged_for(request: ApiRequest, services: Services) -> wire.JudgedFor:
             return "quoting"
         case _:
             return "generating" if services.model.is_generating else "quoting"
-
-
-class _Judged(msgspec.Struct, frozen=True):
-    """The passages with their relevance, and the parts of that, which say why each is relevant or not."""
-
-    passages: list[tuple[Passage, dict[str, float]]]
-    is_lenient: bool
-
-
-def _judged(retrieval: Retrieval | None, scale: RelevanceScale, results: ResultsConfig, judged_for: wire.JudgedFor) -> _Judged:
-    """Judged leniently for a model that judges for itself, and wherever one that could be used is relevant enough anyhow."""
-    if retrieval is None:
-        return _Judged([], judged_for == "generating")
-    features = [
-        Features(
-            cosine=passage.cosine,
-            coverage=passage.coverage,
-            is_foreign=passage.is_foreign,
-            prior=passage.prior,
-            margin=passage.margin,
-            identified=passage.identified,
-            units=passage.units,
-        )
-        for passage in retrieval.passages
-    ]
-    usable = features[: results.match_count]
-    is_lenient = judged_for == "generating" or any(relevance(scale, each) >= results.match_threshold for each in usable)
-    return _Judged(
-        [
-            (
-                msgspec.structs.replace(passage, score=relevance(scale, each, is_lenient=is_lenient)),
-                parts(scale, each, is_lenient=is_lenient),
-            )
-            for passage, each in zip(retrieval.passages, features, strict=True)
-        ],
-        is_lenient,
-    )
 
 
 def _text(request: ApiRequest) -> str:
@@ -136,34 +95,29 @@ async def _history(request: ApiRequest, services: Services) -> list[Earlier]:
     return await services.database.read(read)
 
 
-def _uncut(chatbot: Chatbot, limit: int) -> Chatbot:
-    """The chatbot as if it handed on that many passages, however little they match."""
-    replace = msgspec.structs.replace
-    results = replace(chatbot.config.documents.results, match_count=limit, match_threshold=0.0)
-    documents = replace(chatbot.config.documents, results=results)
-    return replace(chatbot, config=replace(chatbot.config, documents=documents))
-
-
 def _added(retrieval: Retrieval) -> list[tuple[str, float]]:
     """What the conversation adds to the prompt's own words, the heaviest first."""
     added = sorted(retrieval.found.added.items(), key=lambda item: -item[1])[:MOST_STEMS]
     return [(word[0], weight) for word, weight in added]
 
 
-def _passages(request: ApiRequest, retrieval: Retrieval, judged: _Judged, *, with_embedding: bool) -> list[wire.WirePassage]:
+def _passages(
+    request: ApiRequest, retrieval: Retrieval, scale: RelevanceScale, limit: int, *, with_embedding: bool
+) -> list[wire.WirePassage]:
+    """The best, whether they match or not, with the parts of their relevance, which say why each does or does not."""
     results = request.chatbot.config.documents.results
-    found = []
-    for place, ((passage, of_sum), chunk) in enumerate(zip(judged.passages, retrieval.chunks, strict=True)):
-        is_matched = passage.score >= results.match_threshold
-        found.append(
-            wire.passage(
-                chunk,
-                passage,
-                request.account_id,
-                parts=of_sum,
-                is_matched=is_matched,
-                is_source=is_matched and place < results.match_count,
-                with_embedding=with_embedding,
-            )
+    matched = len(retrieval.passages)
+    pairs = list(zip((*retrieval.passages, *retrieval.nearby), retrieval.chunks, strict=True))
+    in_order = sorted(enumerate(pairs), key=lambda pair: -pair[1][0].rank_score)
+    return [
+        wire.passage(
+            chunk,
+            passage,
+            request.account_id,
+            parts=parts(scale, features_of(passage), is_lenient=retrieval.found.is_lenient),
+            is_matched=passage.score >= results.match_threshold,
+            is_source=place < matched,
+            with_embedding=with_embedding,
         )
-    return found
+        for place, (passage, chunk) in in_order[:limit]
+    ]

@@ -151,9 +151,7 @@ class WirePassage(WireSource, frozen=True):
         float,
         Meta(description="1: it holds an identifier of the prompt; -1: the prompt has some and no chunk holds any; else 0."),
     ]
-    units: Annotated[
-        int, Meta(description="How many units the chatbot's documents have, of very many a part: 100 count at most.")
-    ]
+    units: Annotated[int, Meta(description="How many units the chatbot has, or at least that many: 100 count at most.")]
     rank_score: Annotated[float, Meta(description="What passages are ordered by.")]
     parts: Annotated[
         dict[str, float],

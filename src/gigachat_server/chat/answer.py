@@ -156,7 +156,7 @@ class Answerer:
             text, history = turn.rewrite.text, ()  # it says what it needs of them
         is_lenient = self._model.is_generating
         suggests = not is_lenient or opened.chatbot.config.documents.results.when_nothing_matches == "refuse"
-        return await self._searcher.retrieve(
+        retrieval = await self._searcher.retrieve(
             opened.chatbot,
             text,
             matched.vector,
@@ -164,6 +164,7 @@ class Answerer:
             is_lenient=is_lenient,
             nearby=MOST_PASSAGES if suggests else 0,
         )
+        return retrieval.matching(opened.chatbot.config.documents.results.match_threshold)
 
     async def _rewrite(self, opened: Opened) -> rewrite.Rewrite | None:
         """The prompt made independent of the conversation by the model, where the chatbot wants that and it leans on it."""

@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from gigachat_server.models.base import RankWeights, RelevanceScale
+from gigachat_server.models.base import Passage, RankWeights, RelevanceScale
 
 Numbers = TypeVar("Numbers", float, npt.NDArray[np.float64])
 
@@ -44,6 +44,19 @@ class Features(msgspec.Struct, frozen=True, kw_only=True):
     margin: float
     identified: float
     units: int
+
+
+def features_of(passage: Passage) -> Features:
+    """Those that a passage was judged by."""
+    return Features(
+        cosine=passage.cosine,
+        coverage=passage.coverage,
+        is_foreign=passage.is_foreign,
+        prior=passage.prior,
+        margin=passage.margin,
+        identified=passage.identified,
+        units=passage.units,
+    )
 
 
 def rank_weights(scale: RelevanceScale, *, is_dependent: bool) -> RankWeights:

@@ -86,7 +86,7 @@ class Manner(msgspec.Struct, frozen=True, kw_only=True):
 class Found(msgspec.Struct, frozen=True):
     """The candidates worth handing on, best first, and the query they answer.
 
-    `nearby`: others that were asked for; relevant enough as well, where there are candidates.
+    `nearby`: the others that were asked for, of whatever relevance. `is_lenient`: all were held to the lenient scale.
     """
 
     candidates: list[Candidate]
@@ -94,6 +94,7 @@ class Found(msgspec.Struct, frozen=True):
     searched: int  # chunks that were there to be found
     added: Mapping[Alternatives, float] = {}  # what the conversation adds to the prompt's own words, or to their weight
     nearby: list[Candidate] = []
+    is_lenient: bool = False
 
 
 def expand(query: SearchQuery, languages: Sequence[Language | None]) -> Expanded:
@@ -177,11 +178,11 @@ def judged(
     Where one is relevant enough, the documents do answer this kind of prompt, which makes each of its neighbours more likely
     to help, too: from then on all are held to the lenient scale.
     """
-    least = manner.match_threshold
-    if not manner.is_lenient and any(candidate.score >= least for candidate in candidates):
-        candidates = [msgspec.structs.replace(candidate, score=eased(manner.scale, candidate.score)) for candidate in candidates]
+    least, is_lenient = manner.match_threshold, manner.is_lenient
+    if not is_lenient and any(candidate.score >= least for candidate in candidates[: manner.match_count]):
+        is_lenient = True
+        candidates = [msgspec.structs.replace(each, score=eased(manner.scale, each.score)) for each in candidates]
     matched = [candidate for candidate in candidates[: manner.match_count] if candidate.score >= least]
-    others = [candidate for candidate in candidates if candidate not in matched and (candidate.score >= least or not matched)]
     own = {word.alternatives for word in expanded.words}
     return Found(
         candidates=matched,
@@ -196,5 +197,6 @@ def judged(
         ),
         searched=searched,
         added={word: weight - (word in own) for word, weight in expanded.bag.items() if weight > (word in own)},
-        nearby=others,
+        nearby=[candidate for candidate in candidates if candidate not in matched],
+        is_lenient=is_lenient,
     )

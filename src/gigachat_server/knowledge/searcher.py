@@ -50,6 +50,18 @@ class Retrieval(msgspec.Struct, frozen=True):
     nearby: tuple[Passage, ...] = ()
     has_gaps: bool = False  # something that was found had been replaced before it was fetched
 
+    def matching(self, least: float) -> Retrieval:
+        """Where anything matches, without what is nearby and less relevant than that: none of it becomes a source."""
+        if not self.passages:
+            return self
+        matched = len(self.passages)
+        kept = [place for place, passage in enumerate(self.nearby) if passage.score >= least]
+        return msgspec.structs.replace(
+            self,
+            nearby=tuple(self.nearby[place] for place in kept),
+            chunks=(*self.chunks[:matched], *(self.chunks[matched + place] for place in kept)),
+        )
+
 
 def manner_of(chatbot: Chatbot, scale: RelevanceScale, *, prior: float, is_lenient: bool, nearby: int) -> Manner:
     """How this chatbot's passages are judged."""
