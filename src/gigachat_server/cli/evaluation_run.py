@@ -23,6 +23,7 @@ from gigachat_server.cli.output import note
 from gigachat_server.cli.progress import for_each
 from gigachat_server.compared_texts import normalised
 from gigachat_server.evaluation import Document, Question, Result, Retrieved
+from gigachat_server.language.words import small_talk
 from gigachat_server.markers import without_markers
 
 _PUSHES_AT_ONCE = 8
@@ -213,6 +214,8 @@ class _Asking:
         abstained = reply.metadata.get("abstained")
         if not isinstance(abstained, bool):
             abstained = normalised(text) == self._refusal
+        if not reply.sources and small_talk(question.question) is not None:
+            abstained = True  # a courtesy returned claims no more than a refusal does
         return msgspec.structs.replace(
             result,
             answer=text,

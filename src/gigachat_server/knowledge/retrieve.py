@@ -173,7 +173,9 @@ def judged(
     manner: Manner,
     searched: int,
 ) -> Found:
-    """Those that are relevant enough, of the first `match_count`, in their order; and the others. `idfs`: of the prompt's words.
+    """Those that are relevant enough, of the first `match_count`, in their order; and the others.
+
+    `idfs`: of the prompt's words, and of those that the conversation adds, which count less.
 
     Where one is relevant enough, the documents do answer this kind of prompt, which makes each of its neighbours more likely
     to help, too: from then on all are held to the lenient scale.
@@ -184,19 +186,24 @@ def judged(
         candidates = [msgspec.structs.replace(each, score=eased(manner.scale, each.score)) for each in candidates]
     matched = [candidate for candidate in candidates[: manner.match_count] if candidate.score >= least]
     own = {word.alternatives for word in expanded.words}
+    added = {word: weight - (word in own) for word, weight in expanded.bag.items() if weight > (word in own)}
     return Found(
         candidates=matched,
         query=Query(
             text=query.text,
             vector=expanded.vector,
-            stem_weights={term: weight for word, weight in idfs.items() for term in word},
-            words=tuple(
-                SearchedWord(word.word, word.alternatives, word.is_identifier, idfs[word.alternatives]) for word in expanded.words
+            stem_weights={term: idfs[word] for word in own for term in word},
+            words=(
+                *(
+                    SearchedWord(word.word, word.alternatives, word.is_identifier, idfs[word.alternatives])
+                    for word in expanded.words
+                ),
+                *(SearchedWord(word[0], word, False, idfs[word] * weight) for word, weight in added.items() if word not in own),
             ),
             language=language(query.text[:LONGEST_QUERY]),
         ),
         searched=searched,
-        added={word: weight - (word in own) for word, weight in expanded.bag.items() if weight > (word in own)},
+        added=added,
         nearby=[candidate for candidate in candidates if candidate not in matched],
         is_lenient=is_lenient,
     )

@@ -145,7 +145,7 @@ class StoreSearch:
             candidates,
             query,
             expanded,
-            {word.alternatives: pool.idf(word.alternatives) for word in expanded.words},
+            {word: pool.idf(word) for word in expanded.bag},
             manner=manner,
             searched=known.extent.chunks or 0,
         )
