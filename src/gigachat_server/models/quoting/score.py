@@ -28,7 +28,7 @@ from gigachat_server.models.quoting.parse import Statement, statements
 
 Numbers = npt.NDArray[np.float64]
 
-MOST_EMBEDDED = 16  # statements whose vectors one prompt may ask for: with 40 no more replies hold the answer
+MOST_EMBEDDED = 24  # statements whose vectors one prompt may ask for: with 100 hardly more replies hold the answer
 _HEADINGS = 2  # above a statement whose words count as its own
 
 
@@ -119,10 +119,10 @@ class Weights(NamedTuple):
 
 FEATURES = Weights._fields
 
-E5 = Weights(statement=76.6, passage=76.6, words=3.4, coverage=0.7, lexical=0.7, kind=1.7, leave=1.1)
+E5 = Weights(statement=74.4, passage=66.3, words=3.04, coverage=1.26, lexical=0.69, kind=2.05, leave=1.09)
 OTHER = Weights(statement=10.0, passage=8.0, words=6.5, coverage=0.0, lexical=1.0, kind=1.9, leave=1.1)
 # Without vectors of statements: which of them are worth one.
-E5_BEFORE = Weights(statement=0.0, passage=113.9, words=9.8, coverage=-2.2, lexical=1.1, kind=2.2, leave=1.4)
+E5_BEFORE = Weights(statement=0.0, passage=113.5, words=8.97, coverage=-1.74, lexical=1.05, kind=2.13, leave=1.49)
 OTHER_BEFORE = Weights(statement=0.0, passage=12.0, words=10.0, coverage=0.0, lexical=1.5, kind=2.4, leave=1.3)
 
 
