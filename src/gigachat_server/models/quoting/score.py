@@ -120,10 +120,10 @@ class Weights(NamedTuple):
 FEATURES = Weights._fields
 
 E5 = Weights(statement=74.4, passage=66.3, words=3.04, coverage=1.26, lexical=0.69, kind=2.05, leave=1.09)
-OTHER = Weights(statement=10.0, passage=8.0, words=6.5, coverage=0.0, lexical=1.0, kind=1.9, leave=1.1)
+OTHER = Weights(statement=11.8, passage=7.1, words=5.3, coverage=1.19, lexical=1.02, kind=2.24, leave=1.38)
 # Without vectors of statements: which of them are worth one.
 E5_BEFORE = Weights(statement=0.0, passage=113.5, words=8.97, coverage=-1.74, lexical=1.05, kind=2.13, leave=1.49)
-OTHER_BEFORE = Weights(statement=0.0, passage=12.0, words=10.0, coverage=0.0, lexical=1.5, kind=2.4, leave=1.3)
+OTHER_BEFORE = Weights(statement=0.0, passage=14.7, words=9.06, coverage=-1.07, lexical=1.39, kind=2.14, leave=1.51)
 
 
 class WeightSet(NamedTuple):
