@@ -160,7 +160,7 @@ def search(index: ChatbotIndex, query: SearchQuery, manner: Manner) -> Found:
     """The at most `match_count` chunks of a relevance of at least `match_threshold`, best first, and what is nearby."""
     expanded = expand(query, index.languages)
     candidates = index.search(wanted(query, expanded, manner))
-    idfs = {word.alternatives: index.idf(word.alternatives) for word in expanded.words}
+    idfs = {word: index.idf(word) for word in expanded.bag}
     return judged(candidates, query, expanded, idfs, manner=manner, searched=len(index))
 
 

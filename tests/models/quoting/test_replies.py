@@ -22,7 +22,9 @@ from gigachat_server.models.quoting.score import ReadPassage, candidates, weight
 pytestmark = pytest.mark.sqlite_only
 
 
-def made(passages: Sequence[Passage], best: Sequence[str], *, prompt: str = "", **bounds: int) -> Reply:
+def made(
+    passages: Sequence[Passage], best: Sequence[str], *, prompt: str = "", most_characters: int = 800, most_passages: int = 3
+) -> Reply:
     """The reply if what contains the `best` words scores best, the first of them highest."""
     read = [ReadPassage(each.text) for each in passages]
     found = candidates(read, passages)
@@ -31,9 +33,15 @@ def made(passages: Sequence[Passage], best: Sequence[str], *, prompt: str = "", 
         for row, each in enumerate(found):
             if words in each.statement.text:
                 scores[row] = 3 - rank
-    most_characters, most_passages = bounds.get("most_characters", 800), bounds.get("most_passages", 3)
-    document_ids = [each.document_id for each in passages]
-    return compose(found, scores, read, document_ids, asked(prompt), most_characters=most_characters, most_passages=most_passages)
+    return compose(
+        found,
+        scores,
+        read,
+        [each.document_id for each in passages],
+        asked(prompt),
+        most_characters=most_characters,
+        most_passages=most_passages,
+    )
 
 
 def said(passages: Sequence[Passage], best: Sequence[str], *, prompt: str = "", **bounds: int) -> str:

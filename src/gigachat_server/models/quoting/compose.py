@@ -22,14 +22,14 @@ from gigachat_server.models.quoting.lines import leads_in
 from gigachat_server.models.quoting.parse import Statement
 from gigachat_server.models.quoting.score import Candidate, Numbers, ReadPassage, can_answer, softmax
 
-MOST_GROUPS = 3
+MOST_GROUPS = 4
 SURE_ENOUGH = 0.95  # so sure that the answer has been said that no more is
-MOST_WORDS = 70
+MOST_WORDS = 75
 MOST_WORDS_OF_TWO = 85  # what the second may take the reply to
 _LIST_WORDS = 60  # of the items that an announcement takes with it
 _STEPS_WORDS = 70  # of a list that is said whole to who asks how
 _FOLLOWING_WORDS = 45
-_SAME_DOCUMENT, _FOLLOWING = 0.5, 2.0  # what the first statement adds to the scores of others
+_SAME_DOCUMENT, _FOLLOWING = 0.5, 1.0  # what the first statement adds to the scores of others
 _NEVER = -np.inf
 
 _UNSPACED_WORDS = 0.6  # words that a character is where no blanks part them

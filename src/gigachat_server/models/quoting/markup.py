@@ -1,4 +1,4 @@
-"""Text as it is said: without emphasis, with links as their text, blanks single. Pure, and linear in the text.
+"""Text as it is said: without emphasis, with links as their text, code as it is, blanks single. Pure, and linear in the text.
 
 Invariant: nothing is added. Every word of what comes out stood in what went in.
 """
@@ -25,7 +25,7 @@ def plain(text: str) -> str:
     if not text.isalnum():
         pieces, at = [], 0
         for match in _CODE.finditer(text):
-            pieces += [_unmarked(text[at : match.start()]), match[2]]
+            pieces += [_unmarked(text[at : match.start()]), match.group()]
             at = match.end()
         text = "".join(pieces) + _unmarked(text[at:])
         text = _CONTROL.sub(" ", text)
@@ -39,4 +39,4 @@ def _unmarked(text: str) -> str:
         text = _TAG.sub(" ", _ADDRESS.sub(r"\1", text))
     if "*" in text or "_" in text or "~" in text:
         text = _EMPHASIS.sub("", _STRONG.sub("", text))
-    return _ESCAPE.sub(r"\1", text) if "\\" in text else text.replace("`", "")
+    return _ESCAPE.sub(r"\1", text) if "\\" in text else text

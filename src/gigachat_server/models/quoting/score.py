@@ -28,7 +28,7 @@ from gigachat_server.models.quoting.parse import Statement, statements
 
 Numbers = npt.NDArray[np.float64]
 
-MOST_EMBEDDED = 16  # statements whose vectors one prompt may ask for: with 40 no more replies hold the answer
+MOST_EMBEDDED = 24  # statements whose vectors one prompt may ask for: with 100 hardly more replies hold the answer
 _HEADINGS = 2  # above a statement whose words count as its own
 
 
@@ -48,7 +48,7 @@ def asked_words(query: Query) -> list[AskedWord]:
 
 
 class Said(msgspec.Struct, frozen=True):
-    """The terms and words of a statement, and of the headings above it."""
+    """The terms and words of a text."""
 
     terms: frozenset[str]
     words: frozenset[str]
@@ -57,13 +57,14 @@ class Said(msgspec.Struct, frozen=True):
 class ReadPassage:
     """A passage as it was read, with what is worked out from it only when it is asked for. `vectors`: by statement."""
 
-    __slots__ = ("_holding", "_language", "_said", "statements", "vectors")
+    __slots__ = ("_holding", "_language", "_said", "_said_above", "statements", "vectors")
 
     def __init__(self, text: str) -> None:
         self.statements = tuple(statements(text))
         self._language = language(text)
         self.vectors: dict[int, Vector] = {}
         self._said: list[Said] | None = None
+        self._said_above: dict[str, Said] = {}
         self._holding: dict[str, list[bool]] = {}
 
     @property
@@ -83,9 +84,24 @@ class ReadPassage:
     @property
     def said(self) -> list[Said]:
         if self._said is None:
-            under = [f"{' '.join(each.headings[-_HEADINGS:])} {each.text}" for each in self.statements]
-            self._said = [Said(frozenset(terms(text, self._language)), frozenset(words(folded(text)))) for text in under]
+            self._said = [self._said_in(each.text) for each in self.statements]
         return self._said
+
+    def said_above(self, place: int) -> Said:
+        """The terms and words of the headings above a statement."""
+        above = " ".join(self.statements[place].headings[-_HEADINGS:])
+        found = self._said_above.get(above)
+        if found is None:
+            found = self._said_above[above] = self._said_in(above)
+        return found
+
+    def _said_in(self, text: str) -> Said:
+        return Said(frozenset(terms(text, self._language)), frozenset(words(folded(text))))
+
+    def is_first(self, place: int) -> bool:
+        """Whether the statement is the first under its heading."""
+        statement = self.statements[place]
+        return bool(statement.headings) and (place == 0 or self.statements[place - 1].section != statement.section)
 
     def holding(self, kind: str) -> list[bool]:
         """Of each statement whether it holds that kind of answer; `leave` is one that only statements hold."""
@@ -111,6 +127,8 @@ class Weights(NamedTuple):
     statement: float  # cosine of the statement to the prompt
     passage: float  # cosine of its passage
     words: float  # share of the prompt's words in it or in its headings
+    own: float  # share of them in it alone
+    first: float  # share of them in its headings, if it is the first below these: they ask, and it answers
     coverage: float  # share of them in its passage
     lexical: float  # BM25 of its passage, over the best
     kind: float  # share of the kinds of answer asked for that it holds
@@ -119,11 +137,15 @@ class Weights(NamedTuple):
 
 FEATURES = Weights._fields
 
-E5 = Weights(statement=76.6, passage=76.6, words=3.4, coverage=0.7, lexical=0.7, kind=1.7, leave=1.1)
-OTHER = Weights(statement=10.0, passage=8.0, words=6.5, coverage=0.0, lexical=1.0, kind=1.9, leave=1.1)
+E5 = Weights(statement=74.3, passage=66.4, words=1.36, own=1.77, first=3.3, coverage=1.25, lexical=0.71, kind=2.16, leave=1.12)
+OTHER = Weights(statement=11.7, passage=7.37, words=3.03, own=2.39, first=2.09, coverage=1.08, lexical=1.1, kind=2.23, leave=1.36)
 # Without vectors of statements: which of them are worth one.
-E5_BEFORE = Weights(statement=0.0, passage=113.9, words=9.8, coverage=-2.2, lexical=1.1, kind=2.2, leave=1.4)
-OTHER_BEFORE = Weights(statement=0.0, passage=12.0, words=10.0, coverage=0.0, lexical=1.5, kind=2.4, leave=1.3)
+E5_BEFORE = Weights(
+    statement=0.0, passage=113.5, words=5.78, own=3.4, first=2.31, coverage=-1.79, lexical=1.08, kind=2.18, leave=1.47
+)
+OTHER_BEFORE = Weights(
+    statement=0.0, passage=14.7, words=5.63, own=3.72, first=2.23, coverage=-1.04, lexical=1.4, kind=2.19, leave=1.49
+)
 
 
 class WeightSet(NamedTuple):
@@ -175,10 +197,13 @@ def features(
     for row, (number, place, _) in enumerate(found):
         passage, of_passage = passages[number], read[number]
         kinds = [of_passage.holding(kind)[place] for kind in asked.kinds]
+        share = covered(asked_words, of_passage.said[place], of_passage.said_above(place), known)
         table[row] = (
             cosines[row],
             passage.cosine,
-            covered(asked_words, of_passage.said[place], known),
+            share.anywhere,
+            share.own,
+            share.above if of_passage.is_first(place) else 0.0,
             passage.coverage,
             passage.lexical,
             sum(kinds) / len(kinds) if kinds else 0.0,
@@ -187,17 +212,29 @@ def features(
     return table
 
 
-def covered(asked_words: Sequence[AskedWord], said: Said, known: Sequence[dict[str, float]]) -> float:
-    """The share of the prompt's words, by weight, that are said, in this or in a similar spelling.
+class Covered(NamedTuple):
+    """The shares of the prompt's words, by weight, that a statement holds, that its headings hold, and that either does."""
 
-    `known` keeps, of each of them, how like it the words met so far are.
+    own: float
+    above: float
+    anywhere: float
+
+
+def covered(asked_words: Sequence[AskedWord], said: Said, above: Said, known: Sequence[dict[str, float]]) -> Covered:
+    """How much is said, in this or in a similar spelling.
+
+    `known` keeps, of each of the prompt's words, how like it the words met so far are.
     """
     total = sum(asked.weight for asked in asked_words)
     if total <= 0:
-        return 0.0
-    return (
-        sum(asked.weight * _best(asked, said, likenesses) for asked, likenesses in zip(asked_words, known, strict=True)) / total
-    )
+        return Covered(0.0, 0.0, 0.0)
+    own = over = anywhere = 0.0
+    for asked, likenesses in zip(asked_words, known, strict=True):
+        in_it, in_headings = _best(asked, said, likenesses), _best(asked, above, likenesses)
+        own += asked.weight * in_it
+        over += asked.weight * in_headings
+        anywhere += asked.weight * max(in_it, in_headings)
+    return Covered(own / total, over / total, anywhere / total)
 
 
 def _best(asked: AskedWord, said: Said, likenesses: dict[str, float]) -> float:
