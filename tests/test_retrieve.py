@@ -11,7 +11,7 @@ from urllib.parse import quote
 import msgspec
 import pytest
 
-from gigachat_server.models.base import Vector
+from gigachat_server.models.base import RelevanceScale, Vector
 from gigachat_server.models.fake import Pause, ScriptedModel
 from gigachat_server.models.hashing_embedder import HashingEmbedder
 from tests.harness import Api, gigachat
@@ -228,3 +228,19 @@ async def test_restrictions_guard_it_and_a_conversation_shows_only_with_its_scop
         assert (await api.get(f"{path}&conversation_id=c1", key=reader)).code == "forbidden"
         assert (await api.get(path, key=talker)).code == "forbidden"
         assert (await api.get(f"{path}&conversation_id=c1")).status == 200
+
+
+async def test_a_chatbot_that_is_asked_anything_is_judged_without_the_prior(tmp_path: Path) -> None:
+    embedder = HashingEmbedder()
+    embedder.scale = RelevanceScale(
+        cosine=9.0, coverage=9.0, bias=-50.0, general=RelevanceScale(cosine=9.0, coverage=9.0, bias=-7.0)
+    )
+    async with gigachat(tmp_path, embedder=embedder) as api:
+        chatbot = await api.chatbot()
+        await api.push(chatbot, "lamps", "The red lamp costs nine euros.")
+        before = await retrieve(api, chatbot, "what does the red lamp cost")
+        reply = await api.call("PATCH", chatbot, {"config": {"documents": {"results": {"prompts": "any"}}}})
+        assert reply.status == 200, reply.text
+        after = await retrieve(api, chatbot, "what does the red lamp cost")
+    assert before["passages"][0]["score"] < 0.01 < 0.9 < after["passages"][0]["score"]
+    assert after["passages"][0]["parts"]["bias"] == -7.0 + after["is_lenient"] * after["leniency"]

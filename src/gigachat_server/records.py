@@ -124,6 +124,13 @@ class ResultsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         ),
     ] = None
     suggest: Annotated[bool, Meta(description="Whether a refusal of gigachat's own names documents that may help.")] = True
+    prompts: Annotated[
+        Literal["customers", "any"],
+        Meta(
+            description="What is asked of this chatbot. `customers`: what people ask a business, so that small talk, trivia and "
+            "homework need a clearer match; `any`: anything, as of recipes or an encyclopedia."
+        ),
+    ] = "customers"
     fixed_answer_threshold: Annotated[
         Annotated[float, Meta(ge=0, le=1)] | None,
         Meta(

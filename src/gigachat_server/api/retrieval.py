@@ -15,7 +15,7 @@ from gigachat_server.errors import FieldError, Forbidden, InvalidRequest, NotFou
 from gigachat_server.knowledge.relevance import features_of, parts
 from gigachat_server.knowledge.retrieve import Earlier
 from gigachat_server.knowledge.scoring import MOST_STEMS
-from gigachat_server.knowledge.searcher import Retrieval
+from gigachat_server.knowledge.searcher import Retrieval, scale_for
 from gigachat_server.language.words import is_dependent, small_talk
 from gigachat_server.models.base import RelevanceScale
 from gigachat_server.services import Services
@@ -39,7 +39,7 @@ async def retrieve(request: ApiRequest, services: Services) -> Answer:
         )
         added = _added(retrieval)
     results = request.chatbot.config.documents.results
-    scale = services.embedder.scale
+    scale = scale_for(request.chatbot, services.embedder.scale)
     weights = retrieval.found.query.stem_weights if retrieval else {}
     found = wire.WireRetrieval(
         query=text,

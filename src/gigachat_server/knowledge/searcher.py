@@ -63,11 +63,17 @@ class Retrieval(msgspec.Struct, frozen=True):
         )
 
 
+def scale_for(chatbot: Chatbot, scale: RelevanceScale) -> RelevanceScale:
+    """The embedder's scale, or the one without a prior where prompts may be of any kind."""
+    is_general = chatbot.config.documents.results.prompts == "any"
+    return scale.general if is_general and scale.general is not None else scale
+
+
 def manner_of(chatbot: Chatbot, scale: RelevanceScale, *, prior: float, is_lenient: bool, nearby: int) -> Manner:
     """How this chatbot's passages are judged."""
     results = chatbot.config.documents.results
     return Manner(
-        scale=scale,
+        scale=scale_for(chatbot, scale),
         match_count=results.match_count,
         match_threshold=results.match_threshold,
         is_lenient=is_lenient,
