@@ -134,6 +134,41 @@ async def test_a_file_that_cannot_be_read_fails_and_the_earlier_version_answers(
         assert reply["sources"][0]["content"].endswith("on Friday.")
 
 
+async def test_what_was_not_read_is_told_with_the_document(tmp_path: Path) -> None:
+    garbled = "Die Rückgabe ist für Kunden möglich.\nGröße: ".encode() + b"\xff\nEnde"
+    guessed = "Grüße – für 9 €".encode("cp1252")
+    async with gigachat(tmp_path) as api:
+        chatbot = await api.chatbot(documents=EVERYTHING)
+        document = await uploaded(api, chatbot, "a.txt", garbled)
+        warnings = [{"code": "characters_replaced", "count": 1, "where": "line 2"}]
+        assert (document["state"], document["warnings"]) == ("ready", warnings)
+        followed = await api.get(f"{chatbot}/documents/{document['id']}", headers={"Accept": "text/event-stream"})
+        assert followed.events[0][1]["warnings"] == warnings
+        whole = await uploaded(api, chatbot, "b.txt", b"Parcels are sent on Monday.")
+        other = await uploaded(api, chatbot, "c.txt", guessed)
+        assert whole["warnings"] == []
+        assert other["warnings"] == [{"code": "encoding_guessed", "count": 1, "where": "cp1252"}]
+        warned = (await api.get(f"{chatbot}/documents?warned=true")).body
+        assert [(each["name"], each["warnings"]) for each in warned] == [("c.txt", other["warnings"]), ("a.txt", warnings)]
+        assert [each["name"] for each in (await api.get(f"{chatbot}/documents?warned=false")).body] == ["b.txt"]
+        assert (await api.get(f"{chatbot}/documents?warned=perhaps")).fields == {"warned"}
+
+
+async def test_warnings_are_of_the_text_that_is_there(tmp_path: Path) -> None:
+    async with gigachat(tmp_path) as api:
+        chatbot = await api.chatbot(documents=EVERYTHING)
+        guessed = await uploaded(api, chatbot, "a.txt", "Grüße".encode("cp1252"))
+        failed = await uploaded(api, chatbot, "a.txt", b"\x89PNG\r\n")
+        assert (failed["state"], failed["warnings"]) == ("failed", guessed["warnings"]), "the earlier text answers"
+        same = await uploaded(api, chatbot, "a.txt", "Grüße".encode())
+        assert (same["id"], same["warnings"]) == (guessed["id"], []), "the text is the same, and was read for certain"
+        await uploaded(api, chatbot, "a.txt", "Grüße".encode("cp1252"))
+        await api.call("PATCH", chatbot, {"documents": SHORT})
+        assert (await ended(api, chatbot, guessed))["warnings"] == guessed["warnings"], "cut anew, not read anew"
+        await api.push(chatbot, "a.txt", "Grüße aus Wien.")
+        assert (await api.get(f"{chatbot}/documents/{guessed['id']}")).body["warnings"] == []
+
+
 async def test_put_takes_a_file_too(tmp_path: Path) -> None:
     async with gigachat(tmp_path) as api:
         chatbot = await api.chatbot()

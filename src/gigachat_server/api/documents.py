@@ -40,10 +40,13 @@ async def put(request: ApiRequest, services: Services) -> Answer:
 async def list_all(request: ApiRequest, services: Services) -> Answer:
     limit, after = query_limit(request.query), request.query.get("after")
     wanted = query_choice(request.query, "state", get_args(wire.WireState))
+    is_warned = query_flag(request.query, "warned", default=None)
     states = None if wanted is None else ("uploaded", "pending") if wanted == "pending" else (wanted,)
 
     async def read(reader: Reader) -> list[Document]:
-        return await documents.list_documents(reader, request.chatbot.id, states=states, after=after, limit=limit + 1)
+        return await documents.list_documents(
+            reader, request.chatbot.id, states=states, is_warned=is_warned, after=after, limit=limit + 1
+        )
 
     found = await services.database.read(read)
     headers = next_link(request, found[limit - 1].id) if len(found) > limit else {}

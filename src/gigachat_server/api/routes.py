@@ -102,7 +102,7 @@ ROUTES: tuple[Route, ...] = (
           summary="Delete a chatbot with all its documents and conversations"),
 
     Route(method="GET", path=DOCUMENTS, scope="documents:read", handler=documents.list_all,
-          response=list[wire.WireDocument], query=(*PAGES, "state"), summary="List documents, newest first"),
+          response=list[wire.WireDocument], query=(*PAGES, "state", "warned"), summary="List documents, newest first"),
     Route(method="POST", path=DOCUMENTS, scope="documents:write", handler=documents.push, is_large=True,
           accepted=wire.WireDocument, takes_file=True,
           request=documents.DocumentInput, response=list[wire.WireChunk], status=201, query=("embedding",),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from gigachat_server.knowledge.extraction.decoding import charset_of, decode
-from gigachat_server.knowledge.extraction.extracted import MOST_PLACES, Extracted, Place, clean, one_line, too_long
+from gigachat_server.knowledge.extraction.extracted import MOST_PLACES, Extracted, Place, Warnings, clean, one_line, too_long
 from gigachat_server.knowledge.extraction.kinds import kind_of
 
 SMALL_BYTES = 256 * 1024
@@ -13,11 +13,13 @@ _HEADING = re.compile(r"^ {0,3}(#{1,6})[ \t]++(\S[^\n]*+)$|^ {0,3}(`{3,}|~{3,})"
 
 
 def read_text(data: bytes, media_type: str | None, most: int) -> Extracted:
-    return Extracted(None, _decoded(data, media_type, most))
+    warnings = Warnings()
+    return Extracted(None, _decoded(data, media_type, most, warnings), warnings=warnings.done())
 
 
 def read_markdown(data: bytes, media_type: str | None, most: int) -> Extracted:
-    text = _decoded(data, media_type, most)
+    warnings = Warnings()
+    text = _decoded(data, media_type, most, warnings)
     places: list[Place] = []
     fence = ""
     title = None
@@ -30,7 +32,7 @@ def read_markdown(data: bytes, media_type: str | None, most: int) -> Extracted:
         elif not fence and len(places) < MOST_PLACES and (heading := one_line(_without_closing(match[2]))):
             places.append(Place(match.start(), None, heading))
             title = title or (heading if len(match[1]) == 1 else None)
-    return Extracted(title, text, places)
+    return Extracted(title, text, places, warnings.done())
 
 
 def _without_closing(heading: str) -> str:
@@ -60,8 +62,8 @@ def read_small_text(data: bytes, name: str, media_type: str | None, most: int) -
             return None
 
 
-def _decoded(data: bytes, media_type: str | None, most: int) -> str:
-    text = clean(decode(data, declared=charset_of(media_type)))
+def _decoded(data: bytes, media_type: str | None, most: int, warnings: Warnings) -> str:
+    text = clean(decode(data, declared=charset_of(media_type), warnings=warnings))
     if len(text) > most:
         raise too_long(most)
     return text
