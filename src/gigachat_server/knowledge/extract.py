@@ -26,7 +26,7 @@ from gigachat_server.knowledge.extraction.plain import SMALL_BYTES, read_small_t
 
 AT_ONCE = 2
 PATIENCE_S = 35.0  # 30 s of processor time, and a little more for a machine that is busy
-_BYTES_A_CHARACTER = 4
+_BYTES_A_CHARACTER = 4 * 4  # of a table each name of a column may be repeated, as `TextWriter.item` bounds it
 _BESIDES_BYTES = 16 * 1024 * 1024  # of an answer: places, and what a text of a few characters takes besides
 
 _log = logging.getLogger("gigachat.extract")

@@ -14,6 +14,7 @@ from gigachat_server.records import DocumentWarning, WarningCode
 
 LONGEST_HEADING = 200
 MOST_PLACES = 20_000
+_MOST_REPEATED = 3  # times as long as it may be, a text may become by names of columns
 _MOST_NAMED = 20  # places of one warning
 _LONGEST_NAMED = 80
 
@@ -86,6 +87,7 @@ class TextWriter:
         self._most = most
         self._parts: list[str] = []
         self._length = 0
+        self._repeated = 0
         self._places: list[Place] = []
         self._page: int | None = None
         self._was_item = False
@@ -107,9 +109,13 @@ class TextWriter:
             self._write(text.strip("\n"), "\n\n")
             self._was_item = False
 
-    def item(self, text: str) -> None:
-        """One of several that belong together, such as the entries of a list: no blank line stands between them."""
+    def item(self, text: str, *, repeated: int = 0) -> None:
+        """One of several that belong together, such as the entries of a list: no blank line stands between them.
+
+        `repeated`: so many of its characters are only said again, and do not count towards the most, within bounds.
+        """
         if text.strip():
+            self._repeated = min(self._repeated + repeated, _MOST_REPEATED * self._most)
             self._write(text, "\n" if self._was_item else "\n\n")
             self._was_item = True
 
@@ -133,7 +139,7 @@ class TextWriter:
         self._mark(at, heading)
         self._parts.append(text)
         self._length += len(text)
-        if self._length > self._most:
+        if self._length - self._repeated > self._most:
             raise too_long(self._most)
 
     def _mark(self, at: int, heading: str | None) -> None:

@@ -23,6 +23,12 @@ _PARTS: tuple[tuple[str, Kind], ...] = (
     ("xl/workbook.xml", "xlsx"),
     ("META-INF/container.xml", "epub"),
 )
+# What the table of contents of an office document says its main part is, whatever that is called.
+_MAIN_TYPES: tuple[tuple[re.Pattern[bytes], Kind], ...] = (
+    (re.compile(rb"(?:wordprocessingml\.|ms-word\.)(?:document|template)[\w.]*\.main\+xml"), "docx"),
+    (re.compile(rb"(?:presentationml\.|ms-powerpoint\.)(?:presentation|template|slideshow|addin)[\w.]*\.main\+xml"), "pptx"),
+    (re.compile(rb"(?:spreadsheetml\.|ms-excel\.)(?:sheet|template|addin)[\w.]*\.main\+xml"), "xlsx"),
+)
 _SUFFIXES: dict[str, Kind] = {
     ".md": "markdown", ".markdown": "markdown", ".mdx": "markdown", ".html": "html", ".htm": "html", ".xhtml": "html",
     ".csv": "csv", ".tsv": "csv",
@@ -72,9 +78,16 @@ def kind_of(data: bytes, *, name: str, media_type: str | None) -> Kind:
 
 
 def _kind_of_archive(archive: zipfile.ZipFile) -> Kind:
-    names = set(archive.namelist())
+    names = {name.lower(): name for name in archive.namelist()}
+    if (listed := names.get("[content_types].xml")) is not None:
+        types = archive.read(listed)
+        for mark, of_mark in _MAIN_TYPES:
+            if mark.search(types):
+                return of_mark
+        if b"sheet.binary" in types:
+            raise FileUnknown("It is a binary workbook (.xlsb): save it as XLSX, and push that.")
     for part, kind in _PARTS:
-        if part in names:
+        if part.lower() in names:
             return kind
     raise FileUnknown(f"It is a zip file that is no document: unpack it, and push what is in it. {FileUnknown.wanted}")
 

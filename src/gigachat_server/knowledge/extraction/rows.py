@@ -22,6 +22,10 @@ _DIGITS = re.compile(r"\d+")
 _LETTERS = re.compile(r"[^\W\d_]+")
 
 
+class Whole(list[str]):
+    """A row of one cell that goes over all columns, and so is under no name."""
+
+
 def write_table(
     writer: TextWriter, rows: Iterable[Sequence[str]], *, header_rows: int | None = None, is_data: bool = False
 ) -> None:
@@ -35,7 +39,7 @@ def write_table(
 
 
 def _write_rows(writer: TextWriter, rows: Iterable[Sequence[str]], header_rows: int | None, is_data: bool) -> None:
-    filled = (cells for cells in ([_one_line(cell) for cell in each] for each in rows) if any(cells))
+    filled = (cells for cells in map(_clean, rows) if any(cells))
     start = list(itertools.islice(filled, _MOST_TITLES + _LOOKED_AT + (header_rows or 0)))
     if header_rows is None:
         for title in _titles(start):
@@ -46,15 +50,13 @@ def _write_rows(writer: TextWriter, rows: Iterable[Sequence[str]], header_rows: 
         header_rows = 0  # names of nothing
     names = _joined(start[:header_rows])
     for cells in itertools.chain(start[header_rows:], filled):
-        writer.item(named(names, cells))
+        line = named(names, cells)
+        writer.item(line, repeated=max(len(line) - sum(map(len, cells)), 0))
 
 
 def named(names: Sequence[str], cells: Sequence[str]) -> str:
-    """The row on its line. What spans the whole table stands for itself."""
-    distinct = {cell for cell in cells if cell}
-    if names and len(cells) > 2 and len(distinct) == 1 and (len(cells) == len(names)) and all(cells):
-        return distinct.pop()
-    if not names:
+    """The row on its line."""
+    if not names or isinstance(cells, Whole):
         return row(cells)
     pairs = itertools.zip_longest(names, cells, fillvalue="")
     return row(f"{name}: {cell}" if name and name != cell else cell for name, cell in pairs if cell)
@@ -113,5 +115,6 @@ def _joined(rows: Sequence[Sequence[str]]) -> list[str]:
     return [" ".join(dict.fromkeys(name.rstrip(":") for name in column if name)) for column in columns]
 
 
-def _one_line(cell: str) -> str:
-    return " ".join(cell.split())
+def _clean(cells: Sequence[str]) -> list[str]:
+    texts = [" ".join(cell.split()) for cell in cells]
+    return Whole(texts) if isinstance(cells, Whole) else texts
