@@ -1,5 +1,7 @@
 """What is read out of DOCX, PPTX and XLSX: all that a person sees, and nothing that was deleted or is hidden."""
 
+# ruff: noqa: E501 - tables of cases, a line each
+
 from __future__ import annotations
 
 import io
@@ -299,9 +301,9 @@ def test_charts_groups_and_hidden_slides_are_read() -> None:
         from pptx.chart.data import CategoryChartData
         from pptx.enum.chart import XL_CHART_TYPE
 
-        data = CategoryChartData()
+        data = CategoryChartData()  # type: ignore[no-untyped-call]
         data.categories = ["2023", "2024"]
-        data.add_series("Sales", (19.5, 21))
+        data.add_series("Sales", (19.5, 21))  # type: ignore[no-untyped-call]
         slide.shapes.add_chart(XL_CHART_TYPE.COLUMN_CLUSTERED, 0, 6_000_000, 100, 100, data)  # type: ignore[attr-defined]
         group = slide.shapes.add_group_shape()  # type: ignore[attr-defined]
         group.shapes.add_textbox(0, 7_000_000, 10, 10).text_frame.text = "Within a group"
