@@ -81,7 +81,7 @@ async def test_a_file_is_accepted_read_and_found(tmp_path: Path) -> None:
         assert document["content"].startswith("# Returns\n\nYou can return a parcel")
         assert document["content_sha256"] == hashlib.sha256(document["content"].encode()).hexdigest()
         (reply,) = await api.say(chatbot, "When can I return a parcel?")
-        assert reply["sources"][0]["metadata"]["loc"] == {"lines": {"from": 1, "to": 16}, "heading": "Returns"}
+        assert reply["sources"][0]["metadata"]["loc"] == {"lines": {"from": 1, "to": 15}, "heading": "Returns"}
     assert stores.current().query(tmp_path, "SELECT id FROM uploads") == [], "the bytes are gone once there is a text"
 
 

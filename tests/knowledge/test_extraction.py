@@ -53,7 +53,7 @@ def test_a_page_is_what_it_says_without_menus_and_footers() -> None:
     assert extracted.title == "Returns - Shop"
     assert extracted.text == (
         "# Returns\n\nYou can return a parcel within 30 days of delivery.\n\n## Fees\n\n- Letters are free.\n"
-        "- Parcels cost money.\n\nCountry | Fee\nNorway | 9 EUR\n\n```\ncurl -X POST \\\n  /returns\n```"
+        "- Parcels cost money.\n\nCountry: Norway | Fee: 9 EUR\n\n```\ncurl -X POST \\\n  /returns\n```"
     )
     assert headings(extracted) == [("# Returns", "Returns"), ("## Fees", "Fees")]
 
