@@ -170,13 +170,20 @@ def main_part(body: Any, kept_of: Any) -> Any:
         candidate, least = articles[0], _LARGEST_PART
     if candidate is None:
         return body
+    size = sum(len(part.strip()) for part in candidate.itertext())
+    if size >= least * sum(len(part.strip()) for part in body.itertext()) and size:
+        return candidate  # the most usual: no more has to be known
     size = sum(map(len, texts(candidate, kept_of(candidate))))
     return candidate if size >= least * sum(map(len, texts(body, kept_of(body)))) and size else body
 
 
 def is_robbed(root: Any, kept: Kept) -> bool:
     """Whether too much was left out: nothing is left, or next to nothing of a page that does not say what its text is."""
-    size = sum(map(len, texts(root, kept)))
+    size = 0
+    for part in texts(root, kept):
+        size += len(part)
+        if size >= _FEW:
+            return False
     return not size or (size < _FEW and root.tag in ("body", "html"))
 
 
