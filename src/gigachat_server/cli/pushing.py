@@ -19,7 +19,8 @@ from gigachat_server.errors import SetupError
 # What of a folder is pushed where nobody says what. A file that is named itself is pushed whatever it is called.
 KINDS = (
     ".txt", ".md", ".markdown", ".rst", ".csv", ".tsv", ".json", ".log", ".html", ".htm", ".xhtml", ".pdf", ".docx", ".pptx",
-    ".xlsx", ".epub",
+    ".xlsx", ".epub", ".docm", ".dotx", ".pptm", ".ppsx", ".potx", ".xlsm", ".xltx", ".odt", ".ods", ".odp", ".rtf", ".eml",
+    ".mht", ".mhtml", ".jsonl", ".ndjson", ".ipynb", ".xml", ".yaml", ".yml", ".vtt", ".srt",
 )  # fmt: skip
 
 _AT_ONCE = 8

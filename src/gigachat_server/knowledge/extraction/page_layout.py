@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 _GAP = 0.9  # of a line's height: wider than any blank between words, narrower than one between columns
-_GAP_WITHOUT_BLANK = 0.25  # the same where the file has blanks between its words, and none here
+_GAP_WITHOUT_BLANK = 0.1  # the same where the file has blanks between its words, and none here
 _SAME_LINE = 0.5  # of a line's height
 _NEW_PARAGRAPH = 1.75  # of a line's height, from one line to the next
 _FAR = 4.0

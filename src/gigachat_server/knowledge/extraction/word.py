@@ -340,12 +340,12 @@ class _Line:
         properties = child(run, "rPr")
         if properties is not None and (is_on(properties, "vanish") or is_on(properties, "webHidden")):
             return
-        raised = child(properties, "vertAlign") if properties is not None else None
+        raised = _is_raised(properties)
         before = len(self._parts)
         for each in run:
             self._piece(each)
         text = "".join(self._parts[before:])
-        if text and raised is not None and attribute(raised, "val") == "superscript":
+        if text and raised:
             text = inline.raised(text)
         if text.strip() and properties is not None and (is_on(properties, "strike") or is_on(properties, "dstrike")):
             text = inline.struck(text)
@@ -460,6 +460,15 @@ def _described(element: Any) -> str:
         if local(each) == "shape" and (text := attribute(each, "alt")):
             return " ".join(text.split())
     return ""
+
+
+def _is_raised(properties: Any) -> bool:
+    if properties is None:
+        return False
+    aligned, position = child(properties, "vertAlign"), child(properties, "position")
+    if aligned is not None and attribute(aligned, "val") == "superscript":
+        return True
+    return position is not None and attribute(position, "val", "0").isdigit() and attribute(position, "val") != "0"
 
 
 def _is_bold(row: Any) -> bool:
