@@ -94,9 +94,7 @@ def kind_of(data: bytes, *, name: str, media_type: str | None) -> Kind:
     if data.startswith(_OLD_OFFICE):
         if _ENCRYPTED_PACKAGE in data:
             raise FileEncrypted("It is an office document with a password: remove the password, and push it again.")
-        raise FileUnknown(
-            "It is an old office document (.doc, .xls, .ppt), or a message (.msg): save it as DOCX, XLSX, PPTX, PDF or EML."
-        )
+        raise FileUnknown("It is an old office file (.doc, .xls, .ppt, .msg): save it as DOCX, XLSX, PPTX, PDF or EML.")
     for mark, what in _FOREIGN:
         if data.startswith(mark) and not (mark.isascii() and _NO_TEXT.search(data[:_LOOK_WITHIN]) is None):
             raise FileUnknown(f"It is {what}: {FileUnknown.wanted}")
