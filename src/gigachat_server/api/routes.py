@@ -101,6 +101,9 @@ ROUTES: tuple[Route, ...] = (
     Route(method="DELETE", path=CHATBOT, scope="chatbots:write", handler=chatbots.delete, status=204,
           summary="Delete a chatbot with all its documents and conversations"),
 
+    Route(method="GET", path="/queue", scope="documents:read", handler=documents.queues,
+          response=list[documents.WireQueue],
+          summary="List what waits to be made searchable, by chatbot, the longest waiting first"),
     Route(method="GET", path=DOCUMENTS, scope="documents:read", handler=documents.list_all,
           response=list[wire.WireDocument], query=(*PAGES, "state", "warned"), summary="List documents, newest first"),
     Route(method="POST", path=DOCUMENTS, scope="documents:write", handler=documents.push, is_large=True,

@@ -34,6 +34,16 @@ class Document(msgspec.Struct):
     warnings: list[Warned] = []
 
 
+class Queue(msgspec.Struct):
+    """What the queue shows of a chatbot."""
+
+    name: str
+    waiting: int
+    working: int
+    bytes: int
+    oldest_at: str
+
+
 class Passage(msgspec.Struct):
     """What a search shows of a chunk."""
 
@@ -169,6 +179,27 @@ def list_(settings: Settings, *, chatbot: str, warned: bool, is_json: bool) -> N
     ]
     columns = ("ID", "NAME", "STATE", "PROGRESS", "CHUNKS", "CHANGED", "REASON", "WARNINGS")
     print_table(columns, rows, nothing="There are no documents.")
+
+
+@documents.command()
+@as_json
+@with_settings(*EVERYWHERE)
+def queue(settings: Settings, *, is_json: bool) -> None:
+    """Show what waits to be made searchable, by chatbot, the longest waiting first."""
+
+    async def main() -> Any:
+        async with connected(settings) as api:
+            return await api.get("/queue")
+
+    found = run(main())
+    if is_json:
+        print_json(found)
+        return
+    rows = [
+        (each.name, str(each.waiting), str(each.working), f"{each.bytes / 1e6:.1f} MB", day_and_time(each.oldest_at))
+        for each in msgspec.convert(found, list[Queue])
+    ]
+    print_table(("CHATBOT", "WAITING", "WORKING", "SIZE", "SINCE"), rows, nothing="Nothing waits.")
 
 
 @documents.command()

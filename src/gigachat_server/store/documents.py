@@ -147,10 +147,11 @@ async def put_text(tx: Tx, document: Document, *, content: str) -> None:
     """Accept a pushed text for later: the chunks of an earlier version stay as they are until it is ready."""
     await tx.run(
         "INSERT INTO documents (chatbot_id, id, name, content, content_sha256, state, error, chunk_count, characters, "
-        "embedding_model, version, created_at, updated_at) VALUES (:chatbot_id, :id, :name, :content, :content_sha256, "
-        "'pending', NULL, 0, :characters, NULL, 0, :created_at, :updated_at) "
+        "embedding_model, version, created_at, updated_at, size) VALUES (:chatbot_id, :id, :name, :content, :content_sha256, "
+        "'pending', NULL, 0, :characters, NULL, 0, :created_at, :updated_at, :characters) "
         "ON CONFLICT (chatbot_id, id) DO UPDATE SET name = :name, content = :content, content_sha256 = :content_sha256, "
-        "state = 'pending', error = NULL, reason = NULL, characters = :characters, lease_until = 0, updated_at = :updated_at, "
+        "state = 'pending', error = NULL, reason = NULL, characters = :characters, size = :characters, lease_until = 0, "
+        "updated_at = :updated_at, "
         "progress = 0, title = NULL, media_type = NULL, origin = NULL, upload_id = NULL, file_sha256 = NULL, places = NULL, "
         "warnings = NULL",
         chatbot_id=document.chatbot_id,
@@ -164,19 +165,19 @@ async def put_text(tx: Tx, document: Document, *, content: str) -> None:
     )
 
 
-async def put_file(tx: Tx, document: Document) -> None:
+async def put_file(tx: Tx, document: Document, *, size: int) -> None:
     """Accept a file for later, whose bytes are stored as `upload_id`: text and chunks of an earlier version stay until then.
 
     Nodes of the version before do not know the state, so they leave it alone: they would embed the earlier text again.
     """
     await tx.run(
         "INSERT INTO documents (chatbot_id, id, name, content, content_sha256, state, error, chunk_count, characters, "
-        "embedding_model, version, created_at, updated_at, media_type, origin, upload_id, file_sha256) VALUES (:chatbot_id, :id, "
-        ":name, '', :content_sha256, 'uploaded', NULL, 0, 0, NULL, 0, :created_at, :updated_at, :media_type, :origin, "
-        ":upload_id, :file_sha256) "
+        "embedding_model, version, created_at, updated_at, media_type, origin, upload_id, file_sha256, size) VALUES "
+        "(:chatbot_id, :id, :name, '', :content_sha256, 'uploaded', NULL, 0, 0, NULL, 0, :created_at, :updated_at, :media_type, "
+        ":origin, :upload_id, :file_sha256, :size) "
         "ON CONFLICT (chatbot_id, id) DO UPDATE SET name = :name, state = 'uploaded', error = NULL, reason = NULL, "
         "lease_until = 0, updated_at = :updated_at, progress = 0, media_type = :media_type, origin = :origin, "
-        "upload_id = :upload_id, file_sha256 = :file_sha256",
+        "upload_id = :upload_id, file_sha256 = :file_sha256, size = :size",
         chatbot_id=document.chatbot_id,
         id=document.id,
         name=document.name,
@@ -187,6 +188,7 @@ async def put_file(tx: Tx, document: Document) -> None:
         origin=document.origin,
         upload_id=document.upload_id,
         file_sha256=document.file_sha256,
+        size=size,
     )
 
 

@@ -125,10 +125,8 @@ def statements_on(connection: apsw.Connection) -> Reader:
 
 
 def _bindable(parameters: dict[str, Any]) -> dict[str, Any]:
-    for name, value in parameters.items():
-        if isinstance(value, (list, tuple)):
-            return {**parameters, name: msgspec.json.encode(value).decode()}
-    return parameters
+    lists = {name: msgspec.json.encode(value).decode() for name, value in parameters.items() if isinstance(value, (list, tuple))}
+    return parameters | lists if lists else parameters
 
 
 def _drive(name: str, body: Callable[[Any], Awaitable[T]], statements: _Statements) -> T:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from gigachat_server.errors import TextTooLong
+from gigachat_server.knowledge.graphemes import cut
 from gigachat_server.records import DocumentWarning, WarningCode
 
 LONGEST_HEADING = 200
@@ -182,7 +183,7 @@ def clean(text: str) -> str:
 
 def one_line(text: str) -> str:
     """A label: on one line and not endless."""
-    return clean(" ".join(text.split()))[:LONGEST_HEADING]
+    return cut(clean(" ".join(text.split())), LONGEST_HEADING)
 
 
 def row(cells: Iterable[str]) -> str:

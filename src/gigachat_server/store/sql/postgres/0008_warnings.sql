@@ -5,3 +5,6 @@ ALTER TABLE documents ADD COLUMN warnings TEXT;
 
 -- `instead` is the address that a page calls its own, as long as it is left out for that one.
 ALTER TABLE site_pages ADD COLUMN instead TEXT COLLATE "C";
+
+-- `size` is how many bytes a file has, or characters a text, so that what is small need not wait for what is large.
+ALTER TABLE documents ADD COLUMN size BIGINT NOT NULL DEFAULT 0;
