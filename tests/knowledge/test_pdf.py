@@ -192,6 +192,14 @@ def test_rows_of_a_table_say_what_their_columns_are() -> None:
     )
 
 
+def test_names_in_the_middle_of_their_columns_are_of_these() -> None:
+    names = table([("Model", "Number", "Price")], lefts=(110, 270, 450))
+    rows = table([("", "", ""), ("Drill A", "88-1", "9.90 EUR"), ("Drill B", "88-2", "12.50 EUR")])
+    assert text_of(pdf(together(names, rows))).text == (
+        "Model: Drill A | Number: 88-1 | Price: 9.90 EUR\nModel: Drill B | Number: 88-2 | Price: 12.50 EUR"
+    )
+
+
 def test_labels_and_values_are_lines() -> None:
     assert text_of(pdf(table([("Weight", "2 kg"), ("Colour", "blue"), ("Price", "9.90")]))).text == (
         "Weight | 2 kg\nColour | blue\nPrice | 9.90"

@@ -111,7 +111,7 @@ def blocks_of(rows: Sequence[Row]) -> Iterator[Block]:
                 yield from _paragraphs([Row(tuple(each[place])) for each in cells if each[place]])
         else:
             yield from _paragraphs(lines)
-            yield Table(_unwrapped(cells, rows[start:end]))
+            yield Table(_unwrapped(_merged(cells), rows[start:end]))
         lines = []
         start = end
     yield from _paragraphs(lines)
@@ -162,6 +162,17 @@ def _cells(row: Row, strips: _Strips) -> list[list[Piece]]:
             place += 1
         cells[place].append(piece)
     return cells
+
+
+def _merged(cells: Sequence[list[list[Piece]]]) -> list[list[list[Piece]]]:
+    """What stands in the middle of a column, above what stands at its edge, is of the same column: no row has both."""
+    columns: list[list[list[Piece]]] = []
+    for column in zip(*cells, strict=True):
+        if columns and not any(one and other for one, other in zip(columns[-1], column, strict=True)):
+            columns[-1] = [one or other for one, other in zip(columns[-1], column, strict=True)]
+        else:
+            columns.append(list(column))
+    return [list(row) for row in zip(*columns, strict=True)]
 
 
 def _are_columns(cells: Sequence[Sequence[Sequence[Piece]]]) -> bool:
