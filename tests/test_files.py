@@ -281,7 +281,7 @@ async def test_a_name_may_be_in_another_form(given: str, name: str, tmp_path: Pa
 async def test_a_pushed_text_has_a_name_of_one_line(tmp_path: Path) -> None:
     async with gigachat(tmp_path) as api:
         chatbot = await api.chatbot()
-        for name in ("a\nb", "a\u2028b", "invoice\u202efdp.exe", "tab\tb", "a\x7f"):
+        for name in ("a\nb", "a\u2028b", "invoice\u202efdp.exe", "a\u2066b", "a\x7f"):
             reply = await api.post(f"{chatbot}/documents", {"name": name, "content": "text"})
             assert (reply.status, reply.fields) == (422, {"name"})
         assert await api.push(chatbot, "फ़ाइल 👨\u200d👩\u200d👧 ملف", "text")

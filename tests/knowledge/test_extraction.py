@@ -160,12 +160,16 @@ def test_a_book_is_its_chapters() -> None:
 
 def test_a_book_that_lacks_a_chapter_gives_the_others() -> None:
     book = formats.epub()
-    package = formats.part(book, "OEBPS/content.opf").replace(b"<spine>", b'<spine><itemref idref="gone"/><itemref idref="lost"/>')
+    package = formats.part(book, "OEBPS/content.opf").replace(
+        b"<spine>", b'<spine><itemref idref="gone"/><itemref idref="lost"/>'
+    )
     item = b'<manifest><item id="lost" href="lost.xhtml" media-type="application/xhtml+xml"/>'
     package = package.replace(b"<manifest>", item).replace(b'<itemref idref="two"/>', b'<itemref idref="two" linear="no"/>')
     extracted = text_of(formats.replaced(book, "OEBPS/content.opf", package))
     assert extracted.text == "# Returns\n\nParcels come back within 30 days.\n\n# Fees\n\nNorway costs 9 EUR."
-    assert [(each.code, each.count, each.where) for each in extracted.warnings] == [("parts_skipped", 2, "gone; OEBPS/lost.xhtml")]
+    assert [(each.code, each.count, each.where) for each in extracted.warnings] == [
+        ("parts_skipped", 2, "gone; OEBPS/lost.xhtml")
+    ]
 
 
 @pytest.mark.parametrize(

@@ -342,8 +342,8 @@ def query_limit(query: Mapping[str, str], *, default: int = 50, most: int = 100)
     return int(text)
 
 
-# Control characters, ends of lines and paragraphs, and what turns the direction of all that follows.
-_NO_NAME = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069]")
+# Control characters but for tabs, ends of lines and paragraphs, and what turns the direction of all that follows.
+_NO_NAME = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 def name_error(field: str, name: str) -> FieldError | None:
