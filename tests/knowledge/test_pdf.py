@@ -108,6 +108,15 @@ def test_running_heads_stay_out(foot: str, preface: int) -> None:
     assert text.count("Line 7 of this") == 9
 
 
+def test_left_and_right_pages_may_have_titles_of_their_own() -> None:
+    def page(number: int) -> Callable[[Canvas], None]:
+        head = lines("The ACME handbook" if number % 2 else "All about drills", top=810)
+        return together(head, lines(*[f"Line {place} of text {number}, which is told once." for place in range(20)]))
+
+    text = text_of(pdf(*[page(number) for number in range(8)])).text
+    assert {line[:4] for line in text.split("\n") if line} == {"Line"}
+
+
 def test_the_head_of_a_table_on_each_page_is_no_running_head() -> None:
     pages = [[("Model", "Order number", "Price"), *[(f"A{n}{i}", f"88-{n}{i}", f"{i}.90") for i in range(30)]] for n in range(4)]
     text = text_of(pdf(*[table(page) for page in pages])).text

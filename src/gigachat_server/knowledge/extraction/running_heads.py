@@ -15,6 +15,8 @@ from gigachat_server.knowledge.extraction.page_layout import Piece, Row
 
 _FEWEST_PAGES = 3
 _MOST_PAGES = 0.6  # of those with text
+_MOST_PAGES_APART = 0.4  # the same of what stands in the margin: left and right pages may have titles of their own
+_APART = "~"
 _OUTER_ROWS = 2
 _MOST_TAKEN = 0.4  # of a page's characters; of a page with little text that is a line of two
 _MOST_TAKEN_OF_MANY = 0.2
@@ -49,8 +51,11 @@ def running(pages: Sequence[Page]) -> list[set[int]]:
     counts: Counter[str] = Counter()
     for number, (page, places) in enumerate(zip(pages, outer, strict=True)):
         counts.update({key for place in places for key in _keys(page, place, number)})
-    least = max(_FEWEST_PAGES, filled * _MOST_PAGES)
-    known = {key for key, count in counts.items() if count >= least}
+    known = {
+        key
+        for key, count in counts.items()
+        if count >= max(_FEWEST_PAGES, filled * (_MOST_PAGES_APART if key.startswith(_APART) else _MOST_PAGES))
+    }
     found = []
     for number, (page, places) in enumerate(zip(pages, outer, strict=True)):
         taken = {place for place in places if not known.isdisjoint(_keys(page, place, number))}
@@ -79,6 +84,8 @@ def _keys(page: Page, place: int, number: int) -> list[str]:
     row = page.rows[place]
     text = " ".join(row.text.split())
     keys = [] if _is_in_table(page, place) else [f"= {text}"]
+    if keys and _is_apart(page, row):
+        keys.append(f"{_APART} {text}")
     for found in _NUMBER.finditer(text):
         offset = int(found[0]) - number
         rest = f"{text[: found.start()]}#{text[found.end() :]}"
