@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 EVAL ?= tests/fixtures/eval
 ARGS ?=
 
-.PHONY: help install run test test-fast test-postgres test-faults test-site test-load test-mutants lint bench eval docs clean
+.PHONY: help install run test test-fast test-postgres test-faults test-site test-documents test-load test-mutants lint bench eval docs clean
 
 help: ## Show this
 	@echo "gigachat: make <target> [ARGS=\"...\"]"
@@ -34,6 +34,9 @@ test-faults: $(VENV)/installed-dev ## Kill, starve and damage it: N rounds each 
 
 test-site: $(VENV)/installed-dev ## Crawl the collection cloudflare of EVAL=folder as a site, change it, crawl again
 	EVAL=$(abspath $(EVAL)) $(BIN)/pytest -m faults -k real_site tests/faults/test_crawl.py -rs $(ARGS)
+
+test-documents: $(VENV)/installed-dev ## Read every file of tests/fixtures/documents: a report for each kind
+	$(BIN)/python -m tests.knowledge.test_documents
 
 test-load: $(VENV)/installed-dev ## Three nodes on PostgreSQL under load for LOAD_SECONDS=600, then check all they stored
 	$(BIN)/python -m tests.faults.load_run

@@ -155,6 +155,11 @@ def replaced(document: bytes, part: str, content: bytes) -> bytes:
         return archive({entry.filename: source.read(entry) for entry in source.infolist()} | {part: content})
 
 
+def part(document: bytes, name: str) -> bytes:
+    with zipfile.ZipFile(io.BytesIO(document)) as source:
+        return source.read(name)
+
+
 def _saved(document: object) -> bytes:
     file = io.BytesIO()
     document.save(file)  # type: ignore[attr-defined]

@@ -81,7 +81,7 @@ async def test_a_file_is_accepted_read_and_found(tmp_path: Path) -> None:
         assert document["content"].startswith("# Returns\n\nYou can return a parcel")
         assert document["content_sha256"] == hashlib.sha256(document["content"].encode()).hexdigest()
         (reply,) = await api.say(chatbot, "When can I return a parcel?")
-        assert reply["sources"][0]["metadata"]["loc"] == {"lines": {"from": 1, "to": 16}, "heading": "Returns"}
+        assert reply["sources"][0]["metadata"]["loc"] == {"lines": {"from": 1, "to": 15}, "heading": "Returns"}
     assert stores.current().query(tmp_path, "SELECT id FROM uploads") == [], "the bytes are gone once there is a text"
 
 
@@ -132,6 +132,41 @@ async def test_a_file_that_cannot_be_read_fails_and_the_earlier_version_answers(
         assert (await uploaded(api, chatbot, "a.txt", b"Parcels are sent on Friday."))["state"] == "ready"
         (reply,) = await api.say(chatbot, "When are parcels sent?")
         assert reply["sources"][0]["content"].endswith("on Friday.")
+
+
+async def test_what_was_not_read_is_told_with_the_document(tmp_path: Path) -> None:
+    garbled = "Die Rückgabe ist für Kunden möglich.\nGröße: ".encode() + b"\xff\nEnde"
+    guessed = "Grüße – für 9 €".encode("cp1252")
+    async with gigachat(tmp_path) as api:
+        chatbot = await api.chatbot(documents=EVERYTHING)
+        document = await uploaded(api, chatbot, "a.txt", garbled)
+        warnings = [{"code": "characters_replaced", "count": 1, "where": "line 2"}]
+        assert (document["state"], document["warnings"]) == ("ready", warnings)
+        followed = await api.get(f"{chatbot}/documents/{document['id']}", headers={"Accept": "text/event-stream"})
+        assert followed.events[0][1]["warnings"] == warnings
+        whole = await uploaded(api, chatbot, "b.txt", b"Parcels are sent on Monday.")
+        other = await uploaded(api, chatbot, "c.txt", guessed)
+        assert whole["warnings"] == []
+        assert other["warnings"] == [{"code": "encoding_guessed", "count": 1, "where": "cp1252"}]
+        warned = (await api.get(f"{chatbot}/documents?warned=true")).body
+        assert [(each["name"], each["warnings"]) for each in warned] == [("c.txt", other["warnings"]), ("a.txt", warnings)]
+        assert [each["name"] for each in (await api.get(f"{chatbot}/documents?warned=false")).body] == ["b.txt"]
+        assert (await api.get(f"{chatbot}/documents?warned=perhaps")).fields == {"warned"}
+
+
+async def test_warnings_are_of_the_text_that_is_there(tmp_path: Path) -> None:
+    async with gigachat(tmp_path) as api:
+        chatbot = await api.chatbot(documents=EVERYTHING)
+        guessed = await uploaded(api, chatbot, "a.txt", "Grüße".encode("cp1252"))
+        failed = await uploaded(api, chatbot, "a.txt", b"\x89PNG\r\n")
+        assert (failed["state"], failed["warnings"]) == ("failed", guessed["warnings"]), "the earlier text answers"
+        same = await uploaded(api, chatbot, "a.txt", "Grüße".encode())
+        assert (same["id"], same["warnings"]) == (guessed["id"], []), "the text is the same, and was read for certain"
+        await uploaded(api, chatbot, "a.txt", "Grüße".encode("cp1252"))
+        await api.call("PATCH", chatbot, {"documents": SHORT})
+        assert (await ended(api, chatbot, guessed))["warnings"] == guessed["warnings"], "cut anew, not read anew"
+        await api.push(chatbot, "a.txt", "Grüße aus Wien.")
+        assert (await api.get(f"{chatbot}/documents/{guessed['id']}")).body["warnings"] == []
 
 
 async def test_put_takes_a_file_too(tmp_path: Path) -> None:
@@ -199,6 +234,8 @@ BAD: dict[str, tuple[bytes, str, int, str]] = {
     "a nameless file": (form(file_part("", b"1")), "", 422, "invalid_request"),
     "a long name": (form(file_part("x" * 1025, b"1")), "", 422, "invalid_request"),
     "a name with NUL": (form(field("name", "a\0b"), file_part("a", b"1")), "", 422, "invalid_request"),
+    "a name of two lines": (form(file_part("a", b"1"), field("name", "a\nb")), "", 422, "invalid_request"),
+    "a name that turns around": (form(file_part("a\u202etxt.exe", b"1")), "", 422, "invalid_request"),
     "a name in Latin-1": (form(file_part("caf\udce9", b"1")), "", 422, "invalid_request"),
     "cut off": (form(file_part("a", b"1" * 100))[:-40], "", 400, "malformed_form"),
     "no end": (form(file_part("a", b"1"))[:-4], "", 400, "malformed_form"),
@@ -222,6 +259,65 @@ async def test_a_form_that_is_not_as_it_should_be_is_refused_and_stores_nothing(
         assert (reply.status, reply.code) == (status, code), reply.text
         assert (await api.get(f"{chatbot}/documents")).body == []
     assert stores.current().query(tmp_path, "SELECT id FROM uploads") == []
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("filename=\"x.txt\"; filename*=UTF-8''R%C3%BCckgabe%20%E2%82%AC.txt", "Rückgabe €.txt"),
+        ("filename*=utf-8'de'a%3Bb.txt; filename=\"x.txt\"", "a;b.txt"),
+        ("filename*=ISO-8859-1''caf%E9.txt", "café.txt"),
+        ("filename=\"x.txt\"; filename*=nothing''y.txt", "x.txt"),
+        ('filename="👩\u200d👧.txt"', "👩\u200d👧.txt"),
+    ],
+)
+async def test_a_name_may_be_in_another_form(given: str, name: str, tmp_path: Path) -> None:
+    async with gigachat(tmp_path) as api:
+        chatbot = await api.chatbot()
+        reply = await send(api, f"{chatbot}/documents", (f'Content-Disposition: form-data; name="file"; {given}', b"text"))
+        assert (reply.status, reply.body["name"]) == (202, name)
+
+
+async def test_a_pushed_text_has_a_name_of_one_line(tmp_path: Path) -> None:
+    async with gigachat(tmp_path) as api:
+        chatbot = await api.chatbot()
+        for name in ("a\nb", "a\u2028b", "invoice\u202efdp.exe", "a\u2066b", "a\x7f"):
+            reply = await api.post(f"{chatbot}/documents", {"name": name, "content": "text"})
+            assert (reply.status, reply.fields) == (422, {"name"})
+        assert await api.push(chatbot, "फ़ाइल 👨\u200d👩\u200d👧 ملف", "text")
+
+
+# --- whose turn it is ---
+
+
+class Gate(CountingEmbedder):
+    """Lets nothing of the texts with a word in them through until it is opened."""
+
+    def __init__(self, word: str) -> None:
+        super().__init__()
+        self.word = word
+        self.go = asyncio.Event()
+
+    async def embed_passages(self, texts: Any) -> Matrix:
+        if any(self.word in text for text in texts):
+            await self.go.wait()
+        return await super().embed_passages(texts)
+
+
+async def test_the_files_of_one_chatbot_do_not_keep_those_of_another_waiting(tmp_path: Path) -> None:
+    embedder = Gate("boulder")
+    async with gigachat(tmp_path, embedder=embedder) as api:
+        one, other = await api.chatbot(), await api.chatbot(name="Other")
+        large = [await upload(api, one, f"{n}.txt", f"boulder {n} ".encode() * 30_000) for n in range(9)]
+        assert (await uploaded(api, other, "small.txt", b"A pebble."))["state"] == "ready"
+        assert (await uploaded(api, one, "small.txt", b"A pebble, too."))["state"] == "ready"
+        (queue,) = (await api.get("/queue")).body
+        assert (queue["chatbot_id"], queue["waiting"], queue["working"]) == (one.removeprefix("/chatbots/"), 5, 4)
+        assert queue["bytes"] == 9 * 300_000
+        embedder.go.set()
+        for document in large:
+            assert (await ended(api, one, document))["state"] == "ready"
+        assert (await api.get("/queue")).body == []
 
 
 # --- embedded once, seen whole ---

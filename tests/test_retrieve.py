@@ -239,7 +239,7 @@ async def test_a_chatbot_that_is_asked_anything_is_judged_without_the_prior(tmp_
         chatbot = await api.chatbot()
         await api.push(chatbot, "lamps", "The red lamp costs nine euros.")
         before = await retrieve(api, chatbot, "what does the red lamp cost")
-        reply = await api.call("PATCH", chatbot, {"config": {"documents": {"results": {"prompts": "any"}}}})
+        reply = await api.call("PATCH", chatbot, {"documents": {"results": {"prompts": "any"}}})
         assert reply.status == 200, reply.text
         after = await retrieve(api, chatbot, "what does the red lamp cost")
     assert before["passages"][0]["score"] < 0.01 < 0.9 < after["passages"][0]["score"]

@@ -244,7 +244,7 @@ class FileEmpty(DocumentFailed):
 
 class FileUnknown(DocumentFailed):
     code = "file_unknown"
-    wanted = "push text, Markdown, HTML, PDF, DOCX, PPTX, XLSX, CSV or EPUB."
+    wanted = "push text, Markdown, HTML, PDF, DOCX, PPTX, XLSX, CSV, ODT, ODS, ODP, RTF, EPUB, mail, JSON, XML or subtitles."
     message = f"The file is of a kind that cannot be read: {wanted}"
 
 

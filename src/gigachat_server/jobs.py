@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import Counter
 
 import msgspec
 
@@ -26,7 +27,8 @@ _RENEW_S = 10
 _RETRY_S = 5
 _LOOK_EVERY_S = 5.0
 _SWEEP_EVERY_S = 3600.0
-_AT_ONCE = 4
+_AT_ONCE = 12
+_AT_ONCE_EACH = 4  # of one chatbot, and one more that is small
 
 _log = logging.getLogger("gigachat.jobs")
 
@@ -81,17 +83,35 @@ class IngestWorker:
                     await self._wake_up.wait()
 
     async def _take_some(self) -> None:
-        """Begin with as many as there is room for; each that ends wakes the loop up."""
-        if len(self._running) >= _AT_ONCE:
-            return
+        """Begin with as many as there is room for; each that ends wakes the loop up.
 
-        async def read(reader: Reader) -> list[Waiting]:
-            return await ingest_queue.list_waiting(reader, now_us=self._clock(), limit=_AT_ONCE)
+        Chatbots take turns: those that have the fewest are first, none has more than its share, and what is small does not wait
+        for what is large.
+        """
+        while len(self._running) < _AT_ONCE:
+            entry = await self._next()
+            if entry is None:
+                return
+            task = self._running[entry] = asyncio.create_task(self._work_off(entry), name="ingest")
+            task.add_done_callback(lambda _, entry=entry: self._ended(entry))  # type: ignore[misc]
 
-        for entry in await self._database.read(read):
-            if len(self._running) < _AT_ONCE and entry not in self._running:
-                task = self._running[entry] = asyncio.create_task(self._work_off(entry), name="ingest")
-                task.add_done_callback(lambda _, entry=entry: self._ended(entry))  # type: ignore[misc]
+    async def _next(self) -> Waiting | None:
+        running = Counter(entry.chatbot_id for entry in self._running)
+        ids = [entry.id for entry in self._running]
+        full = [chatbot_id for chatbot_id, number in running.items() if number >= _AT_ONCE_EACH]
+        over_full = [chatbot_id for chatbot_id, number in running.items() if number > _AT_ONCE_EACH]
+
+        async def read(reader: Reader) -> Waiting | None:
+            now_us = self._clock()
+            for without, is_small in ((list(running), False), (full, False), (over_full, True)):
+                found = await ingest_queue.find_next(
+                    reader, now_us=now_us, without_chatbots=without, without=ids, is_small=is_small
+                )
+                if found is not None:
+                    return found
+            return None
+
+        return await self._database.read(read)
 
     def _ended(self, entry: Waiting) -> None:
         del self._running[entry]

@@ -39,6 +39,23 @@ PageState = Literal["pending", "ready", "unchanged", "skipped", "failed", "remov
 # `uploaded`: a file that nobody has begun to read; `pending`: a text that nobody has begun to embed.
 DocumentState = Literal["uploaded", "pending", "extracting", "embedding", "ready", "failed"]
 WAITING: tuple[DocumentState, ...] = ("uploaded", "pending", "extracting", "embedding")  # somebody has to see to it
+# What of a document was not read, or not for certain; docs/push-documents.md tells what each means.
+WarningCode = Literal[
+    "pages_without_text",
+    "pages_unreadable",
+    "images_without_text",
+    "objects_skipped",
+    "parts_skipped",
+    "attachments_skipped",
+    "forms_unread",
+    "hidden_sheets",
+    "formulas_without_value",
+    "rows_mended",
+    "encoding_guessed",
+    "characters_replaced",
+    "not_as_declared",
+    "truncated",
+]
 # docs/follow-live.md tells what each means.
 EventType = Literal[
     "message.created",
@@ -236,6 +253,17 @@ class Chatbot(msgspec.Struct, frozen=True):
         return self.knowledge_version, self.updated_at
 
 
+class DocumentWarning(msgspec.Struct, frozen=True):
+    """Something of a document that was not read whole, or not for certain: how often, and where, in words for a person.
+
+    `code` is a `WarningCode`, or what a newer version knows besides.
+    """
+
+    code: str
+    count: int
+    where: str
+
+
 class Document(msgspec.Struct, frozen=True):
     """A pushed text or file. Until it is `ready`, the chunks of its last `ready` version, if any, still answer.
 
@@ -264,6 +292,7 @@ class Document(msgspec.Struct, frozen=True):
     file_sha256: str | None = None
     chunks_sha256: str | None = None
     language: Language | None = None  # in which its text is; None where that cannot be told
+    warnings: tuple[DocumentWarning, ...] = ()  # of the text that was read last; none: what a person sees of it was read
 
 
 class Chunk(msgspec.Struct, frozen=True):

@@ -44,6 +44,22 @@ def test_push_takes_folders_and_files_and_is_idempotent(gigachat: Gigachat, tmp_
     assert {document["characters"] for document in listed} == {27, 20}  # without the byte order mark
 
 
+def test_what_was_not_read_whole_is_named(gigachat: Gigachat, tmp_path: Path) -> None:
+    gigachat.output("chatbots", "create", "shop")
+    (tmp_path / "a.txt").write_bytes("Grüße aus Köln".encode("cp1252"))
+    (tmp_path / "b.txt").write_text("All of it.")
+    ended = gigachat.run("documents", "push", tmp_path / "a.txt", tmp_path / "b.txt", "--chatbot", "shop")
+    assert ended.returncode == 0, ended.stderr
+    assert "2 documents pushed (2 chunks), 1 with warnings." in ended.stderr
+    assert "a.txt: not all of it was read for certain: encoding_guessed (1: cp1252)" in ended.stderr
+    lines = gigachat.output("documents", "list", "--chatbot", "shop").splitlines()
+    assert [line.split("\t")[-1] for line in lines] in (
+        ["", "encoding_guessed (1: cp1252)"],
+        ["encoding_guessed (1: cp1252)", ""],
+    )
+    assert [each["name"] for each in gigachat.json("documents", "list", "--warned", "--chatbot", "shop")] == ["a.txt"]
+
+
 def test_what_cannot_be_pushed_is_named_and_the_rest_goes_on(gigachat: Gigachat, tmp_path: Path) -> None:
     gigachat.output("chatbots", "create", "shop")
     folder = site(tmp_path / "site")
@@ -57,14 +73,14 @@ def test_what_cannot_be_pushed_is_named_and_the_rest_goes_on(gigachat: Gigachat,
         "long.txt": "text_too_long", "sound.md": "file_unknown", "logo.png": "file_unknown",
     }  # fmt: skip
     assert all(reason.endswith(".") for _, reason in failed.values())
-    assert "3 documents pushed (3 chunks), 1 empty files skipped." in ended.stderr
+    assert "3 documents pushed (3 chunks), 1 empty files skipped, 1 with warnings." in ended.stderr
     assert "3 of 7 files were not pushed." in ended.stderr
     assert "Traceback" not in ended.stderr
     listed = gigachat.json("documents", "list", "--chatbot", "shop")
     assert {document["name"] for document in listed if document["state"] == "failed"} == set(failed)
     (line,) = [line for line in gigachat.output("documents", "list", "--chatbot", "shop").splitlines() if "long.txt" in line]
     assert line.split("\t")[2:4] == ["failed", "0 %"]
-    assert line.endswith(failed["long.txt"][1])
+    assert line.endswith(failed["long.txt"][1] + "\t")
 
 
 def test_patterns_choose_what_is_pushed(gigachat: Gigachat, tmp_path: Path) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from gigachat_server.clock import system_clock
+from gigachat_server.knowledge.web import html_facts, sitemap
 from gigachat_server.models.base import Matrix
 from gigachat_server.models.hashing_embedder import HashingEmbedder
 from gigachat_server.store.database import Tx
@@ -208,6 +212,132 @@ async def test_robots_noindex_canonical_and_copies_are_respected_and_told(tmp_pa
             "/moved-here": ("ready", None),
         }
         assert "/private/x" not in site.paths
+
+
+# --- addresses that pages call their own ---
+
+
+def canonical(to: str, text: str) -> str:
+    return html("/a", "/b", "/c", "/d", text=text, head=f'<link rel="canonical" href="{to}">')
+
+
+async def documents_at(api: Api, sites: str, base: str, path: str = "") -> list[str]:
+    await crawled(api, sites, f"{base}/{path}")
+    return [name.removeprefix(base) for name in await documents_of(api, sites)]
+
+
+@pytest.mark.parametrize(
+    ("pages", "paths"),
+    [
+        ({"a": "/b", "b": "/a"}, ["/", "/a"]),
+        ({"a": "/b", "b": "/c", "c": "/a"}, ["/", "/a", "/b"]),
+        ({"a": "/gone"}, ["/", "/a"]),
+        ({"a": "/private/x"}, ["/", "/a"]),
+        ({"a": "/moved"}, ["/", "/a"]),
+        ({"a": "/kept-out"}, ["/", "/a"]),
+        ({"a": "/", "b": "/", "c": "/", "d": "/"}, ["/", "/a", "/b", "/c", "/d"]),
+        ({"a": "/d", "b": "/d", "c": "/d", "d": ""}, ["/", "/a", "/b", "/c", "/d"]),
+        ({"a": "/d", "d": ""}, ["/", "/d"]),
+        ({"a": "/a?print=1"}, ["/", "/a?print=1"]),
+        ({"a": "/x", "b": "/x"}, ["/", "/x"]),
+    ],
+)
+async def test_a_page_is_left_out_for_another_address_only_if_that_is_a_document_that_says_it(
+    pages: dict[str, str], paths: list[str], tmp_path: Path
+) -> None:
+    at = Pages(
+        **{
+            "": html("/a", "/b", "/c", "/d", text="The entrance of it all."),
+            "robots.txt": Response("User-agent: *\nDisallow: /private\n"),
+            "moved": Response(status=301, headers={"Location": "https://elsewhere.example/"}),
+            "kept-out": html(head='<meta name="robots" content="noindex">'),
+            "x": html(text="The page that two are copies of."),
+            "a?print=1": html(text="What page a says, for printers."),
+            **{name: canonical(to, f"What page {name} says.") if to else html(text="The page d.") for name, to in pages.items()},
+        }
+    )
+    async with serving(at) as site, crawling(tmp_path) as (api, sites):
+        assert await documents_at(api, sites, site.url) == paths
+
+
+async def test_what_was_left_out_is_a_document_again_without_being_embedded_again(tmp_path: Path) -> None:
+    embedder = CountingEmbedder()
+    at = Pages(**{"": html("/a", text="The entrance."), "a": canonical("/gone", "What page a says.")})
+    async with serving(at) as site, crawling(tmp_path, embedder=embedder) as (api, sites):
+        seen = await crawled(api, sites, site.url)
+        before = [each["id"] for each in await all_of(api, sites.replace("/sites", "/documents"))]
+        count = len(embedder.texts)
+        await again(api, f"{sites}/{seen['id']}")
+        assert [each["id"] for each in await all_of(api, sites.replace("/sites", "/documents"))] == before
+        assert len(embedder.texts) == count
+        at.at["/gone"] = html(text="What page a says, and where it is now.")
+        await again(api, f"{sites}/{seen['id']}")
+        assert [name.removeprefix(site.url) for name in await documents_of(api, sites)] == ["/", "/gone"]
+
+
+async def test_pages_that_only_sessions_make_different_are_one_document(tmp_path: Path) -> None:
+    def page(name: str, number: int) -> str:
+        token = f"{number * 7919:08x}a1{number * 104_729:010x}"
+        form = f'<form><input type="hidden" name="csrf" value="{token}"></form><!-- {token} --><script>var t = "{token}"</script>'
+        links = "".join(f'<a href="/{each}?sid={number + 1}">{each}</a>' for each in ("one", "two", "three") if number < 12)
+        return f"<html><head><title>{name}</title></head><body>{form}{links}<p>Page {name}.</p><p>{token}</p></body></html>"
+
+    def answer(request: Request) -> Response | None:
+        path, _, query = request.path.partition("?")
+        if path == "/robots.txt":
+            return None
+        return Response(page(path.strip("/") or "home", int(query.rpartition("=")[2] or 0)))
+
+    async with serving(answer) as site, crawling(tmp_path) as (api, sites):
+        seen = await crawled(api, sites, site.url)
+        assert len(await documents_of(api, sites)) == 4
+        states = await pages_of(api, f"{sites}/{seen['id']}", site.url)
+        assert len(states) == 7, "links of what is the same are not followed"
+
+
+async def test_pages_that_differ_in_a_figure_or_a_picture_are_not_one(tmp_path: Path) -> None:
+    at = Pages(
+        **{
+            "": html("/a", "/b", "/c", "/d"),
+            "a": html(text="It costs 9 euros."),
+            "b": html(text="It costs 10 euros."),
+            "c": html(text="<img alt='red'> A picture."),
+            "d": html(text="<img alt='blue'> A picture."),
+        }
+    )
+    async with serving(at) as site, crawling(tmp_path) as (api, sites):
+        assert await documents_at(api, sites, site.url) == ["/", "/a", "/b", "/c", "/d"]
+
+
+async def test_a_page_that_failed_is_told_of_at_the_site(tmp_path: Path) -> None:
+    at = Pages(**{"": html("/a", "/b", "/gone", text="The entrance."), "a": Response(status=403), "b": html(text="Page b.")})
+    async with serving(at) as site, crawling(tmp_path) as (api, sites):
+        seen = await crawled(api, sites, site.url)
+        assert (seen["state"], seen["reason"]) == ("ready", "pages_failed")
+        assert seen["error"] == f"Could not be read: {site.url}/a (http_403)."
+
+
+@pytest.mark.parametrize("before", ["\n", "\ufeff\n  \r\n", ""])
+async def test_a_sitemap_may_begin_with_blank_lines(before: str, tmp_path: Path) -> None:
+    async with serving(shop()) as site, crawling(tmp_path) as (api, sites):
+        listed = f'{before}<?xml version="1.0"?><urlset><url><loc>{site.url}/parcels</loc></url></urlset>'
+        site.answer = Pages(**{"sitemap.xml": listed, "parcels": html(text="Parcels.")})
+        await crawled(api, sites, f"{site.url}/sitemap.xml", "sitemap")
+        assert await documents_of(api, sites) == [f"{site.url}/parcels"]
+
+
+def test_a_sitemap_of_fifty_thousand_addresses_is_read() -> None:
+    address = "https://shop.example/" + "x" * 200
+    body = f'<?xml version="1.0"?><urlset>{"".join(f"<url><loc>{address}{n}</loc></url>" for n in range(50_000))}</urlset>'
+    assert len(body) > 12_000_000
+    assert len(sitemap.read(body.encode()).pages) == 50_000
+
+
+def test_what_a_page_says_is_told_in_no_time() -> None:
+    began = time.process_time()
+    for text in ("<" * 500_000, "<!--" * 200_000, "<script>" * 100_000, "<img " * 200_000, "<img alt=" * 100_000, "-" * 500_000):
+        html_facts.said(text)
+    assert time.process_time() - began < 5
 
 
 async def test_a_crawl_delay_is_kept_and_no_more_than_two_come_at_once(tmp_path: Path) -> None:

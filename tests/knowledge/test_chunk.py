@@ -39,6 +39,14 @@ def test_split(text: str, size: int, overlap: int, expected: list[tuple[str, int
     assert all(text.startswith(chunk.text, chunk.start) for chunk in chunks)
 
 
+def test_no_chunk_begins_or_ends_within_an_emoji() -> None:
+    family = "👩\u200d👩\u200d👧"
+    for size, overlap in ((7, 0), (12, 3), (9, 8)):
+        for chunk in split(family * 20, size=size, overlap=overlap):
+            assert chunk.text.startswith("👩")
+            assert chunk.text.endswith("👧")
+
+
 def test_a_heading_is_no_chunk_by_itself_where_text_follows_it() -> None:
     sentence = "Guinea pigs are rodents. "
     text = "Guinea pig\n" + sentence * 50 + "\n\nCare\n" + sentence * 50

@@ -53,7 +53,7 @@ def test_a_page_is_what_it_says_without_menus_and_footers() -> None:
     assert extracted.title == "Returns - Shop"
     assert extracted.text == (
         "# Returns\n\nYou can return a parcel within 30 days of delivery.\n\n## Fees\n\n- Letters are free.\n"
-        "- Parcels cost money.\n\nCountry | Fee\nNorway | 9 EUR\n\n```\ncurl -X POST \\\n  /returns\n```"
+        "- Parcels cost money.\n\nCountry: Norway | Fee: 9 EUR\n\n```\ncurl -X POST \\\n  /returns\n```"
     )
     assert headings(extracted) == [("# Returns", "Returns"), ("## Fees", "Fees")]
 
@@ -156,6 +156,20 @@ def test_a_book_is_its_chapters() -> None:
     extracted = text_of(formats.epub())
     assert extracted.title == "The book of parcels"
     assert extracted.text == "# Returns\n\nParcels come back within 30 days.\n\n# Fees\n\nNorway costs 9 EUR."
+
+
+def test_a_book_that_lacks_a_chapter_gives_the_others() -> None:
+    book = formats.epub()
+    package = formats.part(book, "OEBPS/content.opf").replace(
+        b"<spine>", b'<spine><itemref idref="gone"/><itemref idref="lost"/>'
+    )
+    item = b'<manifest><item id="lost" href="lost.xhtml" media-type="application/xhtml+xml"/>'
+    package = package.replace(b"<manifest>", item).replace(b'<itemref idref="two"/>', b'<itemref idref="two" linear="no"/>')
+    extracted = text_of(formats.replaced(book, "OEBPS/content.opf", package))
+    assert extracted.text == "# Returns\n\nParcels come back within 30 days.\n\n# Fees\n\nNorway costs 9 EUR."
+    assert [(each.code, each.count, each.where) for each in extracted.warnings] == [
+        ("parts_skipped", 2, "gone; OEBPS/lost.xhtml")
+    ]
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from gigachat_server.records import ApiKey
 from gigachat_server.store import keys
 from gigachat_server.store.database import Reader
 from gigachat_server.web.chat import SAMPLE_CHATBOT, SAMPLE_PROMPTS, SHOWN_MESSAGES
+from tests.test_files import uploaded
 from tests.web.pages import MATCHING, Page, Pages, event_html, html_of, pages
 from tests.web.payloads import XSS
 
@@ -50,6 +51,17 @@ async def test_a_reply_is_streamed_and_stored_with_its_sources(tmp_path: Path) -
         again = await site.visitor.get(address(site, chatbot))
         for each in (prompt, reply):
             assert each["html"].strip() in again.text
+
+
+async def test_the_page_names_documents_that_were_not_read_whole(tmp_path: Path) -> None:
+    async with pages(tmp_path) as site:
+        chatbot = await site.api.chatbot(**MATCHING)
+        await uploaded(site.api, chatbot, "whole.txt", b"All of it.")
+        assert "Not everything was read" not in Page((await site.visitor.get(address(site, chatbot))).text).text
+        await uploaded(site.api, chatbot, "<b>old</b>.txt", "Grüße aus Köln".encode("cp1252"))
+        shown = Page((await site.visitor.get(address(site, chatbot))).text).text
+        assert "Not everything was read of 1 of them" in shown
+        assert "<b>old</b>.txt: encoding guessed (1: cp1252)" in shown
 
 
 async def test_who_spoke_is_told_by_the_stored_role(tmp_path: Path) -> None:

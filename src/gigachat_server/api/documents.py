@@ -8,16 +8,17 @@ import msgspec
 from msgspec import Meta
 
 from gigachat_server.api import wire
-from gigachat_server.api.http import Answer, ApiRequest, next_link, query_choice, query_flag, query_limit
+from gigachat_server.api.http import Answer, ApiRequest, name_error, next_link, query_choice, query_flag, query_limit
 from gigachat_server.api.idempotency import REPLAYED
 from gigachat_server.api.sse import PING_S, EventStream, stream_document
 from gigachat_server.api.uploads import FileInput
+from gigachat_server.clock import wire_time
 from gigachat_server.errors import FieldError, InvalidRequest, NotFound
 from gigachat_server.ids import is_id
 from gigachat_server.knowledge.ingest import Ingested
 from gigachat_server.records import Document
 from gigachat_server.services import Services
-from gigachat_server.store import documents
+from gigachat_server.store import documents, ingest_queue
 from gigachat_server.store.database import Reader, Tx
 from gigachat_server.store.idempotency import Kept
 
@@ -40,10 +41,13 @@ async def put(request: ApiRequest, services: Services) -> Answer:
 async def list_all(request: ApiRequest, services: Services) -> Answer:
     limit, after = query_limit(request.query), request.query.get("after")
     wanted = query_choice(request.query, "state", get_args(wire.WireState))
+    is_warned = query_flag(request.query, "warned", default=None)
     states = None if wanted is None else ("uploaded", "pending") if wanted == "pending" else (wanted,)
 
     async def read(reader: Reader) -> list[Document]:
-        return await documents.list_documents(reader, request.chatbot.id, states=states, after=after, limit=limit + 1)
+        return await documents.list_documents(
+            reader, request.chatbot.id, states=states, is_warned=is_warned, after=after, limit=limit + 1
+        )
 
     found = await services.database.read(read)
     headers = next_link(request, found[limit - 1].id) if len(found) > limit else {}
@@ -64,6 +68,30 @@ async def get(request: ApiRequest, services: Services) -> Answer | EventStream:
     return Answer(wire.document_with_content(document, request.account_id, content))
 
 
+class WireQueue(msgspec.Struct, frozen=True):
+    """Documents of a chatbot that cannot be found yet."""
+
+    chatbot_id: str
+    name: str
+    waiting: Annotated[int, Meta(description="Nobody has begun to read or to embed these.")]
+    working: Annotated[int, Meta(description="These are being read or embedded.")]
+    bytes: Annotated[int, Meta(description="How large they are together: bytes of files, characters of texts.")]
+    oldest_at: Annotated[str, Meta(description="Since when the one waits that waits longest.")]
+
+
+async def queues(request: ApiRequest, services: Services) -> Answer:
+    async def read(reader: Reader) -> list[ingest_queue.Queue]:
+        return await ingest_queue.list_queues(reader, request.account_id)
+
+    found = await services.database.read(read)
+    return Answer(
+        [
+            WireQueue(each.chatbot_id, each.name, each.waiting, each.working, each.bytes, wire_time(each.oldest_at))
+            for each in found
+        ]
+    )
+
+
 async def delete(request: ApiRequest, services: Services) -> Answer:
     await services.ingest.delete(request.chatbot.id, _document_id(request))
     return Answer(None, 204)
@@ -75,6 +103,8 @@ async def _push(request: ApiRequest, services: Services, *, document_id: str | N
         return await _replay(request, services, request.kept)
     if isinstance(wanted, FileInput):
         return await _push_file(request, services, wanted, document_id=document_id)
+    if (error := name_error("name", wanted.name)) is not None:
+        raise InvalidRequest(errors=(error,))
     _check_content(wanted.content, services.settings.max_document_characters)
     is_async = "respond-async" in request.headers.get("prefer", "")
 

@@ -342,6 +342,19 @@ def query_limit(query: Mapping[str, str], *, default: int = 50, most: int = 100)
     return int(text)
 
 
+# Control characters but for tabs, ends of lines and paragraphs, and what turns the direction of all that follows.
+_NO_NAME = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+def name_error(field: str, name: str) -> FieldError | None:
+    """Why this cannot be what a document is called: it is shown in one line, and as what it is."""
+    found = _NO_NAME.search(name)
+    if found is None:
+        return None
+    what = "NUL characters" if found[0] == "\0" else "line breaks, control characters or marks of direction"
+    return FieldError(field, f"Must not contain {what}.")
+
+
 def query_flag(query: Mapping[str, str], name: str, *, default: D) -> bool | D:
     text = query_choice(query, name, ("true", "false"))
     return default if text is None else text == "true"

@@ -16,6 +16,7 @@ _QUERY: dict[str, tuple[dict[str, Any], str]] = {
     "limit": ({"type": "integer", "minimum": 1, "maximum": 100, "default": 50}, "How many entries a page has."),
     "after": ({"type": "string"}, "Where the page starts: take it from the `Link` header of the page before."),
     "embedding": ({"type": "boolean", "default": True}, "false leaves the embeddings of chunks null."),
+    "warned": ({"type": "boolean"}, "true: only documents with `warnings`; false: only those without."),
     "query": ({"type": "string", "minLength": 1, "maxLength": 32_000}, "What a user would say. Required."),
     "conversation_id": (
         {"type": "string"},

@@ -101,8 +101,11 @@ ROUTES: tuple[Route, ...] = (
     Route(method="DELETE", path=CHATBOT, scope="chatbots:write", handler=chatbots.delete, status=204,
           summary="Delete a chatbot with all its documents and conversations"),
 
+    Route(method="GET", path="/queue", scope="documents:read", handler=documents.queues,
+          response=list[documents.WireQueue],
+          summary="List what waits to be made searchable, by chatbot, the longest waiting first"),
     Route(method="GET", path=DOCUMENTS, scope="documents:read", handler=documents.list_all,
-          response=list[wire.WireDocument], query=(*PAGES, "state"), summary="List documents, newest first"),
+          response=list[wire.WireDocument], query=(*PAGES, "state", "warned"), summary="List documents, newest first"),
     Route(method="POST", path=DOCUMENTS, scope="documents:write", handler=documents.push, is_large=True,
           accepted=wire.WireDocument, takes_file=True,
           request=documents.DocumentInput, response=list[wire.WireChunk], status=201, query=("embedding",),

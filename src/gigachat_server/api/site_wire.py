@@ -45,7 +45,7 @@ class WireSite(msgspec.Struct, frozen=True):
         str | None,
         Meta(
             description="The code of why it failed; or, of one that is `ready`, what the crawl left out: `max_pages`, `depth`, "
-            "`incomplete`."
+            "`incomplete`, `pages_failed`."
         ),
     ]
     error: Annotated[str | None, Meta(description="The same for a person.")]

@@ -10,17 +10,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import re
 import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
 
 import msgspec
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope
 
-from gigachat_server.api.http import refuse_compressed
+from gigachat_server.api.http import name_error, refuse_compressed
 from gigachat_server.errors import (
     FieldError,
     InvalidRequest,
@@ -29,12 +31,14 @@ from gigachat_server.errors import (
     RequestTimeout,
     StorageUnavailable,
 )
+from gigachat_server.knowledge.extraction.decoding import known_charset
 from gigachat_server.settings import Settings
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
 LONGEST_NAME = 1024
+_EXTENDED_NAME = re.compile(rb";\s*filename\*\s*=\s*\"?([\w.:-]{1,40})'[^';\"]*'([^;\s\"]+)", re.I)
 _MOST_PARTS = 8
 _MOST_FIELD_BYTES = 4 * LONGEST_NAME
 _MOST_HEADERS, _MOST_HEADER_BYTES = 8, 8 * 1024
@@ -193,12 +197,13 @@ class _Form:
         self._field, self._value = bytearray(), bytearray()
 
     def _headers_finished(self) -> None:
-        _, parameters = self._options(self._headers.get(b"content-disposition", b"").decode("latin-1"))
+        disposition = self._headers.get(b"content-disposition", b"")
+        _, parameters = self._options(disposition.decode("latin-1"))
         self._part = parameters.get(b"name", b"")
         if self._part == b"file":
             if self._filename is not None:
                 raise InvalidRequest(errors=(FieldError("file", "Is there twice: send one file at a time."),))
-            self._filename = parameters.get(b"filename", b"")
+            self._filename = _extended(disposition) or parameters.get(b"filename", b"")
             media_type = self._headers.get(b"content-type", b"").decode("latin-1").strip()
             self._media_type = media_type[:200] or None
         elif self._part in (b"name",) and self._part not in self._fields:
@@ -228,14 +233,21 @@ class _Form:
         self._is_ended = True
 
 
+def _extended(disposition: bytes) -> bytes:
+    """A name as `filename*=UTF-8''...` has it, in UTF-8; nothing if there is none, or in a charset that is not known."""
+    found = _EXTENDED_NAME.search(disposition)
+    known = known_charset(found[1].decode("ascii", "replace")) if found else None
+    return unquote_to_bytes(found[2]).decode(known, "replace").encode() if found and known else b""
+
+
 def _label(raw: bytes, field: str) -> str:
     """What the document is called. Whatever it looks like, it is only shown."""
     try:
         name = raw.decode()
     except UnicodeDecodeError:
         raise InvalidRequest(errors=(FieldError(field, "Its name must be UTF-8."),)) from None
-    if "\0" in name:
-        raise InvalidRequest(errors=(FieldError(field, "Must not contain NUL characters."),))
+    if (error := name_error(field, name)) is not None:
+        raise InvalidRequest(errors=(error,))
     if not 1 <= len(name) <= LONGEST_NAME:
         raise InvalidRequest(errors=(FieldError(field, f"Its name must have 1 to {LONGEST_NAME} characters."),))
     return name

@@ -26,6 +26,7 @@ from gigachat_server.records import (
     Conversation,
     Document,
     DocumentsConfig,
+    DocumentWarning,
     EventType,
     Feedback,
     InterceptionConfig,
@@ -69,6 +70,10 @@ class WireDocument(msgspec.Struct, frozen=True):
     chunk_count: int
     characters: int
     content_sha256: str
+    warnings: Annotated[
+        list[DocumentWarning],
+        Meta(description="What of the file was not read, or not for certain. Empty: what a person sees of it was read."),
+    ]
     created_at: str
     updated_at: str
 
@@ -309,6 +314,7 @@ def _document_fields(record: Document, account_id: str) -> dict[str, Any]:
         "chunk_count": record.chunk_count,
         "characters": record.characters,
         "content_sha256": record.content_sha256,
+        "warnings": list(record.warnings),
         "created_at": wire_time(record.created_at),
         "updated_at": wire_time(record.updated_at),
     }

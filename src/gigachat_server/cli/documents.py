@@ -12,7 +12,7 @@ import msgspec
 from gigachat_server.cli.client import connected, run
 from gigachat_server.cli.options import EVERYWHERE, with_settings
 from gigachat_server.cli.output import as_json, day_and_time, note, print_json, print_table
-from gigachat_server.cli.pushing import Pushing, find_files
+from gigachat_server.cli.pushing import Pushing, Warned, find_files
 from gigachat_server.errors import SetupError
 from gigachat_server.settings import Settings
 
@@ -35,6 +35,17 @@ class Document(msgspec.Struct):
     updated_at: str
     progress: int = 0
     reason: str | None = None
+    warnings: list[Warned] = []
+
+
+class Queue(msgspec.Struct):
+    """What the queue shows of a chatbot."""
+
+    name: str
+    waiting: int
+    working: int
+    bytes: int
+    oldest_at: str
 
 
 class Passage(msgspec.Struct):
@@ -144,7 +155,8 @@ def push(
     """Push files, and folders with all below them, as documents named after their paths in the folder.
 
     Text, Markdown, HTML, PDF, DOCX, PPTX, XLSX, CSV and EPUB; of folders, other files are skipped. What was pushed before is
-    replaced if it changed, and left alone if not. What failed is listed at the end, and the status is 1.
+    replaced if it changed, and left alone if not. What was not read whole is named; what failed is listed at the end, and the
+    status is 1.
     """
     files, others = find_files(paths, prefix=name_prefix, include=include, exclude=exclude)
     if others:
@@ -159,6 +171,8 @@ def push(
 
     run(main())
     note(pushing.summary)
+    for document in pushing.warned:
+        note(f"{document.path}: not all of it was read for certain: {', '.join(warning.shown for warning in document.warnings)}")
     if pushing.failures:
         rows = [(str(failure.path), failure.code, failure.reason) for failure in pushing.failures]
         print_table(("FILE", "ERROR", "REASON"), rows, nothing="")
@@ -167,15 +181,16 @@ def push(
 
 @documents.command("list")
 @of_chatbot
+@click.option("--warned", is_flag=True, help="Only those of which something was not read, or not for certain.")
 @as_json
 @with_settings(*EVERYWHERE)
-def list_(settings: Settings, *, chatbot: str, is_json: bool) -> None:
-    """List a chatbot's documents, newest first."""
+def list_(settings: Settings, *, chatbot: str, warned: bool, is_json: bool) -> None:
+    """List a chatbot's documents, newest first, with what was not read of them."""
 
     async def main() -> list[Any]:
         async with connected(settings) as api:
             found = await api.find_chatbot(chatbot)
-            return await api.list_all(f"/chatbots/{found.id}/documents")
+            return await api.list_all(f"/chatbots/{found.id}/documents", **({"warned": "true"} if warned else {}))
 
     found = run(main())
     if is_json:
@@ -190,10 +205,33 @@ def list_(settings: Settings, *, chatbot: str, is_json: bool) -> None:
             str(document.chunk_count),
             day_and_time(document.updated_at),
             document.reason or "",
+            ", ".join(warning.shown for warning in document.warnings),
         )
         for document in msgspec.convert(found, list[Document])
     ]
-    print_table(("ID", "NAME", "STATE", "PROGRESS", "CHUNKS", "CHANGED", "REASON"), rows, nothing="There are no documents.")
+    columns = ("ID", "NAME", "STATE", "PROGRESS", "CHUNKS", "CHANGED", "REASON", "WARNINGS")
+    print_table(columns, rows, nothing="There are no documents.")
+
+
+@documents.command()
+@as_json
+@with_settings(*EVERYWHERE)
+def queue(settings: Settings, *, is_json: bool) -> None:
+    """Show what waits to be made searchable, by chatbot, the longest waiting first."""
+
+    async def main() -> Any:
+        async with connected(settings) as api:
+            return await api.get("/queue")
+
+    found = run(main())
+    if is_json:
+        print_json(found)
+        return
+    rows = [
+        (each.name, str(each.waiting), str(each.working), f"{each.bytes / 1e6:.1f} MB", day_and_time(each.oldest_at))
+        for each in msgspec.convert(found, list[Queue])
+    ]
+    print_table(("CHATBOT", "WAITING", "WORKING", "SIZE", "SINCE"), rows, nothing="Nothing waits.")
 
 
 @documents.command()

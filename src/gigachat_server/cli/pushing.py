@@ -19,7 +19,8 @@ from gigachat_server.errors import SetupError
 # What of a folder is pushed where nobody says what. A file that is named itself is pushed whatever it is called.
 KINDS = (
     ".txt", ".md", ".markdown", ".rst", ".csv", ".tsv", ".json", ".log", ".html", ".htm", ".xhtml", ".pdf", ".docx", ".pptx",
-    ".xlsx", ".epub",
+    ".xlsx", ".epub", ".docm", ".dotx", ".pptm", ".ppsx", ".potx", ".xlsm", ".xltx", ".odt", ".ods", ".odp", ".rtf", ".eml",
+    ".mht", ".mhtml", ".jsonl", ".ndjson", ".ipynb", ".xml", ".yaml", ".yml", ".vtt", ".srt",
 )  # fmt: skip
 
 _AT_ONCE = 8
@@ -40,12 +41,32 @@ class Failure(msgspec.Struct, frozen=True):
     reason: str
 
 
+class Warned(msgspec.Struct, frozen=True):
+    """A kind of thing that was not read of a document."""
+
+    code: str
+    count: int
+    where: str = ""
+
+    @property
+    def shown(self) -> str:
+        return f"{self.code} ({self.count}{': ' if self.where else ''}{self.where})"
+
+
+class NotWhole(msgspec.Struct, frozen=True):
+    """A file that was pushed, but of which not all was read."""
+
+    path: Path
+    warnings: list[Warned]
+
+
 class _Document(msgspec.Struct):
     id: str
     state: str
     chunk_count: int
     error: str | None = None
     reason: str | None = None
+    warnings: list[Warned] = []
 
 
 class Pushing:
@@ -56,12 +77,15 @@ class Pushing:
         self._pushed = 0
         self._empty = 0
         self.failures: list[Failure] = []
+        self.warned: list[NotWhole] = []
 
     @property
     def summary(self) -> str:
         parts = [f"{self._pushed} documents pushed ({self._chunks} chunks)"]
         if self._empty:
             parts.append(f"{self._empty} empty files skipped")
+        if self.warned:
+            parts.append(f"{len(self.warned)} with warnings")
         return ", ".join(parts) + "."
 
     async def push(self, api: ApiClient, path: str, files: Sequence[File]) -> None:
@@ -91,6 +115,8 @@ class Pushing:
             self.failures.append(Failure(file.path, document.error or "", document.reason or ""))
             return
         self._pushed += 1
+        if document.warnings:
+            self.warned.append(NotWhole(file.path, document.warnings))
         self._chunks += document.chunk_count
 
 

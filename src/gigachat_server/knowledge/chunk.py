@@ -16,6 +16,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from gigachat_server.knowledge.graphemes import boundary
+
 
 class TextChunk(msgspec.Struct, frozen=True):
     """A piece of a document, the lines, from 1, of the pushed text that it covers, and the character at which it starts."""
@@ -77,7 +79,7 @@ def _cut(text: str, start: int, end: int, *, spans: list[tuple[int, int]], level
         spans.append((start, end))
         return
     if level == len(_LEVELS):
-        _cut_characters(start, end, spans=spans, size=size, overlap=overlap)
+        _cut_characters(text, start, end, spans=spans, size=size, overlap=overlap)
         return
     at = _LEVELS[level]
     while start < end:
@@ -129,8 +131,11 @@ def _is_boundary(text: str, position: int, at: _Level) -> bool:
     return any(text.startswith(s, position - at.offset) for s in at.separators)
 
 
-def _cut_characters(start: int, end: int, *, spans: list[tuple[int, int]], size: int, overlap: int) -> None:
+def _cut_characters(text: str, start: int, end: int, *, spans: list[tuple[int, int]], size: int, overlap: int) -> None:
     while end - start > size:
-        spans.append((start, start + size))
-        start += size - overlap
+        chunk_end = boundary(text, start + size)
+        chunk_end = chunk_end if chunk_end > start else start + size
+        spans.append((start, chunk_end))
+        following = boundary(text, chunk_end - overlap)
+        start = following if following > start else chunk_end
     spans.append((start, end))

@@ -23,10 +23,12 @@ from gigachat_server.knowledge.children import Children
 from gigachat_server.knowledge.extraction.child import HEAD_BYTES, Outcome, Request
 from gigachat_server.knowledge.extraction.extracted import Extracted
 from gigachat_server.knowledge.extraction.plain import SMALL_BYTES, read_small_text
+from gigachat_server.knowledge.slots import FairSlots
 
-AT_ONCE = 2
+AT_ONCE = 3
+MOST_EACH = 2  # of one chatbot, so that its files never keep all others waiting
 PATIENCE_S = 35.0  # 30 s of processor time, and a little more for a machine that is busy
-_BYTES_A_CHARACTER = 4
+_BYTES_A_CHARACTER = 4 * 4  # of a table each name of a column may be repeated, as `TextWriter.item` bounds it
 _BESIDES_BYTES = 16 * 1024 * 1024  # of an answer: places, and what a text of a few characters takes besides
 
 _log = logging.getLogger("gigachat.extract")
@@ -39,9 +41,11 @@ class Extractor:
         self._most_characters = most_characters
         self._patience_s = patience_s
         self._children = Children()
-        self._slots = asyncio.Semaphore(AT_ONCE)
+        self._slots = FairSlots(AT_ONCE, most_each=MOST_EACH)
 
-    async def extract(self, pieces: AsyncIterator[bytes], *, name: str, media_type: str | None) -> Extracted:
+    async def extract(
+        self, pieces: AsyncIterator[bytes], *, name: str, media_type: str | None, chatbot_id: str = ""
+    ) -> Extracted:
         """Raises a `DocumentFailed` that says what to do, and `OSError` where no process can be started."""
         first = await anext(pieces, b"")
         second = await anext(pieces, b"")
@@ -50,7 +54,7 @@ class Extractor:
             read = await asyncio.to_thread(read_small_text, first, name, media_type, self._most_characters)
             if read is not None:
                 return read
-        async with self._slots:
+        async with self._slots.one(chatbot_id):
             answer, status = await self._ask_child(first + second, pieces, Request(name, media_type, self._most_characters))
         try:
             outcome = msgspec.msgpack.decode(answer, type=Outcome)

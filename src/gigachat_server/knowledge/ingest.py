@@ -170,7 +170,7 @@ class Ingest:
         `media_type` counts as HTTP means it. `origin` is kept with the document for whoever brings files from elsewhere.
         `keep` runs in the transaction that stores it. Raises as `push` does; the path may be deleted on return.
         """
-        sha256 = await hash_of(data)
+        sha256, size = await hash_of(data), len(data) if isinstance(data, bytes) else (await asyncio.to_thread(data.stat)).st_size
         earlier = await self._find(chatbot.id, name, document_id)
         is_same = earlier is not None and self._is_same_file(earlier, name=name, sha256=sha256)
         upload = None if is_same else await self._files.store(chatbot.id, data)
@@ -202,6 +202,7 @@ class Ingest:
                 created_at=earlier.created_at if earlier else now_us,
                 updated_at=now_us,
                 title=earlier.title if earlier else None,
+                warnings=earlier.warnings if earlier else (),
                 media_type=media_type,
                 origin=origin,
                 upload_id=upload.id,
@@ -209,7 +210,7 @@ class Ingest:
                 chunks_sha256=earlier.chunks_sha256 if earlier else None,
             )
             await upload.finish(tx)
-            await documents.put_file(tx, document)
+            await documents.put_file(tx, document, size=size)
             await self._forget_file(tx, earlier)
             tx.after_commit(functools.partial(self.watch.changed, document.chatbot_id, document.id))
             if keep is not None:
@@ -254,7 +255,9 @@ class Ingest:
     async def _read_file(self, claimed: Document, upload_id: str) -> Document | None:
         """The document with its text stored, ready to be embedded; None if the chunks of that text are there already."""
         pieces = self._files.pieces(claimed.chatbot_id, upload_id)
-        extracted = await self._extractor.extract(pieces, name=claimed.name, media_type=claimed.media_type)
+        extracted = await self._extractor.extract(
+            pieces, name=claimed.name, media_type=claimed.media_type, chatbot_id=claimed.chatbot_id
+        )
         sha256 = _sha256(extracted.text)
         places = _dump_places(extracted)
 
@@ -269,6 +272,7 @@ class Ingest:
                 content_sha256=sha256,
                 characters=len(extracted.text),
                 title=extracted.title,
+                warnings=extracted.warnings,
                 state="embedding",
                 progress=_PROGRESS_READ,
                 upload_id=None,

@@ -7,14 +7,23 @@ from collections.abc import Sequence
 import msgspec
 
 from gigachat_server.language.codes import Language
-from gigachat_server.records import Document
+from gigachat_server.records import Document, DocumentWarning
 from gigachat_server.store import made_embeddings, units, uploads
-from gigachat_server.store.database import Reader, Tx
+from gigachat_server.store.database import Reader, Row, Tx
 
+_read_warnings = msgspec.json.Decoder(tuple[DocumentWarning, ...]).decode
 _COLUMNS = (
     "chatbot_id, id, name, content_sha256, state, error, chunk_count, characters, embedding_model, created_at, updated_at, "
-    "reason, progress, title, media_type, origin, upload_id, file_sha256, chunks_sha256, language"
+    "reason, progress, title, media_type, origin, upload_id, file_sha256, chunks_sha256, language, warnings"
 )
+
+
+def _document(row: Row) -> Document:
+    return Document(*(*row[:-1], _read_warnings(row[-1]) if row[-1] else ()))
+
+
+def _dump_warnings(document: Document) -> str | None:
+    return msgspec.json.encode(document.warnings).decode() if document.warnings else None
 
 
 async def find(reader: Reader, chatbot_id: str, document_id: str) -> Document | None:
@@ -23,7 +32,7 @@ async def find(reader: Reader, chatbot_id: str, document_id: str) -> Document | 
         chatbot_id=chatbot_id,
         id=document_id,
     )
-    return Document(*row) if row else None
+    return _document(row) if row else None
 
 
 async def find_by_name(reader: Reader, chatbot_id: str, name: str) -> Document | None:
@@ -32,7 +41,7 @@ async def find_by_name(reader: Reader, chatbot_id: str, name: str) -> Document |
         chatbot_id=chatbot_id,
         name=name,
     )
-    return Document(*row) if row else None
+    return _document(row) if row else None
 
 
 async def get_content(reader: Reader, chatbot_id: str, document_id: str) -> str | None:
@@ -56,20 +65,28 @@ async def get_places(reader: Reader, chatbot_id: str, document_id: str) -> str |
 
 
 async def list_documents(
-    reader: Reader, chatbot_id: str, *, states: Sequence[str] | None = None, after: str | None, limit: int
+    reader: Reader,
+    chatbot_id: str,
+    *,
+    states: Sequence[str] | None = None,
+    is_warned: bool | None = None,
+    after: str | None,
+    limit: int,
 ) -> list[Document]:
-    """Newest first."""
+    """Newest first. `is_warned`: only those with warnings, or only those without."""
     rows = await reader.all(
         f"SELECT {_COLUMNS} FROM documents WHERE chatbot_id = :chatbot_id "
         "AND (CAST(:after AS TEXT) IS NULL OR id < :after) AND (:is_any = 1 OR state = ANY(:states)) "
+        "AND (:warned = 2 OR (:warned = 1) = (warnings IS NOT NULL)) "
         "ORDER BY id DESC LIMIT :limit",
         chatbot_id=chatbot_id,
         is_any=int(states is None),
         states=list(states or ()),
+        warned=2 if is_warned is None else int(is_warned),
         after=after,
         limit=limit,
     )
-    return [Document(*row) for row in rows]
+    return [_document(row) for row in rows]
 
 
 class Version(msgspec.Struct, frozen=True):
@@ -108,14 +125,14 @@ async def put(tx: Tx, document: Document, *, content: str, places: str | None = 
     await tx.run(
         "INSERT INTO documents (chatbot_id, id, name, content, content_sha256, state, error, chunk_count, characters, "
         "embedding_model, version, created_at, updated_at, progress, title, media_type, origin, file_sha256, chunks_sha256, "
-        "places, language) VALUES (:chatbot_id, :id, :name, :content, :content_sha256, 'ready', NULL, :chunk_count, :characters, "
-        ":embedding_model, :version, :created_at, :updated_at, 100, :title, :media_type, :origin, :file_sha256, "
-        ":content_sha256, :places, :language) "
+        "places, language, warnings) VALUES (:chatbot_id, :id, :name, :content, :content_sha256, 'ready', NULL, :chunk_count, "
+        ":characters, :embedding_model, :version, :created_at, :updated_at, 100, :title, :media_type, :origin, :file_sha256, "
+        ":content_sha256, :places, :language, :warnings) "
         "ON CONFLICT (chatbot_id, id) DO UPDATE SET name = :name, content = :content, content_sha256 = :content_sha256, "
         "state = 'ready', error = NULL, reason = NULL, chunk_count = :chunk_count, characters = :characters, "
         "embedding_model = :embedding_model, version = :version, lease_until = 0, updated_at = :updated_at, progress = 100, "
         "title = :title, media_type = :media_type, origin = :origin, upload_id = NULL, file_sha256 = :file_sha256, "
-        "chunks_sha256 = :content_sha256, places = :places, language = :language",
+        "chunks_sha256 = :content_sha256, places = :places, language = :language, warnings = :warnings",
         chatbot_id=document.chatbot_id,
         id=document.id,
         name=document.name,
@@ -133,6 +150,7 @@ async def put(tx: Tx, document: Document, *, content: str, places: str | None = 
         file_sha256=document.file_sha256,
         places=places,
         language=document.language,
+        warnings=_dump_warnings(document),
     )
 
 
@@ -140,11 +158,13 @@ async def put_text(tx: Tx, document: Document, *, content: str) -> None:
     """Accept a pushed text for later: the chunks of an earlier version stay as they are until it is ready."""
     await tx.run(
         "INSERT INTO documents (chatbot_id, id, name, content, content_sha256, state, error, chunk_count, characters, "
-        "embedding_model, version, created_at, updated_at) VALUES (:chatbot_id, :id, :name, :content, :content_sha256, "
-        "'pending', NULL, 0, :characters, NULL, 0, :created_at, :updated_at) "
+        "embedding_model, version, created_at, updated_at, size) VALUES (:chatbot_id, :id, :name, :content, :content_sha256, "
+        "'pending', NULL, 0, :characters, NULL, 0, :created_at, :updated_at, :characters) "
         "ON CONFLICT (chatbot_id, id) DO UPDATE SET name = :name, content = :content, content_sha256 = :content_sha256, "
-        "state = 'pending', error = NULL, reason = NULL, characters = :characters, lease_until = 0, updated_at = :updated_at, "
-        "progress = 0, title = NULL, media_type = NULL, origin = NULL, upload_id = NULL, file_sha256 = NULL, places = NULL",
+        "state = 'pending', error = NULL, reason = NULL, characters = :characters, size = :characters, lease_until = 0, "
+        "updated_at = :updated_at, "
+        "progress = 0, title = NULL, media_type = NULL, origin = NULL, upload_id = NULL, file_sha256 = NULL, places = NULL, "
+        "warnings = NULL",
         chatbot_id=document.chatbot_id,
         id=document.id,
         name=document.name,
@@ -156,19 +176,19 @@ async def put_text(tx: Tx, document: Document, *, content: str) -> None:
     )
 
 
-async def put_file(tx: Tx, document: Document) -> None:
+async def put_file(tx: Tx, document: Document, *, size: int) -> None:
     """Accept a file for later, whose bytes are stored as `upload_id`: text and chunks of an earlier version stay until then.
 
     Nodes of the version before do not know the state, so they leave it alone: they would embed the earlier text again.
     """
     await tx.run(
         "INSERT INTO documents (chatbot_id, id, name, content, content_sha256, state, error, chunk_count, characters, "
-        "embedding_model, version, created_at, updated_at, media_type, origin, upload_id, file_sha256) VALUES (:chatbot_id, :id, "
-        ":name, '', :content_sha256, 'uploaded', NULL, 0, 0, NULL, 0, :created_at, :updated_at, :media_type, :origin, "
-        ":upload_id, :file_sha256) "
+        "embedding_model, version, created_at, updated_at, media_type, origin, upload_id, file_sha256, size) VALUES "
+        "(:chatbot_id, :id, :name, '', :content_sha256, 'uploaded', NULL, 0, 0, NULL, 0, :created_at, :updated_at, :media_type, "
+        ":origin, :upload_id, :file_sha256, :size) "
         "ON CONFLICT (chatbot_id, id) DO UPDATE SET name = :name, state = 'uploaded', error = NULL, reason = NULL, "
         "lease_until = 0, updated_at = :updated_at, progress = 0, media_type = :media_type, origin = :origin, "
-        "upload_id = :upload_id, file_sha256 = :file_sha256",
+        "upload_id = :upload_id, file_sha256 = :file_sha256, size = :size",
         chatbot_id=document.chatbot_id,
         id=document.id,
         name=document.name,
@@ -179,6 +199,7 @@ async def put_file(tx: Tx, document: Document) -> None:
         origin=document.origin,
         upload_id=document.upload_id,
         file_sha256=document.file_sha256,
+        size=size,
     )
 
 
@@ -186,8 +207,8 @@ async def put_extracted(tx: Tx, document: Document, *, content: str, places: str
     """The file was read: this is its text, which is to be embedded."""
     await tx.run(
         "UPDATE documents SET content = :content, content_sha256 = :content_sha256, characters = :characters, title = :title, "
-        "places = :places, state = 'embedding', upload_id = NULL, progress = :progress, updated_at = :updated_at "
-        "WHERE chatbot_id = :chatbot_id AND id = :id",
+        "places = :places, warnings = :warnings, state = 'embedding', upload_id = NULL, progress = :progress, "
+        "updated_at = :updated_at WHERE chatbot_id = :chatbot_id AND id = :id",
         chatbot_id=document.chatbot_id,
         id=document.id,
         content=content,
@@ -195,6 +216,7 @@ async def put_extracted(tx: Tx, document: Document, *, content: str, places: str
         characters=document.characters,
         title=document.title,
         places=places,
+        warnings=_dump_warnings(document),
         progress=document.progress,
         updated_at=document.updated_at,
     )
@@ -203,12 +225,14 @@ async def put_extracted(tx: Tx, document: Document, *, content: str, places: str
 async def put_unchanged(tx: Tx, document: Document, *, places: str | None) -> None:
     """The file was read, and its text is the one whose chunks are there."""
     await tx.run(
-        "UPDATE documents SET title = :title, places = :places, state = 'ready', error = NULL, reason = NULL, upload_id = NULL, "
-        "progress = 100, lease_until = 0, updated_at = :updated_at WHERE chatbot_id = :chatbot_id AND id = :id",
+        "UPDATE documents SET title = :title, places = :places, warnings = :warnings, state = 'ready', error = NULL, "
+        "reason = NULL, upload_id = NULL, progress = 100, lease_until = 0, updated_at = :updated_at "
+        "WHERE chatbot_id = :chatbot_id AND id = :id",
         chatbot_id=document.chatbot_id,
         id=document.id,
         title=document.title,
         places=places,
+        warnings=_dump_warnings(document),
         updated_at=document.updated_at,
     )
 

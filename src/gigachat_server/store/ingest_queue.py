@@ -6,12 +6,15 @@ Invariant: whoever claims a document moves it from waiting (`uploaded`, `pending
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from gigachat_server.store.database import Reader, Tx
 
 # As the index of the queue has it, word by word.
 _WAITS = "state IN ('uploaded', 'pending', 'extracting', 'embedding')"
+_SMALL = 256 * 1024  # bytes of a file, or characters of a text
 _BACK = "CASE state WHEN 'extracting' THEN 'uploaded' WHEN 'embedding' THEN 'pending' ELSE state END"
 
 
@@ -22,14 +25,44 @@ class Waiting(msgspec.Struct, frozen=True):
     id: str
 
 
-async def list_waiting(reader: Reader, *, now_us: int, limit: int) -> list[Waiting]:
-    """Documents to ingest that no worker holds, the longest waiting first."""
-    rows = await reader.all(
-        f"SELECT chatbot_id, id FROM documents WHERE {_WAITS} AND lease_until <= :now_us ORDER BY lease_until, id LIMIT :limit",
+class Queue(msgspec.Struct, frozen=True):
+    """What of a chatbot waits or is being worked on. `oldest_at`: when the one was pushed that waits longest."""
+
+    chatbot_id: str
+    name: str
+    waiting: int
+    working: int
+    bytes: int
+    oldest_at: int
+
+
+async def find_next(
+    reader: Reader, *, now_us: int, without_chatbots: Sequence[str], without: Sequence[str], is_small: bool
+) -> Waiting | None:
+    """The document to ingest that waits longest and that no worker holds, but for some; `is_small`: only a small one."""
+    row = await reader.one(
+        f"SELECT chatbot_id, id FROM documents WHERE {_WAITS} AND lease_until <= :now_us "
+        "AND NOT (chatbot_id = ANY(:without_chatbots)) AND NOT (id = ANY(:without)) AND (:is_small = 0 OR size <= :small) "
+        "ORDER BY lease_until, id LIMIT 1",
         now_us=now_us,
-        limit=limit,
+        without_chatbots=list(without_chatbots),
+        without=list(without),
+        is_small=int(is_small),
+        small=_SMALL,
     )
-    return [Waiting(*row) for row in rows]
+    return Waiting(*row) if row else None
+
+
+async def list_queues(reader: Reader, account_id: str) -> list[Queue]:
+    """Of each chatbot of the account of which something waits, the longest waiting first."""
+    rows = await reader.all(
+        "SELECT c.id, c.name, sum(CASE WHEN d.state IN ('uploaded', 'pending') THEN 1 ELSE 0 END), "
+        "sum(CASE WHEN d.state IN ('uploaded', 'pending') THEN 0 ELSE 1 END), sum(d.size), min(d.updated_at) "
+        "FROM documents d JOIN chatbots c ON c.id = d.chatbot_id WHERE c.account_id = :account_id "
+        "AND d.state IN ('uploaded', 'pending', 'extracting', 'embedding') GROUP BY c.id, c.name ORDER BY 6, 1",
+        account_id=account_id,
+    )
+    return [Queue(row[0], row[1], *(int(number) for number in row[2:])) for row in rows]
 
 
 async def claim(tx: Tx, chatbot_id: str, document_id: str, *, now_us: int, until_us: int) -> bool:

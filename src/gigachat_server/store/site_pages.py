@@ -32,6 +32,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     etag: str | None = None
     last_modified: str | None = None
     links: str | None = None
+    instead: str | None = None
 
 
 async def list_known(reader: Reader, chatbot_id: str, site_id: str, *, crawl: int, urls: Sequence[str]) -> set[str]:
@@ -124,6 +125,7 @@ async def settle(tx: Tx, page: SitePage, outcome: Outcome, *, now_us: int) -> bo
         await tx.run(
             "UPDATE site_pages SET state = :state, reason = :reason, error = :error, document_id = :document_id, "
             "content_sha256 = :content_sha256, etag = :etag, last_modified = :last_modified, fetched_at = :now_us, "
+            "instead = :instead, "
             f"links = coalesce(:links, links) WHERE {_OF_SITE} AND url = :url AND crawl = :crawl AND state = 'pending'",
             chatbot_id=page.chatbot_id,
             site_id=page.site_id,
@@ -174,6 +176,56 @@ async def reopen_duplicates(tx: Tx, page: SitePage) -> None:
         crawl=page.crawl,
         content_sha256=page.content_sha256,
     )
+
+
+class Copy(msgspec.Struct, frozen=True):
+    """A page that was left out because it calls another address its own, and what became of that one."""
+
+    page: SitePage
+    instead: str
+    is_document: bool
+    instead_sha256: str | None
+
+
+async def list_copies(reader: Reader, chatbot_id: str, site_id: str, *, crawl: int) -> list[Copy]:
+    """In the order in which they were found."""
+    columns = ", ".join(f"p.{name}" for name in _NAMES)
+    rows = await reader.all(
+        f"SELECT {columns}, p.instead, o.state IN ('ready', 'unchanged'), o.content_sha256 FROM site_pages p "
+        "LEFT JOIN site_pages o ON o.chatbot_id = p.chatbot_id AND o.site_id = p.site_id AND o.url = p.instead "
+        "AND o.crawl = p.crawl WHERE p.chatbot_id = :chatbot_id AND p.site_id = :site_id AND p.crawl = :crawl "
+        "AND p.state = 'skipped' AND p.reason = 'canonical' AND p.instead IS NOT NULL ORDER BY p.depth, p.place, p.url",
+        chatbot_id=chatbot_id,
+        site_id=site_id,
+        crawl=crawl,
+    )
+    return [Copy(_page(row[:-3]), row[-3], bool(row[-2]), row[-1]) for row in rows]
+
+
+async def reopen(tx: Tx, page: SitePage, *, hops: int) -> None:
+    """It is fetched after all."""
+    await tx.run(
+        "UPDATE site_pages SET state = 'pending', reason = NULL, error = NULL, attempts = 0, retry_at = 0, hops = :hops, "
+        f"instead = NULL WHERE {_OF_SITE} AND url = :url AND crawl = :crawl AND state = 'skipped'",
+        chatbot_id=page.chatbot_id,
+        site_id=page.site_id,
+        url=page.url,
+        crawl=page.crawl,
+        hops=hops,
+    )
+
+
+async def list_failed(reader: Reader, chatbot_id: str, site_id: str, *, crawl: int, limit: int) -> list[SitePage]:
+    """Pages that could not be read by this crawl, and were there: not those that the server says are gone."""
+    rows = await reader.all(
+        f"SELECT {_COLUMNS} FROM site_pages WHERE {_OF_SITE} AND crawl = :crawl AND state = 'failed' AND reason <> 'not_found' "
+        "ORDER BY url LIMIT :limit",
+        chatbot_id=chatbot_id,
+        site_id=site_id,
+        crawl=crawl,
+        limit=limit,
+    )
+    return [_page(row) for row in rows]
 
 
 async def is_shared(reader: Reader, chatbot_id: str, site_id: str, document_id: str) -> bool:

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from gigachat_server.api.access import client_defined_id
 from gigachat_server.api.chatbots import ChatbotInput
 from gigachat_server.ids import new_id
-from gigachat_server.records import Chatbot
+from gigachat_server.records import Chatbot, Document
 from gigachat_server.services import Services
 from gigachat_server.store import chatbots, conversations, documents, messages
 from gigachat_server.store.database import Reader, Tx
@@ -36,6 +36,7 @@ SAMPLE_PROMPTS = (
 )
 
 _MOST_LISTED = 100
+_MOST_WARNED = 20
 
 
 class ChatbotForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -48,6 +49,7 @@ class _Shown(msgspec.Struct, kw_only=True):
     chatbots: list[Chatbot]
     chatbot: Chatbot | None = None
     document_count: int = 0
+    warned: list[Document] = []  # of which something was not read
     user_id: str = DEFAULT_USER_ID
     messages: list[MessageView] = []
     control: ControlView = view_control(None)
@@ -71,6 +73,7 @@ async def show(request: PageRequest, site: Site) -> Response:
         may=request.may,
         suggestions=prompts if shown.document_count else (),
         most_listed=_MOST_LISTED,
+        most_warned=_MOST_WARNED,
     )
 
 
@@ -102,6 +105,9 @@ async def _read(request: PageRequest, services: Services, conversation_id: str) 
         chatbot_id = shown.chatbot.id
         found = await documents.list_documents(reader, chatbot_id, after=None, limit=_MOST_LISTED)
         shown.document_count = len(found)
+        shown.warned = await documents.list_documents(
+            reader, chatbot_id, states=("ready",), is_warned=True, after=None, limit=_MOST_WARNED
+        )
         conversation = await conversations.find(reader, chatbot_id, conversation_id)
         if conversation is not None:
             request.need("conversations:read")

@@ -6,8 +6,10 @@ output is an `Outcome`. Invariant: it answers with one `Outcome`, or the kernel 
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
+from collections.abc import Callable
 from typing import BinaryIO
 
 import msgspec
@@ -15,7 +17,7 @@ import msgspec
 from gigachat_server.errors import DocumentFailed, FileDamaged, FileTooComplex, FileWithoutText
 from gigachat_server.knowledge.extraction import sandbox
 from gigachat_server.knowledge.extraction.extracted import Extracted
-from gigachat_server.knowledge.extraction.kinds import kind_of
+from gigachat_server.knowledge.extraction.kinds import Kind, kind_of
 
 HEAD_BYTES = 4  # how long the request is, big-endian
 
@@ -37,34 +39,40 @@ class Outcome(msgspec.Struct, frozen=True):
     imported: tuple[str, ...] = ()
 
 
+def _reader(module: str, name: str, *, is_told: bool = False) -> Callable[[bytes, str | None, int], Extracted]:
+    """A function that is imported when it is needed: a process reads one file. `is_told`: it wants to know the media type."""
+
+    def read(data: bytes, media_type: str | None, most: int) -> Extracted:
+        function = getattr(importlib.import_module(f"gigachat_server.knowledge.extraction.{module}"), name)
+        extracted: Extracted = function(data, media_type, most) if is_told else function(data, most)
+        return extracted
+
+    return read
+
+
+_READERS: dict[Kind, Callable[[bytes, str | None, int], Extracted]] = {
+    "pdf": _reader("pdf", "read_pdf"),
+    "docx": _reader("word", "read_docx"),
+    "pptx": _reader("slides", "read_pptx"),
+    "xlsx": _reader("sheets", "read_xlsx"),
+    "epub": _reader("epub", "read_epub"),
+    "opendocument": _reader("opendocument", "read_opendocument"),
+    "rtf": _reader("rtf", "read_rtf"),
+    "mail": _reader("mail", "read_mail"),
+    "json": _reader("structured", "read_json", is_told=True),
+    "xml": _reader("structured", "read_xml", is_told=True),
+    "subtitles": _reader("structured", "read_subtitles", is_told=True),
+    "csv": _reader("tables", "read_csv", is_told=True),
+    "html": _reader("html", "read_html", is_told=True),
+    "markdown": _reader("plain", "read_markdown", is_told=True),
+    "text": _reader("plain", "read_text", is_told=True),
+}
+
+
 def read(data: bytes, *, name: str, media_type: str | None, most_characters: int) -> Extracted:
     """The text of the file. Raises a `DocumentFailed`, and whatever the libraries raise for what they do not understand."""
     kind = kind_of(data, name=name, media_type=media_type)
-    # Each of them is imported when it is needed: a process reads one file.
-    if kind == "pdf":
-        from gigachat_server.knowledge.extraction.pdf import read_pdf
-
-        extracted = read_pdf(data, most_characters)
-    elif kind in ("docx", "pptx"):
-        from gigachat_server.knowledge.extraction.office import read_docx, read_pptx
-
-        extracted = (read_docx if kind == "docx" else read_pptx)(data, most_characters)
-    elif kind in ("xlsx", "csv"):
-        from gigachat_server.knowledge.extraction.tables import read_csv, read_xlsx
-
-        extracted = read_xlsx(data, most_characters) if kind == "xlsx" else read_csv(data, media_type, most_characters)
-    elif kind == "epub":
-        from gigachat_server.knowledge.extraction.epub import read_epub
-
-        extracted = read_epub(data, most_characters)
-    elif kind == "html":
-        from gigachat_server.knowledge.extraction.html import read_html
-
-        extracted = read_html(data, media_type, most_characters)
-    else:
-        from gigachat_server.knowledge.extraction.plain import read_markdown, read_text
-
-        extracted = (read_markdown if kind == "markdown" else read_text)(data, media_type, most_characters)
+    extracted = _READERS[kind](data, media_type, most_characters)
     if not extracted.text.strip():
         raise FileWithoutText
     return extracted

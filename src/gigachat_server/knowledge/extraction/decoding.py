@@ -1,14 +1,21 @@
 """From the bytes of a text to its characters, whatever encoding they are in.
 
-Idea: what the bytes themselves prove counts first (a byte order mark, being valid UTF-8), then what the file or the server
-says about it, then what the bytes look like. Invariant: every sequence of bytes has a text; what means nothing in the
-encoding becomes U+FFFD.
+Idea: what the bytes themselves prove counts first (a byte order mark, being UTF-8 but for a few errors), then what the file or
+the server says about it, then what the bytes look like (`guessing.py`). Invariant: every sequence of bytes has a text; what
+means nothing in the encoding becomes U+FFFD, and is warned of, as is what was guessed.
 """
 
 from __future__ import annotations
 
 import codecs
 import re
+import unicodedata
+from typing import TYPE_CHECKING
+
+from gigachat_server.knowledge.extraction.guessing import looks_like
+
+if TYPE_CHECKING:
+    from gigachat_server.knowledge.extraction.extracted import Warnings
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -22,29 +29,68 @@ _DECLARED = re.compile(
 )
 _DECLARED_WITHIN = 4096
 _SAMPLE = 64 * 1024
-_ENOUGH = 24  # of fewer bytes beyond ASCII nothing can be told from how they look
+_ASCII = re.compile(r"[\x00-\x7f]")
+_CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1f]")
+_FEWEST_CONTROLS = 0.02
 # What the web means by these names (WHATWG Encoding), where Python knows them as something smaller.
 _MEANT = {"iso-8859-1": "cp1252", "latin-1": "cp1252", "latin1": "cp1252", "ascii": "cp1252", "us-ascii": "cp1252",
           "gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932", "ks_c_5601-1987": "cp949", "euc-kr": "cp949",
           "iso-8859-9": "cp1254", "big5": "big5hkscs", "x-sjis": "cp932"}  # fmt: skip
 
 
-def decode(data: bytes, *, declared: str | None = None) -> str:
-    """The text. `declared`: the encoding that whoever sent it named."""
+def decode(data: bytes, *, declared: str | None = None, warnings: Warnings | None = None) -> str:
+    """The text. `declared`: the encoding that whoever sent it named. `warnings` learns what was guessed, or means nothing."""
+    encoding, is_guessed = _encoding_of(data, declared)
+    mark = next((mark for mark, of_mark in _MARKS if of_mark == encoding and data.startswith(mark)), b"")
+    text = data[len(mark) :].decode(encoding, "replace")
+    if warnings is not None:
+        if is_guessed:
+            warnings.add("encoding_guessed", encoding)
+        _warn_of_replaced(data, text, encoding, warnings)
+    return text
+
+
+def _warn_of_replaced(data: bytes, text: str, encoding: str, warnings: Warnings) -> None:
+    """Says how many characters mean nothing, and on which lines; those that the source itself has as U+FFFD do not count."""
+    if "\ufffd" not in text or (encoding == "utf-8" and _is_utf8(data)):
+        return
+    for number, line in enumerate(text.split("\n"), start=1):
+        if count := line.count("\ufffd"):
+            warnings.add("characters_replaced", f"line {number}", count=count)
+
+
+def _encoding_of(data: bytes, declared: str | None) -> tuple[str, bool]:
+    """And whether it was told from how the bytes look alone."""
     for mark, encoding in _MARKS:
         if data.startswith(mark):
-            return data[len(mark) :].decode(encoding, "replace")
+            return encoding, False
     if (wide := _wide(data[:_SAMPLE])) is not None:
-        return data.decode(wide, "replace")
+        return wide, False
+    if _is_utf8(data):
+        return "utf-8", False
+    names = [known_charset(name) for name in (declared, _declared_within(data)) if name is not None]
+    right, wrong = _utf8_sequences(data)
+    if right > 2 * wrong or ("utf-8" in names and right >= wrong):
+        return "utf-8", False
+    for name in names:
+        if name is not None and name != "utf-8":
+            return name, False
+    return looks_like(data[:_SAMPLE]), True
+
+
+def _is_utf8(data: bytes) -> bool:
     try:
-        return data.decode("utf-8")
+        data.decode()
     except UnicodeDecodeError:
-        pass
-    for name in (declared, _declared_within(data)):
-        known = None if name is None else known_charset(name)
-        if known is not None and known != "utf-8":
-            return data.decode(known, "replace")
-    return data.decode(_looks_like(data), "replace")
+        return False
+    return True
+
+
+def _utf8_sequences(data: bytes) -> tuple[int, int]:
+    """How many characters beyond ASCII are there as UTF-8 has them, and how many places mean nothing in it."""
+    text = data.decode("utf-8", "replace")
+    wrong = text.count("\ufffd") - data.count(b"\xef\xbf\xbd")
+    return len(text) - len(_ASCII.findall(text)) - text.count("\ufffd"), wrong
 
 
 def charset_of(media_type: str | None) -> str | None:
@@ -63,16 +109,30 @@ _NO_CHARSETS = frozenset(("punycode", "idna", "unicode-escape", "raw-unicode-esc
 
 
 def _wide(sample: bytes) -> str | None:
-    """UTF-16 without a mark: of Latin text every second byte is zero."""
-    pairs = len(sample) // 2
-    if pairs < 4 or b"\0" not in sample:
+    """UTF-16 without a mark. What proves it are bytes that no other encoding of a text has: half of many a character is one
+    of ASCII's control characters."""
+    pairs = sample[: len(sample) // 2 * 2]
+    if len(pairs) < 8 or len(_CONTROLS.findall(pairs)) < len(pairs) * _FEWEST_CONTROLS:
         return None
-    low, high = sample[0 : pairs * 2 : 2].count(0), sample[1 : pairs * 2 : 2].count(0)
-    if high > pairs * 0.7 and low < pairs * 0.05:
-        return "utf-16-le"
-    if low > pairs * 0.7 and high < pairs * 0.05:
-        return "utf-16-be"
-    return None
+    found = [(_likeness(pairs, encoding), encoding) for encoding in ("utf-16-le", "utf-16-be")]
+    likeness, encoding = max(found, key=lambda each: each[0])
+    return encoding if likeness > 0 else None
+
+
+def _likeness(pairs: bytes, encoding: str) -> float:
+    """How much it looks like a text: characters that texts have, of few blocks; 0 if it is none."""
+    try:
+        text = pairs.decode(encoding)
+    except UnicodeDecodeError as error:
+        if error.start < len(pairs) - 2:  # else the sample ends within a character
+            return 0.0
+        text = pairs[: error.start].decode(encoding)
+    usual = sum(character in "\t\r\n" or unicodedata.category(character)[0] in "LMNPSZ" for character in text)
+    if usual < len(text) * 0.97:
+        return 0.0
+    blocks = len({ord(character) >> 8 for character in text if not "\u3040" <= character <= "\u9fff"})
+    wide = sum("\u3400" <= character <= "\u4dbf" for character in text)  # rare characters: the bytes are the other way round
+    return max(2.0 - blocks / max(len(text) / 4, 4) - wide / len(text), 0.0)
 
 
 def _declared_within(data: bytes) -> str | None:
@@ -89,13 +149,3 @@ def known_charset(name: str) -> str | None:
     except (LookupError, ValueError):
         return None
     return None if found in _NO_CHARSETS else found
-
-
-def _looks_like(data: bytes) -> str:
-    sample = data[:_SAMPLE]
-    if sum(byte > 0x7F for byte in sample) < _ENOUGH:
-        return "cp1252"
-    from charset_normalizer import from_bytes
-
-    best = from_bytes(sample).best()
-    return best.encoding if best is not None else "cp1252"

@@ -34,12 +34,16 @@ def read_epub(data: bytes, most: int) -> Extracted:
         writer = TextWriter(most)
         for entry in package.iter(_PACKAGE + "itemref"):
             item = items.get(entry.get("idref"))
-            if item is None or entry.get("linear") == "no" or item.get("media-type") not in _CHAPTERS:
+            if item is None or item.get("media-type") not in _CHAPTERS:
+                writer.warnings.add("parts_skipped", entry.get("idref", ""))
                 continue
             if "nav" in item.get("properties", "").split():
                 continue
             name = posixpath.normpath(posixpath.join(folder, unquote(item.get("href", ""))))
-            write_page(writer, decode(archive.member(book, name)))
+            if name not in book.namelist():
+                writer.warnings.add("parts_skipped", name)
+                continue
+            write_page(writer, decode(archive.member(book, name), warnings=writer.warnings))
         return writer.done(next((each.text for each in package.iter(_TITLE)), None))
 
 

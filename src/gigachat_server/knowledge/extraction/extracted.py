@@ -10,9 +10,14 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from gigachat_server.errors import TextTooLong
+from gigachat_server.knowledge.graphemes import cut
+from gigachat_server.records import DocumentWarning, WarningCode
 
 LONGEST_HEADING = 200
 MOST_PLACES = 20_000
+_MOST_REPEATED = 3  # times as long as it may be, a text may become by names of columns
+_MOST_NAMED = 20  # places of one warning
+_LONGEST_NAMED = 80
 
 
 class Place(msgspec.Struct, frozen=True, array_like=True):
@@ -29,6 +34,51 @@ class Extracted(msgspec.Struct, frozen=True):
     title: str | None
     text: str
     places: list[Place] = []
+    warnings: tuple[DocumentWarning, ...] = ()
+
+
+class Warnings:
+    """What was not read, gathered by code, in the order in which it was met."""
+
+    def __init__(self) -> None:
+        self._counts: dict[WarningCode, int] = {}
+        self._where: dict[WarningCode, dict[str, None]] = {}
+        self._numbers: dict[WarningCode, list[int]] = {}
+
+    def add(self, code: WarningCode, where: str = "", *, count: int = 1) -> None:
+        """So many, there: a sheet, a part, a piece of the text."""
+        self._counts[code] = self._counts.get(code, 0) + count
+        places = self._where.setdefault(code, {})
+        if where and len(places) <= _MOST_NAMED:
+            places[one_line(where)[:_LONGEST_NAMED]] = None
+
+    def add_page(self, code: WarningCode, number: int, *, count: int = 1) -> None:
+        """So many on that page, or slide; pages in rising order."""
+        self._counts[code] = self._counts.get(code, 0) + count
+        numbers = self._numbers.setdefault(code, [])
+        if not numbers or numbers[-1] != number:
+            numbers.append(number)
+
+    def done(self) -> tuple[DocumentWarning, ...]:
+        return tuple(DocumentWarning(code, count, self._places(code)) for code, count in self._counts.items())
+
+    def _places(self, code: WarningCode) -> str:
+        named = list(self._where.get(code, ()))
+        if numbers := self._numbers.get(code):
+            named.insert(0, ("page " if len(numbers) == 1 else "pages ") + _ranges(numbers))
+        return "; ".join(named[:_MOST_NAMED]) + (" ..." if len(named) > _MOST_NAMED else "")
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """`1, 3-5`."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    shown = [str(first) if first == last else f"{first}-{last}" for first, last in runs[:_MOST_NAMED]]
+    return ", ".join(shown) + (" ..." if len(runs) > _MOST_NAMED else "")
 
 
 class TextWriter:
@@ -38,9 +88,11 @@ class TextWriter:
         self._most = most
         self._parts: list[str] = []
         self._length = 0
+        self._repeated = 0
         self._places: list[Place] = []
         self._page: int | None = None
         self._was_item = False
+        self.warnings = Warnings()
 
     def begin_page(self, number: int) -> None:
         """What is written next is on that page."""
@@ -58,9 +110,13 @@ class TextWriter:
             self._write(text.strip("\n"), "\n\n")
             self._was_item = False
 
-    def item(self, text: str) -> None:
-        """One of several that belong together, such as the entries of a list: no blank line stands between them."""
+    def item(self, text: str, *, repeated: int = 0) -> None:
+        """One of several that belong together, such as the entries of a list: no blank line stands between them.
+
+        `repeated`: so many of its characters are only said again, and do not count towards the most, within bounds.
+        """
         if text.strip():
+            self._repeated = min(self._repeated + repeated, _MOST_REPEATED * self._most)
             self._write(text, "\n" if self._was_item else "\n\n")
             self._was_item = True
 
@@ -74,7 +130,7 @@ class TextWriter:
         self._was_item = False
 
     def done(self, title: str | None) -> Extracted:
-        return Extracted(one_line(title or "") or None, "".join(self._parts), self._places)
+        return Extracted(one_line(title or "") or None, "".join(self._parts), self._places, self.warnings.done())
 
     def _write(self, text: str, separator: str, *, heading: str | None = None) -> None:
         text = clean(text)
@@ -84,7 +140,7 @@ class TextWriter:
         self._mark(at, heading)
         self._parts.append(text)
         self._length += len(text)
-        if self._length > self._most:
+        if self._length - self._repeated > self._most:
             raise too_long(self._most)
 
     def _mark(self, at: int, heading: str | None) -> None:
@@ -112,18 +168,22 @@ def too_long(most: int) -> TextTooLong:
     return TextTooLong(f"Its text has more than {most} characters: split the file, or raise GIGACHAT_MAX_DOCUMENT_CHARACTERS.")
 
 
+# NUL, and what nobody sees within a word: soft hyphens, zero-width blanks and joiners that join nothing, byte order marks.
+_UNWANTED = {0: "\ufffd", 0xAD: None, 0x200B: None, 0x2060: None, 0xFEFF: None}
+
+
 def clean(text: str) -> str:
-    """Without what no text may hold."""
+    """Without what no text may hold, and without what would cut a word in two that is whole to whoever sees it."""
     try:
         text.encode()
     except UnicodeEncodeError:
         text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text.replace("\0", "\ufffd")
+    return text.translate(_UNWANTED)
 
 
 def one_line(text: str) -> str:
     """A label: on one line and not endless."""
-    return clean(" ".join(text.split()))[:LONGEST_HEADING]
+    return cut(clean(" ".join(text.split())), LONGEST_HEADING)
 
 
 def row(cells: Iterable[str]) -> str:

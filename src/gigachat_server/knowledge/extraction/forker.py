@@ -18,7 +18,6 @@ import importlib
 import os
 import signal
 import socket
-import sys
 from contextlib import suppress
 
 from gigachat_server.knowledge.extraction import child
@@ -27,13 +26,12 @@ FORK, END, LEARN = b"F", b"E", b"L"
 NUMBER_BYTES, STATUS_BYTES = 8, 4
 NOT_FORKED = -(2**31)
 # What takes a tenth of a second or more to import. Only those are imported that some file has needed.
-LIBRARIES = ("docx", "pptx", "openpyxl", "pypdfium2")
+LIBRARIES = ("pypdfium2",)
 
 _PAGE = b"<html><title>t</title><body><h1>h</h1><p>p"
 
 
 def main() -> None:
-    sys.modules["numpy"] = None  # type: ignore[assignment]  # openpyxl takes it if it is there: 100 MB, and threads
     child.read(_PAGE, name="", media_type=None, most_characters=1_000)  # most files are pages, and the first one takes long
     gc.collect()
     gc.freeze()  # else each child would copy what its collector looks at

@@ -15,7 +15,23 @@ from gigachat_server.errors import FileEmpty, FileEncrypted, FileUnknown
 from gigachat_server.knowledge.extraction.archive import opened
 from gigachat_server.knowledge.extraction.decoding import is_wide
 
-Kind = Literal["text", "markdown", "html", "csv", "pdf", "docx", "pptx", "xlsx", "epub"]
+Kind = Literal[
+    "text",
+    "markdown",
+    "html",
+    "csv",
+    "pdf",
+    "docx",
+    "pptx",
+    "xlsx",
+    "epub",
+    "opendocument",
+    "rtf",
+    "mail",
+    "json",
+    "xml",
+    "subtitles",
+]
 
 _PARTS: tuple[tuple[str, Kind], ...] = (
     ("word/document.xml", "docx"),
@@ -23,13 +39,24 @@ _PARTS: tuple[tuple[str, Kind], ...] = (
     ("xl/workbook.xml", "xlsx"),
     ("META-INF/container.xml", "epub"),
 )
+# What the table of contents of an office document says its main part is, whatever that is called.
+_MAIN_TYPES: tuple[tuple[re.Pattern[bytes], Kind], ...] = (
+    (re.compile(rb"(?:wordprocessingml\.|ms-word\.)(?:document|template)[\w.]*\.main\+xml"), "docx"),
+    (re.compile(rb"(?:presentationml\.|ms-powerpoint\.)(?:presentation|template|slideshow|addin)[\w.]*\.main\+xml"), "pptx"),
+    (re.compile(rb"(?:spreadsheetml\.|ms-excel\.)(?:sheet|template|addin)[\w.]*\.main\+xml"), "xlsx"),
+)
 _SUFFIXES: dict[str, Kind] = {
     ".md": "markdown", ".markdown": "markdown", ".mdx": "markdown", ".html": "html", ".htm": "html", ".xhtml": "html",
-    ".csv": "csv", ".tsv": "csv",
+    ".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "json", ".ndjson": "json", ".geojson": "json", ".ipynb": "json",
+    ".xml": "xml", ".rss": "xml", ".atom": "xml", ".vtt": "subtitles", ".srt": "subtitles", ".eml": "mail", ".mht": "mail",
+    ".mhtml": "mail",
 }  # fmt: skip
 _MEDIA_TYPES: dict[str, Kind] = {
     "text/markdown": "markdown", "text/x-markdown": "markdown", "text/html": "html", "application/xhtml+xml": "html",
-    "text/csv": "csv", "text/tab-separated-values": "csv",
+    "text/csv": "csv", "text/tab-separated-values": "csv", "application/json": "json", "application/x-ndjson": "json",
+    "application/jsonl": "json", "application/x-ipynb+json": "json", "application/xml": "xml", "text/xml": "xml",
+    "application/rss+xml": "xml", "application/atom+xml": "xml", "text/vtt": "subtitles", "application/x-subrip": "subtitles",
+    "message/rfc822": "mail", "multipart/related": "mail",
 }  # fmt: skip
 # Atomic and possessive: a comment is never looked at twice, however many there are.
 _HTML = re.compile(
@@ -44,9 +71,14 @@ _FOREIGN: tuple[tuple[bytes, str], ...] = (
     (b"OggS", "a sound or a film"), (b"\x1a\x45\xdf\xa3", "a film"), (b"\x1f\x8b", "a compressed file"),
     (b"BZh", "a compressed file"), (b"\xfd7zXZ", "a compressed file"), (b"7z\xbc\xaf", "a compressed file"),
     (b"Rar!", "a compressed file"), (b"\x28\xb5\x2f\xfd", "a compressed file"), (b"\x7fELF", "a program"),
-    (b"{\\rtf", "a document in RTF"),
 )  # fmt: skip
-_TEXTS_BEGIN_SO = (b"BM",)  # where no zero follows
+_NO_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+_PDF_ENDS = re.compile(rb"startxref|%%EOF")
+_HEADER = re.compile(rb"(?:^|\n)(?:MIME-Version|Message-ID|Received|Return-Path|Delivered-To):[ \t]", re.I)
+_FIRST_HEADERS = re.compile(
+    rb"\A(?:From [^\n]{1,200}\n)?(?:[A-Za-z][A-Za-z0-9-]{1,40}:[^\n]{0,1000}\n(?:[ \t][^\n]{0,1000}\n){0,20}){2}"
+)
+_SUBTITLES = re.compile(rb"\A(?:\xef\xbb\xbf)?\s*(?:WEBVTT\b|\d+\r?\n\d\d:\d\d:\d\d,\d{3} -->)")
 _LOOK_WITHIN = 1024
 
 
@@ -54,7 +86,7 @@ def kind_of(data: bytes, *, name: str, media_type: str | None) -> Kind:
     """Raises `FileEmpty`, `FileUnknown`, `FileEncrypted`, and what opening an archive raises."""
     if not data.strip(b" \t\r\n\0\xef\xbb\xbf\xfe\xff"):
         raise FileEmpty
-    if b"%PDF-" in data[:_LOOK_WITHIN]:
+    if _is_pdf(data):
         return "pdf"
     if data.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         with opened(data) as archive:
@@ -62,20 +94,49 @@ def kind_of(data: bytes, *, name: str, media_type: str | None) -> Kind:
     if data.startswith(_OLD_OFFICE):
         if _ENCRYPTED_PACKAGE in data:
             raise FileEncrypted("It is an office document with a password: remove the password, and push it again.")
-        raise FileUnknown("It is a document of an old office format (.doc, .xls, .ppt): save it as DOCX, XLSX, PPTX or PDF.")
+        raise FileUnknown("It is an old office file (.doc, .xls, .ppt, .msg): save it as DOCX, XLSX, PPTX, PDF or EML.")
     for mark, what in _FOREIGN:
-        if data.startswith(mark) and not (mark in _TEXTS_BEGIN_SO and b"\0" not in data[:_LOOK_WITHIN]):
+        if data.startswith(mark) and not (mark.isascii() and _NO_TEXT.search(data[:_LOOK_WITHIN]) is None):
             raise FileUnknown(f"It is {what}: {FileUnknown.wanted}")
+    if data.startswith(b"{\\rtf"):
+        return "rtf"
     if b"\0" in data[: 64 * 1024] and not is_wide(data):
         raise FileUnknown
     return _kind_of_text(data, name, media_type)
 
 
+def _is_pdf(data: bytes) -> bool:
+    """Whether it begins as one; a text may speak of how they begin, and something may stand before that."""
+    place = data.find(b"%PDF-", 0, _LOOK_WITHIN)
+    if place < 0:
+        return False
+    if not data[:place].strip(b" \t\r\n\xef\xbb\xbf"):
+        return b" obj" in data or not _is_utf8(data)
+    return _PDF_ENDS.search(data[-2 * _LOOK_WITHIN :]) is not None and b" obj" in data
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def _kind_of_archive(archive: zipfile.ZipFile) -> Kind:
-    names = set(archive.namelist())
+    names = {name.lower(): name for name in archive.namelist()}
+    if (listed := names.get("[content_types].xml")) is not None:
+        types = archive.read(listed)
+        for mark, of_mark in _MAIN_TYPES:
+            if mark.search(types):
+                return of_mark
+        if b"sheet.binary" in types:
+            raise FileUnknown("It is a binary workbook (.xlsb): save it as XLSX, and push that.")
     for part, kind in _PARTS:
-        if part in names:
+        if part.lower() in names:
             return kind
+    if "content.xml" in names and ("meta-inf/manifest.xml" in names or "mimetype" in names):
+        return "opendocument"
     raise FileUnknown(f"It is a zip file that is no document: unpack it, and push what is in it. {FileUnknown.wanted}")
 
 
@@ -84,8 +145,17 @@ def _kind_of_text(data: bytes, name: str, media_type: str | None) -> Kind:
     narrow = start.replace(b"\0", b"").removeprefix(b"\xef\xbb\xbf").removeprefix(b"\xff\xfe").removeprefix(b"\xfe\xff")
     if _HTML.match(narrow):
         return "html"
+    if _SUBTITLES.match(narrow):
+        return "subtitles"
+    suffix = PurePosixPath(name.partition("?")[0]).suffix.lower()
+    if (
+        suffix not in (".txt", ".md")
+        and _FIRST_HEADERS.match(data[: 8 * _LOOK_WITHIN])
+        and _HEADER.search(data[: 8 * _LOOK_WITHIN])
+    ):
+        return "mail"
     said = (
-        _SUFFIXES.get(PurePosixPath(name.partition("?")[0]).suffix.lower()),
+        _SUFFIXES.get(suffix),
         _MEDIA_TYPES.get((media_type or "").partition(";")[0].strip().lower()),
     )
     for kind in said:
@@ -93,4 +163,4 @@ def _kind_of_text(data: bytes, name: str, media_type: str | None) -> Kind:
             continue
         if kind is not None:
             return kind
-    return "text"
+    return "xml" if narrow.lstrip().startswith(b"<?xml version") else "text"

@@ -1,17 +1,27 @@
-"""PDF: the text of each page in reading order, without what stands at the top or bottom of most pages."""
+"""PDF: the text of each page as it is read, column by column and table by table, with what was filled into forms.
+
+Idea: PDFium says which characters stand where. Words are put together again to lines, columns and tables (`page_layout.py`), and
+what stands at the top or bottom of most pages is left out (`running_heads.py`). Invariant: a page of which nothing can be
+read is warned of, and takes no other with it.
+"""
 
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from gigachat_server.errors import FileDamaged, FileEncrypted, FileWithoutText
+from gigachat_server.knowledge.extraction import page_layout, pdf_page
 from gigachat_server.knowledge.extraction.extracted import Extracted, TextWriter, one_line
+from gigachat_server.knowledge.extraction.hyphens import HYPHENS, Hyphens
+from gigachat_server.knowledge.extraction.page_layout import Row, Table
+from gigachat_server.knowledge.extraction.rows import write_table
+from gigachat_server.knowledge.extraction.running_heads import Page, running
 
-_DIGITS = re.compile(r"\d+")
-_HYPHEN = re.compile("[\ufffe\x02]\n?|\u00ad\n")  # where PDFium joins a word that a line had broken
-_FEWEST_PAGES = 3
 _PASSWORD = 4  # FPDF_ERR_PASSWORD
+_WORDS = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
+_FEW = 60  # characters beside a picture of the page: it was scanned, and has no more than a stamp or a number
 
 
 def read_pdf(data: bytes, most: int) -> Extracted:
@@ -23,40 +33,53 @@ def read_pdf(data: bytes, most: int) -> Extracted:
         if getattr(error, "err_code", None) == _PASSWORD or "password" in str(error).lower():
             raise FileEncrypted("It is a PDF with a password: remove the password, and push it again.") from None
         raise FileDamaged("It is a PDF that cannot be read: open it, save it again as PDF, and push that.") from None
-    pages: list[list[str]] = []
+    writer = TextWriter(most)
+    form = pdf_page.open_form(document)
+    if form.is_unread:
+        writer.warnings.add("forms_unread")
+    pages, pictures = [], []
     size = 0
     for number in range(len(document)):
         try:
-            page = document[number]
-            textpage = page.get_textpage()
-            text = textpage.get_text_range()
-            textpage.close()
-            page.close()
+            page, has_picture = pdf_page.read(document, number, form)
         except pypdfium2.PdfiumError:
-            text = ""  # one damaged page does not take the others with it
-        size += len(text)
-        pages.append(_lines(text) if size <= 2 * most else [])
+            page, has_picture = Page([], 0), False  # one damaged page does not take the others with it
+            writer.warnings.add_page("pages_unreadable", number + 1)
+        size += page.characters
+        pages.append(page)
+        pictures.append(has_picture)
         if size > 2 * most:
             break
-    if not any(pages):
+    heads = running(pages)
+    texts = [[row for place, row in enumerate(page.rows) if place not in taken] for page, taken in zip(pages, heads, strict=True)]
+    for number, (rows, has_picture) in enumerate(zip(texts, pictures, strict=True), start=1):
+        if has_picture and sum(len(row.text) for row in rows) < _FEW:
+            writer.warnings.add_page("pages_without_text", number)
+    if not any(texts):
         raise FileWithoutText
     headings = _headings(document)
-    repeated = _repeated(pages)
-    writer = TextWriter(most)
-    for number, lines in enumerate(pages, start=1):
-        _write_page(writer, number, [line for line in lines if _shape(line) not in repeated], headings.get(number, []))
-    title = document.get_metadata_value("Title")
-    return writer.done(title)
+    hyphens = Hyphens(word for page in texts for row in page for piece in row.pieces for word in _whole_words(piece.text))
+    for number, rows in enumerate(texts, start=1):
+        _write_page(writer, number, rows, headings.get(number, []), hyphens)
+    return writer.done(document.get_metadata_value("Title"))
 
 
-def _lines(text: str) -> list[str]:
-    text = _HYPHEN.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
-    return [line.rstrip() for line in text.split("\n") if line.strip()]
+def _whole_words(text: str) -> list[str]:
+    """But for the first and the last one, of which a line may have cut something off."""
+    return _WORDS.findall(text)[1 : -1 if text[-1:] in HYPHENS else None]
 
 
-def _write_page(writer: TextWriter, number: int, lines: list[str], headings: list[str]) -> None:
+def _write_page(writer: TextWriter, number: int, rows: Sequence[Row], headings: Sequence[str], hyphens: Hyphens) -> None:
     writer.begin_page(number)
     wanted = {one_line(heading).casefold(): one_line(heading) for heading in headings}
+    for block in page_layout.blocks_of(rows):
+        if isinstance(block, Table):
+            write_table(writer, block.rows)
+        else:
+            _write_paragraph(writer, hyphens.joined(block.lines), wanted)
+
+
+def _write_paragraph(writer: TextWriter, lines: Sequence[str], wanted: dict[str, str]) -> None:
     paragraph: list[str] = []
     for line in lines:
         if (heading := wanted.pop(one_line(line).casefold(), None)) is not None:
@@ -68,10 +91,10 @@ def _write_page(writer: TextWriter, number: int, lines: list[str], headings: lis
     writer.block("\n".join(paragraph))
 
 
-def _headings(document: object) -> dict[int, list[str]]:
+def _headings(document: Any) -> dict[int, list[str]]:
     """What the outline says begins on each page."""
     found: dict[int, list[str]] = {}
-    for number, bookmark in enumerate(document.get_toc(max_depth=4)):  # type: ignore[attr-defined]
+    for number, bookmark in enumerate(_bookmarks(document)):
         destination = bookmark.get_dest()
         page = destination.get_index() if destination is not None else None
         if page is not None:
@@ -81,14 +104,5 @@ def _headings(document: object) -> dict[int, list[str]]:
     return found
 
 
-def _repeated(pages: list[list[str]]) -> set[str]:
-    """The first and last lines that most pages share, but for their numbers."""
-    filled = [lines for lines in pages if lines]
-    if len(filled) < _FEWEST_PAGES:
-        return set()
-    outer = Counter(shape for lines in filled for shape in {_shape(line) for line in (*lines[:2], *lines[-2:])})
-    return {shape for shape, count in outer.items() if count >= max(_FEWEST_PAGES, len(filled) * 0.6)}
-
-
-def _shape(line: str) -> str:
-    return _DIGITS.sub("0", " ".join(line.split()))
+def _bookmarks(document: Any) -> Iterator[Any]:
+    yield from document.get_toc(max_depth=4)

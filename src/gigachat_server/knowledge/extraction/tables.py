@@ -1,98 +1,96 @@
-"""CSV and XLSX: every row on a line of its own that says what its columns are, so that a row makes sense by itself."""
+"""CSV: every row on a line of its own that says what its columns are, so that a row makes sense by itself.
+
+Idea: quotation marks hold cells together that have line breaks in them; but a mark that nobody closes would hold the rest of the
+file. So a cell that goes over many lines, or to the end, was none: its line is read by itself, and warned of. Invariant: no line
+is lost, and each is looked at a bounded number of times.
+"""
 
 from __future__ import annotations
 
 import csv
-import datetime
-import io
-import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator
 
-from gigachat_server.errors import FileDamaged
-from gigachat_server.knowledge.extraction import archive
 from gigachat_server.knowledge.extraction.decoding import charset_of, decode
-from gigachat_server.knowledge.extraction.extracted import Extracted, TextWriter, row
+from gigachat_server.knowledge.extraction.extracted import Extracted, TextWriter
+from gigachat_server.knowledge.extraction.rows import write_table
 
-_LONGEST_NAME = 100
 _DELIMITERS = ",;\t|"
 _LONGEST_CELL = 1_000_000
+_MOST_LINES = 100  # of one row: what has more was never closed
 
 
 def read_csv(data: bytes, media_type: str | None, most: int) -> Extracted:
-    text = decode(data, declared=charset_of(media_type))
-    csv.field_size_limit(_LONGEST_CELL)
     writer = TextWriter(most)
-    try:
-        _write_rows(csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text)), writer)
-    except csv.Error as error:
-        raise FileDamaged("Its rows cannot be told apart: a quotation mark may be left open.") from error
+    text = decode(data, declared=charset_of(media_type), warnings=writer.warnings)
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    delimiter = None
+    if lines and lines[0].lower().startswith("sep=") and len(lines[0].strip()) == 5:
+        delimiter = lines.pop(0)[4]
+    write_table(writer, _rows(lines, delimiter or _delimiter(lines), writer), is_data=True)
     return writer.done(None)
 
 
-def read_xlsx(data: bytes, most: int) -> Extracted:
-    import openpyxl
-
-    with archive.opened(data) as checked:
-        archive.refuse_type_declarations(checked)
-    workbook = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True, keep_links=False)
-    writer = TextWriter(most)
-    sheets = [sheet for sheet in workbook.worksheets if sheet.sheet_state == "visible"]
-    for sheet in sheets:
-        sheet.reset_dimensions()  # what the file says of them may be wrong
-        rows = ([_cell(value) for value in values] for values in sheet.iter_rows(values_only=True))
-        filled = (cells for cells in rows if any(cells))
-        first = next(filled, None)
-        if first is not None:
-            writer.heading(2, sheet.title) if len(sheets) > 1 else writer.begin_section(sheet.title)
-            _write_rows(itertools.chain([first], filled), writer)
-    return writer.done(workbook.properties.title)
+def _rows(lines: list[str], delimiter: str, writer: TextWriter) -> Iterator[list[str]]:
+    csv.field_size_limit(_LONGEST_CELL)
+    place = 0
+    while place < len(lines):
+        count = _lines_of_row(lines, place, delimiter)
+        if count is None:
+            writer.warnings.add("rows_mended", f"line {place + 1}")
+            yield [cell.strip().strip('"') for cell in lines[place].split(delimiter)]
+        else:
+            yield next(csv.reader([line + "\n" for line in lines[place : place + count]], delimiter=delimiter), [])
+        place += count or 1
 
 
-def _write_rows(rows: Iterable[Sequence[str]], writer: TextWriter) -> None:
-    filled = (list(cells) for cells in rows if any(cell.strip() for cell in cells))
-    first = next(filled, None)
-    if first is None:
-        return
-    second = next(filled, None)
-    if second is None or not _names_columns(first):
-        lines: Iterator[list[str]] = itertools.chain([first], [second] if second else [], filled)
-        for cells in lines:
-            writer.item(row(cells))
-        return
-    for cells in itertools.chain([second], filled):
-        pairs = itertools.zip_longest(first, cells, fillvalue="")
-        writer.item(row(f"{name.strip()}: {cell}" if name.strip() else cell for name, cell in pairs if cell.strip()))
+def _lines_of_row(lines: list[str], start: int, delimiter: str) -> int | None:
+    """How many lines the row has; None if a quotation mark that begins a cell is closed in none of them."""
+    is_open = False
+    for count, line in enumerate(lines[start : start + _MOST_LINES], start=1):
+        is_odd, is_open = _marks(line, delimiter, is_open)
+        if is_odd and count > 1:
+            return None  # what seems to close the cell of a line above opens one of its own
+        if not is_open:
+            return count
+    return None
 
 
-def _names_columns(cells: Sequence[str]) -> bool:
-    """Whether a first row says what is in the columns, rather than being a row like the others."""
-    names = [cell.strip() for cell in cells if cell.strip()]
-    is_words = all(len(name) <= _LONGEST_NAME and any(map(str.isalpha, name)) for name in names)
-    return len(names) >= 2 and len(set(names)) == len(names) and is_words
+def _marks(line: str, delimiter: str, is_open: bool) -> tuple[bool, bool]:
+    """Whether the first mark that closes a cell stands elsewhere than at the cell's end, and whether a cell is open at the end
+    of the line. `is_open`: one is from the line before."""
+    place = 0
+    is_odd = False
+    if not is_open:
+        place = 1 if line.startswith('"') else line.find(delimiter + '"') + 2
+        if place == 1 and not line.startswith('"'):
+            return False, False
+    is_first = is_open
+    while (place := line.find('"', place)) >= 0:
+        if line.startswith('""', place):
+            place += 2
+            continue
+        is_odd = is_odd or (is_first and line[place + 1 : place + 2] not in ("", delimiter))
+        is_first = False
+        place = line.find(delimiter + '"', place)
+        if place < 0:
+            return is_odd, False
+        place += 2
+    return is_odd, True
 
 
-def _delimiter(text: str) -> str:
-    """The one that cuts the first lines into the same number of cells, the most of them."""
-    lines = [line for line in text[:20_000].splitlines()[:20] if line.strip()]
+def _delimiter(lines: list[str]) -> str:
+    """The one that cuts most of the first lines into the same number of cells, the most of them."""
+    first = [line for line in lines[:20] if line.strip()]
 
     def worth(delimiter: str) -> tuple[int, int]:
-        counts = [line.count(delimiter) for line in lines]
-        return (sum(count == counts[0] for count in counts) if counts and counts[0] else 0, counts[0] if counts else 0)
+        counts = Counter(count for line in first if (count := _count(line, delimiter)))
+        cells, lines = counts.most_common(1)[0] if counts else (0, 0)
+        return lines, cells
 
     return max(_DELIMITERS, key=worth)
 
 
-def _cell(value: object) -> str:
-    match value:
-        case None:
-            return ""
-        case bool():
-            return "yes" if value else "no"
-        case float() if value.is_integer() and abs(value) < 1e15:
-            return str(int(value))
-        case datetime.datetime() if value.time() == datetime.time():
-            return value.date().isoformat()
-        case datetime.datetime():
-            return value.isoformat(" ", "minutes")
-        case _:
-            return str(value)
+def _count(line: str, delimiter: str) -> int:
+    """Those between quotation marks do not count."""
+    return sum(part.count(delimiter) for part in line.split('"')[::2])

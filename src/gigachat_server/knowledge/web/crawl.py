@@ -43,6 +43,8 @@ _LONGEST_RETRY_S = 60
 _MOST_FAILURES = 10  # one after the other: the site does not answer any more
 _MOST_SITEMAPS = 100  # of one crawl: an index may name others without end
 _KNOWN_AT_ONCE = 500
+_MOST_NAMED, _LONGEST_NAMED = 5, 200  # pages that could not be read, and characters of an address
+_FEWEST_CONTENTS = 3  # different ones, that call the same address their own: then whoever wrote that made a mistake
 _INLINE_BYTES = 20_000  # reading less takes less than handing it to a thread does
 # A crawl whose entrance ended so has seen nothing of the site.
 _SHUT = ("robots", "other_host", "not_text")
@@ -103,7 +105,9 @@ class Crawler:
         """Go on with the site's current crawl until it is over. Raises `LeaseLost`."""
         crawl = _Crawl(held, Robots(self._safe_fetch))
         try:
-            while (pages := await self._next(held)) is not None:
+            while (pages := await self._next(held)) is not None or await self._reopen_copies(held):
+                if pages is None:
+                    continue
                 done = await asyncio.gather(*(self._work_off(crawl, page) for page in pages), return_exceptions=True)
                 if errors := [each for each in done if isinstance(each, BaseException)]:
                     raise errors[0]
@@ -276,13 +280,15 @@ class Crawler:
 
     async def _settle(self, held: Held, page: SitePage, found: Reading) -> None:
         """Store what came of a page that did not become another document. One that it was before goes if it is to be none."""
+        is_copy = found.reason == "canonical"  # until it is known what became of the other, its document stays
         is_kept = found.fate in ("unchanged", "failed")
         is_removed = found.fate == "gone" and page.document_id is not None
         outcome = Outcome(
             state="unchanged" if found.fate == "unchanged" else "removed" if is_removed else _STATES[found.fate],
             reason=found.reason,
             error=found.error,
-            document_id=page.document_id if is_kept else None,
+            document_id=page.document_id if is_kept or is_copy else None,
+            instead=found.instead.text if is_copy and found.instead is not None else None,
             content_sha256=(found.content_sha256 or page.content_sha256) if is_kept else found.content_sha256,
             etag=(found.etag or page.etag) if is_kept else None,
             last_modified=(found.last_modified or page.last_modified) if is_kept else None,
@@ -360,6 +366,32 @@ class Crawler:
             return
         await self._ingest.delete_in(tx, page.chatbot_id, page.document_id)
 
+    # --- copies ---
+
+    async def _reopen_copies(self, held: Held) -> bool:
+        """Pages that were left out for another address are fetched after all if nothing came of that one, or if they are no
+        copies of it. False if there are none: then those that are copies are documents no more."""
+        site = held.site
+
+        async def body(tx: Tx) -> bool:
+            if await chatbots.raise_knowledge_version(tx, site.chatbot_id) is None:
+                raise LeaseLost
+            await self._hold(tx, held)
+            copies = await site_pages.list_copies(tx, site.chatbot_id, site.id, crawl=site.crawl)
+            wrong = _no_copies(copies)
+            for page in wrong:
+                await site_pages.reopen(tx, page, hops=reading.MOST_HOPS)
+            for copy in copies if not wrong else ():
+                if copy.page.document_id is not None:
+                    await self._drop_document(tx, copy.page)
+                    await site_pages.forget_document(tx, copy.page)
+            return bool(wrong)
+
+        async def read(reader: Reader) -> bool:
+            return bool(await site_pages.list_copies(reader, site.chatbot_id, site.id, crawl=site.crawl))
+
+        return await self._database.read(read) and await self._database.transaction("site.copies", body)
+
     # --- the end ---
 
     async def _complete(self, held: Held) -> None:
@@ -373,17 +405,30 @@ class Crawler:
             return entrances, has_lost_links, await sites.has_reached_most_pages(reader, site.chatbot_id, site.id)
 
         entrances, has_lost_links, is_full = await self._database.read(read)
+        failed_pages = await self._failed_pages(site)
         if (failed := await self._failure(site, entrances)) is not None:
             await self._finish(held, "failed", *failed)
             return
         if has_lost_links:
             error = "Some pages could not be read, so those that nothing links to any more were kept."
-            await self._finish(held, "ready", "incomplete", error)
+            await self._finish(held, "ready", "incomplete", f"{error} {failed_pages or ''}".rstrip())
             return
         # Which pages fit depends on which answered first: those that did not are still there, for all that is known.
         while not is_full and await self._remove_some(held):
             self._changed(site.id)
-        await self._finish(held, "ready", None, None)
+        await self._finish(held, "ready", "pages_failed" if failed_pages and not is_full else None, failed_pages)
+
+    async def _failed_pages(self, site: Site) -> str | None:
+        """Which pages could not be read, in words; None if none."""
+
+        async def read(reader: Reader) -> list[SitePage]:
+            return await site_pages.list_failed(reader, site.chatbot_id, site.id, crawl=site.crawl, limit=_MOST_NAMED + 1)
+
+        failed = await self._database.read(read)
+        if not failed:
+            return None
+        named = ", ".join(f"{page.url[:_LONGEST_NAMED]} ({page.reason})" for page in failed[:_MOST_NAMED])
+        return f"Could not be read: {named}{' and more' if len(failed) > _MOST_NAMED else ''}."
 
     async def _failure(self, site: Site, entrances: Sequence[SitePage]) -> tuple[str, str] | None:
         """Why nothing was seen of the site: reason and words. None if something was."""
@@ -443,6 +488,32 @@ class _Crawl:
         self.held = held
         self.robots = robots
         self.failures = 0  # pages that could not be had, one after the other
+
+
+def _no_copies(copies: Sequence[site_pages.Copy]) -> list[SitePage]:
+    """Pages of which the address that they call their own came to nothing, or which say something else than that one.
+
+    Of pages that call each other's addresses their own the first is one, and the others are its copies until it is known.
+    """
+    contents: dict[str, set[str | None]] = {}
+    for copy in copies:
+        if copy.page.content_sha256 != copy.instead_sha256 and _path(copy.page.url) != _path(copy.instead):
+            contents.setdefault(copy.instead, set()).add(copy.page.content_sha256)
+    found: dict[str, SitePage] = {}
+    for copy in copies:
+        if not copy.is_document:
+            if copy.instead not in found:
+                found[copy.page.url] = copy.page
+            continue
+        others = contents.get(copy.instead, set())
+        is_other = copy.page.content_sha256 in others and _path(copy.page.url) != _path(copy.instead)
+        if is_other and (len(others) >= _FEWEST_CONTENTS or _path(copy.instead) == "/"):
+            found[copy.page.url] = copy.page
+    return list(found.values())
+
+
+def _path(url: str) -> str:
+    return web_urls.parse(url).path or "/"
 
 
 _STATES: dict[str, PageState] = {"skipped": "skipped", "failed": "failed", "gone": "failed"}

@@ -30,6 +30,16 @@ _CHARSET = re.compile(rb"charset\s*=\s*[\"']?\s*([a-zA-Z0-9_:.-]{1,40})")
 _RAW = {
     name: re.compile(rf"</{name}", re.IGNORECASE) for name in ("script", "style", "textarea", "title", "noscript", "template")
 }
+# A comment, a style or a script that is none of data; data; a tag; text. None is looked at twice.
+_SAID = re.compile(
+    r"<!--(?:[^-]|-(?!->))*+(?:-->|\Z)"
+    r"|<style\b(?:[^<]|<(?!/style))*+|<script\b(?![^>]{0,500}ld\+json)(?:[^<]|<(?!/script))*+"
+    r"|(<img\b[^>]*+>?)|<script\b[^>]*+>((?:[^<]|<(?!/script))*+)|<[^>]*+>?|([^<]++)",
+    re.I,
+)
+_ALT = re.compile(r"\balt\s*=\s*(?:\"([^\"]*)\"|'([^']*)')", re.I)
+_SESSION = 16  # characters
+_IS_SESSION = re.compile(r"(?=[^\d]*\d)(?=[^A-Za-z]*[A-Za-z])[A-Za-z0-9_=.-]+")
 _TOLD = frozenset({"a", "area", "base", "link", "meta"})
 _ROBOTS = ("robots", "gigachat")
 
@@ -86,6 +96,22 @@ def read(text: str, url: WebUrl, *, robots_header: str = "") -> HtmlFacts:
         is_kept_out=not directives.isdisjoint(("noindex", "none")),
         is_followed=is_followed,
     )
+
+
+def said(text: str) -> str:
+    """What a page says, its blanks made one: its text and its title, what pictures are said to show, and what it tells search
+    engines; without what only sessions differ in. Of a page of which nothing is left, the page itself."""
+    parts: list[str] = []
+    for part in _SAID.finditer(text):
+        if part[1] is not None:
+            parts += (match[1] or match[2] for match in _ALT.finditer(part[1]))
+        elif part[2] is not None:
+            parts.append(part[2])
+        elif part[3] is not None:
+            parts.append(part[3])
+    words = " ".join(parts).split()
+    kept = [word for word in words if not (len(word) >= _SESSION and _IS_SESSION.fullmatch(word))]
+    return " ".join(kept) or text
 
 
 def _directives(text: str) -> set[str]:

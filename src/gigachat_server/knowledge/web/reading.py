@@ -96,17 +96,28 @@ def _read_page(fetched: Fetched, site: Site, page: SitePage) -> Reading:
     if canonical is not None and canonical != url and page.hops < MOST_HOPS:
         if canonical.site != url.site:
             return _skipped("canonical_elsewhere", f"It is a copy of {canonical.text}, on another site.", links=links)
-        return _skipped("canonical", f"It is the same as {canonical.text}.", links=links, instead=canonical)
+        same = _skipped("canonical", f"It is the same as {canonical.text}.", links=links, instead=canonical)
+        return msgspec.structs.replace(same, content_sha256=_content_hash(fetched))
     if not is_wanted(url, site.include, site.exclude):
         return _skipped("excluded", "The site's patterns leave it out.", links=links)
-    sha256 = hashlib.sha256(fetched.body).hexdigest()
+    sha256 = _content_hash(fetched)
+    # Of one that calls another address its own it is to be seen again whether it does: it must be sent.
+    is_own = canonical is None or canonical == url
     return Reading(
         fate="unchanged" if sha256 == page.content_sha256 else "document",
         links=links,
         content_sha256=sha256,
-        etag=_header(fetched, "etag"),
-        last_modified=_header(fetched, "last-modified"),
+        etag=_header(fetched, "etag") if is_own else None,
+        last_modified=_header(fetched, "last-modified") if is_own else None,
     )
+
+
+def _content_hash(fetched: Fetched) -> str:
+    """Of what a page says: that of two pages which differ in nothing but ids of sessions, say, is the same."""
+    if fetched.media_type not in HTML:
+        return hashlib.sha256(fetched.body).hexdigest()
+    text = html_facts.decoded(fetched.body, fetched.headers.get("content-type", ""))
+    return hashlib.sha256(html_facts.said(text).encode("utf-8", "replace")).hexdigest()
 
 
 def _skipped(reason: str, error: str, *, links: tuple[WebUrl, ...], instead: WebUrl | None = None) -> Reading:

@@ -13,7 +13,7 @@ import msgspec
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import DefusedXMLParser
 
-MOST_BYTES = 10 * 1024 * 1024
+MOST_BYTES = 50 * 1024 * 1024  # by the protocol, as many as addresses
 MOST_ADDRESSES = 50_000  # of one sitemap, by the protocol
 
 _LONGEST_ADDRESS = 4_000
@@ -35,7 +35,8 @@ def read(body: bytes) -> Sitemap:
     """Raises `SitemapRefused`."""
     if body.startswith(b"\x1f\x8b"):
         body = _decompressed(body)
-    if not body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
+    body = body.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if not body.startswith(b"<"):
         return _list_of(body)
     target = _Addresses()
     parser = DefusedXMLParser(target=target, forbid_dtd=True)
