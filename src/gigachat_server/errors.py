@@ -177,7 +177,59 @@ class ModelUnreachable(ModelError):
 
 class ModelRejected(ModelError):
     code = "upstream_rejected"
-    message = "The model endpoint refused the request: its URL, key or model name may be wrong. The prompt is stored."
+    message = (
+        "The model endpoint refused the request and did not say why: check GIGACHAT_MODEL_URL with `gigachat doctor`. "
+        "The prompt is stored."
+    )
+
+
+class ModelUnauthorised(ModelRejected):
+    code = "upstream_unauthorised"
+    message = "The model endpoint refuses the key: check GIGACHAT_MODEL_KEY, and what the key may do. The prompt is stored."
+
+
+class ModelPaymentRequired(ModelRejected):
+    code = "upstream_payment_required"
+    message = "The account at the model endpoint has no credit or quota left: see to it there. The prompt is stored."
+
+
+class ModelNotFound(ModelRejected):
+    code = "upstream_model_not_found"
+    message = (
+        "The model endpoint has no such model: check GIGACHAT_MODEL or the chatbot's response.model, and that it is pulled or "
+        "loaded there. The prompt is stored."
+    )
+
+
+class ModelContextTooLong(ModelRejected):
+    status = 422
+    code = "upstream_context_too_long"
+    message = (
+        "The prompt, with the passages and the memory, is longer than the model takes: lower memory_size, match_count or "
+        "chunk_size, or send a shorter prompt. The prompt is stored."
+    )
+
+
+class ModelFiltered(ModelRejected):
+    status = 422
+    code = "upstream_filtered"
+    message = "The provider's content filter held back the reply or the prompt: rephrase it. The prompt is stored."
+
+
+class ModelParameterRefused(ModelRejected):
+    code = "upstream_parameter_refused"
+    message = (
+        "The model endpoint refuses a parameter that was sent: name it in GIGACHAT_MODEL_OMIT or the chatbot's response.omit; "
+        "the server's log has its name, if the endpoint told it. The prompt is stored."
+    )
+
+
+class ModelTemplateRefused(ModelRejected):
+    code = "upstream_template_refused"
+    message = (
+        "The model's chat template refuses the messages: give the model server another template, or another model. "
+        "The prompt is stored."
+    )
 
 
 class ModelMalformed(ModelError):

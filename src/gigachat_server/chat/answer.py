@@ -28,9 +28,11 @@ from gigachat_server.models.base import (
     Embedder,
     HandoffOffer,
     HandoffRequest,
+    LeftOut,
     ModelInput,
     Query,
     ReplyEnd,
+    TakenBack,
     TextDelta,
     UsageReport,
     Vector,
@@ -156,6 +158,10 @@ class Answerer:
                             if not turn.length:
                                 await trigger("S6")
                             turn.say(event)
+                        case TakenBack():
+                            turn.take_back(event.index)
+                        case LeftOut():
+                            turn.heard.left_out = event
                         case Cited():
                             turn.heard.cited.setdefault(event.index, []).append(event)
                         case ReplyEnd():

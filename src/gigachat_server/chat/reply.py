@@ -127,13 +127,18 @@ def _metadata(turn: Turn, end: ReplyEnd | None, handoff: HandoffRequest | None) 
         metadata["abstained"] = end.abstained
     if turn.fixed_answer_id is not None:
         metadata["fixed_answer_id"] = turn.fixed_answer_id
+    if turn.heard.left_out is not None:
+        metadata["left_out"] = {"messages": turn.heard.left_out.messages, "passages": turn.heard.left_out.passages}
     if handoff is not None:
         metadata["handoff"] = {"reason": handoff.reason, "note": handoff.note}
     return metadata
 
 
 def _tokens(usage: UsageReport | None) -> dict[str, int]:
-    return {"prompt_tokens": usage.prompt_tokens, "completion_tokens": usage.completion_tokens} if usage else {}
+    if usage is None:
+        return {}
+    tokens = {"prompt_tokens": usage.prompt_tokens, "completion_tokens": usage.completion_tokens}
+    return tokens | {"reasoning_tokens": usage.reasoning_tokens} if usage.reasoning_tokens else tokens
 
 
 def _message(

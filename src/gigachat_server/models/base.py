@@ -117,16 +117,47 @@ class HandoffOffer(msgspec.Struct, frozen=True, kw_only=True):
     unanswered_before: int = 0  # how many of the newest replies in a row abstained
 
 
+class Sections(msgspec.Struct, frozen=True):
+    """What stands right before the prompt: `head`, the passages, best first, and `foot`. It changes with each prompt."""
+
+    head: str
+    passages: tuple[str, ...] = ()
+    foot: str = ""
+
+    def __str__(self) -> str:
+        return self.text(len(self.passages))
+
+    def text(self, count: int) -> str:
+        """With the best `count` passages."""
+        return "\n".join(part for part in (self.head, *self.passages[:count], self.foot) if part)
+
+
+class CallOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How an endpoint is called for one chatbot. None and nothing: as the server's settings say."""
+
+    omit: tuple[str, ...] = ()  # parameters that are not sent
+    reasoning_effort: str | None = None
+    first_token_s: float | None = None
+    idle_s: float | None = None
+    total_s: float | None = None
+
+
 class ModelInput(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything a model gets for one prompt: `messages` for those that generate, `query` and `passages` for those that quote."""
+    """Everything a model gets for one prompt: `messages` for those that generate, `query` and `passages` for those that quote.
+
+    `messages` are what was told and by whom: what the model is, what it remembers, and last the prompt. Only `sections` and
+    the prompt change with each prompt: what comes before them providers can cache.
+    """
 
     messages: tuple[ChatMessage, ...]
+    sections: Sections | None = None
     sampling: Sampling
     query: Query
     passages: tuple[Passage, ...] = ()  # above the chatbot's match_threshold, best first
     refusal: str = "Sorry, I don't know how to help with that."
     model: str | None = None  # the chatbot's own choice; None: the server's default
     handoff: HandoffOffer | None = None  # None: it may not ask for a human
+    options: CallOptions = CallOptions()
 
 
 class TextDelta(msgspec.Struct, frozen=True):
@@ -134,6 +165,19 @@ class TextDelta(msgspec.Struct, frozen=True):
 
     index: int
     text: str
+
+
+class LeftOut(msgspec.Struct, frozen=True):
+    """So many of the oldest messages and of the worst passages were not told, for the model takes no more."""
+
+    messages: int = 0
+    passages: int = 0
+
+
+class TakenBack(msgspec.Struct, frozen=True):
+    """All text of alternative `index` until now was no reply, but reasoning that only later turned out to be that."""
+
+    index: int
 
 
 class Cited(msgspec.Struct, frozen=True):
@@ -175,9 +219,10 @@ class UsageReport(msgspec.Struct, frozen=True):
     model: str
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    reasoning_tokens: int = 0  # of the completion's: those that were thought and not said
 
 
-ModelEvent = TextDelta | Cited | ReplyEnd | HandoffRequest | UsageReport
+ModelEvent = TextDelta | TakenBack | LeftOut | Cited | ReplyEnd | HandoffRequest | UsageReport
 
 
 class ChatModel(Protocol):

@@ -13,9 +13,11 @@ from gigachat_server.models.base import (
     HANDED_OFF,
     Cited,
     HandoffRequest,
+    LeftOut,
     ModelEvent,
     ModelInput,
     ReplyEnd,
+    TakenBack,
     TextDelta,
     UsageReport,
 )
@@ -37,7 +39,7 @@ class Pause:
         await self._resumed.wait()
 
 
-Step = str | TextDelta | Cited | ReplyEnd | HandoffRequest | UsageReport | ModelError | Pause
+Step = str | TextDelta | TakenBack | LeftOut | Cited | ReplyEnd | HandoffRequest | UsageReport | ModelError | Pause
 Script = Sequence[Step]
 
 
@@ -92,7 +94,7 @@ class ScriptedModel:
                         finish_reason = HANDED_OFF
                         open_indexes.update(range(model_input.sampling.n))
                         yield step
-                    case UsageReport() | Cited():
+                    case UsageReport() | Cited() | TakenBack() | LeftOut():
                         yield step
             for index in sorted(open_indexes - ended_indexes):
                 yield ReplyEnd(index, finish_reason)

@@ -14,6 +14,8 @@ from typing import Any
 
 import msgspec
 
+from gigachat_server.models.stub_templates import refusal_of
+
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -33,12 +35,31 @@ class _Request(msgspec.Struct, frozen=True):
     stream: bool = False
     n: int = 1
     stream_options: _StreamOptions | None = None
+    messages: msgspec.Raw = msgspec.Raw(b"[]")  # looked into only where a template is to be kept
 
 
 class StubEndpoint:
-    """The ASGI application. `first_delta_s` and `between_s` delay a stream; a plain answer comes after their sum."""
+    """The ASGI application. `first_delta_s` and `between_s` delay a stream; a plain answer comes after their sum.
 
-    def __init__(self, deltas: Sequence[str] = DELTAS, *, first_delta_s: float = 0.0, between_s: float = 0.0) -> None:
+    `template`: a name of `stub_templates.TEMPLATES`; messages that it raises an error for are refused, and counted in
+    `refused`, as `answered` counts the others. `context_tokens`: the most that it takes, a token every 2.5 characters and one
+    for each that is not ASCII; `most_tokens` is the most that it took.
+    """
+
+    def __init__(
+        self,
+        deltas: Sequence[str] = DELTAS,
+        *,
+        first_delta_s: float = 0.0,
+        between_s: float = 0.0,
+        template: str = "chatml",
+        context_tokens: int = 0,
+        tells_context: bool = True,
+    ) -> None:
+        self.template = template
+        self.context_tokens = context_tokens
+        self.tells_context = tells_context
+        self.refused = self.answered = self.most_tokens = 0
         self._deltas = tuple(deltas)
         self._first_delta_s = first_delta_s
         self._between_s = between_s
@@ -72,15 +93,21 @@ class StubEndpoint:
         except ValueError:
             await _refuse(send, 400, "This is not a chat completion request.")
             return
+        tokens, refusal = self._looked_at(request)
+        if refusal is not None:
+            self.refused += 1
+            await _refuse(send, 400, refusal)
+            return
+        self.answered += 1
         n = min(max(request.n, 1), 16)
         if not request.stream:
             pause_s = self._first_delta_s + self._between_s * (len(self._deltas) - 1)
             if pause_s:
                 await asyncio.sleep(pause_s)
-            await _answer(send, 200, _JSON, self._completion(request.model, n))
+            await _answer(send, 200, _JSON, self._completion(request.model, n, tokens))
             return
         has_usage = request.stream_options is not None and request.stream_options.include_usage
-        parts = self._stream_parts(request.model, n, has_usage)
+        parts = self._stream_parts(request.model, n, has_usage, tokens)
         if not (self._first_delta_s or self._between_s):
             await _answer(send, 200, _EVENT_STREAM, b"".join(parts))
             return
@@ -91,7 +118,25 @@ class StubEndpoint:
             await send({"type": "http.response.body", "body": part, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
 
-    def _make_stream_parts(self, model: str, n: int, has_usage: bool) -> tuple[bytes, ...]:
+    def _looked_at(self, request: _Request) -> tuple[int, str | None]:
+        """How many tokens its messages are (1 where nobody wants to know), and why they are not taken."""
+        if self.template == "chatml" and not self.context_tokens:
+            return 1, None
+        messages = msgspec.json.decode(request.messages)
+        if not self.context_tokens:
+            return 1, refusal_of(self.template, messages)
+        texts = [str(message["content"]) for message in messages]
+        dense = sum(not letter.isascii() for text in texts for letter in text)
+        tokens = int((sum(map(len, texts)) - dense) / 2.5) + dense
+        if tokens <= self.context_tokens:
+            self.most_tokens = max(self.most_tokens, tokens)
+            return tokens, None
+        if not self.tells_context:
+            return tokens, "The prompt is too long."
+        most = self.context_tokens
+        return tokens, f"This model's maximum context length is {most} tokens. However, your messages have {tokens} tokens."
+
+    def _make_stream_parts(self, model: str, n: int, has_usage: bool, tokens: int) -> tuple[bytes, ...]:
         """The body: one part for each delta of all alternatives, then the ends, the usage and [DONE]."""
         head = {"id": "chatcmpl-stub", "object": "chat.completion.chunk", "created": _CREATED, "model": model}
         parts = []
@@ -102,18 +147,18 @@ class StubEndpoint:
         ends = [{"index": index, "delta": {}, "finish_reason": "stop"} for index in range(n)]
         last = b"".join(_data(head | {"choices": [end]}) for end in ends)
         if has_usage:
-            last += _data(head | {"choices": [], "usage": self._usage(n)})
+            last += _data(head | {"choices": [], "usage": self._usage(n, tokens)})
         return (*parts, last + b"data: [DONE]\n\n")
 
-    def _make_completion(self, model: str, n: int) -> bytes:
+    def _make_completion(self, model: str, n: int, tokens: int) -> bytes:
         message = {"role": "assistant", "content": "".join(self._deltas)}
         choices = [{"index": index, "message": message, "finish_reason": "stop"} for index in range(n)]
         head = {"id": "chatcmpl-stub", "object": "chat.completion", "created": _CREATED, "model": model}
-        return msgspec.json.encode(head | {"choices": choices, "usage": self._usage(n)})
+        return msgspec.json.encode(head | {"choices": choices, "usage": self._usage(n, tokens)})
 
-    def _usage(self, n: int) -> dict[str, int]:
+    def _usage(self, n: int, tokens: int) -> dict[str, int]:
         completion_tokens = n * len(self._deltas)
-        return {"prompt_tokens": 1, "completion_tokens": completion_tokens, "total_tokens": 1 + completion_tokens}
+        return {"prompt_tokens": tokens, "completion_tokens": completion_tokens, "total_tokens": tokens + completion_tokens}
 
 
 def _data(chunk: dict[str, Any]) -> bytes:
