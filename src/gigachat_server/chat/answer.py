@@ -23,6 +23,7 @@ from gigachat_server.knowledge.retrieve import Earlier
 from gigachat_server.knowledge.searcher import Retrieval, Searcher
 from gigachat_server.models.base import (
     HANDED_OFF,
+    Attempted,
     ChatModel,
     Cited,
     Embedder,
@@ -142,7 +143,13 @@ class Answerer:
             return None  # who says that much says what it is about
         if not is_dependent(opened.text):
             return None
-        model_input = rewrite.build(opened.text, history, boundary=random_text(8), model=config.response.model)
+        model_input = rewrite.build(
+            opened.text,
+            history,
+            boundary=random_text(8),
+            model=config.response.model,
+            options=prompts.call_options(config.response),
+        )
         return await rewrite.rewrite(self._model, model_input)
 
     async def _listen(self, opened: Opened, model_input: ModelInput, turn: Turn) -> None:
@@ -162,6 +169,8 @@ class Answerer:
                             turn.take_back(event.index)
                         case LeftOut():
                             turn.heard.left_out = event
+                        case Attempted():
+                            turn.heard.attempts = (*turn.heard.attempts, event)
                         case Cited():
                             turn.heard.cited.setdefault(event.index, []).append(event)
                         case ReplyEnd():

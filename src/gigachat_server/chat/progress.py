@@ -19,7 +19,7 @@ import msgspec
 from gigachat_server.chat.rewrite import Rewrite
 from gigachat_server.errors import GigachatError
 from gigachat_server.ids import new_id
-from gigachat_server.models.base import Cited, HandoffRequest, LeftOut, ReplyEnd, TextDelta, UsageReport
+from gigachat_server.models.base import Attempted, Cited, HandoffRequest, LeftOut, ReplyEnd, TextDelta, UsageReport
 from gigachat_server.records import Chatbot, Message, Source, UnansweredReason
 
 _LONGEST_PIECE = 64 * 1024  # characters: what a reader who stopped reading holds in memory
@@ -66,6 +66,7 @@ class Heard(msgspec.Struct):
     handoff: HandoffRequest | None = None
     cited: dict[int, list[Cited]] = {}  # by alternative
     left_out: LeftOut | None = None
+    attempts: tuple[Attempted, ...] = ()
 
 
 class Turn:

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from gigachat_server.chat.events import RELEASED, TAKEN_OVER
 from gigachat_server.chat.memory import Memory
 from gigachat_server.markers import without_markers
-from gigachat_server.models.base import ChatMessage, HandoffOffer, ModelInput, Passage, Query, Sampling, Sections
-from gigachat_server.records import ChatbotConfig
+from gigachat_server.models.base import CallOptions, ChatMessage, HandoffOffer, ModelInput, Passage, Query, Sampling, Sections
+from gigachat_server.records import ChatbotConfig, ResponseConfig
 from gigachat_server.store.messages import Remembered
 
 DEFAULT_REFUSAL = "Sorry, I don't know how to help with that."
@@ -83,6 +83,19 @@ def build(
         refusal=refusals(config)[0],
         model=response.model,
         handoff=handoff,
+        options=call_options(response),
+    )
+
+
+def call_options(response: ResponseConfig) -> CallOptions:
+    """How the chatbot wants endpoints to be called."""
+    return CallOptions(
+        omit=response.omit,
+        fallback_models=response.fallback_models,
+        reasoning_effort=response.reasoning_effort,
+        first_token_s=response.first_token_timeout_s,
+        idle_s=response.idle_timeout_s,
+        total_s=response.timeout_s,
     )
 
 

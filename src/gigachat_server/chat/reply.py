@@ -12,7 +12,7 @@ import msgspec
 
 from gigachat_server.chat.citations import checked, look_up
 from gigachat_server.chat.progress import Turn
-from gigachat_server.models.base import HandoffRequest, Passage, ReplyEnd, UsageReport
+from gigachat_server.models.base import HandoffRequest, LeftOut, Passage, ReplyEnd, UsageReport
 from gigachat_server.records import Chunk, Citation, Message, MessageStatus, Source
 from gigachat_server.store.drafts import Draft
 
@@ -127,7 +127,9 @@ def _metadata(turn: Turn, end: ReplyEnd | None, handoff: HandoffRequest | None) 
         metadata["abstained"] = end.abstained
     if turn.fixed_answer_id is not None:
         metadata["fixed_answer_id"] = turn.fixed_answer_id
-    if turn.heard.left_out is not None:
+    if turn.heard.attempts:
+        metadata["attempts"] = [{"model": each.model, "code": each.code} for each in turn.heard.attempts]
+    if turn.heard.left_out not in (None, LeftOut()):
         metadata["left_out"] = {"messages": turn.heard.left_out.messages, "passages": turn.heard.left_out.passages}
     if handoff is not None:
         metadata["handoff"] = {"reason": handoff.reason, "note": handoff.note}

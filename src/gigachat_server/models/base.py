@@ -136,6 +136,7 @@ class CallOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How an endpoint is called for one chatbot. None and nothing: as the server's settings say."""
 
     omit: tuple[str, ...] = ()  # parameters that are not sent
+    fallback_models: tuple[str, ...] = ()
     reasoning_effort: str | None = None
     first_token_s: float | None = None
     idle_s: float | None = None
@@ -165,6 +166,13 @@ class TextDelta(msgspec.Struct, frozen=True):
 
     index: int
     text: str
+
+
+class Attempted(msgspec.Struct, frozen=True):
+    """A model was asked and failed, under the code of a `ModelError`, before anything was shown; another is asked."""
+
+    model: str
+    code: str
 
 
 class LeftOut(msgspec.Struct, frozen=True):
@@ -222,7 +230,7 @@ class UsageReport(msgspec.Struct, frozen=True):
     reasoning_tokens: int = 0  # of the completion's: those that were thought and not said
 
 
-ModelEvent = TextDelta | TakenBack | LeftOut | Cited | ReplyEnd | HandoffRequest | UsageReport
+ModelEvent = TextDelta | TakenBack | LeftOut | Attempted | Cited | ReplyEnd | HandoffRequest | UsageReport
 
 
 class ChatModel(Protocol):

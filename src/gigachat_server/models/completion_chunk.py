@@ -91,6 +91,7 @@ class Read(msgspec.Struct, frozen=True):
     chunk: Chunk | None = None
     error: Any = None
     is_keep_alive: bool = False
+    is_done: bool = False  # the reply is over, as its endpoint says
 
 
 _decode = msgspec.json.Decoder(Chunk).decode
@@ -149,13 +150,13 @@ def _error_in(value: dict[str, Any], *, has_choices: bool) -> Any:
     if any(real_error(lowered.get(key)) is not None for key in _ERROR_KEYS) or lowered.get("success") is False:
         return value
     status = lowered.get("code", lowered.get("status", lowered.get("status_code")))
-    if _number(status) is not None and _number(status) >= 400:  # type: ignore[operator]
+    if number_of(status) is not None and number_of(status) >= 400:  # type: ignore[operator]
         return value
     has_message = any(isinstance(lowered.get(key), str) and lowered[key].strip() for key in ("message", "msg"))
     if has_message and real_error(status) is not None:
         return value
     base = lowered.get("base_resp")
-    if isinstance(base, dict) and _number(base.get("status_code")) not in (None, 0):
+    if isinstance(base, dict) and number_of(base.get("status_code")) not in (None, 0):
         return base
     return None
 
@@ -172,7 +173,7 @@ def _choices(value: dict[str, Any]) -> list[Choice] | None:
 
 def _choice(value: dict[str, Any]) -> Choice:
     return Choice(
-        index=_number(value.get("index")),
+        index=number_of(value.get("index")),
         delta=_content(value.get("delta")),
         message=_content(value.get("message")),
         finish_reason=_text(value.get("finish_reason", value.get("finishReason"))),
@@ -221,13 +222,13 @@ def _usage(value: Any) -> Usage | None:
     details = value.get("completion_tokens_details", value.get("output_tokens_details"))
     thought = details.get("reasoning_tokens") if isinstance(details, dict) else value.get("reasoning_tokens")
     return Usage(
-        prompt_tokens=_number(value.get("prompt_tokens", value.get("input_tokens"))),
-        completion_tokens=_number(value.get("completion_tokens", value.get("output_tokens"))),
-        completion_tokens_details=TokenDetails(_number(thought)),
+        prompt_tokens=number_of(value.get("prompt_tokens", value.get("input_tokens"))),
+        completion_tokens=number_of(value.get("completion_tokens", value.get("output_tokens"))),
+        completion_tokens_details=TokenDetails(number_of(thought)),
     )
 
 
-def _number(value: Any) -> int | None:
+def number_of(value: Any) -> int | None:
     """A whole number, also if it comes as a text or a fraction."""
     if value is None or isinstance(value, bool) or not isinstance(value, int | float | str):
         return None

@@ -9,13 +9,13 @@ it was offered, counts as output like text does.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
 from gigachat_server.errors import ModelEmpty, ModelError, ModelFiltered, ModelInterrupted, ModelMalformed
 from gigachat_server.models.base import HANDED_OFF, ModelEvent, ReplyEnd, TakenBack, TextDelta, UsageReport
-from gigachat_server.models.completion_chunk import Choice, Chunk, Content, Unreadable, Usage, read_chunks
+from gigachat_server.models.completion_chunk import Choice, Chunk, Content, Read, Unreadable, Usage, read_chunks
 from gigachat_server.models.endpoint_endings import Ending, ending
 from gigachat_server.models.endpoint_errors import failure_said
 from gigachat_server.models.endpoint_said import Said, said, said_in
@@ -79,7 +79,9 @@ class CompletionParser:
         may_hand_off: bool = False,
         begins_thinking: bool = False,
         sent: Sequence[str] = (),
+        read: Callable[[bytes], Iterator[Read] | None] = read_chunks,
     ) -> None:
+        self._read_payload = read
         self._may_hand_off = may_hand_off
         self._begins_thinking = begins_thinking
         self._sent = sent
@@ -261,7 +263,7 @@ class CompletionParser:
     def _read(self, payload: bytes, events: list[ModelEvent]) -> bool:
         """Takes in a chunk, or what else it is. False if it is no JSON."""
         try:
-            found = read_chunks(payload)
+            found = self._read_payload(payload)
             if found is None:
                 return False
             for read in found:
@@ -269,6 +271,8 @@ class CompletionParser:
                     self._fail_as_told(said_in(read.error, self._sent))
                 elif read.chunk is not None:
                     self._read_chunk(read.chunk, events)
+                elif read.is_done:
+                    self.is_done_seen = self.is_finished = True
                 else:
                     self._is_strange |= not read.is_keep_alive
                 if self.failure is not None:
@@ -467,7 +471,7 @@ class CompletionParser:
         if "content_filter" in finish_reasons:
             return ModelFiltered("The provider's content filter held back the whole reply: rephrase it. The prompt is stored.")
         if "tool_calls" in finish_reasons:
-            return ModelEmpty("The model asked for a tool instead of answering; the prompt is stored.")
+            return ModelEmpty("The model asked for a tool instead of answering. The prompt is stored.")
         if "length" in finish_reasons:
             return ModelEmpty("The model used up max_tokens before it wrote any text; allow more. The prompt is stored.")
         return ModelEmpty()

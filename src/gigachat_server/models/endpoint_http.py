@@ -58,14 +58,14 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
         return context
 
 
-def parse_headers(text: str, *, variable: str) -> dict[str, str]:
+def parse_headers(text: str) -> dict[str, str]:
     """`Name: value; Other: value`, or one a line. Raises `SetupError`."""
     headers = {}
     for part in text.replace("\n", ";").split(";"):
         if part.strip():
             name, colon, value = part.partition(":")
             if not colon or not name.strip() or not all(c.isalnum() or c in "-_" for c in name.strip()):
-                raise SetupError(f"{variable} must list headers as `Name: value; Other: value`.")
+                raise SetupError("Headers of an endpoint must be listed as `Name: value; Other: value`.")
             headers[name.strip()] = value.strip()
     return headers
 

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from gigachat_server.errors import ModelError
 from gigachat_server.models.base import (
     HANDED_OFF,
+    Attempted,
     Cited,
     HandoffRequest,
     LeftOut,
@@ -39,7 +40,7 @@ class Pause:
         await self._resumed.wait()
 
 
-Step = str | TextDelta | TakenBack | LeftOut | Cited | ReplyEnd | HandoffRequest | UsageReport | ModelError | Pause
+Step = str | TextDelta | TakenBack | LeftOut | Attempted | Cited | ReplyEnd | HandoffRequest | UsageReport | ModelError | Pause
 Script = Sequence[Step]
 
 
@@ -94,7 +95,7 @@ class ScriptedModel:
                         finish_reason = HANDED_OFF
                         open_indexes.update(range(model_input.sampling.n))
                         yield step
-                    case UsageReport() | Cited() | TakenBack() | LeftOut():
+                    case UsageReport() | Cited() | TakenBack() | LeftOut() | Attempted():
                         yield step
             for index in sorted(open_indexes - ended_indexes):
                 yield ReplyEnd(index, finish_reason)

@@ -12,7 +12,8 @@ import logging
 import random
 import re
 import zlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any
 
 import aiohttp
 import msgspec
@@ -120,9 +121,9 @@ class OpenAIModel:
         omit: tuple[str, ...] = (),
         context_tokens: int = 0,
     ) -> None:
-        self._url = completions_url(url)
+        self.url = self.make_url(url)
         self._model = model
-        self.access = msgspec.structs.replace(access or Access(), key=(key or "").strip())
+        self.access = self.make_access(msgspec.structs.replace(access or Access(), key=(key or "").strip()))
         self.access.check("model")
         self.timeouts = timeouts or Timeouts()
         self.limits = limits or Limits()
@@ -136,6 +137,29 @@ class OpenAIModel:
     @property
     def name(self) -> str:
         return self._model
+
+    # What differs from one API to another.
+
+    def make_url(self, url: str) -> URL:
+        return completions_url(url)
+
+    def make_access(self, access: Access) -> Access:
+        return access
+
+    def make_parser(self, model_input: ModelInput, model: str) -> CompletionParser:
+        return CompletionParser(
+            n=model_input.sampling.n,
+            max_tokens=model_input.sampling.max_tokens,
+            model=model,
+            limits=self.limits,
+            may_hand_off=model_input.handoff is not None,
+            begins_thinking=self.knowledge(model_input.model).begins_thinking,
+            sent=tuple(message.content for message in model_input.messages if message.role == "user"),
+        )
+
+    def omitted(self, model_input: ModelInput, adjusted: Adjustment) -> frozenset[str]:
+        """The parameters that are not sent."""
+        return adjusted.omitted | self._omit | frozenset(model_input.options.omit)
 
     def knowledge(self, model: str | None = None) -> Knowledge:
         """What was learnt of that model, or of the default one."""
@@ -177,14 +201,22 @@ class OpenAIModel:
         if self._session is not None:
             await self._session.close()
 
-    async def post(self, request: _Request) -> aiohttp.ClientResponse:
+    async def post(self, request: Any) -> aiohttp.ClientResponse:
+        return await self.session().post(self.url, data=self._encoder.encode(request), allow_redirects=False)
+
+    def session(self) -> aiohttp.ClientSession:
+        """What requests to the endpoint go through."""
         if self._is_closed:
             raise ModelUnreachable
         if self._session is None:
             self._session = open_session(
                 self.access, accept="text/event-stream, application/json", connect_s=self.timeouts.connect_s
             )
-        return await self._session.post(self._url, data=self._encoder.encode(request), allow_redirects=False)
+        return self._session
+
+    def failure(self, status: int, body: bytes, headers: Mapping[str, str]) -> ModelError:
+        """What an answer other than success means."""
+        return failure_said(said(body), status, headers)
 
     def log_reason(self, error: Said) -> str:
         """The error's code as the endpoint gives it, if it is an identifier and not the key; and our parameters it names."""
@@ -193,10 +225,10 @@ class OpenAIModel:
         named = [name for name, pattern in PARAMETERS.items() if any(pattern.search(each) for each in error.parameters)]
         return "".join(f", {word}" for word in [*list(codes)[:1], *named])
 
-    def request(self, model_input: ModelInput, adjusted: Adjustment, left_out: LeftOut) -> _Request:
+    def request(self, model_input: ModelInput, adjusted: Adjustment, left_out: LeftOut) -> Any:
         """The request for a prompt, less what the endpoint does not take."""
         sampling, options = model_input.sampling, model_input.options
-        omitted = adjusted.omitted | self._omit | frozenset(options.omit)
+        omitted = self.omitted(model_input, adjusted)
         request = _Request(
             model=model_input.model or self._model,
             messages=shaped(model_input, has_system_role=SYSTEM not in omitted, left_out=left_out),
@@ -253,7 +285,7 @@ class _Attempts:
         """What the call tells of the model, now that it is over."""
         if not self.is_accepted:
             self.accept()
-        self._known.note(call.usage, call.request.messages, begins_thinking=call.parser.closed_only)
+        self._known.note(call.usage, shaped(self._input, left_out=self.left_out), begins_thinking=call.parser.closed_only)
         if call.parser.unknown_ending:
             word = call.parser.unknown_ending
             log.warning("a reply ended for a reason nobody knows%s", f": {word}" if _IDENTIFIER.fullmatch(word) else "")
@@ -317,15 +349,7 @@ class _Call:
         self.request = model.request(model_input, adjusted, left_out)
         self.usage: UsageReport | None = None
         self.status = 0
-        self.parser = CompletionParser(
-            n=model_input.sampling.n,
-            max_tokens=model_input.sampling.max_tokens,
-            model=self.request.model,
-            limits=model.limits,
-            may_hand_off=model_input.handoff is not None,
-            begins_thinking=model.knowledge(model_input.model).begins_thinking,
-            sent=self._sent_texts,
-        )
+        self.parser = model.make_parser(model_input, self.request.model)
         self.reason = "no answer"
 
     @property
