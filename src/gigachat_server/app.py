@@ -220,7 +220,15 @@ class PublicApp:
 def make_searcher(settings: Settings, database: Database, embedder: Embedder) -> Searcher:
     """What searches documents in that store."""
     in_memory = Indexes(database, embedder, memory_bytes=settings.index_memory_mb * 1024 * 1024)
-    return StoreSearch(database, embedder, small=in_memory) if database.dialect == "postgres" else in_memory
+    searcher = StoreSearch(database, embedder, small=in_memory) if database.dialect == "postgres" else in_memory
+    if not settings.reranker_url:
+        return searcher
+    from gigachat_server.knowledge.rerank import RerankingSearcher
+    from gigachat_server.models.endpoint_reranker import EndpointReranker
+
+    access = endpoint_access(settings)
+    reranker = EndpointReranker(settings.reranker_url, settings.reranker_model, settings.reranker_key, access=access)
+    return RerankingSearcher(searcher, reranker)
 
 
 # The HTTP client takes 0.2 s and 9 MB to import, so only those who call an endpoint do.

@@ -6,7 +6,7 @@ of events, is read as well.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -24,12 +24,12 @@ class EventReader:
         self._prompt_tokens: int | None = None
         self._model: str | None = None
 
-    def read(self, payload: bytes) -> Iterator[Read] | None:
+    def read(self, payload: bytes) -> Sequence[Read] | None:
         """What is in it; None if it is no JSON."""
         value = decode_anything(payload, keeps_surrogates=True)
         if value is NOTHING:
             return None
-        return iter((self._read(value) if isinstance(value, dict) else Read(),))
+        return (self._read(value) if isinstance(value, dict) else Read(),)
 
     def _read(self, event: dict[str, Any]) -> Read:
         match event.get("type"):

@@ -7,7 +7,7 @@ cannot be read is `Unreadable`, since a reply with a hole in it is not the reply
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -37,18 +37,16 @@ class Content(msgspec.Struct, gc=False):
 
     @property
     def has_reasoning(self) -> bool:
-        return bytes(self.reasoning_content) not in _ABSENT or bytes(self.reasoning) not in _ABSENT
+        return _is_there(self.reasoning_content) or _is_there(self.reasoning)
 
     @property
     def calls(self) -> Any:
         """The tool calls in it, or their pieces; None if there are none."""
-        raw = bytes(self.tool_calls)
-        return None if raw in _ABSENT else _decoded(raw)
+        return _decoded(self.tool_calls) if _is_there(self.tool_calls) else None
 
     @property
     def called_function(self) -> Any:
-        raw = bytes(self.function_call)
-        return None if raw in _ABSENT else _decoded(raw)
+        return _decoded(self.function_call) if _is_there(self.function_call) else None
 
 
 class Choice(msgspec.Struct, gc=False):
@@ -61,7 +59,7 @@ class Choice(msgspec.Struct, gc=False):
 
     @property
     def failure(self) -> Any:
-        return None if bytes(self.error) in _ABSENT else real_error(_decoded(bytes(self.error)))
+        return real_error(_decoded(self.error)) if _is_there(self.error) else None
 
 
 class TokenDetails(msgspec.Struct, gc=False):
@@ -97,19 +95,20 @@ class Read(msgspec.Struct, frozen=True):
 _decode = msgspec.json.Decoder(Chunk).decode
 
 
-def read_chunks(payload: bytes) -> Iterator[Read] | None:
+def read_chunks(payload: bytes) -> Sequence[Read] | None:
     """What is in it, most often one chunk; None if it is no JSON. Raises `Unreadable`."""
     try:
         chunk = _decode(payload)
     except (ValueError, RecursionError):
         pass
     else:
-        if chunk.choices and bytes(chunk.error) in _ABSENT and chunk.object != "error":
-            return iter((Read(chunk),))
+        is_sound = chunk.choices or (chunk.choices is not None and chunk.usage is not None)
+        if is_sound and not _is_there(chunk.error) and chunk.object != "error":
+            return (Read(chunk),)
     value = decode_anything(payload, keeps_surrogates=True)
     if value is NOTHING:
         return None
-    return iter([_read(each) for each in value] if isinstance(value, list) and value else [_read(value)])
+    return [_read(each) for each in value] if isinstance(value, list) and value else [_read(value)]
 
 
 def real_error(value: Any) -> Any:
@@ -251,6 +250,10 @@ def _raw(value: Any) -> msgspec.Raw:
         return msgspec.Raw(b"true")  # something is there
 
 
-def _decoded(raw: bytes) -> Any:
-    value = decode_anything(raw)
+def _is_there(raw: msgspec.Raw) -> bool:
+    return bool(raw) and bytes(raw) not in _ABSENT
+
+
+def _decoded(raw: msgspec.Raw) -> Any:
+    value = decode_anything(bytes(raw))
     return None if value is NOTHING else value

@@ -79,7 +79,7 @@ class CompletionParser:
         may_hand_off: bool = False,
         begins_thinking: bool = False,
         sent: Sequence[str] = (),
-        read: Callable[[bytes], Iterator[Read] | None] = read_chunks,
+        read: Callable[[bytes], Sequence[Read] | None] = read_chunks,
     ) -> None:
         self._read_payload = read
         self._may_hand_off = may_hand_off

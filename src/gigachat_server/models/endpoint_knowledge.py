@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from gigachat_server.models.base import ChatMessage, LeftOut, ModelInput, UsageReport
+from gigachat_server.models.base import ChatMessage, LeftOut, ModelInput
 from gigachat_server.models.endpoint_messages import CHARACTERS_PER_TOKEN, fitting, weight
 from gigachat_server.models.endpoint_refusals import Adjustment
 
@@ -63,16 +63,13 @@ class Knowledge(msgspec.Struct):
         if tokens is not None and (not self.context_tokens or tokens < self.context_tokens):
             self.context_tokens = tokens
 
-    def note(self, usage: UsageReport | None, messages: Sequence[ChatMessage], *, begins_thinking: bool) -> None:
-        """What a call that went well tells."""
-        self.begins_thinking = begins_thinking
-        if usage is None or usage.prompt_tokens <= 0:
-            return
+    def note(self, prompt_tokens: int, messages: Sequence[ChatMessage]) -> None:
+        """The endpoint counted so many tokens in what it was told."""
         dense = others = 0
         for message in messages:
             each = weight(message.content)
             dense, others = dense + each[0], others + each[1]
-        counted = usage.prompt_tokens - dense
+        counted = prompt_tokens - dense
         if others < 400 or counted <= 0:  # too short to tell
             return
         measured = others / counted

@@ -66,6 +66,8 @@ _MAY_BE_WHOLE_CALL = re.compile(
     r"|\[?\s*[\w.:]{0,20})$"
 )
 _FIRST = frozenset(mark[0] for mark in (*_CLOSING, *_CALLS, *_WRAPPERS_AT_END) if mark[0] not in "f")
+_FIRST_AT_START = frozenset(mark[0] for mark in (*_OPENING, *_WRAPPERS, *_CALLS))
+_FIRST_OF_CALLS = frozenset("`[{" + "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_")
 _MARK_START = re.compile("[" + re.escape("".join(sorted(_FIRST))) + "]")
 _LONGEST_MARK = max(map(len, (*_OPENING, *_CLOSING, *_CALLS, *_WRAPPERS, *_WRAPPERS_AT_END)))
 _QUOTES = frozenset("`\"'“”‘’«»„‚")
@@ -147,6 +149,11 @@ class ReplyText:
 
     def _read_start(self, is_end: bool) -> None:
         text = self._pending.lstrip()
+        if text and text[0] not in _FIRST_AT_START and not (self._may_call and text[0] in _FIRST_OF_CALLS):
+            self._state = "text"
+            if self.has_thought:
+                self._pending = text
+            return
         for mark in _OPENING:
             if text[: len(mark)].lower() == mark.lower():
                 self._pending, self._state, self._closers = text[len(mark) :], "thinking", _REASONING[mark]

@@ -43,6 +43,7 @@ from gigachat_server.models.handoff_call import handoff_tool
 log = logging.getLogger("gigachat.models")
 
 ERROR_BODY_BYTES = 64 << 10  # enough to learn which parameter was refused
+_COUNTED_TOKENS = 100  # of a prompt: fewer tell nothing of how long a token is
 _MOST_REFUSALS = 8  # of one prompt: an endpoint that always finds something else is given up
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
@@ -285,7 +286,9 @@ class _Attempts:
         """What the call tells of the model, now that it is over."""
         if not self.is_accepted:
             self.accept()
-        self._known.note(call.usage, shaped(self._input, left_out=self.left_out), begins_thinking=call.parser.closed_only)
+        self._known.begins_thinking = call.parser.closed_only
+        if call.usage is not None and call.usage.prompt_tokens >= _COUNTED_TOKENS:
+            self._known.note(call.usage.prompt_tokens, shaped(self._input, left_out=self.left_out))
         if call.parser.unknown_ending:
             word = call.parser.unknown_ending
             log.warning("a reply ended for a reason nobody knows%s", f": {word}" if _IDENTIFIER.fullmatch(word) else "")

@@ -73,6 +73,8 @@ class StubEndpoint:
         match scope["method"], scope["path"]:
             case "POST", "/v1/chat/completions":
                 await self._complete(receive, send)
+            case "POST", "/v1/rerank":
+                await self._rerank(receive, send)
             case "GET", "/v1/models":
                 models = {"object": "list", "data": [{"id": "stub", "object": "model", "created": _CREATED}]}
                 await _answer(send, 200, _JSON, msgspec.json.encode(models))
@@ -80,14 +82,9 @@ class StubEndpoint:
                 await _refuse(send, 404, "There is nothing here.")
 
     async def _complete(self, receive: Receive, send: Send) -> None:
-        body = b""
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return
-            body += message.get("body", b"")
-            if not message.get("more_body"):
-                break
+        body = await _body_of(receive)
+        if body is None:
+            return
         try:
             request = self._decoder.decode(body)
         except ValueError:
@@ -117,6 +114,22 @@ class StubEndpoint:
                 await asyncio.sleep(self._between_s if position else self._first_delta_s)
             await send({"type": "http.response.body", "body": part, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
+
+    async def _rerank(self, receive: Receive, send: Send) -> None:
+        """Scores documents by how many of the query's words they hold."""
+        body = await _body_of(receive)
+        if body is None:
+            return
+        asked = msgspec.json.decode(body)
+        if "documents" not in asked:
+            await _refuse(send, 422, "documents: Field required")
+            return
+        words = set(asked["query"].lower().split())
+        scores = [len(words & set(document.lower().split())) / max(1, len(words)) for document in asked["documents"]]
+        results = [{"index": place, "relevance_score": score} for place, score in enumerate(scores)]
+        await _answer(
+            send, 200, _JSON, msgspec.json.encode({"results": sorted(results, key=lambda each: -each["relevance_score"])})
+        )
 
     def _looked_at(self, request: _Request) -> tuple[int, str | None]:
         """How many tokens its messages are (1 where nobody wants to know), and why they are not taken."""
@@ -159,6 +172,18 @@ class StubEndpoint:
     def _usage(self, n: int, tokens: int) -> dict[str, int]:
         completion_tokens = n * len(self._deltas)
         return {"prompt_tokens": tokens, "completion_tokens": completion_tokens, "total_tokens": tokens + completion_tokens}
+
+
+async def _body_of(receive: Receive) -> bytes | None:
+    """None if whoever asked is gone."""
+    body: bytes = b""
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        body += message.get("body", b"")
+        if not message.get("more_body"):
+            return body
 
 
 def _data(chunk: dict[str, Any]) -> bytes:
