@@ -57,6 +57,21 @@ EventType = Literal[
     "conversation.released",
 ]
 
+# Parameters of a request to a model that can be left out; `system`: the role, whose words the first user message then says.
+Omittable = Literal[
+    "temperature",
+    "top_p",
+    "max_tokens",
+    "n",
+    "presence_penalty",
+    "frequency_penalty",
+    "reasoning_effort",
+    "stream",
+    "stream_options",
+    "tools",
+    "system",
+]
+
 Hostname = Annotated[
     str, Meta(min_length=1, max_length=255, description="`www.example.com`, or `*.example.com` for its subdomains.")
 ]
@@ -88,7 +103,7 @@ class ResponseConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         Meta(description="How long a model that can reason does so; null: as it likes."),
     ] = None
     omit: Annotated[
-        tuple[Annotated[str, Meta(min_length=1, max_length=64)], ...],
+        tuple[Omittable, ...],
         Meta(max_length=20, description="Parameters that are not sent to the model, such as `temperature`."),
     ] = ()
     first_token_timeout_s: Annotated[

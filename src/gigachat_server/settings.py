@@ -10,13 +10,14 @@ import ipaddress
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import Meta
 
 from gigachat_server import triggers
 from gigachat_server.errors import SetupError
+from gigachat_server.records import Omittable
 
 PREFIX = "GIGACHAT_"
 
@@ -300,6 +301,9 @@ def _check(settings: Settings, names: Mapping[str, str]) -> None:
         raise SetupError(f"{names['log']} must start with debug, info, warning or error.")
     if settings.log.partition(",")[2].strip().lower() not in ("", "text", "json"):
         raise SetupError(f"{names['log']} must end with ,text or ,json.")
+    for name in settings.omitted_parameters:
+        if name not in get_args(Omittable):
+            raise SetupError(f"{names['model_omit']} cannot name {name!r}: it may list {', '.join(get_args(Omittable))}.")
     if settings.model_url and not settings.model:
         raise SetupError(
             f"{names['model_url']} needs GIGACHAT_MODEL, the name of the model there: the endpoint lists them at /models."

@@ -203,6 +203,21 @@ async def test_parameters_are_omitted_by_setting_and_by_chatbot() -> None:
         assert (body["reasoning_effort"], [message["role"] for message in body["messages"]]) == ("low", ["user"])
 
 
+async def test_what_cannot_be_omitted_is_refused_by_setting_and_by_chatbot(tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match="GIGACHAT_MODEL_OMIT cannot name 'messages'"):
+        load({}, {"GIGACHAT_MODEL_OMIT": "temperature, messages"})
+    async with endpoint(GOOD) as here, model_at(here.url) as model, gigachat(tmp_path, model=model) as api:
+        refused = await api.post("/chatbots", {"name": "x", "response": {"omit": ["messages"]}})
+        assert refused.fields == {"response.omit[0]"}
+        everything = ["temperature", "top_p", "max_tokens", "n", "presence_penalty", "frequency_penalty", "reasoning_effort"]
+        chatbot = await api.chatbot(
+            response={"omit": [*everything, "stream", "stream_options", "tools", "system"], "n": 2, "reasoning_effort": "low"},
+            interception={"handoff": True},
+        )
+        await api.say(chatbot, "Hi")
+        assert here.requests[0].body.keys() == {"model", "messages"}
+
+
 # How endpoints are reached
 
 

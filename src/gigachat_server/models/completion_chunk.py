@@ -36,6 +36,11 @@ class Content(msgspec.Struct, gc=False):
     function_call: msgspec.Raw = msgspec.Raw()
 
     @property
+    def is_text_alone(self) -> bool:
+        """What nearly all pieces of a reply are."""
+        return bool(self.content) and not (self.tool_calls or self.function_call or self.refusal)
+
+    @property
     def has_reasoning(self) -> bool:
         return _is_there(self.reasoning_content) or _is_there(self.reasoning)
 
@@ -56,6 +61,10 @@ class Choice(msgspec.Struct, gc=False):
     finish_reason: str | None = None
     error: msgspec.Raw = msgspec.Raw()
     text: str | None = None  # of completions that are no chat
+
+    @property
+    def is_going_on(self) -> bool:
+        return not (self.finish_reason or self.error)
 
     @property
     def failure(self) -> Any:

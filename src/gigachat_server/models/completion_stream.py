@@ -218,7 +218,11 @@ class CompletionParser:
         if len(line) > self._limits.line_bytes:
             self.failure = ModelMalformed()
         elif line.startswith(b"data:"):
-            self._read_data(line[5:].strip(), events)
+            payload = line[5:].strip()
+            if self._event or self._partial or not payload.startswith(b"{"):
+                self._read_data(payload, events)
+            elif not self._read(payload, events):
+                self._partial = [payload]
         elif line.startswith(b"error:"):  # a field of its own in older llama.cpp servers
             self._fail_as_told(said(line[6:], self._sent))
         elif line.startswith(b"event:"):
@@ -229,7 +233,7 @@ class CompletionParser:
     def _read_data(self, payload: bytes, events: list[ModelEvent]) -> None:
         if not payload:
             return
-        if self._event in (b"error", b"exception"):
+        if self._event and self._event in (b"error", b"exception"):
             self._fail_as_told(said(payload, self._sent))
         elif self._partial:
             self._read_joined(payload, events)
@@ -291,7 +295,12 @@ class CompletionParser:
         self._has_chunk = True
         for position, choice in enumerate(chunk.choices):
             index = position if choice.index is None else choice.index
-            if 0 <= index < self._n and self.failure is None:
+            alternative, delta = self._alternatives.get(index), choice.delta
+            if alternative is not None and delta is not None and delta.is_text_alone and choice.is_going_on:
+                if not alternative.is_ended and self.failure is None:
+                    self.progress += 1
+                    self._add(index, alternative, delta.content or "", events)
+            elif 0 <= index < self._n and self.failure is None:
                 self._read_choice(index, choice, events)
         if self._is_cut and self._are_begun_ended:
             self.is_finished = True  # whoever does not stop at the limit is not waited for
@@ -321,7 +330,7 @@ class CompletionParser:
             content = Content(choice.text)
         if content is not None:
             self._read_content(index, alternative, content, events)
-        if (failure := choice.failure) is not None:
+        if choice.error and (failure := choice.failure) is not None:
             self._fail_as_told(said_in(failure, self._sent))
         elif choice.finish_reason and not alternative.is_ended and (ended := ending(choice.finish_reason)) is not None:
             self.progress += 1
@@ -330,7 +339,8 @@ class CompletionParser:
             self._end(index, alternative, ended, events)
 
     def _read_content(self, index: int, alternative: _Alternative, content: Content, events: list[ModelEvent]) -> None:
-        calls, function = content.calls, content.called_function
+        calls = content.calls if content.tool_calls else None
+        function = content.called_function if content.function_call else None
         if content.content:
             self.progress += 1
             self._add(index, alternative, content.content, events)
@@ -357,13 +367,13 @@ class CompletionParser:
         elif alternative.half:
             text, alternative.half = f"\ufffd{text}", ""
         visible = alternative.text.feed(text)
-        self._take_back(index, alternative, events)
-        self._add_text(index, alternative, visible, events)
+        if alternative.text.is_taken_back:
+            self._take_back(index, alternative, events)
+        if visible:
+            self._add_text(index, alternative, visible, events)
 
     def _take_back(self, index: int, alternative: _Alternative, events: list[ModelEvent]) -> None:
         """What was shown turned out to be reasoning."""
-        if not alternative.text.is_taken_back:
-            return
         alternative.text.is_taken_back = False
         alternative.held = ""
         alternative.room = self._text_bytes
@@ -423,7 +433,8 @@ class CompletionParser:
             alternative.half = ""
             self._add_text(index, alternative, alternative.text.feed("\ufffd"), events)
         rest = alternative.text.finish()
-        self._take_back(index, alternative, events)
+        if alternative.text.is_taken_back:
+            self._take_back(index, alternative, events)
         self._add_text(index, alternative, rest, events)
         self.closed_only |= alternative.text.closed_only
         call = alternative.text.call

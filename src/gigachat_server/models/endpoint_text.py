@@ -70,6 +70,7 @@ _FIRST_AT_START = frozenset(mark[0] for mark in (*_OPENING, *_WRAPPERS, *_CALLS)
 _FIRST_OF_CALLS = frozenset("`[{" + "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_")
 _MARK_START = re.compile("[" + re.escape("".join(sorted(_FIRST))) + "]")
 _LONGEST_MARK = max(map(len, (*_OPENING, *_CLOSING, *_CALLS, *_WRAPPERS, *_WRAPPERS_AT_END)))
+_KEPT = 2 * _LONGEST_MARK  # characters of what was said
 _QUOTES = frozenset("`\"'“”‘’«»„‚")
 _LONGEST_CALL = 64 << 10
 _LONGEST_WAIT = 160  # characters of blanks after a closing mark
@@ -116,7 +117,8 @@ class ReplyText:
 
     def feed(self, text: str) -> str:
         """What of it is the reply's text, with what was held back until now."""
-        if self._state == "text" and not self._pending and not _MARK_START.search(text) and not self._said.may_be_function(text):
+        is_plain = self._state == "text" and not self._pending and not _MARK_START.search(text)
+        if is_plain and not (self._may_call and self._said.may_be_function(text)):
             self._said.add(text)
             return text
         self._pending += text
@@ -124,6 +126,8 @@ class ReplyText:
 
     def finish(self) -> str:
         """The rest."""
+        if self._state == "text" and not self._pending:
+            return ""
         out = self._read(is_end=True)
         if self._state == "calling":
             self.call, self._pending = self._pending, ""
@@ -248,15 +252,13 @@ class _Said:
         self.text_length = 0
 
     def add(self, text: str) -> None:
-        if not text:
-            return
         self.text_length += len(text)
         if "`" in text:
             self._backticks += text.count("`")
-        tail = self._tail + text if len(text) < _LONGEST_MARK else text
-        if "<" in tail or "[" in tail or "◁" in tail:
-            self._has_opened = self._has_opened or any(mark in tail for mark in _OPENING)
-        self._tail = tail[-_LONGEST_MARK:]
+        self._tail = tail = (self._tail + text)[-_KEPT:]
+        if not self._has_opened and ("<" in tail or "[" in tail or "◁" in tail):
+            whole = tail if len(text) < _KEPT else text
+            self._has_opened = any(mark in whole for mark in _OPENING)
 
     def may_be_function(self, text: str) -> bool:
         """The one mark that begins with a letter."""

@@ -29,7 +29,7 @@ from gigachat_server.errors import (
     ModelTimeout,
     ModelUnreachable,
 )
-from gigachat_server.models.base import ChatMessage, LeftOut, ModelEvent, ModelInput, UsageReport
+from gigachat_server.models.base import CallOptions, ChatMessage, LeftOut, ModelEvent, ModelInput, UsageReport
 from gigachat_server.models.completion_stream import CompletionParser, Limits, joined
 from gigachat_server.models.endpoint_errors import failure_said
 from gigachat_server.models.endpoint_http import Access, Inflater, inflated, open_session
@@ -45,6 +45,7 @@ log = logging.getLogger("gigachat.models")
 ERROR_BODY_BYTES = 64 << 10  # enough to learn which parameter was refused
 _COUNTED_TOKENS = 100  # of a prompt: fewer tell nothing of how long a token is
 _MOST_REFUSALS = 8  # of one prompt: an endpoint that always finds something else is given up
+_NO_OPTIONS = CallOptions()
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
@@ -63,6 +64,8 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
     def of(self, model_input: ModelInput) -> Timeouts:
         """With what the chatbot wants otherwise."""
         options = model_input.options
+        if options == _NO_OPTIONS:
+            return self
         wanted = {name: getattr(options, name) for name in ("first_token_s", "idle_s", "total_s")}
         changed = {name: value for name, value in wanted.items() if value is not None}
         return msgspec.structs.replace(self, **changed) if changed else self
@@ -159,8 +162,9 @@ class OpenAIModel:
         )
 
     def omitted(self, model_input: ModelInput, adjusted: Adjustment) -> frozenset[str]:
-        """The parameters that are not sent."""
-        return adjusted.omitted | self._omit | frozenset(model_input.options.omit)
+        """The parameters that are not sent. Whoever wants no `max_tokens` wants none under its newer name, too."""
+        wanted = self._omit | frozenset(model_input.options.omit)
+        return adjusted.omitted | wanted | ({"max_completion_tokens"} if "max_tokens" in wanted else frozenset())
 
     def knowledge(self, model: str | None = None) -> Knowledge:
         """What was learnt of that model, or of the default one."""

@@ -35,6 +35,7 @@ from gigachat_server.models.anthropic import AnthropicModel
 from gigachat_server.models.base import Attempted, HandoffRequest, LeftOut, ModelEvent, ModelInput, TextDelta
 from gigachat_server.models.endpoint_http import Access
 from gigachat_server.models.openai import OpenAIModel, Timeouts
+from gigachat_server.records import Omittable
 
 log = logging.getLogger("gigachat.models")
 
@@ -63,7 +64,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     key_env: str = ""
     key_header: str = "Authorization"
     headers: dict[str, str] = {}
-    omit: list[str] = []
+    omit: list[Omittable] = []
     context_tokens: int = 0
     first_token_timeout_s: float | None = None
     idle_timeout_s: float | None = None
