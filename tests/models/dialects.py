@@ -112,6 +112,8 @@ ENDINGS: dict[str, Case] = {
             "engine_overloaded",
             "internal_server_error",
             "upstream_disconnected",
+            "rate_limit_exceeded",
+            "server-error",
         )
     },
     **{f"unknown: {word}": Case(ends(word), finish="unknown") for word in ("banana", "bedtime", "x")},
@@ -524,5 +526,10 @@ REFUSALS: dict[str, Refused] = {
     "mistral: alternate": Refused(("system",), openai_error("Conversation roles must alternate user/assistant/user/assistant/...")),
     "llama.cpp: template": Refused(("system",), {"error": {"code": 500, "message": "\n------------\nWhile executing CallExpression at line 19\nError: Jinja Exception: Only user, assistant and tool roles are supported, got system.", "type": "server_error"}}, 500),
     "lm studio: template": Refused(("system",), {"error": 'Error rendering prompt with jinja template: "Only user and assistant roles are supported!".'}),
+    "groq: role": Refused(("system",), openai_error("'messages.[0].role' : value must be one of 'user', 'assistant'", param="messages.[0].role")),
+    "role: system": Refused(("system",), {"error": "Unsupported role: system"}, 422),
+    "pydantic: too much": Refused((), {"detail": [{"loc": ["body", "temperature"], "msg": "Input should be less than or equal to 1", "input": 1.2, "ctx": {"le": 1.0}}]}, 422, most={"temperature": 1.0}),
+    "two in words": Refused(("presence_penalty", "frequency_penalty"), {"message": "The following parameters are not supported: presence_penalty, frequency_penalty"}),
+    "claude: not both": Refused(("top_p",), {"error": {"type": "invalid_request_error", "message": "`temperature` and `top_p` cannot both be specified for this model. Please use only one."}}),
     "o1-mini: system": Refused(("system",), openai_error("Unsupported value: 'messages[0].role' does not support 'system' with this model.", code="unsupported_value", param="messages[0].role")),
 }  # fmt: skip

@@ -52,7 +52,7 @@ _NO_END = frozenset(
     ]
 )
 _FAILURE = re.compile(
-    r"error|fail|abort|cancel|timeout|timed_out|insufficient|overload|exception|interrupt|network|disconnect|malformed"
+    r"rate_?limit|throttl|too_many|denied|unauthori|exceeded|error|fail|abort|cancel|timeout|timed_out|insufficient|overload|exception|interrupt|network|disconnect|malformed"
     r"|unavailable"
     r"|crash|killed|shutdown|exhaust|invalid|internal|lost|resource|broken|incomplete|quota|panic"
 )

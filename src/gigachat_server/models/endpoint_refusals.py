@@ -73,6 +73,7 @@ _EXACT = {name: re.compile(rf"^(?:{pattern.pattern}|{name})$", re.IGNORECASE) fo
 _NUMERIC = ("max_tokens", "max_completion_tokens", "temperature", "top_p", "presence_penalty", "frequency_penalty", "n")
 
 _SYSTEM = re.compile(
+    r"\brole\W{1,10}system\b|unsupported\W{1,3}system\b|messages\W{0,3}0\W{0,3}role|"
     r"system[\"'`]?\s*(?:role|message|prompt|instruction)|role[\"'`:\s]{0,3}\s*[\"'`]?system|developer\s+(?:instruction"
     r"|message|role)"
     r"|(?:support|got|role|unexpected|invalid|unknown)\w*:?\s+(?:role\s+)?[\"'`]system[\"'`]|got system"
@@ -163,7 +164,7 @@ def _structured(error: Said, sent: Mapping[str, Value]) -> frozenset[str]:
     """Those that are named as fields."""
     found = set()
     for named in error.parameters:
-        if SYSTEM in sent and re.match(r"messages[.\[]?0.*role|system", named, re.IGNORECASE):
+        if SYSTEM in sent and re.match(r"messages\W{0,3}0\W{0,3}role|system", named, re.IGNORECASE):
             found.add(SYSTEM)
         for name, exact in _EXACT.items():
             if name in sent and exact.match(named.split(".")[0]):
