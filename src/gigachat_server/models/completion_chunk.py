@@ -92,7 +92,7 @@ class Chunk(msgspec.Struct, gc=False):
     error: msgspec.Raw = msgspec.Raw()
 
 
-class Read(msgspec.Struct, frozen=True):
+class Read(msgspec.Struct, frozen=True, gc=False):
     """What a payload is: a chunk, or the error that it tells of (decoded, in any form), or neither."""
 
     chunk: Chunk | None = None

@@ -278,7 +278,8 @@ class _Attempts:
 
     @property
     def adjusted(self) -> Adjustment:
-        return self._known.adjustment.also(self._doubted)
+        known = self._known.adjustment
+        return known if self._doubted.is_nothing else known.also(self._doubted)
 
     def accept(self) -> None:
         self.is_accepted = True
