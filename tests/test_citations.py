@@ -12,6 +12,7 @@ import pytest
 from gigachat_server.chat.queue import LEASE_US
 from gigachat_server.clock import system_clock
 from gigachat_server.models.base import ChatMessage, Cited, ModelInput, ReplyEnd, TextDelta
+from gigachat_server.models.endpoint_messages import shaped
 from gigachat_server.models.extractive import ExtractiveModel
 from gigachat_server.models.fake import Pause, ScriptedModel, Step
 from gigachat_server.models.hashing_embedder import HashingEmbedder
@@ -249,7 +250,7 @@ async def test_no_passage_leaves_its_block_and_none_reaches_another_chatbots(tmp
     """100 injections, a model that obeys: it says all that it was told, and does what any of it asks."""
 
     def obey(model_input: ModelInput) -> list[Step]:
-        return ["\n".join(message.content for message in model_input.messages) + " [1]"]
+        return ["\n".join(message.content for message in shaped(model_input)) + " [1]"]
 
     model = ScriptedModel(obey)
     async with gigachat(tmp_path, model=model) as api:
@@ -265,14 +266,16 @@ async def test_no_passage_leaves_its_block_and_none_reaches_another_chatbots(tmp
             [reply] = await api.say(chatbot, "What do the sections say?", conversation=f"c{turn}")
             system, prompt = model.calls[-1].messages
             assert (system.role, prompt) == ("system", ChatMessage("user", "What do the sections say?"))
-            boundary = re.findall(r"that begin with (<<[0-9a-f]{16}>>)", system.content)[0]
-            lines = [line for line in system.content.split("\n") if line.startswith(boundary)]
+            block = str(model.calls[-1].sections)
+            boundary = re.findall(r"that begin with (<<[0-9a-f]{16}>>)", block)[0]
+            assert shaped(model.calls[-1])[-1].content == f"{block}\n\n{prompt.content}"
+            lines = [line for line in block.split("\n") if line.startswith(boundary)]
             passages = model.calls[-1].passages
             assert len(passages) == 10
             headings = [f"{boundary} [{n}] {' '.join(each.document_name.split())}" for n, each in enumerate(passages, 1)]
             assert lines == [*headings, boundary]
-            assert system.content.endswith(f"\n{boundary}")
-            assert all(f"{passage.text}\n{boundary}" in system.content for passage in passages)
+            assert block.endswith(f"\n{boundary}")
+            assert all(f"{passage.text}\n{boundary}" in block for passage in passages)
             for canary in ("canary-persona", "canary-document", "canary-prompt"):
                 assert canary not in reply["content"]
             assert {source["chatbot_id"] for source in reply["sources"]} == {chatbot.rpartition("/")[2]}

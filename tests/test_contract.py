@@ -55,6 +55,12 @@ async def test_a_name_alone_makes_a_chatbot_with_the_documented_defaults(tmp_pat
             "presence_penalty": 0,
             "frequency_penalty": 0,
             "model": None,
+            "fallback_models": [],
+            "reasoning_effort": None,
+            "omit": [],
+            "first_token_timeout_s": None,
+            "idle_timeout_s": None,
+            "timeout_s": None,
             "overlap": "queue",
             "coalesce_ms": 1500,
         }

@@ -27,7 +27,7 @@ from gigachat_server.chat.nodes import Nodes
 from gigachat_server.chat.replay import Replay
 from gigachat_server.chat.turn import Turns
 from gigachat_server.clock import Clock, system_clock
-from gigachat_server.errors import SetupError, StorageUnavailable
+from gigachat_server.errors import EmbeddingRefused, SetupError, StorageUnavailable
 from gigachat_server.jobs import IngestWorker
 from gigachat_server.knowledge.build import built_with
 from gigachat_server.knowledge.extract import Extractor
@@ -45,7 +45,7 @@ from gigachat_server.models.extractive import ExtractiveModel
 from gigachat_server.models.hashing_embedder import HashingEmbedder
 from gigachat_server.models.local_embedder import LocalEmbedder
 from gigachat_server.services import Services
-from gigachat_server.settings import Settings
+from gigachat_server.settings import Settings, secret_of
 from gigachat_server.site_jobs import SiteWorker
 from gigachat_server.store import fixed_answers as fixed_answer_rows
 from gigachat_server.store import ingest_queue, sites
@@ -54,6 +54,10 @@ from gigachat_server.store.database import Database, Tx
 from gigachat_server.store.migrate import Migration, migrate
 from gigachat_server.store.sqlite import open_sqlite
 from gigachat_server.web.dispatch import Web
+
+if TYPE_CHECKING:
+    from gigachat_server.models.endpoint_http import Access
+    from gigachat_server.models.openai import OpenAIModel
 
 _log = logging.getLogger("gigachat.store")
 
@@ -155,6 +159,7 @@ async def _assemble(
 
     async def reembed(tx: Tx) -> None:
         await ingest_queue.mark_foreign_vectors_waiting(tx, embedding_model=current)
+        await ingest_queue.retry_failed(tx, error=EmbeddingRefused.code)  # its key, say, may be another one now
         await fixed_answer_rows.have_embedded_anew(tx, embedding_model=embedding_model)
 
     await database.transaction("document.reembed", reembed)
@@ -222,10 +227,18 @@ def make_searcher(settings: Settings, database: Database, embedder: Embedder) ->
     """What searches documents in that store."""
     prior = shipped(embedder.name)
     prior_of = no_prior if prior is None else prior.of
-    in_memory = Indexes(database, embedder, memory_bytes=settings.index_memory_mb * 1024 * 1024, prior_of=prior_of)
-    if database.dialect == "sqlite":
-        return in_memory
-    return StoreSearch(database, embedder, small=in_memory, prior_of=prior_of)
+    searcher: Searcher
+    searcher = in_memory = Indexes(database, embedder, memory_bytes=settings.index_memory_mb * 1024 * 1024, prior_of=prior_of)
+    if database.dialect == "postgres":
+        searcher = StoreSearch(database, embedder, small=in_memory, prior_of=prior_of)
+    if not settings.reranker_url:
+        return searcher
+    from gigachat_server.knowledge.rerank import RerankingSearcher
+    from gigachat_server.models.endpoint_reranker import EndpointReranker
+
+    access = endpoint_access(settings)
+    reranker = EndpointReranker(settings.reranker_url, settings.reranker_model, settings.reranker_key, access=access)
+    return RerankingSearcher(searcher, reranker)
 
 
 # The HTTP client takes 0.2 s and 9 MB to import, so only those who call an endpoint do.
@@ -247,7 +260,8 @@ def _own_embedder(settings: Settings) -> HashingEmbedder | LocalEmbedder | OpenA
         # One provider often serves both; its key is none of another host's business.
         is_one_host = urlsplit(settings.embedding_url)[:2] == urlsplit(settings.model_url)[:2]  # scheme and address
         key = settings.embedding_key or (settings.model_key if is_one_host else "")
-        return OpenAIEmbedder(settings.embedding_url, settings.embedding_model, key)
+        access = endpoint_access(settings, key_header=settings.embedding_key_header, headers=settings.embedding_headers)
+        return OpenAIEmbedder(settings.embedding_url, settings.embedding_model, key, access=access)
     if settings.embedder == "hashing":
         return HashingEmbedder()
     built_in = BUILT_IN[settings.embedder]
@@ -257,9 +271,55 @@ def _own_embedder(settings: Settings) -> HashingEmbedder | LocalEmbedder | OpenA
 
 
 def make_model(settings: Settings, embedder: Embedder) -> ChatModel:
-    """The model that the settings name; without a URL the extractive one."""
-    if settings.model_url:
-        from gigachat_server.models.openai import OpenAIModel
+    """The model that the settings name; without any the extractive one."""
+    if settings.model_url or settings.model_providers:
+        from gigachat_server.models.providers import Providers
 
-        return OpenAIModel(settings.model_url, settings.model, settings.model_key)
+        default, others = make_endpoints(settings)
+        first = next(iter(others.values()), None)
+        if default is not None:
+            return Providers(default, others)
+        assert first is not None  # a file without providers is refused
+        return Providers(first, others, default_name=settings.model or next(iter(others)))
     return ExtractiveModel(embedder)
+
+
+def make_endpoints(settings: Settings) -> tuple[OpenAIModel | None, dict[str, OpenAIModel]]:
+    """The endpoint of GIGACHAT_MODEL_URL, if there is one, and those of the file. Raises `SetupError`."""
+    from gigachat_server.models.openai import OpenAIModel, Timeouts
+    from gigachat_server.models.providers import open_provider, read_providers
+
+    access = endpoint_access(settings)
+    timeouts = Timeouts(
+        first_token_s=settings.model_first_token_timeout_s,
+        idle_s=settings.model_idle_timeout_s,
+        total_s=settings.model_timeout_s,
+    )
+    providers = read_providers(settings.model_providers) if settings.model_providers else {}
+    others = {
+        name: open_provider(provider, access=access, timeouts=timeouts, secret=secret_of) for name, provider in providers.items()
+    }
+    if not settings.model_url:
+        return None, others
+    default = OpenAIModel(
+        settings.model_url,
+        settings.model,
+        settings.model_key,
+        timeouts=timeouts,
+        access=endpoint_access(settings, key_header=settings.model_key_header, headers=settings.model_headers),
+        omit=settings.omitted_parameters,
+        context_tokens=settings.model_context_tokens,
+    )
+    return default, others
+
+
+def endpoint_access(settings: Settings, *, key_header: str = "Authorization", headers: str = "") -> Access:
+    """How endpoints are reached. Raises `SetupError`."""
+    from gigachat_server.models.endpoint_http import Access, parse_headers
+
+    return Access(
+        key_header=key_header,
+        headers=parse_headers(headers),
+        proxy=settings.endpoint_proxy,
+        ca_file=settings.endpoint_ca_file,
+    )

@@ -162,27 +162,82 @@ class ShuttingDown(GigachatError):
     message = "This server is shutting down. Try again shortly."
 
 
+STORED = "The prompt is stored."  # how messages of a failed call end: to whoever only tries a model it means nothing
+
+
 class ModelError(GigachatError):
     """The model could not make a reply. The prompt is stored and marked `failed`."""
 
     status = 502
     code = "upstream_failed"
-    message = "The model endpoint failed; the prompt is stored."
+    message = "The model endpoint failed. The prompt is stored."
 
 
 class ModelUnreachable(ModelError):
     code = "upstream_unreachable"
-    message = "The model endpoint cannot be reached; the prompt is stored."
+    message = "The model endpoint cannot be reached. The prompt is stored."
 
 
 class ModelRejected(ModelError):
     code = "upstream_rejected"
-    message = "The model endpoint refused the request: its URL, key or model name may be wrong. The prompt is stored."
+    message = (
+        "The model endpoint refused the request and did not say why: check GIGACHAT_MODEL_URL with `gigachat doctor`. "
+        "The prompt is stored."
+    )
+
+
+class ModelUnauthorised(ModelRejected):
+    code = "upstream_unauthorised"
+    message = "The model endpoint refuses the key: check GIGACHAT_MODEL_KEY, and what the key may do. The prompt is stored."
+
+
+class ModelPaymentRequired(ModelRejected):
+    code = "upstream_payment_required"
+    message = "The account at the model endpoint has no credit or quota left: see to it there. The prompt is stored."
+
+
+class ModelNotFound(ModelRejected):
+    code = "upstream_model_not_found"
+    message = (
+        "The model endpoint has no such model: check GIGACHAT_MODEL or the chatbot's response.model, and that it is pulled or "
+        "loaded there. The prompt is stored."
+    )
+
+
+class ModelContextTooLong(ModelRejected):
+    status = 422
+    code = "upstream_context_too_long"
+    message = (
+        "The prompt, with the passages and the memory, is longer than the model takes: lower memory_size, match_count or "
+        "chunk_size, or send a shorter prompt. The prompt is stored."
+    )
+
+
+class ModelFiltered(ModelRejected):
+    status = 422
+    code = "upstream_filtered"
+    message = "The provider's content filter held back the reply or the prompt: rephrase it. The prompt is stored."
+
+
+class ModelParameterRefused(ModelRejected):
+    code = "upstream_parameter_refused"
+    message = (
+        "The model endpoint refuses a parameter that was sent: name it in GIGACHAT_MODEL_OMIT or the chatbot's response.omit; "
+        "the server's log has its name, if the endpoint told it. The prompt is stored."
+    )
+
+
+class ModelTemplateRefused(ModelRejected):
+    code = "upstream_template_refused"
+    message = (
+        "The model's chat template refuses the messages: give the model server another template, or another model. "
+        "The prompt is stored."
+    )
 
 
 class ModelMalformed(ModelError):
     code = "upstream_malformed"
-    message = "The model endpoint sent something that is not a chat completion; the prompt is stored."
+    message = "The model endpoint sent something that is not a chat completion. The prompt is stored."
 
 
 class ModelInterrupted(ModelError):
@@ -192,19 +247,19 @@ class ModelInterrupted(ModelError):
 
 class ModelEmpty(ModelError):
     code = "upstream_empty"
-    message = "The model endpoint answered without any text; the prompt is stored."
+    message = "The model endpoint answered without any text. The prompt is stored."
 
 
 class ModelTimeout(ModelError):
     status = 504
     code = "upstream_timeout"
-    message = "The model endpoint took too long; the prompt is stored."
+    message = "The model endpoint took too long. The prompt is stored."
 
 
 class ModelRateLimited(ModelError):
     status = 429
     code = "upstream_rate_limited"
-    message = "The model endpoint asks for fewer requests; the prompt is stored. Try again after the time given."
+    message = "The model endpoint asks for fewer requests. The prompt is stored. Try again after the time given."
 
 
 class ReplyCutOff(GigachatError):
@@ -217,6 +272,13 @@ class EmbedderUnavailable(GigachatError):
     status = 503
     code = "embedder_unavailable"
     message = "The embedding model cannot answer right now, so documents cannot be consulted."
+
+
+class EmbedderRejected(EmbedderUnavailable):
+    """What the embedding model was asked will be refused again, until somebody changes something."""
+
+    code = "embedder_rejected"
+    message = "The embedding endpoint refuses what it is asked: check its key and model with `gigachat doctor`."
 
 
 def error_with_code(code: str | None) -> GigachatError:
@@ -276,6 +338,11 @@ class TextTooLong(DocumentFailed):
 class TooManyChunks(DocumentFailed):
     code = "too_many_chunks"
     message = "The text makes more chunks than a document may have: split it, or raise the chatbot's chunk_size."
+
+
+class EmbeddingRefused(DocumentFailed):
+    code = "embedding_refused"
+    message = "The embedding endpoint refuses the text: check its key and model, and start again, which tries it once more."
 
 
 def document_failure(code: str, reason: str) -> DocumentFailed:

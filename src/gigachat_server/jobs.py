@@ -14,7 +14,14 @@ from collections import Counter
 import msgspec
 
 from gigachat_server.clock import Clock
-from gigachat_server.errors import DocumentFailed, EmbedderUnavailable, GigachatError, StorageUnavailable
+from gigachat_server.errors import (
+    DocumentFailed,
+    EmbedderRejected,
+    EmbedderUnavailable,
+    EmbeddingRefused,
+    GigachatError,
+    StorageUnavailable,
+)
 from gigachat_server.knowledge.ingest import Ingest
 from gigachat_server.records import Document, TextSplitterConfig
 from gigachat_server.store import chatbots, documents, ingest_queue, uploads
@@ -133,10 +140,14 @@ class IngestWorker:
             with contextlib.suppress(StorageUnavailable):
                 await self._release(entry, 0)
             raise
+        except EmbedderRejected as error:
+            _log.warning("document %s cannot be embedded: %s", entry.id, error)
+            await self._fail(claimed.document, EmbeddingRefused(error.detail))
         except (EmbedderUnavailable, StorageUnavailable, OSError) as error:
             _log.warning("document %s has to wait: %s", entry.id, error)
+            reason = f"It is tried again: {error}" if isinstance(error, EmbedderUnavailable) else None
             with contextlib.suppress(StorageUnavailable):  # then it waits for the end of its lease
-                await self._release(entry, _RETRY_S)
+                await self._release(entry, _RETRY_S, reason)
         except DocumentFailed as error:
             await self._fail(claimed.document, error)
         except Exception:  # noqa: BLE001 - the job loop: a failing document must not stop the others
@@ -171,9 +182,10 @@ class IngestWorker:
             with contextlib.suppress(StorageUnavailable):  # it is tried again before the lease has run out
                 await self._database.transaction("ingest.hold", body)
 
-    async def _release(self, entry: Waiting, seconds: int) -> None:
+    async def _release(self, entry: Waiting, seconds: int, reason: str | None = None) -> None:
         async def body(tx: Tx) -> None:
-            await ingest_queue.release(tx, entry.chatbot_id, entry.id, until_us=self._clock() + seconds * 1_000_000)
+            until_us = self._clock() + seconds * 1_000_000
+            await ingest_queue.release(tx, entry.chatbot_id, entry.id, until_us=until_us, reason=reason)
 
         await self._database.transaction("ingest.release", body)
         self._ingest.watch.changed(entry.chatbot_id, entry.id)

@@ -76,6 +76,21 @@ EventType = Literal[
     "conversation.released",
 ]
 
+# Parameters of a request to a model that can be left out; `system`: the role, whose words the first user message then says.
+Omittable = Literal[
+    "temperature",
+    "top_p",
+    "max_tokens",
+    "n",
+    "presence_penalty",
+    "frequency_penalty",
+    "reasoning_effort",
+    "stream",
+    "stream_options",
+    "tools",
+    "system",
+]
+
 Hostname = Annotated[
     str, Meta(min_length=1, max_length=255, description="`www.example.com`, or `*.example.com` for its subdomains.")
 ]
@@ -97,6 +112,29 @@ class ResponseConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     model: Annotated[
         Annotated[str, Meta(min_length=1, max_length=255)] | None,
         Meta(description="The model's name at the configured endpoint; null: the server's default."),
+    ] = None
+    fallback_models: Annotated[
+        tuple[Annotated[str, Meta(min_length=1, max_length=255)], ...],
+        Meta(max_length=3, description="Models asked instead, in order, while nothing of a reply was shown."),
+    ] = ()
+    reasoning_effort: Annotated[
+        Literal["none", "minimal", "low", "medium", "high"] | None,
+        Meta(description="How long a model that can reason does so; null: as it likes."),
+    ] = None
+    omit: Annotated[
+        tuple[Omittable, ...],
+        Meta(max_length=20, description="Parameters that are not sent to the model, such as `temperature`."),
+    ] = ()
+    first_token_timeout_s: Annotated[
+        Annotated[float, Meta(gt=0, le=3600)] | None,
+        Meta(description="How long the model may take to its first sign of work, in seconds; null: the server's setting."),
+    ] = None
+    idle_timeout_s: Annotated[
+        Annotated[float, Meta(gt=0, le=3600)] | None, Meta(description="Longest silence in a reply; null: the server's setting.")
+    ] = None
+    timeout_s: Annotated[
+        Annotated[float, Meta(gt=0, le=3600)] | None,
+        Meta(description="Longest time for one prompt at the model, retries included; null: the server's setting."),
     ] = None
     overlap: Annotated[
         Overlap,

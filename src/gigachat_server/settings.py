@@ -10,13 +10,14 @@ import ipaddress
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import Meta
 
 from gigachat_server import triggers
 from gigachat_server.errors import SetupError
+from gigachat_server.records import Omittable
 
 PREFIX = "GIGACHAT_"
 
@@ -65,6 +66,58 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     model: Annotated[str, Meta(description="Name of the model at GIGACHAT_MODEL_URL; a chatbot's response.model wins.")] = ""
     model_key: Annotated[str, Meta(description="Key for GIGACHAT_MODEL_URL.", extra={"secret": True})] = ""
 
+    model_key_header: Annotated[
+        str, Meta(description="Header for GIGACHAT_MODEL_KEY, such as `api-key`; any but Authorization holds the bare key.")
+    ] = "Authorization"
+    model_headers: Annotated[
+        str,
+        Meta(
+            description="More headers for GIGACHAT_MODEL_URL: `Name: value; Other: value`.",
+            extra={"secret": True},
+        ),
+    ] = ""
+    model_omit: Annotated[
+        str,
+        Meta(
+            description="Parameters that are never sent to GIGACHAT_MODEL_URL, separated by commas, such as `temperature,tools`; "
+            "`system` has the persona said by the first user message. What is refused is left out without this, too."
+        ),
+    ] = ""
+    model_context_tokens: Annotated[
+        int, Meta(ge=0, le=20_000_000, description="How long input and reply may be together; 0: learnt from the endpoint.")
+    ] = 0
+    model_first_token_timeout_s: Annotated[
+        float, Meta(gt=0, le=3600, description="How long a model may take to its first sign of work, in seconds.")
+    ] = 120.0
+    model_idle_timeout_s: Annotated[
+        float, Meta(gt=0, le=3600, description="Longest silence in a reply, in seconds; a keep-alive breaks it.")
+    ] = 60.0
+    model_timeout_s: Annotated[
+        float, Meta(gt=0, le=3600, description="Longest time for one prompt at its model, retries included, in seconds.")
+    ] = 600.0
+    model_providers: Annotated[
+        str,
+        Meta(description="A TOML file that names several endpoints; `response.model` is then `name/model`."),
+    ] = ""
+    reranker_url: Annotated[
+        str,
+        Meta(
+            description="URL of a reranker (`.../rerank`): it reorders what was found, before the best is taken. Default: none."
+        ),
+    ] = ""
+    reranker_model: Annotated[str, Meta(description="Name of the model at GIGACHAT_RERANKER_URL.")] = ""
+    reranker_key: Annotated[str, Meta(description="Key for GIGACHAT_RERANKER_URL.", extra={"secret": True})] = ""
+    endpoint_proxy: Annotated[
+        str,
+        Meta(
+            description="Proxy to endpoints of models: a URL, or `environment` for HTTP_PROXY, HTTPS_PROXY and NO_PROXY.",
+            extra={"secret": True},
+        ),
+    ] = ""
+    endpoint_ca_file: Annotated[
+        str, Meta(description="Certificates in PEM form that endpoints of models may show, besides the system's.")
+    ] = ""
+
     embedder: Annotated[
         Literal["local", "minilm", "minilm-int8", "hashing"],
         Meta(
@@ -84,6 +137,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             extra={"secret": True},
         ),
     ] = ""
+    embedding_key_header: Annotated[str, Meta(description="Header for GIGACHAT_EMBEDDING_KEY, as GIGACHAT_MODEL_KEY_HEADER.")] = (
+        "Authorization"
+    )
+    embedding_headers: Annotated[str, Meta(description="More headers for GIGACHAT_EMBEDDING_URL.", extra={"secret": True})] = ""
     embedding_path: Annotated[
         str,
         Meta(
@@ -171,6 +228,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(range(int(first), int(last or first) + 1) for first, _, last in ends)
 
     @property
+    def omitted_parameters(self) -> tuple[str, ...]:
+        return tuple(_split(self.model_omit))
+
+    @property
     def log_level(self) -> str:
         return self.log.partition(",")[0].strip().upper() or "INFO"
 
@@ -232,6 +293,11 @@ def load(flags: Mapping[str, str | None] | None = None, environment: Mapping[str
     return settings
 
 
+def secret_of(variable: str) -> str:
+    """What another variable of the environment holds, which a file of ours names: a provider's key."""
+    return os.environ.get(variable, "")
+
+
 def limit_native_threads() -> None:
     """Have numpy's linear algebra stay in the thread that calls it. Only of use before numpy is imported.
 
@@ -249,11 +315,18 @@ def _check(settings: Settings, names: Mapping[str, str]) -> None:
         raise SetupError(f"{names['log']} must start with debug, info, warning or error.")
     if settings.log.partition(",")[2].strip().lower() not in ("", "text", "json"):
         raise SetupError(f"{names['log']} must end with ,text or ,json.")
+    for name in settings.omitted_parameters:
+        if name not in get_args(Omittable):
+            raise SetupError(f"{names['model_omit']} cannot name {name!r}: it may list {', '.join(get_args(Omittable))}.")
+    if settings.model_url and not settings.model:
+        raise SetupError(
+            f"{names['model_url']} needs GIGACHAT_MODEL, the name of the model there: the endpoint lists them at /models."
+        )
     if settings.embedding_url and not settings.embedding_model:
         raise SetupError("GIGACHAT_EMBEDDING_URL needs GIGACHAT_EMBEDDING_MODEL, the name of the model there.")
     if settings.database_url and not settings.database_url.startswith(("postgresql://", "postgres://")):
         raise SetupError(f"{names['database_url']} must start with postgresql://.")
-    for name in ("model_url", "embedding_url"):
+    for name in ("model_url", "embedding_url", "reranker_url"):
         url = getattr(settings, name)
         if url and not url.startswith(("http://", "https://")):
             raise SetupError(f"{names[name]} must start with http:// or https://.")

@@ -14,6 +14,7 @@ import click
 import pytest
 
 from gigachat_server import __version__, cli, settings
+from gigachat_server.bench import processes
 from gigachat_server.cli import client
 from gigachat_server.errors import SetupError
 from tests.cli.commands import Gigachat
@@ -123,6 +124,25 @@ def test_an_embedder_without_files_has_none_to_fetch(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "The embedder hashing has no files to fetch." in done.stderr
     assert not (tmp_path / "data").exists()
+
+
+def test_models_of_endpoints_are_listed_and_tried(tmp_path: Path) -> None:
+    with processes.endpoint() as url:
+        gigachat = Gigachat(tmp_path / "data", model_url=url, model="stub")
+        assert gigachat.output("models", "list") == "stub\n"
+        tried = gigachat.output("models", "test")
+        assert tried.startswith("✓ stub: first text after ")
+        assert "ended with stop, takes tools, counts tokens" in tried
+        assert f"✓ model endpoint {url}, model stub: first text after" in gigachat.output("doctor")
+    failed = Gigachat(tmp_path / "data", model_url="http://127.0.0.1:9/v1", model="m").run("models", "test")
+    assert (failed.returncode, failed.stdout) == (1, "✗ m: upstream_unreachable: The model endpoint cannot be reached.\n")
+
+
+@pytest.mark.sqlite_only
+def test_a_model_url_without_a_model_is_refused_at_start(tmp_path: Path) -> None:
+    refused = Gigachat(tmp_path / "data", model_url="http://127.0.0.1:9/v1").run("serve")
+    assert refused.returncode == 1
+    assert "GIGACHAT_MODEL_URL needs GIGACHAT_MODEL" in refused.stderr
 
 
 def test_the_pages_made_from_the_program_are_up_to_date() -> None:

@@ -16,13 +16,18 @@ import pytest
 from gigachat_server import settings
 from gigachat_server.api.openapi import error_codes
 from gigachat_server.api.routes import ROUTES
+from gigachat_server.app import make_model
 from gigachat_server.auth import SCOPES
 from gigachat_server.cli import COMMANDS
 from gigachat_server.models.extractive import ExtractiveModel
+from gigachat_server.models.hashing_embedder import HashingEmbedder
 from gigachat_server.records import EventType
 from tests.harness import Api, gigachat
 from tests.models.embedder_weights import built_in_embedder
+from tests.models.misbehaving_endpoint import GOOD, endpoint, http
+from tests.models.test_anthropic import BODIES
 
+ANTHROPIC_HELLO = BODIES["text"][0]
 ROOT = Path(__file__).parents[2]
 PAGES = {
     path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
@@ -90,6 +95,35 @@ async def test_the_clients_of_a_page_work_as_printed(name: str, tmp_path: Path) 
         output, _ = await process.communicate()
         assert process.returncode == 0, output.decode()
         assert "Hi." in output.decode()
+
+
+TABLES = blocks(PAGES["docs/connect-a-model.md"], "toml")
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.split("]")[0].strip("["))
+async def test_each_provider_of_the_guide_is_called_as_printed(
+    table: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As printed but for the host, which is this machine here."""
+    url = re.findall(r'^url = "https?://[^/"]+(/[^"]*)"$', table, re.MULTILINE)[0]
+    is_anthropic = 'kind = "anthropic"' in table
+    async with endpoint(http(ANTHROPIC_HELLO) if is_anthropic else GOOD) as here:
+        file = tmp_path / "providers.toml"
+        file.write_text(re.sub(r'^url = "https?://[^/"]+', f'url = "{here.url.removesuffix("/v1")}', table, flags=re.MULTILINE))
+        for variable in re.findall(r'key_env = "(\w+)"', table):
+            monkeypatch.setenv(variable, "sk-of-the-guide")
+        model = make_model(settings.Settings(model_providers=str(file)), HashingEmbedder())
+        async with gigachat(tmp_path / "data", model=model) as api:
+            [reply] = await api.say(await api.chatbot(response={"model": table.split("]")[0].strip("[")}), "Hi")
+        assert reply["content"] == "Hello"
+        [request] = here.requests
+        assert request.head.startswith(f"POST {url}{'/messages' if is_anthropic else '/chat/completions'} HTTP/1.1")
+        assert ("sk-of-the-guide" in request.head) is ("key_env" in table)
+        assert f'"{request.body["model"]}"' in table
+
+
+def test_the_guide_has_a_table_for_ten_providers_and_more() -> None:
+    assert len(TABLES) >= 10
 
 
 @pytest.mark.weights

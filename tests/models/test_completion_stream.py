@@ -13,6 +13,7 @@ from tests.models.strange_chunks import FRAMINGS, WRONG_VALUES
 from gigachat_server.errors import (
     ModelEmpty,
     ModelError,
+    ModelFiltered,
     ModelInterrupted,
     ModelMalformed,
     ModelRateLimited,
@@ -62,7 +63,7 @@ GARBAGE: dict[str, tuple[bytes, Outcome]] = {
     "data is an array": (b"data: []\n\n" + END, ModelMalformed),
     "data of something else": (b'data: {"hello":1}\n\n' + DONE, ModelMalformed),
     "choices is text": (b'data: {"choices":"x"}\n\n' + END, ModelMalformed),
-    "index is text": (b'data: {"choices":[{"index":"0","delta":{"content":"a"}}]}\n\n' + END, ModelMalformed),
+    "index is text": (b'data: {"choices":[{"index":"0","delta":{"content":"a"}}]}\n\n' + END, "a"),
     "content is a number": (b'data: {"choices":[{"delta":{"content":1}}]}\n\n' + END, ModelMalformed),
     "delta is text": (b'data: {"choices":[{"delta":"a"}]}\n\n' + END, ModelMalformed),
     "deep nesting": (b'data: {"choices":[{"x":' + b"[" * 50_000 + b"\n\n" + END, ModelMalformed),
@@ -82,7 +83,7 @@ GARBAGE: dict[str, tuple[bytes, Outcome]] = {
     "only whitespace": (chunk(" \n") + chunk("\t") + END, ModelEmpty),
     "only reasoning": (chunk(reasoning_content="hmm") + chunk(reasoning="so") + END, ModelEmpty),
     "only a tool call": (chunk(tool_calls=[{"index": 0}]) + chunk(end="tool_calls") + DONE, ModelEmpty),
-    "filtered": (chunk(end="content_filter") + DONE, ModelEmpty),
+    "filtered": (chunk(end="content_filter") + DONE, ModelFiltered),
     "null content": (whole(None), ModelEmpty),
     "other alternatives only": (chunk("a", index=-1) + chunk("b", index=1) + END, ModelEmpty),
     # broken off
@@ -348,7 +349,7 @@ def test_every_end_is_a_reply_with_a_known_finish_reason_or_an_empty_one(
             known = {"function_call": "tool_calls", "eos": "stop", None: "stop"}
             assert ends(events) == {0: known.get(finish_reason, finish_reason)}
         else:
-            assert type(failure) is ModelEmpty
+            assert type(failure) is (ModelFiltered if finish_reason == "content_filter" else ModelEmpty)
             assert not events
 
 

@@ -54,7 +54,10 @@ async def text_then_drop(exchange: Exchange) -> None:
         (http(b"", status="502 Bad Gateway"), 502, "upstream_failed", 2),
         (http(b"", status="503 Busy"), 502, "upstream_failed", 2),
         (http(b"", status="400 Bad Request"), 502, "upstream_rejected", 1),
-        (http(b"", status="401 Unauthorized"), 502, "upstream_rejected", 1),
+        (http(b"", status="401 Unauthorized"), 502, "upstream_unauthorised", 1),
+        (http(b"", status="402 Payment Required"), 502, "upstream_payment_required", 1),
+        (http(b"", status="413 Too Large"), 422, "upstream_context_too_long", 1),
+        (sse(chunk(end="content_filter"), DONE), 422, "upstream_filtered", 1),
         (http(b"", status="404 Not Found"), 502, "upstream_rejected", 1),
         (headers_then_hang, 504, "upstream_timeout", 1),
         (text_then_hang, 504, "upstream_timeout", 1),
@@ -146,7 +149,7 @@ def test_nothing_is_tried_again_after_the_first_token(failure: str) -> None:
 
 def test_the_patience_that_is_documented_is_the_default() -> None:
     timeouts = OpenAIModel("http://h/v1", "m").timeouts
-    assert (timeouts.connect_s, timeouts.first_token_s, timeouts.idle_s, timeouts.total_s) == (5.0, 30.0, 20.0, 120.0)
+    assert (timeouts.connect_s, timeouts.first_token_s, timeouts.idle_s, timeouts.total_s) == (5.0, 120.0, 60.0, 600.0)
     assert timeouts.retry_after_s == 10.0
 
 
@@ -165,9 +168,12 @@ async def text_then_keep_alives(exchange: Exchange) -> None:
         await asyncio.sleep(0)
 
 
-@pytest.mark.parametrize("answer", [drip, text_then_keep_alives])
-def test_bytes_without_progress_are_silence(answer: Answer) -> None:
-    played, took = elapsed(Timeouts(idle_s=0.15), answer)
+@pytest.mark.parametrize(
+    ("answer", "timeouts"),
+    [(drip, Timeouts(idle_s=0.15)), (text_then_keep_alives, Timeouts(idle_s=0.05, total_s=0.15))],
+)
+def test_bytes_that_mean_nothing_are_silence_and_keep_alives_are_life_up_to_the_total(answer: Answer, timeouts: Timeouts) -> None:
+    played, took = elapsed(timeouts, answer)
     assert type(played.error) is ModelTimeout
     assert 0.14 <= took < 5
     assert texts(played.events) == {0: "Hi"}

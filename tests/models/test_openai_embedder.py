@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gzip
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -12,8 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from aiohttp import web
+from tests.harness import gigachat, until
 
-from gigachat_server.errors import EmbedderUnavailable, SetupError
+from gigachat_server.errors import EmbedderRejected, EmbedderUnavailable, SetupError
+from gigachat_server.models.endpoint_http import Access
 from gigachat_server.models.openai_embedder import OpenAIEmbedder, Timeouts, embeddings_url
 
 KEY = "sk-secret-0123456789"
@@ -73,12 +77,16 @@ class Endpoint:
         self._answers = answers
         self.bodies: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
+        self.heads: list[Any] = []
+        self.queries: list[str] = []
         self.at_once = 0
         self.most_at_once = 0
         self.url = ""
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         self.keys.append(request.headers.get("Authorization"))
+        self.heads.append(request.headers.copy())
+        self.queries.append(request.query_string)
         self.bodies.append(msgspec.json.decode(await request.read()))
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
@@ -147,6 +155,149 @@ async def test_numbers_without_an_index_are_taken_in_order() -> None:
         assert (await embedder.embed_passages(["a", "b"])).tolist() == [[1, 0], [0, 1]]
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        '{"data": [{"index": 0, "embedding": [1, 0]}, {"index": 0, "embedding": [0, 2.5]}]}',
+        '{"data": [{"index": "1", "embedding": [0, 2.5]}, {"index": "0", "embedding": [1, 0]}]}',
+        '{"data": [{"index": 1.0, "embedding": [0, 2.5]}, {"index": 0.0, "embedding": [1, 0]}]}',
+        '{"data": [{"index": 0, "embedding": [[1, 0]]}, {"index": 1, "embedding": [[0, 2.5]]}]}',
+        '[{"index": 0, "embedding": [1, 0]}, {"index": 1, "embedding": [0, 2.5]}]',
+    ],
+)
+async def test_odd_answers_that_are_clear_are_taken(answer: str) -> None:
+    compressed = send(gzip.compress(answer.encode()), Content_Encoding="gzip")
+    async with endpoint(send(answer), compressed) as (_, embedder):
+        for _ in range(2):
+            assert (await embedder.embed_passages(["a", "b"])).tolist() == [[1, 0], [0, 1]]
+
+
+def limited(*, texts: int = 1000, characters: int = 10_000, body: str = "{}", status: int = 400) -> Answer:
+    """Takes so many texts, of so many characters."""
+
+    async def answer(asked: dict[str, Any]) -> web.StreamResponse:
+        if len(asked["input"]) > texts or any(len(text) > characters for text in asked["input"]):
+            return await send(body, status=status)(asked)
+        return await well_behaved(asked)
+
+    return answer
+
+
+BATCH_LIMITS = [
+    (10, 400, '{"error":{"message":"batch size is invalid, it should not be larger than 10.: input.contents"}}'),
+    (25, 400, '{"error":{"message":"Value error, batch size is invalid, it should not be larger than 25"}}'),
+    (32, 413, '{"error":"batch size 64 > maximum allowed batch size 32","error_type":"Validation"}'),
+    (32, 422, '{"error":{"message":"input batch size 64 is too large: the limit is 32"}}'),
+    (16, 400, '{"error":{"message":"Too many inputs. The max number of inputs is 16."}}'),
+    (7, 400, "no"),
+    (1, 422, '{"detail":[{"loc":["body","input"],"msg":"value is not a valid string"}]}'),
+    (20, 500, '{"error":"input is too large to process. increase the physical batch size"}'),
+]
+
+
+@pytest.mark.parametrize(("most", "status", "body"), BATCH_LIMITS)
+async def test_how_many_texts_are_taken_at_once_is_learnt(most: int, status: int, body: str) -> None:
+    texts = ["x" * (number * 7 % 31) + "." for number in range(150)]
+    async with endpoint(limited(texts=most, status=status, body=body)) as (here, embedder):
+        np.testing.assert_allclose(await embedder.embed_passages(texts), np.stack([unit(text) for text in texts]), atol=1e-6)
+        here.bodies.clear()
+        await embedder.embed_passages(texts)
+        assert max(len(body["input"]) for body in here.bodies) <= most
+        assert len(here.bodies) <= -(-150 // most) * 2, "and it is not much less"
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [(413, ""), (422, '{"detail":"too long"}'), (400, '{"error":"maximum context length is 512"}')]
+)
+async def test_how_long_a_text_may_be_is_learnt(status: int, body: str) -> None:
+    async with endpoint(limited(characters=1_000, status=status, body=body)) as (here, embedder):
+        matrix = await embedder.embed_passages(["x" * 5_000])
+        np.testing.assert_allclose(matrix[0], unit("x" * 625), atol=1e-6)
+        here.bodies.clear()
+        await embedder.embed_passages(["y" * 5_000])
+        assert [len(body["input"][0]) for body in here.bodies] == [625]
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "reason"),
+    [
+        (401, "", "it refuses the key"),
+        (403, "", "it refuses the key"),
+        (400, '{"error":{"message":"Invalid API key"}}', "it refuses the key"),
+        (402, "", "no credit left"),
+        (404, '{"error":{"message":"model \\"x\\" not found, try pulling it first"}}', "no such model"),
+        (400, '{"error":{"message":"This is not liked"}}', "status 400"),
+    ],
+)
+async def test_what_is_refused_for_good_is_told_apart_with_its_reason(status: int, body: str, reason: str) -> None:
+    async with endpoint(send(body, status=status)) as (here, embedder):
+        with pytest.raises(EmbedderRejected, match=reason):
+            await embedder.embed_passages(["a", "b"])
+        assert len(here.bodies) <= 6
+
+
+async def test_documents_fail_with_a_reason_and_are_tried_again_at_the_next_start(tmp_path: Path) -> None:
+    refused = True
+
+    async def with_a_key(body: dict[str, Any]) -> web.StreamResponse:
+        return await (send("", status=401) if refused and body["input"] != ["hello"] else well_behaved)(body)
+
+    async with endpoint(with_a_key) as (_, embedder):
+        await embedder.probe()
+        async with gigachat(tmp_path, embedder=embedder) as api:
+            chatbot = await api.chatbot()
+
+            async def failed() -> bool:
+                [document] = (await api.get(f"{chatbot}/documents")).body
+                return bool(document["state"] == "failed")
+
+            pushed = await api.post(f"{chatbot}/documents", {"name": "prices", "content": "Parcels are nine euros."})
+            assert pushed.status == 202
+            api.services.ingest_worker.wake_up()
+            await until(failed)
+            [document] = (await api.get(f"{chatbot}/documents")).body
+            assert document["error"] == "embedding_refused"
+            assert "it refuses the key" in document["reason"]
+        refused = False
+        embedder = OpenAIEmbedder(embedder._url.human_repr(), "embed-1", KEY, timeouts=SHORT)
+        await embedder.probe()
+        async with gigachat(tmp_path, embedder=embedder) as api:
+
+            async def ready() -> bool:
+                [document] = (await api.get(f"{chatbot}/documents")).body
+                return bool(document["state"] == "ready")
+
+            await until(ready)
+        await embedder.aclose()
+
+
+async def test_a_document_that_waits_says_why(tmp_path: Path) -> None:
+    async with endpoint(well_behaved, send("", status=503)) as (_, embedder):
+        await embedder.probe()
+        async with gigachat(tmp_path, embedder=embedder) as api:
+            chatbot = await api.chatbot()
+            pushed = await api.post(f"{chatbot}/documents", {"name": "prices", "content": "Parcels are nine euros."})
+            assert pushed.status == 202
+            api.services.ingest_worker.wake_up()
+
+            async def told() -> bool:
+                [document] = (await api.get(f"{chatbot}/documents")).body
+                return document["state"] == "pending" and "status 503" in (document["reason"] or "")
+
+            await until(told)
+
+
+async def test_headers_a_key_of_another_name_and_a_query_are_sent() -> None:
+    async with endpoint(well_behaved) as (here, _):
+        access = Access(key_header="api-key", headers={"X-Team": "support"})
+        embedder = OpenAIEmbedder(f"{here.url}?api-version=1", "m", KEY, access=access)
+        await embedder.embed_prompt("a")
+        await embedder.aclose()
+        assert here.keys == [None]
+        assert here.heads[0]["api-key"] == KEY and here.heads[0]["X-Team"] == "support"
+        assert here.queries == ["api-version=1"]
+
+
 def to_base64(*numbers: float) -> str:
     return base64.b64encode(np.array(numbers, "<f4").tobytes()).decode()
 
@@ -166,7 +317,7 @@ def to_base64(*numbers: float) -> str:
         (vectors('"AAA="', '"AAA="'), "neither numbers nor base64"),
         (vectors('"ä!"', '"ä!"'), "neither numbers nor base64"),
         (vectors("[1, null]", "[1, 0]"), "not a list of embeddings"),
-        (send('{"data": [{"index": 0, "embedding": [1]}, {"index": 0, "embedding": [1]}]}'), "one vector for each"),
+        (send('{"data": [{"index": 1, "embedding": [1]}, {"index": 1, "embedding": [1]}]}'), "one vector for each"),
         (send('{"data": [{"index": 1, "embedding": [1]}, {"index": 2, "embedding": [1]}]}'), "one vector for each"),
         (send(f"<html>{KEY}</html>"), "not a list of embeddings"),
         (send("[" * 100_000), "not a list of embeddings"),

@@ -34,13 +34,16 @@ from tests.models.misbehaving_endpoint import (
 from tests.models.test_completion_stream import GARBAGE
 
 from gigachat_server.errors import (
+    ModelContextTooLong,
     ModelEmpty,
     ModelError,
     ModelInterrupted,
     ModelMalformed,
+    ModelPaymentRequired,
     ModelRateLimited,
     ModelRejected,
     ModelTimeout,
+    ModelUnauthorised,
     ModelUnreachable,
     SetupError,
 )
@@ -284,10 +287,19 @@ def test_5xx_is_tried_again_once(status: str) -> None:
     assert len(patient.requests) == 1
 
 
-@pytest.mark.parametrize("status", [301, 302, 307, 308, 400, 401, 403, 404, 405, 413, 418, 422])
-def test_other_refusals_are_not_tried_again_and_redirects_not_followed(status: int) -> None:
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        *((status, ModelRejected) for status in (301, 302, 307, 308, 400, 404, 405, 418, 422)),
+        (401, ModelUnauthorised),
+        (402, ModelPaymentRequired),
+        (403, ModelUnauthorised),
+        (413, ModelContextTooLong),
+    ],
+)
+def test_other_refusals_are_not_tried_again_and_redirects_not_followed(status: int, kind: type[ModelError]) -> None:
     played = play(http(b'{"error":{"message":"no"}}', status=f"{status} No", headers="Location: /elsewhere\r\n"))
-    assert type(played.error) is ModelRejected
+    assert type(played.error) is kind
     assert len(played.requests) == 1
 
 
@@ -369,7 +381,7 @@ async def endless_reasoning(exchange: Exchange) -> None:
     [
         (hang_and_tell, Timeouts(first_token_s=0.15), {}),
         (headers_then_hang, Timeouts(first_token_s=0.15), {}),
-        (keep_alives, Timeouts(first_token_s=0.15), {}),
+        (keep_alives, Timeouts(first_token_s=0.05, idle_s=0.05, total_s=0.15), {}),
         (text_then_hang, Timeouts(idle_s=0.15), {0: "Hi"}),
         (text_then_hang, Timeouts(total_s=0.15), {0: "Hi"}),
         (endless_reasoning, Timeouts(first_token_s=0.1, idle_s=0.1, total_s=0.15), {}),

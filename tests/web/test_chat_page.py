@@ -98,7 +98,7 @@ async def test_a_failure_says_what_happened(tmp_path: Path) -> None:
         assert "data-retry" in failed
         await site.visitor.ask(chatbot, "Hello?")
         page = Page((await site.visitor.get(address(site, chatbot))).text).text
-        assert "The model endpoint cannot be reached; the prompt is stored. upstream_unreachable" in page
+        assert "The model endpoint cannot be reached. The prompt is stored. upstream_unreachable" in page
         assert "Broken off here; what had been said is kept." in page
 
 

@@ -26,15 +26,18 @@ from gigachat_server.language.phrases import near_offer
 from gigachat_server.language.words import asks_for_human, is_dependent, small_talk
 from gigachat_server.models.base import (
     HANDED_OFF,
+    Attempted,
     ChatModel,
     Cited,
     Embedder,
     HandoffOffer,
     HandoffRequest,
+    LeftOut,
     ModelInput,
     Query,
     ReplyEnd,
     SourcesChosen,
+    TakenBack,
     TextDelta,
     UsageReport,
     Vector,
@@ -173,7 +176,13 @@ class Answerer:
             return None  # who says that much says what it is about
         if not is_dependent(opened.text):
             return None
-        model_input = rewrite.build(opened.text, history, boundary=random_text(8), model=config.response.model)
+        model_input = rewrite.build(
+            opened.text,
+            history,
+            boundary=random_text(8),
+            model=config.response.model,
+            options=prompts.call_options(config.response),
+        )
         return await rewrite.rewrite(self._model, model_input)
 
     async def _listen(self, opened: Opened, model_input: ModelInput, sources: Sequence[Source], turn: Turn) -> None:
@@ -192,6 +201,12 @@ class Answerer:
                             turn.say(event)
                         case SourcesChosen():
                             turn.sources = tuple(sources[place] for place in event.places)
+                        case TakenBack():
+                            turn.take_back(event.index)
+                        case LeftOut():
+                            turn.heard.left_out = event
+                        case Attempted():
+                            turn.heard.attempts = (*turn.heard.attempts, event)
                         case Cited():
                             turn.heard.cited.setdefault(event.index, []).append(event)
                         case ReplyEnd():

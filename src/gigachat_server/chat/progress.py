@@ -19,7 +19,7 @@ import msgspec
 from gigachat_server.chat.rewrite import Rewrite
 from gigachat_server.errors import GigachatError
 from gigachat_server.ids import new_id
-from gigachat_server.models.base import Cited, HandoffRequest, ReplyEnd, TextDelta, UsageReport
+from gigachat_server.models.base import Attempted, Cited, HandoffRequest, LeftOut, ReplyEnd, TextDelta, UsageReport
 from gigachat_server.records import Chatbot, Message, Source, UnansweredReason
 
 _LONGEST_PIECE = 64 * 1024  # characters: what a reader who stopped reading holds in memory
@@ -65,6 +65,8 @@ class Heard(msgspec.Struct):
     usage: UsageReport | None = None
     handoff: HandoffRequest | None = None
     cited: dict[int, list[Cited]] = {}  # by alternative
+    left_out: LeftOut | None = None
+    attempts: tuple[Attempted, ...] = ()
 
 
 class Turn:
@@ -201,6 +203,12 @@ class Turn:
         self._said.append(piece)
         self._ends.append(piece.end)
         self.wake_watchers()
+
+    def take_back(self, alternative: int) -> None:
+        """What was said of that reply is none of it: it begins anew, as another message, so that no text is joined to it."""
+        self.message_ids[alternative] = new_id()
+        self._lengths[alternative] = 0
+        self.heard.cited.pop(alternative, None)
 
     def catch_up(self, alternative: int, message_id: str, text: str) -> None:
         """It is said elsewhere: by now, this much of that reply."""

@@ -12,7 +12,7 @@ import msgspec
 
 from gigachat_server.chat.citations import checked, look_up
 from gigachat_server.chat.progress import Turn
-from gigachat_server.models.base import HandoffRequest, Passage, ReplyEnd, UsageReport
+from gigachat_server.models.base import HandoffRequest, LeftOut, Passage, ReplyEnd, UsageReport
 from gigachat_server.records import Chunk, Citation, Message, MessageStatus, Source
 from gigachat_server.store.drafts import Draft
 
@@ -127,13 +127,20 @@ def _metadata(turn: Turn, end: ReplyEnd | None, handoff: HandoffRequest | None) 
         metadata["abstained"] = end.abstained
     if turn.fixed_answer_id is not None:
         metadata["fixed_answer_id"] = turn.fixed_answer_id
+    if turn.heard.attempts:
+        metadata["attempts"] = [{"model": each.model, "code": each.code} for each in turn.heard.attempts]
+    if turn.heard.left_out not in (None, LeftOut()):
+        metadata["left_out"] = {"messages": turn.heard.left_out.messages, "passages": turn.heard.left_out.passages}
     if handoff is not None:
         metadata["handoff"] = {"reason": handoff.reason, "note": handoff.note}
     return metadata
 
 
 def _tokens(usage: UsageReport | None) -> dict[str, int]:
-    return {"prompt_tokens": usage.prompt_tokens, "completion_tokens": usage.completion_tokens} if usage else {}
+    if usage is None:
+        return {}
+    tokens = {"prompt_tokens": usage.prompt_tokens, "completion_tokens": usage.completion_tokens}
+    return tokens | {"reasoning_tokens": usage.reasoning_tokens} if usage.reasoning_tokens else tokens
 
 
 def _message(

@@ -18,10 +18,22 @@ import msgspec
 
 from gigachat_server.errors import ModelError
 from gigachat_server.knowledge.retrieve import Earlier
-from gigachat_server.models.base import ChatMessage, ChatModel, ModelInput, Query, ReplyEnd, Sampling, TextDelta, UsageReport
+from gigachat_server.models.base import (
+    CallOptions,
+    ChatMessage,
+    ChatModel,
+    ModelInput,
+    Query,
+    ReplyEnd,
+    Sampling,
+    TakenBack,
+    TextDelta,
+    UsageReport,
+)
 
 TIMEOUT_S = 5.0
 MAX_TOKENS = 100
+NO_OPTIONS = CallOptions()
 LONGEST = 600  # characters of a rewrite: a longer one is no question
 _LONGEST_SAID = 1_000  # characters of each earlier message that the model is told
 
@@ -48,7 +60,9 @@ class Rewrite(msgspec.Struct, frozen=True):
     usage: UsageReport | None
 
 
-def build(prompt: str, history: Sequence[Earlier], *, boundary: str, model: str | None) -> ModelInput:
+def build(
+    prompt: str, history: Sequence[Earlier], *, boundary: str, model: str | None, options: CallOptions = NO_OPTIONS
+) -> ModelInput:
     """The input of the call. `boundary` must be unguessable: the caller draws it."""
     fence = f"<<{boundary}>>"
     said = "\n".join(f"{message.role}: {' '.join(message.text[:_LONGEST_SAID].split())}" for message in history)
@@ -60,6 +74,7 @@ def build(prompt: str, history: Sequence[Earlier], *, boundary: str, model: str 
         sampling=Sampling(n=1, temperature=0.0, max_tokens=MAX_TOKENS),
         query=Query(text="", vector=None, stem_weights={}),
         model=model,
+        options=options,
     )
 
 
@@ -75,6 +90,8 @@ async def rewrite(model: ChatModel, model_input: ModelInput, *, timeout_s: float
                         text += event.text
                         if len(text) > LONGEST:
                             return None
+                    case TakenBack(index=0):
+                        text = ""
                     case ReplyEnd() if event.abstained or event.finish_reason != "stop":
                         return None
                     case UsageReport():

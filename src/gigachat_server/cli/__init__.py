@@ -43,7 +43,7 @@ COMMANDS = {
     "move": Entry("move", "move", "Copy one store into another: SQLite to PostgreSQL, or back."),
     "migrate": Entry("migrate", "migrate_store", "Bring the store to this version's schema, or say what that would do."),
     "bench": Entry("bench", "bench", "Measure how fast this machine serves."),
-    "models": Entry("models", "models", "Fetch the embedding model."),
+    "models": Entry("models", "models", "List and test models of endpoints; fetch the embedding model."),
     "version": Entry("version", "version", "Print the version."),
 }
 

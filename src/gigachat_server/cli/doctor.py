@@ -15,16 +15,15 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import apsw
 import click
 import msgspec
 
 from gigachat_server import __version__, local_socket
-from gigachat_server.app import make_embedder
+from gigachat_server.app import make_embedder, make_endpoints
 from gigachat_server.cli.client import connected, run
 from gigachat_server.cli.options import EVERYWHERE, with_settings
-from gigachat_server.errors import GigachatError, SetupError, StorageUnavailable
+from gigachat_server.errors import STORED, GigachatError, ModelUnreachable, SetupError, StorageUnavailable
 from gigachat_server.models import weights
 from gigachat_server.models.built_in import BUILT_IN
 from gigachat_server.settings import Settings
@@ -79,7 +78,8 @@ async def _findings(settings: Settings) -> AsyncIterator[Finding]:
     if settings.embedder != "hashing" and not settings.embedding_url:
         yield await asyncio.to_thread(_weights, settings)
     yield await _embedding(settings)
-    yield await _model(settings)
+    async for finding in _models(settings):
+        yield finding
 
 
 async def _of_folder(settings: Settings) -> AsyncIterator[Finding]:
@@ -242,22 +242,29 @@ async def _embedding(settings: Settings) -> Finding:
     return Finding(f"{text}: {len(vector)} dimensions")
 
 
-async def _model(settings: Settings) -> Finding:
-    """Asks the endpoint for its list of models, which costs nothing."""
-    if not settings.model_url:
-        return Finding("built-in extractive model (GIGACHAT_MODEL_URL names another)")
-    text = f"model endpoint {settings.model_url}"
-    headers = {"Authorization": f"Bearer {settings.model_key}"} if settings.model_key else {}
+async def _models(settings: Settings) -> AsyncIterator[Finding]:
+    """Has each endpoint say a few words, as a turn would."""
+    if not settings.model_url and not settings.model_providers:
+        yield Finding("built-in extractive model (GIGACHAT_MODEL_URL names another)")
+        return
+    from gigachat_server.models.endpoint_probe import probe
+
     try:
-        async with (
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_PATIENCE_S)) as session,
-            session.get(settings.model_url.rstrip("/") + "/models", headers=headers) as response,
-        ):
-            status = response.status
-    except (aiohttp.ClientError, TimeoutError) as error:
-        return Finding(text, f"It cannot be reached ({error or type(error).__name__}): check GIGACHAT_MODEL_URL.")
-    if status in (401, 403):
-        return Finding(text, f"It refuses the key ({status}): check GIGACHAT_MODEL_KEY.")
-    if status >= 500:
-        return Finding(text, f"It answers {status}: it may be starting or broken.")
-    return Finding(f"{text} answers")
+        default, others = make_endpoints(settings)
+    except SetupError as error:
+        yield Finding("model endpoint", str(error))
+        return
+    named = {settings.model_url: default} if default is not None else {}
+    for name, model in {**named, **others}.items():
+        text = f"model endpoint {name}"
+        if not model.name:
+            yield Finding(f"{text}: not called, since its table names no models")
+            continue
+        found = await probe(model)
+        await model.aclose()
+        if isinstance(found.error, ModelUnreachable):
+            yield Finding(text, "It cannot be reached: check GIGACHAT_MODEL_URL.")
+        elif found.error is not None:
+            yield Finding(text, f"{found.error.code}: {str(found.error).replace(STORED, '').strip()}")
+        else:
+            yield Finding(f"{text}, model {found}")

@@ -14,6 +14,22 @@ Command = Callable[..., Any]
 
 # Which data, and for whom: what every command can be told.
 EVERYWHERE = ("data", "account")
+# Which models answer, and how they are reached.
+ENDPOINTS = (
+    "model_url",
+    "model",
+    "model_key",
+    "model_key_header",
+    "model_headers",
+    "model_omit",
+    "model_context_tokens",
+    "model_first_token_timeout_s",
+    "model_idle_timeout_s",
+    "model_timeout_s",
+    "model_providers",
+    "endpoint_proxy",
+    "endpoint_ca_file",
+)
 
 
 def with_settings(*fields: str) -> Callable[[Command], Command]:

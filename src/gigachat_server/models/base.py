@@ -168,15 +168,45 @@ class HandoffOffer(msgspec.Struct, frozen=True, kw_only=True):
     unanswered_before: int = 0  # how many of the newest replies in a row abstained
 
 
+class Sections(msgspec.Struct, frozen=True):
+    """What stands right before the prompt: `head`, the passages, best first, and `foot`. It changes with each prompt."""
+
+    head: str
+    passages: tuple[str, ...] = ()
+    foot: str = ""
+
+    def __str__(self) -> str:
+        return self.text(len(self.passages))
+
+    def text(self, count: int) -> str:
+        """With the best `count` passages."""
+        return "\n".join(part for part in (self.head, *self.passages[:count], self.foot) if part)
+
+
+class CallOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How an endpoint is called for one chatbot. None and nothing: as the server's settings say."""
+
+    omit: tuple[str, ...] = ()  # parameters that are not sent
+    fallback_models: tuple[str, ...] = ()
+    reasoning_effort: str | None = None
+    first_token_s: float | None = None
+    idle_s: float | None = None
+    total_s: float | None = None
+
+
 class ModelInput(msgspec.Struct, frozen=True, kw_only=True):
     """Everything a model gets for one prompt: `messages` for those that generate, the others for those that quote.
 
-    `nearby` are the passages found beside `passages`, of whatever relevance: where the best passage is relevant, what was asked
-    often stands in a neighbour of it. A model that quotes of them says so (`SourcesChosen`), and makes its reply of
-    `most_sources` passages at most. `suggestion` may be said behind the refusal; it is no answer.
+    `messages` are what was told and by whom: what the model is, what it remembers, and last the prompt. Only `sections` and
+    the prompt change with each prompt: what comes before them providers can cache.
+
+    `nearby` are the passages found beside `passages`: where the best passage is relevant, what was asked often stands in a
+    neighbour of it. A model that quotes of them says so (`SourcesChosen`), and makes its reply of `most_sources` passages at
+    most. `suggestion` may be said behind the refusal; it is no answer.
     """
 
     messages: tuple[ChatMessage, ...]
+    sections: Sections | None = None
     sampling: Sampling
     query: Query
     passages: tuple[Passage, ...] = ()  # above the chatbot's match_threshold, best first
@@ -186,6 +216,7 @@ class ModelInput(msgspec.Struct, frozen=True, kw_only=True):
     refusal: str = "Sorry, I don't know how to help with that."
     model: str | None = None  # the chatbot's own choice; None: the server's default
     handoff: HandoffOffer | None = None  # None: it may not ask for a human
+    options: CallOptions = CallOptions()
 
 
 class TextDelta(msgspec.Struct, frozen=True):
@@ -202,6 +233,26 @@ class SourcesChosen(msgspec.Struct, frozen=True):
     """
 
     places: tuple[int, ...]
+
+
+class Attempted(msgspec.Struct, frozen=True):
+    """A model was asked and failed, under the code of a `ModelError`, before anything was shown; another is asked."""
+
+    model: str
+    code: str
+
+
+class LeftOut(msgspec.Struct, frozen=True):
+    """So many of the oldest messages and of the worst passages were not told, for the model takes no more."""
+
+    messages: int = 0
+    passages: int = 0
+
+
+class TakenBack(msgspec.Struct, frozen=True):
+    """All text of alternative `index` until now was no reply, but reasoning that only later turned out to be that."""
+
+    index: int
 
 
 class Cited(msgspec.Struct, frozen=True):
@@ -244,9 +295,10 @@ class UsageReport(msgspec.Struct, frozen=True):
     model: str
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    reasoning_tokens: int = 0  # of the completion's: those that were thought and not said
 
 
-ModelEvent = TextDelta | SourcesChosen | Cited | ReplyEnd | HandoffRequest | UsageReport
+ModelEvent = TextDelta | SourcesChosen | TakenBack | LeftOut | Attempted | Cited | ReplyEnd | HandoffRequest | UsageReport
 
 
 class ChatModel(Protocol):

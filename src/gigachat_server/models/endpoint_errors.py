@@ -1,6 +1,6 @@
-"""What an endpoint's refusals mean: statuses, error bodies and errors inside a stream, as our own errors; no I/O.
+"""What an endpoint's failures mean: statuses, error bodies and errors inside a stream, as our own errors; no I/O.
 
-Invariant: the endpoint's prose is never looked at for a meaning beyond the name of a parameter, and never passed on.
+Invariant: the endpoint's prose is compared with words that we know, and never passed on.
 """
 
 from __future__ import annotations
@@ -10,96 +10,117 @@ import re
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 
-import msgspec
-
-from gigachat_server.errors import ModelError, ModelRateLimited, ModelRejected
-
-
-class EndpointError(msgspec.Struct, gc=False):
-    """What endpoints say about a failure. Only `code`, `type` and `param` are ever looked at, never the prose."""
-
-    code: int | str | None = None
-    type: str | None = None
-    param: str | None = None
-
-
-class _ErrorBody(msgspec.Struct):
-    error: EndpointError | str | None = None
-
-
-# What a reply can do without.
-OPTIONAL_PARAMETERS = frozenset(
-    {"stream_options", "max_tokens", "temperature", "top_p", "presence_penalty", "frequency_penalty", "tools"}
+from gigachat_server.errors import (
+    ModelContextTooLong,
+    ModelError,
+    ModelFiltered,
+    ModelNotFound,
+    ModelParameterRefused,
+    ModelPaymentRequired,
+    ModelRateLimited,
+    ModelRejected,
+    ModelTemplateRefused,
+    ModelTimeout,
+    ModelUnauthorised,
 )
-# How endpoints say that they know no tools: as a bad request, as a route that is not there (OpenRouter), or as a failure of
-# their own (llama.cpp before its templates were on: "tools param requires --jinja flag").
-_TOOLS_REFUSED = {
-    400: re.compile(rb"\btools?\b", re.IGNORECASE),
-    404: re.compile(rb"support (?:[^\"]{1,40} )?tool", re.IGNORECASE),
-    422: re.compile(rb"\btools?\b", re.IGNORECASE),
-    500: re.compile(rb"\btools param|\bparam: tools", re.IGNORECASE),
-}
+from gigachat_server.models.endpoint_refusals import CONTEXT, PARAMETERS, TEMPLATE
+from gigachat_server.models.endpoint_said import Said
+
+_FILTER = re.compile(
+    r"content[_ -]?(?:filter|policy|management|moderation)|responsible ?ai|moderation|flagged|safety (?:system|filter"
+    r"|setting)|guardrail"
+    r"|data_?inspection|sensitive (?:content|word|information)|inappropriate content|prohibited content"
+    r"|violat\w* [^.\n]{0,40}polic"
+    r"|jailbreak|blocked by|high risk|unsafe content|risk control",
+    re.IGNORECASE,
+)
+_PAYMENT = re.compile(
+    r"insufficient[_ ]?(?:quota|balance|credit|fund)|billing|payment|credit balance|(?:out of|no|not enough|more"
+    r"|insufficient) credits?\b"
+    r"|exceeded your current quota|arrear|overdue|account [^.\n]{0,30}suspended|balance is|spend(?:ing)? limit|top up",
+    re.IGNORECASE,
+)
+_UNAUTHORISED = re.compile(
+    r"(?:invalid|incorrect|missing|wrong|no|expired|malformed|provide|bad)[^.\n]{0,30}(?:api|auth\w*|access"
+    r"|secret)?[_ -]?(?:key|token|credential)"
+    r"|(?:key|token|credential)s?\b[^.\n]{0,20}(?:not valid|invalid|expired|missing|revoked|required)"
+    r"|unauthori[sz]ed|unauthenticated|authenticat|permission|forbidden|access denied|not authorized|api[_ ]key_invalid",
+    re.IGNORECASE,
+)
+_AUTH_CODES = ("auth", "api_key", "apikey", "permission", "forbidden", "access_denied")
+_NO_MODEL = re.compile(
+    r"model[_ ]?not[_ ]?(?:found|exist|available)|(?:unknown|invalid|no such|unsupported|nonexistent|unrecogni[sz]ed"
+    r"|missing)[ _]model"
+    r"|model[^.\n]{0,120}(?:not found|does ?n[o']t exist|not exist|not available|not loaded|unavailable|not supported by"
+    r"|is not a valid"
+    r"|no longer|deprecated|decommissioned|has been (?:removed|retired))|not a valid model"
+    r"|deployment[^.\n]{0,60}(?:does not exist|not found)"
+    r"|deploymentnotfound|no (?:healthy )?deployments? available|no endpoints found for|no models? (?:loaded|provided)"
+    r"|try pulling"
+    r"|not_found_error|must (?:provide|specify) a model|model is required|invalid model",
+    re.IGNORECASE,
+)
+_RATE = re.compile(
+    r"rate[_ -]?limit|too many requests|resource[_ ]?exhausted|throttl|requests? per (?:minute|second|day)"
+    r"|tokens per (?:minute|day)"
+    r"|\bquota|capacity exceeded|rpm|tpm\b",
+    re.IGNORECASE,
+)
+_PARAMETER = re.compile(
+    r"unsupported[_ ](?:parameter|value|param)|unknown (?:parameter|field|name|argument)"
+    r"|unrecogni[sz]ed (?:request )?(?:argument|field|parameter)"
+    r"|extra (?:inputs?|fields?)|extra_forbidden|unexpected (?:keyword|field|argument|property)|(?:does ?n[o']t"
+    r"|not) support\w* (?:param|the param)"
+    r"|(?:argument|parameter|field)s? (?:is |are )?not (?:supported|allowed|permitted)|unsupportedparams",
+    re.IGNORECASE,
+)
 
 
-def error_in(body: bytes) -> EndpointError:
-    """What an error body says, as far as it can be read; nothing at all if it cannot."""
-    try:
-        error = msgspec.json.decode(body, type=_ErrorBody).error
-    except (ValueError, RecursionError):
-        return EndpointError()
-    return error if isinstance(error, EndpointError) else EndpointError()
+def failure_said(error: Said, status: int | None = None, headers: Mapping[str, str] | None = None) -> ModelError:
+    """The error for what an endpoint reports, as the status of its answer, or inside a stream that began as a success.
 
-
-def failure_named(error: EndpointError) -> ModelError:
-    """The error for a failure that an endpoint reports inside a stream that began as a success."""
-    names = f"{error.code} {error.type}".lower()
-    status = _status(error.code)
-    if status == 429 or "rate_limit" in names or "insufficient_quota" in names:
-        return ModelRateLimited()
-    if (status is not None and 400 <= status < 500) or "invalid_request" in names or "badrequest" in names:
-        return ModelRejected()
-    return ModelError()
-
-
-def _status(code: int | str | None) -> int | None:
-    if isinstance(code, str):
-        return int(code) if len(code) == 3 and code.isascii() and code.isdigit() else None
-    return code
-
-
-def refused_parameter(status: int, body: bytes, prompt: str, *, has_tools: bool = False) -> str | None:
-    """The parameter a refusal may be about, if a reply can do without it.
-
-    Endpoints word it as they like, and some echo what they were sent: if the prompt names a parameter, its name in the body
-    proves nothing. The word "tool" is too common in prompts for that: there, only a call without `tools` will tell, so
-    whoever calls learns nothing before it was accepted.
+    Of several meanings the one that somebody can do most about is taken.
     """
-    if status in (400, 422) and (name := _named_parameter(body, prompt)) is not None and (name != "tools" or has_tools):
-        return name
-    refusal = _TOOLS_REFUSED.get(status)
-    return "tools" if has_tools and refusal is not None and refusal.search(body) else None
+    status = status or error.status
+    words = " ".join((*error.codes, error.own_prose))
+    retry_s = retry_after_s(headers or {})
+    if status == 402 or (_PAYMENT.search(words) and (status is None or status < 500)):
+        return ModelPaymentRequired()
+    if status == 429 or (status in (None, 503) and _RATE.search(words)):
+        return ModelRateLimited(retry_after_s=retry_s)
+    if status is not None and status >= 500 and not TEMPLATE.search(error.own_prose):
+        return ModelError(retry_after_s=retry_s)
+    return _rejection(error, status, words, retry_s)
 
 
-def _named_parameter(body: bytes, prompt: str) -> str | None:
-    if "stream_options" in prompt or "include_usage" in prompt or "max_tokens" in prompt:
-        return None
-    if b"stream_options" in body or b"include_usage" in body:
-        return "stream_options"
-    if b"max_completion_tokens" in body and b"max_tokens" in body:
-        return "max_tokens"
-    error = error_in(body)
-    if error.code in ("unsupported_parameter", "unsupported_value") and error.param in OPTIONAL_PARAMETERS:
-        return error.param
-    return None
-
-
-def failure_of_status(status: int, headers: Mapping[str, str]) -> ModelError:
-    """The error that an HTTP status other than success stands for."""
-    if status == 429:
-        return ModelRateLimited(retry_after_s=retry_after_s(headers))
-    if status >= 500:
-        return ModelError(retry_after_s=retry_after_s(headers))
+def _rejection(error: Said, status: int | None, words: str, retry_s: int | None) -> ModelError:
+    if status == 408:
+        return ModelTimeout()
+    if status == 401 or any(part in code for code in error.codes for part in _AUTH_CODES):
+        return ModelUnauthorised()
+    if status == 413 or CONTEXT.search(words):
+        return ModelContextTooLong()
+    if _FILTER.search(words):
+        return ModelFiltered()
+    if status == 403:
+        return ModelUnauthorised()
+    if _NO_MODEL.search(words):
+        return ModelNotFound()
+    if TEMPLATE.search(error.own_prose):
+        return ModelTemplateRefused()
+    if status in (None, 400) and _UNAUTHORISED.search(error.own_prose):
+        return ModelUnauthorised()
+    if _RATE.search(words):
+        return ModelRateLimited(retry_after_s=retry_s)
+    if _PARAMETER.search(words) or _names_parameter(error):
+        return ModelParameterRefused()
+    if status is None and not any(word in code for code in error.codes for word in ("invalid", "badrequest", "bad_request")):
+        return ModelError(retry_after_s=retry_s)
     return ModelRejected()
+
+
+def _names_parameter(error: Said) -> bool:
+    return any(pattern.search(named) for named in error.parameters for pattern in PARAMETERS.values())
 
 
 def retry_after_s(headers: Mapping[str, str]) -> int | None:

@@ -11,12 +11,15 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from gigachat_server.errors import ModelError
 from gigachat_server.models.base import (
     HANDED_OFF,
+    Attempted,
     Cited,
     HandoffRequest,
+    LeftOut,
     ModelEvent,
     ModelInput,
     ReplyEnd,
     SourcesChosen,
+    TakenBack,
     TextDelta,
     UsageReport,
 )
@@ -38,7 +41,20 @@ class Pause:
         await self._resumed.wait()
 
 
-Step = str | TextDelta | SourcesChosen | Cited | ReplyEnd | HandoffRequest | UsageReport | ModelError | Pause
+Step = (
+    str
+    | TextDelta
+    | SourcesChosen
+    | TakenBack
+    | LeftOut
+    | Attempted
+    | Cited
+    | ReplyEnd
+    | HandoffRequest
+    | UsageReport
+    | ModelError
+    | Pause
+)
 Script = Sequence[Step]
 
 
@@ -96,7 +112,7 @@ class ScriptedModel:
                         finish_reason = HANDED_OFF
                         open_indexes.update(range(model_input.sampling.n))
                         yield step
-                    case UsageReport() | Cited():
+                    case UsageReport() | Cited() | TakenBack() | LeftOut() | Attempted():
                         yield step
             for index in sorted(open_indexes - ended_indexes):
                 yield ReplyEnd(index, finish_reason)

@@ -7,6 +7,8 @@ stays within `ARGUMENTS_CHARACTERS` an alternative.
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 import msgspec
@@ -50,16 +52,25 @@ def handoff_tool(offer: HandoffOffer) -> msgspec.Raw:
     return msgspec.Raw(msgspec.json.encode({"type": "function", "function": function}))
 
 
-class _Function(msgspec.Struct, gc=False):
-    name: str | None = None
-    arguments: str | dict[str, Any] | None = None  # an object instead of its text: what some servers make of it
+_NAME = re.compile(rf"(?:^|[.:/]|__){TOOL_NAME}(?=$|:\d|<|\()")
+# A name as it stands in a call that was written into the text.
+_WRITTEN_NAME = re.compile(
+    r"[\"'](?:name|function|tool|tool_name|action)[\"']\s*:\s*[\"']([^\"']{1,80})[\"']|<function=[\"']?([^>\"']{1,80})"
+    r"|name=[\"']([^\"']{1,80})"
+    r"|to=([\w.:]{1,80})|(?:^|[\s>\[\]|｜▁])((?:[\w]+[.:])?handoff)(?=[\s(<:{|｜]|$)"
+)
+_WRITTEN_REASON = re.compile(r"\breason\b(?:\W|arg_key|arg_value|parameter){1,60}?(asked|unanswered|other)\b", re.IGNORECASE)
+_WRITTEN_NOTE = re.compile(
+    r"\bnote[\"']?\s*(?:[:=]|>|</arg_key>\s*<arg_value>)\s*(?:[\"'](?P<quoted>(?:[^\"\\]|\\.)*)[\"']?|(?P<plain>[^<\n]*))"
+)
 
 
-class _Piece(msgspec.Struct, gc=False):
-    """A tool call or, in a stream, a piece of one: those of the same `index` belong together."""
+def is_handoff_name(name: str) -> bool:
+    """Whether a model that calls this means the handoff. Servers put more around the name than was offered.
 
-    index: int | None = None
-    function: _Function | None = None
+    Such as `functions.handoff`, `default_api.handoff`, `functions.handoff:0`, `handoff<|channel|>commentary`.
+    """
+    return _NAME.search(name.strip()) is not None
 
 
 class _Arguments(msgspec.Struct):
@@ -71,54 +82,72 @@ class _Call(msgspec.Struct):
     name: str = ""
     arguments: list[str] = []
 
+    @property
+    def is_handoff(self) -> bool:
+        return is_handoff_name(self.name)
 
-_pieces_decoder = msgspec.json.Decoder(list[_Piece])
+
 _arguments_decoder = msgspec.json.Decoder(_Arguments)
 
 
 class ToolCalls:
     """The tool calls of one alternative while they arrive, cut into pieces of any size. `is_over`: too long to be kept."""
 
-    __slots__ = ("_calls", "_room", "is_over")
+    __slots__ = ("_calls", "_room", "_written", "is_over")
 
     def __init__(self) -> None:
-        self._calls: dict[int, _Call] = {}
+        self._calls: dict[object, _Call] = {}
         self._room = ARGUMENTS_CHARACTERS
+        self._written: HandoffRequest | None = None
         self.is_over = False
 
     @property
     def is_handoff(self) -> bool:
         """Whether one of them, as far as it is here, calls the handoff."""
-        return any(call.name == TOOL_NAME for call in self._calls.values())
+        return self._written is not None or any(call.is_handoff for call in self._calls.values())
 
-    def add(self, tool_calls: bytes) -> None:
-        """Takes in the `tool_calls` of a delta or a message. What is no list of tool calls changes nothing."""
-        pieces = decode_mended(_pieces_decoder, tool_calls)
-        for position, piece in enumerate(pieces or []):
-            index = position if piece.index is None else piece.index
-            call = self._calls.get(index)
-            if call is None:
-                if len(self._calls) == MOST_CALLS:
-                    continue
-                call = self._calls[index] = _Call()
-            if piece.function is not None:
-                self._extend(call, piece.function)
+    def add(self, pieces: Any) -> None:
+        """Takes in the `tool_calls` of a delta or a message: calls, or pieces of them, of which those of one `index` belong
+        together. What is no list of tool calls changes nothing."""
+        for position, piece in enumerate(pieces if isinstance(pieces, list) else [pieces]):
+            if not isinstance(piece, dict):
+                continue
+            function = piece.get("function")
+            self._extend(_index(piece.get("index"), position), function if isinstance(function, dict) else piece)
+
+    def add_function(self, function: Any) -> None:
+        """Takes in a `function_call`, which is what tool calls were before they were many."""
+        if isinstance(function, dict):
+            self._extend("function_call", function)
+
+    def add_written(self, text: str) -> bool:
+        """Takes in a call that the model wrote into its text. False if it is none of the handoff."""
+        names = [next(filter(None, match.groups())) for match in _WRITTEN_NAME.finditer(text)]
+        if not any(is_handoff_name(name) for name in names):
+            return False
+        self._written = self._written or _written(text)
+        return True
 
     def request(self) -> HandoffRequest | None:
         """What the model asks for, now that all has arrived; None if it called other tools."""
         for call in self._calls.values():
-            if call.name == TOOL_NAME:
+            if call.is_handoff:
                 return _request("" if self.is_over else "".join(call.arguments))
-        return None
+        return self._written
 
-    def _extend(self, call: _Call, function: _Function) -> None:
-        if function.name and function.name != call.name:  # some servers repeat the name in every piece
-            call.name = (call.name + function.name)[:_LONGEST_NAME]
-        arguments = function.arguments
+    def _extend(self, index: object, function: dict[str, Any]) -> None:
+        call = self._calls.get(index)
+        if call is None:
+            if len(self._calls) == MOST_CALLS:
+                return
+            call = self._calls[index] = _Call()
+        name, arguments = function.get("name"), function.get("arguments", function.get("input"))
+        if isinstance(name, str) and name and name != call.name:  # some servers repeat the name in every piece
+            call.name = (call.name + name)[:_LONGEST_NAME]
         if not arguments:
             return
         if not isinstance(arguments, str):
-            arguments = msgspec.json.encode(arguments).decode()
+            arguments = json.dumps(arguments)  # an object instead of its text: what some servers make of it
         self._room -= len(arguments)
         if self._room < 0:
             self.is_over = True
@@ -126,8 +155,26 @@ class ToolCalls:
             call.arguments.append(arguments)
 
 
+def _index(given: Any, position: int) -> int:
+    try:
+        return position if given is None or isinstance(given, bool) else int(given)
+    except (TypeError, ValueError, OverflowError):
+        return position
+
+
 def _request(arguments: str) -> HandoffRequest:
-    given = decode_mended(_arguments_decoder, arguments.encode()) or _Arguments()
+    given = decode_mended(_arguments_decoder, arguments.encode("utf-8", "replace")) or _Arguments()
     reason = given.reason if isinstance(given.reason, str) else ""
-    note = given.note if isinstance(given.note, str) else ""
-    return HandoffRequest(_REASONS.get(reason, "other"), note.replace("\x00", "\ufffd").strip()[:LONGEST_NOTE].rstrip())
+    return _made(reason.strip().lower(), given.note if isinstance(given.note, str) else "")
+
+
+def _written(text: str) -> HandoffRequest:
+    """What can be made out of arguments in some other form."""
+    reason, note = _WRITTEN_REASON.search(text), _WRITTEN_NOTE.search(text)
+    said = "" if note is None else note["quoted"] if note["quoted"] is not None else note["plain"] or ""
+    return _made("" if reason is None else reason[1].lower(), said.replace('\\"', '"').replace("\\n", "\n"))
+
+
+def _made(reason: str, note: str) -> HandoffRequest:
+    note = note.encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
+    return HandoffRequest(_REASONS.get(reason, "other"), note.strip()[:LONGEST_NOTE].rstrip())

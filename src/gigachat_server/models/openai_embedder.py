@@ -1,7 +1,10 @@
 """Embeddings from any OpenAI-compatible endpoint, which is trusted with the texts and with nothing else.
 
-Invariant: a call ends within `Timeouts.total_s`, in unit vectors of one dimension and in the order of the texts, or in
-`EmbedderUnavailable`; and no error or log line holds the URL, the key or a word of what the endpoint said.
+Endpoints take only so many texts at once, and only so long ones, and each says so in its own words: a batch that is refused
+is halved, a text that is refused is shortened, and what was taken is remembered. Invariant: a call ends within
+`Timeouts.total_s`, in unit vectors of one dimension and in the order of the texts, or in `EmbedderUnavailable`, which is an
+`EmbedderRejected` where asking again will not help; and no error or log line holds the URL, the key or a word of what the
+endpoint said.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import re
 from collections.abc import Sequence
 
 import aiohttp
@@ -16,10 +20,12 @@ import msgspec
 import numpy as np
 from yarl import URL
 
-from gigachat_server.errors import EmbedderUnavailable, SetupError
+from gigachat_server.errors import EmbedderRejected, EmbedderUnavailable
 from gigachat_server.models.base import Matrix, RelevanceScale, Vector
 from gigachat_server.models.embedding_answer import MalformedAnswer, vectors_in
-from gigachat_server.models.endpoint_errors import retry_after_s
+from gigachat_server.models.endpoint_errors import failure_said, retry_after_s
+from gigachat_server.models.endpoint_http import Access, inflated, open_session
+from gigachat_server.models.endpoint_said import Said, said
 from gigachat_server.models.endpoint_url import endpoint_url
 
 BATCH_TEXTS = 64
@@ -27,6 +33,7 @@ BATCHES_AT_ONCE = 4  # of passages; prompts need not wait for them
 ANSWER_BYTES = 32 << 20  # 64 vectors of 4096 numbers, written out, are 6 MB
 # Endpoints refuse a text longer than their model takes, most often 2,000 to 8,000 tokens.
 MAX_CHARACTERS = 6000
+LEAST_CHARACTERS = 200  # of a text: an endpoint that takes no more than that is of no use
 BLANK = "-"  # some endpoints refuse a text without any visible character
 
 # A compromise for a model nobody has measured: the relevance is 0.78 at cosine 0.40 when the passage holds 45 % of the
@@ -36,6 +43,15 @@ BLANK = "-"  # some endpoints refuse a text without any visible character
 UNMEASURED = RelevanceScale(cosine=12.0, coverage=4.0, bias=-5.4)
 
 log = logging.getLogger("gigachat.models")
+
+_TOO_MUCH = re.compile(r"batch|too (?:long|large|many)|exceed|length|input is too|maximum|limit", re.IGNORECASE)
+_FORMAT = re.compile(r"encoding_?format|base64", re.IGNORECASE)
+_ADVICE = {
+    "upstream_unauthorised": "it refuses the key",
+    "upstream_payment_required": "its account has no credit left",
+    "upstream_model_not_found": "it has no such model",
+    "upstream_context_too_long": "it takes no text of that length",
+}
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,11 +70,22 @@ class _Body(msgspec.Struct, omit_defaults=True):
 class _Failure(Exception):
     """One try failed, for the reason the log may show. `pause_s` is None where another would not help."""
 
-    def __init__(self, reason: str, *, pause_s: float | None = None, status: int | None = None) -> None:
+    def __init__(self, reason: str, *, pause_s: float | None = None, status: int | None = None, told: Said | None = None) -> None:
         super().__init__(reason)
         self.reason = reason
         self.pause_s = pause_s
         self.status = status
+        self.told = told or Said()
+
+    @property
+    def is_refusal(self) -> bool:
+        """The endpoint does not take what it was asked, and will not the next time."""
+        return self.status is not None and 400 <= self.status < 500 and self.pause_s is None
+
+    @property
+    def may_be_size(self) -> bool:
+        """Fewer or shorter texts may be taken. (Some servers fail over too much, instead of refusing it.)"""
+        return self.status in (400, 413, 422) or (self.status == 500 and _TOO_MUCH.search(self.told.prose) is not None)
 
 
 class OpenAIEmbedder:
@@ -77,15 +104,16 @@ class OpenAIEmbedder:
         scale: RelevanceScale = UNMEASURED,
         timeouts: Timeouts | None = None,
         max_characters: int = MAX_CHARACTERS,
+        access: Access | None = None,
     ) -> None:
         self.name = model
         self.scale = scale
         self._url = embeddings_url(url)
-        self._key = (key or "").strip()
-        if not (self._key.isascii() and self._key.isprintable()):
-            raise SetupError("The embedding endpoint's key holds characters that no key has: set it again.")
+        self._access = msgspec.structs.replace(access or Access(), key=(key or "").strip())
+        self._access.check("embedding")
         self._timeouts = timeouts or Timeouts()
         self._max_characters = max_characters
+        self._batch_texts = BATCH_TEXTS
         self._dimension: int | None = None
         self._wants_base64 = True  # a quarter of the bytes, and decoded without blocking the event loop
         self._passage_slots = asyncio.Semaphore(BATCHES_AT_ONCE)
@@ -112,15 +140,16 @@ class OpenAIEmbedder:
     async def embed_passages(self, texts: Sequence[str]) -> Matrix:
         if not texts:
             return np.empty((0, self._dimension or 0), np.float32)
-        batches = [texts[start : start + BATCH_TEXTS] for start in range(0, len(texts), BATCH_TEXTS)]
+        size = self._batch_texts
+        batches = [texts[start : start + size] for start in range(0, len(texts), size)]
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(self._embed_in_turn(batch)) for batch in batches]
         except* EmbedderUnavailable as failures:
-            detail = _first(failures).detail
+            failure = _first(failures)
         else:
             return np.concatenate([task.result() for task in tasks])
-        raise EmbedderUnavailable(detail)
+        raise type(failure)(failure.detail)
 
     def start(self) -> None:
         """Nothing to begin: the endpoint is asked when there is a text."""
@@ -136,24 +165,62 @@ class OpenAIEmbedder:
             return await self._embed(texts)
 
     async def _embed(self, texts: Sequence[str]) -> Matrix:
+        try:
+            async with asyncio.timeout(self._timeouts.total_s):
+                return await self._embed_fitting(texts)
+        except TimeoutError:
+            reason, kind = "no answer in time", EmbedderUnavailable
+        except _Failure as failure:
+            reason, kind = failure.reason, EmbedderRejected if failure.is_refusal else EmbedderUnavailable
+        log.warning("embedding call failed: %s", reason)
+        raise kind(f"The embedding endpoint failed: {reason}.")
+
+    async def _embed_fitting(self, texts: Sequence[str]) -> Matrix:
+        """In as many requests as it takes, and of each text as much as is taken."""
+        if len(texts) > self._batch_texts:
+            return await self._embed_halves(texts)
         cut = [text[: self._max_characters] if text.strip() else BLANK for text in texts]
         inputs = [text.encode("utf-8", "replace").decode() for text in cut]  # JSON cannot hold a lone surrogate
         try:
-            async with asyncio.timeout(self._timeouts.total_s):
-                return await self._ask_twice(inputs)
-        except TimeoutError:
-            reason = "no answer in time"
+            return await self._ask_twice(inputs)
         except _Failure as failure:
-            reason = failure.reason
-        log.warning("embedding call failed: %s", reason)
-        raise EmbedderUnavailable(f"The embedding endpoint failed: {reason}.")
+            if not failure.may_be_size or _is_about_something_else(failure):
+                raise
+            if len(texts) > 1:
+                matrix = await self._embed_halves(texts)
+                self._learn_batch(len(texts), failure)
+                return matrix
+            shorter = len(inputs[0]) // 2
+            if shorter < LEAST_CHARACTERS:
+                raise
+            matrix = await self._embed_fitting([texts[0][:shorter]])
+            if shorter < self._max_characters:
+                self._max_characters = max(shorter, LEAST_CHARACTERS)
+                log.warning("the embedding endpoint takes no longer texts: %d characters of each are sent", self._max_characters)
+            return matrix
+
+    async def _embed_halves(self, texts: Sequence[str]) -> Matrix:
+        middle = (len(texts) + 1) // 2
+        return np.concatenate([await self._embed_fitting(texts[:middle]), await self._embed_fitting(texts[middle:])])
+
+    def _learn_batch(self, refused: int, failure: _Failure) -> None:
+        """So many texts were refused and fewer were taken: what the endpoint says it takes, if it does, or half."""
+        told = [int(number) for number in re.findall(r"(?<![\w.-])\d{1,4}(?![\w-])", failure.told.own_prose)]
+        most = max((number for number in told if 1 <= number < refused), default=(refused + 1) // 2)
+        if most < self._batch_texts:
+            self._batch_texts = most
+            log.warning("the embedding endpoint takes no more texts at once: %d are sent", most)
 
     async def _ask_twice(self, inputs: list[str]) -> Matrix:
         try:
             return await self._ask(inputs, base64=self._wants_base64)
         except _Failure as failure:
-            if self._wants_base64 and failure.status in (400, 422):
-                matrix = await self._ask(inputs, base64=False)
+            is_of_format = failure.status in (400, 422) or _FORMAT.search(failure.told.prose) is not None
+            if self._wants_base64 and is_of_format:
+                try:
+                    matrix = await self._ask(inputs, base64=False)
+                except _Failure as other:
+                    raise other if other.told.is_nothing and not failure.told.is_nothing else failure from None
                 self._wants_base64 = False  # that was it: the endpoint does not know the format
                 return matrix
             if failure.pause_s is None or failure.pause_s > self._timeouts.retry_after_s:
@@ -168,9 +235,9 @@ class OpenAIEmbedder:
         body = msgspec.json.encode(_Body(self.name, inputs, "base64" if base64 else None))
         try:
             async with self._open().post(self._url, data=body, allow_redirects=False) as response:
-                if response.status != 200:
-                    raise _failure_of(response)
                 content = await _read(response)
+                if response.status != 200:
+                    raise _failure_of(response, said(content, inputs))
         except (aiohttp.ClientConnectorError, aiohttp.ServerTimeoutError):
             raise _Failure("it cannot be reached", pause_s=0) from None
         except (aiohttp.InvalidURL, UnicodeError):
@@ -192,22 +259,7 @@ class OpenAIEmbedder:
         if self._is_closed:
             raise _Failure("it is not used any more, since the server is shutting down")
         if self._session is None:
-            headers = {
-                "Content-Type": "application/json",
-                "Accept": "application/json",
-                "Accept-Encoding": "identity",  # nothing is inflated: the limit on the answer holds
-                "User-Agent": "gigachat",
-            }
-            if self._key:
-                headers["Authorization"] = f"Bearer {self._key}"
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0),
-                headers=headers,
-                timeout=aiohttp.ClientTimeout(total=None, connect=self._timeouts.connect_s),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
-                trust_env=False,
-            )
+            self._session = open_session(self._access, accept="application/json", connect_s=self._timeouts.connect_s)
         return self._session
 
 
@@ -217,14 +269,25 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
         content += data
         if len(content) > ANSWER_BYTES:
             raise _Failure("its answer is too large")
-    return bytes(content)
+    whole = inflated(bytes(content), response.headers.get("Content-Encoding", ""), most=ANSWER_BYTES + 1)
+    if len(whole) > ANSWER_BYTES:
+        raise _Failure("its answer is too large")
+    return whole
 
 
-def _failure_of(response: aiohttp.ClientResponse) -> _Failure:
+def _failure_of(response: aiohttp.ClientResponse, told: Said) -> _Failure:
     status = response.status
-    reason = f"it answered with status {status}"
-    is_passing = status == 429 or status >= 500
-    return _Failure(reason, pause_s=retry_after_s(response.headers) or 0 if is_passing else None, status=status)
+    advice = _ADVICE.get(failure_said(told, status, response.headers).code) if 400 <= status < 500 else None
+    reason = f"it answered with status {status}" + (f": {advice}" if advice else "")
+    is_passing = status in (408, 409, 425, 429) or status >= 500
+    pause_s = retry_after_s(response.headers) or 0 if is_passing else None
+    return _Failure(reason, pause_s=pause_s, status=status, told=told)
+
+
+def _is_about_something_else(failure: _Failure) -> bool:
+    """Whether a refusal that fewer texts might help says itself that they would not."""
+    code = failure_said(failure.told, failure.status).code
+    return code in ("upstream_unauthorised", "upstream_payment_required", "upstream_model_not_found")
 
 
 def _first(group: BaseExceptionGroup[EmbedderUnavailable]) -> EmbedderUnavailable:

@@ -90,13 +90,15 @@ async def hold(tx: Tx, chatbot_id: str, document_id: str, *, until_us: int) -> N
     )
 
 
-async def release(tx: Tx, chatbot_id: str, document_id: str, *, until_us: int) -> None:
-    """Give up for now: it waits again, and may be claimed from then on."""
+async def release(tx: Tx, chatbot_id: str, document_id: str, *, until_us: int, reason: str | None = None) -> None:
+    """Give up for now: it waits again, and may be claimed from then on. `reason` says to a person why."""
     await tx.run(
-        f"UPDATE documents SET lease_until = :until_us, state = {_BACK} WHERE chatbot_id = :chatbot_id AND id = :id AND {_WAITS}",
+        f"UPDATE documents SET lease_until = :until_us, reason = :reason, state = {_BACK} "
+        f"WHERE chatbot_id = :chatbot_id AND id = :id AND {_WAITS}",
         chatbot_id=chatbot_id,
         id=document_id,
         until_us=until_us,
+        reason=reason,
     )
 
 
@@ -138,6 +140,15 @@ async def mark_foreign_vectors_waiting(tx: Tx, *, embedding_model: str) -> int:
         "UPDATE documents SET state = 'pending', error = NULL, reason = NULL, progress = 0, lease_until = 0 "
         "WHERE state = 'ready' AND embedding_model <> :embedding_model",
         embedding_model=embedding_model,
+    )
+
+
+async def retry_failed(tx: Tx, *, error: str) -> int:
+    """Have every document embedded again that failed for this, since it may pass now."""
+    return await tx.run(
+        "UPDATE documents SET state = 'pending', error = NULL, reason = NULL, progress = 0, lease_until = 0 "
+        "WHERE state = 'failed' AND error = :error AND upload_id IS NULL",
+        error=error,
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 from starlette.responses import Response
 
-from gigachat_server.web import chat, conversation, docs, keys, login
+from gigachat_server.web import chat, conversation, docs, keys, login, models
 from gigachat_server.web.http import PageRequest, Site
 
 Handler = Callable[[PageRequest, Site], Awaitable[Response]]
@@ -40,6 +40,8 @@ ROUTES: tuple[PageRoute, ...] = (
     PageRoute(method="GET", path="/keys", handler=keys.show),
     PageRoute(method="POST", path="/keys", handler=keys.create),
     PageRoute(method="POST", path="/web/keys/revoke", handler=keys.revoke),
+    PageRoute(method="GET", path="/models", handler=models.show),
+    PageRoute(method="POST", path="/models", handler=models.test),
     PageRoute(method="GET", path="/login", handler=login.show, is_public=True),
     PageRoute(method="POST", path="/login", handler=login.sign_in, is_public=True),
     PageRoute(method="POST", path="/logout", handler=login.sign_out),
