@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -111,3 +112,17 @@ def test_no_text_takes_long(function: Callable[[str], object], unit: str) -> Non
     started_at = time.process_time()
     function(text)
     assert time.process_time() - started_at < 1
+
+
+class Held(str):
+    """A text of which can be told whether anything holds it still."""
+
+    __slots__ = ("__weakref__",)
+
+
+def test_a_document_is_not_kept_in_memory_for_having_been_asked_about() -> None:
+    text = Held("Where is the lamp? " * 10_000)
+    assert language(text) == "en"
+    held = weakref.ref(text)
+    del text
+    assert held() is None

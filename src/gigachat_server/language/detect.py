@@ -89,10 +89,13 @@ _OTHER_ARABIC = re.compile("[\u0679\u0688\u0691\u06ba\u06d2\u06be\u06c1]")  # of
 _ARABIC = re.compile("[\u0629\u0649\u0623\u0625]|\\bال")
 
 
-@lru_cache(maxsize=4_096)
 def language(text: str) -> Language | None:
     """The language of a text, by its first 2,000 characters."""
-    text = text[:_LOOKED_AT]
+    return _language_of(text[:_LOOKED_AT])
+
+
+@lru_cache(maxsize=4_096)  # of what is looked at alone: it keeps what it is asked about, and documents are long
+def _language_of(text: str) -> Language | None:
     script = _script(text)
     if script is None:
         return None
