@@ -7,7 +7,7 @@ import random
 import pytest
 
 from gigachat_server.knowledge.fuzzy import Vocabulary
-from gigachat_server.language.likeness import likeness
+from gigachat_server.language.likeness import alike, likeness
 
 pytestmark = pytest.mark.sqlite_only
 
@@ -48,5 +48,14 @@ def test_a_vocabulary_finds_what_comparing_all_words_finds() -> None:
         vocabulary.add(word)
         vocabulary.add(word)
     for word in chance.sample(sorted(words), 60):
-        wanted = {other: alike for other in words if other != word and (alike := likeness(word, other))}
+        wanted = {other: much for other in words if other != word and (much := likeness(word, other))}
         assert dict(vocabulary.alike(word)) == pytest.approx(wanted)
+
+
+def test_many_words_are_compared_as_each_is() -> None:
+    chance = random.Random(8)
+    words = {"".join(chance.choice("abcdeio1") for _ in range(chance.randint(1, 12))) for _ in range(800)} | {"x" * 60, "x" * 61}
+    asked = [*chance.sample(sorted(words), 100), "nummer", "x" * 60]
+    others = words | {"versicherungsnummer"}
+    for word, found in zip(asked, alike(asked, others), strict=True):
+        assert found == {other: much for other in others if (much := likeness(word, other))}

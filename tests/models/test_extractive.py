@@ -295,14 +295,14 @@ def nearby_input(most_sources: int) -> ModelInput:
 def test_what_it_quotes_of_a_passage_nearby_becomes_a_source_and_markers_count_in_those() -> None:
     [events] = replies(ExtractiveModel(WordEmbedder()), nearby_input(3))
     assert events[0] == SourcesChosen((0, 2, 1))  # best first
-    assert texts(events) == ["A red lamp costs nine euros. [2]\n\nguide"]
+    assert texts(events) == ["A red lamp costs nine euros. [2]\n\nSource: guide"]
     assert [event.number for event in events if isinstance(event, Cited)] == [2]
 
 
 def test_it_makes_its_reply_of_no_more_sources_than_it_may() -> None:
     [events] = replies(ExtractiveModel(WordEmbedder()), nearby_input(1))
     assert events[0] == SourcesChosen((2,))
-    assert texts(events) == ["A red lamp costs nine euros. [1]\n\nguide"]
+    assert texts(events) == ["A red lamp costs nine euros. [1]\n\nSource: guide"]
 
 
 def test_a_refusal_may_suggest_what_is_near_and_cites_nothing() -> None:

@@ -9,7 +9,10 @@ with digits, are like themselves alone: "E1042" is not nearly "E1043".
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Collection, Sequence
 from functools import lru_cache
+from itertools import chain
 
 LEAST = 0.5  # Dice's coefficient from which words count as alike
 SHORTEST = 4  # letters of a prompt's word
@@ -35,6 +38,29 @@ def likeness(word: str, term: str) -> float:
         return 0.0
     own, other = trigrams(word), trigrams(term)
     return likeness_of(len(own & other), len(own), len(other), len(word))
+
+
+def alike(words: Sequence[str], others: Collection[str]) -> list[dict[str, float]]:
+    """For each of the words those of the others that are like it, with their likeness.
+
+    Only words that share a trigram are compared, so that a long prompt can be compared with all words of some passages.
+    """
+    holding: dict[str, list[str]] = {}
+    for other in others:
+        if is_comparable(other, SHORTEST_OTHER):
+            for trigram in trigrams(other):
+                holding.setdefault(trigram, []).append(other)
+    found = []
+    for word in words:
+        near = {word: 1.0} if word in others else {}
+        if is_comparable(word, SHORTEST):
+            own = trigrams(word)
+            shared = Counter(chain.from_iterable(holding.get(trigram, ()) for trigram in own))
+            for other, count in shared.items():
+                if other != word and (much := likeness_of(count, len(own), len(trigrams(other)), len(word))):
+                    near[other] = much
+        found.append(near)
+    return found
 
 
 def likeness_of(shared: int, own: int, other: int, length: int) -> float:

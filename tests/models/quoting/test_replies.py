@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,7 +18,7 @@ from gigachat_server.models.quoting.compose import MOST_WORDS_OF_TWO, Reply, com
 from gigachat_server.models.quoting.markup import plain
 from gigachat_server.models.quoting.parse import statements
 from gigachat_server.models.quoting.render import events
-from gigachat_server.models.quoting.score import ReadPassage, candidates, weights_of
+from gigachat_server.models.quoting.score import AskedWord, ReadPassage, candidates, features, weights_of
 
 pytestmark = pytest.mark.sqlite_only
 
@@ -182,3 +183,19 @@ def test_whatever_a_passage_holds_is_quoted_in_bounds(text: str) -> None:
     assert sum(len(event.text) for event in stream if isinstance(event, TextDelta)) < 3_000
     assert len(statements(text)) == len(read[0].statements)
     assert "\0" not in "".join(event.text for event in stream if isinstance(event, TextDelta))
+
+
+def test_a_long_prompt_is_compared_with_long_passages_in_little_time() -> None:
+    """An end user pastes a letter, and the chatbot's chunks are large: nothing else is answered meanwhile."""
+    chance = random.Random(5)
+    syllables = ["ba", "ko", "ri", "ten", "mas", "lo", "ver", "quin", "stra", "pel", "dor", "ami", "ne", "sch"]
+    known = ["".join(chance.choices(syllables, k=chance.randint(2, 5))) for _ in range(8_000)]
+    texts = [". ".join(" ".join(chance.choices(known, k=12)).capitalize() for _ in range(200)) + "." for _ in range(5)]
+    passages = [passage(str(number), text) for number, text in enumerate(texts)]
+    read = [ReadPassage(text) for text in texts]
+    found = candidates(read, passages)
+    words = [AskedWord(word, (word,), 1.0) for word in dict.fromkeys(chance.choices(known, k=500))]
+    began = time.process_time()
+    table = features(asked("When do you open?"), words, found, read, passages, np.zeros(len(found)))
+    assert time.process_time() - began < 1.5
+    assert table[:, 2].max() > 0

@@ -9,7 +9,7 @@ Which weights were tried, and what each feature brings, is in docs/decisions/002
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from gigachat_server.language.characters import folded
 from gigachat_server.language.detect import language
-from gigachat_server.language.likeness import likeness
+from gigachat_server.language.likeness import alike
 from gigachat_server.language.terms import terms
 from gigachat_server.language.words import words
 from gigachat_server.models.base import Passage, Query, Vector
@@ -193,17 +193,20 @@ def features(
 ) -> Numbers:
     """One row for each candidate, with the features in the order of `Weights`."""
     table = np.zeros((len(found), len(FEATURES)))
-    known: list[dict[str, float]] = [{} for _ in asked_words]
+    share = covered(
+        asked_words,
+        [read[number].said[place] for number, place, _ in found],
+        [read[number].said_above(place) for number, place, _ in found],
+    )
     for row, (number, place, _) in enumerate(found):
         passage, of_passage = passages[number], read[number]
         kinds = [of_passage.holding(kind)[place] for kind in asked.kinds]
-        share = covered(asked_words, of_passage.said[place], of_passage.said_above(place), known)
         table[row] = (
             cosines[row],
             passage.cosine,
-            share.anywhere,
-            share.own,
-            share.above if of_passage.is_first(place) else 0.0,
+            share.anywhere[row],
+            share.own[row],
+            share.above[row] if of_passage.is_first(place) else 0.0,
             passage.coverage,
             passage.lexical,
             sum(kinds) / len(kinds) if kinds else 0.0,
@@ -213,40 +216,41 @@ def features(
 
 
 class Covered(NamedTuple):
-    """The shares of the prompt's words, by weight, that a statement holds, that its headings hold, and that either does."""
+    """The shares of the prompt's words, by weight, that each statement holds, that its headings hold, and that either does."""
 
-    own: float
-    above: float
-    anywhere: float
-
-
-def covered(asked_words: Sequence[AskedWord], said: Said, above: Said, known: Sequence[dict[str, float]]) -> Covered:
-    """How much is said, in this or in a similar spelling.
-
-    `known` keeps, of each of the prompt's words, how like it the words met so far are.
-    """
-    total = sum(asked.weight for asked in asked_words)
-    if total <= 0:
-        return Covered(0.0, 0.0, 0.0)
-    own = over = anywhere = 0.0
-    for asked, likenesses in zip(asked_words, known, strict=True):
-        in_it, in_headings = _best(asked, said, likenesses), _best(asked, above, likenesses)
-        own += asked.weight * in_it
-        over += asked.weight * in_headings
-        anywhere += asked.weight * max(in_it, in_headings)
-    return Covered(own / total, over / total, anywhere / total)
+    own: Numbers
+    above: Numbers
+    anywhere: Numbers
 
 
-def _best(asked: AskedWord, said: Said, likenesses: dict[str, float]) -> float:
-    if not said.terms.isdisjoint(asked.terms):
-        return 1.0
-    best = 0.0
-    for word in said.words:
-        alike = likenesses.get(word)
-        if alike is None:
-            alike = likenesses[word] = likeness(asked.word, word)
-        best = max(best, alike)
-    return best
+def covered(asked_words: Sequence[AskedWord], own: Sequence[Said], above: Sequence[Said]) -> Covered:
+    """How much each of some statements says, and the headings above it, in this or in a similar spelling."""
+    weights = np.array([asked.weight for asked in asked_words])
+    if (total := weights.sum()) > 0:
+        weights /= total
+    said = frozenset[str]().union(*(text.words for text in (*own, *above)))
+    like = alike([asked.word for asked in asked_words], said)
+    in_own, in_above = _held(asked_words, like, own), _held(asked_words, like, above)
+    return Covered(weights @ in_own, weights @ in_above, weights @ np.maximum(in_own, in_above))
+
+
+def _held(asked_words: Sequence[AskedWord], like: Sequence[Mapping[str, float]], texts: Sequence[Said]) -> Numbers:
+    """Of each word, a row, and each text, a column: how like the word the likest is that the text holds."""
+    with_word: dict[str, list[int]] = {}
+    with_term: dict[str, list[int]] = {}
+    for column, text in enumerate(texts):
+        for word in text.words:
+            with_word.setdefault(word, []).append(column)
+        for term in text.terms:
+            with_term.setdefault(term, []).append(column)
+    held = np.zeros((len(asked_words), len(texts)))
+    for row, asked, likenesses in zip(held, asked_words, like, strict=True):
+        for word, likeness in likenesses.items():
+            if columns := with_word.get(word):
+                row[columns] = np.maximum(row[columns], likeness)
+        for term in asked.terms:
+            row[with_term.get(term, [])] = 1.0
+    return held
 
 
 def softmax(scores: Numbers) -> Numbers:
