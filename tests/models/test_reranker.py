@@ -15,6 +15,8 @@ from tests.models.test_openai_model import stub
 
 from gigachat_server.errors import SetupError
 from gigachat_server.models.endpoint_reranker import EndpointReranker, scores_in
+from gigachat_server.models.extractive import ExtractiveModel
+from gigachat_server.models.hashing_embedder import HashingEmbedder
 from gigachat_server.models.stub_endpoint import StubEndpoint
 
 TEXTS = ["a", "b", "c"]
@@ -127,3 +129,26 @@ async def test_a_turn_gets_the_best_of_more_candidates(tmp_path: Path) -> None:
         assert sorted(scores) == sorted(plain_scores), "it reorders and changes no score"
     after, _ = await sources(tmp_path / "c", reranker_url=f"{url}/rerank", reranker_model="m")
     assert after == without, "where it cannot be reached, the order is that of the search"
+
+
+async def test_who_searches_and_a_model_that_quotes_follow_its_order(tmp_path: Path) -> None:
+    async with endpoint(longest_first) as here:
+        quoting = ExtractiveModel(HashingEmbedder())
+        async with gigachat(tmp_path, model=quoting, reranker_url=f"{here.url}/rerank", reranker_model="m") as api:
+            chatbot = await api.chatbot(**ALL)
+            for number, page in enumerate(PAGES):
+                await api.push(chatbot, f"page {number}", page)
+            [reply] = await api.say(chatbot, "gamma beta")
+            found = (await api.get(f"{chatbot}/retrieve?query=gamma+beta&limit=10")).body["passages"]
+    by_length = sorted(PAGES, key=len, reverse=True)
+    assert [said(passage) for passage in found] == by_length
+    assert [passage["is_source"] for passage in found] == [True, True, *[False] * (len(PAGES) - 2)]
+    ranks = [passage["rank_score"] for passage in found]
+    assert ranks == sorted(ranks, reverse=True)
+    sources = [said(source) for source in reply["sources"]]
+    assert len(sources) == 2
+    assert sources == sorted(sources, key=len, reverse=True)
+
+
+def said(source: Any) -> str:
+    return str(source["content"].rpartition("\n")[2])

@@ -1,7 +1,8 @@
 """A searcher whose results a reranker puts in order.
 
 Idea: a model that reads prompt and passage together orders better than vectors that were made apart, and is too slow for more
-than a few; so more are found than are wanted, and it says which of them are. Invariants: it only reorders: what is relevant
+than a few; so more are found than are wanted, and it says which of them are. The ranks of the search are dealt out in its
+order, so whoever orders passages by their rank follows it. Invariants: it only reorders: what is relevant
 enough to be handed on is decided by the score of the search, as without it; and where it fails, the order is that of the search.
 """
 
@@ -47,19 +48,22 @@ class RerankingSearcher:
         wanted = chatbot.config.documents.results.match_count
         more = _with_count(chatbot, max(wanted, CANDIDATES))
         found = await self._searcher.retrieve(more, text, vector, history, is_lenient=is_lenient, nearby=nearby)
-        if len(found.passages) < 2:
-            return found
         matched = len(found.passages)
-        order = await self._reranker.order(text, [passage.text for passage in found.passages[:CANDIDATES]])
+        order = None
+        if matched > 1:
+            order = await self._reranker.order(text, [passage.text for passage in found.passages[:CANDIDATES]])
         places = [*(order or range(min(CANDIDATES, matched))), *range(CANDIDATES, matched)]
-        in_order = [found.passages[place] for place in places]
+        ranks = sorted((passage.rank_score for passage in found.passages), reverse=True)
+        in_order = [
+            msgspec.structs.replace(found.passages[place], rank_score=rank) for place, rank in zip(places, ranks, strict=True)
+        ]
         chunks = (*(found.chunks[place] for place in places), *found.chunks[matched:])
-        beside = (*in_order[wanted:], *found.nearby)[: max(nearby - wanted, 0)]
+        most = max(wanted, nearby)  # in all, as without a reranker
         return msgspec.structs.replace(
             found,
             passages=tuple(in_order[:wanted]),
-            nearby=beside,
-            chunks=chunks[: min(wanted, matched) + len(beside)],
+            nearby=(*in_order[wanted:], *found.nearby)[: most - min(wanted, matched)],
+            chunks=chunks[:most],
         )
 
     def forget(self, chatbot_id: str) -> None:
