@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 
 import msgspec
@@ -13,6 +14,7 @@ from gigachat_server.ids import new_id
 from gigachat_server.knowledge.extract import Extractor
 from gigachat_server.knowledge.indexes import Indexes
 from gigachat_server.knowledge.ingest import Ingest
+from gigachat_server.knowledge.retrieve import Earlier
 from gigachat_server.models.hashing_embedder import HashingEmbedder
 from gigachat_server.records import Chatbot, ChatbotConfig, DocumentsConfig, ResultsConfig
 from gigachat_server.store import chatbots
@@ -91,4 +93,31 @@ async def test_a_configuration_that_is_tried_out_outlives_a_document_that_is_rep
     await ingest.push(await as_it_is(database, chatbot), "d1", "Lamp 1 is new.")
     found = await searched.retrieve(tried, "lamp", await embedder.embed_prompt("lamp"), [], is_lenient=False)
     assert sorted(passage.text for passage in found.passages) == ["Lamp 0 is old.", "Lamp 1 is new.", "Lamp 2 is old."]
+    await database.aclose()
+
+
+class History(list[Earlier]):
+    """Nothing said before, and which threads asked for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.threads: set[int] = set()
+
+    def __len__(self) -> int:
+        self.threads.add(threading.get_ident())
+        return 0
+
+
+async def test_a_long_prompt_is_not_searched_for_on_the_event_loop(tmp_path: Path) -> None:
+    database, embedder = open_sqlite(tmp_path), HashingEmbedder()
+    await migrate(database, system_clock)
+    indexes = Indexes(database, embedder, memory_bytes=1 << 30)
+    ingest = Ingest(database, embedder, indexes, system_clock, extractor=Extractor(most_characters=100_000))
+    chatbot = await a_chatbot(database)
+    await ingest.push(chatbot, "lamps", "The red lamp is made of oak.")
+    for prompt, is_here in (("red lamp", True), (" ".join(f"lamp{number}" for number in range(300)), False)):
+        history, vector = History(), await embedder.embed_prompt(prompt)
+        await indexes.retrieve(await as_it_is(database, chatbot), prompt, vector, history, is_lenient=False)
+        assert (threading.get_ident() in history.threads) == is_here
+        assert history.threads
     await database.aclose()

@@ -40,8 +40,9 @@ from gigachat_server.store.documents import Version
 
 T = TypeVar("T")
 
-# A search of fewer chunks than this takes less than handing it to a thread does.
+# A search of fewer chunks than this, for no longer a text, takes hardly more than handing it to a thread does.
 _INLINE_CHUNKS = 2_000
+_INLINE_CHARACTERS = 300  # each word that is new is compared with thousands
 _INLINE_ROWS = 100  # likewise: that are added at once
 _FIRST_DOCUMENTS = 8  # are read at once, and then as many as have about
 _ROWS_AT_ONCE = 2_000
@@ -101,7 +102,8 @@ class Indexes:
         async with entry.lock:
             if len(query.vector) != entry.index.dimension:
                 raise EmbedderUnavailable(OTHER_LENGTH)
-            found = await _run(partial(search, entry.index, query, manner), is_short=len(entry.index) < _INLINE_CHUNKS)
+            is_short = len(entry.index) < _INLINE_CHUNKS and len(query.text) <= _INLINE_CHARACTERS
+            found = await _run(partial(search, entry.index, query, manner), is_short=is_short)
         return await self._known.retrieval(chatbot.id, found)
 
     async def nearest(self, chatbot: Chatbot, vector: Vector, limit: int) -> list[tuple[str, float]]:

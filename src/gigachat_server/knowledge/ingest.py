@@ -352,10 +352,8 @@ class Ingest:
         keep: Keep | None = None,
     ) -> Ingested:
         """Raises `_Superseded` when what was embedded is not what is wanted any more, and `TooManyChunks`."""
-        if len(text.content) <= _INLINE_CHARACTERS:
-            pieces = cut(text, splitter)
-        else:
-            pieces = await asyncio.to_thread(cut, text, splitter)
+        is_short = len(text.content) <= _INLINE_CHARACTERS
+        pieces = cut(text, splitter) if is_short else await asyncio.to_thread(cut, text, splitter)
         if len(pieces.chunks) > MOST_CHUNKS:
             raise TooManyChunks(
                 f"Makes {len(pieces.chunks)} chunks, and may make {MOST_CHUNKS}: split it, or raise the chatbot's chunk_size."
@@ -372,7 +370,7 @@ class Ingest:
         directions = await self._vectors.of(
             document, [unit.text for unit in pieces.units], advance=advance if only_if_waiting else None
         )
-        built = build(pieces, directions)
+        built = build(pieces, directions) if is_short else await asyncio.to_thread(build, pieces, directions)
         new_chunks = [
             Chunk(
                 chatbot_id=document.chatbot_id,
