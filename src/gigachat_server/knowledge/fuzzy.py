@@ -53,11 +53,11 @@ class Vocabulary:
         postings = [np.frombuffer(held, np.uint32) for trigram in own if (held := self._holding.get(trigram)) is not None]
         if not postings:
             return []
-        numbers, shared = np.unique(np.concatenate(postings), return_counts=True)
+        shared = np.bincount(np.concatenate(postings))  # by number: counting is quicker than sorting
         # Fewer shared trigrams than this are not enough for any term, however short.
-        enough = shared >= LEAST * len(own) / (2 - LEAST)
+        enough = np.flatnonzero(shared >= LEAST * len(own) / (2 - LEAST))
         found = []
-        for number, count in zip(numbers[enough].tolist(), shared[enough].tolist(), strict=True):
+        for number, count in zip(enough.tolist(), shared[enough].tolist(), strict=True):
             alike = likeness_of(count, len(own), self._sizes[number], len(word))
             if alike and self._terms[number] != word:
                 found.append((self._terms[number], alike))

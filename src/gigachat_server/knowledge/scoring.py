@@ -14,7 +14,6 @@ import heapq
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import chain
 from typing import TypeVar
 
 import msgspec
@@ -273,7 +272,11 @@ def covered(
         return held
     for word, weight in zip(words, idfs, strict=True):
         left = set(range(count))
-        for term, likeness in chain(((term, 1.0) for term in word.alternatives), alike(word.word)):
+        for term in word.alternatives:
+            for place in holding(term, left):
+                held[place] += weight
+                left.discard(place)
+        for term, likeness in alike(word.word) if left else ():
             for place in holding(term, left):
                 held[place] += weight * likeness
                 left.discard(place)
