@@ -14,6 +14,7 @@ import pytest
 
 from gigachat_server.knowledge.directions import quantised
 from gigachat_server.knowledge.index import ChatbotIndex, IndexRow, IndexUnits
+from gigachat_server.knowledge.relevance import MOST_UNITS
 from gigachat_server.knowledge.scoring import K1, Alternatives, B, Candidate, Search, dump_stems, load_stems
 from gigachat_server.knowledge.vectors import BLOCK_ROWS
 from gigachat_server.language.likeness import likeness
@@ -127,7 +128,7 @@ def naive(documents: dict[str, list[Row]], vector: Vector, bag: Bag, own: tuple[
         coverage = sum(idf(word.alternatives) * held(word, count) for word in own) / sum(idf(word.alternatives) for word in own)
         rank = RANK.cosine * cosine + RANK.coverage * coverage + RANK.lexical * lexical
         margin = cosine - units[min(4, len(units) - 1)]
-        logit = 3 * cosine + 2 * coverage + 1.5 * margin + 2 * 0.25 - 0.1 * math.log(min(len(rows), 70)) - 1
+        logit = 3 * cosine + 2 * coverage + 1.5 * margin + 2 * 0.25 - 0.1 * math.log(min(len(units), MOST_UNITS)) - 1
         answers[row.chunk_id] = (cosine, lexical, coverage, rank, margin, 1 / (1 + math.exp(-logit)))
     return answers
 
