@@ -71,7 +71,7 @@ def test_earlier_turns_count_less_with_age_and_answers_less_than_prompts() -> No
     assert bag == pytest.approx({"price": 1, "year": 0.1, "lamp": 0.3, "harbour": 0.07, "boat": 0.21})
     assert [word.word for word in searched.words] == ["price"]
     direction = searched.vector / searched.vector[1]
-    assert direction == pytest.approx([0.3, 1, 0.21])
+    assert direction == pytest.approx([0.2, 1, 0.1])
     assert np.linalg.norm(searched.vector) == pytest.approx(1)
 
 
