@@ -42,17 +42,15 @@ def _normalised(refusals: tuple[str, ...]) -> frozenset[str]:
 
 def reason(turn: Turn, text: str, *, found: int | None) -> UnansweredReason | None:
     """Why the prompt is unanswered, if it is. `found`: how many passages matched it; None: there are no documents to match."""
-    if turn.fixed_answer_id is not None or small_talk(text) is not None or asks_for_human(text):
+    if turn.fixed_answer_id is not None or (turn.heard.handoff is not None and turn.heard.handoff.reason == "asked"):
         return None
     handoff = turn.heard.handoff
-    if handoff is not None and handoff.reason == "asked":
-        return None
     said = [turn.heard.ends.get(place) for place in range(len(turn.message_ids)) if turn.text(place).strip()]
     is_refused = bool(said) and all(end is not None and end.abstained is True for end in said)
     is_given_up = handoff is not None and handoff.reason == "unanswered"
-    if found:
-        return "refused" if is_refused or is_given_up else None
-    return "nothing_matched" if found == 0 or is_refused or is_given_up else None
+    if not (found == 0 or is_refused or is_given_up) or small_talk(text) is not None or asks_for_human(text):
+        return None
+    return "refused" if found else "nothing_matched"
 
 
 async def note(tx: Tx, events: Events, turn: Turn, prompt: Message, *, at: int, is_anew: bool) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import chain, pairwise
 
 import msgspec
@@ -197,7 +198,7 @@ def query_words(text: str, languages: Sequence[Language | None]) -> list[QueryWo
     return [QueryWord(draft.word, tuple(draft.alternatives), draft.is_identifier) for draft in merged.values()]
 
 
-def _drafts(text: str, own: Language | None, languages: Sequence[Language | None]) -> Iterator[_Draft]:
+def _drafts(text: str, own: Language | None, languages: tuple[Language | None, ...]) -> Iterator[_Draft]:
     acronyms = set(_acronyms(text))
     for match in _ANY_WORD.finditer(text.lower()):
         word = match.group()
@@ -225,13 +226,15 @@ def _bare(word: str) -> str:
     return word[elision.end() :] if elision else word
 
 
-def _is_stop(word: str, own: Language | None, languages: Sequence[Language | None]) -> bool:
+@lru_cache(maxsize=16_384)  # prompts use the same words
+def _is_stop(word: str, own: Language | None, languages: tuple[Language | None, ...]) -> bool:
     """By the prompt's own language; where that cannot be told, in any of those that the documents are in."""
     among = {language_of_word(word, language) for language in ((own,) if own else languages)}
     return any(word in (stop := stop_words(language)) or _bare(word) in stop for language in among)
 
 
-def _alternatives(word: str, languages: Sequence[Language | None]) -> tuple[str, ...]:
+@lru_cache(maxsize=16_384)
+def _alternatives(word: str, languages: tuple[Language | None, ...]) -> tuple[str, ...]:
     """The terms under which texts in these languages hold the word."""
     bare = _bare(word)
     spellings = [bare]
@@ -247,7 +250,7 @@ def _alternatives(word: str, languages: Sequence[Language | None]) -> tuple[str,
     return tuple(found)
 
 
-def _drafts_of_expression(expression: Expression, languages: Sequence[Language | None]) -> list[_Draft]:
+def _drafts_of_expression(expression: Expression, languages: tuple[Language | None, ...]) -> list[_Draft]:
     asked = expression.asked
     if expression.is_whole and asked:
         joins = asked[0].isdigit() and not expression.is_identifier
@@ -257,7 +260,7 @@ def _drafts_of_expression(expression: Expression, languages: Sequence[Language |
     ]
 
 
-def _join_neighbours(drafts: Sequence[_Draft], languages: Sequence[Language | None]) -> None:
+def _join_neighbours(drafts: Sequence[_Draft], languages: tuple[Language | None, ...]) -> None:
     """Two words may be one in the documents: "pre order", "e 1042". Who merely says both means no identifier."""
     for first, second in pairwise(drafts):
         if not (first.joins and second.joins) or first.word[:1].isdigit() or first.word.isdigit():
