@@ -262,7 +262,8 @@ async def test_no_passage_leaves_its_block_and_none_reaches_another_chatbots(tmp
         for turn in range(10):
             for number, injection in enumerate(_INJECTIONS):
                 text = f"{turn} {injection.format(boundary=boundary or '<<>>')} canary-{turn}-{number}"
-                await api.push(chatbot, f"{text[:60]}-{number}", text)
+                name = "".join(sign if sign.isprintable() else " " for sign in text[:60])
+                await api.push(chatbot, f"{name}-{number}", text)
             [reply] = await api.say(chatbot, "What do the sections say?", conversation=f"c{turn}")
             system, prompt = model.calls[-1].messages
             assert (system.role, prompt) == ("system", ChatMessage("user", "What do the sections say?"))
