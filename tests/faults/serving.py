@@ -54,7 +54,7 @@ class ModelEndpoint:
 
     async def _complete(self, request: web.Request) -> web.StreamResponse:
         asked = await request.json()
-        prompt = asked["messages"][-1]["content"]
+        prompt = asked["messages"][-1]["content"].rpartition("\n\n")[2]  # behind the context sections
         self.calls[prompt] += 1
         self.heard[prompt] = [message["content"] for message in asked["messages"][:-1]]
         pieces, between_s = (_LONG, _BETWEEN_WORDS_S) if "at length" in prompt else (_PIECES, 0.0)

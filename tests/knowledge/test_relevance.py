@@ -26,7 +26,7 @@ SCALE = RelevanceScale(
     rank=RankWeights(cosine=120, coverage=3.4, lexical=0.9, identified=8),
     follow_up_rank=RankWeights(cosine=120, lexical=4),
 )
-FEATURES = Features(cosine=0.85, coverage=0.5, is_foreign=False, prior=0.02, margin=0.03, identified=0, units=10)
+FEATURES = Features(cosine=0.85, coverage=0.5, is_foreign=False, prior=0.02, margin=0.03, identified=0, units=20)
 
 
 def changed(**fields: object) -> Features:
@@ -35,7 +35,7 @@ def changed(**fields: object) -> Features:
 
 def test_the_parts_are_all_there_is_to_a_relevance() -> None:
     logit = sum(parts(SCALE, FEATURES).values())
-    assert logit == pytest.approx(30 * 0.85 + 3 * 0.5 + 20 * 0.02 + 25 * 0.03 - 0.5 * math.log(10) - 26)
+    assert logit == pytest.approx(30 * 0.85 + 3 * 0.5 + 20 * 0.02 + 25 * 0.03 - 0.5 * math.log(20) - 26)
     assert relevance(SCALE, FEATURES) == pytest.approx(1 / (1 + math.exp(-logit)))
 
 
@@ -47,7 +47,7 @@ def test_the_parts_are_all_there_is_to_a_relevance() -> None:
         {"prior": 0.1},
         {"margin": 0.1},
         {"identified": 1.0},
-        {"units": 2},
+        {"units": 10},
     ],
 )
 def test_each_feature_counts(better: dict[str, float]) -> None:
@@ -69,6 +69,10 @@ def test_a_model_that_generates_is_handed_more() -> None:
 
 def test_more_than_a_hundred_units_count_as_a_hundred() -> None:
     assert relevance(SCALE, changed(units=100)) == relevance(SCALE, changed(units=1_000_000))
+
+
+def test_fewer_than_ten_units_count_as_ten() -> None:
+    assert relevance(SCALE, changed(units=1)) == relevance(SCALE, changed(units=10))
 
 
 def test_extremes_do_not_overflow() -> None:

@@ -22,7 +22,9 @@ from gigachat_server.models.base import Passage, RankWeights, RelevanceScale
 
 Numbers = TypeVar("Numbers", float, npt.NDArray[np.float64])
 
-MOST_UNITS = 100  # more than so many make a chance match hardly likelier
+# More units make a chance match likelier, up to so many. Chatbots with fewer than the least were in no fit: as if they had that
+# many, since "tell me a joke" is as far from two documents as from ten.
+LEAST_UNITS, MOST_UNITS = 10, 100
 _LARGEST = 60.0  # of a logit: beyond it a relevance is 0 or 1 to every digit
 
 
@@ -96,7 +98,7 @@ def parts(scale: RelevanceScale, features: Features, *, is_lenient: bool = False
         "foreign": scale.foreign if features.is_foreign else 0.0,
         "prior": scale.prior * features.prior,
         "margin": scale.margin * features.margin,
-        "size": scale.size * math.log(min(max(features.units, 1), MOST_UNITS)),
+        "size": scale.size * math.log(min(max(features.units, LEAST_UNITS), MOST_UNITS)),
         "identified": scale.identified * max(features.identified, 0.0) + scale.unidentified * max(-features.identified, 0.0),
         "bias": scale.bias + (scale.leniency if is_lenient else 0.0),
     }

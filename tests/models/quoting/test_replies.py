@@ -199,3 +199,7 @@ def test_a_long_prompt_is_compared_with_long_passages_in_little_time() -> None:
     table = features(asked("When do you open?"), words, found, read, passages, np.zeros(len(found)))
     assert time.process_time() - began < 1.5
     assert table[:, 2].max() > 0
+
+
+def test_a_short_statement_is_not_said_because_its_letters_are() -> None:
+    assert "Steak" in of("- Tea\n- Steak and chips, served all day\n", "Tea", "Steak")

@@ -32,6 +32,7 @@ _FOLLOWING_WORDS = 45
 _SAME_DOCUMENT, _FOLLOWING = 0.5, 1.0  # what the first statement adds to the scores of others
 _NEVER = -np.inf
 
+_LONG = 12  # characters: a shorter text stands in another only by whole words
 _UNSPACED_WORDS = 0.6  # words that a character is where no blanks part them
 
 
@@ -149,7 +150,7 @@ class _Composer:
     def _is_said(self, text: str) -> bool:
         """Whether this was said, or is part of what was, or has it as a part: chunks overlap, and documents repeat."""
         text = text.casefold()
-        return any(text in said or said in text for said in self._said)
+        return any(_is_part(text, said) or _is_part(said, text) for said in self._said)
 
     def _is_one_passage_too_many(self, passage: int) -> bool:
         quoted = self._quoted_elsewhere | {place.passage for group in self._groups for place in group}
@@ -256,3 +257,16 @@ def length(text: str) -> float:
     """How long a text is in words, also where no blanks part them."""
     unspaced = 0 if text.isascii() else sum("\u0e00" <= sign <= "\u0eff" or "\u3040" <= sign <= "\u9fff" for sign in text)
     return max(len(text.split()), unspaced * _UNSPACED_WORDS)
+
+
+def _is_part(text: str, whole: str) -> bool:
+    """Whether a statement stands in another: "tea" does not stand in "Steak and chips"."""
+    at = whole.find(text)
+    while at >= 0:
+        end = at + len(text)
+        starts = at == 0 or len(text) >= _LONG or not (whole[at - 1].isalnum() and whole[at].isalnum())
+        ends = end == len(whole) or len(text) >= _LONG or not (whole[end].isalnum() and whole[end - 1].isalnum())
+        if starts and ends:
+            return True
+        at = whole.find(text, at + 1)
+    return False
