@@ -274,8 +274,9 @@ async def test_no_text_runs_or_fetches_anything(tmp_path: Path, browser: Browser
             some = XSS[number : number + 6]
             chatbot = await site.api.chatbot(name="".join(some)[:255], **MATCHING)
             for payload in some:
-                await site.api.push(chatbot, payload, f"{payload} {everything}")
-                await site.api.say(chatbot, payload, user="".join(c for c in payload if c.isprintable())[:255])
+                line = "".join(c for c in payload if c.isprintable())[:255]
+                await site.api.push(chatbot, line, f"{payload} {everything}")
+                await site.api.say(chatbot, payload, user=line)
             addresses.append(f"/?chatbot={chatbot.split('/')[-1]}&conversation=c1")
             await site.api.services.key_ring.create(site.api.services.account.id, "".join(some)[:255])
 

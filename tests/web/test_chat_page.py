@@ -284,7 +284,7 @@ async def test_text_stays_text_wherever_it_is_shown(tmp_path: Path) -> None:
         for number, payload in enumerate(XSS):
             line = "".join(c for c in payload if c.isprintable())
             chatbot = await site.api.chatbot(name=payload[:255], **MATCHING)
-            await site.api.push(chatbot, payload[:255], f"text {payload}")
+            await site.api.push(chatbot, line[:255], f"text {payload}")
             told = await site.visitor.ask(chatbot, payload, user_id=line[:255], conversation=line[:200])
             await site.visitor.say(chatbot, payload, user_id=f"client:{line}"[:255], conversation=f"o{number}")
             assert 'class="message assistant' in event_html(told), payload

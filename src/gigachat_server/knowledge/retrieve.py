@@ -192,7 +192,7 @@ def judged(
         query=Query(
             text=query.text,
             vector=expanded.vector,
-            stem_weights={term: idfs[word] for word in own for term in word},
+            stem_weights={word.alternatives[0]: idfs[word.alternatives] for word in expanded.words},
             words=(
                 *(
                     SearchedWord(word.word, word.alternatives, word.is_identifier, idfs[word.alternatives])

@@ -131,7 +131,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     """What was searched for: the prompt's own text, vector and words, and its language, where that can be told.
 
     `vector` is what was searched with: of a prompt that leans on the conversation, together with what was said before.
-    `stem_weights` has the idf of each word under all terms that it may be there as.
+    `stem_weights` has the idf of each word of the prompt under its first term.
     """
 
     text: str
