@@ -33,7 +33,8 @@ def asks_for_human(text: str) -> bool:
     for sentence in _SENTENCE_ENDS.split(composed(text)):
         if _is_call(_folded(sentence), is_whole=True):
             return True
-        if any(_is_call(_folded(clause), is_whole=False) for clause in _CLAUSE_ENDS.split(sentence)):
+        clauses = _CLAUSE_ENDS.split(sentence)  # a single one was the sentence
+        if len(clauses) > 1 and any(_is_call(_folded(clause), is_whole=False) for clause in clauses):
             return True
     return False
 

@@ -63,7 +63,7 @@ def _courtesy(said: list[str], *, is_punctuated: bool = True) -> SmallTalk | Non
     In German any noun may look like a name, so there a name has to be set off.
     """
     for each, phrases in _phrases().items():
-        if phrases.begins_with(said) and (kinds := phrases.kinds(said)):
+        if phrases.may_be(said) and (kinds := phrases.kinds(said)):
             if each == "de" and not is_punctuated and not {"herr", "frau"}.intersection(said):
                 continue
             if "thanks" in kinds:
@@ -90,12 +90,16 @@ class _Phrases:
                 )
         self._most = max(map(len, self._kind_of)) if not is_spaced else max(phrase.count(" ") + 1 for phrase in self._kind_of)
         self._begins = {phrase.split(" ")[0] if is_spaced else phrase[0] for phrase in self._kind_of}
+        self._parts = {part for phrase in self._kind_of for part in (phrase.split(" ") if is_spaced else phrase)}
 
     def _joined(self, words: Sequence[str]) -> str:
         return (" " if self._is_spaced else "").join(words)
 
-    def begins_with(self, said: Sequence[str]) -> bool:
-        return (said[0] if self._is_spaced else said[0][0]) in self._begins
+    def may_be(self, said: Sequence[str]) -> bool:
+        """False, in a moment, of what most prompts are: words that no courtesy of the language has."""
+        if (said[0] if self._is_spaced else said[0][0]) not in self._begins:
+            return False
+        return self._parts.issuperset(said if self._is_spaced else "".join(said))
 
     def kinds(self, said: Sequence[str]) -> frozenset[str]:
         """The kinds of the phrases that the words consist of, the longest first; none if they consist of others, too."""
