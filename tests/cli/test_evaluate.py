@@ -56,6 +56,14 @@ def test_the_chatbot_is_kept_with_its_usual_settings_and_the_history_in_its_conv
     assert said[2] == ("operator", "Hello, what would you like to grow?")
 
 
+def test_a_courtesy_that_is_returned_counts_as_refused(tmp_path: Path) -> None:
+    (tmp_path / "documents.jsonl").write_text('{"collection": "a", "name": "b", "content": "Parcels are sent on Monday."}\n')
+    asked = '{"collection": "a", "question": "Hello there", "answerable": false, "kind": "off_topic"}\n'
+    (tmp_path / "questions.jsonl").write_text(asked)
+    scores = Gigachat(tmp_path / "data").json("eval", tmp_path, "--measure", "answers")
+    assert (scores["a"]["abstain_off_topic"], scores["a"]["right"]) == (1.0, 1.0)
+
+
 def test_an_unknown_collection_or_a_broken_line_is_told(tmp_path: Path) -> None:
     gigachat = Gigachat(tmp_path / "data")
     unknown = gigachat.run("eval", FOLDER, "--collection", "zoo")
