@@ -22,7 +22,7 @@ import pytest
 from tests import postgres, postgres_server, stores
 
 # Whoever imports from these starts servers.
-_SERVERS = ("tests.harness", "tests.cli.commands", "tests.web.pages", "tests.faults.processes", "tests.faults.serving")
+_SERVERS = ("tests.harness", "tests.cli.commands", "tests.pages.pages", "tests.faults.processes", "tests.faults.serving")
 # A page in a browser sees nothing but the API, which has all of its tests on both.
 _ON_SQLITE = ("web",)
 

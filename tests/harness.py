@@ -21,8 +21,8 @@ from yarl import URL
 from gigachat_server import app
 from gigachat_server.clock import Clock, system_clock
 from gigachat_server.models.base import ChatModel, Embedder
+from gigachat_server.models.embedders.hashing_embedder import HashingEmbedder
 from gigachat_server.models.fake import ScriptedModel
-from gigachat_server.models.hashing_embedder import HashingEmbedder
 from gigachat_server.services import Services
 from gigachat_server.settings import Settings
 from tests import stores

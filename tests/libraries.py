@@ -8,17 +8,17 @@ from typing import Any
 
 from gigachat_server.clock import system_clock
 from gigachat_server.ids import new_id
-from gigachat_server.knowledge.extract import Extractor
-from gigachat_server.knowledge.ingest import Ingest
-from gigachat_server.knowledge.retrieve import Earlier
-from gigachat_server.knowledge.searcher import Retrieval, Searcher
+from gigachat_server.knowledge.documents.ingest import Ingest
+from gigachat_server.knowledge.extraction.extract import Extractor
+from gigachat_server.knowledge.search.retrieve import Earlier
+from gigachat_server.knowledge.search.searcher import Retrieval, Searcher
 from gigachat_server.models.base import Embedder
-from gigachat_server.models.hashing_embedder import HashingEmbedder
+from gigachat_server.models.embedders.hashing_embedder import HashingEmbedder
 from gigachat_server.records import Chatbot, ChatbotConfig, DocumentsConfig, ResultsConfig, TextSplitterConfig
 from gigachat_server.store import chatbots
 from gigachat_server.store.database import Database, Reader, Tx
-from gigachat_server.store.migrate import migrate
-from gigachat_server.store.postgres import PostgresDatabase, open_postgres
+from gigachat_server.store.engines.migrate import migrate
+from gigachat_server.store.engines.postgres import PostgresDatabase, open_postgres
 
 # Makes the URL of an empty database of PostgreSQL, gone afterwards: the fixture of tests/knowledge/conftest.py.
 NewDatabase = Callable[[], AbstractAsyncContextManager[str]]

@@ -15,8 +15,8 @@ from typing import Any, Protocol
 import apsw
 
 from gigachat_server.clock import system_clock
-from gigachat_server.store import migrate as migrations
-from gigachat_server.store.postgres import open_postgres
+from gigachat_server.store.engines import migrate as migrations
+from gigachat_server.store.engines.postgres import open_postgres
 from tests.postgres import Databases
 
 _FILE = "gigachat.sqlite3"

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from multidict import CIMultiDict
 
-from gigachat_server import auth
-from gigachat_server.api.access import hostname_of, is_listed, peer_address
+from gigachat_server.access import keys
+from gigachat_server.access.restrictions import hostname_of, is_listed, peer_address
 from gigachat_server.api.routes import ROUTES, Route, RouteTable
 from gigachat_server.settings import Settings
 from tests.harness import Api, gigachat
@@ -21,12 +21,12 @@ PROMPT = {"conversation_id": "c1", "user_id": "u", "prompt": "Hello"}
 
 
 def test_a_key_can_be_recognised_and_a_typo_is_refused_without_a_query() -> None:
-    key = auth.mint()
+    key = keys.mint()
     assert re.fullmatch(r"\bgca_[0-9A-Za-z]{46}\b", key)
-    assert auth.is_well_formed(key)
+    assert keys.is_well_formed(key)
     for position in range(4, len(key)):
         other = secrets.choice([c for c in "0123456789ABCxyz" if c != key[position]])
-        assert not auth.is_well_formed(key[:position] + other + key[position + 1 :])
+        assert not keys.is_well_formed(key[:position] + other + key[position + 1 :])
 
 
 def _bytes_below(folder: Path) -> bytes:
@@ -57,7 +57,7 @@ async def test_a_configured_key_works_and_can_be_revoked(tmp_path: Path) -> None
         async with gigachat(tmp_path, api_key=chosen) as api:
             assert (await api.get("/chatbots", key=chosen)).status == 200
     async with gigachat(tmp_path, api_key=chosen) as api:
-        await api.services.key_ring.revoke(api.services.account.id, auth._configured_id(chosen))
+        await api.services.key_ring.revoke(api.services.account.id, keys._configured_id(chosen))
         assert (await api.get("/chatbots", key=chosen)).status == 401
     async with gigachat(tmp_path, api_key=chosen) as api:
         assert (await api.get("/chatbots", key=chosen)).status == 401, "a restart does not bring it back"
@@ -72,7 +72,7 @@ async def test_a_plain_key_cannot_make_keys(tmp_path: Path) -> None:
 
 async def test_keys_are_made_listed_without_secrets_and_revoked(tmp_path: Path) -> None:
     async with gigachat(tmp_path) as api:
-        _, keeper = await api.services.key_ring.create(api.services.account.id, "keeper", scopes=auth.SCOPES)
+        _, keeper = await api.services.key_ring.create(api.services.account.id, "keeper", scopes=keys.SCOPES)
         created = (await api.post("/api-keys", {"name": "shop"}, key=keeper)).body
         assert (await api.get("/chatbots", key=created["key"])).status == 200
         listed = await api.get("/api-keys", key=keeper)
@@ -87,7 +87,7 @@ async def test_keys_are_made_listed_without_secrets_and_revoked(tmp_path: Path) 
 async def test_a_key_can_be_given_less_and_for_less_long(tmp_path: Path) -> None:
     now = 1_800_000_000_000_000
     async with gigachat(tmp_path, clock=lambda: now) as api:
-        _, keeper = await api.services.key_ring.create(api.services.account.id, "keeper", scopes=auth.SCOPES)
+        _, keeper = await api.services.key_ring.create(api.services.account.id, "keeper", scopes=keys.SCOPES)
         wanted = {"name": "reader", "scopes": ["chatbots:read"], "expires_in_days": 30}
         made = (await api.post("/api-keys", wanted, key=keeper)).body
         assert made["scopes"] == ["chatbots:read"]
@@ -102,7 +102,7 @@ async def test_a_key_can_be_given_less_and_for_less_long(tmp_path: Path) -> None
 async def test_speaking_as_client_needs_its_scope(tmp_path: Path) -> None:
     async with gigachat(tmp_path) as api:
         chatbot = await api.chatbot()
-        scopes = tuple(scope for scope in auth.SCOPES if scope != "messages:inject")
+        scopes = tuple(scope for scope in keys.SCOPES if scope != "messages:inject")
         _, key = await api.services.key_ring.create(api.services.account.id, "widget", scopes=scopes)
         assert (await api.post(f"{chatbot}/conversations", PROMPT, key=key)).status == 201
         refused = await api.post(f"{chatbot}/conversations", {**PROMPT, "user_id": "client:boss"}, key=key)

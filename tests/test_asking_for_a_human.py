@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from gigachat_server.models.base import HandoffRequest
-from gigachat_server.models.extractive import ExtractiveModel
+from gigachat_server.models.embedders.hashing_embedder import HashingEmbedder
 from gigachat_server.models.fake import ScriptedModel
-from gigachat_server.models.hashing_embedder import HashingEmbedder
+from gigachat_server.models.quoting.extractive import ExtractiveModel
 from tests.harness import Api, gigachat
 
 TOLD = "I have asked a colleague to join us here."

@@ -9,8 +9,8 @@ from urllib.parse import quote
 
 import pytest
 
-from gigachat_server.auth import mint
-from gigachat_server.knowledge.chunk import split
+from gigachat_server.access.keys import mint
+from gigachat_server.knowledge.documents.chunk import split
 from tests.harness import Api, Reply, gigachat
 
 FOREIGN = "01a204e3-15f7-77b1-9db6-d193b16a5979"

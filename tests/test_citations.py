@@ -9,13 +9,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from gigachat_server.chat.queue import LEASE_US
+from gigachat_server.chat.turns.queue import LEASE_US
 from gigachat_server.clock import system_clock
 from gigachat_server.models.base import ChatMessage, Cited, ModelInput, ReplyEnd, TextDelta
-from gigachat_server.models.endpoint_messages import shaped
-from gigachat_server.models.extractive import ExtractiveModel
+from gigachat_server.models.embedders.hashing_embedder import HashingEmbedder
+from gigachat_server.models.endpoints.messages import shaped
 from gigachat_server.models.fake import Pause, ScriptedModel, Step
-from gigachat_server.models.hashing_embedder import HashingEmbedder
+from gigachat_server.models.quoting.extractive import ExtractiveModel
 from gigachat_server.store.database import Tx
 from tests import stores
 from tests.harness import Api, gigachat, until

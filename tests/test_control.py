@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gigachat_server import auth
+from gigachat_server.access import keys
 from gigachat_server.errors import ModelInterrupted
 from gigachat_server.models.base import HandoffRequest, ModelInput, ReplyEnd, TextDelta
 from gigachat_server.models.fake import Pause, ScriptedModel
@@ -210,7 +210,7 @@ async def test_control_needs_the_scope_to_inject_and_asking_for_a_human_does_not
     async with gigachat(tmp_path) as api:
         chatbot = await api.chatbot(interception={"mode": "takeover"})
         await api.say(chatbot, "a")
-        scopes = tuple(scope for scope in auth.SCOPES if scope != "messages:inject")
+        scopes = tuple(scope for scope in keys.SCOPES if scope != "messages:inject")
         _, widget = await api.services.key_ring.create(api.services.account.id, "widget", scopes=scopes)
         path = f"{chatbot}/conversations/c1"
         for name, body in (("takeover", {"operator": "eve"}), ("release", None)):

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from gigachat_server.errors import EmbedderUnavailable
 from gigachat_server.models.base import Matrix, Vector
+from gigachat_server.models.embedders.hashing_embedder import HashingEmbedder
 from gigachat_server.models.fake import EchoModel
-from gigachat_server.models.hashing_embedder import HashingEmbedder
 from gigachat_server.store.database import Tx
 from tests.harness import Api, gigachat, until
 from tests.turns import rows

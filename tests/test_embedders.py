@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from gigachat_server.knowledge.build import built_with
+from gigachat_server.knowledge.search.vector_space import built_with
 from gigachat_server.models.base import Embedder
-from gigachat_server.models.built_in import DEFAULT
-from gigachat_server.models.extractive import ExtractiveModel
+from gigachat_server.models.embedders.built_in import DEFAULT
+from gigachat_server.models.quoting.extractive import ExtractiveModel
 from tests.harness import Api, gigachat, until
 from tests.models.embedder_weights import built_in_embedder
 from tests.turns import rows

@@ -7,26 +7,26 @@ from pathlib import Path
 
 import pytest
 
-from gigachat_server import evaluation
-from gigachat_server.compared_texts import holds, normalised, overlap
-from gigachat_server.evaluation import GROUPINGS, UNTOLD, Grouping, Question, Result, Retrieved
+from gigachat_server.evaluation import measures
+from gigachat_server.evaluation.compared_texts import holds, normalised, overlap
+from gigachat_server.evaluation.measures import GROUPINGS, UNTOLD, Grouping, Question, Result, Retrieved
 
 FOLDER = Path(__file__).parent / "fixtures" / "eval-figures"
 EXPECTED = json.loads((FOLDER / "expected.json").read_text(encoding="utf-8"))
-QUESTIONS = evaluation.read_lines(FOLDER / "questions.jsonl", Question)
-RESULTS = {result.id: result for result in evaluation.read_lines(FOLDER / "results.jsonl", Result)}
+QUESTIONS = measures.read_lines(FOLDER / "questions.jsonl", Question)
+RESULTS = {result.id: result for result in measures.read_lines(FOLDER / "results.jsonl", Result)}
 
 
 @pytest.mark.parametrize("by", EXPECTED)
 def test_the_figures_are_those_of_another_program(by: Grouping) -> None:
-    scores = evaluation.score(QUESTIONS, RESULTS, by=by)
+    scores = measures.score(QUESTIONS, RESULTS, by=by)
     assert scores.keys() == EXPECTED[by].keys()
     for group, figures in EXPECTED[by].items():
         assert {figure: scores[group][figure] for figure in figures} == pytest.approx(figures, abs=1e-4), group
 
 
 def test_every_prompt_that_is_handled_rightly_is_right() -> None:
-    scores = evaluation.score(QUESTIONS, RESULTS, by="all")["all"]
+    scores = measures.score(QUESTIONS, RESULTS, by="all")["all"]
     # 1, 2, 3 and 8 hold the answer, 5 and 7 are refused; 4 is refused wrongly, 6 answered wrongly, 11 was not asked.
     assert scores["right"] == pytest.approx(6 / 9, abs=1e-4)
     # Of 1, 2, 3 and 8, which have an answer, 2 begins with something else.
@@ -35,7 +35,7 @@ def test_every_prompt_that_is_handled_rightly_is_right() -> None:
 
 
 def test_refusals_are_counted_by_kind_on_both_sides() -> None:
-    scores = evaluation.score(QUESTIONS, RESULTS, by="all")["all"]
+    scores = measures.score(QUESTIONS, RESULTS, by="all")["all"]
     refused = {name: value for name, value in scores.items() if name.startswith(("abstain_", "false_abstain_"))}
     assert (refused["false_abstain_cross_language"], refused["false_abstain_paraphrase"]) == (1.0, 0.0)
     assert (refused["abstain_off_topic"], refused["abstain_near_miss"], refused["false_abstain_rate"]) == (0.5, 1.0, 0.1429)
@@ -43,7 +43,7 @@ def test_refusals_are_counted_by_kind_on_both_sides() -> None:
 
 @pytest.mark.parametrize("by", GROUPINGS)
 def test_each_question_is_in_one_group(by: Grouping) -> None:
-    scores = evaluation.score(QUESTIONS, RESULTS, by=by)
+    scores = measures.score(QUESTIONS, RESULTS, by=by)
     assert sum(group["questions"] or 0 for group in scores.values()) == len(QUESTIONS)
     assert (UNTOLD in scores) == (by in ("lang", "doc_lang"))
 
@@ -52,9 +52,9 @@ def test_a_generating_model_is_handed_the_gold_passage_or_is_not() -> None:
     first, gold = Retrieved("faq.md", "Horaires.", 0.9), RESULTS["1"].retrieved[1]
     cases = {"1": (first, gold), "2": (first,), "6": (first,), "7": ()}
     results = {id: Result(id=id, handed=handed) for id, handed in cases.items()}
-    scores = evaluation.score([question for question in QUESTIONS if question.collection == "café"], results)["café"]
+    scores = measures.score([question for question in QUESTIONS if question.collection == "café"], results)["café"]
     assert (scores["gold_handed"], scores["handed_nothing_off_topic"], scores["handed_nothing_near_miss"]) == (0.5, 0.0, 1.0)
-    assert "gold_handed" not in evaluation.score(QUESTIONS, RESULTS, by="all")["all"], "nobody asked"
+    assert "gold_handed" not in measures.score(QUESTIONS, RESULTS, by="all")["all"], "nobody asked"
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from gigachat_server.errors import DocumentFailed, FileTooComplex
-from gigachat_server.knowledge.extract import PATIENCE_S, Extractor
+from gigachat_server.knowledge.extraction.extract import PATIENCE_S, Extractor
 from tests import formats
 from tests.harness import gigachat
 from tests.test_files import ended, field, file_part, send, upload

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gigachat_server.knowledge.text_vectors import BATCH
+from gigachat_server.knowledge.documents.text_vectors import BATCH
 from gigachat_server.models.base import Matrix
 from gigachat_server.store import made_embeddings
 from gigachat_server.store.database import Tx

@@ -11,8 +11,8 @@ import pytest
 
 from gigachat_server.errors import EmbedderUnavailable
 from gigachat_server.models.base import Matrix, Vector
+from gigachat_server.models.embedders.hashing_embedder import HashingEmbedder
 from gigachat_server.models.fake import ScriptedModel
-from gigachat_server.models.hashing_embedder import HashingEmbedder
 from gigachat_server.triggers import acting
 from tests.harness import Api, gigachat, until
 from tests.turns import assert_at_rest, rows

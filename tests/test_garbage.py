@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gigachat_server.chat.intake import PromptRequest
+from gigachat_server.chat.turns.intake import PromptRequest
 from gigachat_server.errors import ModelInterrupted, ModelUnreachable
 from gigachat_server.models.base import ModelInput
 from gigachat_server.models.fake import Pause, ScriptedModel, Step

@@ -11,11 +11,11 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gigachat_server import auth
+from gigachat_server.access import keys
 from gigachat_server.api.routes import ROUTES
 from gigachat_server.errors import GigachatError, ModelInterrupted, ModelUnreachable, error_with_code
+from gigachat_server.models.embedders.hashing_embedder import HashingEmbedder
 from gigachat_server.models.fake import Pause, ScriptedModel
-from gigachat_server.models.hashing_embedder import HashingEmbedder
 from gigachat_server.triggers import acting
 from tests.harness import Api, Reply, gigachat, until
 from tests.turns import Clock, answering, ask, asking, asking_held, assert_at_rest, contents, queueing, rows
@@ -128,7 +128,7 @@ async def test_the_same_request_at_once_is_carried_out_once(tmp_path: Path) -> N
 
 async def test_creating_a_key_ignores_the_header_since_its_answer_must_not_be_kept(tmp_path: Path) -> None:
     async with gigachat(tmp_path) as api:
-        _, keeper = await api.services.key_ring.create(api.services.account.id, "keeper", scopes=auth.SCOPES)
+        _, keeper = await api.services.key_ring.create(api.services.account.id, "keeper", scopes=keys.SCOPES)
         made = [await post(api, "/api-keys", {"name": "x"}, "k", key=keeper) for _ in range(2)]
         assert [reply.status for reply in made] == [201, 201]
         assert made[0].body["key"] != made[1].body["key"]

@@ -13,10 +13,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from gigachat_server.api import cursors, sse
+from gigachat_server.api import sse
 from gigachat_server.chat import feed
-from gigachat_server.chat.progress import Turn
-from gigachat_server.chat.reply import replies
+from gigachat_server.chat.turns.progress import Turn
+from gigachat_server.chat.turns.reply import replies
+from gigachat_server.edge import cursors
 from gigachat_server.errors import StorageUnavailable
 from gigachat_server.models.base import ModelInput, ReplyEnd, TextDelta
 from gigachat_server.models.fake import Pause, ScriptedModel, Step

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from gigachat_server.chat.citations import MOST_CITATIONS, look_up
+from gigachat_server.chat.answers.citations import MOST_CITATIONS, look_up
+from gigachat_server.chat.answers.markers import markers, without_markers
 from gigachat_server.language.detect import language
 from gigachat_server.language.phrases import source_label
-from gigachat_server.markers import markers, without_markers
 from gigachat_server.records import Source
 
 

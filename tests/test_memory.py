@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gigachat_server.chat.memory import Memory
+from gigachat_server.chat.answers.memory import Memory
 from gigachat_server.store.messages import Remembered
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gigachat_server.models.extractive import ExtractiveModel
+from gigachat_server.models.quoting.extractive import ExtractiveModel
 from tests.harness import Api, gigachat
 from tests.models.embedder_weights import built_in_embedder
 

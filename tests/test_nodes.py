@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gigachat_server import auth
+from gigachat_server.access import keys
 from gigachat_server.models.base import ModelInput
 from gigachat_server.models.fake import Pause, ScriptedModel, Step
 from tests.harness import Api, gigachat, until
@@ -207,7 +207,7 @@ async def test_what_changes_on_one_node_holds_on_all(tmp_path: Path) -> None:
         assert model.calls[-1].passages, "what was pushed there is found here at once"
         assert (await a.call("PATCH", chatbot, {"response": {"overlap": "reject"}})).status == 200
         assert (await b.get(chatbot)).body["response"]["overlap"] == "reject"
-        _, keeper = await a.services.key_ring.create(a.services.account.id, "keeper", scopes=auth.SCOPES)
+        _, keeper = await a.services.key_ring.create(a.services.account.id, "keeper", scopes=keys.SCOPES)
         made = (await a.post("/api-keys", {"name": "short-lived"}, key=keeper)).body
         secret = made["key"]
         assert (await b.get("/chatbots", key=secret)).status == 200

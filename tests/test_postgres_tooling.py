@@ -13,7 +13,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from gigachat_server.store.migrate import migrations
+from gigachat_server.store.engines.migrate import migrations
 from tests import postgres_server
 from tests.postgres import Databases
 from tests.postgres_server import PostgresServer, temporary_folder, temporary_server

@@ -13,8 +13,8 @@ import pytest
 from gigachat_server.api import conversations
 from gigachat_server.errors import EmbedderUnavailable
 from gigachat_server.models.base import Matrix, ModelInput
+from gigachat_server.models.embedders.hashing_embedder import HashingEmbedder
 from gigachat_server.models.fake import Pause, ScriptedModel
-from gigachat_server.models.hashing_embedder import HashingEmbedder
 from tests.harness import Api, gigachat, until
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import apsw
 import pytest
 
-from gigachat_server.chat import lifecycle
+from gigachat_server.chat.turns import lifecycle
 from gigachat_server.clock import system_clock
 from gigachat_server.errors import ModelInterrupted, ModelUnreachable
 from gigachat_server.models.base import TextDelta

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from gigachat_server.errors import SetupError
-from gigachat_server.evaluation import Question
-from gigachat_server.knowledge.relevance import Features, relevance
+from gigachat_server.evaluation.measures import Question
+from gigachat_server.evaluation.relevance.examples import FEATURES, REMOVED, Asked, Example, Seen, example_weights, examples, row
+from gigachat_server.evaluation.relevance.figures import figures
+from gigachat_server.evaluation.relevance.fit import BAR, Bars, fit, folds, has_prior, logit, named, without_prior
+from gigachat_server.knowledge.search.relevance import Features, relevance
 from gigachat_server.models.base import RelevanceScale
-from gigachat_server.relevance_fit.examples import FEATURES, REMOVED, Asked, Example, Seen, example_weights, examples, row
-from gigachat_server.relevance_fit.figures import figures
-from gigachat_server.relevance_fit.fit import BAR, Bars, fit, folds, has_prior, logit, named, without_prior
 
 
 def passage(content: str = "text", **features: Any) -> Seen:

@@ -9,9 +9,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gigachat_server.chat.comparison import compare
-from gigachat_server.chat.replay import AT_ONCE
 from gigachat_server.errors import ModelUnreachable
+from gigachat_server.learning.comparison import compare
+from gigachat_server.learning.replay import AT_ONCE
 from gigachat_server.models.base import ModelInput, UsageReport
 from gigachat_server.models.fake import Pause, ScriptedModel
 from gigachat_server.records import Message, Source

@@ -12,8 +12,8 @@ import msgspec
 import pytest
 
 from gigachat_server.models.base import RelevanceScale, Vector
+from gigachat_server.models.embedders.hashing_embedder import HashingEmbedder
 from gigachat_server.models.fake import Pause, ScriptedModel
-from gigachat_server.models.hashing_embedder import HashingEmbedder
 from tests.harness import Api, gigachat
 
 SHIPPING = "Express parcels cost nine euros."

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from gigachat_server.chat import rewrite
+from gigachat_server.chat.answers import rewrite
 from gigachat_server.errors import ModelUnreachable
-from gigachat_server.knowledge.retrieve import Earlier
+from gigachat_server.knowledge.search.retrieve import Earlier
 from gigachat_server.models.base import Matrix, ModelInput, ReplyEnd, UsageReport, Vector
-from gigachat_server.models.extractive import ExtractiveModel
+from gigachat_server.models.embedders.hashing_embedder import HashingEmbedder
 from gigachat_server.models.fake import Pause, Script, ScriptedModel, Step
-from gigachat_server.models.hashing_embedder import HashingEmbedder
+from gigachat_server.models.quoting.extractive import ExtractiveModel
 from tests.harness import Api, gigachat
 
 LAMPS = "The warranty of a lamp lasts two years."

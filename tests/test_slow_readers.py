@@ -15,9 +15,9 @@ import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gigachat_server.app import PublicApp
-from gigachat_server.bounded_http import BoundedHttp
 from gigachat_server.models.fake import ScriptedModel
-from gigachat_server.server import Server, bind
+from gigachat_server.serving.bounded_http import BoundedHttp
+from gigachat_server.serving.server import Server, bind
 from gigachat_server.settings import Settings
 from tests.harness import gigachat, until
 

@@ -20,12 +20,12 @@ import pytest
 
 from gigachat_server.clock import system_clock
 from gigachat_server.errors import SetupError, StorageUnavailable
-from gigachat_server.store import connections, sqlite
-from gigachat_server.store.damage import refuse_damage
 from gigachat_server.store.database import Reader, Tx
-from gigachat_server.store.folder import Note, read_note
-from gigachat_server.store.migrate import migrate
-from gigachat_server.store.sqlite import FILE_NAME, SQLiteDatabase, open_sqlite
+from gigachat_server.store.engines import connections, sqlite
+from gigachat_server.store.engines.damage import refuse_damage
+from gigachat_server.store.engines.folder import Note, read_note
+from gigachat_server.store.engines.migrate import migrate
+from gigachat_server.store.engines.sqlite import FILE_NAME, SQLiteDatabase, open_sqlite
 from tests.cli.commands import Gigachat
 from tests.harness import gigachat
 

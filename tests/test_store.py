@@ -14,8 +14,8 @@ import pytest
 from gigachat_server.clock import system_clock
 from gigachat_server.errors import SetupError, StorageUnavailable
 from gigachat_server.store.database import Reader, Tx
-from gigachat_server.store.migrate import migrate
-from gigachat_server.store.sqlite import SuspendedInTransaction, open_sqlite
+from gigachat_server.store.engines.migrate import migrate
+from gigachat_server.store.engines.sqlite import SuspendedInTransaction, open_sqlite
 
 
 async def insert(tx: Tx, name: str) -> None:

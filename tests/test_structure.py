@@ -13,42 +13,32 @@ ROOT = Path(gigachat_server.__file__).parent
 
 # Imports go down this list only. Modules of one line may import each other, but never in a circle.
 LAYERS = (
-    ("cli", "bench", "evaluation", "question_sets", "thresholds", "compared_texts", "relevance_fit", "__main__"),
-    ("server", "sample"),
-    ("bounded_http",),
+    ("cli", "bench", "evaluation", "__main__"),
+    ("serving", "sample"),
     ("app",),
-    ("api", "web"),
+    ("api", "pages"),
+    ("edge",),
     ("services",),
-    ("chat", "jobs", "site_jobs"),
+    ("learning",),
+    ("chat",),
     ("knowledge",),
-    ("auth",),
+    ("access",),
     ("models", "store"),
-    ("safe_fetch", "web_urls", "address_rule"),
-    (
-        "language",
-        "markers",
-        "records",
-        "settings",
-        "errors",
-        "ids",
-        "clock",
-        "logs",
-        "local_socket",
-        "triggers",
-    ),
+    ("fetching", "work"),
+    ("language", "records", "settings", "errors", "ids", "clock", "triggers"),
 )
 # An edge is where a failure of any kind must end in an answer or a state instead of a lost task.
 EDGES = {
     "api/dispatch.py": 1,  # the application boundary
-    "web/dispatch.py": 1,  # the same for the pages
-    "chat/turn.py": 1,  # the turn's task
-    "jobs.py": 1,  # the job loop
-    "site_jobs.py": 1,  # the job loop of crawls
-    "knowledge/fixed_answers.py": 2,  # the loop of phrasings without a vector, and what an embedder raises for one of them
+    "pages/dispatch.py": 1,  # the same for the pages
+    "chat/turns/turn.py": 1,  # the turn's task
+    "knowledge/documents/ingest_worker.py": 1,  # the job loop
+    "knowledge/sites/site_worker.py": 1,  # the job loop of crawls
+    "learning/fixed_answers.py": 2,  # the loop of phrasings without a vector, and what an embedder raises for one of them
     "knowledge/extraction/child.py": 1,  # whatever a library raises for a file that is not as it should be
-    "chat/lifecycle.py": 2,  # the job loop of turns, and one conversation among many at the start
-    "store/postgres.py": 1,  # what runs after a commit
-    "store/sqlite.py": 4,  # the writer's and the readers' threads, and what runs after a commit
+    "chat/turns/lifecycle.py": 2,  # the job loop of turns, and one conversation among many at the start
+    "store/engines/postgres.py": 1,  # what runs after a commit
+    "store/engines/sqlite.py": 4,  # the writer's and the readers' threads, and what runs after a commit
 }
 
 
@@ -135,7 +125,7 @@ def test_only_the_stores_and_the_wiring_know_which_database_runs() -> None:
         path
         for path in modules()
         if any(word in (ROOT / path).read_text(encoding="utf-8").lower() for word in words)
-        and path.split("/")[0] in ("api", "chat", "knowledge", "web", "jobs.py", "auth.py")
+        and path.split("/")[0] in ("api", "pages", "edge", "chat", "learning", "knowledge", "access")
     }
     assert knowing == set()
 

@@ -9,12 +9,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from gigachat_server.chat.learning import grouped, is_little
 from gigachat_server.clock import system_clock
+from gigachat_server.learning.groups import grouped, is_little
 from gigachat_server.models.base import HandoffRequest
-from gigachat_server.models.extractive import ExtractiveModel
+from gigachat_server.models.embedders.hashing_embedder import HashingEmbedder, embed
 from gigachat_server.models.fake import Pause, ScriptedModel
-from gigachat_server.models.hashing_embedder import HashingEmbedder, embed
+from gigachat_server.models.quoting.extractive import ExtractiveModel
 from gigachat_server.records import Unanswered
 from gigachat_server.triggers import acting
 from tests import stores

@@ -14,9 +14,9 @@ import pytest
 
 from gigachat_server.errors import SetupError
 from gigachat_server.ids import new_id
-from gigachat_server.models.hashing_embedder import HashingEmbedder
+from gigachat_server.models.embedders.hashing_embedder import HashingEmbedder
 from gigachat_server.records import Source
-from gigachat_server.store.migrate import migrations
+from gigachat_server.store.engines.migrate import migrations
 from tests.harness import gigachat
 from tests.turns import answering, ask, assert_at_rest, contents, rows, told
 

@@ -27,7 +27,7 @@ from typing import Any
 import msgspec
 from onnx import NodeProto, TensorProto, helper
 
-from gigachat_server.models import e5, minilm, quantised, weights
+from gigachat_server.models.embedders import e5, minilm, quantised, weights
 
 HEADS, HIDDEN = 12, 384
 EPSILON = 1e-12

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from gigachat_server.api.openapi import error_codes
-from gigachat_server.web.docs import Field, Operation, groups
+from gigachat_server.pages.docs import Field, Operation, groups
 
 PAGE = Path(__file__).parents[1] / "docs" / "api.md"
 

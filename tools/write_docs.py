@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import get_args
 
 import write_api_reference
+import write_file_table
 from gigachat_server import settings
 
 ROOT = Path(__file__).parents[1]
@@ -44,7 +45,11 @@ def _meaning(info: settings.SettingInfo) -> str:
     return (info.description + allowed + secret).replace("|", "\\|")
 
 
-PAGES: dict[str, Callable[[], str]] = {"docs/settings.md": settings_page, "docs/api.md": write_api_reference.page}
+PAGES: dict[str, Callable[[], str]] = {
+    "docs/settings.md": settings_page,
+    "docs/api.md": write_api_reference.page,
+    "docs/architecture.md": write_file_table.page,
+}
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Writes the vectors of the example prompts (`knowledge/prior.py`) for the built-in embedders; run it after changing a list.
+"""Writes the vectors of the example prompts (`knowledge/search/prior.py`) for the built-in embedders; run after changing a list.
 
 Invariant: a file holds the vectors of `customers()` and then of `elsewhere()`, as `embed_prompt` makes them, in 8 bits.
 """
@@ -10,9 +10,9 @@ import sys
 
 import numpy as np
 
-from gigachat_server.knowledge import prior
-from gigachat_server.models import weights
-from gigachat_server.models.built_in import E5, MINILM
+from gigachat_server.knowledge.search import prior
+from gigachat_server.models.embedders import weights
+from gigachat_server.models.embedders.built_in import E5, MINILM
 
 EMBEDDERS = (E5, MINILM)
 

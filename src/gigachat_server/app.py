@@ -13,56 +13,56 @@ from urllib.parse import urlsplit
 from starlette.types import Receive, Scope, Send
 
 from gigachat_server import triggers
+from gigachat_server.access.keys import KeyRing
 from gigachat_server.api.dispatch import Api
-from gigachat_server.auth import KeyRing
-from gigachat_server.chat.answer import Answerer
-from gigachat_server.chat.control import Control
+from gigachat_server.chat.answers.answer import Answerer
 from gigachat_server.chat.erasure import Erasure
-from gigachat_server.chat.events import Events
+from gigachat_server.chat.events.recorder import Events
 from gigachat_server.chat.feed import Feed
-from gigachat_server.chat.learning import Learning
-from gigachat_server.chat.lifecycle import Lifecycle
-from gigachat_server.chat.live import LiveTurns
-from gigachat_server.chat.nodes import Nodes
-from gigachat_server.chat.replay import Replay
-from gigachat_server.chat.turn import Turns
+from gigachat_server.chat.turns.control import Control
+from gigachat_server.chat.turns.lifecycle import Lifecycle
+from gigachat_server.chat.turns.live import LiveTurns
+from gigachat_server.chat.turns.nodes import Nodes
+from gigachat_server.chat.turns.turn import Turns
 from gigachat_server.clock import Clock, system_clock
 from gigachat_server.errors import EmbeddingRefused, SetupError, StorageUnavailable
-from gigachat_server.jobs import IngestWorker
-from gigachat_server.knowledge.build import built_with
-from gigachat_server.knowledge.extract import Extractor
-from gigachat_server.knowledge.fixed_answers import FixedAnswers
-from gigachat_server.knowledge.indexes import Indexes
-from gigachat_server.knowledge.ingest import Ingest
-from gigachat_server.knowledge.prior import shipped
-from gigachat_server.knowledge.searcher import Searcher, no_prior
-from gigachat_server.knowledge.store_search import StoreSearch
-from gigachat_server.knowledge.web.sites import Sites
-from gigachat_server.models import relevance_file, weights
+from gigachat_server.knowledge.documents.ingest import Ingest
+from gigachat_server.knowledge.documents.ingest_worker import IngestWorker
+from gigachat_server.knowledge.extraction.extract import Extractor
+from gigachat_server.knowledge.search.indexes import Indexes
+from gigachat_server.knowledge.search.prior import shipped
+from gigachat_server.knowledge.search.searcher import Searcher, no_prior
+from gigachat_server.knowledge.search.store_search import StoreSearch
+from gigachat_server.knowledge.search.vector_space import built_with
+from gigachat_server.knowledge.sites.site_worker import SiteWorker
+from gigachat_server.knowledge.sites.sites import Sites
+from gigachat_server.learning.fixed_answers import FixedAnswers
+from gigachat_server.learning.groups import Learning
+from gigachat_server.learning.replay import Replay
 from gigachat_server.models.base import ChatModel, Embedder
-from gigachat_server.models.built_in import BUILT_IN
-from gigachat_server.models.extractive import ExtractiveModel
-from gigachat_server.models.hashing_embedder import HashingEmbedder
-from gigachat_server.models.local_embedder import LocalEmbedder
+from gigachat_server.models.embedders import relevance_file, weights
+from gigachat_server.models.embedders.built_in import BUILT_IN
+from gigachat_server.models.embedders.hashing_embedder import HashingEmbedder
+from gigachat_server.models.embedders.local_embedder import LocalEmbedder
+from gigachat_server.models.quoting.extractive import ExtractiveModel
+from gigachat_server.pages.dispatch import Web
 from gigachat_server.services import Services
 from gigachat_server.settings import Settings, secret_of
-from gigachat_server.site_jobs import SiteWorker
 from gigachat_server.store import fixed_answers as fixed_answer_rows
 from gigachat_server.store import ingest_queue, sites
-from gigachat_server.store.backup import back_up_before
+from gigachat_server.store.copies.backup import back_up_before
 from gigachat_server.store.database import Database, Tx
-from gigachat_server.store.migrate import Migration, migrate
-from gigachat_server.store.sqlite import open_sqlite
-from gigachat_server.web.dispatch import Web
+from gigachat_server.store.engines.migrate import Migration, migrate
+from gigachat_server.store.engines.sqlite import open_sqlite
 
 if TYPE_CHECKING:
-    from gigachat_server.models.endpoint_http import Access
-    from gigachat_server.models.openai import OpenAIModel
+    from gigachat_server.models.endpoints.chat_completions import OpenAIModel
+    from gigachat_server.models.endpoints.http import Access
 
 _log = logging.getLogger("gigachat.store")
 
 if TYPE_CHECKING:
-    from gigachat_server.models.openai_embedder import OpenAIEmbedder
+    from gigachat_server.models.endpoints.openai_embedder import OpenAIEmbedder
 
 
 @asynccontextmanager
@@ -120,7 +120,7 @@ async def open_database(settings: Settings) -> Database:
     if not settings.database_url:
         return open_sqlite(settings.data_folder)
     # Its driver takes 0.1 s to import, so only those who use it do.
-    from gigachat_server.store.postgres import open_postgres
+    from gigachat_server.store.engines.postgres import open_postgres
 
     return await open_postgres(settings.database_url, connections=settings.database_connections)
 
@@ -233,8 +233,8 @@ def make_searcher(settings: Settings, database: Database, embedder: Embedder) ->
         searcher = StoreSearch(database, embedder, small=in_memory, prior_of=prior_of)
     if not settings.reranker_url:
         return searcher
-    from gigachat_server.knowledge.rerank import RerankingSearcher
-    from gigachat_server.models.endpoint_reranker import EndpointReranker
+    from gigachat_server.knowledge.search.rerank import RerankingSearcher
+    from gigachat_server.models.endpoints.reranker import EndpointReranker
 
     access = endpoint_access(settings)
     reranker = EndpointReranker(settings.reranker_url, settings.reranker_model, settings.reranker_key, access=access)
@@ -255,7 +255,7 @@ def make_embedder(settings: Settings) -> Embedder:
 
 def _own_embedder(settings: Settings) -> HashingEmbedder | LocalEmbedder | OpenAIEmbedder:
     if settings.embedding_url:
-        from gigachat_server.models.openai_embedder import OpenAIEmbedder
+        from gigachat_server.models.endpoints.openai_embedder import OpenAIEmbedder
 
         # One provider often serves both; its key is none of another host's business.
         is_one_host = urlsplit(settings.embedding_url)[:2] == urlsplit(settings.model_url)[:2]  # scheme and address
@@ -273,7 +273,7 @@ def _own_embedder(settings: Settings) -> HashingEmbedder | LocalEmbedder | OpenA
 def make_model(settings: Settings, embedder: Embedder) -> ChatModel:
     """The model that the settings name; without any the extractive one."""
     if settings.model_url or settings.model_providers:
-        from gigachat_server.models.providers import Providers
+        from gigachat_server.models.endpoints.providers import Providers
 
         default, others = make_endpoints(settings)
         first = next(iter(others.values()), None)
@@ -286,8 +286,8 @@ def make_model(settings: Settings, embedder: Embedder) -> ChatModel:
 
 def make_endpoints(settings: Settings) -> tuple[OpenAIModel | None, dict[str, OpenAIModel]]:
     """The endpoint of GIGACHAT_MODEL_URL, if there is one, and those of the file. Raises `SetupError`."""
-    from gigachat_server.models.openai import OpenAIModel, Timeouts
-    from gigachat_server.models.providers import open_provider, read_providers
+    from gigachat_server.models.endpoints.chat_completions import OpenAIModel, Timeouts
+    from gigachat_server.models.endpoints.providers import open_provider, read_providers
 
     access = endpoint_access(settings)
     timeouts = Timeouts(
@@ -315,7 +315,7 @@ def make_endpoints(settings: Settings) -> tuple[OpenAIModel | None, dict[str, Op
 
 def endpoint_access(settings: Settings, *, key_header: str = "Authorization", headers: str = "") -> Access:
     """How endpoints are reached. Raises `SetupError`."""
-    from gigachat_server.models.endpoint_http import Access, parse_headers
+    from gigachat_server.models.endpoints.http import Access, parse_headers
 
     return Access(
         key_header=key_header,

@@ -352,7 +352,7 @@ class Chunk(msgspec.Struct, frozen=True):
 
 
 class Site(msgspec.Struct, frozen=True, kw_only=True):
-    """Pages of the web that are documents of a chatbot, and are read again. See `knowledge/web/crawl.py`.
+    """Pages of the web that are documents of a chatbot, and are read again. See `knowledge/sites/crawl.py`.
 
     `reason` is the code of why it failed, or of what the last crawl had to leave out; `error` says it to a person. `due_at`:
     from when on somebody has to see to it.

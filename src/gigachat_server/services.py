@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import msgspec
 
-from gigachat_server.auth import KeyRing
-from gigachat_server.chat.control import Control
+from gigachat_server.access.keys import KeyRing
 from gigachat_server.chat.erasure import Erasure
-from gigachat_server.chat.events import Events
+from gigachat_server.chat.events.recorder import Events
 from gigachat_server.chat.feed import Feed
-from gigachat_server.chat.learning import Learning
-from gigachat_server.chat.lifecycle import Lifecycle
-from gigachat_server.chat.nodes import Nodes
-from gigachat_server.chat.replay import Replay
-from gigachat_server.chat.turn import Turns
+from gigachat_server.chat.turns.control import Control
+from gigachat_server.chat.turns.lifecycle import Lifecycle
+from gigachat_server.chat.turns.nodes import Nodes
+from gigachat_server.chat.turns.turn import Turns
 from gigachat_server.clock import Clock
-from gigachat_server.jobs import IngestWorker
-from gigachat_server.knowledge.fixed_answers import FixedAnswers
-from gigachat_server.knowledge.ingest import Ingest
-from gigachat_server.knowledge.searcher import Searcher
-from gigachat_server.knowledge.web.sites import Sites
+from gigachat_server.knowledge.documents.ingest import Ingest
+from gigachat_server.knowledge.documents.ingest_worker import IngestWorker
+from gigachat_server.knowledge.search.searcher import Searcher
+from gigachat_server.knowledge.sites.site_worker import SiteWorker
+from gigachat_server.knowledge.sites.sites import Sites
+from gigachat_server.learning.fixed_answers import FixedAnswers
+from gigachat_server.learning.groups import Learning
+from gigachat_server.learning.replay import Replay
 from gigachat_server.models.base import ChatModel, Embedder
 from gigachat_server.records import Account
 from gigachat_server.settings import Settings
-from gigachat_server.site_jobs import SiteWorker
 from gigachat_server.store.database import Database
 
 

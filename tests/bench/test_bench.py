@@ -20,8 +20,8 @@ from gigachat_server.bench.load import Load, since_stamp
 from gigachat_server.bench.metrics import Budget, Report, all_answered, metric
 from gigachat_server.bench.texts import Author
 from gigachat_server.errors import SetupError
-from gigachat_server.knowledge.chunk import split
-from gigachat_server.models.stub_endpoint import DELTAS
+from gigachat_server.knowledge.documents.chunk import split
+from gigachat_server.models.endpoints.stub_endpoint import DELTAS
 
 
 def test_what_the_floor_acknowledged_survives_its_sudden_end(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from typing import IO, Any
 import msgspec
 import uvicorn
 
-from gigachat_server.models.stub_endpoint import StubEndpoint
+from gigachat_server.models.endpoints.stub_endpoint import StubEndpoint
 from tests import stores
 
 PATIENCE_S = 60

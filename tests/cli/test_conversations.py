@@ -11,7 +11,7 @@ from typing import IO
 
 import pytest
 
-from gigachat_server.api import cursors
+from gigachat_server.edge import cursors
 from tests.cli.commands import Gigachat, Server, slow_endpoint
 
 

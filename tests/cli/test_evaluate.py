@@ -15,11 +15,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from gigachat_server import compared_texts, evaluation, question_sets, thresholds
 from gigachat_server.cli import evaluation_report
 from gigachat_server.errors import SetupError
-from gigachat_server.evaluation import Question, Result, Retrieved
-from gigachat_server.thresholds import Scored
+from gigachat_server.evaluation import compared_texts, measures, question_sets, thresholds
+from gigachat_server.evaluation.measures import Question, Result, Retrieved
+from gigachat_server.evaluation.thresholds import Scored
 from tests.cli.commands import Gigachat
 
 FOLDER = Path(__file__).parents[1] / "fixtures" / "eval"
@@ -33,9 +33,9 @@ def test_a_run_scores_every_collection_and_can_be_scored_again(tmp_path: Path) -
     assert (shop["abstain_out_of_corpus"], shop["false_abstain_rate"], shop["citation_precision"]) == (1.0, 0.0, 1.0)
     assert (garden["followup_hit@5"], garden["recall@1"]) == (1.0, 1.0)
     assert garden["rougeL_ref"] > 0.3
-    results = evaluation.read_lines(tmp_path / "results.jsonl", Result)
-    questions = evaluation.read_lines(FOLDER / "questions.jsonl", Question)
-    assert evaluation.score(questions, {result.id: result for result in results}) == scores
+    results = measures.read_lines(tmp_path / "results.jsonl", Result)
+    questions = measures.read_lines(FOLDER / "questions.jsonl", Question)
+    assert measures.score(questions, {result.id: result for result in results}) == scores
 
 
 def test_the_chatbot_is_kept_with_its_usual_settings_and_the_history_in_its_conversation(tmp_path: Path) -> None:
@@ -251,16 +251,16 @@ def test_too_few_questions_of_a_kind_suggest_nothing() -> None:
 
 def test_the_score_that_decides_is_of_the_passages_a_reply_is_made_from() -> None:
     retrieved = (Retrieved("a", "", 0.2), Retrieved("b", "", 0.4), Retrieved("c", "", 0.9))
-    assert evaluation.top_score(Result(id="q", retrieved=retrieved), 2) == 0.4
-    assert evaluation.top_score(Result(id="q"), 2) == 0.0
+    assert measures.top_score(Result(id="q", retrieved=retrieved), 2) == 0.4
+    assert measures.top_score(Result(id="q"), 2) == 0.0
 
 
 def test_percentiles_are_values_that_were_measured() -> None:
-    assert [evaluation.percentile([4, 1, 3, 2], percent) for percent in (50, 95, 0)] == [2, 4, 1]
+    assert [measures.percentile([4, 1, 3, 2], percent) for percent in (50, 95, 0)] == [2, 4, 1]
 
 
 def test_where_no_document_is_known_retrieval_is_not_judged() -> None:
-    scores = evaluation.score([question(answers=["x"])], {"q": Result(id="q", answer="x", retrieved=passages("a"))})["c"]
+    scores = measures.score([question(answers=["x"])], {"q": Result(id="q", answer="x", retrieved=passages("a"))})["c"]
     assert ("recall@5" in scores, scores["answer_contains"]) == (False, 1.0)
 
 
@@ -284,12 +284,12 @@ def passages(*names: str) -> tuple[Retrieved, ...]:
     ],
 )
 def test_ndcg(relevant: list[bool], wanted: int, gain: float) -> None:
-    assert evaluation.ndcg(relevant, wanted, cutoff=5) == pytest.approx(gain)
+    assert measures.ndcg(relevant, wanted, cutoff=5) == pytest.approx(gain)
 
 
 def test_passages_collapse_to_documents_where_documents_are_judged() -> None:
     asked = question(document_names=["b", "z"])
-    assert evaluation.relevance(asked, passages("a", "a", "b", "a")) == ([False, True], 2)
+    assert measures.relevance(asked, passages("a", "a", "b", "a")) == ([False, True], 2)
 
 
 def test_where_the_gold_sentence_is_known_the_passage_must_hold_it() -> None:
@@ -297,12 +297,12 @@ def test_where_the_gold_sentence_is_known_the_passage_must_hold_it() -> None:
     wrong_document = Retrieved("b", "Express parcels cost nine euros.", 1)
     wrong_sentence = Retrieved("a", "He paid nine euros for lunch at the station.", 1)
     right = Retrieved("a", "As of May, express parcels cost nine euros. Others are free.", 1)
-    assert evaluation.relevance(asked, (wrong_document, wrong_sentence, right)) == ([False, False, True], 1)
+    assert measures.relevance(asked, (wrong_document, wrong_sentence, right)) == ([False, False, True], 1)
 
 
 def test_auroc_counts_ties_half() -> None:
-    assert evaluation.auroc([0.9, 0.5], [0.5, 0.1]) == pytest.approx(3.5 / 4)
-    assert evaluation.auroc([], [0.5]) is None
+    assert measures.auroc([0.9, 0.5], [0.5, 0.1]) == pytest.approx(3.5 / 4)
+    assert measures.auroc([], [0.5]) is None
 
 
 def test_rouge_l_is_of_the_longest_common_subsequence() -> None:
@@ -313,14 +313,14 @@ def test_rouge_l_is_of_the_longest_common_subsequence() -> None:
 def test_abstaining_on_an_answerable_question_is_a_wrong_answer_and_a_missing_result_no_abstention() -> None:
     questions = [question(id="1", answers=["x"], document_name="a"), question(id="2", answers=["x"], document_name="a")]
     results = {"1": Result(id="1", answer="x", abstained=True)}
-    scores = evaluation.score(questions, results)["c"]
+    scores = measures.score(questions, results)["c"]
     assert (scores["answer_contains"], scores["false_abstain_rate"], scores["missing"]) == (0.0, 0.5, 1)
 
 
 def test_a_run_of_retrieval_alone_abstains_below_the_threshold() -> None:
     questions = [question(id="1", answerable=False, kind="out_of_corpus"), question(id="2", document_name="a")]
     results = {"1": Result(id="1", retrieved=passages("a")[:0]), "2": Result(id="2", retrieved=passages("a"))}
-    scores = evaluation.score(questions, results, threshold=0.78)["c"]
+    scores = measures.score(questions, results, threshold=0.78)["c"]
     assert (scores["abstain_recall"], scores["abstain_precision"], "answer_f1" in scores) == (1.0, 1.0, False)
 
 
@@ -331,12 +331,12 @@ def test_spans_that_do_not_hold_are_counted_whatever_was_asked() -> None:
         "2": Result(id="2", answer="x", citations=("a",), cited_spans=(True, False)),
         "3": Result(id="3", answer="x", citations=("a",)),
     }
-    scores = evaluation.score(questions, results)["c"]
+    scores = measures.score(questions, results)["c"]
     assert (scores["citations_hold"], scores["cites_a_span"]) == (0.75, 0.6667)
 
 
 def test_underspecified_questions_are_reported_apart() -> None:
-    scores = evaluation.score([question(kind="underspecified")], {"q": Result(id="q", answer="", abstained=True)})["c"]
+    scores = measures.score([question(kind="underspecified")], {"q": Result(id="q", answer="", abstained=True)})["c"]
     assert (scores["abstain_underspecified"], scores["abstain_precision"], scores["false_abstain_rate"]) == (1.0, None, None)
 
 

@@ -10,10 +10,10 @@ import os
 import signal
 import sys
 
+from gigachat_server.cli.locations import Location, opened
 from gigachat_server.clock import system_clock
 from gigachat_server.store.database import Database, Tx
-from gigachat_server.store.locations import Location, opened
-from gigachat_server.store.migrate import Migration, Step, migrate, migrations
+from gigachat_server.store.engines.migrate import Migration, Step, migrate, migrations
 
 NUMBER = 9001
 _BATCH = 20

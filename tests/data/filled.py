@@ -12,8 +12,8 @@ import numpy as np
 
 from gigachat_server.clock import system_clock
 from gigachat_server.store.database import Database, Tx
-from gigachat_server.store.migrate import migrate
-from gigachat_server.store.sqlite import open_sqlite
+from gigachat_server.store.engines.migrate import migrate
+from gigachat_server.store.engines.sqlite import open_sqlite
 
 AT = 1_800_000_000_000_000
 _TEXTS = ("", "plain", "Ä ö ß", "日本語", "emoji 👩‍👩‍👧", "a\tb\nc\\d", "'; DROP TABLE messages; --", "\u2028\ufeff", "x" * 5000)

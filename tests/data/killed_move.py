@@ -7,9 +7,9 @@ import os
 import signal
 import sys
 
-from gigachat_server.store.copying import copy, plan
-from gigachat_server.store.locations import Location, filling, reading
-from gigachat_server.store.sqlite_rows import embedded_tables
+from gigachat_server.cli.locations import Location, filling, reading
+from gigachat_server.store.copies.copying import copy, plan
+from gigachat_server.store.copies.sqlite_rows import embedded_tables
 
 
 class Killing:

@@ -19,9 +19,9 @@ from typing import Any
 import pytest
 
 from gigachat_server import cli
+from gigachat_server.cli.locations import Location, opened
 from gigachat_server.errors import SetupError
 from gigachat_server.store.database import Reader
-from gigachat_server.store.locations import Location, opened
 from tests.cli.commands import Gigachat, Server
 from tests.data.dumps import dump
 from tests.data.test_move import filled, refused

@@ -15,7 +15,7 @@ import asyncpg
 import pytest
 
 from gigachat_server.models.fake import ScriptedModel
-from gigachat_server.store.citus import REFERENCE
+from gigachat_server.store.copies.citus import REFERENCE
 from gigachat_server.store.database import Database, Tx
 from tests.cli.commands import Gigachat
 from tests.data.dumps import TABLES

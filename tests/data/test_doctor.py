@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from gigachat_server.store.migrate import migrations
+from gigachat_server.store.engines.migrate import migrations
 from tests.cli.commands import Gigachat
 from tests.data.test_move import Databases
 

@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 import pytest
 
 from gigachat_server import cli
+from gigachat_server.cli.locations import Location, opened
 from gigachat_server.clock import system_clock
 from gigachat_server.errors import SetupError
-from gigachat_server.store.backup import back_up_before
+from gigachat_server.store.copies.backup import back_up_before
 from gigachat_server.store.database import Database, Reader, Tx
-from gigachat_server.store.locations import Location, opened
-from gigachat_server.store.migrate import Migration, effects, migrate, migrations
-from gigachat_server.store.sqlite import open_sqlite
+from gigachat_server.store.engines.migrate import Migration, effects, migrate, migrations
+from gigachat_server.store.engines.sqlite import open_sqlite
 from tests.cli.commands import Gigachat
 from tests.data import batched
 from tests.data.dumps import dump

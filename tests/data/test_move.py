@@ -14,9 +14,9 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import pytest
 
+from gigachat_server.cli.locations import Location, opened, reading
 from gigachat_server.errors import SetupError
-from gigachat_server.store.copying import OWN_TABLES, Table
-from gigachat_server.store.locations import Location, opened, reading
+from gigachat_server.store.copies.copying import OWN_TABLES, Table
 from tests.cli.commands import Gigachat
 from tests.data.dumps import TABLES, dump
 from tests.data.filled import fill_folder

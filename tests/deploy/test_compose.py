@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from gigachat_server import settings
-from gigachat_server.server import _GRACE_S
+from gigachat_server.serving.server import _GRACE_S
 from gigachat_server.settings import Settings
 from tests.deploy.dockerfile import ROOT, Dockerfile
 

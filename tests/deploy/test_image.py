@@ -19,7 +19,7 @@ import pytest
 
 from gigachat_server import settings
 from gigachat_server.cli import COMMANDS
-from gigachat_server.models import weights
+from gigachat_server.models.embedders import weights
 from tests.cli.commands import Gigachat, Server
 from tests.deploy.dockerfile import ROOT, Dockerfile
 

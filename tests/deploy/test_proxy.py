@@ -26,9 +26,9 @@ from yarl import URL
 
 from gigachat_server.api import sse
 from gigachat_server.models.fake import Pause, ScriptedModel
-from gigachat_server.server import KEEP_ALIVE_S
+from gigachat_server.pages.routes import ROUTES
+from gigachat_server.serving.server import KEEP_ALIVE_S
 from gigachat_server.settings import Settings
-from gigachat_server.web.routes import ROUTES
 from tests.deploy import proxy
 from tests.deploy.proxy import (
     Config,
@@ -44,7 +44,7 @@ from tests.deploy.proxy import (
 )
 from tests.faults.serving import KEY, Answered, Ask, Client, events, read_store
 from tests.harness import gigachat
-from tests.web.pages import Visitor
+from tests.pages.pages import Visitor
 
 pytestmark = [needs_nginx, pytest.mark.sqlite_only]  # what nginx does is the same before any store
 

@@ -34,7 +34,7 @@ from tests.postgres_server import PostgresServer, temporary_server
 T = TypeVar("T")
 
 DATABASE = "postgres"
-LEASE_S = 30  # chat/queue.py
+LEASE_S = 30  # chat/turns/queue.py
 
 
 class ServerStores:

@@ -12,12 +12,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from gigachat_server.chat.answer import Answerer
-from gigachat_server.chat.control import Control
-from gigachat_server.chat.lifecycle import Lifecycle
-from gigachat_server.chat.live import LiveTurns
-from gigachat_server.chat.nodes import Nodes
-from gigachat_server.chat.turn import Turns
+from gigachat_server.chat.answers.answer import Answerer
+from gigachat_server.chat.turns.control import Control
+from gigachat_server.chat.turns.lifecycle import Lifecycle
+from gigachat_server.chat.turns.live import LiveTurns
+from gigachat_server.chat.turns.nodes import Nodes
+from gigachat_server.chat.turns.turn import Turns
 from gigachat_server.clock import system_clock
 from gigachat_server.models.base import ChatModel
 from gigachat_server.services import Services

@@ -24,7 +24,7 @@ from gigachat_server.clock import system_clock
 from gigachat_server.errors import ModelInterrupted, ModelRejected
 from gigachat_server.models.base import ModelEvent, ModelInput, ReplyEnd, TextDelta
 from gigachat_server.models.fake import Pause, ScriptedModel, Step
-from gigachat_server.server import raise_open_files_limit
+from gigachat_server.serving.server import raise_open_files_limit
 from tests.harness import Api, Reply, gigachat, until
 from tests.streams import Seen, prompt, streaming
 

@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gigachat_server.knowledge.text_vectors import BATCH
+from gigachat_server.knowledge.documents.text_vectors import BATCH
 from gigachat_server.triggers import INGEST_STEPS
 from tests import stores
 from tests.faults.serving import KEY, ROUNDS, ModelEndpoint, server

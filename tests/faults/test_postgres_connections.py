@@ -14,7 +14,7 @@ import asyncpg
 import pytest
 
 from gigachat_server.store.database import Tx
-from gigachat_server.store.postgres import PATIENCE_S, open_postgres
+from gigachat_server.store.engines.postgres import PATIENCE_S, open_postgres
 from tests import stores
 from tests.faults.cluster import (
     ServerStores,

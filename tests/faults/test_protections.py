@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from gigachat_server.chat.queue import LEASE_US
+from gigachat_server.chat.turns.queue import LEASE_US
 from gigachat_server.clock import system_clock
 from gigachat_server.errors import ModelUnreachable
 from gigachat_server.models.base import ModelInput

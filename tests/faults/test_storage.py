@@ -17,9 +17,9 @@ from pathlib import Path
 import apsw
 import pytest
 
-from gigachat_server.store.damage import refuse_damage
-from gigachat_server.store.folder import read_note
-from gigachat_server.store.sqlite import open_sqlite
+from gigachat_server.store.engines.damage import refuse_damage
+from gigachat_server.store.engines.folder import read_note
+from gigachat_server.store.engines.sqlite import open_sqlite
 from tests.cli.commands import PATIENCE_S, Server
 from tests.faults import trace
 from tests.faults.processes import KEY, ROOT, Serve, call, ended, listening, make_chatbot, needs_strace, say

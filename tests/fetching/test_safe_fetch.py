@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from gigachat_server import web_urls
-from gigachat_server.address_rule import Address, is_public, may_be_reached
-from gigachat_server.safe_fetch import FetchFailed, SafeFetch
-from gigachat_server.web_urls import UrlRefused
+from gigachat_server.fetching import web_urls
+from gigachat_server.fetching.address_rule import Address, is_public, may_be_reached
+from gigachat_server.fetching.safe_fetch import FetchFailed, SafeFetch
+from gigachat_server.fetching.web_urls import UrlRefused
 from tests.fetching.canaries import SITE, Request, Response, Site, canaries, serving
 
 ANY_PORT = (range(1, 65536),)

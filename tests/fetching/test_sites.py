@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from gigachat_server.clock import system_clock
-from gigachat_server.knowledge.web import html_facts, sitemap
+from gigachat_server.knowledge.sites import html_facts, sitemap
 from gigachat_server.models.base import Matrix
-from gigachat_server.models.hashing_embedder import HashingEmbedder
+from gigachat_server.models.embedders.hashing_embedder import HashingEmbedder
 from gigachat_server.store.database import Tx
 from tests.fetching.canaries import SITE, Request, Response, canaries, serving
 from tests.harness import Api, gigachat, until

@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 import pytest
 
-from gigachat_server import web_urls
-from gigachat_server.knowledge.web import html_facts, sitemap
-from gigachat_server.knowledge.web.patterns import is_wanted, matches
-from gigachat_server.knowledge.web.sitemap import SitemapRefused
+from gigachat_server.fetching import web_urls
+from gigachat_server.knowledge.sites import html_facts, sitemap
+from gigachat_server.knowledge.sites.patterns import is_wanted, matches
+from gigachat_server.knowledge.sites.sitemap import SitemapRefused
 
 PAGE = web_urls.parse("https://shop.example/help/index.html")
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from gigachat_server.knowledge.chunk import split
+from gigachat_server.knowledge.documents.chunk import split
 
 TWO_MEBIBYTES = 2 * 1024 * 1024
 PIECES = ["\n\n", "\n", ". ", " ", "  ", "\r\n", "。", "wwww", "wwwwwwwwwwww", "w" * 40, "ww", "\t", "?", "! "]

@@ -21,7 +21,7 @@ from gigachat_server.knowledge.extraction.child import read
 from gigachat_server.knowledge.extraction.decoding import known_charset
 from gigachat_server.knowledge.extraction.extracted import Extracted, Place, locate
 from gigachat_server.knowledge.extraction.plain import read_markdown, read_small_text
-from gigachat_server.knowledge.web.html_facts import decoded
+from gigachat_server.knowledge.sites.html_facts import decoded
 
 MOST = 100_000
 

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from gigachat_server.knowledge.fuzzy import Vocabulary
+from gigachat_server.knowledge.search.fuzzy import Vocabulary
 from gigachat_server.language.likeness import alike, likeness
 
 pytestmark = pytest.mark.sqlite_only

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from gigachat_server.knowledge.gate import stem_sets
+from gigachat_server.knowledge.search.gate import stem_sets
 
 
 def test_where_few_chunks_hold_any_stem_every_one_is_enough() -> None:

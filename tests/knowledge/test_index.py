@@ -12,11 +12,11 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from gigachat_server.knowledge.directions import quantised
-from gigachat_server.knowledge.index import ChatbotIndex, IndexRow, IndexUnits
-from gigachat_server.knowledge.relevance import MOST_UNITS
-from gigachat_server.knowledge.scoring import K1, Alternatives, B, Candidate, Search, dump_stems, load_stems
-from gigachat_server.knowledge.vectors import BLOCK_ROWS
+from gigachat_server.knowledge.search.directions import quantised
+from gigachat_server.knowledge.search.index import ChatbotIndex, IndexRow, IndexUnits
+from gigachat_server.knowledge.search.relevance import MOST_UNITS
+from gigachat_server.knowledge.search.scoring import K1, Alternatives, B, Candidate, Search, dump_stems, load_stems
+from gigachat_server.knowledge.search.vectors import BLOCK_ROWS
 from gigachat_server.language.likeness import likeness
 from gigachat_server.language.terms import QueryWord
 from gigachat_server.models.base import RankWeights, RelevanceScale, Vector

@@ -11,16 +11,16 @@ import pytest
 
 from gigachat_server.clock import system_clock
 from gigachat_server.ids import new_id
-from gigachat_server.knowledge.extract import Extractor
-from gigachat_server.knowledge.indexes import Indexes
-from gigachat_server.knowledge.ingest import Ingest
-from gigachat_server.knowledge.retrieve import Earlier
-from gigachat_server.models.hashing_embedder import HashingEmbedder
+from gigachat_server.knowledge.documents.ingest import Ingest
+from gigachat_server.knowledge.extraction.extract import Extractor
+from gigachat_server.knowledge.search.indexes import Indexes
+from gigachat_server.knowledge.search.retrieve import Earlier
+from gigachat_server.models.embedders.hashing_embedder import HashingEmbedder
 from gigachat_server.records import Chatbot, ChatbotConfig, DocumentsConfig, ResultsConfig
 from gigachat_server.store import chatbots
 from gigachat_server.store.database import Database, Reader, Tx
-from gigachat_server.store.migrate import migrate
-from gigachat_server.store.sqlite import open_sqlite
+from gigachat_server.store.engines.migrate import migrate
+from gigachat_server.store.engines.sqlite import open_sqlite
 
 pytestmark = pytest.mark.sqlite_only
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gigachat_server.knowledge import prior
-from gigachat_server.models import weights
-from gigachat_server.models.built_in import BUILT_IN, E5
-from gigachat_server.models.hashing_embedder import HashingEmbedder, embed
+from gigachat_server.knowledge.search import prior
+from gigachat_server.models.embedders import weights
+from gigachat_server.models.embedders.built_in import BUILT_IN, E5
+from gigachat_server.models.embedders.hashing_embedder import HashingEmbedder, embed
 
 pytestmark = pytest.mark.sqlite_only
 

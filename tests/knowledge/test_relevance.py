@@ -7,7 +7,7 @@ import math
 import msgspec
 import pytest
 
-from gigachat_server.knowledge.relevance import Features, parts, rank_scores, rank_weights, relevance
+from gigachat_server.knowledge.search.relevance import Features, parts, rank_scores, rank_weights, relevance
 from gigachat_server.models.base import RankWeights, RelevanceScale
 
 pytestmark = pytest.mark.sqlite_only

@@ -8,8 +8,8 @@ import msgspec
 import pytest
 from tests.models.test_extractive import passage
 
-from gigachat_server.knowledge.retrieve import Found
-from gigachat_server.knowledge.searcher import Retrieval
+from gigachat_server.knowledge.search.retrieve import Found
+from gigachat_server.knowledge.search.searcher import Retrieval
 from gigachat_server.models.base import Query
 
 pytestmark = pytest.mark.sqlite_only

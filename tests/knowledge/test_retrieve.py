@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gigachat_server.knowledge.index import ChatbotIndex, IndexRow, IndexUnits
-from gigachat_server.knowledge.retrieve import Earlier, Expanded, Manner, SearchQuery, expand, search
-from gigachat_server.knowledge.scoring import dump_stems
+from gigachat_server.knowledge.search.index import ChatbotIndex, IndexRow, IndexUnits
+from gigachat_server.knowledge.search.retrieve import Earlier, Expanded, Manner, SearchQuery, expand, search
+from gigachat_server.knowledge.search.scoring import dump_stems
 from gigachat_server.language.terms import terms
 from gigachat_server.models.base import RelevanceScale, Vector
 

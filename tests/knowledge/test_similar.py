@@ -7,10 +7,10 @@ import time
 import numpy as np
 import pytest
 
-from gigachat_server.knowledge.fixed_answers import Known
-from gigachat_server.knowledge.similar import Said, group
 from gigachat_server.language.words import may_ask_the_same, normalised, points_back
-from gigachat_server.models.hashing_embedder import embed
+from gigachat_server.learning.fixed_answers import Known
+from gigachat_server.learning.similar import Said, group
+from gigachat_server.models.embedders.hashing_embedder import embed
 from gigachat_server.store.fixed_answers import FixedPrompt
 
 

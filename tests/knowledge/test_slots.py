@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from gigachat_server.knowledge.graphemes import cut
-from gigachat_server.knowledge.slots import FairSlots
+from gigachat_server.knowledge.extraction.slots import FairSlots
+from gigachat_server.language.graphemes import cut
 
 
 async def test_nobody_has_all_places_and_turns_are_taken() -> None:

@@ -12,15 +12,15 @@ import pytest
 from tests.harness import gigachat
 from tests.libraries import Library, NewDatabase, new_library, opened, rows
 
-from gigachat_server.knowledge.indexes import Indexes
-from gigachat_server.knowledge.retrieve import Earlier
-from gigachat_server.knowledge.searcher import Retrieval
-from gigachat_server.knowledge.store_search import Limits, StoreSearch
+from gigachat_server.knowledge.search.indexes import Indexes
+from gigachat_server.knowledge.search.retrieve import Earlier
+from gigachat_server.knowledge.search.searcher import Retrieval
+from gigachat_server.knowledge.search.store_search import Limits, StoreSearch
 from gigachat_server.models.base import Embedder, Matrix, Vector
-from gigachat_server.models.hashing_embedder import HashingEmbedder, embed
+from gigachat_server.models.embedders.hashing_embedder import HashingEmbedder, embed
 from gigachat_server.store import chunk_indexes, chunk_search
 from gigachat_server.store.database import Database, Reader, Tx
-from gigachat_server.store.postgres import PostgresDatabase
+from gigachat_server.store.engines.postgres import PostgresDatabase
 
 pytestmark = pytest.mark.postgres
 

@@ -7,8 +7,8 @@ import random
 
 import pytest
 
-from gigachat_server.knowledge.chunk import split
-from gigachat_server.knowledge.units import CHARACTERS, DENSE_CHARACTERS, placed, units
+from gigachat_server.knowledge.documents.chunk import split
+from gigachat_server.knowledge.documents.units import CHARACTERS, DENSE_CHARACTERS, placed, units
 
 pytestmark = pytest.mark.sqlite_only
 

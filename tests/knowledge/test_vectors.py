@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gigachat_server.knowledge.directions import Directions, inverse_norms, quantised
-from gigachat_server.knowledge.members import Members
-from gigachat_server.knowledge.vectors import LEADING, Vectors
+from gigachat_server.knowledge.search.directions import Directions, inverse_norms, quantised
+from gigachat_server.knowledge.search.members import Members
+from gigachat_server.knowledge.search.vectors import LEADING, Vectors
 from gigachat_server.models.base import Matrix, Vector
 
 DIMENSION = 384

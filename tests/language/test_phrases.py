@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gigachat_server.chat.prompt import DEFAULT_REFUSAL
+from gigachat_server.chat.answers.prompt import DEFAULT_REFUSAL
 from gigachat_server.language import phrases
 from gigachat_server.language.codes import LANGUAGES, Language
 from gigachat_server.language.detect import is_foreign, language

@@ -9,13 +9,7 @@ from itertools import pairwise
 import pytest
 
 from gigachat_server.language.terms import terms
-from gigachat_server.language.words import (
-    LONGEST_SENTENCE,
-    LONGEST_WORD,
-    content_words,
-    sentences,
-    words,
-)
+from gigachat_server.language.words import LONGEST_SENTENCE, LONGEST_WORD, content_words, sentences, words
 
 LONG = 200_000
 HOSTILE = [

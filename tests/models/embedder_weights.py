@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from gigachat_server.errors import SetupError
-from gigachat_server.models import weights
-from gigachat_server.models.built_in import BUILT_IN, DEFAULT
-from gigachat_server.models.local_embedder import LocalEmbedder
+from gigachat_server.models.embedders import weights
+from gigachat_server.models.embedders.built_in import BUILT_IN, DEFAULT
+from gigachat_server.models.embedders.local_embedder import LocalEmbedder
 
 CONFIGURED = os.environ.get("GIGACHAT_EMBEDDING_PATH")  # read before the tests' own settings hide it
 

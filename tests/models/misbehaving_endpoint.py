@@ -20,8 +20,8 @@ from gigachat_server.models.base import (
     Sampling,
     TextDelta,
 )
-from gigachat_server.models.completion_stream import Limits
-from gigachat_server.models.openai import OpenAIModel, Timeouts
+from gigachat_server.models.endpoints.chat_completions import OpenAIModel, Timeouts
+from gigachat_server.models.endpoints.completion_stream import Limits
 
 KEY = "sk-secret-0123456789"
 QUICK = Timeouts(drain_s=1.0, retry_pause_s=0.001)  # patient where a busy machine may be slow, quick where tests wait

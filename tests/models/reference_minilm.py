@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import tokenizers
 
-from gigachat_server.models.weights import MODEL_FILE, TOKENIZER_FILE, Weights
+from gigachat_server.models.embedders.weights import MODEL_FILE, TOKENIZER_FILE, Weights
 
 Array = npt.NDArray[Any]
 

@@ -12,10 +12,10 @@ from tests.models.misbehaving_endpoint import KEY, Exchange, endpoint, ends, han
 from tests.models.test_openai_model import collect
 
 from gigachat_server.errors import ModelError, ModelInterrupted, ModelUnauthorised
-from gigachat_server.models.anthropic import AnthropicModel
-from gigachat_server.models.anthropic_events import EventReader
 from gigachat_server.models.base import CallOptions, ChatMessage, HandoffOffer, HandoffRequest, ModelEvent, Sections, UsageReport
-from gigachat_server.models.completion_stream import CompletionParser
+from gigachat_server.models.endpoints.anthropic import AnthropicModel
+from gigachat_server.models.endpoints.anthropic_events import EventReader
+from gigachat_server.models.endpoints.completion_stream import CompletionParser
 
 
 def named(value: dict[str, Any]) -> bytes:

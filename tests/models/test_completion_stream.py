@@ -20,7 +20,7 @@ from gigachat_server.errors import (
     ModelRejected,
 )
 from gigachat_server.models.base import ModelEvent, UsageReport
-from gigachat_server.models.completion_stream import CompletionParser, Limits
+from gigachat_server.models.endpoints.completion_stream import CompletionParser, Limits
 
 END = chunk(end="stop") + DONE
 

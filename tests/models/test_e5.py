@@ -13,9 +13,9 @@ from tests.models.embedder_weights import built_in_embedder, require_weights
 from tests.models.reference_e5 import ReferenceE5
 
 import build_embedder_graph
-from gigachat_server.models import weights
-from gigachat_server.models.e5 import GRAPH, MAX_TOKENS, PASSAGE, PROMPT, E5Network
-from gigachat_server.models.local_embedder import LocalEmbedder
+from gigachat_server.models.embedders import weights
+from gigachat_server.models.embedders.e5 import GRAPH, MAX_TOKENS, PASSAGE, PROMPT, E5Network
+from gigachat_server.models.embedders.local_embedder import LocalEmbedder
 
 
 @pytest.fixture(scope="module")

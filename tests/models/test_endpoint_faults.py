@@ -29,7 +29,7 @@ from tests.models.test_openai_model import collect, elapsed, hang_and_tell, head
 
 from gigachat_server.errors import ModelError, ModelRateLimited, ModelTimeout, ModelUnreachable
 from gigachat_server.models.base import ModelEvent, TextDelta
-from gigachat_server.models.openai import OpenAIModel, Timeouts
+from gigachat_server.models.endpoints.chat_completions import OpenAIModel, Timeouts
 
 FAILED = http(b"", status="500 Oops")
 EMPTY = sse(DONE)
@@ -114,7 +114,7 @@ def test_a_retry_after_of_two_seconds_is_waited_for_once(monkeypatch: pytest.Mon
         pauses.append(seconds)
         await sleep(0)
 
-    monkeypatch.setattr("gigachat_server.models.openai.asyncio.sleep", note)
+    monkeypatch.setattr("gigachat_server.models.endpoints.chat_completions.asyncio.sleep", note)
     slow_down = http(b"{}", status="429 Too Many Requests", headers="Retry-After: 2\r\n")
     played = play(slow_down)
     assert type(played.error) is ModelRateLimited

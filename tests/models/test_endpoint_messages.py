@@ -13,13 +13,13 @@ from tests.harness import gigachat
 from tests.models.misbehaving_endpoint import model_at
 from tests.models.test_openai_model import collect, run, stub
 
-from gigachat_server.chat import prompt as prompts
-from gigachat_server.chat.events import RELEASED, TAKEN_OVER
-from gigachat_server.chat.memory import Memory
+from gigachat_server.chat.answers import prompt as prompts
+from gigachat_server.chat.answers.memory import Memory
+from gigachat_server.chat.events.recorder import RELEASED, TAKEN_OVER
 from gigachat_server.models.base import ChatMessage, LeftOut, ModelInput, Passage, Query, Sampling, Sections
-from gigachat_server.models.endpoint_messages import CHARACTERS_PER_TOKEN, fitting, shaped, tokens
-from gigachat_server.models.stub_endpoint import StubEndpoint
-from gigachat_server.models.stub_templates import TEMPLATES
+from gigachat_server.models.endpoints.messages import CHARACTERS_PER_TOKEN, fitting, shaped, tokens
+from gigachat_server.models.endpoints.stub_endpoint import StubEndpoint
+from gigachat_server.models.endpoints.stub_templates import TEMPLATES
 from gigachat_server.records import ChatbotConfig, Event, ResponseConfig
 from gigachat_server.store.messages import Remembered
 

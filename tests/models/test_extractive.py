@@ -27,8 +27,8 @@ from gigachat_server.models.base import (
     UsageReport,
     Vector,
 )
-from gigachat_server.models.extractive import ExtractiveModel, ReadPassages
-from gigachat_server.models.hashing_embedder import HashingEmbedder
+from gigachat_server.models.embedders.hashing_embedder import HashingEmbedder
+from gigachat_server.models.quoting.extractive import ExtractiveModel, ReadPassages
 from gigachat_server.models.quoting.score import MOST_EMBEDDED
 
 DIMENSION = 64

@@ -45,10 +45,10 @@ from gigachat_server.models.base import (
     TextDelta,
     UsageReport,
 )
-from gigachat_server.models.completion_stream import CompletionParser
-from gigachat_server.models.extractive import ExtractiveModel
+from gigachat_server.models.endpoints.completion_stream import CompletionParser
+from gigachat_server.models.endpoints.handoff_call import ARGUMENTS_CHARACTERS, handoff_tool
 from gigachat_server.models.fake import EchoModel, ScriptedModel
-from gigachat_server.models.handoff_call import ARGUMENTS_CHARACTERS, handoff_tool
+from gigachat_server.models.quoting.extractive import ExtractiveModel
 
 OFFER = HandoffOffer(message="Someone will be with you soon.")
 

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 
 from gigachat_server.models.base import Embedder
-from gigachat_server.models.hashing_embedder import HashingEmbedder, embed
+from gigachat_server.models.embedders.hashing_embedder import HashingEmbedder, embed
 
 CODE = "from gigachat_server.models.hashing_embedder import embed; print(embed('Where is my parcel?').tobytes().hex())"
 

@@ -15,9 +15,9 @@ from tests.models.embedder_weights import built_in_embedder, require_weights
 from gigachat_server import settings
 from gigachat_server.app import make_embedder
 from gigachat_server.errors import EmbedderUnavailable
-from gigachat_server.models.built_in import BUILT_IN, DEFAULT
-from gigachat_server.models.local_embedder import LocalEmbedder
-from gigachat_server.models.weights import E5_FILE, Weights
+from gigachat_server.models.embedders.built_in import BUILT_IN, DEFAULT
+from gigachat_server.models.embedders.local_embedder import LocalEmbedder
+from gigachat_server.models.embedders.weights import E5_FILE, Weights
 
 HINTS = get_type_hints(settings.Settings, include_extras=True)
 pytestmark = pytest.mark.weights

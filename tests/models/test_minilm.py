@@ -12,10 +12,10 @@ from tests.models.embedder_weights import built_in_embedder, require_weights
 from tests.models.reference_minilm import ReferenceMiniLM
 
 import build_embedder_graph
-from gigachat_server.models.built_in import MINILM
-from gigachat_server.models.local_embedder import LocalEmbedder
-from gigachat_server.models.minilm import GRAPH, INT8_GRAPH, runs
-from gigachat_server.models.weights import MODEL_FILE
+from gigachat_server.models.embedders.built_in import MINILM
+from gigachat_server.models.embedders.local_embedder import LocalEmbedder
+from gigachat_server.models.embedders.minilm import GRAPH, INT8_GRAPH, runs
+from gigachat_server.models.embedders.weights import MODEL_FILE
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,8 @@ from aiohttp import web
 from tests.harness import gigachat, until
 
 from gigachat_server.errors import EmbedderRejected, EmbedderUnavailable, SetupError
-from gigachat_server.models.endpoint_http import Access
-from gigachat_server.models.openai_embedder import OpenAIEmbedder, Timeouts, embeddings_url
+from gigachat_server.models.endpoints.http import Access
+from gigachat_server.models.endpoints.openai_embedder import OpenAIEmbedder, Timeouts, embeddings_url
 
 KEY = "sk-secret-0123456789"
 SHORT = Timeouts(connect_s=10.0, total_s=20.0, retry_pause_s=0.001)

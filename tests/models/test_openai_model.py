@@ -48,10 +48,10 @@ from gigachat_server.errors import (
     SetupError,
 )
 from gigachat_server.models.base import ModelEvent, ModelInput, TextDelta, UsageReport
-from gigachat_server.models.completion_stream import Limits
-from gigachat_server.models.endpoint_errors import retry_after_s
-from gigachat_server.models.openai import OpenAIModel, Timeouts, completions_url
-from gigachat_server.models.stub_endpoint import DELTAS, StubEndpoint
+from gigachat_server.models.endpoints.chat_completions import OpenAIModel, Timeouts, completions_url
+from gigachat_server.models.endpoints.completion_stream import Limits
+from gigachat_server.models.endpoints.errors import retry_after_s
+from gigachat_server.models.endpoints.stub_endpoint import DELTAS, StubEndpoint
 
 T = TypeVar("T")
 SECRET = "what-the-endpoint-said"

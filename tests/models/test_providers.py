@@ -31,10 +31,10 @@ from tests.models.test_openai_model import collect
 from gigachat_server.app import make_endpoints, make_model
 from gigachat_server.errors import ModelContextTooLong, ModelError, ModelTimeout, ModelUnreachable, SetupError
 from gigachat_server.models.base import Attempted, CallOptions, LeftOut
-from gigachat_server.models.endpoint_http import Access, parse_headers
-from gigachat_server.models.hashing_embedder import HashingEmbedder
-from gigachat_server.models.openai import OpenAIModel, Timeouts
-from gigachat_server.models.providers import Providers
+from gigachat_server.models.embedders.hashing_embedder import HashingEmbedder
+from gigachat_server.models.endpoints.chat_completions import OpenAIModel, Timeouts
+from gigachat_server.models.endpoints.http import Access, parse_headers
+from gigachat_server.models.endpoints.providers import Providers
 from gigachat_server.settings import Settings, load
 
 BUSY = http(b"", status="503 Busy", headers="Retry-After: 60\r\n")

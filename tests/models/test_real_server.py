@@ -12,8 +12,8 @@ from tests.harness import gigachat
 from tests.models import tiny_llama
 from tests.models.misbehaving_endpoint import model_at
 
-from gigachat_server.models.endpoint_probe import list_models, probe
-from gigachat_server.models.openai import Timeouts
+from gigachat_server.models.endpoints.chat_completions import Timeouts
+from gigachat_server.models.endpoints.probe import list_models, probe
 
 PACKAGES = ("xllamacpp", "gguf")
 

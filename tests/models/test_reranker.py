@@ -14,10 +14,10 @@ from tests.models.misbehaving_endpoint import KEY, Exchange, endpoint, http
 from tests.models.test_openai_model import stub
 
 from gigachat_server.errors import SetupError
-from gigachat_server.models.endpoint_reranker import EndpointReranker, scores_in
-from gigachat_server.models.extractive import ExtractiveModel
-from gigachat_server.models.hashing_embedder import HashingEmbedder
-from gigachat_server.models.stub_endpoint import StubEndpoint
+from gigachat_server.models.embedders.hashing_embedder import HashingEmbedder
+from gigachat_server.models.endpoints.reranker import EndpointReranker, scores_in
+from gigachat_server.models.endpoints.stub_endpoint import StubEndpoint
+from gigachat_server.models.quoting.extractive import ExtractiveModel
 
 TEXTS = ["a", "b", "c"]
 

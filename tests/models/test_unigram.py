@@ -10,7 +10,7 @@ import pytest
 import tokenizers
 from tokenizers import models, pre_tokenizers
 
-from gigachat_server.models.unigram import WORD_START, Unigram
+from gigachat_server.models.embedders.unigram import WORD_START, Unigram
 
 CONTROLS = ("<s>", "</s>", "<unk>")
 UNKNOWN = 2

@@ -9,8 +9,8 @@ import pytest
 from tests.models.embedder_weights import require_weights
 
 from gigachat_server.errors import SetupError
-from gigachat_server.models import weights
-from gigachat_server.models.weights import E5, E5_FILE, MINILM, MODEL_FILE, TOKENIZER_FILE, Published
+from gigachat_server.models.embedders import weights
+from gigachat_server.models.embedders.weights import E5, E5_FILE, MINILM, MODEL_FILE, TOKENIZER_FILE, Published
 
 
 @pytest.fixture

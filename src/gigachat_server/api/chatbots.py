@@ -7,9 +7,9 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from gigachat_server.access.restrictions import restriction_errors
 from gigachat_server.api import wire
-from gigachat_server.api.access import restriction_errors
-from gigachat_server.api.http import Answer, ApiRequest, convert, next_link, query_limit
+from gigachat_server.edge.http import Answer, ApiRequest, convert, next_link, query_limit
 from gigachat_server.errors import FieldError, InvalidRequest, NotFound
 from gigachat_server.ids import new_id
 from gigachat_server.records import (

@@ -10,14 +10,15 @@ import msgspec
 from msgspec import Meta
 from starlette.responses import Response
 
-from gigachat_server.api import cursors, sse, wire
-from gigachat_server.api.access import client_defined_id, speaker_id
-from gigachat_server.api.http import Answer, ApiRequest, next_link, query_choice, query_flag, query_limit
-from gigachat_server.api.idempotency import REPLAYED
-from gigachat_server.chat.intake import CLIENT_PREFIX, PromptRequest
-from gigachat_server.chat.outcome import vectors_of
-from gigachat_server.chat.progress import Stored
-from gigachat_server.chat.turn import Started
+from gigachat_server.access.restrictions import client_defined_id, speaker_id
+from gigachat_server.api import sse, wire
+from gigachat_server.chat.turns.intake import CLIENT_PREFIX, PromptRequest
+from gigachat_server.chat.turns.outcome import vectors_of
+from gigachat_server.chat.turns.progress import Stored
+from gigachat_server.chat.turns.turn import Started
+from gigachat_server.edge import cursors
+from gigachat_server.edge.http import Answer, ApiRequest, next_link, query_choice, query_flag, query_limit
+from gigachat_server.edge.idempotency import REPLAYED
 from gigachat_server.errors import FieldError, Forbidden, InvalidRequest, NotFound
 from gigachat_server.records import Conversation, Feedback, Message
 from gigachat_server.services import Services

@@ -18,8 +18,11 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from gigachat_server.api.access import check_restrictions, client_defined_id, is_listed, peer_address
-from gigachat_server.api.http import (
+from gigachat_server.access.keys import operator_of
+from gigachat_server.access.restrictions import check_restrictions, client_defined_id, is_listed, peer_address
+from gigachat_server.api.openapi import openapi_json
+from gigachat_server.api.routes import PUBLIC, ROUTES, Found, Route, RouteTable
+from gigachat_server.edge.http import (
     Answer,
     ApiRequest,
     check_media_type,
@@ -31,11 +34,8 @@ from gigachat_server.api.http import (
     render,
     render_problem,
 )
-from gigachat_server.api.idempotency import key_of, replay
-from gigachat_server.api.openapi import openapi_json
-from gigachat_server.api.routes import PUBLIC, ROUTES, Found, Route, RouteTable
-from gigachat_server.api.uploads import is_form, received
-from gigachat_server.auth import operator_of
+from gigachat_server.edge.idempotency import key_of, replay
+from gigachat_server.edge.uploads import is_form, received
 from gigachat_server.errors import (
     FieldError,
     Forbidden,

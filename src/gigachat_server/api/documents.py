@@ -8,14 +8,14 @@ import msgspec
 from msgspec import Meta
 
 from gigachat_server.api import wire
-from gigachat_server.api.http import Answer, ApiRequest, name_error, next_link, query_choice, query_flag, query_limit
-from gigachat_server.api.idempotency import REPLAYED
 from gigachat_server.api.sse import PING_S, EventStream, stream_document
-from gigachat_server.api.uploads import FileInput
 from gigachat_server.clock import wire_time
+from gigachat_server.edge.http import Answer, ApiRequest, name_error, next_link, query_choice, query_flag, query_limit
+from gigachat_server.edge.idempotency import REPLAYED
+from gigachat_server.edge.uploads import FileInput
 from gigachat_server.errors import FieldError, InvalidRequest, NotFound
 from gigachat_server.ids import is_id
-from gigachat_server.knowledge.ingest import Ingested
+from gigachat_server.knowledge.documents.ingest import Ingested
 from gigachat_server.records import Document
 from gigachat_server.services import Services
 from gigachat_server.store import documents, ingest_queue

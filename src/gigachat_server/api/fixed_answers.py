@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from gigachat_server.api import learning_wire
-from gigachat_server.api.http import Answer, ApiRequest, next_link, query_limit
+from gigachat_server.edge.http import Answer, ApiRequest, next_link, query_limit
 from gigachat_server.errors import FieldError, InvalidRequest, NotFound
 from gigachat_server.ids import is_id
 from gigachat_server.language.words import normalised

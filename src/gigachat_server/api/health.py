@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from gigachat_server import __version__
-from gigachat_server.api.http import Answer, ApiRequest
+from gigachat_server.edge.http import Answer, ApiRequest
 from gigachat_server.errors import ShuttingDown
 from gigachat_server.services import Services
 from gigachat_server.store.database import Durability

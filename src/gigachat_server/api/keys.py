@@ -7,9 +7,10 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from gigachat_server.api import cursors, wire
-from gigachat_server.api.http import Answer, ApiRequest, next_link, query_limit
-from gigachat_server.auth import DEFAULT_SCOPES, SCOPES
+from gigachat_server.access.keys import DEFAULT_SCOPES, SCOPES
+from gigachat_server.api import wire
+from gigachat_server.edge import cursors
+from gigachat_server.edge.http import Answer, ApiRequest, next_link, query_limit
 from gigachat_server.errors import FieldError, Forbidden, InvalidRequest
 from gigachat_server.records import ApiKey
 from gigachat_server.services import Services

@@ -10,10 +10,10 @@ import msgspec
 from msgspec import Meta
 
 from gigachat_server.api import wire
-from gigachat_server.chat.comparison import Changed
-from gigachat_server.chat.learning import Group, Settled
-from gigachat_server.chat.replay import Replayed
 from gigachat_server.clock import wire_time
+from gigachat_server.learning.comparison import Changed
+from gigachat_server.learning.groups import Group, Settled
+from gigachat_server.learning.replay import Replayed
 from gigachat_server.records import FixedAnswer, Message, Source, Unanswered, UnansweredReason, UnansweredState
 from gigachat_server.store.unanswered import Suggestion
 

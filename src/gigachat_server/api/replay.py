@@ -10,13 +10,13 @@ import msgspec
 from msgspec import Meta
 from starlette.responses import Response
 
+from gigachat_server.access.restrictions import client_defined_id
 from gigachat_server.api import learning_wire
-from gigachat_server.api.access import client_defined_id
 from gigachat_server.api.chatbots import merged_config
-from gigachat_server.api.http import ApiRequest, problem
 from gigachat_server.api.sse import PING, PING_S, EventStream, event
-from gigachat_server.chat.replay import Replayed, Selection
+from gigachat_server.edge.http import ApiRequest, problem
 from gigachat_server.errors import FieldError, Forbidden, GigachatError, InvalidRequest
+from gigachat_server.learning.replay import Replayed, Selection
 from gigachat_server.records import Chatbot
 from gigachat_server.services import Services
 

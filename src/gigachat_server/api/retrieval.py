@@ -7,15 +7,15 @@ the sum of its parts; for which kind of model it is judged may be chosen, the or
 
 from __future__ import annotations
 
+from gigachat_server.access.restrictions import client_defined_id
 from gigachat_server.api import wire
-from gigachat_server.api.access import client_defined_id
-from gigachat_server.api.http import Answer, ApiRequest, query_choice, query_flag, query_limit
-from gigachat_server.chat.memory import recall_for_next
+from gigachat_server.chat.answers.memory import recall_for_next
+from gigachat_server.edge.http import Answer, ApiRequest, query_choice, query_flag, query_limit
 from gigachat_server.errors import FieldError, Forbidden, InvalidRequest, NotFound
-from gigachat_server.knowledge.relevance import features_of, parts
-from gigachat_server.knowledge.retrieve import Earlier
-from gigachat_server.knowledge.scoring import MOST_STEMS
-from gigachat_server.knowledge.searcher import Retrieval, scale_for
+from gigachat_server.knowledge.search.relevance import features_of, parts
+from gigachat_server.knowledge.search.retrieve import Earlier
+from gigachat_server.knowledge.search.scoring import MOST_STEMS
+from gigachat_server.knowledge.search.searcher import Retrieval, scale_for
 from gigachat_server.language.words import is_dependent, small_talk
 from gigachat_server.models.base import RelevanceScale
 from gigachat_server.services import Services

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from starlette.responses import Response
 
+from gigachat_server.access.keys import SCOPES
 from gigachat_server.api import (
     chatbots,
     conversations,
@@ -27,8 +28,7 @@ from gigachat_server.api import (
     unanswered,
     wire,
 )
-from gigachat_server.api.http import Answer, ApiRequest
-from gigachat_server.auth import SCOPES
+from gigachat_server.edge.http import Answer, ApiRequest
 from gigachat_server.records import Feedback
 from gigachat_server.services import Services
 

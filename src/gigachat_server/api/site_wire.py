@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from gigachat_server.clock import wire_time
-from gigachat_server.knowledge.web.sites import Seen
+from gigachat_server.knowledge.sites.sites import Seen
 from gigachat_server.records import PageState, SiteKind, SitePage, SiteProgress
 
 

@@ -10,19 +10,19 @@ import msgspec
 from msgspec import Meta
 from starlette.responses import Response
 
-from gigachat_server import web_urls
-from gigachat_server.address_rule import may_be_reached
 from gigachat_server.api import site_wire, sse
-from gigachat_server.api.http import Answer, ApiRequest, convert, next_link, problem, query_limit
+from gigachat_server.edge.http import Answer, ApiRequest, convert, next_link, problem, query_limit
 from gigachat_server.errors import FieldError, GigachatError, InvalidRequest, NotFound
+from gigachat_server.fetching import web_urls
+from gigachat_server.fetching.address_rule import may_be_reached
+from gigachat_server.fetching.web_urls import UrlRefused
 from gigachat_server.ids import is_id, new_id
-from gigachat_server.knowledge.web.sites import Keep, Seen, see_all
+from gigachat_server.knowledge.sites.sites import Keep, Seen, see_all
 from gigachat_server.records import Site, SiteKind, SitePage, SiteProgress
 from gigachat_server.services import Services
 from gigachat_server.settings import Settings
 from gigachat_server.store import site_pages, sites
 from gigachat_server.store.database import Reader, Tx
-from gigachat_server.web_urls import UrlRefused
 
 _PAGES_OF_ONE = 10  # a page, and what it redirects to
 

@@ -16,11 +16,12 @@ import msgspec
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from gigachat_server.api import cursors, wire
-from gigachat_server.api.http import ApiRequest, problem
+from gigachat_server.api import wire
 from gigachat_server.chat.feed import Happened, Place, Spoken
-from gigachat_server.chat.progress import Said, Stored
-from gigachat_server.chat.turn import Started
+from gigachat_server.chat.turns.progress import Said, Stored
+from gigachat_server.chat.turns.turn import Started
+from gigachat_server.edge import cursors
+from gigachat_server.edge.http import ApiRequest, problem
 from gigachat_server.errors import FieldError, GigachatError, InvalidRequest
 from gigachat_server.records import Document
 from gigachat_server.triggers import trigger

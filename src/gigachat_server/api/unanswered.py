@@ -7,12 +7,13 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from gigachat_server.api import cursors, learning_wire
+from gigachat_server.api import learning_wire
 from gigachat_server.api.fixed_answers import Phrasing, check_says_something
-from gigachat_server.api.http import Answer, ApiRequest, next_link, query_choice, query_limit
-from gigachat_server.chat.learning import MOST_PROMPTS, Settled
+from gigachat_server.edge import cursors
+from gigachat_server.edge.http import Answer, ApiRequest, next_link, query_choice, query_limit
 from gigachat_server.errors import NotFound
 from gigachat_server.ids import is_id
+from gigachat_server.learning.groups import MOST_PROMPTS, Settled
 from gigachat_server.services import Services
 from gigachat_server.store.database import Tx
 

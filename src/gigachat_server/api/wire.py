@@ -15,7 +15,7 @@ import orjson
 from msgspec import Meta
 
 from gigachat_server.chat.feed import Happened
-from gigachat_server.chat.progress import Stored
+from gigachat_server.chat.turns.progress import Stored
 from gigachat_server.clock import wire_time
 from gigachat_server.models.base import Passage
 from gigachat_server.records import (

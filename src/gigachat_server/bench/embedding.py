@@ -14,9 +14,9 @@ import msgspec
 import uvloop
 
 from gigachat_server import settings
-from gigachat_server.models import weights
-from gigachat_server.models.built_in import BUILT_IN, DEFAULT
-from gigachat_server.models.local_embedder import LocalEmbedder
+from gigachat_server.models.embedders import weights
+from gigachat_server.models.embedders.built_in import BUILT_IN, DEFAULT
+from gigachat_server.models.embedders.local_embedder import LocalEmbedder
 
 
 class Work(msgspec.Struct, frozen=True):

@@ -13,7 +13,7 @@ import time
 import msgspec
 import uvicorn
 
-from gigachat_server.models.stub_endpoint import Message, Receive, Send, StubEndpoint
+from gigachat_server.models.endpoints.stub_endpoint import Message, Receive, Send, StubEndpoint
 
 _HEADERS = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-store")]
 _PAUSE_S = 0.005  # before the first word and after it: whatever happens meanwhile is not on the measured way

@@ -18,14 +18,14 @@ import numpy.typing as npt
 
 from gigachat_server.bench.texts import Author
 from gigachat_server.ids import new_id
-from gigachat_server.knowledge.build import built_with
-from gigachat_server.knowledge.chunk import split
-from gigachat_server.knowledge.directions import inverse_norms, means, quantised
-from gigachat_server.knowledge.scoring import dump_stems
-from gigachat_server.knowledge.searcher import Searcher
+from gigachat_server.knowledge.documents.chunk import split
+from gigachat_server.knowledge.search.directions import inverse_norms, means, quantised
+from gigachat_server.knowledge.search.scoring import dump_stems
+from gigachat_server.knowledge.search.searcher import Searcher
+from gigachat_server.knowledge.search.vector_space import built_with
 from gigachat_server.language.terms import terms
 from gigachat_server.models.base import Matrix, Vector
-from gigachat_server.models.hashing_embedder import DIMENSION, HashingEmbedder
+from gigachat_server.models.embedders.hashing_embedder import DIMENSION, HashingEmbedder
 from gigachat_server.records import Chatbot, ChatbotConfig, Chunk, Document
 from gigachat_server.store import chatbots, chunks, documents, units
 from gigachat_server.store.chunks import StoredChunk

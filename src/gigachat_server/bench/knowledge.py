@@ -25,9 +25,9 @@ from gigachat_server.bench.metrics import Budget, Metric, Run, all_answered, med
 from gigachat_server.bench.processes import Gigachat
 from gigachat_server.bench.texts import Author
 from gigachat_server.bench.turns import EVERYTHING_MATCHES, Side
-from gigachat_server.knowledge.build import RECIPE
-from gigachat_server.knowledge.chunk import split
-from gigachat_server.models.built_in import BUILT_IN, DEFAULT
+from gigachat_server.knowledge.documents.chunk import split
+from gigachat_server.knowledge.search.vector_space import RECIPE
+from gigachat_server.models.embedders.built_in import BUILT_IN, DEFAULT
 
 PUSHED_AT_ONCE = 8
 _CHUNKS_EACH = 50

@@ -20,10 +20,10 @@ from typing import Any
 import msgspec
 
 from gigachat_server import settings
-from gigachat_server.auth import mint
+from gigachat_server.access.keys import mint
 from gigachat_server.bench.load import Load, Outcome
 from gigachat_server.errors import SetupError
-from gigachat_server.models.built_in import DEFAULT
+from gigachat_server.models.embedders.built_in import DEFAULT
 
 READY_S = 30.0
 LOAD_S = 600.0

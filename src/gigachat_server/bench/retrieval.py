@@ -17,17 +17,17 @@ import numpy as np
 from gigachat_server.bench.filled import Exact, Filler
 from gigachat_server.bench.metrics import Budget, Metric, Run, metric
 from gigachat_server.clock import system_clock
-from gigachat_server.knowledge.indexes import Indexes
-from gigachat_server.knowledge.store_search import Limits, StoreSearch
+from gigachat_server.knowledge.search.indexes import Indexes
+from gigachat_server.knowledge.search.store_search import Limits, StoreSearch
 from gigachat_server.models.base import Vector
-from gigachat_server.models.hashing_embedder import HashingEmbedder
+from gigachat_server.models.embedders.hashing_embedder import HashingEmbedder
 from gigachat_server.records import Chatbot
 from gigachat_server.store import chunk_search
 from gigachat_server.store.chunk_search import FoundChunk
 from gigachat_server.store.database import Database, Reader, Statements
-from gigachat_server.store.migrate import migrate
-from gigachat_server.store.postgres import open_postgres
-from gigachat_server.store.sqlite import open_sqlite
+from gigachat_server.store.engines.migrate import migrate
+from gigachat_server.store.engines.postgres import open_postgres
+from gigachat_server.store.engines.sqlite import open_sqlite
 
 _SMALL = 100  # chunks of a small chatbot
 _LIMIT = 10  # of the nearest that are compared with the exact ones

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import random
 
-from gigachat_server.knowledge.chunk import split
+from gigachat_server.knowledge.documents.chunk import split
 
 _JOINING = "the of to and in for a with on from is are when after before by at or under within".split()  # noqa: SIM905
 _COMMON = """

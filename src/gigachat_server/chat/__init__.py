@@ -1,0 +1,1 @@
+"""Conversations: what is said in them, who answers, and who may follow."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable
 
-from gigachat_server.chat.events import Events
-from gigachat_server.chat.live import LiveTurns
-from gigachat_server.chat.queue import start_next
-from gigachat_server.chat.turn import Turns
+from gigachat_server.chat.events.recorder import Events
+from gigachat_server.chat.turns.live import LiveTurns
+from gigachat_server.chat.turns.queue import start_next
+from gigachat_server.chat.turns.turn import Turns
 from gigachat_server.clock import Clock
 from gigachat_server.errors import NotFound
 from gigachat_server.records import Message

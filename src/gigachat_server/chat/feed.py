@@ -18,10 +18,10 @@ from contextlib import ExitStack, closing
 
 import msgspec
 
-from gigachat_server.chat.events import Events
-from gigachat_server.chat.live import LiveTurns
-from gigachat_server.chat.outcome import vectors_of
-from gigachat_server.chat.progress import Said, Turn, is_set_within
+from gigachat_server.chat.events.recorder import Events
+from gigachat_server.chat.turns.live import LiveTurns
+from gigachat_server.chat.turns.outcome import vectors_of
+from gigachat_server.chat.turns.progress import Said, Turn, is_set_within
 from gigachat_server.clock import Clock
 from gigachat_server.errors import NotFound, ShuttingDown, StorageUnavailable
 from gigachat_server.records import Conversation, Event, Message

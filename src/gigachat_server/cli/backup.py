@@ -9,17 +9,17 @@ from pathlib import Path
 
 import click
 
+from gigachat_server.cli.locations import Location, filling, reading, sqlite_connection
 from gigachat_server.cli.options import with_settings
 from gigachat_server.cli.output import as_json, print_json
 from gigachat_server.cli.progress import shown
 from gigachat_server.errors import SetupError
 from gigachat_server.settings import Settings
-from gigachat_server.store import backup as backups
-from gigachat_server.store.backup import Backup
-from gigachat_server.store.copying import copy, plan
-from gigachat_server.store.locations import Location, filling, reading, sqlite_connection
-from gigachat_server.store.sqlite import FILE_NAME
-from gigachat_server.store.sqlite_rows import embedded_tables
+from gigachat_server.store.copies import backup as backups
+from gigachat_server.store.copies.backup import Backup
+from gigachat_server.store.copies.copying import copy, plan
+from gigachat_server.store.copies.sqlite_rows import embedded_tables
+from gigachat_server.store.engines.sqlite import FILE_NAME
 
 quiet = click.option("--quiet", "is_quiet", is_flag=True, help="Print nothing but errors.")
 

@@ -19,10 +19,10 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from gigachat_server import local_socket
 from gigachat_server.cli.output import note
 from gigachat_server.errors import SetupError
 from gigachat_server.ids import new_id
+from gigachat_server.serving import local_socket
 from gigachat_server.settings import Settings
 
 T = TypeVar("T")
@@ -313,9 +313,9 @@ async def _have_a_server(settings: Settings, stack: AsyncExitStack) -> Path:
 @asynccontextmanager
 async def _in_process(settings: Settings, path: Path) -> AsyncIterator[None]:
     # Half a second of imports that a command does not need while a server runs.
-    from gigachat_server import logs
     from gigachat_server.app import running
-    from gigachat_server.server import listening_locally
+    from gigachat_server.serving import logs
+    from gigachat_server.serving.server import listening_locally
 
     logs.configure(msgspec.structs.replace(settings, log="warning"))
     is_node = not settings.database_url

@@ -19,20 +19,21 @@ import apsw
 import click
 import msgspec
 
-from gigachat_server import __version__, local_socket
+from gigachat_server import __version__
 from gigachat_server.app import make_embedder, make_endpoints
 from gigachat_server.cli.client import connected, run
+from gigachat_server.cli.locations import Location, looking_at
 from gigachat_server.cli.options import EVERYWHERE, with_settings
 from gigachat_server.errors import STORED, GigachatError, ModelUnreachable, SetupError, StorageUnavailable
-from gigachat_server.models import weights
-from gigachat_server.models.built_in import BUILT_IN
+from gigachat_server.models.embedders import weights
+from gigachat_server.models.embedders.built_in import BUILT_IN
+from gigachat_server.serving import local_socket
 from gigachat_server.settings import Settings
-from gigachat_server.store.damage import refuse_damage
 from gigachat_server.store.database import Reader, Row
-from gigachat_server.store.folder import read_note
-from gigachat_server.store.locations import Location, looking_at
-from gigachat_server.store.migrate import Schema, migrations, missing, refuse_half_filled, schema_of
-from gigachat_server.store.sqlite import FILE_NAME
+from gigachat_server.store.engines.damage import refuse_damage
+from gigachat_server.store.engines.folder import read_note
+from gigachat_server.store.engines.migrate import Schema, migrations, missing, refuse_half_filled, schema_of
+from gigachat_server.store.engines.sqlite import FILE_NAME
 
 _OLDEST_SQLITE = (3, 51, 3)
 _OLDEST_POSTGRES = 16
@@ -93,7 +94,7 @@ async def _of_folder(settings: Settings) -> AsyncIterator[Finding]:
 
 
 async def _of_postgres(settings: Settings) -> AsyncIterator[Finding]:
-    from gigachat_server.store.postgres import APPLICATION
+    from gigachat_server.store.engines.postgres import APPLICATION
 
     location = Location.of(settings)
     try:
@@ -143,7 +144,7 @@ def _schema(schema: Schema) -> Finding:
 
 
 async def _durable(reader: Reader) -> Finding:
-    from gigachat_server.store.postgres import durability_of
+    from gigachat_server.store.engines.postgres import durability_of
 
     try:
         durability = await durability_of(reader)
@@ -247,7 +248,7 @@ async def _models(settings: Settings) -> AsyncIterator[Finding]:
     if not settings.model_url and not settings.model_providers:
         yield Finding("built-in extractive model (GIGACHAT_MODEL_URL names another)")
         return
-    from gigachat_server.models.endpoint_probe import probe
+    from gigachat_server.models.endpoints.probe import probe
 
     try:
         default, others = make_endpoints(settings)

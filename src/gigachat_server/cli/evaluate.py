@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from gigachat_server import evaluation, question_sets, thresholds
 from gigachat_server.cli import evaluation_fit, evaluation_report, evaluation_run
 from gigachat_server.cli.client import ApiClient, connected, connected_to, run
 from gigachat_server.cli.evaluation_fit import Collected, FitPlan, named_number
@@ -24,10 +23,11 @@ from gigachat_server.cli.evaluation_run import Chatbot, Plan
 from gigachat_server.cli.options import EVERYWHERE, with_settings
 from gigachat_server.cli.output import note, print_json, printable
 from gigachat_server.errors import SetupError
-from gigachat_server.evaluation import GROUPINGS, Document, Grouping, Question, Scores
-from gigachat_server.models import relevance_file
+from gigachat_server.evaluation import measures, question_sets, thresholds
+from gigachat_server.evaluation.measures import GROUPINGS, Document, Grouping, Question, Scores
+from gigachat_server.evaluation.thresholds import Suggestion
+from gigachat_server.models.embedders import relevance_file
 from gigachat_server.settings import Settings
-from gigachat_server.thresholds import Suggestion
 
 T = TypeVar("T")
 
@@ -247,7 +247,7 @@ def _check_plot(path: Path) -> None:
 def _scores(asked: Sequence[Asked], by: Grouping) -> dict[str, Scores]:
     questions = [question for one in asked for question in one.questions]
     results = {id: result for one in asked for id, result in one.results.items()}
-    return evaluation.score(questions, results, threshold={one.name: one.chatbot.match_threshold for one in asked}, by=by)
+    return measures.score(questions, results, threshold={one.name: one.chatbot.match_threshold for one in asked}, by=by)
 
 
 def _suggestions(asked: Sequence[Asked]) -> list[tuple[Asked, Suggestion]]:

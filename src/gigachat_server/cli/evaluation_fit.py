@@ -20,12 +20,12 @@ from gigachat_server.cli.evaluation_run import Chatbot
 from gigachat_server.cli.output import note, print_json, print_table
 from gigachat_server.cli.progress import for_each
 from gigachat_server.errors import SetupError
-from gigachat_server.evaluation import Question
-from gigachat_server.models.relevance_file import FittedOn, FittedWeights, RelevanceFile
-from gigachat_server.relevance_fit import examples as learning
-from gigachat_server.relevance_fit.examples import Asked, Seen, is_named
-from gigachat_server.relevance_fit.figures import Figures, Rate, figures
-from gigachat_server.relevance_fit.fit import Bars, Fitted, fit, has_prior, named, without_prior
+from gigachat_server.evaluation.measures import Question
+from gigachat_server.evaluation.relevance import examples as learning
+from gigachat_server.evaluation.relevance.examples import Asked, Seen, is_named
+from gigachat_server.evaluation.relevance.figures import Figures, Rate, figures
+from gigachat_server.evaluation.relevance.fit import Bars, Fitted, fit, has_prior, named, without_prior
+from gigachat_server.models.embedders.relevance_file import FittedOn, FittedWeights, RelevanceFile
 
 _LOOKED_AT = 20  # passages of a prompt: enough to be left with some when those that answer it are taken away
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from gigachat_server.cli.evaluation_report import Asked
 from gigachat_server.errors import SetupError
-from gigachat_server.relevance_fit.figures import STEPS, Figures
-from gigachat_server.relevance_fit.fit import BAR
-from gigachat_server.thresholds import GRID, Suggestion, Tally
+from gigachat_server.evaluation.relevance.figures import STEPS, Figures
+from gigachat_server.evaluation.relevance.fit import BAR
+from gigachat_server.evaluation.thresholds import GRID, Suggestion, Tally
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

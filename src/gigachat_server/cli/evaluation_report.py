@@ -8,12 +8,12 @@ from collections.abc import Sequence
 
 import msgspec
 
-from gigachat_server import evaluation
 from gigachat_server.cli.evaluation_run import Chatbot
 from gigachat_server.cli.output import print_table
-from gigachat_server.compared_texts import holds
-from gigachat_server.evaluation import UNDERSPECIFIED, Question, Result, Scores
-from gigachat_server.thresholds import FEWEST, Scored, Suggestion, Tally
+from gigachat_server.evaluation import measures
+from gigachat_server.evaluation.compared_texts import holds
+from gigachat_server.evaluation.measures import UNDERSPECIFIED, Question, Result, Scores
+from gigachat_server.evaluation.thresholds import FEWEST, Scored, Suggestion, Tally
 
 COLUMNS = (
     "id",
@@ -45,7 +45,7 @@ class Asked(msgspec.Struct, frozen=True):
     def scored(self) -> list[Scored]:
         """The questions as a threshold sees them. Those that should be asked back, or were not asked, say nothing about it."""
         return [
-            Scored(question.id, question.answerable, evaluation.top_score(result, self.chatbot.match_count))
+            Scored(question.id, question.answerable, measures.top_score(result, self.chatbot.match_count))
             for question in self.questions
             if question.kind != UNDERSPECIFIED and (result := self.results.get(question.id)) is not None
         ]
@@ -83,8 +83,8 @@ def _row(asked: Asked, question: Question) -> list[str]:
     known = [*map(safe_cell, told), _yes(question.answerable)]
     if result is None:
         return [*known, "not asked", *[""] * (len(COLUMNS) - len(known) - 1)]
-    top_score = evaluation.top_score(result, asked.chatbot.match_count)
-    abstained = evaluation.has_abstained(result, top_score, threshold=asked.chatbot.match_threshold)
+    top_score = measures.top_score(result, asked.chatbot.match_count)
+    abstained = measures.has_abstained(result, top_score, threshold=asked.chatbot.match_threshold)
     has_ranking = result.retrieval_ms is not None
     has_rank = has_ranking and question.answerable and bool(question.gold_documents)
     answer = "" if isinstance(result.answer, msgspec.UnsetType) else (result.answer or "")
@@ -95,7 +95,7 @@ def _row(asked: Asked, question: Question) -> list[str]:
         *known,
         _yes(abstained),
         f"{top_score:.4f}" if has_ranking else "",
-        _cell(evaluation.first_relevant(question, result.retrieved)) if has_rank else "",
+        _cell(measures.first_relevant(question, result.retrieved)) if has_rank else "",
         _yes(is_answered) if is_judged else "",
         _cell(result.retrieval_ms),
         _cell(result.reply_ms),

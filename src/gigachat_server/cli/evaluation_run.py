@@ -16,15 +16,15 @@ from typing import Any
 
 import msgspec
 
-from gigachat_server import evaluation
-from gigachat_server.chat.prompt import refusal
+from gigachat_server.chat.answers.markers import without_markers
+from gigachat_server.chat.answers.prompt import refusal
 from gigachat_server.cli.client import ApiClient, ApiProblem, Named
 from gigachat_server.cli.output import note
 from gigachat_server.cli.progress import for_each
-from gigachat_server.compared_texts import normalised
-from gigachat_server.evaluation import Document, Question, Result, Retrieved
+from gigachat_server.evaluation import measures
+from gigachat_server.evaluation.compared_texts import normalised
+from gigachat_server.evaluation.measures import Document, Question, Result, Retrieved
 from gigachat_server.language.words import small_talk
-from gigachat_server.markers import without_markers
 
 _PUSHES_AT_ONCE = 8
 _USER, _GOLD = "eval", "client:gold"
@@ -184,7 +184,7 @@ class _Asking:
         if self._plan.with_answers:
             result = await self._with_answer(result, question, conversation)
         else:
-            would_abstain = evaluation.top_score(result, self._chatbot.match_count) < self._chatbot.match_threshold
+            would_abstain = measures.top_score(result, self._chatbot.match_count) < self._chatbot.match_threshold
             result = msgspec.structs.replace(result, abstained=would_abstain)
         self.results[question.id] = result
 

@@ -9,14 +9,14 @@ import time
 import click
 
 from gigachat_server import app
+from gigachat_server.cli.locations import Location, having_to_itself, looking_at, opened
 from gigachat_server.cli.options import with_settings
 from gigachat_server.cli.output import note
 from gigachat_server.clock import system_clock
 from gigachat_server.errors import SetupError
 from gigachat_server.settings import Settings
 from gigachat_server.store.database import Reader
-from gigachat_server.store.locations import Location, having_to_itself, looking_at, opened
-from gigachat_server.store.migrate import (
+from gigachat_server.store.engines.migrate import (
     Migration,
     count_roughly,
     effects,
@@ -67,7 +67,7 @@ async def _migrate(settings: Settings, location: Location, *, is_bold: bool) -> 
 
 
 async def _distribute(location: Location) -> None:
-    from gigachat_server.store import citus
+    from gigachat_server.store.copies import citus
 
     async with having_to_itself(location, "migrate") as connection:
         await citus.distribute(connection, print)

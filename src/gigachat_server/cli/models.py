@@ -13,12 +13,12 @@ from gigachat_server.cli.client import run
 from gigachat_server.cli.options import ENDPOINTS, with_settings
 from gigachat_server.cli.output import note
 from gigachat_server.errors import STORED, ModelError, SetupError
-from gigachat_server.models import weights
-from gigachat_server.models.built_in import BUILT_IN
+from gigachat_server.models.embedders import weights
+from gigachat_server.models.embedders.built_in import BUILT_IN
 from gigachat_server.settings import Settings
 
 if TYPE_CHECKING:
-    from gigachat_server.models.openai import OpenAIModel
+    from gigachat_server.models.endpoints.chat_completions import OpenAIModel
 
 
 @click.group()
@@ -30,7 +30,7 @@ def models() -> None:
 @with_settings(*ENDPOINTS)
 def list_all(settings: Settings) -> None:
     """List the models that the configured endpoints have, as `response.model` names them."""
-    from gigachat_server.models.endpoint_probe import list_models
+    from gigachat_server.models.endpoints.probe import list_models
 
     async def main() -> int:
         failed = 0
@@ -57,8 +57,8 @@ def list_all(settings: Settings) -> None:
 @with_settings(*ENDPOINTS)
 def test(settings: Settings, names: tuple[str, ...]) -> None:
     """Have models say a few words, and tell how they did: NAMES as `response.model` has them; none: the configured ones."""
-    from gigachat_server.models.endpoint_probe import probe
-    from gigachat_server.models.providers import Providers
+    from gigachat_server.models.endpoints.probe import probe
+    from gigachat_server.models.endpoints.providers import Providers
 
     async def main() -> int:
         failed = 0

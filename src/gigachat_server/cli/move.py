@@ -8,12 +8,12 @@ import time
 import click
 
 from gigachat_server.cli.backup import quiet
+from gigachat_server.cli.locations import Location, filling, reading
 from gigachat_server.cli.output import note, print_table
 from gigachat_server.cli.progress import shown
 from gigachat_server.errors import SetupError
-from gigachat_server.store.copying import Copied, copy, plan
-from gigachat_server.store.locations import Location, filling, reading
-from gigachat_server.store.sqlite_rows import embedded_tables
+from gigachat_server.store.copies.copying import Copied, copy, plan
+from gigachat_server.store.copies.sqlite_rows import embedded_tables
 
 
 @click.command()

@@ -13,20 +13,20 @@ from pathlib import Path
 import click
 
 from gigachat_server.cli.backup import quiet
+from gigachat_server.cli.locations import Location, opened, replacing, schema_in
 from gigachat_server.cli.options import with_settings
 from gigachat_server.cli.output import note
 from gigachat_server.cli.progress import Shown, shown
 from gigachat_server.clock import system_clock
 from gigachat_server.errors import SetupError
 from gigachat_server.settings import Settings
-from gigachat_server.store import backup as backups
-from gigachat_server.store import folder as data_folder
-from gigachat_server.store.backup import Backup
-from gigachat_server.store.copying import Rows, copy, plan
-from gigachat_server.store.damage import open_unchanging
-from gigachat_server.store.locations import Location, opened, replacing, schema_in
-from gigachat_server.store.migrate import migrate, migrations, missing, refuse_half_filled
-from gigachat_server.store.sqlite_rows import SQLiteRows, embedded_tables
+from gigachat_server.store.copies import backup as backups
+from gigachat_server.store.copies.backup import Backup
+from gigachat_server.store.copies.copying import Rows, copy, plan
+from gigachat_server.store.copies.sqlite_rows import SQLiteRows, embedded_tables
+from gigachat_server.store.engines import folder as data_folder
+from gigachat_server.store.engines.damage import open_unchanging
+from gigachat_server.store.engines.migrate import migrate, migrations, missing, refuse_half_filled
 
 
 @click.command()

@@ -7,9 +7,10 @@ import sys
 
 import click
 
-from gigachat_server import logs, sample, server
+from gigachat_server import sample
 from gigachat_server.cli.options import with_settings
 from gigachat_server.services import Services
+from gigachat_server.serving import logs, server
 from gigachat_server.settings import Settings
 from gigachat_server.store import keys
 from gigachat_server.store.database import Reader

@@ -1,0 +1,1 @@
+"""What a chatbot knows: documents, the files and sites they come from, and searching them."""

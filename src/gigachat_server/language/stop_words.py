@@ -1,6 +1,8 @@
 """The words of each language that say too little to be searched for: grammar, and what questions are filled with.
+
 In a small knowledge base hardly any chunk holds "much", "mean" or "hoch", so they would weigh more than what is
-asked about. The lists are ours. A word counts with and without its accents, since people leave them out."""
+asked about. The lists are ours. A word counts with and without its accents, since people leave them out.
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""AI models and embedders, behind two protocols."""

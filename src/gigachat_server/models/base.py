@@ -24,7 +24,7 @@ HANDED_OFF = "handoff"  # the finish_reason of an alternative that ended in a ha
 
 
 class RankWeights(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What orders the passages of a prompt: the weights of a sum (`knowledge/relevance.py`)."""
+    """What orders the passages of a prompt: the weights of a sum (`knowledge/search/relevance.py`)."""
 
     cosine: float = 0.7
     coverage: float = 0.0
@@ -35,10 +35,10 @@ class RankWeights(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class RelevanceScale(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Maps what a search knows of a passage onto the contract's relevance in [0, 1], and says how passages are ordered.
 
-    The relevance is the sigmoid of a weighted sum of features (`knowledge/relevance.py` names them). Each embedder brings its own
-    weights, so that 0.78 means "the documents can answer this" with whichever is configured. `leniency` is added where the
-    chatbot's model generates. `general`: the scale for chatbots whose prompts are of any kind, fitted without the prior; None:
-    this one does.
+    The relevance is the sigmoid of a weighted sum of features (`knowledge/search/relevance.py` names them). Each embedder brings
+    its own weights, so that 0.78 means "the documents can answer this" with whichever is configured. `leniency` is added where
+    the chatbot's model generates. `general`: the scale for chatbots whose prompts are of any kind, fitted without the prior;
+    None: this one does.
 
     `same_prompt` is the cosine from which two prompts ask the same, `similar_prompt` that from which they are worth an
     operator's look together, `same_text` that from which two chunks of one document say the same.
@@ -96,7 +96,7 @@ class Embedder(Protocol):
 class Passage(msgspec.Struct, frozen=True, kw_only=True):
     """A chunk as retrieved for one prompt. `score` is its relevance; `rank_score` orders passages of one retrieval.
 
-    `knowledge/relevance.py` says what the features mean, from `cosine` to `units`; `lexical` is for the order alone.
+    `knowledge/search/relevance.py` says what the features mean, from `cosine` to `units`; `lexical` is for the order alone.
     """
 
     chunk_id: str

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from gigachat_server.errors import TextTooLong
-from gigachat_server.knowledge.graphemes import cut
+from gigachat_server.language.graphemes import cut
 from gigachat_server.records import DocumentWarning, WarningCode
 
 LONGEST_HEADING = 200

@@ -1,0 +1,1 @@
+"""One turn from its prompt to its stored reply, whatever happens on the way."""

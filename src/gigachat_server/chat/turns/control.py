@@ -1,0 +1,214 @@
+"""Who answers now: the chatbot, or an operator who took over.
+
+Idea: a change of control is one conditional UPDATE that raises `control_epoch`, and every write of the chatbot's text is
+conditional on the epoch its turn began with. Invariant: once a takeover is confirmed, nothing of the chatbot is stored
+or shown in that conversation until release; what it had said until then is stored as a `stopped` reply before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from gigachat_server.chat.events.recorder import RELEASED, TAKEN_OVER, Events
+from gigachat_server.chat.turns.endings import end_turns
+from gigachat_server.chat.turns.live import FrozenTurns, LiveTurns
+from gigachat_server.chat.turns.nodes import Nodes
+from gigachat_server.chat.turns.progress import Stored
+from gigachat_server.clock import Clock
+from gigachat_server.errors import AlreadyTakenOver, NotFound
+from gigachat_server.ids import new_id
+from gigachat_server.records import Chatbot, Conversation, Ending, Message
+from gigachat_server.store import conversations, messages
+from gigachat_server.store.database import Database, Reader, Tx
+
+_MINUTE_US = 60_000_000
+
+# Runs at the end of the transaction, with the conversation as it is then: to keep the answer under an idempotency key.
+Keep = Callable[[Tx, Conversation], Awaitable[None]]
+
+
+class Control:
+    """Takeover, release and handoff."""
+
+    def __init__(self, database: Database, *, events: Events, live: LiveTurns, nodes: Nodes, clock: Clock) -> None:
+        self._database = database
+        self._events = events
+        self._live = live
+        self._nodes = nodes
+        self._clock = clock
+
+    async def take_over(
+        self, chatbot: Chatbot, conversation_id: str, operator: str, *, may_take_from: bool, keep: Keep
+    ) -> Conversation:
+        """Give the conversation to the operator. On return, no text of the chatbot is stored or shown any more.
+
+        One that nobody has spoken in yet may be taken over, too. Raises `AlreadyTakenOver`, `NotFound`.
+        """
+
+        async def take(live: FrozenTurns) -> Conversation:
+            async def body(tx: Tx) -> Conversation:
+                await conversations.open_empty(tx, chatbot.id, conversation_id, now_us=self._clock())
+                await self.take_over_in(tx, chatbot, conversation_id, operator, may_take_from=may_take_from, live=live)
+                return await self._keep(tx, chatbot, conversation_id, keep)
+
+            return await self._database.transaction("control.take_over", body)
+
+        return await self._nodes.while_frozen(chatbot.id, conversation_id, take)
+
+    async def take_over_in(
+        self,
+        tx: Tx,
+        chatbot: Chatbot,
+        conversation_id: str,
+        operator: str,
+        *,
+        may_take_from: bool,
+        live: FrozenTurns,
+    ) -> None:
+        """The same within a transaction, for a caller who has frozen the `live` turns. An operator's own stays theirs.
+
+        Raises `TurnMovedOn` besides.
+        """
+        before = await conversations.lock(tx, chatbot.id, conversation_id)
+        if before is None:
+            raise NotFound
+        live.check(before.answering)
+        taken = await conversations.take_over(
+            tx,
+            chatbot.id,
+            conversation_id,
+            operator=operator,
+            release_at=self.release_at(chatbot),
+            may_take_from=may_take_from,
+        )
+        if taken is None:
+            raise AlreadyTakenOver
+        if before.controlled_by == operator:
+            return
+        unsettled = await messages.list_open(tx, chatbot.id, conversation_id)
+        ended = await end_turns(tx, self._events, unsettled, "intercepted", chatbot_name=chatbot.name, live=live)
+        await self._events.add(tx, chatbot.id, conversation_id, TAKEN_OVER, {"operator": operator})
+        tx.after_commit(lambda: self._live.cut(ended))
+
+    def release_at(self, chatbot: Chatbot) -> int | None:
+        """When control goes back by itself if no operator speaks from now on."""
+        minutes = chatbot.config.interception.release_after_minutes
+        return None if minutes is None else self._clock() + minutes * _MINUTE_US
+
+    async def release(self, chatbot: Chatbot, conversation_id: str, *, keep: Keep) -> Conversation:
+        """Give control back to the chatbot, which answers the next prompt. Raises `NotFound`."""
+
+        async def body(tx: Tx) -> Conversation:
+            await self._release_in(tx, chatbot.id, conversation_id, reason="released")
+            return await self._keep(tx, chatbot, conversation_id, keep)
+
+        return await self._database.transaction("control.release", body)
+
+    async def release_due_in(self, tx: Tx, chatbot_id: str, conversation_id: str) -> bool:
+        """Give control back if the operator has been silent for too long; whether it was."""
+        return await self._release_in(tx, chatbot_id, conversation_id, reason="silence", due_at=self._clock())
+
+    async def release_due(self) -> None:
+        """Give control back wherever it is due."""
+
+        async def read(reader: Reader) -> list[tuple[str, str]]:
+            return await conversations.list_due_for_release(reader, now_us=self._clock())
+
+        for chatbot_id, conversation_id in await self._database.read(read):
+
+            async def body(tx: Tx, chatbot_id: str = chatbot_id, conversation_id: str = conversation_id) -> bool:
+                return await self.release_due_in(tx, chatbot_id, conversation_id)
+
+            await self._database.transaction("control.release_due", body)
+
+    async def _release_in(self, tx: Tx, chatbot_id: str, conversation_id: str, *, reason: str, due_at: int | None = None) -> bool:
+        if await conversations.release(tx, chatbot_id, conversation_id, due_at=due_at) is None:
+            return False
+        await self._events.add(tx, chatbot_id, conversation_id, RELEASED, {"reason": reason})
+        return True
+
+    async def stop(self, chatbot: Chatbot, conversation_id: str, *, keep: Callable[[Tx, Stored], Awaitable[None]]) -> Stored:
+        """End the reply in the making, and whatever waits behind it; what was said is stored. The messages that made.
+
+        Nothing happens where nothing is being answered. Raises `NotFound`.
+        """
+
+        async def end(live: FrozenTurns) -> Stored:
+            async def body(tx: Tx) -> Stored:
+                if await conversations.lock(tx, chatbot.id, conversation_id) is None:
+                    raise NotFound
+                ended = await self.end_turns_in(tx, chatbot, conversation_id, "stopped", live=live)
+                newest = Stored(
+                    [message for stored in ended.values() for message in stored.messages],
+                    {name: vector for stored in ended.values() for name, vector in stored.vectors.items()},
+                )
+                await keep(tx, newest)
+                return newest
+
+            return await self._database.transaction("control.stop", body)
+
+        return await self._nodes.while_frozen(chatbot.id, conversation_id, end)
+
+    async def end_turns_in(
+        self, tx: Tx, chatbot: Chatbot, conversation_id: str, state: Ending, *, live: FrozenTurns
+    ) -> dict[str, Stored]:
+        """Within a transaction: nothing is being answered any more, and nobody waits; by prompt, what came of it.
+
+        For a caller who has frozen the `live` turns. Raises `TurnMovedOn`.
+        """
+        conversation = await conversations.lock(tx, chatbot.id, conversation_id)
+        live.check(conversation.answering if conversation else None)
+        unsettled = await messages.list_open(tx, chatbot.id, conversation_id)
+        if not unsettled:
+            return {}
+        await conversations.raise_epoch(tx, chatbot.id, conversation_id)
+        ended = await end_turns(tx, self._events, unsettled, state, chatbot_name=chatbot.name, live=live)
+        await conversations.hand_on(tx, chatbot.id, conversation_id, prompt_id=None, lease_until=None)
+        tx.after_commit(lambda: self._live.cut(ended))
+        return ended
+
+    async def hand_off(self, chatbot: Chatbot, conversation_id: str, *, reason: str, note: str, keep: Keep) -> Conversation:
+        """Ask for a human, visibly; nothing happens where one was asked for already, or is there. Raises `NotFound`."""
+        message_id = new_id()
+
+        async def body(tx: Tx) -> Conversation:
+            now_us = self._clock()
+            await conversations.open_empty(tx, chatbot.id, conversation_id, now_us=now_us)
+            if await conversations.request_handoff(tx, chatbot.id, conversation_id, at=now_us):
+                await self._tell(tx, chatbot, conversation_id, message_id)
+                data = {"reason": reason, "note": note, "message_id": message_id}
+                await self._events.add(tx, chatbot.id, conversation_id, "handoff.requested", data)
+            return await self._keep(tx, chatbot, conversation_id, keep)
+
+        return await self._database.transaction("control.hand_off", body)
+
+    async def _tell(self, tx: Tx, chatbot: Chatbot, conversation_id: str, message_id: str) -> None:
+        place = await conversations.open_and_advance(tx, chatbot.id, conversation_id, user_id=None, now_us=self._clock())
+        if place is None:
+            raise NotFound
+        told = Message(
+            chatbot_id=chatbot.id,
+            conversation_id=conversation_id,
+            seq=place.seq,
+            id=message_id,
+            role="system",
+            user_id="",
+            name=chatbot.name,
+            content=chatbot.config.interception.handoff_message,
+            status="completed",
+            in_reply_to=None,
+            alternative=0,
+            replaced_by=None,
+            metadata={},
+            sources=(),
+            created_at=place.at,
+            updated_at=place.at,
+        )
+        await self._events.add_message(tx, told)
+
+    async def _keep(self, tx: Tx, chatbot: Chatbot, conversation_id: str, keep: Keep) -> Conversation:
+        found = await conversations.find(tx, chatbot.id, conversation_id)
+        if found is None:
+            raise NotFound
+        await keep(tx, found)
+        return found

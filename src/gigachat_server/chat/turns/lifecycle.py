@@ -1,0 +1,224 @@
+"""What keeps turns alive and cleans up behind those that died.
+
+Idea: whoever runs a turn says so in the store, again and again: its lease is renewed, and what has been said is kept as a
+draft. So a turn whose process was killed, or froze, is found by its lease, and taken up by whoever finds it first.
+Invariants: a draft never outlives its turn; what was shown of a reply becomes an `incomplete` message; a prompt of which
+nothing had been shown is answered after all, unless that has failed before in the same way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+from collections.abc import Awaitable, Callable
+
+from gigachat_server.chat.events.recorder import Events
+from gigachat_server.chat.turns import reply
+from gigachat_server.chat.turns.control import Control
+from gigachat_server.chat.turns.endings import fail_abandoned_turn, fail_unread_turns
+from gigachat_server.chat.turns.live import LiveTurns
+from gigachat_server.chat.turns.progress import Turn, is_set_within
+from gigachat_server.chat.turns.queue import LEASE_US, start_next
+from gigachat_server.chat.turns.turn import Turns
+from gigachat_server.clock import Clock
+from gigachat_server.errors import ReplyCutOff, StorageUnavailable
+from gigachat_server.records import Chatbot, Message
+from gigachat_server.store import chatbots, conversations, drafts, events, idempotency, messages
+from gigachat_server.store.database import Database, Reader, Tx
+
+DRAFT_AFTER_S = 0.25  # most replies are whole by then and need no draft
+_DRAFT_EVERY_S = 0.25
+_RENEW_EVERY_S = 10.0
+_TAKE_UP_EVERY_S = 1.0
+_RELEASE_EVERY_S = 5.0
+_FORGET_EVERY_S = 600.0
+_MOST_RECOVERIES = 1  # a prompt that brings its process down must not do so for ever
+_MOST_TAKEN_UP = 64  # conversations at once: a start behind thousands must not call the model for all of them
+
+_log = logging.getLogger("gigachat.lifecycle")
+
+
+class Lifecycle:
+    """The background work of turns."""
+
+    def __init__(
+        self, database: Database, *, turns: Turns, control: Control, events: Events, live: LiveTurns, clock: Clock
+    ) -> None:
+        self._database = database
+        self._turns = turns
+        self._control = control
+        self._events = events
+        self._live = live
+        self._clock = clock
+        self._tasks: list[asyncio.Task[None]] = []
+        self._taken_up: set[tuple[str, str]] = set()  # conversations in which a turn may run that was abandoned
+        self._left_alone: set[tuple[str, str]] = set()  # those that cannot even be given up
+        self._is_waited_for = asyncio.Event()
+
+    def start(self, *, takes_up: bool = True) -> None:
+        """`takes_up`: also what others left behind, and what is due whoever began it."""
+        own = ((self.keep_drafts, _DRAFT_EVERY_S), (self.renew_leases, _RENEW_EVERY_S))
+        everyones = (
+            (self.recover, _TAKE_UP_EVERY_S),
+            (self._control.release_due, _RELEASE_EVERY_S),
+            (self.forget, _FORGET_EVERY_S),
+        )
+        for work, every_s in (*own, *everyones) if takes_up else own:
+            self._tasks.append(asyncio.create_task(self._repeat(work, every_s), name=work.__name__))
+
+    def look_now(self) -> None:
+        """Another node has left something behind."""
+        self._is_waited_for.set()
+
+    async def aclose(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _repeat(self, work: Callable[[], Awaitable[None]], every_s: float) -> None:
+        woken = self._is_waited_for if work == self.recover else asyncio.Event()
+        while True:
+            await is_set_within(woken, every_s)
+            woken.clear()
+            try:
+                await work()
+            except StorageUnavailable:
+                pass  # the store has said so itself; it is tried again
+            except Exception:  # noqa: BLE001 - the job loop: what fails once must not end what keeps turns alive
+                _log.exception("%s failed", work.__name__)
+
+    async def keep_drafts(self) -> None:
+        """Keep what running turns have said since they were last kept."""
+        now_s = asyncio.get_running_loop().time()
+        talking = [
+            turn
+            for turn in self._live
+            if turn.is_running and turn.length > turn.drafted_to and now_s - turn.began_at_s >= DRAFT_AFTER_S
+        ]
+        if not talking:
+            return
+        # One after the other by their ids, as their leases are renewed: two that wait for each other would both lose time.
+        talking.sort(key=_by_conversation)
+        kept = [(turn, reply.drafts(turn), turn.drafted_to) for turn in talking]
+        for turn in talking:
+            turn.drafted_to = turn.length  # before it is so: a turn that ends meanwhile must know that it has a draft
+
+        async def body(tx: Tx) -> list[bool]:
+            return [all([await drafts.put(tx, draft, control_epoch=turn.epoch) for draft in said]) for turn, said, _ in kept]
+
+        for (turn, _, before), is_kept in zip(kept, await self._database.transaction("turn.draft", body), strict=True):
+            if is_kept:
+                self._events.wake_elsewhere(turn.chatbot.id, turn.conversation_id)
+            else:
+                turn.drafted_to = before
+
+    async def renew_leases(self) -> None:
+        running = sorted(map(_by_conversation, filter(_is_running, self._live)))
+        if not running:
+            return
+
+        async def body(tx: Tx) -> None:
+            await conversations.renew_leases(tx, running, lease_until=self._clock() + LEASE_US)
+
+        await self._database.transaction("turn.renew", body)
+
+    async def recover(self, *, is_only_process: bool = False) -> None:
+        """Take up what nobody answers any more, as much of it as there is room for; the rest as that is answered.
+
+        A process that is the only one need not wait for leases to run out.
+        """
+        if is_only_process:
+            await self._database.transaction("turn.end_leases", conversations.end_leases)
+
+        async def read(reader: Reader) -> list[tuple[str, str, int]]:
+            return await conversations.list_abandoned(reader, now_us=self._clock())
+
+        abandoned = [found for found in await self._database.read(read) if self._is_to_be_taken_up(*found[:2])]
+        while some := abandoned[: self._room()]:
+            abandoned = abandoned[len(some) :]
+            await self._take_up(some)
+
+    def _is_to_be_taken_up(self, chatbot_id: str, conversation_id: str) -> bool:
+        is_running = self._live.running(chatbot_id, conversation_id) is not None
+        return not is_running and (chatbot_id, conversation_id) not in self._left_alone
+
+    def _room(self) -> int:
+        """How many more may be taken up now: what is settled without a model leaves room at once."""
+        self._taken_up = {each for each in self._taken_up if self._live.running(*each) is not None}
+        return max(0, _MOST_TAKEN_UP - len(self._taken_up))
+
+    async def _take_up(self, abandoned: list[tuple[str, str, int]]) -> None:
+        """Whatever becomes of one keeps neither the others nor the server down, unless nothing can be stored at all."""
+        outcomes = await asyncio.gather(*(self._recover_one(*found) for found in abandoned), return_exceptions=True)
+        self._taken_up.update(found[:2] for found in abandoned)
+        for found, outcome in zip(abandoned, outcomes, strict=True):
+            if isinstance(outcome, StorageUnavailable):
+                raise outcome
+            if outcome is not None:
+                self._left_alone.add(found[:2])
+                _log.error("a conversation of chatbot %s stays as it is until the next start", found[0], exc_info=outcome)
+
+    async def _recover_one(self, chatbot_id: str, conversation_id: str, lease_was: int) -> None:
+        async def body(tx: Tx) -> None:
+            await self._recover_in(tx, chatbot_id=chatbot_id, conversation_id=conversation_id, lease_was=lease_was)
+
+        async def give_up(tx: Tx) -> None:
+            await self._give_up_in(tx, chatbot_id=chatbot_id, conversation_id=conversation_id, lease_was=lease_was)
+
+        try:
+            await self._database.transaction("turn.recover", body)
+        except StorageUnavailable:
+            raise
+        except Exception:  # noqa: BLE001 - one conversation that cannot be read must not keep the others, or the server, down
+            _log.exception("a conversation of chatbot %s cannot be taken up: its turns fail", chatbot_id)
+            await self._database.transaction("turn.give_up", give_up)
+
+    async def _give_up_in(self, tx: Tx, *, chatbot_id: str, conversation_id: str, lease_was: int) -> None:
+        """Settle what is open as failed, without a look at what was said."""
+        if await conversations.raise_epoch(tx, chatbot_id, conversation_id, lease_was=lease_was) is None:
+            return
+        await fail_unread_turns(tx, self._events, chatbot_id, conversation_id, ReplyCutOff(retry_after_s=1))
+        await conversations.hand_on(tx, chatbot_id, conversation_id, prompt_id=None, lease_until=None)
+
+    async def _recover_in(self, tx: Tx, *, chatbot_id: str, conversation_id: str, lease_was: int) -> None:
+        if await conversations.raise_epoch(tx, chatbot_id, conversation_id, lease_was=lease_was) is None:
+            return  # somebody else was first
+        chatbot = await chatbots.find_of_any_account(tx, chatbot_id)
+        if chatbot is None:
+            return
+        for prompt in await messages.list_open(tx, chatbot_id, conversation_id):
+            if prompt.turn == "running":
+                await self._settle(tx, chatbot, prompt)
+        following = await start_next(tx, self._events, chatbot_id, conversation_id, now_us=self._clock())
+        if following is not None:
+            tx.after_commit(functools.partial(self._turns.resume, following))
+        tx.after_commit(lambda: _log.info("took up an abandoned conversation of chatbot %s", chatbot_id))
+
+    async def _settle(self, tx: Tx, chatbot: Chatbot, prompt: Message) -> None:
+        """Store what was said in reply to it, or have it answered once more."""
+        kept = await drafts.list_of(tx, chatbot.id, prompt.conversation_id)
+        was_shown = any(draft.prompt_id == prompt.id for draft in kept)
+        recoveries = await events.list_of_types(tx, chatbot.id, prompt.conversation_id, ("turn.recovered",), after=prompt.seq)
+        count = sum(event.data["prompt_id"] == prompt.id for event in recoveries)
+        if was_shown or count >= _MOST_RECOVERIES:
+            await fail_abandoned_turn(tx, self._events, prompt, ReplyCutOff(retry_after_s=1), chatbot_name=chatbot.name)
+            return
+        place = await self._events.add(tx, chatbot.id, prompt.conversation_id, "turn.recovered", {"prompt_id": prompt.id})
+        await messages.set_turn(tx, chatbot.id, prompt.id, "queued", at=place.at)
+
+    async def forget(self) -> None:
+        """What idempotency keys stand for is kept for a day."""
+
+        async def body(tx: Tx) -> None:
+            await idempotency.delete_old(tx, now_us=self._clock())
+
+        await self._database.transaction("idempotency.forget", body)
+
+
+def _is_running(turn: Turn) -> bool:
+    return turn.is_running
+
+
+def _by_conversation(turn: Turn) -> tuple[str, str, str]:
+    return turn.chatbot.id, turn.conversation_id, turn.prompt_id

@@ -1,0 +1,1 @@
+"""How good answers are: reading sets of prompts, scoring results, suggesting thresholds."""

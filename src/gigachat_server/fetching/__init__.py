@@ -1,0 +1,1 @@
+"""Fetching what others name, safely: URLs, addresses, requests."""

@@ -1,0 +1,1 @@
+"""From pushed text to searchable chunks, all at once or not at all."""

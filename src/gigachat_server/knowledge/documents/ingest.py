@@ -1,0 +1,480 @@
+"""From a pushed text or file to chunks that can be found: read, cut, embed, and replace all at once.
+
+Invariant: everything slow happens before the transaction; the transaction swaps all chunks of the document and raises
+the chatbot's `knowledge_version`, so readers see the old document or the new one, never a mix. What is unchanged costs
+nothing: the same text or file is a no-op, and a text that was embedded before keeps its direction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import hashlib
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from gigachat_server.clock import Clock
+from gigachat_server.errors import Conflict, EmbedderUnavailable, FieldError, InvalidRequest, NotFound, TooManyChunks
+from gigachat_server.ids import new_id
+from gigachat_server.knowledge.documents.build import Text, build, cut
+from gigachat_server.knowledge.documents.files import FileStore, hash_of
+from gigachat_server.knowledge.documents.text_vectors import TextVectors
+from gigachat_server.knowledge.documents.watch import DocumentWatch
+from gigachat_server.knowledge.extraction.extract import Extractor
+from gigachat_server.knowledge.extraction.extracted import Extracted
+from gigachat_server.knowledge.search.searcher import Searcher
+from gigachat_server.knowledge.search.vector_space import built_with
+from gigachat_server.models.base import Embedder
+from gigachat_server.records import Chatbot, Chunk, Document, TextSplitterConfig
+from gigachat_server.store import chatbots, chunks, documents, ingest_queue, made_embeddings, units, uploads
+from gigachat_server.store.chunks import StoredChunk
+from gigachat_server.store.database import Database, Reader, Tx
+from gigachat_server.triggers import trigger
+
+# Cutting and stemming shorter texts takes less than handing them to a thread does.
+_INLINE_CHARACTERS = 4_000
+_PROGRESS_READ = 10  # percent, once a file was read
+MOST_CHUNKS = 10_000  # of one document; the largest document makes 2,600 with the default text_splitter
+
+
+class DocumentNameTaken(Conflict):
+    code = "document_name_taken"
+    message = "Another document of this chatbot has that name."
+
+
+# Runs at the end of the transaction that stores a document: what an idempotency key stands for is kept with it.
+class Keep(Protocol):
+    async def __call__(self, tx: Tx, document: Document) -> None: ...
+
+
+class Ingested(msgspec.Struct, frozen=True):
+    """A document as it now is, with its chunks. A `pending` one has been accepted but cannot be searched yet."""
+
+    document: Document
+    chunks: list[Chunk]
+
+
+class _Superseded(Exception):
+    """The chatbot's text_splitter changed, or the document did, while this version was being embedded."""
+
+
+class Ingest:
+    """Brings documents into chatbots and takes them out again."""
+
+    def __init__(self, database: Database, embedder: Embedder, searcher: Searcher, clock: Clock, *, extractor: Extractor) -> None:
+        self._database = database
+        self._built_with = built_with(embedder)
+        self._searcher = searcher
+        self._clock = clock
+        self._extractor = extractor
+        self._files = FileStore(database, clock)
+        self._vectors = TextVectors(database, embedder)
+        self.watch = DocumentWatch(database)
+
+    async def aclose(self) -> None:
+        await self._extractor.aclose()
+
+    async def push(
+        self, chatbot: Chatbot, name: str, content: str, *, document_id: str | None = None, keep: Keep | None = None
+    ) -> Ingested:
+        """Have this text be the document of that name (or of that id, which may rename it), searchable on return.
+
+        Without an embedder to reach, the text is accepted as `pending`. Raises `NotFound`, `DocumentNameTaken`.
+        """
+        sha256 = _sha256(content)
+        earlier = await self._find(chatbot.id, name, document_id)
+        if earlier and self._is_unchanged(earlier, name=name, sha256=sha256):
+            if keep is not None:
+                await self._database.transaction("document.keep", functools.partial(keep, document=earlier))
+            return await self.held(earlier)
+        now_us = self._clock()
+        document = Document(
+            chatbot_id=chatbot.id,
+            id=earlier.id if earlier else new_id(),
+            name=name,
+            content_sha256=sha256,
+            state="ready",
+            error=None,
+            chunk_count=0,
+            characters=len(content),
+            embedding_model=self._built_with,
+            created_at=earlier.created_at if earlier else now_us,
+            updated_at=now_us,
+        )
+        try:
+            splitter = chatbot.config.documents.text_splitter
+            return await self._embed_and_replace(splitter, document, Text(content), must_exist=document_id is not None, keep=keep)
+        except TooManyChunks as error:
+            raise InvalidRequest(errors=(FieldError("content", error.detail or error.message),)) from None
+        except (EmbedderUnavailable, _Superseded):
+            return Ingested(await self.accept(chatbot, name, content, document_id=document_id, keep=keep), [])
+
+    async def accept(
+        self, chatbot: Chatbot, name: str, content: str, *, document_id: str | None = None, keep: Keep | None = None
+    ) -> Document:
+        """Store the text durably as `pending`; a worker makes it searchable. Raises as `push` does."""
+        sha256 = _sha256(content)
+        now_us = self._clock()
+
+        async def body(tx: Tx) -> Document:
+            if await chatbots.lock(tx, chatbot.account_id, chatbot.id) is None:
+                raise NotFound
+            earlier = await _find_target(tx, chatbot.id, name, document_id)
+            if earlier and self._is_unchanged(earlier, name=name, sha256=sha256):
+                if keep is not None:
+                    await keep(tx, document=earlier)
+                return earlier
+            document = Document(
+                chatbot_id=chatbot.id,
+                id=earlier.id if earlier else new_id(),
+                name=name,
+                content_sha256=sha256,
+                state="pending",
+                error=None,
+                chunk_count=earlier.chunk_count if earlier else 0,
+                characters=len(content),
+                embedding_model=earlier.embedding_model if earlier else None,
+                created_at=earlier.created_at if earlier else now_us,
+                updated_at=now_us,
+            )
+            await documents.put_text(tx, document, content=content)
+            await self._forget_file(tx, earlier)
+            tx.after_commit(functools.partial(self.watch.changed, document.chatbot_id, document.id))
+            if keep is not None:
+                await keep(tx, document=document)
+            return document
+
+        return await self._database.transaction("document.accept", body)
+
+    async def accept_file(
+        self,
+        chatbot: Chatbot,
+        name: str,
+        data: bytes | Path,
+        *,
+        media_type: str | None,
+        document_id: str | None = None,
+        origin: str | None = None,
+        keep: Keep | None = None,
+    ) -> Document:
+        """Have this file be the document of that name (or of that id, which may rename it), as `push` does, but later.
+
+        On return its bytes are stored durably, and the document is `uploaded`; a worker (wake it: `IngestWorker.wake_up`)
+        reads it, in a process with limits, and makes its text searchable. Until then, and if it fails, the chunks of an
+        earlier version answer. A file that is byte for byte the one the document was last made from, or is being made
+        from, changes nothing, and the document is returned as it is; another file whose text is the same keeps the chunks
+        with their ids. What failed before is tried again.
+
+        `media_type` and the extension of `name` only help where the content does not tell what it is; a charset in
+        `media_type` counts as HTTP means it. `origin` is kept with the document for whoever brings files from elsewhere.
+        `keep` runs in the transaction that stores it. Raises as `push` does; the path may be deleted on return.
+        """
+        sha256, size = await hash_of(data), len(data) if isinstance(data, bytes) else (await asyncio.to_thread(data.stat)).st_size
+        earlier = await self._find(chatbot.id, name, document_id)
+        is_same = earlier is not None and self._is_same_file(earlier, name=name, sha256=sha256)
+        upload = None if is_same else await self._files.store(chatbot.id, data)
+        await trigger("I0")
+        now_us = self._clock()
+
+        async def body(tx: Tx) -> Document | None:
+            if await chatbots.lock(tx, chatbot.account_id, chatbot.id) is None:
+                raise NotFound
+            earlier = await _find_target(tx, chatbot.id, name, document_id)
+            if document_id is not None and (earlier is None or earlier.id != document_id):
+                raise NotFound
+            if earlier and self._is_same_file(earlier, name=name, sha256=sha256):
+                if keep is not None:
+                    await keep(tx, document=earlier)
+                return earlier
+            if upload is None:
+                return None  # it has changed since we looked
+            document = Document(
+                chatbot_id=chatbot.id,
+                id=earlier.id if earlier else new_id(),
+                name=name,
+                content_sha256=earlier.content_sha256 if earlier else _sha256(""),
+                state="uploaded",
+                error=None,
+                chunk_count=earlier.chunk_count if earlier else 0,
+                characters=earlier.characters if earlier else 0,
+                embedding_model=earlier.embedding_model if earlier else None,
+                created_at=earlier.created_at if earlier else now_us,
+                updated_at=now_us,
+                title=earlier.title if earlier else None,
+                warnings=earlier.warnings if earlier else (),
+                media_type=media_type,
+                origin=origin,
+                upload_id=upload.id,
+                file_sha256=sha256,
+                chunks_sha256=earlier.chunks_sha256 if earlier else None,
+            )
+            await upload.finish(tx)
+            await documents.put_file(tx, document, size=size)
+            await self._forget_file(tx, earlier)
+            tx.after_commit(functools.partial(self.watch.changed, document.chatbot_id, document.id))
+            if keep is not None:
+                await keep(tx, document=document)
+            await trigger("I1")
+            return document
+
+        document = await self._database.transaction("document.upload", body)
+        if document is not None:
+            return document
+        return await self.accept_file(
+            chatbot, name, data, media_type=media_type, document_id=document_id, origin=origin, keep=keep
+        )
+
+    async def work_off(self, claimed: Document, splitter: TextSplitterConfig) -> None:
+        """Make a document that was claimed searchable. Raises a `DocumentFailed`, or `EmbedderUnavailable`: then it waits."""
+        try:
+            document = claimed if claimed.upload_id is None else await self._read_file(claimed, claimed.upload_id)
+            if document is not None:
+                await self._make_searchable(document, splitter)
+        except (_Superseded, NotFound):
+            return  # a newer text, or none, is in its place: that one is another entry of the queue
+
+    async def fail(self, claimed: Document, *, error: str, reason: str) -> None:
+        """Give up on what was claimed, unless something newer is in its place; earlier chunks still answer."""
+
+        async def body(tx: Tx) -> None:
+            if not await chatbots.lock_of_any_account(tx, claimed.chatbot_id):
+                return
+            held = await documents.find(tx, claimed.chatbot_id, claimed.id)
+            if held is None or held.file_sha256 != claimed.file_sha256 or held.upload_id not in (claimed.upload_id, None):
+                return
+            if claimed.upload_id is None and held.content_sha256 != claimed.content_sha256:
+                return
+            now_us = self._clock()
+            if await ingest_queue.mark_failed(tx, held.chatbot_id, held.id, error=error, reason=reason, now_us=now_us):
+                await self._forget_file(tx, held)
+                tx.after_commit(functools.partial(self.watch.changed, held.chatbot_id, held.id))
+
+        await self._database.transaction("ingest.fail", body)
+
+    async def _read_file(self, claimed: Document, upload_id: str) -> Document | None:
+        """The document with its text stored, ready to be embedded; None if the chunks of that text are there already."""
+        pieces = self._files.pieces(claimed.chatbot_id, upload_id)
+        extracted = await self._extractor.extract(
+            pieces, name=claimed.name, media_type=claimed.media_type, chatbot_id=claimed.chatbot_id
+        )
+        sha256 = _sha256(extracted.text)
+        places = _dump_places(extracted)
+
+        async def body(tx: Tx) -> Document | None:
+            if not await chatbots.lock_of_any_account(tx, claimed.chatbot_id):
+                raise NotFound
+            held = await documents.find(tx, claimed.chatbot_id, claimed.id)
+            if held is None or held.upload_id != upload_id:
+                raise _Superseded
+            read = msgspec.structs.replace(
+                held,
+                content_sha256=sha256,
+                characters=len(extracted.text),
+                title=extracted.title,
+                warnings=extracted.warnings,
+                state="embedding",
+                progress=_PROGRESS_READ,
+                upload_id=None,
+                updated_at=self._clock(),
+            )
+            await self._forget_file(tx, held)
+            tx.after_commit(functools.partial(self.watch.changed, held.chatbot_id, held.id))
+            is_there = held.content_sha256 == held.chunks_sha256 == sha256 and held.embedding_model == self._built_with
+            if is_there and await documents.get_places(tx, held.chatbot_id, held.id) == places:
+                await documents.put_unchanged(tx, read, places=places)
+                return None
+            await documents.put_extracted(tx, read, content=extracted.text, places=places)
+            await trigger("I3")
+            return read
+
+        return await self._database.transaction("ingest.extracted", body)
+
+    async def _make_searchable(self, document: Document, splitter: TextSplitterConfig) -> None:
+        async def read(reader: Reader) -> Text | None:
+            content = await documents.get_content(reader, document.chatbot_id, document.id)
+            places = await documents.get_places(reader, document.chatbot_id, document.id)
+            return Text(content, places) if content is not None else None
+
+        text = await self._database.read(read)
+        if text is None or _sha256(text.content) != document.content_sha256:
+            return
+        ready = msgspec.structs.replace(
+            document,
+            state="ready",
+            error=None,
+            reason=None,
+            progress=100,
+            embedding_model=self._built_with,
+            updated_at=self._clock(),
+        )
+        await self._embed_and_replace(splitter, ready, text, only_if_waiting=True)
+
+    async def _forget_file(self, tx: Tx, earlier: Document | None) -> None:
+        if earlier is not None and earlier.upload_id is not None:
+            await uploads.delete(tx, earlier.chatbot_id, earlier.upload_id)
+
+    async def delete(self, chatbot_id: str, document_id: str) -> None:
+        """Its chunks are found no more. Raises `NotFound`."""
+
+        async def body(tx: Tx) -> bool:
+            return await self.delete_in(tx, chatbot_id, document_id)
+
+        if not await self._database.transaction("document.delete", body):
+            raise NotFound
+
+    async def delete_in(self, tx: Tx, chatbot_id: str, document_id: str) -> bool:
+        """The same within a transaction that has written nothing of the chatbot before; False if there is none."""
+        await chatbots.raise_knowledge_version(tx, chatbot_id)
+        await self._searcher.count_out(tx, chatbot_id, document_id)
+        return await documents.delete(tx, chatbot_id, document_id)
+
+    def _is_same_file(self, earlier: Document, *, name: str, sha256: str) -> bool:
+        is_current = earlier.state != "ready" or earlier.embedding_model == self._built_with
+        return earlier.file_sha256 == sha256 and earlier.name == name and earlier.state != "failed" and is_current
+
+    def _is_unchanged(self, earlier: Document, *, name: str, sha256: str) -> bool:
+        return (
+            earlier.content_sha256 == sha256
+            and earlier.name == name
+            and earlier.state == "ready"
+            and earlier.embedding_model == self._built_with
+        )
+
+    async def _embed_and_replace(
+        self,
+        splitter: TextSplitterConfig,
+        document: Document,
+        text: Text,
+        *,
+        only_if_waiting: bool = False,
+        must_exist: bool = False,
+        keep: Keep | None = None,
+    ) -> Ingested:
+        """Raises `_Superseded` when what was embedded is not what is wanted any more, and `TooManyChunks`."""
+        is_short = len(text.content) <= _INLINE_CHARACTERS
+        pieces = cut(text, splitter) if is_short else await asyncio.to_thread(cut, text, splitter)
+        if len(pieces.chunks) > MOST_CHUNKS:
+            raise TooManyChunks(
+                f"Makes {len(pieces.chunks)} chunks, and may make {MOST_CHUNKS}: split it, or raise the chatbot's chunk_size."
+            )
+
+        async def advance(tx: Tx, done: int, total: int) -> None:
+            progress = _PROGRESS_READ + (99 - _PROGRESS_READ) * done // total
+            if not await ingest_queue.advance(
+                tx, document.chatbot_id, document.id, content_sha256=document.content_sha256, progress=progress
+            ):
+                raise _Superseded
+            tx.after_commit(functools.partial(self.watch.changed, document.chatbot_id, document.id))
+
+        directions = await self._vectors.of(
+            document, [unit.text for unit in pieces.units], advance=advance if only_if_waiting else None
+        )
+        built = build(pieces, directions) if is_short else await asyncio.to_thread(build, pieces, directions)
+        new_chunks = [
+            Chunk(
+                chatbot_id=document.chatbot_id,
+                document_id=document.id,
+                document_name=document.name,
+                id=new_id(),
+                number=number,
+                content=piece.text,
+                line_from=piece.line_from,
+                line_to=piece.line_to,
+                embedding=vector.tobytes(),
+                created_at=document.updated_at,
+                updated_at=document.updated_at,
+                page=place.page,
+                heading=place.heading,
+            )
+            for number, (piece, place, vector) in enumerate(zip(pieces.chunks, pieces.located, built.embeddings, strict=True))
+        ]
+
+        async def body(tx: Tx) -> Ingested:
+            name = document.name
+            if (raised := await chatbots.raise_knowledge_version(tx, document.chatbot_id)) is None:
+                raise NotFound
+            version, config = raised
+            if config.documents.text_splitter != splitter:
+                raise _Superseded
+            if only_if_waiting:
+                held = await documents.find(tx, document.chatbot_id, document.id)
+                if held is None or held.content_sha256 != document.content_sha256:
+                    raise _Superseded
+                if held.upload_id is not None or held.state not in ("pending", "embedding"):
+                    raise _Superseded
+                target: Document | None = held
+                name = held.name  # it may have been renamed since
+            elif must_exist:
+                target = await _find_target(tx, document.chatbot_id, document.name, document.id)
+                if target is None or target.id != document.id:
+                    raise NotFound
+            else:
+                # Someone else may have pushed the name first: then theirs is replaced, under its own id.
+                target = await _find_target(tx, document.chatbot_id, document.name, document.id)
+            final = msgspec.structs.replace(
+                document,
+                name=name,
+                id=target.id if target else document.id,
+                chunk_count=len(new_chunks),
+                language=pieces.language,
+                created_at=target.created_at if target else document.created_at,
+            )
+            placed = [msgspec.structs.replace(chunk, document_id=final.id, document_name=name) for chunk in new_chunks]
+            await self._searcher.count_out(tx, final.chatbot_id, final.id)
+            stored = [
+                StoredChunk(chunk, terms, first, last)
+                for chunk, terms, (first, last) in zip(placed, pieces.terms, built.spans, strict=True)
+            ]
+            await chunks.replace(tx, final.chatbot_id, final.id, stored)
+            await units.replace(tx, final.chatbot_id, final.id, built.units)
+            await self._searcher.count_in(tx, final.chatbot_id, final.id)
+            await documents.put(tx, final, content=text.content, places=text.places, version=version)
+            await made_embeddings.delete(tx, final.chatbot_id, final.id)
+            await self._forget_file(tx, target)
+            tx.after_commit(functools.partial(self.watch.changed, final.chatbot_id, final.id))
+            if keep is not None:
+                await keep(tx, document=final)
+            await trigger("I5")
+            return Ingested(final, placed)
+
+        ingested = await self._database.transaction("document.replace", body)
+        await trigger("I6")
+        return ingested
+
+    async def _find(self, chatbot_id: str, name: str, document_id: str | None) -> Document | None:
+        async def read(reader: Reader) -> Document | None:
+            found = await _find_target(reader, chatbot_id, name, document_id)
+            if document_id is not None and found is None:
+                raise NotFound
+            return found
+
+        return await self._database.read(read)
+
+    async def held(self, document: Document) -> Ingested:
+        """The document with the chunks it has now."""
+
+        async def read(reader: Reader) -> list[Chunk]:
+            return await chunks.list_of_document(reader, document.chatbot_id, document.id)
+
+        return Ingested(document, await self._database.read(read))
+
+
+async def _find_target(reader: Reader, chatbot_id: str, name: str, document_id: str | None) -> Document | None:
+    """The document that a push of this name (and id) replaces. Raises `DocumentNameTaken`."""
+    named = await documents.find_by_name(reader, chatbot_id, name)
+    if document_id is None:
+        return named
+    held = await documents.find(reader, chatbot_id, document_id)
+    if held is not None and named is not None and named.id != held.id:
+        raise DocumentNameTaken
+    return held if held is not None else named
+
+
+def _dump_places(extracted: Extracted) -> str | None:
+    return msgspec.json.encode(extracted.places).decode() if extracted.places else None
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

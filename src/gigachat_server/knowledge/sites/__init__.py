@@ -1,0 +1,1 @@
+"""Web sites, crawled into documents."""

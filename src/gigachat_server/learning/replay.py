@@ -1,0 +1,143 @@
+"""Asks stored prompts again, of the chatbot as it is or as it might be, and compares: nothing of it is stored.
+
+Idea: a prompt is answered as it would be if it came now behind what was said before it then, by a turn that nobody knows of:
+it is not among the live ones, has no lease and no place. Invariant: a replay reads the store and never writes to it; however
+many there are, they ask the model `AT_ONCE` prompts at a time; and all of it ends when whoever reads it goes away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+
+import msgspec
+
+from gigachat_server.chat.answers.answer import Answerer
+from gigachat_server.chat.answers.memory import first_answered_at, recall
+from gigachat_server.chat.turns import reply
+from gigachat_server.chat.turns.outcome import joined_to
+from gigachat_server.chat.turns.progress import Turn
+from gigachat_server.chat.turns.queue import Opened
+from gigachat_server.chat.turns.unanswered import BY_REPLY
+from gigachat_server.errors import GigachatError, ModelEmpty
+from gigachat_server.ids import new_id
+from gigachat_server.learning.comparison import Comparison, compare
+from gigachat_server.models.base import UsageReport
+from gigachat_server.records import Chatbot, Message
+from gigachat_server.store import messages, unanswered
+from gigachat_server.store.database import Database, Reader
+
+AT_ONCE = 4  # of all replays of this process
+
+
+class Selection(msgspec.Struct, frozen=True):
+    """Which prompts: those of these conversations, or those that are unanswered, or else the newest."""
+
+    limit: int
+    conversation_ids: tuple[str, ...] = ()
+    is_of_unanswered: bool = False
+
+
+class Replayed(msgspec.Struct, frozen=True):
+    """A prompt, what was replied to it, what would be now, and how that differs."""
+
+    prompt: Message
+    old: Message | None
+    new: Message | None
+    was_unanswered: bool
+    is_unanswered: bool
+    comparison: Comparison
+    is_model_asked: bool
+    usage: UsageReport | None
+    error: GigachatError | None
+
+
+class _Asked(msgspec.Struct, frozen=True):
+    opened: Opened
+    old: Message | None
+    was_unanswered: bool
+
+
+class Replay:
+    """Replays prompts."""
+
+    def __init__(self, database: Database, answerer: Answerer) -> None:
+        self._database = database
+        self._answerer = answerer
+        self._slots = asyncio.Semaphore(AT_ONCE)
+
+    async def select(self, chatbot_id: str, wanted: Selection) -> list[Message]:
+        """The newest that are wanted, oldest first. None of them is still to be answered."""
+
+        async def read(reader: Reader) -> list[Message]:
+            if wanted.is_of_unanswered:
+                rows = await unanswered.list_newest(reader, chatbot_id, "open", limit=wanted.limit)
+                found = await messages.list_by_id(reader, chatbot_id, [row.prompt_id for row in rows])
+                return [found[row.prompt_id] for row in rows if row.prompt_id in found]
+            return await messages.list_newest_prompts(
+                reader, chatbot_id, limit=wanted.limit, conversation_ids=wanted.conversation_ids
+            )
+
+        return (await self._database.read(read))[::-1]
+
+    async def run(self, chatbot: Chatbot, prompts: Sequence[Message], *, idle_s: float) -> AsyncGenerator[Replayed | None, None]:
+        """Each in its order; None whenever nothing came for `idle_s`. `chatbot` may have a config that is not stored."""
+        tasks = [asyncio.create_task(self._ask(chatbot, prompt), name="replay") for prompt in prompts]
+        try:
+            for task in tasks:
+                while not (await asyncio.wait((task,), timeout=idle_s))[0]:
+                    yield None
+                yield task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _ask(self, chatbot: Chatbot, prompt: Message) -> Replayed:
+        async with self._slots:
+            asked = await self._recall(chatbot, prompt)
+            turn = Turn(chatbot, prompt.conversation_id, prompt.id, [new_id() for _ in range(chatbot.config.response.n)])
+            turn.prompt = prompt
+            new, error = None, None
+            try:
+                await self._answerer.answer(asked.opened, turn)
+                new = next(iter(reply.replies(turn, unfinished="completed")), None)
+                if new is None:
+                    raise ModelEmpty
+            except GigachatError as failed:
+                error = failed
+        is_unanswered = turn.unanswered is not None
+        return Replayed(
+            prompt=prompt,
+            old=asked.old,
+            new=new,
+            was_unanswered=asked.was_unanswered,
+            is_unanswered=is_unanswered,
+            comparison=compare(asked.old, new, was_unanswered=asked.was_unanswered, is_unanswered=is_unanswered),
+            is_model_asked=turn.is_model_asked,
+            usage=turn.heard.usage,
+            error=error,
+        )
+
+    async def _recall(self, chatbot: Chatbot, prompt: Message) -> _Asked:
+        """What the turn knew that answered it first, and what it said."""
+
+        async def read(reader: Reader) -> _Asked:
+            before, joined = await first_answered_at(reader, prompt), await joined_to(reader, prompt)
+            memory = await recall(reader, chatbot, prompt, before=before, control_epoch=1, without=joined)
+            replies = await messages.list_replies(reader, prompt)
+            reasons = await unanswered.list_reasons(reader, chatbot.id, [prompt.id], but_answered_by=BY_REPLY)
+            opened = Opened(
+                chatbot=chatbot,
+                prompt=prompt,
+                text="\n".join(message.content for message in (*joined, prompt)),
+                epoch=-1,
+                start_seq=0,
+                memory=memory,
+                may_hand_off=True,
+            )
+            old = replies[0] if replies else None
+            was_unanswered = old is None or bool(reasons) or old.metadata.get("abstained") is True
+            return _Asked(opened, old, was_unanswered)
+
+        return await self._database.read(read)

@@ -1,0 +1,1 @@
+"""The built-in embedders: their networks, files and workers."""

@@ -1,0 +1,1 @@
+"""Models and embedders behind HTTP, and all that real endpoints do."""

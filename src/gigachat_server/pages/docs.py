@@ -1,0 +1,193 @@
+"""The API's reference as a page, from the same document that /openapi.json gives to programs.
+
+It needs no login, no network and no script: whoever can reach the server can read how to speak to it.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+from starlette.responses import Response
+
+from gigachat_server.api.openapi import error_codes, openapi
+from gigachat_server.pages.http import PageRequest, Site
+
+_TITLES = {
+    "chatbots": "Chatbots",
+    "documents": "Documents",
+    "conversations": "Conversations",
+    "keys": "API keys",
+    "health": "Health",
+}
+# What an example says for a field or a part of a path; others are told by their type.
+_EXAMPLES: dict[str, Any] = {
+    "url": "https://www.example.com/help/",
+    "kind": "site",
+    "as": "fixed_answer",
+    "prompts": ["When do you open?"],
+    "answer": "We open at nine.",
+    "name": "Superbot",
+    "content": "How KV works. Workers KV is a global, low-latency, key-value data store.",
+    "conversation_id": "12345",
+    "user_id": "someone@example.com",
+    "prompt": "How does KV work?",
+    "operator": "support_staff_01",
+    "rating": "up",
+}
+_IN_PATH = {"conversation_id": "12345", "user_id": "someone%40example.com"}
+_NAMES = {"document_id": "DOCUMENT_ID", "chatbot_id": "CHATBOT_ID", "key_id": "KEY_ID"}
+
+
+class Field(msgspec.Struct, frozen=True):
+    """One row of a table of parameters or fields; nested ones are named by their path: `response.n`."""
+
+    name: str
+    type: str
+    is_required: bool
+    default: str
+    description: str
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    anchor: str
+    method: str
+    path: str
+    summary: str
+    access: str
+    parameters: list[Field]
+    fields: list[Field]
+    body_note: str
+    status: str
+    response: str
+    response_fields: list[Field]
+    is_streamed: bool
+    is_stream_alone: bool
+    curl: str  # with $BASE for the server's address
+
+
+class Group(msgspec.Struct, frozen=True):
+    title: str
+    anchor: str
+    operations: list[Operation]
+
+
+async def show(request: PageRequest, site: Site) -> Response:
+    return await site.page(request, "docs.html", groups=groups(), codes=error_codes(), base=request.origin)
+
+
+@functools.cache
+def groups() -> list[Group]:
+    """Every route of the API, by what it is about."""
+    document = openapi()
+    by_tag: dict[str, list[Operation]] = {}
+    for path, by_method in document["paths"].items():
+        for method, operation in by_method.items():
+            by_tag.setdefault(operation["tags"][0], []).append(_operation(method.upper(), path, operation, document))
+    return [Group(_TITLES.get(tag, tag.capitalize()), tag, operations) for tag, operations in by_tag.items()]
+
+
+def _operation(method: str, path: str, operation: dict[str, Any], document: dict[str, Any]) -> Operation:
+    schemas = document["components"]["schemas"]
+    body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
+    fields = list(_fields(body, schemas)) if body else []
+    if method == "PATCH":  # whatever is left out stays as it is: nothing is required, and no default comes in
+        fields = [msgspec.structs.replace(field, is_required=False, default="") for field in fields]
+    status, success = next(iter(operation["responses"].items()))
+    content = success.get("content", {})
+    answer = content.get("application/json", {}).get("schema")
+    is_streamed = "text/event-stream" in content
+    return Operation(
+        anchor=operation["operationId"],
+        method=method,
+        path=path,
+        summary=operation["summary"],
+        access=operation.get("description", "Public: needs no key."),
+        parameters=[_parameter(parameter) for parameter in operation["parameters"]],
+        fields=fields,
+        body_note=body.get("description", "") if body else "",
+        status=status,
+        response=_type(answer) if answer else "no body",
+        response_fields=list(_fields(answer.get("items", answer), schemas)) if answer else [],
+        is_streamed=is_streamed,
+        is_stream_alone=is_streamed and answer is None,
+        curl=_curl(method, path, fields, is_public=operation.get("security") == []),
+    )
+
+
+def _parameter(parameter: dict[str, Any]) -> Field:
+    schema = parameter["schema"]
+    description = parameter.get("description") or "In the path, percent-encoded."
+    return Field(parameter["name"], _type(schema), parameter.get("required", False), _default(schema), description)
+
+
+def _fields(schema: dict[str, Any], schemas: dict[str, Any], prefix: str = "") -> Iterator[Field]:
+    """The fields of an object, and those of the objects in it."""
+    target = _resolve(schema, schemas)
+    required = target.get("required", [])
+    for name, field in target.get("properties", {}).items():
+        inner = _resolve(field, schemas)
+        if "properties" not in inner:
+            inner = _resolve(inner.get("items", {}), schemas) if "items" in inner else {}
+        nested = f"{prefix}{name}[]" if field.get("type") == "array" else f"{prefix}{name}"
+        description = field.get("description", "")
+        if "properties" not in inner:
+            yield Field(prefix + name, _type(field), name in required, _default(field), description)
+        else:
+            if name in required:
+                yield Field(prefix + name, _type(field), True, "", description)
+            yield from _fields(inner, schemas, f"{nested}.")
+
+
+def _resolve(schema: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
+    reference = schema.get("$ref")
+    return schemas[reference.rpartition("/")[2]] if reference else schema
+
+
+def _type(schema: dict[str, Any]) -> str:
+    """A type as a person writes it: `string, 1–255`, `integer, 1–4 or null`."""
+    if "$ref" in schema:
+        return str(schema["$ref"].rpartition("/")[2]).removeprefix("Wire")
+    if "anyOf" in schema:
+        return " or ".join(_type(choice) for choice in schema["anyOf"])
+    if "enum" in schema:
+        return " | ".join(json.dumps(choice) for choice in schema["enum"])
+    if schema.get("type") == "array":
+        return f"array of {_type(schema['items'])}" if schema.get("items") else "array"
+    name = str(schema.get("type", "any"))
+    for least, most in (("minimum", "maximum"), ("minLength", "maxLength")):
+        if least in schema or most in schema:
+            name += f", {schema.get(least, 0)}–{schema.get(most, '')}"
+    return name
+
+
+def _default(schema: dict[str, Any]) -> str:
+    return json.dumps(schema["default"], ensure_ascii=False) if "default" in schema else ""
+
+
+def _curl(method: str, path: str, fields: list[Field], *, is_public: bool) -> str:
+    """A command that can be pasted, given GIGACHAT_API_KEY and the ids it names."""
+
+    def in_path(match: re.Match[str]) -> str:
+        name = match[1]
+        return _IN_PATH.get(name) or f"${_NAMES.get(name, name.upper())}"
+
+    body = {field.name: _EXAMPLES.get(field.name, "...") for field in fields if field.is_required}
+    if "/documents" in path and "name" in body:
+        body["name"] = "https://developers.cloudflare.com/workers/learning/how-kv-works/"
+    if method == "PATCH":
+        body = {"recrawl_hours": 24} if "/sites" in path else {"response": {"temperature": 0}}
+    if "/api-keys" in path and body:
+        body["name"] = "my server"
+    is_told = method == "GET" or (method == "POST" and body)  # to curl, by whether there is a body
+    command = "curl" if is_told else f"curl -X {method}"
+    parts = [command + ' "$BASE' + re.sub(r"{(\w+)}", in_path, path) + '"']
+    if not is_public:
+        parts.append('-H "Authorization: Bearer $GIGACHAT_API_KEY"')
+    if body:
+        parts += ["-H 'Content-Type: application/json'", f"-d '{json.dumps(body)}'"]
+    return " \\\n  ".join(parts)

@@ -1,0 +1,77 @@
+"""Signing in and out of the pages: with an API key, or with a one-time link.
+
+The link's page only shows a button; its POST uses the token up. So a program that looks at links before people do, as
+mail and chat programs do, signs nobody in and spoils nothing.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from starlette.responses import Response
+
+from gigachat_server.access.sessions import SESSION_S, Session
+from gigachat_server.errors import Unauthenticated
+from gigachat_server.pages.http import COOKIE, PageRequest, Site, checked, redirect, safe_next
+
+
+class LoginForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An API key, or the token of a link."""
+
+    key: str = ""
+    token: str = ""
+    next: str = "/"
+
+
+async def show(request: PageRequest, site: Site) -> Response:
+    if request.session is not None:
+        return redirect(safe_next(request.query.get("next", "/")))
+    token = request.query.get("token", "")
+    if token and not site.sessions.is_redeemable(token):
+        return await _page(request, site, problem="This link was used already, or it has expired.")
+    return await _page(request, site, token=token)
+
+
+async def sign_in(request: PageRequest, site: Site) -> Response:
+    wait_s = site.attempts.count(request.peer)
+    if wait_s:
+        problem = f"Too many attempts. Try again in {wait_s} seconds."
+        return await _page(request, site, problem=problem, status=429, headers={"Retry-After": str(wait_s)})
+    form = checked(request, LoginForm, site.services.settings)
+    opened = site.sessions.redeem(form.token) if form.token else await _by_key(form.key.strip(), site)
+    if opened is None:
+        problem = "This link was used already, or it has expired." if form.token else "This is not a valid API key."
+        return await _page(request, site, problem=problem, status=401)
+    if request.session is not None:
+        site.sessions.close(request.session_id)
+    session_id, _ = opened
+    response = redirect(safe_next(form.next))
+    response.set_cookie(COOKIE, session_id, max_age=SESSION_S, path="/", secure=request.is_secure, httponly=True, samesite="lax")
+    return response
+
+
+async def sign_out(request: PageRequest, site: Site) -> Response:
+    site.sessions.close(request.session_id)
+    response = redirect("/login")
+    response.delete_cookie(COOKIE, path="/", secure=request.is_secure, httponly=True, samesite="lax")
+    return response
+
+
+async def _by_key(key: str, site: Site) -> tuple[str, Session] | None:
+    try:
+        principal = await site.services.key_ring.authenticate(key)
+    except Unauthenticated:
+        return None
+    return site.sessions.open(principal.account_id, principal.key_id)
+
+
+async def _page(
+    request: PageRequest,
+    site: Site,
+    *,
+    token: str = "",
+    problem: str = "",
+    status: int = 200,
+    headers: dict[str, str] | None = None,
+) -> Response:
+    wanted = safe_next(request.form.get("next") or request.query.get("next", "/"))
+    return await site.page(request, "login.html", status=status, headers=headers, token=token, problem=problem, next=wanted)

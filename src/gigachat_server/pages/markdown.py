@@ -1,0 +1,135 @@
+"""What a model wrote, as HTML that can do nothing.
+
+Invariant: the HTML holds only tags that the markdown renderer makes. Raw HTML is shown as text; an image becomes a link,
+so nothing is fetched unless somebody clicks; a link goes to http(s) alone, tells its host, and passes nothing on. Links
+that the page itself makes of places in the text go to anchors of the page; within code or another link they are text.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from markdown_it import MarkdownIt
+from markdown_it.rules_core import StateCore
+from markdown_it.token import Token
+from markupsafe import Markup, escape
+
+from gigachat_server.pages.links import Link
+
+# Some constructs take time that grows with the square of the text, and missing cells of tables are filled in. What is
+# past these bounds is shown as it is, so that no text takes more than a fraction of a second.
+LONGEST = 10_000
+MOST_CELLS = 4_000
+
+# Characters of no meaning, from an area for private use: the number of a link, and its text.
+_OPEN, _THEN, _CLOSE = "\uf8d1", "\uf8d2", "\uf8d3"
+_NO_MARKS = {ord(mark): None for mark in (_OPEN, _THEN, _CLOSE)}
+_LINKED = re.compile(rf"\[{_OPEN}([0-9]{{1,4}}){_THEN}([^{_CLOSE}]*){_CLOSE}\]")
+_UNLINKED = re.compile(f"{_OPEN}[0-9]+{_THEN}([^{_CLOSE}]*){_CLOSE}")
+
+
+def markdown(text: str, links: Sequence[Link] = ()) -> Markup:
+    """The text rendered, safe to put into a page; `links`, in order, are made where they stand."""
+    text = _marked(text, links)
+    lines = text.splitlines()
+    if len(text) > LONGEST or len(lines) * max((line.count("|") for line in lines), default=0) > MOST_CELLS:
+        return Markup('<p class="plain">') + escape(_UNLINKED.sub(r"\1", text)) + Markup("</p>")
+    html = _renderer().render(text, {"links": links})
+    return Markup(_UNLINKED.sub(r"\1", html))  # noqa: S704 - the one place that makes HTML of data; see the invariant
+
+
+def _marked(text: str, links: Sequence[Link]) -> str:
+    """Within the brackets of each link, marks that the renderer carries along; what the text itself has of them is dropped.
+
+    The brackets stay outermost, so that what stands beside them means what it did.
+    """
+    pieces, at = [], 0
+    for place, link in enumerate(links):
+        pieces += [_strip(text[at : link.start]), f"[{_OPEN}{place}{_THEN}{text[link.start + 1 : link.end - 1]}{_CLOSE}]"]
+        at = link.end
+    return "".join([*pieces, _strip(text[at:])])
+
+
+def _strip(text: str) -> str:
+    return text.translate(_NO_MARKS)
+
+
+@functools.cache
+def _renderer() -> MarkdownIt:
+    renderer = MarkdownIt("js-default", {"html": False, "linkify": False, "maxNesting": 20}).disable("image")
+    renderer.validateLink = is_safe_link  # type: ignore[method-assign]
+    renderer.core.ruler.push("harmless", _make_harmless)
+    renderer.core.ruler.push("links", _link)
+    return renderer
+
+
+def is_safe_link(url: str) -> bool:
+    """Whether a link may go there: to another page over http(s), named whole."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname)
+
+
+def _make_harmless(state: StateCore) -> None:
+    for token in state.tokens:
+        _style_to_class(token)
+        if token.children:
+            token.children = _with_hosts(token.children)
+
+
+def _link(state: StateCore) -> None:
+    """After what makes foreign links harmless: these are our own."""
+    links = state.env.get("links", ())
+    for token in state.tokens:
+        if links and token.children:
+            token.children = _with_links(token.children, links)
+
+
+def _with_links(tokens: list[Token], links: Sequence[Link]) -> list[Token]:
+    found: list[Token] = []
+    depth = 0
+    for token in tokens:
+        depth += (token.type == "link_open") - (token.type == "link_close")
+        if token.type != "text" or depth or _OPEN not in token.content:
+            found.append(token)
+            continue
+        at = 0
+        for match in _LINKED.finditer(token.content):
+            if int(match[1]) >= len(links):
+                continue  # a character reference of the text, such as `&#xf8d1;`, became a mark only here
+            found.append(Token("text", "", 0, content=token.content[at : match.start()]))
+            attributes: dict[str, str | int | float] = {"class": "cited", "href": links[int(match[1])].href}
+            found.append(Token("link_open", "a", 1, attrs=attributes))
+            found.append(Token("text", "", 0, content=f"[{match[2]}]"))
+            found.append(Token("link_close", "a", -1))
+            at = match.end()
+        found.append(Token("text", "", 0, content=token.content[at:]))
+    return found
+
+
+def _style_to_class(token: Token) -> None:
+    """Alignment in tables comes as a style attribute, which the pages' policy forbids."""
+    style = token.attrs.pop("style", None)
+    if style is not None:
+        token.attrs["class"] = str(style).replace("text-align:", "align-")
+
+
+def _with_hosts(tokens: list[Token]) -> list[Token]:
+    """Links tell where they go: a text that names another host deceives nobody. Those that go nowhere are none."""
+    found: list[Token] = []
+    host = ""
+    for token in tokens:
+        if token.type == "link_open":
+            href = str(token.attrs["href"])
+            host = urlsplit(href).netloc.rpartition("@")[2] if is_safe_link(href) else ""
+            token.attrs = {"href": href, "rel": "noopener noreferrer nofollow", "target": "_blank"}
+        if host or token.type not in ("link_open", "link_close"):
+            found.append(token)
+        if token.type == "link_close" and host:
+            found.append(Token("text", "", 0, content=f" ({host})"))
+    return found

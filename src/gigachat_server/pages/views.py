@@ -1,0 +1,181 @@
+"""Messages and conversations as the pages show them: who spoke, what became of it, what it is based on, who answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from gigachat_server.errors import error_with_code
+from gigachat_server.pages.links import Link
+from gigachat_server.records import UNSETTLED, Conversation, Message, Source
+from gigachat_server.store.conversations import BOT
+
+_BADGES = {"user": "User", "assistant": "Assistant", "operator": "Operator", "system": "System"}
+# What became of a reply, and of a prompt. Whatever went well says nothing.
+_REPLIES = {
+    "stopped": "Stopped here.",
+    "incomplete": "Broken off here; what had been said is kept.",
+}
+_PROMPTS = {
+    "queued": "Waits for the reply before it.",
+    "stopped": "Stopped.",
+    "interrupted": "Interrupted by a newer prompt.",
+    "intercepted": "Left to the operator.",
+    "coalesced": "Answered together with the next prompt.",
+}
+# From which relevance on: 0.78 is where "the documents can answer this" is decided, whatever a chatbot's threshold.
+_RELEVANCE = ((0.78, "high", "answers this"), (0.5, "middle", "may answer this"), (0.0, "low", "related"))
+_RETRIED = ("failed", "stopped", "interrupted", "intercepted")  # prompts that may still want a reply
+
+
+class SourceView(msgspec.Struct, frozen=True):
+    """`excerpt` in pieces: the text of each, and the anchor of those that are cited.
+
+    `relevance` is in words, `degree` one of them for the style sheet, `score` the number.
+    """
+
+    anchor: str
+    document: str
+    lines: str
+    relevance: str
+    degree: str
+    score: str
+    excerpt: list[tuple[str, str]]
+
+    @property
+    def is_cited(self) -> bool:
+        return any(anchor for _, anchor in self.excerpt)
+
+
+class MessageView(msgspec.Struct, frozen=True, kw_only=True):
+    """`is_markdown`: the chatbot wrote it; what people write is shown as it is. `turn`: of a prompt that is not settled."""
+
+    id: str
+    seq: int
+    role: str
+    badge: str
+    speaker: str
+    content: str
+    is_markdown: bool
+    note: str
+    error: str
+    turn: str
+    rating: str
+    alternative: int
+    is_replaced: bool
+    may_be_retried: bool
+    created_at: int
+    sources: list[SourceView]
+    links: list[Link]  # of its markers
+
+
+class ControlView(msgspec.Struct, frozen=True):
+    """Who answers: the `operator` who took over, or (empty) the chatbot. Times in microseconds."""
+
+    operator: str = ""
+    release_at: int | None = None
+    handoff_requested_at: int | None = None
+
+
+def view(message: Message) -> MessageView:
+    """The stored message, ready for `message.html`."""
+    is_reply = message.role == "assistant"
+    return MessageView(
+        id=message.id,
+        seq=message.seq,
+        role=message.role,
+        badge=_BADGES[message.role],
+        speaker=message.name or message.user_id,
+        content=message.content,
+        is_markdown=is_reply,
+        note=_note(message),
+        error=message.error or "",
+        turn=message.turn if message.turn in UNSETTLED else "",
+        rating=message.feedback.rating or "" if message.feedback else "",
+        alternative=message.alternative,
+        is_replaced=message.replaced_by is not None,
+        may_be_retried=is_reply or message.turn in _RETRIED,
+        created_at=message.created_at,
+        sources=[_source(message, number, source) for number, source in enumerate(message.sources, 1)],
+        links=_links(message),
+    )
+
+
+def view_control(conversation: Conversation | None) -> ControlView:
+    """Ready for `control.html`; None: nobody has spoken yet."""
+    if conversation is None:
+        return ControlView()
+    return ControlView(
+        operator="" if conversation.controlled_by == BOT else conversation.controlled_by,
+        release_at=conversation.release_at,
+        handoff_requested_at=conversation.handoff_requested_at,
+    )
+
+
+def _note(message: Message) -> str:
+    if message.error is not None:
+        return error_with_code(message.error).message
+    return _PROMPTS.get(message.turn or "", "") or _REPLIES.get(message.status, "")
+
+
+def _source(message: Message, number: int, source: Source) -> SourceView:
+    one_line = source.line_from == source.line_to
+    degree, relevance = _in_words(source.score)
+    return SourceView(
+        anchor=f"source-{message.id}-{number}",
+        document=source.document_name,
+        lines=f"line {source.line_from}" if one_line else f"lines {source.line_from}–{source.line_to}",
+        relevance=relevance,
+        degree=degree,
+        score=f"{source.score:.2f}",
+        excerpt=[
+            (source.content[start:end], _anchor(message, number, start) if is_cited else "")
+            for start, end, is_cited in _pieces(len(source.content), _cited(message, number))
+        ],
+    )
+
+
+def _in_words(score: float) -> tuple[str, str]:
+    """What a relevance says, and how much that is."""
+    return next((degree, words) for least, degree, words in _RELEVANCE if score >= least)
+
+
+def _cited(message: Message, number: int) -> list[tuple[int, int]]:
+    """The spans of that source that are cited, in order; those that overlap are one."""
+    spans = [(each.start, each.end) for each in message.citations if each.number == number]
+    merged: list[tuple[int, int]] = []
+    for start, end in sorted((start, end) for start, end in spans if start is not None and end is not None):
+        if merged and start < merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def _pieces(length: int, cited: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, bool]]:
+    """The whole text, piece by piece, and whether each is cited."""
+    at = 0
+    for start, end in cited:
+        if at < start:
+            yield at, start, False
+        yield start, end, True
+        at = end
+    if at < length:
+        yield at, length, False
+
+
+def _links(message: Message) -> list[Link]:
+    """One for each marker: it leads to the first span that it stands for, or else to the source."""
+    links: dict[int, Link] = {}
+    for each in message.citations:
+        goal = f"source-{message.id}-{each.number}"
+        for start, end in _cited(message, each.number):
+            if each.start is not None and start <= each.start < end:
+                goal = _anchor(message, each.number, start)
+        links.setdefault(each.marker_start, Link(each.marker_start, each.marker_end, f"#{goal}"))
+    return [links[start] for start in sorted(links)]
+
+
+def _anchor(message: Message, number: int, start: int) -> str:
+    return f"source-{message.id}-{number}-{start}"

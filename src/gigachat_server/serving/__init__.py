@@ -1,0 +1,1 @@
+"""The process around the application: listening, signals, limits on connections, the local socket, logs."""

@@ -1,5 +1,0 @@
-"""The pages: sign in, try a chatbot, manage API keys, read the API's reference."""
-
-from gigachat_server.web.dispatch import Web
-
-__all__ = ["Web"]

@@ -1,0 +1,1 @@
+"""Background work: one loop policy for every worker, and how idle workers are woken."""

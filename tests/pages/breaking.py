@@ -1,0 +1,70 @@
+"""A network that breaks: a proxy before the site under test which, when told to, loses an answer on its way back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from yarl import URL
+
+from tests.pages.pages import Pages
+
+
+class Breaking:
+    """`breaks`: the start of a request whose next answer never arrives. `heads` are those of all such requests."""
+
+    def __init__(self, site: Pages) -> None:
+        self._to = URL(site.visitor.url)
+        self._open: set[asyncio.StreamWriter] = set()
+        self.url = ""
+        self.breaks = b""
+        self.count = 0
+        self.heads: list[bytes] = []
+
+    def cut(self) -> None:
+        """Every connection is lost."""
+        for writer in list(self._open):
+            writer.transport.abort()
+
+    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        to_site, from_us = await asyncio.open_connection(self._to.host, self._to.port)
+        self._open |= {writer, from_us}
+        is_broken = asyncio.Event()
+
+        async def requests() -> None:
+            while piece := await reader.read(65536):
+                if self.breaks and piece.startswith(self.breaks):
+                    self.heads.append(piece.lower())
+                    if self.count == 0:
+                        self.count += 1
+                        is_broken.set()
+                from_us.write(piece)
+
+        async def answers() -> None:
+            while piece := await to_site.read(65536):
+                if is_broken.is_set():
+                    return  # it was carried out, and nobody is told
+                writer.write(piece)
+
+        try:
+            await asyncio.wait(
+                [asyncio.create_task(requests()), asyncio.create_task(answers())], return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            for each in (writer, from_us):
+                self._open.discard(each)
+                each.transport.abort()
+
+
+@asynccontextmanager
+async def breaking(site: Pages) -> AsyncIterator[Breaking]:
+    """The proxy, listening at its `url`."""
+    found = Breaking(site)
+    server = await asyncio.start_server(found.accept, "127.0.0.1", 0)
+    found.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    try:
+        yield found
+    finally:
+        server.close()
+        found.cut()
