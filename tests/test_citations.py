@@ -11,7 +11,7 @@ import pytest
 
 from gigachat_server.chat.turns.queue import LEASE_US
 from gigachat_server.clock import system_clock
-from gigachat_server.models.base import ChatMessage, Cited, ModelInput, ReplyEnd, TextDelta
+from gigachat_server.models.base import ChatMessage, ModelCitation, ModelInput, ReplyEnd, TextDelta
 from gigachat_server.models.embedders.hashing_embedder import HashingEmbedder
 from gigachat_server.models.endpoints.messages import shaped
 from gigachat_server.models.fake import Pause, ScriptedModel, Step
@@ -130,7 +130,7 @@ async def test_what_a_model_claims_to_cite_is_checked(tmp_path: Path) -> None:
     def script(model_input: ModelInput) -> list[Step]:
         [passage] = model_input.passages
         end = passage.text.index(".") + 1
-        true = Cited(0, 1, 0, end, passage.text[:end], 3)
+        true = ModelCitation(0, 1, 0, end, passage.text[:end], 3)
         false = [
             msgspec.structs.replace(true, **wrong)
             for wrong in ({"text": "Lamps are free."}, {"start": 1}, {"end": 9999}, {"number": 2}, {"marker_start": 4})
@@ -177,7 +177,9 @@ async def test_a_reply_recovered_after_a_kill_cites_what_had_been_said(tmp_path:
     def script(model_input: ModelInput) -> list[Step]:
         text = model_input.passages[0].text
         end = text.index(".") + 1
-        known: list[Step] = [Cited(0, 1, 0, end, text[:end], 11), Cited(0, 1, 0, end, text[:end], 20)] if quotes else []
+        known: list[Step] = (
+            [ModelCitation(0, 1, 0, end, text[:end], 11), ModelCitation(0, 1, 0, end, text[:end], 20)] if quotes else []
+        )
         return [*known, "Nine euros [1]. It [", pause]
 
     data, killed = tmp_path / "data", tmp_path / "killed"

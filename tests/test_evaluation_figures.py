@@ -9,7 +9,7 @@ import pytest
 
 from gigachat_server.evaluation import measures
 from gigachat_server.evaluation.compared_texts import holds, normalised, overlap
-from gigachat_server.evaluation.measures import GROUPINGS, UNTOLD, Grouping, Question, Result, Retrieved
+from gigachat_server.evaluation.measures import GROUPINGS, UNTOLD, Grouping, Question, Result, RetrievedPassage
 
 FOLDER = Path(__file__).parent / "fixtures" / "eval-figures"
 EXPECTED = json.loads((FOLDER / "expected.json").read_text(encoding="utf-8"))
@@ -49,7 +49,7 @@ def test_each_question_is_in_one_group(by: Grouping) -> None:
 
 
 def test_a_generating_model_is_handed_the_gold_passage_or_is_not() -> None:
-    first, gold = Retrieved("faq.md", "Horaires.", 0.9), RESULTS["1"].retrieved[1]
+    first, gold = RetrievedPassage("faq.md", "Horaires.", 0.9), RESULTS["1"].retrieved[1]
     cases = {"1": (first, gold), "2": (first,), "6": (first,), "7": ()}
     results = {id: Result(id=id, handed=handed) for id, handed in cases.items()}
     scores = measures.score([question for question in QUESTIONS if question.collection == "café"], results)["café"]

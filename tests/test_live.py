@@ -776,6 +776,6 @@ async def test_a_follower_waits_for_a_store_that_cannot_be_read_for_a_while(
         followed = api.services.feed.follow_conversation(chatbot_id, "c1", feed.Place(), idle_s=15)
         seen = [await anext(followed) for _ in range(4)]
         assert seen[:3] == [None] * 3
-        assert isinstance(seen[3], feed.Happened)
+        assert isinstance(seen[3], feed.FeedEvent)
         await followed.aclose()
         assert failures == 0

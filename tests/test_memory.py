@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from gigachat_server.chat.answers.memory import Memory
-from gigachat_server.store.messages import Remembered
+from gigachat_server.store.messages import MemoryRow
 
 
-def remembered(seq: int, role: str, vector: bytes | None, model: str | None) -> Remembered:
-    return Remembered(seq, f"m{seq}", role, "", f"text {seq}", vector, model, None, "done" if role == "user" else None, "{}")
+def remembered(seq: int, role: str, vector: bytes | None, model: str | None) -> MemoryRow:
+    return MemoryRow(seq, f"m{seq}", role, "", f"text {seq}", vector, model, None, "done" if role == "user" else None, "{}")
 
 
 @pytest.mark.parametrize(("model", "counts"), [("this", True), ("another", False), (None, False)])

@@ -13,23 +13,34 @@ import pytest
 
 from gigachat_server.errors import SetupError
 from gigachat_server.evaluation.measures import Question
-from gigachat_server.evaluation.relevance.examples import FEATURES, REMOVED, Asked, Example, Seen, example_weights, examples, row
+from gigachat_server.evaluation.relevance.examples import (
+    FEATURES,
+    REMOVED,
+    Example,
+    PassageExample,
+    PromptExample,
+    example_weights,
+    examples,
+    row,
+)
 from gigachat_server.evaluation.relevance.figures import figures
 from gigachat_server.evaluation.relevance.fit import BAR, Bars, fit, folds, has_prior, logit, named, without_prior
 from gigachat_server.knowledge.search.relevance import Features, relevance
 from gigachat_server.models.base import RelevanceScale
 
 
-def passage(content: str = "text", **features: Any) -> Seen:
-    return Seen(**{"name": "faq", "content": content, "cosine": 0.5, "coverage": 0.5, "margin": 0.1, "units": 30, **features})
+def passage(content: str = "text", **features: Any) -> PassageExample:
+    return PassageExample(
+        **{"name": "faq", "content": content, "cosine": 0.5, "coverage": 0.5, "margin": 0.1, "units": 30, **features}
+    )
 
 
 def asked(
-    passages: Sequence[Seen], *, is_answerable: bool = True, evidence: str = "", searched: int = 30, **fields: Any
-) -> Asked:
+    passages: Sequence[PassageExample], *, is_answerable: bool = True, evidence: str = "", searched: int = 30, **fields: Any
+) -> PromptExample:
     defaults = {"id": "q", "collection": "c", "question": "?", "kind": "single", "document_name": "faq", "answers": ["gold"]}
     question = {**defaults, "answerable": is_answerable, "evidence": [evidence] if evidence else [], **fields}
-    return Asked(question=msgspec.convert(question, Question), folder="f", passages=passages, searched=searched)
+    return PromptExample(question=msgspec.convert(question, Question), folder="f", passages=passages, searched=searched)
 
 
 def test_a_row_is_what_the_parts_of_a_relevance_are_made_of() -> None:
@@ -85,7 +96,7 @@ def test_an_answer_is_taken_away_with_all_passages_that_hold_it() -> None:
         asked([passage("gold")] * 9, is_answerable=False, evidence="gold"),
     ],
 )
-def test_what_cannot_be_taken_away_for_sure_is_left(one: Asked) -> None:
+def test_what_cannot_be_taken_away_for_sure_is_left(one: PromptExample) -> None:
     assert [each.kind for each in examples([one])] == ["single"]
 
 

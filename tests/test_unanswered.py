@@ -15,7 +15,7 @@ from gigachat_server.models.base import HandoffRequest
 from gigachat_server.models.embedders.hashing_embedder import HashingEmbedder, embed
 from gigachat_server.models.fake import Pause, ScriptedModel
 from gigachat_server.models.quoting.extractive import ExtractiveModel
-from gigachat_server.records import Unanswered
+from gigachat_server.records import UnansweredPrompt
 from gigachat_server.triggers import acting
 from tests import stores
 from tests.harness import Api, gigachat
@@ -314,8 +314,8 @@ async def test_what_an_operator_said_to_one_of_them_is_suggested(tmp_path: Path)
         assert llamas["suggested_answer"]["conversation_id"] == "c1"
 
 
-def unanswered(number: int, text: str, vector: bytes, *, model: str | None = "hashing") -> Unanswered:
-    row = Unanswered("b", f"p{number}", "c", number, "nothing_matched", created_at=number, content=text, embedding=vector)
+def unanswered(number: int, text: str, vector: bytes, *, model: str | None = "hashing") -> UnansweredPrompt:
+    row = UnansweredPrompt("b", f"p{number}", "c", number, "nothing_matched", created_at=number, content=text, embedding=vector)
     return msgspec.structs.replace(row, embedding_model=model)
 
 
@@ -339,7 +339,7 @@ def test_ten_thousand_rows_are_grouped_whole() -> None:
 
 @pytest.mark.parametrize(("count", "length", "expected"), [(0, 0, True), (199, 60, True), (200, 60, False), (1, 32_000, False)])
 def test_much_text_is_not_grouped_on_the_event_loop(count: int, length: int, expected: bool) -> None:
-    row = Unanswered("b", "p", "c", 1, "nothing_matched", created_at=1, content="x" * length)
+    row = UnansweredPrompt("b", "p", "c", 1, "nothing_matched", created_at=1, content="x" * length)
     assert is_little([row] * count) == expected
 
 

@@ -46,16 +46,16 @@ _INTERRUPT = "tests/test_overlap.py::test_of_many_that_interrupt_each_other_the_
 _ARRIVES = "tests/test_nodes.py::test_a_node_that_arrives_leaves_alone_what_another_one_answers"
 _LEFT = "tests/test_recovery.py::test_no_draft_is_left_when_the_server_stops"
 
-_KEEP = '        if await idempotency.keep(tx, key, idempotency.Kept("turn", 201, prompt_id), now_us=now_us):\n'
+_KEEP = '        if await idempotency.keep(tx, key, idempotency.IdempotencyRecord("turn", 201, prompt_id), now_us=now_us):\n'
 _KEEP_LATER = """\
         if await idempotency.find(tx, key, now_us=now_us) is None:
-            later = idempotency.Kept("turn", 201, prompt_id)
+            later = idempotency.IdempotencyRecord("turn", 201, prompt_id)
             keep = lambda tx: idempotency.keep(tx, key, later, now_us=now_us)
             tx.after_commit(lambda: self._keep_task(self._database.transaction("key", keep)))
 """
 _NEW_TURN = "            turn = self._new_turn(chatbot, request.conversation_id, new_id())\n"
 _KEEP_BEFORE = """\
-            kept, own = idempotency.Kept("turn", 201, turn.prompt_id), key
+            kept, own = idempotency.IdempotencyRecord("turn", 201, turn.prompt_id), key
             keep = lambda tx: idempotency.keep(tx, own, kept, now_us=self._clock())
             if key is not None and await self._database.transaction("key", keep):
                 key = None

@@ -507,7 +507,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: int
 
 
-class Unanswered(msgspec.Struct, frozen=True):
+class UnansweredPrompt(msgspec.Struct, frozen=True):
     """A prompt that got no answer, with what it says. `answered_by` is what an operator made of it, or a later reply."""
 
     chatbot_id: str

@@ -18,8 +18,8 @@ import pytest
 from gigachat_server.cli import evaluation_report
 from gigachat_server.errors import SetupError
 from gigachat_server.evaluation import compared_texts, measures, question_sets, thresholds
-from gigachat_server.evaluation.measures import Question, Result, Retrieved
-from gigachat_server.evaluation.thresholds import Scored
+from gigachat_server.evaluation.measures import Question, Result, RetrievedPassage
+from gigachat_server.evaluation.thresholds import ScoredQuestion
 from tests.cli.commands import Gigachat
 
 FOLDER = Path(__file__).parents[1] / "fixtures" / "eval"
@@ -216,9 +216,9 @@ def test_a_formula_is_made_a_text(text: str) -> None:
     assert evaluation_report.safe_cell(text) == "'" + text
 
 
-def scored(answerable: Sequence[float], unanswerable: Sequence[float]) -> list[Scored]:
+def scored(answerable: Sequence[float], unanswerable: Sequence[float]) -> list[ScoredQuestion]:
     kinds = [*((True, score) for score in answerable), *((False, score) for score in unanswerable)]
-    return [Scored(str(place), is_answerable, score) for place, (is_answerable, score) in enumerate(kinds)]
+    return [ScoredQuestion(str(place), is_answerable, score) for place, (is_answerable, score) in enumerate(kinds)]
 
 
 def test_a_suggested_threshold_is_the_one_that_tells_the_kinds_apart() -> None:
@@ -250,7 +250,7 @@ def test_too_few_questions_of_a_kind_suggest_nothing() -> None:
 
 
 def test_the_score_that_decides_is_of_the_passages_a_reply_is_made_from() -> None:
-    retrieved = (Retrieved("a", "", 0.2), Retrieved("b", "", 0.4), Retrieved("c", "", 0.9))
+    retrieved = (RetrievedPassage("a", "", 0.2), RetrievedPassage("b", "", 0.4), RetrievedPassage("c", "", 0.9))
     assert measures.top_score(Result(id="q", retrieved=retrieved), 2) == 0.4
     assert measures.top_score(Result(id="q"), 2) == 0.0
 
@@ -269,8 +269,8 @@ def question(**fields: Any) -> Question:
     return msgspec.convert({**defaults, **fields}, Question)
 
 
-def passages(*names: str) -> tuple[Retrieved, ...]:
-    return tuple(Retrieved(name, "text", 0.9 - place / 10) for place, name in enumerate(names))
+def passages(*names: str) -> tuple[RetrievedPassage, ...]:
+    return tuple(RetrievedPassage(name, "text", 0.9 - place / 10) for place, name in enumerate(names))
 
 
 @pytest.mark.parametrize(
@@ -294,9 +294,9 @@ def test_passages_collapse_to_documents_where_documents_are_judged() -> None:
 
 def test_where_the_gold_sentence_is_known_the_passage_must_hold_it() -> None:
     asked = question(document_name="a", answers=["nine euros"], evidence=["Express parcels cost nine euros."])
-    wrong_document = Retrieved("b", "Express parcels cost nine euros.", 1)
-    wrong_sentence = Retrieved("a", "He paid nine euros for lunch at the station.", 1)
-    right = Retrieved("a", "As of May, express parcels cost nine euros. Others are free.", 1)
+    wrong_document = RetrievedPassage("b", "Express parcels cost nine euros.", 1)
+    wrong_sentence = RetrievedPassage("a", "He paid nine euros for lunch at the station.", 1)
+    right = RetrievedPassage("a", "As of May, express parcels cost nine euros. Others are free.", 1)
     assert measures.relevance(asked, (wrong_document, wrong_sentence, right)) == ([False, False, True], 1)
 
 

@@ -6,16 +6,16 @@ import pytest
 
 from gigachat_server.knowledge.extraction.child import read
 from gigachat_server.knowledge.extraction.decoding import decode
-from gigachat_server.knowledge.extraction.extracted import Extracted, Warnings
+from gigachat_server.knowledge.extraction.extracted import FileText, Warnings
 
 LONG = "Die Rückgabe ist für Kunden möglich. Größe und Gewicht prüfen wir später.\n" * 20
 
 
-def text_of(data: bytes, name: str = "a.txt") -> Extracted:
+def text_of(data: bytes, name: str = "a.txt") -> FileText:
     return read(data, name=name, media_type=None, most_characters=100_000)
 
 
-def codes(extracted: Extracted) -> dict[str, int]:
+def codes(extracted: FileText) -> dict[str, int]:
     return {warning.code: warning.count for warning in extracted.warnings}
 
 

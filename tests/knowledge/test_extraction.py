@@ -19,25 +19,25 @@ from gigachat_server.errors import (
 )
 from gigachat_server.knowledge.extraction.child import read
 from gigachat_server.knowledge.extraction.decoding import known_charset
-from gigachat_server.knowledge.extraction.extracted import Extracted, Place, locate
+from gigachat_server.knowledge.extraction.extracted import FileText, Place, locate
 from gigachat_server.knowledge.extraction.plain import read_markdown, read_small_text
 from gigachat_server.knowledge.sites.html_facts import decoded
 
 MOST = 100_000
 
 
-def text_of(data: bytes, name: str = "file", media_type: str | None = None) -> Extracted:
+def text_of(data: bytes, name: str = "file", media_type: str | None = None) -> FileText:
     return read(data, name=name, media_type=media_type, most_characters=MOST)
 
 
-def headings(extracted: Extracted) -> list[tuple[str, str | None]]:
+def headings(extracted: FileText) -> list[tuple[str, str | None]]:
     """Each with the line of the text at which it is said to begin."""
     return [(extracted.text[place.at :].split("\n")[0], place.heading) for place in extracted.places]
 
 
 def test_plain_text_stays_as_it_is() -> None:
     text = "First line.\r\n\r\n  # no heading here\n\ttabbed  \n"
-    assert text_of(text.encode(), "a.txt") == Extracted(None, text, [])
+    assert text_of(text.encode(), "a.txt") == FileText(None, text, [])
 
 
 def test_markdown_stays_as_it_is_and_tells_its_headings() -> None:

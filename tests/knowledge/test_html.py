@@ -12,12 +12,12 @@ from tests import formats
 
 from gigachat_server.errors import DocumentFailed
 from gigachat_server.knowledge.extraction.child import read
-from gigachat_server.knowledge.extraction.extracted import Extracted
+from gigachat_server.knowledge.extraction.extracted import FileText
 
 ANSWER = "You can return a parcel within 30 days of delivery."
 
 
-def text_of(data: str | bytes) -> Extracted:
+def text_of(data: str | bytes) -> FileText:
     return read(
         data if isinstance(data, bytes) else data.encode(), name="a.html", media_type="text/html", most_characters=100_000
     )

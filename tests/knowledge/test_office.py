@@ -16,18 +16,18 @@ from tests import formats
 
 from gigachat_server.errors import FileDamaged, FileUnknown
 from gigachat_server.knowledge.extraction.child import read
-from gigachat_server.knowledge.extraction.extracted import Extracted
+from gigachat_server.knowledge.extraction.extracted import FileText
 from gigachat_server.knowledge.extraction.number_formats import shown
 
 WORD = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
 STRICT = "http://purl.oclc.org/ooxml/wordprocessingml/main"
 
 
-def text_of(data: bytes, name: str = "file") -> Extracted:
+def text_of(data: bytes, name: str = "file") -> FileText:
     return read(data, name=name, media_type=None, most_characters=100_000)
 
 
-def codes(extracted: Extracted) -> dict[str, str]:
+def codes(extracted: FileText) -> dict[str, str]:
     return {warning.code: warning.where for warning in extracted.warnings}
 
 

@@ -15,17 +15,17 @@ from tests import formats
 
 from gigachat_server.errors import FileUnknown
 from gigachat_server.knowledge.extraction.child import read
-from gigachat_server.knowledge.extraction.extracted import Extracted
+from gigachat_server.knowledge.extraction.extracted import FileText
 
 SENTENCE = "Parcels come back within 30 days."
 
 
-def text_of(data: bytes | str, name: str = "file") -> Extracted:
+def text_of(data: bytes | str, name: str = "file") -> FileText:
     content = data.encode() if isinstance(data, str) else data
     return read(content, name=name, media_type=None, most_characters=1_000_000)
 
 
-def codes(extracted: Extracted) -> dict[str, str]:
+def codes(extracted: FileText) -> dict[str, str]:
     return {warning.code: warning.where for warning in extracted.warnings}
 
 

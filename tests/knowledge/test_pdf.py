@@ -13,13 +13,13 @@ from tests import formats
 
 from gigachat_server.errors import FileWithoutText
 from gigachat_server.knowledge.extraction.child import read
-from gigachat_server.knowledge.extraction.extracted import Extracted
+from gigachat_server.knowledge.extraction.extracted import FileText
 from gigachat_server.knowledge.extraction.hyphens import Hyphens
 
 STEP = 14
 
 
-def text_of(data: bytes) -> Extracted:
+def text_of(data: bytes) -> FileText:
     return read(data, name="a.pdf", media_type=None, most_characters=100_000)
 
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from tests.models.test_extractive import passage
 
-from gigachat_server.knowledge.search.retrieve import Found
+from gigachat_server.knowledge.search.retrieve import SearchResult
 from gigachat_server.knowledge.search.searcher import Retrieval
 from gigachat_server.models.base import Query
 
@@ -19,7 +19,7 @@ def retrieval(matched: list[float], nearby: list[float]) -> Retrieval:
     def scored(scores: list[float]) -> tuple[Any, ...]:
         return tuple(msgspec.structs.replace(passage(str(score), "text"), score=score) for score in scores)
 
-    found = Found(candidates=[], query=Query(text="", vector=None, stem_weights={}), searched=5)
+    found = SearchResult(candidates=[], query=Query(text="", vector=None, stem_weights={}), searched=5)
     chunks = cast(Any, tuple(f"chunk {score}" for score in (*matched, *nearby)))
     return Retrieval(found, scored(matched), chunks, nearby=scored(nearby))
 

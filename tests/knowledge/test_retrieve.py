@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gigachat_server.knowledge.search.index import ChatbotIndex, IndexRow, IndexUnits
-from gigachat_server.knowledge.search.retrieve import Earlier, Expanded, Manner, SearchQuery, expand, search
+from gigachat_server.knowledge.search.retrieve import Earlier, ExpandedQuery, Manner, SearchQuery, expand, search
 from gigachat_server.knowledge.search.scoring import dump_stems
 from gigachat_server.language.terms import terms
 from gigachat_server.models.base import RelevanceScale, Vector
@@ -29,7 +29,7 @@ def index() -> ChatbotIndex:
     return index
 
 
-def expanded(query: SearchQuery) -> Expanded:
+def expanded(query: SearchQuery) -> ExpandedQuery:
     return expand(query, ["en"])
 
 

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from gigachat_server.language.words import may_ask_the_same, normalised, points_back
-from gigachat_server.learning.fixed_answers import Known
-from gigachat_server.learning.similar import Said, group
+from gigachat_server.learning.fixed_answers import Phrasings
+from gigachat_server.learning.similar import PromptVector, group
 from gigachat_server.models.embedders.hashing_embedder import embed
 from gigachat_server.store.fixed_answers import FixedPrompt
 
 
 def grouped(*texts: str, with_vectors: bool = True, least: float = 0.8) -> list[list[str]]:
-    said = [Said(str(number), text, embed(text) if with_vectors else None) for number, text in enumerate(texts)]
+    said = [PromptVector(str(number), text, embed(text) if with_vectors else None) for number, text in enumerate(texts)]
     return [[prompt.text for prompt in members] for members in group(said, least_cosine=least)]
 
 
@@ -50,11 +50,11 @@ def test_one_that_comes_later_moves_none_that_was_there() -> None:
 
 def test_vectors_of_two_lengths_and_none_are_grouped_among_their_own() -> None:
     said = [
-        Said("1", "alpha beta gamma", embed("alpha beta gamma")),
-        Said("2", "gamma beta alpha", np.ones(3, np.float32)),
-        Said("3", "beta gamma alpha", embed("alpha beta gamma")),
-        Said("4", "beta alpha gamma"),
-        Said("5", "ALPHA beta gamma?"),
+        PromptVector("1", "alpha beta gamma", embed("alpha beta gamma")),
+        PromptVector("2", "gamma beta alpha", np.ones(3, np.float32)),
+        PromptVector("3", "beta gamma alpha", embed("alpha beta gamma")),
+        PromptVector("4", "beta alpha gamma"),
+        PromptVector("5", "ALPHA beta gamma?"),
     ]
     assert [[each.id for each in members] for members in group(said, least_cosine=0.8)] == [["1", "3", "5"], ["2"], ["4"]]
 
@@ -65,7 +65,8 @@ def test_thousands_that_are_all_different_take_seconds_at_most(with_vectors: boo
     vectors = rng.standard_normal((3_000, 384)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     said = [
-        Said(str(n), f"shared words about thing{n} and item{n * 7}", vectors[n] if with_vectors else None) for n in range(3_000)
+        PromptVector(str(n), f"shared words about thing{n} and item{n * 7}", vectors[n] if with_vectors else None)
+        for n in range(3_000)
     ]
     began_s = time.process_time()
     assert len(group(said, least_cosine=0.8)) == 3_000
@@ -76,8 +77,8 @@ def test_long_prompts_that_are_nearly_the_same_take_a_moment() -> None:
     vector = embed("number shop opening")
     long = [f"number {number} " + "shop opening hours " * 1_700 for number in range(199)]
     began_s = time.process_time()
-    assert len(group([Said(text, text, vector) for text in long], least_cosine=0.8)) == 199
-    found = Known([FixedPrompt("a", text, vector.tobytes()) for text in long])
+    assert len(group([PromptVector(text, text, vector) for text in long], least_cosine=0.8)) == 199
+    found = Phrasings([FixedPrompt("a", text, vector.tobytes()) for text in long])
     assert found.find_nearest(f"no {long[0]}", vector, least_cosine=0.8, is_follow_up=False) is None
     assert time.process_time() - began_s < 2, "reading each text anew for each comparison takes half a minute"
 
@@ -85,8 +86,8 @@ def test_long_prompts_that_are_nearly_the_same_take_a_moment() -> None:
 # --- what fixed answers match ---
 
 
-def known(*prompts: tuple[str, str]) -> Known:
-    return Known([FixedPrompt(answer, text, embed(text).tobytes()) for answer, text in prompts])
+def known(*prompts: tuple[str, str]) -> Phrasings:
+    return Phrasings([FixedPrompt(answer, text, embed(text).tobytes()) for answer, text in prompts])
 
 
 @pytest.mark.parametrize(
@@ -108,7 +109,7 @@ def test_what_is_not_alike_enough_or_of_another_length_is_not_matched() -> None:
     found = known(("a", "Where is my parcel?"))
     assert found.find_nearest("parcel where", embed("parcel where"), least_cosine=0.99, is_follow_up=False) is None
     assert found.find_nearest("x", np.ones(3, np.float32), least_cosine=0.0, is_follow_up=False) is None
-    assert Known([]).find_exact("x") is None
+    assert Phrasings([]).find_exact("x") is None
 
 
 @pytest.mark.parametrize(
@@ -168,9 +169,9 @@ def test_what_vectors_do_not_see_is_looked_at(text: str, other: str, may: bool) 
 def test_what_is_alike_only_to_the_embedding_model_is_not_matched_and_not_grouped() -> None:
     vector = embed("the same to the model")
     texts = ["运费多少？", "如何退货？", "ค่าจัดส่งเท่าไหร่"]
-    found = Known([FixedPrompt("a", texts[0], vector.tobytes())])
+    found = Phrasings([FixedPrompt("a", texts[0], vector.tobytes())])
     assert found.find_nearest(texts[1], vector, least_cosine=0.9, is_follow_up=False) is None
-    assert len(group([Said(text, text, vector) for text in texts], least_cosine=0.8)) == 3
+    assert len(group([PromptVector(text, text, vector) for text in texts], least_cosine=0.8)) == 3
 
 
 def test_normalised_keeps_what_matters() -> None:

@@ -15,7 +15,7 @@ from gigachat_server.models.embedders.local_embedder import LocalEmbedder
 CONFIGURED = os.environ.get("GIGACHAT_EMBEDDING_PATH")  # read before the tests' own settings hide it
 
 
-def require_weights(model: weights.Published) -> weights.Weights:
+def require_weights(model: weights.ModelRelease) -> weights.Weights:
     try:
         if CONFIGURED and any((Path(CONFIGURED) / name).is_file() for name in model.sha256):
             return weights.find(model, configured=Path(CONFIGURED))

@@ -21,7 +21,7 @@ from gigachat_server.models.endpoints.messages import CHARACTERS_PER_TOKEN, fitt
 from gigachat_server.models.endpoints.stub_endpoint import StubEndpoint
 from gigachat_server.models.endpoints.stub_templates import TEMPLATES
 from gigachat_server.records import ChatbotConfig, Event, ResponseConfig
-from gigachat_server.store.messages import Remembered
+from gigachat_server.store.messages import MemoryRow
 
 QUERY = Query(text="", vector=None, stem_weights={})
 
@@ -89,7 +89,7 @@ def history(rng: random.Random, length: int) -> Memory:
         role = rng.choice(("user", "user", "assistant", "assistant", "operator", "system"))
         content = rng.choice((f"words {seq}", f"words {seq}", " \n", "")) if role != "user" else f"prompt {seq}"
         messages.append(
-            Remembered(
+            MemoryRow(
                 seq=2 * seq,
                 id=str(seq),
                 role=role,

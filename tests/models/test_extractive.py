@@ -13,8 +13,8 @@ from gigachat_server.errors import EmbedderUnavailable
 from gigachat_server.language.terms import terms
 from gigachat_server.language.words import words
 from gigachat_server.models.base import (
-    Cited,
     Matrix,
+    ModelCitation,
     ModelEvent,
     ModelInput,
     Passage,
@@ -124,7 +124,7 @@ CHAIRS = passage("chairs", "Chairs are made of oak. A red chair costs forty euro
 def test_quotes_what_answers_best_with_its_source() -> None:
     [events] = replies(ExtractiveModel(WordEmbedder()), prompt("what does the red lamp cost?", LAMPS))
     assert texts(events) == ["The red lamp costs nine euros. [1]\n\nSource: guide"]
-    assert [type(event) for event in events] == [SourcesChosen, Cited, TextDelta, TextDelta, ReplyEnd, UsageReport]
+    assert [type(event) for event in events] == [SourcesChosen, ModelCitation, TextDelta, TextDelta, ReplyEnd, UsageReport]
     assert events[-2] == ReplyEnd(0, abstained=False)
     assert events[-1] == UsageReport(model="extractive")
 
@@ -255,7 +255,7 @@ def cited(events: Sequence[ModelEvent], *passages: Passage) -> list[str]:
     """What the markers stand for; asserts that each stands where it is said to, for what its passage holds there."""
     found = []
     for event in events:
-        if isinstance(event, Cited):
+        if isinstance(event, ModelCitation):
             assert texts(events)[event.index].startswith(f"[{event.number}]", event.marker_start)
             assert passages[event.number - 1].text[event.start : event.end] == event.text
             found.append(event.text)
@@ -296,7 +296,7 @@ def test_what_it_quotes_of_a_passage_nearby_becomes_a_source_and_markers_count_i
     [events] = replies(ExtractiveModel(WordEmbedder()), nearby_input(3))
     assert events[0] == SourcesChosen((0, 2, 1))  # best first
     assert texts(events) == ["A red lamp costs nine euros. [2]\n\nSource: guide"]
-    assert [event.number for event in events if isinstance(event, Cited)] == [2]
+    assert [event.number for event in events if isinstance(event, ModelCitation)] == [2]
 
 
 def test_it_makes_its_reply_of_no_more_sources_than_it_may() -> None:
@@ -309,7 +309,7 @@ def test_a_refusal_may_suggest_what_is_near_and_cites_nothing() -> None:
     asked = msgspec.structs.replace(prompt("What is love?", n=2), suggestion="This may help: guide")
     [events] = replies(ExtractiveModel(WordEmbedder()), asked)
     assert texts(events) == ["No idea.\n\nThis may help: guide"] * 2
-    assert not [event for event in events if isinstance(event, Cited | SourcesChosen)]
+    assert not [event for event in events if isinstance(event, ModelCitation | SourcesChosen)]
     assert [event.abstained for event in events if isinstance(event, ReplyEnd)] == [True, True]
 
 

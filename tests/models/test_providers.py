@@ -30,7 +30,7 @@ from tests.models.test_openai_model import collect
 
 from gigachat_server.app import make_endpoints, make_model
 from gigachat_server.errors import ModelContextTooLong, ModelError, ModelTimeout, ModelUnreachable, SetupError
-from gigachat_server.models.base import Attempted, CallOptions, LeftOut
+from gigachat_server.models.base import CallOptions, LeftOut, ModelAttempt
 from gigachat_server.models.embedders.hashing_embedder import HashingEmbedder
 from gigachat_server.models.endpoints.chat_completions import OpenAIModel, Timeouts
 from gigachat_server.models.endpoints.http import Access, parse_headers
@@ -162,7 +162,7 @@ async def test_whoever_fails_time_and_again_is_skipped() -> None:
             events, error = await collect(model, asked)
             assert (texts(events), error) == ({0: "Hello"}, None)
         assert len(first.requests) == 5
-        assert [event for event in events if isinstance(event, Attempted | LeftOut)] == []
+        assert [event for event in events if isinstance(event, ModelAttempt | LeftOut)] == []
 
 
 # Time, as the settings and chatbots have it

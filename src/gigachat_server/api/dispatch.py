@@ -21,7 +21,7 @@ from starlette.types import Message, Receive, Scope, Send
 from gigachat_server.access.keys import operator_of
 from gigachat_server.access.restrictions import check_restrictions, client_defined_id, is_listed, peer_address
 from gigachat_server.api.openapi import openapi_json
-from gigachat_server.api.routes import PUBLIC, ROUTES, Found, Route, RouteTable
+from gigachat_server.api.routes import PUBLIC, ROUTES, Route, RouteMatch, RouteTable
 from gigachat_server.edge.http import (
     Answer,
     ApiRequest,
@@ -53,7 +53,7 @@ from gigachat_server.records import Chatbot, Principal, RestrictionsConfig
 from gigachat_server.services import Services
 from gigachat_server.store import chatbots, idempotency
 from gigachat_server.store.database import Reader
-from gigachat_server.store.idempotency import Kept
+from gigachat_server.store.idempotency import IdempotencyRecord
 from gigachat_server.triggers import trigger
 
 _log = logging.getLogger("gigachat.api")
@@ -158,14 +158,14 @@ class Api:
         if key is None or route.is_prompt:
             return None
 
-        async def read(reader: Reader) -> Kept | None:
+        async def read(reader: Reader) -> IdempotencyRecord | None:
             return await idempotency.find(reader, key, now_us=services.clock())
 
         request.kept = await services.database.read(read)
         return replay(request.kept) if request.kept is not None and request.kept.kind == "answer" else None
 
     async def _authorised(
-        self, route: Route, found: Found, scope: Scope, headers: Mapping[str, str], request_id: str
+        self, route: Route, found: RouteMatch, scope: Scope, headers: Mapping[str, str], request_id: str
     ) -> ApiRequest:
         principal = None if route.scope == PUBLIC else await self._authenticate(headers)
         if principal is not None and route.scope not in principal.scopes:
@@ -265,7 +265,7 @@ def _segments(raw_path: bytes) -> list[str]:
         raise InvalidRequest(errors=(FieldError("path", "Must be UTF-8."),)) from None
 
 
-def _allowed(found: Found) -> str:
+def _allowed(found: RouteMatch) -> str:
     return ", ".join(sorted({*found.by_method, "OPTIONS"}))
 
 

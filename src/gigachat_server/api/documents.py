@@ -15,12 +15,12 @@ from gigachat_server.edge.idempotency import REPLAYED
 from gigachat_server.edge.uploads import FileInput
 from gigachat_server.errors import FieldError, InvalidRequest, NotFound
 from gigachat_server.ids import is_id
-from gigachat_server.knowledge.documents.ingest import Ingested
+from gigachat_server.knowledge.documents.ingest import IngestResult
 from gigachat_server.records import Document
 from gigachat_server.services import Services
 from gigachat_server.store import documents, ingest_queue
 from gigachat_server.store.database import Reader, Tx
-from gigachat_server.store.idempotency import Kept
+from gigachat_server.store.idempotency import IdempotencyRecord
 
 
 class DocumentInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -109,7 +109,7 @@ async def _push(request: ApiRequest, services: Services, *, document_id: str | N
     is_async = "respond-async" in request.headers.get("prefer", "")
 
     async def keep(tx: Tx, document: Document) -> None:
-        kept = Kept("document", 202 if is_async else success, document.id)
+        kept = IdempotencyRecord("document", 202 if is_async else success, document.id)
         await request.keep(tx, kept, now_us=services.clock())
 
     if is_async:
@@ -123,7 +123,7 @@ async def _push(request: ApiRequest, services: Services, *, document_id: str | N
 
 async def _push_file(request: ApiRequest, services: Services, wanted: FileInput, *, document_id: str | None) -> Answer:
     async def keep(tx: Tx, document: Document) -> None:
-        await request.keep(tx, Kept("document", 202, document.id), now_us=services.clock())
+        await request.keep(tx, IdempotencyRecord("document", 202, document.id), now_us=services.clock())
 
     assert request.file is not None
     document = await services.ingest.accept_file(
@@ -132,7 +132,7 @@ async def _push_file(request: ApiRequest, services: Services, wanted: FileInput,
     return _accepted(document, request, services)
 
 
-async def _replay(request: ApiRequest, services: Services, kept: Kept) -> Answer:
+async def _replay(request: ApiRequest, services: Services, kept: IdempotencyRecord) -> Answer:
     """The document that the same request stored before, as it is now: it is not stored again over what came later."""
 
     async def read(reader: Reader) -> Document:
@@ -155,7 +155,7 @@ def _accepted(document: Document, request: ApiRequest, services: Services) -> An
     return Answer(wire.document(document, request.account_id), 202, {"Location": location})
 
 
-def _wire_chunks(ingested: Ingested, request: ApiRequest) -> list[wire.WireChunk]:
+def _wire_chunks(ingested: IngestResult, request: ApiRequest) -> list[wire.WireChunk]:
     with_embedding = query_flag(request.query, "embedding", default=True)
     return [wire.chunk(chunk, request.account_id, with_embedding=with_embedding) for chunk in ingested.chunks]
 

@@ -12,9 +12,9 @@ from msgspec import Meta
 from gigachat_server.api import wire
 from gigachat_server.clock import wire_time
 from gigachat_server.learning.comparison import Changed
-from gigachat_server.learning.groups import Group, Settled
-from gigachat_server.learning.replay import Replayed
-from gigachat_server.records import FixedAnswer, Message, Source, Unanswered, UnansweredReason, UnansweredState
+from gigachat_server.learning.groups import Group, GroupOutcome
+from gigachat_server.learning.replay import ReplayResult
+from gigachat_server.records import FixedAnswer, Message, Source, UnansweredPrompt, UnansweredReason, UnansweredState
 from gigachat_server.store.unanswered import Suggestion
 
 EXAMPLES = 10  # of a group's prompts that are shown
@@ -182,7 +182,7 @@ def fixed_answer(record: FixedAnswer, account_id: str) -> WireFixedAnswer:
     )
 
 
-def settled(record: Settled, account_id: str) -> WireSettled:
+def settled(record: GroupOutcome, account_id: str) -> WireSettled:
     return WireSettled(
         id=record.id,
         state=record.state,
@@ -192,7 +192,7 @@ def settled(record: Settled, account_id: str) -> WireSettled:
     )
 
 
-def replayed(record: Replayed) -> WireReplayedTurn:
+def replayed(record: ReplayResult) -> WireReplayedTurn:
     compared, error = record.comparison, record.error
     return WireReplayedTurn(
         prompt_id=record.prompt.id,
@@ -213,7 +213,7 @@ def replayed(record: Replayed) -> WireReplayedTurn:
     )
 
 
-def summary(records: Sequence[Replayed]) -> WireReplaySummary:
+def summary(records: Sequence[ReplayResult]) -> WireReplaySummary:
     count = Counter(record.comparison.changed for record in records)
     usages = [record.usage for record in records if record.usage is not None]
     return WireReplaySummary(
@@ -229,7 +229,7 @@ def summary(records: Sequence[Replayed]) -> WireReplaySummary:
     )
 
 
-def _example(row: Unanswered) -> WireExample:
+def _example(row: UnansweredPrompt) -> WireExample:
     return WireExample(row.prompt_id, row.conversation_id, row.content, row.reason, row.answered_by, wire_time(row.created_at))
 
 

@@ -16,7 +16,7 @@ from gigachat_server.api.chatbots import merged_config
 from gigachat_server.api.sse import PING, PING_S, EventStream, event
 from gigachat_server.edge.http import ApiRequest, problem
 from gigachat_server.errors import FieldError, Forbidden, GigachatError, InvalidRequest
-from gigachat_server.learning.replay import Replayed, Selection
+from gigachat_server.learning.replay import ReplayResult, Selection
 from gigachat_server.records import Chatbot
 from gigachat_server.services import Services
 
@@ -64,8 +64,8 @@ def _proposed(chatbot: Chatbot, patch: dict[str, Any]) -> Chatbot:
     return msgspec.structs.replace(chatbot, name=name, config=config)
 
 
-async def _events(running: AsyncGenerator[Replayed | None, None], request: ApiRequest) -> AsyncGenerator[bytes, None]:
-    told: list[Replayed] = []
+async def _events(running: AsyncGenerator[ReplayResult | None, None], request: ApiRequest) -> AsyncGenerator[bytes, None]:
+    told: list[ReplayResult] = []
     yield PING  # the head leaves at once
     try:
         async with aclosing(running):
@@ -81,9 +81,9 @@ async def _events(running: AsyncGenerator[Replayed | None, None], request: ApiRe
     yield event("done", learning_wire.summary(told))
 
 
-async def _document(running: AsyncGenerator[Replayed | None, None], request: ApiRequest) -> AsyncGenerator[bytes, None]:
+async def _document(running: AsyncGenerator[ReplayResult | None, None], request: ApiRequest) -> AsyncGenerator[bytes, None]:
     """A `WireReplay` in pieces, so that it is noticed when nobody reads it any more; with an `error` if it broke off."""
-    told: list[Replayed] = []
+    told: list[ReplayResult] = []
     yield b'{"turns":['
     ending = b""
     try:

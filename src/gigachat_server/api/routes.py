@@ -233,7 +233,7 @@ def check(routes: tuple[Route, ...]) -> None:
             raise ValueError(f"{route.method} {route.path} has no scope of auth.SCOPES and is not PUBLIC")
 
 
-class Found(msgspec.Struct, frozen=True):
+class RouteMatch(msgspec.Struct, frozen=True):
     """The routes of one path, by method, and what its segments hold."""
 
     by_method: dict[str, Route]
@@ -253,7 +253,7 @@ class RouteTable:
             template = path.split("/")
             self._by_length.setdefault(len(template), []).append((template, by_method))
 
-    def find(self, segments: list[str]) -> Found | None:
+    def find(self, segments: list[str]) -> RouteMatch | None:
         """The routes of a path already split at its slashes and decoded."""
         for template, by_method in self._by_length.get(len(segments), ()):
             path = {}
@@ -263,5 +263,5 @@ class RouteTable:
                 elif wanted != given:
                     break
             else:
-                return Found(by_method, path)
+                return RouteMatch(by_method, path)
         return None

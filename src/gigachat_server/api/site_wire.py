@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from gigachat_server.clock import wire_time
-from gigachat_server.knowledge.sites.sites import Seen
+from gigachat_server.knowledge.sites.sites import SiteStatus
 from gigachat_server.records import PageState, SiteKind, SitePage, SiteProgress
 
 
@@ -71,7 +71,7 @@ class WireSitePage(msgspec.Struct, frozen=True):
     fetched_at: str | None
 
 
-def site(seen: Seen, account_id: str) -> WireSite:
+def site(seen: SiteStatus, account_id: str) -> WireSite:
     record, is_settled = seen.site, seen.site.state in ("ready", "failed")
     return WireSite(
         id=record.id,

@@ -17,7 +17,7 @@ from gigachat_server.fetching import web_urls
 from gigachat_server.fetching.address_rule import may_be_reached
 from gigachat_server.fetching.web_urls import UrlRefused
 from gigachat_server.ids import is_id, new_id
-from gigachat_server.knowledge.sites.sites import Keep, Seen, see_all
+from gigachat_server.knowledge.sites.sites import Keep, SiteStatus, see_all
 from gigachat_server.records import Site, SiteKind, SitePage, SiteProgress
 from gigachat_server.services import Services
 from gigachat_server.settings import Settings
@@ -82,13 +82,13 @@ async def create(request: ApiRequest, services: Services) -> Answer:
         updated_at=now_us,
     )
     await services.sites.add(request.account_id, site, _keeping(request, services))
-    return _accepted(Seen(site, SiteProgress()), request)
+    return _accepted(SiteStatus(site, SiteProgress()), request)
 
 
 async def list_all(request: ApiRequest, services: Services) -> Answer:
     limit, after = query_limit(request.query), request.query.get("after")
 
-    async def read(reader: Reader) -> tuple[list[Seen], bool]:
+    async def read(reader: Reader) -> tuple[list[SiteStatus], bool]:
         found = await sites.list_sites(reader, request.chatbot.id, after=after, limit=limit + 1)
         return await see_all(reader, found[:limit]), len(found) > limit
 
@@ -142,20 +142,20 @@ async def delete(request: ApiRequest, services: Services) -> Answer:
     return Answer(None, 204)
 
 
-def _accepted(seen: Seen, request: ApiRequest) -> Answer:
+def _accepted(seen: SiteStatus, request: ApiRequest) -> Answer:
     return Answer(site_wire.site(seen, request.account_id), 202)
 
 
 def _keeping(request: ApiRequest, services: Services) -> Keep:
-    async def keep(tx: Tx, seen: Seen) -> None:
+    async def keep(tx: Tx, seen: SiteStatus) -> None:
         await request.keep(tx, _accepted(seen, request), now_us=services.clock())
 
     return keep
 
 
-async def _follow(followed: AsyncGenerator[Seen | None, None], request: ApiRequest) -> AsyncGenerator[bytes, None]:
+async def _follow(followed: AsyncGenerator[SiteStatus | None, None], request: ApiRequest) -> AsyncGenerator[bytes, None]:
     """`site` now and as it changes, `done` once its crawl is over."""
-    last: Seen | None = None
+    last: SiteStatus | None = None
     try:
         async with aclosing(followed):
             async for seen in followed:

@@ -17,9 +17,9 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from gigachat_server.api import wire
-from gigachat_server.chat.feed import Happened, Place, Spoken
-from gigachat_server.chat.turns.progress import Said, Stored
-from gigachat_server.chat.turns.turn import Started
+from gigachat_server.chat.feed import FeedDelta, FeedEvent, Place
+from gigachat_server.chat.turns.progress import ReplyPiece, TurnResult
+from gigachat_server.chat.turns.turn import TurnHandle
 from gigachat_server.edge import cursors
 from gigachat_server.edge.http import ApiRequest, problem
 from gigachat_server.errors import FieldError, GigachatError, InvalidRequest
@@ -70,12 +70,12 @@ class EventStream(StreamingResponse):
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def stream_turn(started: Started, request: ApiRequest, *, with_embedding: bool, headers: Mapping[str, str]) -> EventStream:
+def stream_turn(started: TurnHandle, request: ApiRequest, *, with_embedding: bool, headers: Mapping[str, str]) -> EventStream:
     """The turn from its start; where nothing is to be waited for, the newest messages."""
     return EventStream(_turn(started, request, with_embedding), 201, headers)
 
 
-async def _turn(started: Started, request: ApiRequest, with_embedding: bool) -> AsyncGenerator[bytes, None]:
+async def _turn(started: TurnHandle, request: ApiRequest, with_embedding: bool) -> AsyncGenerator[bytes, None]:
     turn = started.turn
     message_ids = turn.message_ids if turn is not None else [message.id for message in started.replies]
     start = {"prompt": wire.message(started.prompt, request.account_id, {}), "message_ids": message_ids}
@@ -93,7 +93,7 @@ async def _turn(started: Started, request: ApiRequest, with_embedding: bool) -> 
     yield _ending(stored, request, with_embedding)
 
 
-def _ending(stored: Stored, request: ApiRequest, with_embedding: bool) -> bytes:
+def _ending(stored: TurnResult, request: ApiRequest, with_embedding: bool) -> bytes:
     messages = wire.stored(stored, request.account_id, with_embedding=with_embedding)
     parts = [event("message", message, place=str(message.seq)) for message in messages]
     last = messages[-1]
@@ -102,14 +102,14 @@ def _ending(stored: Stored, request: ApiRequest, with_embedding: bool) -> bytes:
 
 
 def stream_events(
-    followed: AsyncGenerator[Happened | Spoken | None, None], request: ApiRequest, *, with_embedding: bool, of_chatbot: bool
+    followed: AsyncGenerator[FeedEvent | FeedDelta | None, None], request: ApiRequest, *, with_embedding: bool, of_chatbot: bool
 ) -> EventStream:
     """What happens from now on, until the caller goes away, or may not see it any more: that ends it with `error`."""
     return EventStream(_follow(followed, request, with_embedding, of_chatbot))
 
 
 async def _follow(
-    followed: AsyncGenerator[Happened | Spoken | None, None], request: ApiRequest, with_embedding: bool, of_chatbot: bool
+    followed: AsyncGenerator[FeedEvent | FeedDelta | None, None], request: ApiRequest, with_embedding: bool, of_chatbot: bool
 ) -> AsyncGenerator[bytes, None]:
     loop = asyncio.get_running_loop()
     checked_at = loop.time()
@@ -124,9 +124,9 @@ async def _follow(
                 match each:
                     case None:
                         yield PING
-                    case Spoken():
+                    case FeedDelta():
                         yield delta(each.said, each.seq)
-                    case Happened():
+                    case FeedEvent():
                         happened = wire.event(each, request.account_id, with_embedding=with_embedding)
                         place = cursors.dump(each.place, "") if of_chatbot else event_id(each.event.seq, each.position)
                         yield event(each.event.type, happened, place=place)
@@ -168,7 +168,7 @@ def place_of(request: ApiRequest, *, last_seq: int) -> Place:
     return Place(int(seq), int(position or "0"))
 
 
-def delta(said: Said, seq: int) -> bytes:
+def delta(said: ReplyPiece, seq: int) -> bytes:
     data = {"message_id": said.message_id, "offset": said.offset, "text": said.text}
     return event("delta", data, place=event_id(seq, said.end))
 

@@ -13,7 +13,7 @@ from gigachat_server.edge import cursors
 from gigachat_server.edge.http import Answer, ApiRequest, next_link, query_choice, query_limit
 from gigachat_server.errors import NotFound
 from gigachat_server.ids import is_id
-from gigachat_server.learning.groups import MOST_PROMPTS, Settled
+from gigachat_server.learning.groups import MOST_PROMPTS, GroupOutcome
 from gigachat_server.services import Services
 from gigachat_server.store.database import Tx
 
@@ -56,7 +56,7 @@ async def answer(request: ApiRequest, services: Services) -> Answer:
     for number, prompt in enumerate(wanted.prompts):
         check_says_something(prompt, f"prompts[{number}]")
 
-    async def keep(tx: Tx, settled: Settled) -> None:
+    async def keep(tx: Tx, settled: GroupOutcome) -> None:
         await request.keep(tx, _settled(settled, request, 201), now_us=services.clock())
 
     learning, prompt_id = services.learning, _prompt_id(request)
@@ -72,13 +72,13 @@ async def answer(request: ApiRequest, services: Services) -> Answer:
 async def dismiss(request: ApiRequest, services: Services) -> Answer:
     """Takes the group off the list of what is to be answered."""
 
-    async def keep(tx: Tx, settled: Settled) -> None:
+    async def keep(tx: Tx, settled: GroupOutcome) -> None:
         await request.keep(tx, _settled(settled, request, 200), now_us=services.clock())
 
     return _settled(await services.learning.dismiss(request.chatbot, _prompt_id(request), keep=keep), request, 200)
 
 
-def _settled(settled: Settled, request: ApiRequest, status: int) -> Answer:
+def _settled(settled: GroupOutcome, request: ApiRequest, status: int) -> Answer:
     return Answer(learning_wire.settled(settled, request.account_id), status)
 
 

@@ -14,8 +14,8 @@ import numpy as np
 import orjson
 from msgspec import Meta
 
-from gigachat_server.chat.feed import Happened
-from gigachat_server.chat.turns.progress import Stored
+from gigachat_server.chat.feed import FeedEvent
+from gigachat_server.chat.turns.progress import TurnResult
 from gigachat_server.clock import wire_time
 from gigachat_server.models.base import Passage
 from gigachat_server.records import (
@@ -362,7 +362,7 @@ def message(record: Message, account_id: str, vectors: Mapping[str, bytes]) -> W
     )
 
 
-def stored(ended: Stored, account_id: str, *, with_embedding: bool) -> list[WireMessage]:
+def stored(ended: TurnResult, account_id: str, *, with_embedding: bool) -> list[WireMessage]:
     """The array that answers a prompt: the newest messages."""
     vectors = ended.vectors if with_embedding else {}
     return [message(record, account_id, vectors) for record in ended.messages]
@@ -413,7 +413,7 @@ def conversation(record: Conversation) -> WireConversation:
     )
 
 
-def event(happened: Happened, account_id: str, *, with_embedding: bool) -> WireEvent:
+def event(happened: FeedEvent, account_id: str, *, with_embedding: bool) -> WireEvent:
     record, vectors = happened.event, happened.vectors if with_embedding else {}
     return WireEvent(
         conversation_id=record.conversation_id,

@@ -36,7 +36,7 @@ class Load(msgspec.Struct, kw_only=True, frozen=True):
     turns: int = 5  # in one conversation, before the client starts another
 
 
-class Answered(msgspec.Struct, gc=False):
+class TimedAnswer(msgspec.Struct, gc=False):
     """One request: when it was sent and answered (monotonic seconds), and what the answer was."""
 
     sent_at: float
@@ -48,7 +48,7 @@ class Answered(msgspec.Struct, gc=False):
 
 
 class Outcome(msgspec.Struct, kw_only=True):
-    answered: list[Answered]
+    answered: list[TimedAnswer]
     broken: int  # connections that ended before the answer did
 
 
@@ -93,7 +93,7 @@ class _Client(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         assert self._sent_at is not None
-        answered = Answered(self._sent_at, time.monotonic(), self._parser.get_status_code())
+        answered = TimedAnswer(self._sent_at, time.monotonic(), self._parser.get_status_code())
         if self._work.load.stream:
             self._read_stream(answered)
         self._work.answered.append(answered)
@@ -104,7 +104,7 @@ class _Client(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._work.ended(is_broken=self._sent_at is not None)
 
-    def _read_stream(self, answered: Answered) -> None:
+    def _read_stream(self, answered: TimedAnswer) -> None:
         done, error = self._body.count(b"event: done\n"), self._body.count(b"event: error\n")
         answered.terminals = done + error
         answered.is_done = done == 1 and self._body.count(b"event: message\n") == 1
@@ -116,7 +116,7 @@ class _Work:
 
     def __init__(self, load: Load) -> None:
         self.load = load
-        self.answered: list[Answered] = []
+        self.answered: list[TimedAnswer] = []
         self.broken = 0
         self.is_over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._sent = 0

@@ -21,7 +21,7 @@ import msgspec
 from gigachat_server.chat.events.recorder import Events
 from gigachat_server.chat.turns.live import LiveTurns
 from gigachat_server.chat.turns.outcome import vectors_of
-from gigachat_server.chat.turns.progress import Said, Turn, is_set_within
+from gigachat_server.chat.turns.progress import ReplyPiece, Turn, is_set_within
 from gigachat_server.clock import Clock
 from gigachat_server.errors import NotFound, ShuttingDown, StorageUnavailable
 from gigachat_server.records import Conversation, Event, Message
@@ -37,7 +37,7 @@ _REST = 4  # times as long as it took to look through them
 _LOOK_AGAIN_S = 1.0
 
 
-class Happened(msgspec.Struct, frozen=True):
+class FeedEvent(msgspec.Struct, frozen=True):
     """An event, with the messages it names as they are now; None if they were deleted.
 
     A follower who has seen it goes on behind `position` characters of the turn that runs then, or, of the chatbot, from
@@ -52,11 +52,11 @@ class Happened(msgspec.Struct, frozen=True):
     position: int = 0
 
 
-class Spoken(msgspec.Struct, frozen=True):
+class FeedDelta(msgspec.Struct, frozen=True):
     """Words of a running turn, after the event `seq`."""
 
     seq: int
-    said: Said
+    said: ReplyPiece
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -70,7 +70,7 @@ class _View(msgspec.Struct, frozen=True):
     """What a follower of a conversation reads at once. `drafts`: of the turn that another node runs."""
 
     conversation: Conversation
-    happened: list[Happened]
+    happened: list[FeedEvent]
     drafts: list[Draft]
 
 
@@ -90,7 +90,7 @@ class Feed:
         self._is_closed = True
         self._events.wake_all_here()
 
-    async def page(self, chatbot_id: str, conversation_id: str, *, after: int, limit: int) -> list[Happened]:
+    async def page(self, chatbot_id: str, conversation_id: str, *, after: int, limit: int) -> list[FeedEvent]:
         """Events of a conversation, oldest first. Raises `NotFound`."""
         return (await self._read(chatbot_id, conversation_id, after=after, limit=limit)).happened
 
@@ -133,7 +133,7 @@ class Feed:
 
     async def follow_conversation(
         self, chatbot_id: str, conversation_id: str, place: Place, *, idle_s: float
-    ) -> AsyncGenerator[Happened | Spoken | None, None]:
+    ) -> AsyncGenerator[FeedEvent | FeedDelta | None, None]:
         """All that happens from that place on, for ever; None whenever nothing did for `idle_s`.
 
         Raises `NotFound` once the conversation is deleted, `ShuttingDown` when this process stops.
@@ -162,13 +162,13 @@ class Feed:
                 if view.happened:
                     continue
                 while (said := listener.hear()) is not None:
-                    yield Spoken(listener.seq, said)
+                    yield FeedDelta(listener.seq, said)
                 if not await is_set_within(woken, idle_s):
                     yield None
 
     async def follow_chatbot(
         self, chatbot_id: str, since_us: int | None, *, idle_s: float
-    ) -> AsyncGenerator[Happened | None, None]:
+    ) -> AsyncGenerator[FeedEvent | None, None]:
         """All events of all its conversations from about that time on; None when idle, as above.
 
         With `since_us` None: from now on, and that is from before this returns.
@@ -181,7 +181,7 @@ class Feed:
 
     async def _follow_chatbot(
         self, chatbot_id: str, seen_to: int, sent: dict[tuple[str, int], int], idle_s: float
-    ) -> AsyncGenerator[Happened | None, None]:
+    ) -> AsyncGenerator[FeedEvent | None, None]:
         loop = asyncio.get_running_loop()
         with self._events.woken(chatbot_id, None) as woken:
             while True:
@@ -221,13 +221,13 @@ class Feed:
 
     async def _unsent(
         self, chatbot_id: str, after: events.Key, sent: Mapping[tuple[str, int], int]
-    ) -> tuple[list[Happened], events.Key | None]:
+    ) -> tuple[list[FeedEvent], events.Key | None]:
         """The oldest of what was not sent yet, and where to go on; None: that was all.
 
         Raises `NotFound` once the chatbot is deleted.
         """
 
-        async def read(reader: Reader) -> tuple[list[Happened], events.Key | None]:
+        async def read(reader: Reader) -> tuple[list[FeedEvent], events.Key | None]:
             if not await chatbots.exists(reader, chatbot_id):
                 raise NotFound
             keys = await events.list_keys_of_chatbot(reader, chatbot_id, after=after, limit=_KEYS)
@@ -279,7 +279,7 @@ class _Listener:
         if self._turn is not None and self._turn.prompt_id in self._over:
             self._hear(None)
 
-    def hear(self) -> Said | None:
+    def hear(self) -> ReplyPiece | None:
         """The words that come next, if there are any yet."""
         said = self._turn.after(self.position) if self._turn is not None and self._turn.is_running else None
         if said is not None:
@@ -313,12 +313,13 @@ async def _begun_elsewhere(reader: Reader, *, conversation: Conversation) -> Tur
     return turn
 
 
-async def _with_messages(reader: Reader, chatbot_id: str, found: list[Event]) -> list[Happened]:
+async def _with_messages(reader: Reader, chatbot_id: str, found: list[Event]) -> list[FeedEvent]:
     ids = {name for event in found for name in (_named(event, "message_id"), _named(event, "prompt_id")) if name}
     named = await messages.list_by_id(reader, chatbot_id, sorted(ids)) if ids else {}
     vectors = await vectors_of(reader, chatbot_id, named.values())
     return [
-        Happened(event, named.get(_named(event, "message_id")), named.get(_named(event, "prompt_id")), vectors) for event in found
+        FeedEvent(event, named.get(_named(event, "message_id")), named.get(_named(event, "prompt_id")), vectors)
+        for event in found
     ]
 
 

@@ -58,7 +58,7 @@ class _Problem(msgspec.Struct):
     errors: list[_FieldProblem] = []
 
 
-class Named(msgspec.Struct):
+class NamedId(msgspec.Struct):
     """What identifies a chatbot or a document."""
 
     id: str
@@ -164,9 +164,9 @@ class ApiClient:
                 return found
             query["after"] = following
 
-    async def find_chatbot(self, name_or_id: str) -> Named:
+    async def find_chatbot(self, name_or_id: str) -> NamedId:
         """The chatbot of that id, or the newest of that name. Raises `SetupError`."""
-        chatbots = msgspec.convert(await self.list_all("/chatbots"), list[Named])
+        chatbots = msgspec.convert(await self.list_all("/chatbots"), list[NamedId])
         for found in chatbots:
             if found.id == name_or_id:
                 return found

@@ -12,7 +12,7 @@ import msgspec
 from gigachat_server.cli.client import connected, run
 from gigachat_server.cli.options import EVERYWHERE, with_settings
 from gigachat_server.cli.output import as_json, day_and_time, note, print_json, print_table
-from gigachat_server.cli.pushing import Pushing, Warned, find_files
+from gigachat_server.cli.pushing import Pushing, PushWarning, find_files
 from gigachat_server.errors import SetupError
 from gigachat_server.settings import Settings
 
@@ -35,7 +35,7 @@ class Document(msgspec.Struct):
     updated_at: str
     progress: int = 0
     reason: str | None = None
-    warnings: list[Warned] = []
+    warnings: list[PushWarning] = []
 
 
 class Queue(msgspec.Struct):

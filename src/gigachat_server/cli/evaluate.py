@@ -17,8 +17,8 @@ import msgspec
 
 from gigachat_server.cli import evaluation_fit, evaluation_report, evaluation_run
 from gigachat_server.cli.client import ApiClient, connected, connected_to, run
-from gigachat_server.cli.evaluation_fit import Collected, FitPlan, named_number
-from gigachat_server.cli.evaluation_report import Asked
+from gigachat_server.cli.evaluation_fit import FitMaterial, FitPlan, named_number
+from gigachat_server.cli.evaluation_report import ChatbotRun
 from gigachat_server.cli.evaluation_run import Chatbot, Plan
 from gigachat_server.cli.options import EVERYWHERE, with_settings
 from gigachat_server.cli.output import note, print_json, printable
@@ -102,9 +102,9 @@ def evaluate(settings: Settings, *, folders: tuple[Path, ...], is_json: bool, ur
         concurrency=chosen.concurrency,
     )
 
-    async def ask(api: ApiClient, chatbot: Chatbot, part: _Part) -> Asked:
+    async def ask(api: ApiClient, chatbot: Chatbot, part: _Part) -> ChatbotRun:
         results = await evaluation_run.ask(api, chatbot, part.questions, plan, label=part.name)
-        return Asked(part.name, chatbot, part.questions, results)
+        return ChatbotRun(part.name, chatbot, part.questions, results)
 
     asked = run(_each(server, sets, chosen, ask))
     suggestions = _suggestions(asked) if chosen.suggest_threshold or chosen.plot else []
@@ -223,7 +223,7 @@ def _fit(
     )
     counted = [part for part in parts if evaluation_fit.counts(part.name, part.folder, plan)]
 
-    async def collect(api: ApiClient, chatbot: Chatbot, part: _Part) -> Collected:
+    async def collect(api: ApiClient, chatbot: Chatbot, part: _Part) -> FitMaterial:
         return await evaluation_fit.collect(api, chatbot, part.questions, folder=part.folder, at_once=chosen.concurrency)
 
     result = evaluation_fit.fitted(run(_each(server, counted, chosen, collect)), plan)
@@ -244,19 +244,19 @@ def _check_plot(path: Path) -> None:
     evaluation_plot.check()
 
 
-def _scores(asked: Sequence[Asked], by: Grouping) -> dict[str, Scores]:
+def _scores(asked: Sequence[ChatbotRun], by: Grouping) -> dict[str, Scores]:
     questions = [question for one in asked for question in one.questions]
     results = {id: result for one in asked for id, result in one.results.items()}
     return measures.score(questions, results, threshold={one.name: one.chatbot.match_threshold for one in asked}, by=by)
 
 
-def _suggestions(asked: Sequence[Asked]) -> list[tuple[Asked, Suggestion]]:
+def _suggestions(asked: Sequence[ChatbotRun]) -> list[tuple[ChatbotRun, Suggestion]]:
     """One for each chatbot, which has one threshold whatever it is asked."""
-    by_chatbot: dict[str, list[Asked]] = {}
+    by_chatbot: dict[str, list[ChatbotRun]] = {}
     for one in asked:
         by_chatbot.setdefault(one.chatbot.id, []).append(one)
     pooled = [
-        Asked(
+        ChatbotRun(
             ", ".join(one.name for one in together),
             together[0].chatbot,
             [question for one in together for question in one.questions],
@@ -268,8 +268,8 @@ def _suggestions(asked: Sequence[Asked]) -> list[tuple[Asked, Suggestion]]:
 
 
 def _write(
-    asked: Sequence[Asked],
-    suggestions: Sequence[tuple[Asked, Suggestion]],
+    asked: Sequence[ChatbotRun],
+    suggestions: Sequence[tuple[ChatbotRun, Suggestion]],
     *,
     out: Path | None,
     table: Path | None,
@@ -301,7 +301,7 @@ def _save(path: Path, content: bytes) -> None:
         raise SetupError(f"Cannot write {error.filename}: {error.strerror}.") from None
 
 
-def _print(scores: dict[str, Scores], suggestions: Sequence[tuple[Asked, Suggestion]], *, is_json: bool) -> None:
+def _print(scores: dict[str, Scores], suggestions: Sequence[tuple[ChatbotRun, Suggestion]], *, is_json: bool) -> None:
     if is_json:
         told: dict[str, Any] = {name: dict(of_collection) for name, of_collection in scores.items()}
         for one, suggestion in suggestions:

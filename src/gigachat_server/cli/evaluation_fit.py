@@ -22,9 +22,9 @@ from gigachat_server.cli.progress import for_each
 from gigachat_server.errors import SetupError
 from gigachat_server.evaluation.measures import Question
 from gigachat_server.evaluation.relevance import examples as learning
-from gigachat_server.evaluation.relevance.examples import Asked, Seen, is_named
+from gigachat_server.evaluation.relevance.examples import PassageExample, PromptExample, is_named
 from gigachat_server.evaluation.relevance.figures import Figures, Rate, figures
-from gigachat_server.evaluation.relevance.fit import Bars, Fitted, fit, has_prior, named, without_prior
+from gigachat_server.evaluation.relevance.fit import Bars, Fit, fit, has_prior, named, without_prior
 from gigachat_server.models.embedders.relevance_file import FittedOn, FittedWeights, RelevanceFile
 
 _LOOKED_AT = 20  # passages of a prompt: enough to be left with some when those that answer it are taken away
@@ -39,10 +39,10 @@ class FitPlan(msgspec.Struct, frozen=True, kw_only=True):
     refuse_generating: Mapping[str, float]
 
 
-class Collected(msgspec.Struct, frozen=True):
+class FitMaterial(msgspec.Struct, frozen=True):
     """What prompts found, for which embedder, and how much more lenient its scale is now for a model that generates."""
 
-    asked: list[Asked]
+    asked: list[PromptExample]
     embedder: str
     leniency: float
 
@@ -54,13 +54,13 @@ class FitResult(msgspec.Struct, frozen=True):
     figures: Figures
 
 
-class _Passage(Seen, frozen=True, kw_only=True):
+class _Passage(PassageExample, frozen=True, kw_only=True):
     @property
-    def seen(self) -> Seen:
+    def seen(self) -> PassageExample:
         fields = msgspec.structs.asdict(self)
         fields["name"] = self.name.rpartition("-")[0]
         fields["content"] = self.content.partition("\n\n---\n\n")[2]
-        return Seen(**fields)
+        return PassageExample(**fields)
 
 
 class _Found(msgspec.Struct):
@@ -71,9 +71,9 @@ class _Found(msgspec.Struct):
     leniency: float
 
 
-async def collect(api: ApiClient, chatbot: Chatbot, questions: Sequence[Question], *, folder: str, at_once: int) -> Collected:
+async def collect(api: ApiClient, chatbot: Chatbot, questions: Sequence[Question], *, folder: str, at_once: int) -> FitMaterial:
     """What the first passages of each prompt are like. Prompts that could not be asked are told of and left out."""
-    asked: dict[str, Asked] = {}
+    asked: dict[str, PromptExample] = {}
     scales: set[tuple[str, float]] = set()
     started = f"{time.time_ns():x}"
 
@@ -90,7 +90,7 @@ async def collect(api: ApiClient, chatbot: Chatbot, questions: Sequence[Question
             note(f"{question.id}: {problem}")
             return
         scales.add((found.embedder, found.leniency))
-        asked[question.id] = Asked(
+        asked[question.id] = PromptExample(
             question=question,
             folder=folder,
             passages=[passage.seen for passage in found.passages],
@@ -102,7 +102,7 @@ async def collect(api: ApiClient, chatbot: Chatbot, questions: Sequence[Question
     if len(scales) != 1:
         raise SetupError("No prompt could be asked." if not scales else "The server's embedder or its scale changed meanwhile.")
     in_order = [asked[question.id] for question in questions if question.id in asked]
-    return Collected(in_order, *scales.pop())
+    return FitMaterial(in_order, *scales.pop())
 
 
 def counts(collection: str, folder: str, plan: FitPlan) -> bool:
@@ -110,7 +110,7 @@ def counts(collection: str, folder: str, plan: FitPlan) -> bool:
     return next((weight for pattern, weight in plan.weights.items() if is_named(collection, folder, pattern)), 1.0) > 0
 
 
-def fitted(collected: Sequence[Collected], plan: FitPlan) -> FitResult:
+def fitted(collected: Sequence[FitMaterial], plan: FitPlan) -> FitResult:
     """The scale of all that was collected. Raises `SetupError` where that is too little, or of several embedders."""
     embedders = {one.embedder for one in collected}
     if len(embedders) > 1:
@@ -134,7 +134,7 @@ def fitted(collected: Sequence[Collected], plan: FitPlan) -> FitResult:
     return FitResult(file, figures(found, scale))
 
 
-def _weights(scale: Fitted) -> FittedWeights:
+def _weights(scale: Fit) -> FittedWeights:
     rounded = {name: round(weight, 4) for name, weight in named(scale.weights).items()}
     leniency = round(scale.bar - scale.lenient_bar, 4)
     return FittedWeights(**rounded, bias=round(scale.weights.bias, 4), leniency=leniency)

@@ -9,7 +9,7 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from gigachat_server.cli.evaluation_report import Asked
+from gigachat_server.cli.evaluation_report import ChatbotRun
 from gigachat_server.errors import SetupError
 from gigachat_server.evaluation.relevance.figures import STEPS, Figures
 from gigachat_server.evaluation.relevance.fit import BAR
@@ -48,7 +48,7 @@ def check() -> None:
         raise SetupError("--plot needs matplotlib: pip install 'gigachat-server[plots]'.") from None
 
 
-def draw(suggestions: Sequence[tuple[Asked, Suggestion]], *, kind: str) -> bytes:
+def draw(suggestions: Sequence[tuple[ChatbotRun, Suggestion]], *, kind: str) -> bytes:
     """The picture as a file of that kind, "svg" or "png": a row for each collection."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
@@ -63,7 +63,7 @@ def draw(suggestions: Sequence[tuple[Asked, Suggestion]], *, kind: str) -> bytes
         return _saved(figure, kind)
 
 
-def _draw_scores(axes: Axes, tally: Tally, asked: Asked, suggestion: Suggestion) -> None:
+def _draw_scores(axes: Axes, tally: Tally, asked: ChatbotRun, suggestion: Suggestion) -> None:
     kinds = ((tally.answerable, _ANSWERABLE, "answerable"), (tally.unanswerable, _UNANSWERABLE, "unanswerable"))
     for scores, colour, name in kinds:
         if scores:
@@ -77,7 +77,7 @@ def _draw_scores(axes: Axes, tally: Tally, asked: Asked, suggestion: Suggestion)
     _frame(axes, "score")
 
 
-def _draw_refusals(axes: Axes, tally: Tally, asked: Asked, suggestion: Suggestion) -> None:
+def _draw_refusals(axes: Axes, tally: Tally, asked: ChatbotRun, suggestion: Suggestion) -> None:
     rates = [tally.rates(threshold) for threshold in GRID]
     if tally.unanswerable:
         axes.plot(
@@ -140,7 +140,7 @@ def _saved(figure: Figure, kind: str) -> bytes:
     return written.getvalue()
 
 
-def _mark(axes: Axes, asked: Asked, suggestion: Suggestion) -> None:
+def _mark(axes: Axes, asked: ChatbotRun, suggestion: Suggestion) -> None:
     """The present threshold, and the suggested one where that is another."""
     present = asked.chatbot.match_threshold
     axes.axvline(present, color=_PRESENT, linewidth=1.2, label=f"present threshold {present:.2f}")

@@ -13,7 +13,7 @@ from gigachat_server.cli.output import print_table
 from gigachat_server.evaluation import measures
 from gigachat_server.evaluation.compared_texts import holds
 from gigachat_server.evaluation.measures import UNDERSPECIFIED, Question, Result, Scores
-from gigachat_server.evaluation.thresholds import FEWEST, Scored, Suggestion, Tally
+from gigachat_server.evaluation.thresholds import FEWEST, ScoredQuestion, Suggestion, Tally
 
 COLUMNS = (
     "id",
@@ -33,7 +33,7 @@ COLUMNS = (
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
-class Asked(msgspec.Struct, frozen=True):
+class ChatbotRun(msgspec.Struct, frozen=True):
     """Questions that were put to one chatbot, and what came of them."""
 
     name: str
@@ -42,10 +42,10 @@ class Asked(msgspec.Struct, frozen=True):
     results: dict[str, Result]
 
     @property
-    def scored(self) -> list[Scored]:
+    def scored(self) -> list[ScoredQuestion]:
         """The questions as a threshold sees them. Those that should be asked back, or were not asked, say nothing about it."""
         return [
-            Scored(question.id, question.answerable, measures.top_score(result, self.chatbot.match_count))
+            ScoredQuestion(question.id, question.answerable, measures.top_score(result, self.chatbot.match_count))
             for question in self.questions
             if question.kind != UNDERSPECIFIED and (result := self.results.get(question.id)) is not None
         ]
@@ -53,7 +53,7 @@ class Asked(msgspec.Struct, frozen=True):
     def tallies_of_kinds(self) -> dict[str, Tally]:
         """The unanswerable questions by kind, the most frequent first."""
         scores = {scored.id: scored for scored in self.scored if not scored.is_answerable}
-        kinds: dict[str, list[Scored]] = {}
+        kinds: dict[str, list[ScoredQuestion]] = {}
         for question in self.questions:
             if question.id in scores:
                 kinds.setdefault(question.kind, []).append(scores[question.id])
@@ -66,7 +66,7 @@ def print_scores(scores: dict[str, Scores]) -> None:
     print_table(["", *scores], rows, nothing="", always_names_columns=True)
 
 
-def csv_text(asked: Sequence[Asked]) -> str:
+def csv_text(asked: Sequence[ChatbotRun]) -> str:
     """A line a question. A text that a spreadsheet would take for a formula begins with an apostrophe."""
     written = io.StringIO(newline="")
     writer = csv.writer(written)
@@ -77,7 +77,7 @@ def csv_text(asked: Sequence[Asked]) -> str:
     return written.getvalue()
 
 
-def _row(asked: Asked, question: Question) -> list[str]:
+def _row(asked: ChatbotRun, question: Question) -> list[str]:
     result = asked.results.get(question.id)
     told = [question.id, question.collection, question.kind, question.question]
     known = [*map(safe_cell, told), _yes(question.answerable)]
@@ -116,7 +116,7 @@ def _cell(value: float | None) -> str:
     return "" if value is None else f"{value}"
 
 
-def advice(asked: Asked, suggestion: Suggestion) -> list[str]:
+def advice(asked: ChatbotRun, suggestion: Suggestion) -> list[str]:
     """What to tell of a suggestion, in sentences."""
     counted = f"{suggestion.answerable} answerable and {suggestion.unanswerable} unanswerable questions"
     if suggestion.suggested is None or suggestion.checked is None or suggestion.present is None:

@@ -18,12 +18,12 @@ import msgspec
 
 from gigachat_server.chat.answers.markers import without_markers
 from gigachat_server.chat.answers.prompt import refusal
-from gigachat_server.cli.client import ApiClient, ApiProblem, Named
+from gigachat_server.cli.client import ApiClient, ApiProblem, NamedId
 from gigachat_server.cli.output import note
 from gigachat_server.cli.progress import for_each
 from gigachat_server.evaluation import measures
 from gigachat_server.evaluation.compared_texts import normalised
-from gigachat_server.evaluation.measures import Document, Question, Result, Retrieved
+from gigachat_server.evaluation.measures import Document, Question, Result, RetrievedPassage
 from gigachat_server.language.words import small_talk
 
 _PUSHES_AT_ONCE = 8
@@ -72,7 +72,7 @@ class _Ranking(msgspec.Struct):
     leniency: float
 
     @property
-    def ranked(self) -> tuple[Retrieved, ...]:
+    def ranked(self) -> tuple[RetrievedPassage, ...]:
         """With the scores that a threshold is compared with: for a model that quotes, without leniency, whatever came of that."""
         if self.judged_for == "generating" or not self.is_lenient:
             return tuple(map(_retrieved, self.passages))
@@ -82,7 +82,7 @@ class _Ranking(msgspec.Struct):
         )
 
     @property
-    def handed(self) -> tuple[Retrieved, ...]:
+    def handed(self) -> tuple[RetrievedPassage, ...]:
         return tuple(_retrieved(passage) for passage in self.passages if passage.is_source)
 
 
@@ -117,13 +117,13 @@ async def find(api: ApiClient, name_or_id: str) -> Chatbot:
 async def fill(api: ApiClient, name: str, documents: Sequence[Document], *, results: dict[str, Any]) -> Chatbot:
     """The chatbot "eval: <name>", made if there is none, with these documents and no others, and these settings of results."""
     wanted = f"eval: {name}"
-    known = msgspec.convert(await api.list_all("/chatbots"), list[Named])
+    known = msgspec.convert(await api.list_all("/chatbots"), list[NamedId])
     found = next((chatbot for chatbot in known if chatbot.name == wanted), None)
     if found is None:
-        found = msgspec.convert(await api.post("/chatbots", {"name": wanted}), Named)
+        found = msgspec.convert(await api.post("/chatbots", {"name": wanted}), NamedId)
     path = f"/chatbots/{found.id}"
     names = {document.name for document in documents}
-    for document in msgspec.convert(await api.list_all(path + "/documents"), list[Named]):
+    for document in msgspec.convert(await api.list_all(path + "/documents"), list[NamedId]):
         if document.name not in names:
             await api.delete(f"{path}/documents/{document.id}")
 
@@ -248,6 +248,6 @@ def _sigmoid(logit: float) -> float:
     return 1 / (1 + math.exp(-max(-60.0, min(logit, 60.0))))
 
 
-def _retrieved(passage: _Passage) -> Retrieved:
+def _retrieved(passage: _Passage) -> RetrievedPassage:
     # The header of a chunk names its document, which may happen to hold the answer.
-    return Retrieved(passage.document_name, passage.content.partition("\n\n---\n\n")[2], passage.score)
+    return RetrievedPassage(passage.document_name, passage.content.partition("\n\n---\n\n")[2], passage.score)

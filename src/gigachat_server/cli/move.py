@@ -12,7 +12,7 @@ from gigachat_server.cli.locations import Location, filling, reading
 from gigachat_server.cli.output import note, print_table
 from gigachat_server.cli.progress import shown
 from gigachat_server.errors import SetupError
-from gigachat_server.store.copies.copying import Copied, copy, plan
+from gigachat_server.store.copies.copying import TableCopy, copy, plan
 from gigachat_server.store.copies.sqlite_rows import embedded_tables
 
 
@@ -41,7 +41,7 @@ def move(*, source: str, target: str, is_quiet: bool) -> None:
         note(f"{rows:,} rows in {seconds:.1f} s ({rows / max(seconds, 0.001):,.0f} rows/s); {here} holds what {there} holds.")
 
 
-async def _move(there: Location, here: Location, *, is_quiet: bool) -> list[Copied]:
+async def _move(there: Location, here: Location, *, is_quiet: bool) -> list[TableCopy]:
     async with reading(there, "move", stands_still=True) as source, filling(here, there) as target:
         tables = await plan(source, target, embedded_tables())
         total = sum([await source.count(table) for table in tables])

@@ -15,7 +15,7 @@ T = TypeVar("T")
 Unit = Literal["", "rows", "bytes", "percent"]
 
 
-class Shown(Protocol):
+class ProgressLine(Protocol):
     """How far something is, as it is being shown."""
 
     def begin(self, label: str) -> None:
@@ -77,7 +77,7 @@ async def for_each_staged(
 
 
 @contextmanager
-def _staged(stages: Sequence[str], total: int) -> Iterator[Sequence[Shown]]:
+def _staged(stages: Sequence[str], total: int) -> Iterator[Sequence[ProgressLine]]:
     """In a log, the last stage alone is told of."""
     if not sys.stderr.isatty():
         yield [_Nothing() for _ in stages[1:]] + [_Lines(stages[-1], total, "")]
@@ -91,7 +91,7 @@ def _staged(stages: Sequence[str], total: int) -> Iterator[Sequence[Shown]]:
 
 
 @contextmanager
-def shown(label: str, total: int, *, unit: Unit = "", is_quiet: bool = False) -> Iterator[Shown]:
+def shown(label: str, total: int, *, unit: Unit = "", is_quiet: bool = False) -> Iterator[ProgressLine]:
     if is_quiet:
         yield _Nothing()
         return

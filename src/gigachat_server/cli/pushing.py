@@ -41,7 +41,7 @@ class Failure(msgspec.Struct, frozen=True):
     reason: str
 
 
-class Warned(msgspec.Struct, frozen=True):
+class PushWarning(msgspec.Struct, frozen=True):
     """A kind of thing that was not read of a document."""
 
     code: str
@@ -57,7 +57,7 @@ class NotWhole(msgspec.Struct, frozen=True):
     """A file that was pushed, but of which not all was read."""
 
     path: Path
-    warnings: list[Warned]
+    warnings: list[PushWarning]
 
 
 class _Document(msgspec.Struct):
@@ -66,7 +66,7 @@ class _Document(msgspec.Struct):
     chunk_count: int
     error: str | None = None
     reason: str | None = None
-    warnings: list[Warned] = []
+    warnings: list[PushWarning] = []
 
 
 class Pushing:

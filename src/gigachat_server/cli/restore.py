@@ -16,7 +16,7 @@ from gigachat_server.cli.backup import quiet
 from gigachat_server.cli.locations import Location, opened, replacing, schema_in
 from gigachat_server.cli.options import with_settings
 from gigachat_server.cli.output import note
-from gigachat_server.cli.progress import Shown, shown
+from gigachat_server.cli.progress import ProgressLine, shown
 from gigachat_server.clock import system_clock
 from gigachat_server.errors import SetupError
 from gigachat_server.settings import Settings
@@ -68,7 +68,7 @@ async def _verified(file: Path, *, is_quiet: bool) -> Backup:
     return found
 
 
-async def _into_folder(found: Backup, location: Location, progress: Shown, *, is_forced: bool) -> Path | None:
+async def _into_folder(found: Backup, location: Location, progress: ProgressLine, *, is_forced: bool) -> Path | None:
     lock = data_folder.take(location.folder)
     try:
         if not backups.is_empty(location.folder):
@@ -81,7 +81,7 @@ async def _into_folder(found: Backup, location: Location, progress: Shown, *, is
     return former
 
 
-async def _into_postgres(found: Backup, location: Location, progress: Shown, *, is_forced: bool) -> None:
+async def _into_postgres(found: Backup, location: Location, progress: ProgressLine, *, is_forced: bool) -> None:
     def ask(held: str) -> None:
         _ask(f"{location} is not empty ({held})", is_forced=is_forced)
 

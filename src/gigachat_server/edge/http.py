@@ -34,7 +34,7 @@ from gigachat_server.records import Chatbot, Principal
 from gigachat_server.settings import Settings
 from gigachat_server.store import idempotency
 from gigachat_server.store.database import Tx
-from gigachat_server.store.idempotency import Kept, Key
+from gigachat_server.store.idempotency import IdempotencyRecord, Key
 
 T = TypeVar("T")
 D = TypeVar("D", bound=bool | None)
@@ -87,15 +87,19 @@ class ApiRequest:
         self.body = body
         self.file: Path | None = None  # of a form: where the bytes of its file are until this request is answered
         self.key: Key | None = None  # as which the caller knows this write
-        self.kept: Kept | None = None  # what came of it when it was sent before
+        self.kept: IdempotencyRecord | None = None  # what came of it when it was sent before
         self.reauthorise = reauthorise  # raises once the caller may not make this request any more
         self._chatbot = chatbot
 
-    async def keep(self, tx: Tx, answer: Answer | Kept, *, now_us: int) -> None:
+    async def keep(self, tx: Tx, answer: Answer | IdempotencyRecord, *, now_us: int) -> None:
         """Within the transaction that does what was asked: what to answer if it is asked again under the same key."""
         if self.key is None:
             return
-        kept = answer if isinstance(answer, Kept) else Kept("answer", answer.status, _encode(answer.body).decode())
+        kept = (
+            answer
+            if isinstance(answer, IdempotencyRecord)
+            else IdempotencyRecord("answer", answer.status, _encode(answer.body).decode())
+        )
         if not await idempotency.keep(tx, self.key, kept, now_us=now_us):
             raise IdempotencyInProgress(retry_after_s=1)
 

@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from gigachat_server.errors import FieldError, InvalidRequest
 from gigachat_server.records import Principal
-from gigachat_server.store.idempotency import Kept, Key
+from gigachat_server.store.idempotency import IdempotencyRecord, Key
 
 REPLAYED = {"Idempotent-Replayed": "true"}
 _LONGEST = 255
@@ -41,7 +41,7 @@ def key_of(headers: Mapping[str, str], principal: Principal, *, chatbot_id: str 
     )
 
 
-def replay(kept: Kept) -> Response:
+def replay(kept: IdempotencyRecord) -> Response:
     """The first answer again."""
     return Response(kept.response, kept.status, REPLAYED, "application/json")
 

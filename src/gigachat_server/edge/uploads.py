@@ -49,7 +49,7 @@ class FileInput(msgspec.Struct, frozen=True):
     size: int
 
 
-class Received(msgspec.Struct, frozen=True):
+class Upload(msgspec.Struct, frozen=True):
     """What was sent, and where its bytes are for now."""
 
     file: FileInput
@@ -61,7 +61,7 @@ def is_form(headers: Mapping[str, str]) -> bool:
 
 
 @asynccontextmanager
-async def received(scope: Scope, receive: Receive, headers: Mapping[str, str], settings: Settings) -> AsyncIterator[Received]:
+async def received(scope: Scope, receive: Receive, headers: Mapping[str, str], settings: Settings) -> AsyncIterator[Upload]:
     """The file of the form, there until the context is left.
 
     Raises `MalformedForm`, `InvalidRequest`, `PayloadTooLarge`, `RequestTimeout`, `UnsupportedMediaType`.
@@ -78,7 +78,7 @@ async def received(scope: Scope, receive: Receive, headers: Mapping[str, str], s
                 await asyncio.to_thread(form.feed, data)
             except OSError:
                 raise StorageUnavailable("The disk for files that are being received is full, or failing.") from None
-        yield Received(form.done(), Path(file.name))
+        yield Upload(form.done(), Path(file.name))
 
 
 @contextlib.contextmanager

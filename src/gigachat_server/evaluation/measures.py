@@ -39,7 +39,7 @@ _IN_ORDER = (
 _LEADING_WORDS = 25  # of a reply, in which what was asked should stand
 
 
-class Said(msgspec.Struct, frozen=True):
+class EarlierTurn(msgspec.Struct, frozen=True):
     """A turn before the question."""
 
     role: str
@@ -61,7 +61,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     answers: tuple[str, ...] = ()
     evidence: tuple[str, ...] = ()
     reference: str | None = None
-    history: tuple[Said, ...] = ()
+    history: tuple[EarlierTurn, ...] = ()
 
     @property
     def gold_documents(self) -> frozenset[str]:
@@ -76,7 +76,7 @@ class Document(msgspec.Struct, frozen=True):
     content: str
 
 
-class Retrieved(msgspec.Struct, frozen=True):
+class RetrievedPassage(msgspec.Struct, frozen=True):
     """A passage, in the order of retrieval."""
 
     name: str
@@ -91,12 +91,12 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """
 
     id: str
-    retrieved: tuple[Retrieved, ...] = ()
+    retrieved: tuple[RetrievedPassage, ...] = ()
     answer: str | msgspec.UnsetType | None = msgspec.UNSET
     abstained: bool | None = None
     score: float | None = None
     citations: tuple[str, ...] = ()
-    handed: tuple[Retrieved, ...] | None = None
+    handed: tuple[RetrievedPassage, ...] | None = None
     cited_spans: tuple[bool, ...] = ()  # of each span that the reply cites: whether it stands in its source word for word
     retrieval_ms: float | None = None
     reply_ms: float | None = None
@@ -132,7 +132,7 @@ def score(
     by: Grouping = "collection",
 ) -> dict[str, Scores]:
     """Every metric of every group of questions. `threshold` may differ from collection to collection."""
-    measured = _Measured(
+    measured = _QuestionScores(
         answers=any(result.answer is not msgspec.UNSET for result in results.values()),
         handed=any(result.handed is not None for result in results.values()),
     )
@@ -148,7 +148,7 @@ def _group_of(question: Question, by: Grouping) -> str:
     return "all" if by == "all" else getattr(question, by) or UNTOLD
 
 
-class _Measured(msgspec.Struct, frozen=True):
+class _QuestionScores(msgspec.Struct, frozen=True):
     """What of a run was measured at all; of that, what is missing is a failure."""
 
     answers: bool
@@ -158,7 +158,7 @@ class _Measured(msgspec.Struct, frozen=True):
 class _Group:
     """The tallies of questions that are counted together."""
 
-    def __init__(self, measured: _Measured) -> None:
+    def __init__(self, measured: _QuestionScores) -> None:
         self._measured = measured
         self._questions = 0
         self._missing = 0
@@ -216,7 +216,7 @@ class _Group:
             self._values["followup_hit@5"].append(any(relevant[:5]))
             self._values["followup_ndcg@5"].append(gain)
 
-    def _add_handed(self, question: Question, handed: Sequence[Retrieved]) -> None:
+    def _add_handed(self, question: Question, handed: Sequence[RetrievedPassage]) -> None:
         if not question.answerable:
             self._values[f"handed_nothing_{question.kind}"].append(not handed)
         elif question.gold_documents:
@@ -277,7 +277,7 @@ def top_score(result: Result, match_count: int) -> float:
     return max((passage.score for passage in result.retrieved[:match_count]), default=0.0)
 
 
-def first_relevant(question: Question, retrieved: Sequence[Retrieved]) -> int | None:
+def first_relevant(question: Question, retrieved: Sequence[RetrievedPassage]) -> int | None:
     """The place of the first relevant passage, from 1."""
     relevant, _ = relevance(question, retrieved)
     return next((rank for rank, is_gold in enumerate(relevant, 1) if is_gold), None)
@@ -292,7 +292,7 @@ def _share(part: int, whole: int) -> float | None:
     return round(part / whole, 4) if whole else None
 
 
-def relevance(question: Question, retrieved: Sequence[Retrieved]) -> tuple[list[bool], int]:
+def relevance(question: Question, retrieved: Sequence[RetrievedPassage]) -> tuple[list[bool], int]:
     """Which ranks are relevant, and how many could be. Passages collapse to documents where those are what is judged."""
     gold = question.gold_documents
     if question.evidence:
@@ -300,7 +300,7 @@ def relevance(question: Question, retrieved: Sequence[Retrieved]) -> tuple[list[
     return [name in gold for name in dict.fromkeys(passage.name for passage in retrieved)], len(gold)
 
 
-def is_gold(question: Question, passage: Retrieved) -> bool:
+def is_gold(question: Question, passage: RetrievedPassage) -> bool:
     """Whether the passage is of a gold document and, where the gold sentence is known, holds the answer and that sentence."""
     if passage.name not in question.gold_documents:
         return False

@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from gigachat_server.errors import SetupError
-from gigachat_server.evaluation.measures import Document, Question, Said, numbered_lines, read_lines
+from gigachat_server.evaluation.measures import Document, EarlierTurn, Question, numbered_lines, read_lines
 
 COLUMNS = ("question", "answer", "document", "answerable", "kind", "lang", "doc_lang", "reference", "id", "collection")
 
@@ -50,7 +50,7 @@ class _Line(msgspec.Struct, frozen=True, kw_only=True):
     answers: tuple[str, ...] = ()
     evidence: tuple[str, ...] = ()
     reference: str | None = None
-    history: tuple[Said, ...] = ()
+    history: tuple[EarlierTurn, ...] = ()
 
 
 class _DocumentLine(msgspec.Struct, frozen=True):

@@ -22,7 +22,7 @@ _SPLITS = 5
 GRID = tuple(step / 100 for step in range(101))
 
 
-class Scored(msgspec.Struct, frozen=True):
+class ScoredQuestion(msgspec.Struct, frozen=True):
     """A question as a threshold sees it."""
 
     id: str
@@ -42,7 +42,7 @@ class Rates(msgspec.Struct, frozen=True):
         return (1 - self.false_refusals + self.right_refusals) / 2
 
 
-class Checked(msgspec.Struct, frozen=True):
+class ThresholdCheck(msgspec.Struct, frozen=True):
     """What thresholds chosen elsewhere did to each question, and between which these thresholds were."""
 
     false_refusals: float
@@ -62,7 +62,7 @@ class Suggestion(msgspec.Struct, frozen=True, kw_only=True):
     unanswerable: int
     present: Rates | None
     suggested: Rates | None = None
-    checked: Checked | None = None
+    checked: ThresholdCheck | None = None
 
     @property
     def is_better(self) -> bool:
@@ -77,7 +77,7 @@ class Suggestion(msgspec.Struct, frozen=True, kw_only=True):
 class Tally:
     """The scores of some questions, of which any threshold can be asked."""
 
-    def __init__(self, scored: Iterable[Scored]) -> None:
+    def __init__(self, scored: Iterable[ScoredQuestion]) -> None:
         questions = list(scored)
         self.answerable = sorted(question.score for question in questions if question.is_answerable)
         self.unanswerable = sorted(question.score for question in questions if not question.is_answerable)
@@ -92,7 +92,7 @@ class Tally:
         return equally_good[len(equally_good) // 2]
 
 
-def suggest(scored: Sequence[Scored], *, present: float) -> Suggestion:
+def suggest(scored: Sequence[ScoredQuestion], *, present: float) -> Suggestion:
     """What would be better than the present threshold, and what that was seen to do."""
     tally = Tally(scored)
     answerable, unanswerable = len(tally.answerable), len(tally.unanswerable)
@@ -108,7 +108,7 @@ def suggest(scored: Sequence[Scored], *, present: float) -> Suggestion:
     )
 
 
-def _check(scored: Sequence[Scored]) -> Checked:
+def _check(scored: Sequence[ScoredQuestion]) -> ThresholdCheck:
     chosen: list[float] = []
     refused: dict[bool, list[bool]] = {True: [], False: []}
     for tried in _split(scored):
@@ -117,13 +117,13 @@ def _check(scored: Sequence[Scored]) -> Checked:
         chosen.append(threshold)
         for question in tried:
             refused[question.is_answerable].append(question.score < threshold)
-    return Checked(_share(refused[True]), _share(refused[False]), min(chosen), max(chosen))
+    return ThresholdCheck(_share(refused[True]), _share(refused[False]), min(chosen), max(chosen))
 
 
-def _split(scored: Sequence[Scored]) -> list[list[Scored]]:
+def _split(scored: Sequence[ScoredQuestion]) -> list[list[ScoredQuestion]]:
     """Parts with the same share of either kind; which question is in which hangs on its id alone."""
     in_order = sorted(scored, key=lambda question: hashlib.sha256(question.id.encode()).digest())
-    parts: list[list[Scored]] = [[] for _ in range(_SPLITS)]
+    parts: list[list[ScoredQuestion]] = [[] for _ in range(_SPLITS)]
     for is_answerable in (True, False):
         of_kind = [question for question in in_order if question.is_answerable is is_answerable]
         for place, question in enumerate(of_kind):

@@ -64,7 +64,7 @@ class FetchFailed(Exception):
         self.reason = reason
 
 
-class Fetched(msgspec.Struct, frozen=True):
+class FetchResult(msgspec.Struct, frozen=True):
     """An answer, of whatever status. `url` is where it came from in the end; names of headers are in lower case."""
 
     url: WebUrl
@@ -77,7 +77,7 @@ class Fetched(msgspec.Struct, frozen=True):
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-class _Refused(OSError):
+class _AddressRefused(OSError):
     """Raised where aiohttp expects that a connection fails."""
 
     def __init__(self, reason: FetchReason, detail: str) -> None:
@@ -117,7 +117,7 @@ class SafeFetch:
         most_bytes: int = MOST_BYTES,
         most_redirects: int = MOST_REDIRECTS,
         wants: Callable[[int, str], bool] = lambda _status, _media_type: True,
-    ) -> Fetched:
+    ) -> FetchResult:
         """The answer, behind at most so many redirects. Of what is not wanted, by status and media type, no body is read.
 
         With `most_redirects=0` a redirect is an answer like any other. Raises `FetchFailed`.
@@ -146,7 +146,7 @@ class SafeFetch:
 
     async def _fetch_one(
         self, url: WebUrl, headers: Mapping[str, str], most_bytes: int, wants: Callable[[int, str], bool]
-    ) -> Fetched:
+    ) -> FetchResult:
         self.check(url)
         requested = URL(url.text, encoded=True)
         # aiohttp connects to what its own parser makes of the text; that has to be what ours did.
@@ -160,7 +160,7 @@ class SafeFetch:
                 found = {name.lower(): _as_text(value) for name, value in response.headers.items()}
                 if not is_wanted:
                     response.close()  # rather than read what nobody wants, to have the connection again
-                return Fetched(url, response.status, found, body)
+                return FetchResult(url, response.status, found, body)
         except aiohttp.ClientConnectorCertificateError:
             raise FetchFailed("tls_failed", "Its certificate is not valid for that host.") from None
         except aiohttp.ClientConnectorSSLError:
@@ -191,7 +191,7 @@ class SafeFetch:
         """The last look before anything is sent: no socket without an address that passes."""
         family, kind, protocol, _, address = info
         if not self._may_reach(ipaddress.ip_address(str(address[0]))):
-            raise _Refused("address_refused", _refusal(str(address[0])))
+            raise _AddressRefused("address_refused", _refusal(str(address[0])))
         return socket.socket(family, kind, protocol)
 
     def _check_peer(self, response: aiohttp.ClientResponse) -> None:
@@ -222,10 +222,10 @@ class _Resolver(AbstractResolver):
         except (OSError, UnicodeError):
             addresses = []
         if not addresses:
-            raise _Refused("name_unknown", f"The name {host} is not known.")
+            raise _AddressRefused("name_unknown", f"The name {host} is not known.")
         for address in addresses:
             if not self._may_reach(address):
-                raise _Refused("address_refused", _refusal(host))
+                raise _AddressRefused("address_refused", _refusal(host))
         return [
             ResolveResult(
                 hostname=host,
@@ -242,7 +242,7 @@ class _Resolver(AbstractResolver):
         pass
 
 
-def redirect_of(fetched: Fetched) -> WebUrl | None:
+def redirect_of(fetched: FetchResult) -> WebUrl | None:
     """Where an answer sends on to. Raises `FetchFailed` if that is no place on the web."""
     if fetched.status not in _REDIRECTS or "location" not in fetched.headers:
         return None
@@ -287,7 +287,7 @@ def _decompressor(encoding: str) -> zlib._Decompress | None:
 def _connection_failure(error: aiohttp.ClientConnectorError) -> FetchFailed:
     cause: BaseException | None = error.os_error
     while cause is not None:
-        if isinstance(cause, _Refused):
+        if isinstance(cause, _AddressRefused):
             return FetchFailed(cause.reason, str(cause))
         cause = cause.__cause__
     return FetchFailed("unreachable", "No connection could be made.")

@@ -47,7 +47,7 @@ class TooManyFixedAnswers(Conflict):
     message = f"A chatbot has at most {MOST_ANSWERS} fixed answers: delete some, or push them as a document."
 
 
-class Known:
+class Phrasings:
     """The prompts of one chatbot's enabled fixed answers. Pure once made."""
 
     def __init__(self, prompts: Sequence[FixedPrompt]) -> None:
@@ -83,7 +83,7 @@ class Known:
         return None
 
 
-_NONE = Known(())
+_NONE = Phrasings(())
 
 
 class FixedAnswers:
@@ -93,14 +93,14 @@ class FixedAnswers:
         self._database = database
         self._embedder = embedder
         self._clock = clock
-        self._known: OrderedDict[str, tuple[int, Known]] = OrderedDict()
+        self._known: OrderedDict[str, tuple[int, Phrasings]] = OrderedDict()
         self._looked_at = START  # up to there, in this round
         self._wake_up = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     # --- matching ---
 
-    async def known(self, chatbot: Chatbot) -> Known:
+    async def known(self, chatbot: Chatbot) -> Phrasings:
         """Those of the chatbot at its knowledge_version, or later."""
         if chatbot.knowledge_version == 0:
             return _NONE
@@ -113,7 +113,7 @@ class FixedAnswers:
             return await fixed_answers.list_for_matching(reader, chatbot.id, embedding_model=self._embedder.name)
 
         found = await self._database.read(read)
-        known = Known(found) if found else _NONE
+        known = Phrasings(found) if found else _NONE
         self._known[chatbot.id] = chatbot.knowledge_version, known
         self._known.move_to_end(chatbot.id)
         while len(self._known) > 1 and sum(1 + each.size for _, each in self._known.values()) > _MOST_KNOWN:

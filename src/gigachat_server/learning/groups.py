@@ -20,9 +20,9 @@ from gigachat_server.errors import Conflict, NotFound
 from gigachat_server.knowledge.documents.ingest import Ingest
 from gigachat_server.language.words import normalised
 from gigachat_server.learning.fixed_answers import FixedAnswers
-from gigachat_server.learning.similar import Said, group
+from gigachat_server.learning.similar import PromptVector, group
 from gigachat_server.models.base import Embedder
-from gigachat_server.records import Chatbot, Document, FixedAnswer, Unanswered, UnansweredState
+from gigachat_server.records import Chatbot, Document, FixedAnswer, UnansweredPrompt, UnansweredState
 from gigachat_server.store import unanswered
 from gigachat_server.store.database import Database, Reader, Tx
 from gigachat_server.store.unanswered import Suggestion
@@ -42,7 +42,7 @@ class UnansweredSettled(Conflict):
 class Group(msgspec.Struct, frozen=True):
     """Unanswered prompts that ask much the same, oldest first."""
 
-    prompts: list[Unanswered]
+    prompts: list[UnansweredPrompt]
 
     @property
     def id(self) -> str:
@@ -59,7 +59,7 @@ class Group(msgspec.Struct, frozen=True):
         return list({normalised(each.content): each.content for each in reversed(self.prompts)}.values())[::-1][:MOST_PROMPTS]
 
 
-class Settled(msgspec.Struct, frozen=True):
+class GroupOutcome(msgspec.Struct, frozen=True):
     """What became of a group: how many prompts it was, and what was made of it."""
 
     id: str
@@ -71,7 +71,7 @@ class Settled(msgspec.Struct, frozen=True):
 
 # Runs at the end of the transaction that settles a group.
 class Keep(Protocol):
-    async def __call__(self, tx: Tx, settled: Settled) -> None: ...
+    async def __call__(self, tx: Tx, settled: GroupOutcome) -> None: ...
 
 
 class Learning:
@@ -89,7 +89,7 @@ class Learning:
     async def groups(self, chatbot_id: str, state: UnansweredState) -> list[Group]:
         """Of the newest 10,000 prompts in that state."""
 
-        async def read(reader: Reader) -> list[Unanswered]:
+        async def read(reader: Reader) -> list[UnansweredPrompt]:
             return await unanswered.list_newest(reader, chatbot_id, state, limit=MOST_GROUPED)
 
         rows = (await self._database.read(read))[::-1]
@@ -114,22 +114,22 @@ class Learning:
                 found[each.id] = said[-1]
         return found
 
-    async def dismiss(self, chatbot: Chatbot, prompt_id: str, *, keep: Keep) -> Settled:
+    async def dismiss(self, chatbot: Chatbot, prompt_id: str, *, keep: Keep) -> GroupOutcome:
         """Nobody is to answer the group that this prompt is in. Raises `NotFound`, `UnansweredSettled`."""
         found = await self._open_group(chatbot.id, prompt_id)
 
-        async def body(tx: Tx) -> Settled:
+        async def body(tx: Tx) -> GroupOutcome:
             return await self._settle(tx, found, keep, "dismissed")
 
         return await self._database.transaction("unanswered.dismiss", body)
 
-    async def answer(self, chatbot: Chatbot, prompt_id: str, answer: str, *, prompts: Sequence[str], keep: Keep) -> Settled:
+    async def answer(self, chatbot: Chatbot, prompt_id: str, answer: str, *, prompts: Sequence[str], keep: Keep) -> GroupOutcome:
         """Have a fixed answer to this prompt's group; to these wordings instead of the group's, if there are any.
 
         Raises `NotFound`, `UnansweredSettled`, `TooManyFixedAnswers`.
         """
         found = await self._open_group(chatbot.id, prompt_id)
-        settled: list[Settled] = []
+        settled: list[GroupOutcome] = []
 
         async def settle(tx: Tx, made: FixedAnswer) -> None:
             settled[:] = [await self._settle(tx, found, keep, "answered", fixed_answer=made)]
@@ -138,11 +138,13 @@ class Learning:
         await self._fixed_answers.put(chatbot, None, prompts=wordings, answer=answer, is_enabled=True, keep=settle)
         return settled[0]
 
-    async def answer_by_document(self, chatbot: Chatbot, prompt_id: str, answer: str, *, name: str | None, keep: Keep) -> Settled:
+    async def answer_by_document(
+        self, chatbot: Chatbot, prompt_id: str, answer: str, *, name: str | None, keep: Keep
+    ) -> GroupOutcome:
         """Have a document with the question and its answer. Raises `NotFound`, `UnansweredSettled`."""
         found = await self._open_group(chatbot.id, prompt_id)
         asked = found.prompts[0].content
-        settled: list[Settled] = []
+        settled: list[GroupOutcome] = []
 
         async def settle(tx: Tx, document: Document) -> None:
             settled[:] = [await self._settle(tx, found, keep, "answered", document=document)]
@@ -151,7 +153,7 @@ class Learning:
         return settled[0]
 
     async def _open_group(self, chatbot_id: str, prompt_id: str) -> Group:
-        async def read(reader: Reader) -> Unanswered | None:
+        async def read(reader: Reader) -> UnansweredPrompt | None:
             return await unanswered.find(reader, chatbot_id, prompt_id)
 
         row = await self._database.read(read)
@@ -171,7 +173,7 @@ class Learning:
         *,
         fixed_answer: FixedAnswer | None = None,
         document: Document | None = None,
-    ) -> Settled:
+    ) -> GroupOutcome:
         made = fixed_answer or document
         count = await unanswered.settle(
             tx,
@@ -181,20 +183,20 @@ class Learning:
             answered_by=None if made is None else made.id,
             at=self._clock(),
         )
-        settled = Settled(found.id, state, count, fixed_answer, document)
+        settled = GroupOutcome(found.id, state, count, fixed_answer, document)
         await keep(tx, settled)  # first: the same request may have done it, and is then told what it did
         if not count:
             raise UnansweredSettled
         return settled
 
 
-def is_little(rows: Sequence[Unanswered]) -> bool:
+def is_little(rows: Sequence[UnansweredPrompt]) -> bool:
     """Whether grouping them takes so little that the event loop can do it. Pure."""
     most_rows, most_characters = _INLINE
     return len(rows) < most_rows and sum(len(row.content) for row in rows) < most_characters
 
 
-def grouped(rows: Sequence[Unanswered], *, embedding_model: str, least_cosine: float) -> list[Group]:
+def grouped(rows: Sequence[UnansweredPrompt], *, embedding_model: str, least_cosine: float) -> list[Group]:
     """Rows, oldest first, in groups, the one with the newest prompt first; vectors of other models do not count. Pure."""
     by_id = {row.prompt_id: row for row in rows}
     vectors = {
@@ -202,7 +204,7 @@ def grouped(rows: Sequence[Unanswered], *, embedding_model: str, least_cosine: f
         for row in rows
         if row.embedding is not None and row.embedding_model == embedding_model
     }
-    said = [Said(row.prompt_id, row.content, vectors.get(row.prompt_id)) for row in rows]
+    said = [PromptVector(row.prompt_id, row.content, vectors.get(row.prompt_id)) for row in rows]
     groups = [Group([by_id[each.id] for each in members]) for members in group(said, least_cosine=least_cosine)]
     return sorted(groups, key=lambda each: each.place, reverse=True)
 

@@ -17,7 +17,7 @@ from gigachat_server.chat.answers.memory import first_answered_at, recall
 from gigachat_server.chat.turns import reply
 from gigachat_server.chat.turns.outcome import joined_to
 from gigachat_server.chat.turns.progress import Turn
-from gigachat_server.chat.turns.queue import Opened
+from gigachat_server.chat.turns.queue import OpenTurn
 from gigachat_server.chat.turns.unanswered import BY_REPLY
 from gigachat_server.errors import GigachatError, ModelEmpty
 from gigachat_server.ids import new_id
@@ -38,7 +38,7 @@ class Selection(msgspec.Struct, frozen=True):
     is_of_unanswered: bool = False
 
 
-class Replayed(msgspec.Struct, frozen=True):
+class ReplayResult(msgspec.Struct, frozen=True):
     """A prompt, what was replied to it, what would be now, and how that differs."""
 
     prompt: Message
@@ -52,8 +52,8 @@ class Replayed(msgspec.Struct, frozen=True):
     error: GigachatError | None
 
 
-class _Asked(msgspec.Struct, frozen=True):
-    opened: Opened
+class _ReplayPrompt(msgspec.Struct, frozen=True):
+    opened: OpenTurn
     old: Message | None
     was_unanswered: bool
 
@@ -80,7 +80,9 @@ class Replay:
 
         return (await self._database.read(read))[::-1]
 
-    async def run(self, chatbot: Chatbot, prompts: Sequence[Message], *, idle_s: float) -> AsyncGenerator[Replayed | None, None]:
+    async def run(
+        self, chatbot: Chatbot, prompts: Sequence[Message], *, idle_s: float
+    ) -> AsyncGenerator[ReplayResult | None, None]:
         """Each in its order; None whenever nothing came for `idle_s`. `chatbot` may have a config that is not stored."""
         tasks = [asyncio.create_task(self._ask(chatbot, prompt), name="replay") for prompt in prompts]
         try:
@@ -93,7 +95,7 @@ class Replay:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _ask(self, chatbot: Chatbot, prompt: Message) -> Replayed:
+    async def _ask(self, chatbot: Chatbot, prompt: Message) -> ReplayResult:
         async with self._slots:
             asked = await self._recall(chatbot, prompt)
             turn = Turn(chatbot, prompt.conversation_id, prompt.id, [new_id() for _ in range(chatbot.config.response.n)])
@@ -107,7 +109,7 @@ class Replay:
             except GigachatError as failed:
                 error = failed
         is_unanswered = turn.unanswered is not None
-        return Replayed(
+        return ReplayResult(
             prompt=prompt,
             old=asked.old,
             new=new,
@@ -119,15 +121,15 @@ class Replay:
             error=error,
         )
 
-    async def _recall(self, chatbot: Chatbot, prompt: Message) -> _Asked:
+    async def _recall(self, chatbot: Chatbot, prompt: Message) -> _ReplayPrompt:
         """What the turn knew that answered it first, and what it said."""
 
-        async def read(reader: Reader) -> _Asked:
+        async def read(reader: Reader) -> _ReplayPrompt:
             before, joined = await first_answered_at(reader, prompt), await joined_to(reader, prompt)
             memory = await recall(reader, chatbot, prompt, before=before, control_epoch=1, without=joined)
             replies = await messages.list_replies(reader, prompt)
             reasons = await unanswered.list_reasons(reader, chatbot.id, [prompt.id], but_answered_by=BY_REPLY)
-            opened = Opened(
+            opened = OpenTurn(
                 chatbot=chatbot,
                 prompt=prompt,
                 text="\n".join(message.content for message in (*joined, prompt)),
@@ -138,6 +140,6 @@ class Replay:
             )
             old = replies[0] if replies else None
             was_unanswered = old is None or bool(reasons) or old.metadata.get("abstained") is True
-            return _Asked(opened, old, was_unanswered)
+            return _ReplayPrompt(opened, old, was_unanswered)
 
         return await self._database.read(read)

@@ -25,7 +25,7 @@ _MOST_STEMS = 64  # of one prompt
 _MOST_STEMMED = 2_000  # characters of one prompt
 
 
-class Said(msgspec.Struct, frozen=True):
+class PromptVector(msgspec.Struct, frozen=True):
     """A prompt, and its vector where there is one."""
 
     id: str
@@ -33,9 +33,9 @@ class Said(msgspec.Struct, frozen=True):
     vector: Vector | None = None
 
 
-def group(prompts: Sequence[Said], *, least_cosine: float) -> list[list[Said]]:
+def group(prompts: Sequence[PromptVector], *, least_cosine: float) -> list[list[PromptVector]]:
     """The prompts, oldest first, in groups in the order of their first prompts."""
-    same: dict[str, list[Said]] = {}
+    same: dict[str, list[PromptVector]] = {}
     for prompt in prompts:
         same.setdefault(normalised(prompt.text), []).append(prompt)
     # Of each wording, the first that has a vector stands for it.
@@ -49,7 +49,7 @@ def group(prompts: Sequence[Said], *, least_cosine: float) -> list[list[Said]]:
     wordless = [place for place, wording in enumerate(wordings) if wording.vector is None]
     for place, leader in zip(wordless, _led_by_stems([wordings[place].text for place in wordless]), strict=True):
         leaders[place] = wordless[leader]
-    groups: dict[int, list[Said]] = {}
+    groups: dict[int, list[PromptVector]] = {}
     for leader, said in zip(leaders, same.values(), strict=True):
         groups.setdefault(leader, []).extend(said)
     place_of = {prompt.id: place for place, prompt in enumerate(prompts)}
@@ -57,7 +57,7 @@ def group(prompts: Sequence[Said], *, least_cosine: float) -> list[list[Said]]:
     return sorted(ordered, key=lambda members: place_of[members[0].id])
 
 
-def _by_dimension(wordings: Sequence[Said]) -> dict[int, list[int]]:
+def _by_dimension(wordings: Sequence[PromptVector]) -> dict[int, list[int]]:
     """Places of those that can be compared: an embedding model that was replaced left vectors of another length."""
     found: dict[int, list[int]] = {}
     for place, wording in enumerate(wordings):

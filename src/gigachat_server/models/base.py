@@ -229,13 +229,13 @@ class TextDelta(msgspec.Struct, frozen=True):
 class SourcesChosen(msgspec.Struct, frozen=True):
     """The reply's sources are these, best first: places, from 0, in `passages` and `nearby` of the `ModelInput` in a row.
 
-    Said before any text, and at most once, by models that quote: from then on `Cited.number` and markers count in these.
+    Said before any text, and at most once, by models that quote: from then on `ModelCitation.number` and markers count in these.
     """
 
     places: tuple[int, ...]
 
 
-class Attempted(msgspec.Struct, frozen=True):
+class ModelAttempt(msgspec.Struct, frozen=True):
     """A model was asked and failed, under the code of a `ModelError`, before anything was shown; another is asked."""
 
     model: str
@@ -255,7 +255,7 @@ class TakenBack(msgspec.Struct, frozen=True):
     index: int
 
 
-class Cited(msgspec.Struct, frozen=True):
+class ModelCitation(msgspec.Struct, frozen=True):
     """The marker at character `marker_start` of alternative `index` stands for `text`: `start` to `end` of a passage's text.
 
     `number` is the passage's place in `ModelInput.passages`, or in the sources chosen, from 1, which the marker `[number]` tells.
@@ -298,7 +298,9 @@ class UsageReport(msgspec.Struct, frozen=True):
     reasoning_tokens: int = 0  # of the completion's: those that were thought and not said
 
 
-ModelEvent = TextDelta | SourcesChosen | TakenBack | LeftOut | Attempted | Cited | ReplyEnd | HandoffRequest | UsageReport
+ModelEvent = (
+    TextDelta | SourcesChosen | TakenBack | LeftOut | ModelAttempt | ModelCitation | ReplyEnd | HandoffRequest | UsageReport
+)
 
 
 class ChatModel(Protocol):

@@ -11,10 +11,10 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from gigachat_server.errors import ModelError
 from gigachat_server.models.base import (
     HANDED_OFF,
-    Attempted,
-    Cited,
     HandoffRequest,
     LeftOut,
+    ModelAttempt,
+    ModelCitation,
     ModelEvent,
     ModelInput,
     ReplyEnd,
@@ -47,8 +47,8 @@ Step = (
     | SourcesChosen
     | TakenBack
     | LeftOut
-    | Attempted
-    | Cited
+    | ModelAttempt
+    | ModelCitation
     | ReplyEnd
     | HandoffRequest
     | UsageReport
@@ -112,7 +112,7 @@ class ScriptedModel:
                         finish_reason = HANDED_OFF
                         open_indexes.update(range(model_input.sampling.n))
                         yield step
-                    case UsageReport() | Cited() | TakenBack() | LeftOut() | Attempted():
+                    case UsageReport() | ModelCitation() | TakenBack() | LeftOut() | ModelAttempt():
                         yield step
             for index in sorted(open_indexes - ended_indexes):
                 yield ReplyEnd(index, finish_reason)

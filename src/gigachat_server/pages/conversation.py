@@ -21,7 +21,7 @@ from gigachat_server.access.restrictions import check_restrictions, client_defin
 from gigachat_server.api import conversations as api
 from gigachat_server.api import sse
 from gigachat_server.chat.events.recorder import RELEASED, TAKEN_OVER
-from gigachat_server.chat.feed import Happened, Spoken
+from gigachat_server.chat.feed import FeedDelta, FeedEvent
 from gigachat_server.chat.turns.intake import PromptRequest
 from gigachat_server.edge.http import Answer, ApiRequest, decode, problem, render
 from gigachat_server.edge.idempotency import key_of
@@ -36,28 +36,28 @@ from gigachat_server.store.database import Reader
 _CHANGES_OF_CONTROL = (TAKEN_OVER, RELEASED, "handoff.requested")
 
 
-class Which(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ConversationInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The conversation on the page."""
 
     chatbot_id: str
     conversation_id: str
 
 
-class Said(Which, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class SayInput(ConversationInput, frozen=True, kw_only=True, forbid_unknown_fields=True):
     user_id: Annotated[str, Meta(min_length=1, max_length=255)]
     prompt: Annotated[str, Meta(min_length=1, max_length=32_000)]
 
 
-class TakenOver(Which, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class TakeoverInput(ConversationInput, frozen=True, kw_only=True, forbid_unknown_fields=True):
     operator: Annotated[str, Meta(min_length=1, max_length=255)]
     force: bool = False
 
 
-class Retried(Which, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class RetryInput(ConversationInput, frozen=True, kw_only=True, forbid_unknown_fields=True):
     message_id: str
 
 
-class Rated(Retried, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class RatingInput(RetryInput, frozen=True, kw_only=True, forbid_unknown_fields=True):
     rating: Literal["up", "down"] | None
 
 
@@ -66,7 +66,7 @@ class Rated(Retried, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 async def say(request: PageRequest, site: Site) -> Response:
     """Store what was said: answered as soon as that is durable. Sent again with its key, it is not stored again."""
-    wanted = decode(request.body, Said, site.services.settings)
+    wanted = decode(request.body, SayInput, site.services.settings)
     called = await _call(request, site, "conversations:write", wanted)
     prompt = PromptRequest(
         conversation_id=client_defined_id(wanted.conversation_id, "conversation_id"),
@@ -83,7 +83,7 @@ async def say(request: PageRequest, site: Site) -> Response:
 
 async def retry(request: PageRequest, site: Site) -> Response:
     """Have a prompt answered anew: answered as soon as it is its turn, or waits for it."""
-    wanted = decode(request.body, Retried, site.services.settings)
+    wanted = decode(request.body, RetryInput, site.services.settings)
     called = await _call(request, site, "conversations:write", wanted)
     key = key_of(request.headers, request.signed_in, chatbot_id=wanted.chatbot_id, route=_route(request), body=wanted)
     started = await site.services.turns.retry(called.chatbot, wanted.conversation_id, wanted.message_id, key)
@@ -91,30 +91,30 @@ async def retry(request: PageRequest, site: Site) -> Response:
 
 
 async def stop(request: PageRequest, site: Site) -> Response:
-    wanted = decode(request.body, Which, site.services.settings)
+    wanted = decode(request.body, ConversationInput, site.services.settings)
     return render(await api.stop(await _call(request, site, "conversations:write", wanted), site.services))
 
 
 async def take_over(request: PageRequest, site: Site) -> Response:
-    wanted = decode(request.body, TakenOver, site.services.settings)
+    wanted = decode(request.body, TakeoverInput, site.services.settings)
     body = api.TakeoverInput(operator=wanted.operator, force=wanted.force)
     return render(await api.take_over(await _call(request, site, "messages:inject", wanted, body=body), site.services))
 
 
 async def release(request: PageRequest, site: Site) -> Response:
-    wanted = decode(request.body, Which, site.services.settings)
+    wanted = decode(request.body, ConversationInput, site.services.settings)
     return render(await api.release(await _call(request, site, "messages:inject", wanted), site.services))
 
 
 async def rate(request: PageRequest, site: Site) -> Response:
-    wanted = decode(request.body, Rated, site.services.settings)
+    wanted = decode(request.body, RatingInput, site.services.settings)
     body = Feedback(rating=wanted.rating)
     called = await _call(request, site, "conversations:write", wanted, body=body, message_id=wanted.message_id)
     return render(await api.give_feedback(called, site.services))
 
 
 async def _call(
-    request: PageRequest, site: Site, scope: str, which: Which, *, body: Any = None, message_id: str = ""
+    request: PageRequest, site: Site, scope: str, which: ConversationInput, *, body: Any = None, message_id: str = ""
 ) -> ApiRequest:
     """The same as a call of the API, for its handlers. Raises `Forbidden`, `NotFound`."""
     request.need(scope)
@@ -159,7 +159,7 @@ def check_addresses(request: PageRequest, chatbot: Chatbot) -> None:
 async def follow(request: PageRequest, site: Site) -> Response:
     """All that changes on the page from the place that it shows, or, in `Last-Event-ID`, has been told of."""
     query = request.query
-    which = Which(chatbot_id=query.get("chatbot", ""), conversation_id=query.get("conversation", ""))
+    which = ConversationInput(chatbot_id=query.get("chatbot", ""), conversation_id=query.get("conversation", ""))
     called = await _call(request, site, "conversations:read", which)
     feed = site.services.feed
     place = sse.place_of(called, last_seq=await feed.last_seq(called.chatbot.id, which.conversation_id))
@@ -170,12 +170,12 @@ async def follow(request: PageRequest, site: Site) -> Response:
 class _Following:
     """One page that follows a conversation."""
 
-    def __init__(self, request: PageRequest, site: Site, which: Which) -> None:
+    def __init__(self, request: PageRequest, site: Site, which: ConversationInput) -> None:
         self._request = request
         self._site = site
         self._which = which
 
-    async def pieces(self, followed: AsyncGenerator[Happened | Spoken | None, None]) -> AsyncGenerator[bytes, None]:
+    async def pieces(self, followed: AsyncGenerator[FeedEvent | FeedDelta | None, None]) -> AsyncGenerator[bytes, None]:
         """Ends with `gone` once the visitor may not see it any more, or the conversation was deleted."""
         loop = asyncio.get_running_loop()
         checked_at = loop.time()
@@ -189,16 +189,16 @@ class _Following:
                     match each:
                         case None:
                             yield sse.PING
-                        case Spoken():
+                        case FeedDelta():
                             yield sse.delta(each.said, each.seq)
-                        case Happened():
+                        case FeedEvent():
                             yield await self._change(each)
         except GigachatError as error:
             if error.status not in (401, 403, 404):
                 return  # the page follows anew by itself, from where it is
             yield sse.event("gone", problem(error, instance=self._request.path, request_id=""))
 
-    async def _change(self, happened: Happened) -> bytes:
+    async def _change(self, happened: FeedEvent) -> bytes:
         """Every message that the event names, as it is now; and who has control, if that may have changed."""
         event = happened.event
         named = [message for message in (happened.prompt, happened.message) if message is not None]

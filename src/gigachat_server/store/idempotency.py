@@ -29,7 +29,7 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
     fingerprint: str
 
 
-class Kept(msgspec.Struct, frozen=True):
+class IdempotencyRecord(msgspec.Struct, frozen=True):
     """What the request did when it was first sent."""
 
     kind: Kind
@@ -37,7 +37,7 @@ class Kept(msgspec.Struct, frozen=True):
     response: str
 
 
-async def find(reader: Reader, key: Key, *, now_us: int) -> Kept | None:
+async def find(reader: Reader, key: Key, *, now_us: int) -> IdempotencyRecord | None:
     """What was kept under the key. Raises `IdempotencyKeyReused` if that was for another body."""
     row = await reader.one(
         "SELECT kind, status, response, fingerprint FROM idempotency WHERE chatbot_id = :chatbot_id "
@@ -52,10 +52,10 @@ async def find(reader: Reader, key: Key, *, now_us: int) -> Kept | None:
         return None
     if row[3] != key.fingerprint:
         raise IdempotencyKeyReused
-    return Kept(*row[:3])
+    return IdempotencyRecord(*row[:3])
 
 
-async def keep(tx: Tx, key: Key, kept: Kept, *, now_us: int) -> bool:
+async def keep(tx: Tx, key: Key, kept: IdempotencyRecord, *, now_us: int) -> bool:
     """Keep it under the key; False if the key is taken, be it by the same request. One that was kept too long gives way."""
     return bool(
         await tx.run(

@@ -28,7 +28,7 @@ _decode_metadata = msgspec.json.Decoder(dict[str, object]).decode
 _decode_feedback = msgspec.json.Decoder(Feedback).decode
 
 
-class Remembered(msgspec.Struct, frozen=True):
+class MemoryRow(msgspec.Struct, frozen=True):
     """What a model is told of an earlier message, what it answers, and the vector it keeps if it was a prompt."""
 
     seq: int
@@ -236,7 +236,7 @@ async def list_newest_prompts(
     return [_message(row) for row in rows]
 
 
-async def remember(reader: Reader, chatbot_id: str, conversation_id: str, *, before: int, limit: int) -> list[Remembered]:
+async def remember(reader: Reader, chatbot_id: str, conversation_id: str, *, before: int, limit: int) -> list[MemoryRow]:
     """The newest `limit` messages before seq `before` that a model may see, newest first.
 
     Failed prompts are left out, so that one poisonous prompt cannot break a conversation, as are all alternatives of a
@@ -252,7 +252,7 @@ async def remember(reader: Reader, chatbot_id: str, conversation_id: str, *, bef
         before=before,
         limit=limit,
     )
-    return [Remembered(*row) for row in rows]
+    return [MemoryRow(*row) for row in rows]
 
 
 async def delete_of_user(tx: Tx, chatbot_id: str, conversation_id: str, user_id: str) -> list[str]:

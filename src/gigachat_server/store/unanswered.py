@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from gigachat_server.records import Unanswered, UnansweredReason, UnansweredState
+from gigachat_server.records import UnansweredPrompt, UnansweredReason, UnansweredState
 from gigachat_server.store.database import Reader, Tx
 
 _COLUMNS = (
@@ -32,7 +32,7 @@ class Suggestion(msgspec.Struct, frozen=True):
     content: str
 
 
-async def insert(tx: Tx, row: Unanswered) -> bool:
+async def insert(tx: Tx, row: UnansweredPrompt) -> bool:
     """False if that prompt is open, or was dismissed. One that was answered meanwhile is open again."""
     return bool(
         await tx.run(
@@ -65,16 +65,16 @@ async def settle(
     )
 
 
-async def find(reader: Reader, chatbot_id: str, prompt_id: str) -> Unanswered | None:
+async def find(reader: Reader, chatbot_id: str, prompt_id: str) -> UnansweredPrompt | None:
     row = await reader.one(
         f"SELECT {_COLUMNS} FROM unanswered u {_PROMPT} WHERE u.chatbot_id = :chatbot_id AND u.prompt_id = :prompt_id",
         chatbot_id=chatbot_id,
         prompt_id=prompt_id,
     )
-    return Unanswered(*row) if row else None
+    return UnansweredPrompt(*row) if row else None
 
 
-async def list_newest(reader: Reader, chatbot_id: str, state: UnansweredState, *, limit: int) -> list[Unanswered]:
+async def list_newest(reader: Reader, chatbot_id: str, state: UnansweredState, *, limit: int) -> list[UnansweredPrompt]:
     """In that state, the newest first."""
     rows = await reader.all(
         f"SELECT {_COLUMNS} FROM unanswered u {_PROMPT} WHERE u.chatbot_id = :chatbot_id AND u.state = :state "
@@ -83,7 +83,7 @@ async def list_newest(reader: Reader, chatbot_id: str, state: UnansweredState, *
         state=state,
         limit=limit,
     )
-    return [Unanswered(*row) for row in rows]
+    return [UnansweredPrompt(*row) for row in rows]
 
 
 async def list_reasons(

@@ -12,7 +12,7 @@ import pytest
 from tests.models.quoting.test_parse import HOSTILE
 from tests.models.test_extractive import passage
 
-from gigachat_server.models.base import Cited, Passage, TextDelta
+from gigachat_server.models.base import ModelCitation, Passage, TextDelta
 from gigachat_server.models.quoting.asked import asked
 from gigachat_server.models.quoting.compose import MOST_WORDS_OF_TWO, Reply, compose, length
 from gigachat_server.models.quoting.markup import plain
@@ -52,7 +52,7 @@ def said(passages: Sequence[Passage], best: Sequence[str], *, prompt: str = "", 
     stream = list(events(0, reply.places, read, passages))
     text = "".join(event.text for event in stream if isinstance(event, TextDelta))
     for event in stream:
-        if isinstance(event, Cited):
+        if isinstance(event, ModelCitation):
             assert passages[event.number - 1].text[event.start : event.end] == event.text
             assert text.startswith(f"[{event.number}]", event.marker_start)
     return text.rpartition("\n\n")[0]
@@ -156,7 +156,7 @@ def test_every_word_of_any_reply_stands_in_a_passage_it_cites() -> None:
         at, text = 0, ""
         held: set[str] = set()
         for event in events(0, reply.places, read, passages):
-            if isinstance(event, Cited):
+            if isinstance(event, ModelCitation):
                 source = passages[event.number - 1].text
                 assert source[event.start : event.end] == event.text
                 held |= _words(plain(source.replace("\n", " "))) | _words(source)

@@ -17,7 +17,7 @@ from gigachat_server.chat.answers.fixed import FixedAnswerBook
 from gigachat_server.chat.answers.suggestions import suggestion
 from gigachat_server.chat.turns import reply
 from gigachat_server.chat.turns.progress import Turn
-from gigachat_server.chat.turns.queue import Opened
+from gigachat_server.chat.turns.queue import OpenTurn
 from gigachat_server.chat.turns.unanswered import mark_refusals, reason
 from gigachat_server.ids import random_text
 from gigachat_server.knowledge.search.retrieve import Earlier
@@ -27,13 +27,13 @@ from gigachat_server.language.phrases import near_offer
 from gigachat_server.language.words import asks_for_human, is_dependent, small_talk
 from gigachat_server.models.base import (
     HANDED_OFF,
-    Attempted,
     ChatModel,
-    Cited,
     Embedder,
     HandoffOffer,
     HandoffRequest,
     LeftOut,
+    ModelAttempt,
+    ModelCitation,
     ModelInput,
     Query,
     ReplyEnd,
@@ -50,7 +50,7 @@ from gigachat_server.triggers import trigger
 FIXED_ANSWER = "fixed_answer"  # the finish_reason, and the model, of a reply that is one
 
 
-class Matched(msgspec.Struct, frozen=True):
+class PromptMatch(msgspec.Struct, frozen=True):
     """The fixed answer that a prompt asks for, by its id; else whether it asks for a human, or to search for it.
 
     And its vector, if it needed one.
@@ -76,7 +76,7 @@ class Answerer:
         """Which made the vectors that `answer` returns."""
         return self._embedder.name
 
-    async def answer(self, opened: Opened, turn: Turn) -> Vector | None:
+    async def answer(self, opened: OpenTurn, turn: Turn) -> Vector | None:
         """Have the turn hear the replies to the prompt; the prompt's vector, if one was needed.
 
         Raises a `ModelError`, or `EmbedderUnavailable`; what was heard until then stays.
@@ -119,19 +119,19 @@ class Answerer:
         await trigger("S7")
         return matched.vector
 
-    async def _match(self, opened: Opened, turn: Turn) -> Matched:
+    async def _match(self, opened: OpenTurn, turn: Turn) -> PromptMatch:
         """Nothing is embedded for small talk, or where there is nothing to compare it with."""
         chatbot, text = opened.chatbot, opened.text
         known = await self._fixed_answers.known(chatbot)
         if (exact := known.find_exact(text)) is not None:
-            return Matched(fixed_answer_id=exact)
+            return PromptMatch(fixed_answer_id=exact)
         if chatbot.config.interception.handoff_when_asked and asks_for_human(text):
-            return Matched(is_for_human=True)
+            return PromptMatch(is_for_human=True)
         if small_talk(text):
-            return Matched()
+            return PromptMatch()
         has_documents = await self._searcher.has_documents(chatbot)
         if not has_documents and not known.has_vectors:
-            return Matched()
+            return PromptMatch()
         turn.rewrite = await self._rewrite(opened)
         if turn.rewrite is not None:
             text = turn.rewrite.text
@@ -139,9 +139,9 @@ class Answerer:
         is_follow_up = turn.rewrite is None and bool(opened.memory.messages)
         least = self._fixed_answers.least_cosine(chatbot)
         nearest = known.find_nearest(text, vector, least_cosine=least, is_follow_up=is_follow_up)
-        return Matched(vector, nearest, has_documents)
+        return PromptMatch(vector, nearest, has_documents)
 
-    async def _say_fixed(self, opened: Opened, fixed_answer_id: str, turn: Turn) -> bool:
+    async def _say_fixed(self, opened: OpenTurn, fixed_answer_id: str, turn: Turn) -> bool:
         """Whether it is still there to be said."""
         found = await self._fixed_answers.find(opened.chatbot, fixed_answer_id)
         if found is None or not found.is_enabled:
@@ -151,7 +151,7 @@ class Answerer:
         turn.heard.ends[0] = ReplyEnd(0, FIXED_ANSWER, abstained=False)
         return True
 
-    async def _retrieve(self, opened: Opened, matched: Matched, turn: Turn) -> Retrieval | None:
+    async def _retrieve(self, opened: OpenTurn, matched: PromptMatch, turn: Turn) -> Retrieval | None:
         if matched.vector is None or not matched.is_searched_for:
             return None
         text: str = opened.text
@@ -170,7 +170,7 @@ class Answerer:
         )
         return retrieval.matching(opened.chatbot.config.documents.results.match_threshold)
 
-    async def _rewrite(self, opened: Opened) -> rewrite.Rewrite | None:
+    async def _rewrite(self, opened: OpenTurn) -> rewrite.Rewrite | None:
         """The prompt made independent of the conversation by the model, where the chatbot wants that and it leans on it."""
         config, history = opened.chatbot.config, opened.memory.searched(self._embedder.name)
         if config.documents.results.rewrite != "model" or not history or len(opened.text) > rewrite.LONGEST:
@@ -186,7 +186,7 @@ class Answerer:
         )
         return await rewrite.rewrite(self._model, model_input)
 
-    async def _listen(self, opened: Opened, model_input: ModelInput, sources: Sequence[Source], turn: Turn) -> None:
+    async def _listen(self, opened: OpenTurn, model_input: ModelInput, sources: Sequence[Source], turn: Turn) -> None:
         """`sources` are those of all passages handed to the model, of which it may choose."""
         when_nothing = opened.chatbot.config.documents.results.when_nothing_matches
         if when_nothing == "refuse" and not model_input.passages and not small_talk(model_input.query.text):
@@ -206,9 +206,9 @@ class Answerer:
                             turn.take_back(event.index)
                         case LeftOut():
                             turn.heard.left_out = event
-                        case Attempted():
+                        case ModelAttempt():
                             turn.heard.attempts = (*turn.heard.attempts, event)
-                        case Cited():
+                        case ModelCitation():
                             turn.heard.cited.setdefault(event.index, []).append(event)
                         case ReplyEnd():
                             turn.heard.ends[event.index] = event
@@ -219,7 +219,7 @@ class Answerer:
         mark_refusals(turn, prompts.refusals(opened.chatbot.config, language(opened.text)))
 
 
-def _handoff_offer(opened: Opened) -> HandoffOffer | None:
+def _handoff_offer(opened: OpenTurn) -> HandoffOffer | None:
     interception = opened.chatbot.config.interception
     if not interception.handoff or not opened.may_hand_off:
         return None
@@ -230,14 +230,14 @@ def _handoff_offer(opened: Opened) -> HandoffOffer | None:
     )
 
 
-def _suggestion(opened: Opened, sources: Sequence[Source]) -> str:
+def _suggestion(opened: OpenTurn, sources: Sequence[Source]) -> str:
     results = opened.chatbot.config.documents.results
     if not results.suggest:
         return ""
     return suggestion(sources, match_threshold=results.match_threshold, label=near_offer(language(opened.text)))
 
 
-def _hand_off(opened: Opened, turn: Turn) -> None:
+def _hand_off(opened: OpenTurn, turn: Turn) -> None:
     """A human is asked for, unless one has been already; whoever asks is told so in either case."""
     turn.say(TextDelta(0, prompts.handoff_message(opened.chatbot.config, language(opened.text))))
     turn.heard.ends[0] = ReplyEnd(0, HANDED_OFF, abstained=False)

@@ -21,7 +21,7 @@ import msgspec
 from gigachat_server.chat.answers.markers import Marker, markers
 from gigachat_server.language.terms import terms
 from gigachat_server.language.words import LONGEST_SENTENCE, sentences
-from gigachat_server.models.base import Cited
+from gigachat_server.models.base import ModelCitation
 from gigachat_server.records import Citation, Source
 
 MOST_CITATIONS = 100  # of one reply
@@ -59,7 +59,7 @@ def look_up(text: str, sources: Sequence[Source]) -> tuple[Citation, ...]:
     return tuple(citations[:MOST_CITATIONS])
 
 
-def checked(said: Iterable[Cited], text: str, sources: Sequence[Source]) -> tuple[Citation, ...]:
+def checked(said: Iterable[ModelCitation], text: str, sources: Sequence[Source]) -> tuple[Citation, ...]:
     """Of what a model says it cites, what holds: its marker stands in the text, and its words at their place in the source."""
     found = []
     for each in said:

@@ -16,7 +16,7 @@ from gigachat_server.knowledge.search.retrieve import Earlier
 from gigachat_server.records import UNSETTLED, Chatbot, Conversation, Event, Message
 from gigachat_server.store import events, messages
 from gigachat_server.store.database import Reader
-from gigachat_server.store.messages import Remembered
+from gigachat_server.store.messages import MemoryRow
 
 # How many earlier messages a prompt that leans on them is searched together with: more gained nothing (measured on
 # the MTRAG conversations: R@5 .564 with ten, .564 with all).
@@ -29,11 +29,11 @@ _MOST_LEFT_OUT = 32
 class Memory(msgspec.Struct, frozen=True):
     """Earlier messages, each reply behind the prompt it answers; and the changes of control among them, oldest first."""
 
-    messages: Sequence[Remembered] = ()
+    messages: Sequence[MemoryRow] = ()
     changes_of_control: Sequence[Event] = ()
     forgotten_unanswered: int = 0  # of a chatbot that remembers nothing else
 
-    def newest(self, count: int) -> Sequence[Remembered]:
+    def newest(self, count: int) -> Sequence[MemoryRow]:
         return self.messages[-count:] if count else ()
 
     def searched(self, embedding_model: str) -> list[Earlier]:
@@ -56,7 +56,7 @@ class Memory(msgspec.Struct, frozen=True):
         return self.forgotten_unanswered or _unanswered_in_a_row(self.messages)
 
 
-def _unanswered_in_a_row(remembered: Sequence[Remembered]) -> int:
+def _unanswered_in_a_row(remembered: Sequence[MemoryRow]) -> int:
     count = 0
     for message in reversed(remembered):
         if message.role == "assistant":
@@ -121,15 +121,15 @@ async def recall_for_next(reader: Reader, chatbot: Chatbot, conversation: Conver
     return Memory(in_turns(known[:wanted][::-1]))
 
 
-def _is_settled_before(message: Remembered, prompt: Message) -> bool:
+def _is_settled_before(message: MemoryRow, prompt: Message) -> bool:
     """Of prompts, those said earlier than this one, and not waiting for their own reply."""
     return message.role != "user" or (message.seq < prompt.seq and message.turn not in UNSETTLED)
 
 
-def in_turns(memory: Sequence[Remembered]) -> list[Remembered]:
+def in_turns(memory: Sequence[MemoryRow]) -> list[MemoryRow]:
     """Prompts that waited for another's reply stand behind it: each is followed by its own, also if that was made anew."""
     anew = _made_anew(memory)
-    told: list[Remembered] = []
+    told: list[MemoryRow] = []
     for message in _as_answered([each for each in memory if each.in_reply_to not in anew]):
         told.append(message)
         if message.id in anew:
@@ -137,10 +137,10 @@ def in_turns(memory: Sequence[Remembered]) -> list[Remembered]:
     return told
 
 
-def _made_anew(memory: Sequence[Remembered]) -> dict[str, Remembered]:
+def _made_anew(memory: Sequence[MemoryRow]) -> dict[str, MemoryRow]:
     """By prompt, the replies that are newer than one to a later prompt."""
     prompts = {message.id: message.seq for message in memory if message.role == "user"}
-    anew: dict[str, Remembered] = {}
+    anew: dict[str, MemoryRow] = {}
     newest_answered = 0
     for message in memory:
         if message.in_reply_to in prompts:
@@ -150,10 +150,10 @@ def _made_anew(memory: Sequence[Remembered]) -> dict[str, Remembered]:
     return anew
 
 
-def _as_answered(memory: Sequence[Remembered]) -> list[Remembered]:
+def _as_answered(memory: Sequence[MemoryRow]) -> list[MemoryRow]:
     answered = {message.in_reply_to for message in memory}
-    told: list[Remembered] = []
-    waiting: list[Remembered] = []
+    told: list[MemoryRow] = []
+    waiting: list[MemoryRow] = []
     in_progress: str | None = None  # the prompt whose reply is still to come
     for message in memory:
         if message.role == "user" and in_progress is not None:

@@ -20,7 +20,7 @@ from gigachat_server.language.codes import Language
 from gigachat_server.language.detect import language
 from gigachat_server.models.base import CallOptions, ChatMessage, HandoffOffer, ModelInput, Passage, Query, Sampling, Sections
 from gigachat_server.records import ChatbotConfig, InterceptionConfig, ResponseConfig
-from gigachat_server.store.messages import Remembered
+from gigachat_server.store.messages import MemoryRow
 
 DEFAULT_REFUSAL = "Sorry, I don't know how to help with that."
 
@@ -144,7 +144,7 @@ def _told(memory: Memory, size: int) -> list[ChatMessage]:
     return told + [ChatMessage("system", _NOTES[change.type]) for change in changes if newest]
 
 
-def _remembered(message: Remembered) -> ChatMessage:
+def _remembered(message: MemoryRow) -> ChatMessage:
     if message.role == "operator":
         # Chat models know no third speaker: staff spoke for the same side as the model, so that is whose words these are.
         return ChatMessage("assistant", f"[{message.name}, human support] {message.content}")

@@ -13,7 +13,7 @@ from gigachat_server.chat.events.recorder import RELEASED, TAKEN_OVER, Events
 from gigachat_server.chat.turns.endings import end_turns
 from gigachat_server.chat.turns.live import FrozenTurns, LiveTurns
 from gigachat_server.chat.turns.nodes import Nodes
-from gigachat_server.chat.turns.progress import Stored
+from gigachat_server.chat.turns.progress import TurnResult
 from gigachat_server.clock import Clock
 from gigachat_server.errors import AlreadyTakenOver, NotFound
 from gigachat_server.ids import new_id
@@ -127,18 +127,20 @@ class Control:
         await self._events.add(tx, chatbot_id, conversation_id, RELEASED, {"reason": reason})
         return True
 
-    async def stop(self, chatbot: Chatbot, conversation_id: str, *, keep: Callable[[Tx, Stored], Awaitable[None]]) -> Stored:
+    async def stop(
+        self, chatbot: Chatbot, conversation_id: str, *, keep: Callable[[Tx, TurnResult], Awaitable[None]]
+    ) -> TurnResult:
         """End the reply in the making, and whatever waits behind it; what was said is stored. The messages that made.
 
         Nothing happens where nothing is being answered. Raises `NotFound`.
         """
 
-        async def end(live: FrozenTurns) -> Stored:
-            async def body(tx: Tx) -> Stored:
+        async def end(live: FrozenTurns) -> TurnResult:
+            async def body(tx: Tx) -> TurnResult:
                 if await conversations.lock(tx, chatbot.id, conversation_id) is None:
                     raise NotFound
                 ended = await self.end_turns_in(tx, chatbot, conversation_id, "stopped", live=live)
-                newest = Stored(
+                newest = TurnResult(
                     [message for stored in ended.values() for message in stored.messages],
                     {name: vector for stored in ended.values() for name, vector in stored.vectors.items()},
                 )
@@ -151,7 +153,7 @@ class Control:
 
     async def end_turns_in(
         self, tx: Tx, chatbot: Chatbot, conversation_id: str, state: Ending, *, live: FrozenTurns
-    ) -> dict[str, Stored]:
+    ) -> dict[str, TurnResult]:
         """Within a transaction: nothing is being answered any more, and nobody waits; by prompt, what came of it.
 
         For a caller who has frozen the `live` turns. Raises `TurnMovedOn`.

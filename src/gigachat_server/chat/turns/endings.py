@@ -15,7 +15,7 @@ from gigachat_server.chat.events.recorder import Events
 from gigachat_server.chat.turns import reply
 from gigachat_server.chat.turns.live import FrozenTurns
 from gigachat_server.chat.turns.outcome import vectors_of
-from gigachat_server.chat.turns.progress import Stored, Turn
+from gigachat_server.chat.turns.progress import Turn, TurnResult
 from gigachat_server.errors import GigachatError
 from gigachat_server.records import Ending, EventType, Message, MessageStatus, TurnState
 from gigachat_server.store import conversations, drafts, messages
@@ -36,7 +36,7 @@ async def end_turns(
     *,
     chatbot_name: str,
     live: FrozenTurns,
-) -> dict[str, Stored]:
+) -> dict[str, TurnResult]:
     """These prompts, of one conversation, are settled on purpose; by prompt, what their callers are to get.
 
     For whoever has just raised the conversation's control_epoch. `live` are the conversation's turns of this process.
@@ -54,7 +54,7 @@ async def end_turns(
         await drafts.delete(tx, prompt.chatbot_id, prompt.conversation_id, prompt.id)
         # A retry that was ended before its first word leaves the replies there were.
         newest = said or await messages.list_replies(tx, prompt) or [settled]
-        ended[prompt.id] = Stored(newest, await vectors_of(tx, prompt.chatbot_id, newest))
+        ended[prompt.id] = TurnResult(newest, await vectors_of(tx, prompt.chatbot_id, newest))
     return ended
 
 

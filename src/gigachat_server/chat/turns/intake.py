@@ -2,7 +2,7 @@
 
 Idea: all that a request decides, it decides within one transaction: whether its `Idempotency-Key` is new, what it ends,
 where it stands, and whose turn it is. Invariant: nothing here runs or waits; what is to happen once it is durable, the
-caller is told (`Asked`).
+caller is told (`IntakeResult`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from gigachat_server.chat.events.recorder import Events
 from gigachat_server.chat.turns.control import Control
 from gigachat_server.chat.turns.live import FrozenTurns
 from gigachat_server.chat.turns.outcome import answered_with, joined_to
-from gigachat_server.chat.turns.queue import LEASE_US, MOST_QUEUED, Opened
+from gigachat_server.chat.turns.queue import LEASE_US, MOST_QUEUED, OpenTurn
 from gigachat_server.clock import Clock
 from gigachat_server.errors import ConversationBusy, ConversationTakenOver, FieldError, InvalidRequest, NotFound
 from gigachat_server.records import UNSETTLED, Chatbot, EventType, Message, Overlap, TurnState
@@ -44,11 +44,11 @@ class PromptRequest(msgspec.Struct, frozen=True, kw_only=True):
         return self.user_id.removeprefix(CLIENT_PREFIX) if self.user_id.startswith(CLIENT_PREFIX) else None
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
+class IntakeResult(msgspec.Struct, frozen=True, kw_only=True):
     """A prompt as it is stored; `opened` if it is its turn now. `is_known`: it was stored before, by the same request."""
 
     prompt: Message
-    opened: Opened | None = None
+    opened: OpenTurn | None = None
     is_known: bool = False
 
 
@@ -69,7 +69,7 @@ class Intake:
         key: idempotency.Key | None,
         prompt_id: str,
         live: FrozenTurns,
-    ) -> Asked:
+    ) -> IntakeResult:
         """The prompt in its place, and whether it is its turn (S2); with a key that was used before, the prompt of then.
 
         Raises `AlreadyTakenOver`, `ConversationBusy`, `IdempotencyKeyReused`, `NotFound`.
@@ -101,8 +101,8 @@ class Intake:
         )
         await self._events.add_message(tx, prompt)
         if prompt.turn != "running":
-            return Asked(prompt=prompt)
-        return Asked(prompt=prompt, opened=await self._opened(tx, chatbot, prompt, place, before=place.seq))
+            return IntakeResult(prompt=prompt)
+        return IntakeResult(prompt=prompt, opened=await self._opened(tx, chatbot, prompt, place, before=place.seq))
 
     async def _make_room(self, tx: Tx, chatbot: Chatbot, request: PromptRequest, live: FrozenTurns) -> None:
         """What has to end before this is said, ends; so that what the chatbot had said until then stands before it."""
@@ -157,23 +157,25 @@ class Intake:
             return place, chatbot
         return place, await chatbots.find(tx, chatbot.account_id, chatbot.id) or chatbot
 
-    async def _kept_before(self, tx: Tx, chatbot: Chatbot, key: idempotency.Key, prompt_id: str, now_us: int) -> Asked | None:
+    async def _kept_before(
+        self, tx: Tx, chatbot: Chatbot, key: idempotency.Key, prompt_id: str, now_us: int
+    ) -> IntakeResult | None:
         """The prompt that this key stands for already; None if it stands for this one from now on."""
-        if await idempotency.keep(tx, key, idempotency.Kept("turn", 201, prompt_id), now_us=now_us):
+        if await idempotency.keep(tx, key, idempotency.IdempotencyRecord("turn", 201, prompt_id), now_us=now_us):
             return None
         kept = await idempotency.find(tx, key, now_us=now_us)
         prompt = await messages.find(tx, chatbot.id, kept.response) if kept else None
         if (prompt := await answered_with(tx, prompt)) is None:
             raise NotFound  # deleted since
-        return Asked(prompt=prompt, is_known=True)
+        return IntakeResult(prompt=prompt, is_known=True)
 
     async def _opened(
         self, tx: Tx, chatbot: Chatbot, prompt: Message, place: Place, *, before: int, joined: tuple[Message, ...] = ()
-    ) -> Opened:
+    ) -> OpenTurn:
         memory = Memory()
         if before > 1:
             memory = await recall(tx, chatbot, prompt, before=before, control_epoch=place.control_epoch, without=joined)
-        return Opened(
+        return OpenTurn(
             chatbot=chatbot,
             prompt=prompt,
             text="\n".join(message.content for message in (*joined, prompt)),
@@ -192,7 +194,7 @@ class Intake:
         prompt_id: str,
         key: idempotency.Key | None,
         only_if_failed: bool = False,
-    ) -> Asked:
+    ) -> IntakeResult:
         """The prompt is to be answered again: at once, or after those that are being answered."""
         now_us = self._clock()
         if key is not None and (asked := await self._kept_before(tx, chatbot, key, prompt_id, now_us)) is not None:
@@ -202,7 +204,7 @@ class Intake:
         if prompt is None:
             raise NotFound
         if prompt.turn in UNSETTLED or (only_if_failed and prompt.error is None):
-            return Asked(prompt=prompt, is_known=True)
+            return IntakeResult(prompt=prompt, is_known=True)
         await self._control.release_due_in(tx, chatbot.id, prompt.conversation_id)
         place, chatbot = await self._take_place(tx, chatbot, prompt.conversation_id, prompt.user_id, prompt_id, now_us)
         state = _turn_state(place, prompt_id)
@@ -213,9 +215,9 @@ class Intake:
         await messages.set_turn(tx, chatbot.id, prompt_id, state, at=place.at)
         prompt = msgspec.structs.replace(prompt, turn=state, status="completed", error=None, updated_at=place.at)
         if state != "running":
-            return Asked(prompt=prompt)
+            return IntakeResult(prompt=prompt)
         before, joined = await first_answered_at(tx, prompt), await joined_to(tx, prompt)
-        return Asked(prompt=prompt, opened=await self._opened(tx, chatbot, prompt, place, before=before, joined=joined))
+        return IntakeResult(prompt=prompt, opened=await self._opened(tx, chatbot, prompt, place, before=before, joined=joined))
 
 
 def may_end_turns(chatbot: Chatbot, request: PromptRequest) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import TypeVar
 
-from gigachat_server.chat.turns.progress import Stored, Turn
+from gigachat_server.chat.turns.progress import Turn, TurnResult
 from gigachat_server.errors import GigachatError
 
 K = TypeVar("K")
@@ -101,7 +101,7 @@ class LiveTurns:
                 if not self._freezes[conversation]:
                     del self._freezes[conversation]
 
-    def cut(self, ended: Mapping[str, Stored | GigachatError]) -> None:
+    def cut(self, ended: Mapping[str, TurnResult | GigachatError]) -> None:
         """The turns of these prompts were ended from outside, in these ways."""
         for prompt_id, outcome in ended.items():
             if (turn := self.find(prompt_id)) is not None:

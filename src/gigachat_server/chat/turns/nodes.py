@@ -21,7 +21,7 @@ from gigachat_server.chat.events.recorder import Events
 from gigachat_server.chat.turns import reply
 from gigachat_server.chat.turns.live import FrozenTurns, LiveTurns, TurnMovedOn
 from gigachat_server.chat.turns.outcome import read_outcome
-from gigachat_server.chat.turns.progress import Stored, Turn
+from gigachat_server.chat.turns.progress import Turn, TurnResult
 from gigachat_server.clock import Clock
 from gigachat_server.errors import ConversationBusy, GigachatError, StorageUnavailable
 from gigachat_server.ids import random_text
@@ -169,7 +169,7 @@ class Nodes:
         chatbot_id, conversation_id = turn.chatbot.id, turn.conversation_id
         is_ours, outcome = True, None
 
-        async def read(reader: Reader) -> tuple[bool, Stored | GigachatError | None]:
+        async def read(reader: Reader) -> tuple[bool, TurnResult | GigachatError | None]:
             found = await conversations.find(reader, chatbot_id, conversation_id)
             if found is not None and (found.control_epoch, found.answering) == (turn.epoch, turn.prompt_id):
                 return True, None

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from gigachat_server.chat.turns.progress import Stored
+from gigachat_server.chat.turns.progress import TurnResult
 from gigachat_server.errors import GigachatError, NotFound, error_with_code
 from gigachat_server.records import UNSETTLED, Message
 from gigachat_server.store import chunks, events, messages
 from gigachat_server.store.database import Reader
 
 
-async def read_outcome(reader: Reader, *, chatbot_id: str, prompt_id: str) -> Stored | GigachatError | None:
+async def read_outcome(reader: Reader, *, chatbot_id: str, prompt_id: str) -> TurnResult | GigachatError | None:
     """The newest messages, or the error; None while it is not settled."""
     prompt = await answered_with(reader, await messages.find(reader, chatbot_id, prompt_id))
     if prompt is None:
@@ -21,7 +21,7 @@ async def read_outcome(reader: Reader, *, chatbot_id: str, prompt_id: str) -> St
     if prompt.turn == "failed":
         return error_with_code(prompt.error)
     replies = await messages.list_replies(reader, prompt)
-    return Stored(replies or [prompt], await vectors_of(reader, chatbot_id, replies))
+    return TurnResult(replies or [prompt], await vectors_of(reader, chatbot_id, replies))
 
 
 async def answered_with(reader: Reader, prompt: Message | None) -> Message | None:

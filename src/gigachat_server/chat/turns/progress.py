@@ -19,7 +19,7 @@ import msgspec
 from gigachat_server.chat.answers.rewrite import Rewrite
 from gigachat_server.errors import GigachatError
 from gigachat_server.ids import new_id
-from gigachat_server.models.base import Attempted, Cited, HandoffRequest, LeftOut, ReplyEnd, TextDelta, UsageReport
+from gigachat_server.models.base import HandoffRequest, LeftOut, ModelAttempt, ModelCitation, ReplyEnd, TextDelta, UsageReport
 from gigachat_server.records import Chatbot, Message, Source, UnansweredReason
 
 _LONGEST_PIECE = 64 * 1024  # characters: what a reader who stopped reading holds in memory
@@ -38,7 +38,7 @@ async def is_set_within(event: asyncio.Event, seconds: float) -> bool:
     return loop.time() < until
 
 
-class Said(msgspec.Struct, frozen=True):
+class ReplyPiece(msgspec.Struct, frozen=True):
     """A piece of the reply `message_id`; `offset` counts the characters of that reply before it, `position` those of all."""
 
     message_id: str
@@ -51,22 +51,22 @@ class Said(msgspec.Struct, frozen=True):
         return self.position + len(self.text)
 
 
-class Stored(msgspec.Struct, frozen=True):
+class TurnResult(msgspec.Struct, frozen=True):
     """The messages a turn ended with, newest, and the vectors of the chunks behind their sources, which the wire form shows."""
 
     messages: list[Message]
     vectors: Mapping[str, bytes] = {}
 
 
-class Heard(msgspec.Struct):
+class ModelReport(msgspec.Struct):
     """What a model reported beside its text."""
 
     ends: dict[int, ReplyEnd] = {}
     usage: UsageReport | None = None
     handoff: HandoffRequest | None = None
-    cited: dict[int, list[Cited]] = {}  # by alternative
+    cited: dict[int, list[ModelCitation]] = {}  # by alternative
     left_out: LeftOut | None = None
-    attempts: tuple[Attempted, ...] = ()
+    attempts: tuple[ModelAttempt, ...] = ()
 
 
 class Turn:
@@ -93,11 +93,11 @@ class Turn:
         self.fixed_answer_id: str | None = None  # what its reply is, if not a model's
         self.is_model_asked = False
         self.unanswered: UnansweredReason | None = None  # known at its end
-        self.heard = Heard()
+        self.heard = ModelReport()
         self.runner: asyncio.Task[None] | None = None
         self.is_settling = False  # its end is being stored here
         self.may_show: Callable[[], bool] = lambda: True
-        self._said: list[Said] = []
+        self._said: list[ReplyPiece] = []
         self._ends: list[int] = []  # `end` of each piece said
         self._lengths = [0] * len(message_ids)
         self._watchers: set[asyncio.Event] = set()
@@ -108,7 +108,7 @@ class Turn:
         self._is_cut = False
         self._when_ended: list[Callable[[Turn], object]] = []
         # An error is a result, too: nobody need be there to see it, and each who is gets one of their own.
-        self._ended: asyncio.Future[Stored | GigachatError] = asyncio.get_running_loop().create_future()
+        self._ended: asyncio.Future[TurnResult | GigachatError] = asyncio.get_running_loop().create_future()
 
     @property
     def is_ended(self) -> bool:
@@ -129,14 +129,14 @@ class Turn:
         """How many characters were said, in all replies together."""
         return self._ends[-1] if self._ends else 0
 
-    async def result(self) -> Stored:
+    async def result(self) -> TurnResult:
         """The stored replies. Raises the `GigachatError` that the turn ended with. May be awaited by many."""
         outcome = await asyncio.shield(self._ended)
         if isinstance(outcome, GigachatError):
             raise outcome.again()
         return outcome
 
-    async def watch(self, *, idle_s: float) -> AsyncGenerator[Said | None, None]:
+    async def watch(self, *, idle_s: float) -> AsyncGenerator[ReplyPiece | None, None]:
         """All that is said, from the first character, until the turn ends; None whenever nothing was for `idle_s`.
 
         A slow reader gets it in longer pieces; nothing is buffered for it. What was not shown when the turn was cut is not
@@ -169,7 +169,7 @@ class Turn:
             if self._leader is not None:
                 self._leader._watchers.discard(changed)
 
-    def after(self, position: int) -> Said | None:
+    def after(self, position: int) -> ReplyPiece | None:
         """What was said after the first `position` characters and may be shown: of one reply, in one piece of bounded length."""
         if self._frozen or self._is_cut or position >= self.length or not self.may_show():
             return None
@@ -184,7 +184,7 @@ class Turn:
                 break
             texts.append(piece.text)
             length += len(piece.text)
-        return Said(start.message_id, start.offset + skipped, "".join(texts), position)
+        return ReplyPiece(start.message_id, start.offset + skipped, "".join(texts), position)
 
     def text(self, alternative: int, *, is_cut: bool = False) -> str:
         """What has been said so far; `is_cut`: until the turn was frozen."""
@@ -198,7 +198,7 @@ class Turn:
             self._lengths.append(0)
 
     def say(self, delta: TextDelta) -> None:
-        piece = Said(self.message_ids[delta.index], self._lengths[delta.index], delta.text, self.length)
+        piece = ReplyPiece(self.message_ids[delta.index], self._lengths[delta.index], delta.text, self.length)
         self._lengths[delta.index] += len(delta.text)
         self._said.append(piece)
         self._ends.append(piece.end)
@@ -237,7 +237,7 @@ class Turn:
             self._frozen -= 1
             self.wake_watchers()
 
-    def end(self, outcome: Stored | GigachatError) -> None:
+    def end(self, outcome: TurnResult | GigachatError) -> None:
         """It has ended; the first to say how is believed."""
         if self._ended.done():
             return
@@ -249,7 +249,7 @@ class Turn:
         self.runner = None
         self.wake_watchers()
 
-    def cut(self, outcome: Stored | GigachatError) -> None:
+    def cut(self, outcome: TurnResult | GigachatError) -> None:
         """It was ended from outside: nothing of it is shown any more but what was stored, if it was not deleted."""
         if self.is_ended:
             return

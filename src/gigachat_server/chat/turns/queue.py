@@ -21,7 +21,7 @@ LEASE_US = 30_000_000
 MOST_QUEUED = 8
 
 
-class Opened(msgspec.Struct, frozen=True, kw_only=True):
+class OpenTurn(msgspec.Struct, frozen=True, kw_only=True):
     """A prompt whose turn it is: what its turn needs to run. `text` is what it is to answer."""
 
     chatbot: Chatbot
@@ -33,7 +33,7 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
     may_hand_off: bool
 
 
-async def start_next(tx: Tx, events: Events, chatbot_id: str, conversation_id: str, *, now_us: int) -> Opened | None:
+async def start_next(tx: Tx, events: Events, chatbot_id: str, conversation_id: str, *, now_us: int) -> OpenTurn | None:
     """Hand the lease on to the prompt that has waited longest; without one, nobody holds it."""
     prompt = await messages.find_first_queued(tx, chatbot_id, conversation_id)
     chatbot = await chatbots.find_of_any_account(tx, chatbot_id) if prompt else None
@@ -45,7 +45,7 @@ async def start_next(tx: Tx, events: Events, chatbot_id: str, conversation_id: s
 
 async def start(
     tx: Tx, events: Events, chatbot: Chatbot, prompt: Message, *, now_us: int, joined: tuple[Message, ...] = ()
-) -> Opened:
+) -> OpenTurn:
     """Hand the lease on to this prompt; those of `joined` are answered with it."""
     place = await events.add(tx, chatbot.id, prompt.conversation_id, "turn.started", {"prompt_id": prompt.id})
     await messages.set_turn(tx, chatbot.id, prompt.id, "running", at=place.at)
@@ -55,7 +55,7 @@ async def start(
         # One that is answered anew is asked the same, and knows no more, than when it was answered first.
         before, joined = await first_answered_at(tx, prompt), await joined_to(tx, prompt)
     memory = await recall(tx, chatbot, prompt, before=before, control_epoch=place.control_epoch, without=joined)
-    return Opened(
+    return OpenTurn(
         chatbot=chatbot,
         prompt=msgspec.structs.replace(prompt, turn="running", status="completed", error=None, updated_at=place.at),
         text="\n".join(message.content for message in (*joined, prompt)),

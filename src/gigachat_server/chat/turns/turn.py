@@ -24,12 +24,12 @@ from gigachat_server.chat.events.recorder import Events
 from gigachat_server.chat.turns import reply, unanswered
 from gigachat_server.chat.turns.control import Control
 from gigachat_server.chat.turns.endings import fail_turn, replace_earlier
-from gigachat_server.chat.turns.intake import Asked, Intake, PromptRequest, may_end_turns, prompt_of
+from gigachat_server.chat.turns.intake import Intake, IntakeResult, PromptRequest, may_end_turns, prompt_of
 from gigachat_server.chat.turns.live import FrozenTurns, LiveTurns
 from gigachat_server.chat.turns.nodes import Nodes
 from gigachat_server.chat.turns.outcome import answered_with, read_outcome
-from gigachat_server.chat.turns.progress import Stored, Turn
-from gigachat_server.chat.turns.queue import MOST_QUEUED, Opened, start, start_next
+from gigachat_server.chat.turns.progress import Turn, TurnResult
+from gigachat_server.chat.turns.queue import MOST_QUEUED, OpenTurn, start, start_next
 from gigachat_server.clock import Clock
 from gigachat_server.errors import GigachatError, ModelEmpty, ModelError, ShuttingDown, StorageUnavailable
 from gigachat_server.ids import new_id
@@ -49,12 +49,12 @@ _FAILURE_S = 2.0  # and for a failure
 _SETTLE_S = 30.0  # for so long it is tried all the same: by then the lease has run out, and whoever finds that goes on
 
 
-class Started(msgspec.Struct, frozen=True, kw_only=True):
+class TurnHandle(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a request: a turn to watch, or, where nothing is to be waited for, the newest messages."""
 
     prompt: Message
     turn: Turn | None = None
-    stored: Stored | None = None
+    stored: TurnResult | None = None
     is_replayed: bool = False
 
     @property
@@ -62,11 +62,11 @@ class Started(msgspec.Struct, frozen=True, kw_only=True):
         """Those that are stored already."""
         return [message for message in (self.stored.messages if self.stored else ()) if message.in_reply_to is not None]
 
-    async def result(self) -> Stored:
+    async def result(self) -> TurnResult:
         """Raises the `GigachatError` that the turn ended with."""
         if self.turn is not None:
             return await self.turn.result()
-        return self.stored or Stored([self.prompt])
+        return self.stored or TurnResult([self.prompt])
 
 
 class Turns:
@@ -96,13 +96,13 @@ class Turns:
 
     # --- prompts in ---
 
-    async def start(self, chatbot: Chatbot, request: PromptRequest, key: idempotency.Key | None = None) -> Started:
+    async def start(self, chatbot: Chatbot, request: PromptRequest, key: idempotency.Key | None = None) -> TurnHandle:
         """Store what was said. The turn that answers it runs by itself; without one the stored message is all there is.
 
         With a key that was used before, what came of it then. Raises `ConversationBusy`, `IdempotencyKeyReused`, `NotFound`.
         """
 
-        async def store(live: FrozenTurns) -> tuple[Asked, Turn]:
+        async def store(live: FrozenTurns) -> tuple[IntakeResult, Turn]:
             turn = self._new_turn(chatbot, request.conversation_id, new_id())
             body = functools.partial(
                 self._intake.store_prompt, chatbot=chatbot, request=request, key=key, prompt_id=turn.prompt_id, live=live
@@ -115,7 +115,9 @@ class Turns:
             asked, turn = await store(FrozenTurns())
         return await self._go_on(chatbot, asked, turn, is_retry=False)
 
-    async def retry(self, chatbot: Chatbot, conversation_id: str, message_id: str, key: idempotency.Key | None = None) -> Started:
+    async def retry(
+        self, chatbot: Chatbot, conversation_id: str, message_id: str, key: idempotency.Key | None = None
+    ) -> TurnHandle:
         """Have the prompt, or the prompt of that reply, answered anew. The replies it had stay readable.
 
         Raises `ConversationBusy`, `ConversationTakenOver`, `InvalidRequest`, `NotFound`.
@@ -132,10 +134,10 @@ class Turns:
         asked = await self._transact("turn.retry", turn, body)
         return await self._go_on(chatbot, asked, turn, is_retry=True)
 
-    async def _transact(self, name: str, turn: Turn, body: Callable[[Tx], Awaitable[Asked]]) -> Asked:
+    async def _transact(self, name: str, turn: Turn, body: Callable[[Tx], Awaitable[IntakeResult]]) -> IntakeResult:
         """Run the body that stores this turn's prompt, and then the turn. One that was not stored leaves no trace."""
 
-        async def and_begin(tx: Tx) -> Asked:
+        async def and_begin(tx: Tx) -> IntakeResult:
             asked = await body(tx)
             # After the commit, and before anyone else can learn of it: so nobody can end a turn that is not there yet.
             if not asked.is_known:
@@ -149,7 +151,7 @@ class Turns:
             self._live.discard(turn)
             raise  # a cancelled caller says nothing of the transaction: if it goes through, the turn begins
 
-    def _begin(self, asked: Asked, turn: Turn) -> None:
+    def _begin(self, asked: IntakeResult, turn: Turn) -> None:
         if turn.is_ended:
             return  # by a transaction that came after its own, and of which we heard first
         if asked.opened is not None:
@@ -157,17 +159,17 @@ class Turns:
         elif asked.prompt.turn == "queued":
             self._follow_soon(asked.prompt, turn)
 
-    async def _go_on(self, chatbot: Chatbot, asked: Asked, turn: Turn, *, is_retry: bool) -> Started:
+    async def _go_on(self, chatbot: Chatbot, asked: IntakeResult, turn: Turn, *, is_retry: bool) -> TurnHandle:
         """After its transaction: the turn that runs or waits, or what came of the prompt before."""
         if asked.is_known:
             self._live.discard(turn)
             return await self._replayed(chatbot, asked.prompt, is_retry=is_retry)
         if asked.prompt.turn not in UNSETTLED:
             self._live.discard(turn)
-            return Started(prompt=asked.prompt)
-        return Started(prompt=asked.prompt, turn=turn)
+            return TurnHandle(prompt=asked.prompt)
+        return TurnHandle(prompt=asked.prompt, turn=turn)
 
-    async def _replayed(self, chatbot: Chatbot, prompt: Message, *, is_retry: bool) -> Started:
+    async def _replayed(self, chatbot: Chatbot, prompt: Message, *, is_retry: bool) -> TurnHandle:
         """What came of a prompt that was stored before. A turn that failed is run again, for the same prompt."""
         turn = self._live.find(prompt.id)
         # A retry that failed is one even where the prompt has a reply from before.
@@ -183,18 +185,18 @@ class Turns:
             )
             again = await self._transact("turn.again", turn, body)
             if not again.is_known and again.prompt.turn in UNSETTLED:
-                return Started(prompt=again.prompt, turn=turn, is_replayed=True)
+                return TurnHandle(prompt=again.prompt, turn=turn, is_replayed=True)
             self._live.discard(turn)
             prompt, turn = again.prompt, self._live.find(prompt.id)
         if turn is None and prompt.turn in UNSETTLED:
             turn = self._new_turn(chatbot, prompt.conversation_id, prompt.id)
             self._follow_soon(prompt, turn)
         if turn is not None:
-            return Started(prompt=prompt, turn=turn, is_replayed=True)
+            return TurnHandle(prompt=prompt, turn=turn, is_replayed=True)
         outcome = await self._database.read(functools.partial(read_outcome, chatbot_id=chatbot.id, prompt_id=prompt.id))
         if isinstance(outcome, GigachatError):
             raise outcome
-        return Started(prompt=prompt, stored=outcome, is_replayed=True)
+        return TurnHandle(prompt=prompt, stored=outcome, is_replayed=True)
 
     def _new_turn(self, chatbot: Chatbot, conversation_id: str, prompt_id: str) -> Turn:
         """In `LiveTurns` before anything of it is stored: whoever ends it in the store from then on finds it there."""
@@ -204,16 +206,16 @@ class Turns:
 
     # --- running ---
 
-    def resume(self, opened: Opened) -> None:
+    def resume(self, opened: OpenTurn) -> None:
         """See through a turn that the lease was handed on to. For `after_commit`, so that nobody can end it unnoticed."""
         turn = self._live.find(opened.prompt.id)
         self._run_soon(opened, turn or self._new_turn(opened.chatbot, opened.prompt.conversation_id, opened.prompt.id))
 
-    def _run_soon(self, opened: Opened, turn: Turn) -> None:
+    def _run_soon(self, opened: OpenTurn, turn: Turn) -> None:
         self._take_up(opened, turn)
         turn.runner = self._keep_task(self._run(opened, turn))
 
-    def _take_up(self, opened: Opened, turn: Turn) -> None:
+    def _take_up(self, opened: OpenTurn, turn: Turn) -> None:
         turn.chatbot, turn.prompt, turn.is_stored = opened.chatbot, opened.prompt, True
         turn.expect(opened.chatbot.config.response.n)
         turn.epoch, turn.start_seq = opened.epoch, opened.start_seq
@@ -229,7 +231,7 @@ class Turns:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _run(self, opened: Opened, turn: Turn) -> None:
+    async def _run(self, opened: OpenTurn, turn: Turn) -> None:
         """See the turn to its end, whatever happens: the store knows how it ended before anyone is told."""
         try:
             if self._is_stopping:
@@ -252,7 +254,7 @@ class Turns:
             _log.exception("turn failed")
             await self._fail(opened, turn, GigachatError())
 
-    async def _gather(self, opened: Opened, turn: Turn) -> tuple[Opened, Turn] | None:
+    async def _gather(self, opened: OpenTurn, turn: Turn) -> tuple[OpenTurn, Turn] | None:
         """Wait until nothing more was said for a while; all that was said by then is one turn, that of the last prompt.
 
         None if the turn was ended elsewhere meanwhile.
@@ -269,7 +271,7 @@ class Turns:
         leader = None if gathered is None else self._live.find(gathered.prompt.id)
         return None if gathered is None or leader is None else (gathered, leader)
 
-    async def _join_waiting(self, tx: Tx, *, opened: Opened, turn: Turn, must_end: bool) -> Opened | float | None:
+    async def _join_waiting(self, tx: Tx, *, opened: OpenTurn, turn: Turn, must_end: bool) -> OpenTurn | float | None:
         """Join what waits to this turn, if the last of it is old enough; else how long that takes, in seconds."""
         chatbot, prompt, now_us = opened.chatbot, opened.prompt, self._clock()
         held = await conversations.hold(tx, chatbot.id, prompt.conversation_id, control_epoch=opened.epoch, prompt_id=prompt.id)
@@ -294,7 +296,7 @@ class Turns:
         tx.after_commit(lambda: self._lead(together, joined, turn))
         return together
 
-    def _lead(self, opened: Opened, joined: Sequence[Message], turn: Turn) -> None:
+    def _lead(self, opened: OpenTurn, joined: Sequence[Message], turn: Turn) -> None:
         """The last prompt's turn goes on for all of them, in the task that has waited."""
         leader = self._live.find(opened.prompt.id) or self._new_turn(
             opened.chatbot, opened.prompt.conversation_id, opened.prompt.id
@@ -305,7 +307,7 @@ class Turns:
             if (follower := self._live.find(each.id)) is not None:
                 follower.follow(leader)
 
-    async def _answer(self, opened: Opened, turn: Turn) -> None:
+    async def _answer(self, opened: OpenTurn, turn: Turn) -> None:
         vector = await self._answerer.answer(opened, turn)
         replies = reply.replies(turn, unfinished="completed")
         if not replies:
@@ -314,9 +316,11 @@ class Turns:
         if stored is None:
             await self._follow(turn)
         else:
-            turn.end(Stored(stored, turn.vectors))
+            turn.end(TurnResult(stored, turn.vectors))
 
-    async def _store(self, opened: Opened, turn: Turn, replies: Sequence[Message], vector: Vector | None) -> list[Message] | None:
+    async def _store(
+        self, opened: OpenTurn, turn: Turn, replies: Sequence[Message], vector: Vector | None
+    ) -> list[Message] | None:
         """The replies, durable and in their places (S8); None if the turn was ended elsewhere meanwhile."""
         prompt, chatbot_id, conversation_id = opened.prompt, opened.chatbot.id, opened.prompt.conversation_id
         kept_vector = None if vector is None else vector.astype("<f4").tobytes()
@@ -382,7 +386,7 @@ class Turns:
         if following is not None:
             tx.after_commit(functools.partial(self.resume, following))
 
-    async def _leave(self, opened: Opened, turn: Turn) -> None:
+    async def _leave(self, opened: OpenTurn, turn: Turn) -> None:
         """This node stops in the middle of the turn. Of which nothing was said yet, another one begins it anew."""
         error = ShuttingDown(retry_after_s=5)
         if turn.length or not (self._is_stopping and self._database.is_shared):
@@ -403,7 +407,7 @@ class Turns:
         finally:
             turn.end(error)
 
-    async def _fail(self, opened: Opened, turn: Turn, error: GigachatError) -> None:
+    async def _fail(self, opened: OpenTurn, turn: Turn, error: GigachatError) -> None:
         """Settle the prompt as failed, with what was said in reply to it until then, and tell whoever waits."""
         prompt, said = opened.prompt, reply.replies(turn, unfinished="incomplete")
 
@@ -452,13 +456,13 @@ class Turns:
                     async with asyncio.timeout(_LOOK_AGAIN_S):
                         await woken.wait()
 
-    async def _heard_elsewhere(self, turn: Turn) -> tuple[Stored | GigachatError | None, list[tuple[int, str, str]]]:
+    async def _heard_elsewhere(self, turn: Turn) -> tuple[TurnResult | GigachatError | None, list[tuple[int, str, str]]]:
         """How it ended, if it did; and of each reply its alternative, id and text so far."""
         chatbot_id, conversation_id = turn.chatbot.id, turn.conversation_id
 
-        async def read(reader: Reader) -> tuple[Stored | GigachatError | None, list[tuple[int, str, str]]]:
+        async def read(reader: Reader) -> tuple[TurnResult | GigachatError | None, list[tuple[int, str, str]]]:
             outcome = await read_outcome(reader, chatbot_id=chatbot_id, prompt_id=turn.prompt_id)
-            if isinstance(outcome, Stored):
+            if isinstance(outcome, TurnResult):
                 replies = [message for message in outcome.messages if message.in_reply_to is not None]
                 return outcome, [(message.alternative, message.id, message.content) for message in replies]
             if outcome is not None or turn.is_running or not self._database.is_shared:

@@ -19,7 +19,7 @@ from gigachat_server.chat.events.recorder import Events
 from gigachat_server.chat.turns.progress import Turn
 from gigachat_server.language.words import asks_for_human, normalised, small_talk
 from gigachat_server.models.base import ReplyEnd
-from gigachat_server.records import Message, Unanswered, UnansweredReason
+from gigachat_server.records import Message, UnansweredPrompt, UnansweredReason
 from gigachat_server.store import fixed_answers, unanswered
 from gigachat_server.store.database import Tx
 
@@ -56,7 +56,7 @@ def reason(turn: Turn, text: str, *, found: int | None) -> UnansweredReason | No
 async def note(tx: Tx, events: Events, turn: Turn, prompt: Message, *, at: int, is_anew: bool) -> None:
     """What came of the prompt, for those who look after the answers. For the transaction that stores its replies."""
     if turn.unanswered is not None:
-        row = Unanswered(prompt.chatbot_id, prompt.id, prompt.conversation_id, prompt.seq, turn.unanswered, created_at=at)
+        row = UnansweredPrompt(prompt.chatbot_id, prompt.id, prompt.conversation_id, prompt.seq, turn.unanswered, created_at=at)
         if await unanswered.insert(tx, row):
             data = {"prompt_id": prompt.id, "reason": turn.unanswered}
             await events.add(tx, prompt.chatbot_id, prompt.conversation_id, "prompt.unanswered", data)

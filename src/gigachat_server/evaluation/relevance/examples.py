@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gigachat_server.evaluation.compared_texts import holds, overlap
-from gigachat_server.evaluation.measures import UNDERSPECIFIED, Question, Retrieved, is_gold
+from gigachat_server.evaluation.measures import UNDERSPECIFIED, Question, RetrievedPassage, is_gold
 from gigachat_server.knowledge.search.relevance import Features, parts
 from gigachat_server.models.base import RelevanceScale
 
@@ -39,7 +39,7 @@ _DOUBTFUL = {"adversarial": 0.1, "unanswerable": 0.1}
 _ONES = RelevanceScale(cosine=1, coverage=1, foreign=1, prior=1, margin=1, size=1, bias=0)
 
 
-class Seen(msgspec.Struct, frozen=True, kw_only=True):
+class PassageExample(msgspec.Struct, frozen=True, kw_only=True):
     """A passage as `/retrieve` shows it."""
 
     name: str
@@ -53,16 +53,16 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     parts: dict[str, float] = {}
 
     @property
-    def retrieved(self) -> Retrieved:
-        return Retrieved(self.name, self.content, 0.0)
+    def retrieved(self) -> RetrievedPassage:
+        return RetrievedPassage(self.name, self.content, 0.0)
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
+class PromptExample(msgspec.Struct, frozen=True, kw_only=True):
     """A prompt and what it found, best first; `searched` is the number of the chatbot's chunks."""
 
     question: Question
     folder: str
-    passages: Sequence[Seen]
+    passages: Sequence[PassageExample]
     searched: int
     is_dependent: bool = False
 
@@ -90,7 +90,7 @@ class Example(msgspec.Struct, frozen=True, kw_only=True):
         return self.kind == REMOVED
 
 
-def examples(asked: Iterable[Asked], *, weights: Iterable[str] = (), count: int = COUNT) -> list[Example]:
+def examples(asked: Iterable[PromptExample], *, weights: Iterable[str] = (), count: int = COUNT) -> list[Example]:
     """What all these prompts teach. `weights` are the patterns that have a weight of their own, whose collections are a group."""
     patterns = list(weights)
     found = []
@@ -108,7 +108,7 @@ def is_named(collection: str, folder: str, pattern: str) -> bool:
     return fnmatchcase(collection, pattern) or fnmatchcase(folder, pattern)
 
 
-def row(passage: Seen) -> list[float]:
+def row(passage: PassageExample) -> list[float]:
     """The features of a passage, as `FEATURES` names them: what it would add if every weight were 1."""
     features = Features(
         cosine=passage.cosine,
@@ -123,11 +123,11 @@ def row(passage: Seen) -> list[float]:
     return [added[name] for name in FEATURES]
 
 
-def _given(passages: Sequence[Seen]) -> Array:
+def _given(passages: Sequence[PassageExample]) -> Array:
     return np.array([passage.parts.get("identified", 0.0) for passage in passages], dtype=np.float64)
 
 
-def _example(asked: Asked, group: str, count: int) -> Example:
+def _example(asked: PromptExample, group: str, count: int) -> Example:
     question, passages = asked.question, asked.passages[:count]
     gold = np.array([question.answerable and answers(question, passage) for passage in passages], dtype=np.bool_)
     is_taught = bool(passages) and (not question.answerable or bool(gold.any()))
@@ -145,25 +145,25 @@ def _example(asked: Asked, group: str, count: int) -> Example:
     )
 
 
-def _matrix(passages: Sequence[Seen]) -> Array:
+def _matrix(passages: Sequence[PassageExample]) -> Array:
     rows = [row(passage) for passage in passages]
     return np.array(rows, dtype=np.float64).reshape(len(rows), len(FEATURES))
 
 
-def answers(question: Question, passage: Seen) -> bool:
+def answers(question: Question, passage: PassageExample) -> bool:
     """Whether the passage answers the prompt, as far as is known."""
     if question.gold_documents and not is_gold(question, passage.retrieved):
         return False
     return holds(passage.content, question.answers) if question.answers else bool(question.gold_documents)
 
 
-def _removed(asked: Asked, group: str, count: int) -> Example | None:
+def _removed(asked: PromptExample, group: str, count: int) -> Example | None:
     """The prompt without its answer. None where that is not known for sure, or too little would be left."""
     question = asked.question
     if not question.answerable or not question.evidence or asked.is_dependent or asked.searched < _FEWEST_CHUNKS:
         return None
-    left: list[Seen] = []
-    gone: list[Seen] = []
+    left: list[PassageExample] = []
+    gone: list[PassageExample] = []
     for passage in asked.passages:
         is_answer = answers(question, passage) or overlap(question.evidence[0], passage.content) >= 0.5
         (gone if is_answer else left).append(passage)
@@ -184,7 +184,7 @@ def _removed(asked: Asked, group: str, count: int) -> Example | None:
     )
 
 
-def _with_margins_of_what_is_left(left: Sequence[Seen], gone: Sequence[Seen]) -> list[Seen]:
+def _with_margins_of_what_is_left(left: Sequence[PassageExample], gone: Sequence[PassageExample]) -> list[PassageExample]:
     """The margin is to the chatbot's fifth best unit: without those that are gone, that is another one."""
     fifth = left[0].cosine - left[0].margin
     if all(passage.cosine < fifth for passage in gone) or not any(passage.margin for passage in left):

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gigachat_server.evaluation.relevance.examples import Array, Example
-from gigachat_server.evaluation.relevance.fit import Fitted
+from gigachat_server.evaluation.relevance.fit import Fit
 
 STEPS = 10  # of the calibration
 
@@ -47,13 +47,13 @@ class Figures(msgspec.Struct, frozen=True):
     bins: list[Bin]
 
 
-def figures(found: Sequence[Example], fitted: Fitted) -> Figures:
+def figures(found: Sequence[Example], fitted: Fit) -> Figures:
     """What the scale does to prompts of collections that it did not see."""
     groups = list(dict.fromkeys(one.group for one in found))
     return Figures({group: _rates(found, fitted, group) for group in groups}, _bins(found, fitted))
 
 
-def _rates(found: Sequence[Example], fitted: Fitted, group: str) -> dict[str, Rate]:
+def _rates(found: Sequence[Example], fitted: Fit, group: str) -> dict[str, Rate]:
     best = fitted.best
     refused, refused_leniently = best < fitted.bar, best < fitted.lenient_bar
     handed = np.array(
@@ -97,7 +97,7 @@ def _rate(happened: npt.NDArray[np.bool_], collections: Sequence[str]) -> Rate:
     return Rate(round(float(happened.mean()), 4), len(happened), round(float(low), 4), round(float(high), 4))
 
 
-def _bins(found: Sequence[Example], fitted: Fitted) -> list[Bin]:
+def _bins(found: Sequence[Example], fitted: Fit) -> list[Bin]:
     counted = [place for place, one in enumerate(found) if not one.is_removed]
     relevance = _sigmoid(fitted.best[counted])
     answerable = np.array([found[place].is_answerable for place in counted])

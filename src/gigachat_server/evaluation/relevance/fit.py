@@ -41,7 +41,7 @@ class Weights(msgspec.Struct, frozen=True):
         return found
 
 
-class Fitted(msgspec.Struct, frozen=True, kw_only=True):
+class Fit(msgspec.Struct, frozen=True, kw_only=True):
     """A scale, and the scores that it did not see: each passage of each example, out of fold, on the scale's own logits.
 
     `bar` is logit(.78); a passage of at least `bar` matches, and for a model that generates one of at least `lenient_bar`.
@@ -76,7 +76,7 @@ def has_prior(found: Sequence[Example]) -> bool:
     return any(one.features[:, FEATURES.index("prior")].any() for one in found)
 
 
-def fit(found: Sequence[Example], groups: Mapping[str, float], *, bars: Bars, together: Sequence[str] = ()) -> Fitted:
+def fit(found: Sequence[Example], groups: Mapping[str, float], *, bars: Bars, together: Sequence[str] = ()) -> Fit:
     """The scale of all examples, and what it does out of fold. Raises `SetupError` where there are too few."""
     sides = [sum(one.teaches and one.is_answerable is side for one in found) for side in (True, False)]
     if min(sides) < _FEWEST:
@@ -99,7 +99,7 @@ def fit(found: Sequence[Example], groups: Mapping[str, float], *, bars: Bars, to
     lenient = _threshold(found, best, bars.generating) if bars.generating else threshold - bars.present_offset
     shift = logit(BAR) - threshold
     whole = _fit(found, weights)
-    return Fitted(
+    return Fit(
         weights=msgspec.structs.replace(whole, bias=whole.bias + shift),
         scores=[of_one + shift for of_one in scores],
         bar=logit(BAR),

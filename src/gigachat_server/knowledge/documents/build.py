@@ -44,7 +44,7 @@ class PlacedUnit(msgspec.Struct, frozen=True):
     last_chunk: int
 
 
-class Cut(msgspec.Struct, frozen=True):
+class CutText(msgspec.Struct, frozen=True):
     """A text in its pieces. `located`, `terms`: of each chunk, as they are stored."""
 
     chunks: list[TextChunk]
@@ -54,7 +54,7 @@ class Cut(msgspec.Struct, frozen=True):
     language: Language | None
 
 
-class Built(msgspec.Struct, frozen=True):
+class BuiltText(msgspec.Struct, frozen=True):
     """What the directions of a cut make of it: its units as they are stored, and of each chunk its embedding and its units."""
 
     units: list[UnitRow]
@@ -62,12 +62,12 @@ class Built(msgspec.Struct, frozen=True):
     spans: list[tuple[int, int]]
 
 
-def cut(text: Text, splitter: TextSplitterConfig) -> Cut:
+def cut(text: Text, splitter: TextSplitterConfig) -> CutText:
     """A blank text has no chunks, and no units."""
     chunks = split(text.content, size=splitter.chunk_size, overlap=splitter.chunk_overlap)
     places = msgspec.json.decode(text.places, type=list[Place]) if text.places else []
     spoken = language(text.content)
-    return Cut(
+    return CutText(
         chunks=chunks,
         located=locate(places, [chunk.start for chunk in chunks]),
         terms=[dump_stems(terms(chunk.text, spoken)) for chunk in chunks],
@@ -88,13 +88,13 @@ def _placed_units(content: str, chunks: Sequence[TextChunk], *, size: int) -> li
     return made
 
 
-def build(cut: Cut, directions: Directions) -> Built:
+def build(cut: CutText, directions: Directions) -> BuiltText:
     """`directions`: of the units, in their order."""
     first = np.array([unit.first_chunk for unit in cut.units], np.intp)
     last = np.array([unit.last_chunk for unit in cut.units], np.intp)
     members = Members.of(first, last, len(cut.chunks))
     embeddings = means(directions[members.units], inverse_norms(directions)[members.units], members.starts[:-1])
-    return Built(
+    return BuiltText(
         units=[
             UnitRow(number, unit.first_chunk, unit.last_chunk, text_hash(unit.text), direction.tobytes())
             for number, (unit, direction) in enumerate(zip(cut.units, directions, strict=True))

@@ -23,7 +23,7 @@ from gigachat_server.knowledge.documents.files import FileStore, hash_of
 from gigachat_server.knowledge.documents.text_vectors import TextVectors
 from gigachat_server.knowledge.documents.watch import DocumentWatch
 from gigachat_server.knowledge.extraction.extract import Extractor
-from gigachat_server.knowledge.extraction.extracted import Extracted
+from gigachat_server.knowledge.extraction.extracted import FileText
 from gigachat_server.knowledge.search.searcher import Searcher
 from gigachat_server.knowledge.search.vector_space import built_with
 from gigachat_server.models.base import Embedder
@@ -49,14 +49,14 @@ class Keep(Protocol):
     async def __call__(self, tx: Tx, document: Document) -> None: ...
 
 
-class Ingested(msgspec.Struct, frozen=True):
+class IngestResult(msgspec.Struct, frozen=True):
     """A document as it now is, with its chunks. A `pending` one has been accepted but cannot be searched yet."""
 
     document: Document
     chunks: list[Chunk]
 
 
-class _Superseded(Exception):
+class _NewerVersion(Exception):
     """The chatbot's text_splitter changed, or the document did, while this version was being embedded."""
 
 
@@ -78,7 +78,7 @@ class Ingest:
 
     async def push(
         self, chatbot: Chatbot, name: str, content: str, *, document_id: str | None = None, keep: Keep | None = None
-    ) -> Ingested:
+    ) -> IngestResult:
         """Have this text be the document of that name (or of that id, which may rename it), searchable on return.
 
         Without an embedder to reach, the text is accepted as `pending`. Raises `NotFound`, `DocumentNameTaken`.
@@ -108,8 +108,8 @@ class Ingest:
             return await self._embed_and_replace(splitter, document, Text(content), must_exist=document_id is not None, keep=keep)
         except TooManyChunks as error:
             raise InvalidRequest(errors=(FieldError("content", error.detail or error.message),)) from None
-        except (EmbedderUnavailable, _Superseded):
-            return Ingested(await self.accept(chatbot, name, content, document_id=document_id, keep=keep), [])
+        except (EmbedderUnavailable, _NewerVersion):
+            return IngestResult(await self.accept(chatbot, name, content, document_id=document_id, keep=keep), [])
 
     async def accept(
         self, chatbot: Chatbot, name: str, content: str, *, document_id: str | None = None, keep: Keep | None = None
@@ -232,7 +232,7 @@ class Ingest:
             document = claimed if claimed.upload_id is None else await self._read_file(claimed, claimed.upload_id)
             if document is not None:
                 await self._make_searchable(document, splitter)
-        except (_Superseded, NotFound):
+        except (_NewerVersion, NotFound):
             return  # a newer text, or none, is in its place: that one is another entry of the queue
 
     async def fail(self, claimed: Document, *, error: str, reason: str) -> None:
@@ -267,7 +267,7 @@ class Ingest:
                 raise NotFound
             held = await documents.find(tx, claimed.chatbot_id, claimed.id)
             if held is None or held.upload_id != upload_id:
-                raise _Superseded
+                raise _NewerVersion
             read = msgspec.structs.replace(
                 held,
                 content_sha256=sha256,
@@ -351,8 +351,8 @@ class Ingest:
         only_if_waiting: bool = False,
         must_exist: bool = False,
         keep: Keep | None = None,
-    ) -> Ingested:
-        """Raises `_Superseded` when what was embedded is not what is wanted any more, and `TooManyChunks`."""
+    ) -> IngestResult:
+        """Raises `_NewerVersion` when what was embedded is not what is wanted any more, and `TooManyChunks`."""
         is_short = len(text.content) <= _INLINE_CHARACTERS
         pieces = cut(text, splitter) if is_short else await asyncio.to_thread(cut, text, splitter)
         if len(pieces.chunks) > MOST_CHUNKS:
@@ -365,7 +365,7 @@ class Ingest:
             if not await ingest_queue.advance(
                 tx, document.chatbot_id, document.id, content_sha256=document.content_sha256, progress=progress
             ):
-                raise _Superseded
+                raise _NewerVersion
             tx.after_commit(functools.partial(self.watch.changed, document.chatbot_id, document.id))
 
         directions = await self._vectors.of(
@@ -391,19 +391,19 @@ class Ingest:
             for number, (piece, place, vector) in enumerate(zip(pieces.chunks, pieces.located, built.embeddings, strict=True))
         ]
 
-        async def body(tx: Tx) -> Ingested:
+        async def body(tx: Tx) -> IngestResult:
             name = document.name
             if (raised := await chatbots.raise_knowledge_version(tx, document.chatbot_id)) is None:
                 raise NotFound
             version, config = raised
             if config.documents.text_splitter != splitter:
-                raise _Superseded
+                raise _NewerVersion
             if only_if_waiting:
                 held = await documents.find(tx, document.chatbot_id, document.id)
                 if held is None or held.content_sha256 != document.content_sha256:
-                    raise _Superseded
+                    raise _NewerVersion
                 if held.upload_id is not None or held.state not in ("pending", "embedding"):
-                    raise _Superseded
+                    raise _NewerVersion
                 target: Document | None = held
                 name = held.name  # it may have been renamed since
             elif must_exist:
@@ -437,7 +437,7 @@ class Ingest:
             if keep is not None:
                 await keep(tx, document=final)
             await trigger("I5")
-            return Ingested(final, placed)
+            return IngestResult(final, placed)
 
         ingested = await self._database.transaction("document.replace", body)
         await trigger("I6")
@@ -452,13 +452,13 @@ class Ingest:
 
         return await self._database.read(read)
 
-    async def held(self, document: Document) -> Ingested:
+    async def held(self, document: Document) -> IngestResult:
         """The document with the chunks it has now."""
 
         async def read(reader: Reader) -> list[Chunk]:
             return await chunks.list_of_document(reader, document.chatbot_id, document.id)
 
-        return Ingested(document, await self._database.read(read))
+        return IngestResult(document, await self._database.read(read))
 
 
 async def _find_target(reader: Reader, chatbot_id: str, name: str, document_id: str | None) -> Document | None:
@@ -472,7 +472,7 @@ async def _find_target(reader: Reader, chatbot_id: str, name: str, document_id: 
     return held if held is not None else named
 
 
-def _dump_places(extracted: Extracted) -> str | None:
+def _dump_places(extracted: FileText) -> str | None:
     return msgspec.json.encode(extracted.places).decode() if extracted.places else None
 
 

@@ -40,7 +40,7 @@ _AT_ONCE_EACH = 4  # of one chatbot, and one more that is small
 _log = logging.getLogger("gigachat.jobs")
 
 
-class _Claimed(msgspec.Struct, frozen=True):
+class _Claim(msgspec.Struct, frozen=True):
     document: Document
     splitter: TextSplitterConfig
 
@@ -156,8 +156,8 @@ class IngestWorker:
         finally:
             renewing.cancel()
 
-    async def _claim(self, entry: Waiting) -> _Claimed | None:
-        async def body(tx: Tx) -> _Claimed | None:
+    async def _claim(self, entry: Waiting) -> _Claim | None:
+        async def body(tx: Tx) -> _Claim | None:
             now_us = self._clock()
             until_us = now_us + LEASE_S * 1_000_000
             if not await ingest_queue.claim(tx, entry.chatbot_id, entry.id, now_us=now_us, until_us=until_us):
@@ -166,7 +166,7 @@ class IngestWorker:
             chatbot = await chatbots.find_of_any_account(tx, entry.chatbot_id)
             if document is None or chatbot is None:
                 return None
-            return _Claimed(document, chatbot.config.documents.text_splitter)
+            return _Claim(document, chatbot.config.documents.text_splitter)
 
         claimed = await self._database.transaction("ingest.claim", body)
         if claimed is not None:

@@ -16,7 +16,7 @@ import msgspec
 
 from gigachat_server.errors import DocumentFailed, FileDamaged, FileTooComplex, FileWithoutText
 from gigachat_server.knowledge.extraction import sandbox
-from gigachat_server.knowledge.extraction.extracted import Extracted
+from gigachat_server.knowledge.extraction.extracted import FileText
 from gigachat_server.knowledge.extraction.kinds import Kind, kind_of
 
 HEAD_BYTES = 4  # how long the request is, big-endian
@@ -33,24 +33,24 @@ class Request(msgspec.Struct, frozen=True):
 class Outcome(msgspec.Struct, frozen=True):
     """Its text, or why there is none: the code of a `DocumentFailed`, and a sentence. `imported`: what that needed besides."""
 
-    extracted: Extracted | None = None
+    extracted: FileText | None = None
     code: str = ""
     reason: str = ""
     imported: tuple[str, ...] = ()
 
 
-def _reader(module: str, name: str, *, is_told: bool = False) -> Callable[[bytes, str | None, int], Extracted]:
+def _reader(module: str, name: str, *, is_told: bool = False) -> Callable[[bytes, str | None, int], FileText]:
     """A function that is imported when it is needed: a process reads one file. `is_told`: it wants to know the media type."""
 
-    def read(data: bytes, media_type: str | None, most: int) -> Extracted:
+    def read(data: bytes, media_type: str | None, most: int) -> FileText:
         function = getattr(importlib.import_module(f"gigachat_server.knowledge.extraction.{module}"), name)
-        extracted: Extracted = function(data, media_type, most) if is_told else function(data, most)
+        extracted: FileText = function(data, media_type, most) if is_told else function(data, most)
         return extracted
 
     return read
 
 
-_READERS: dict[Kind, Callable[[bytes, str | None, int], Extracted]] = {
+_READERS: dict[Kind, Callable[[bytes, str | None, int], FileText]] = {
     "pdf": _reader("pdf", "read_pdf"),
     "docx": _reader("word", "read_docx"),
     "pptx": _reader("slides", "read_pptx"),
@@ -69,7 +69,7 @@ _READERS: dict[Kind, Callable[[bytes, str | None, int], Extracted]] = {
 }
 
 
-def read(data: bytes, *, name: str, media_type: str | None, most_characters: int) -> Extracted:
+def read(data: bytes, *, name: str, media_type: str | None, most_characters: int) -> FileText:
     """The text of the file. Raises a `DocumentFailed`, and whatever the libraries raise for what they do not understand."""
     kind = kind_of(data, name=name, media_type=media_type)
     extracted = _READERS[kind](data, media_type, most_characters)

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 from gigachat_server.errors import FileDamaged, FileEncrypted
 from gigachat_server.knowledge.extraction import archive
 from gigachat_server.knowledge.extraction.decoding import decode
-from gigachat_server.knowledge.extraction.extracted import Extracted, TextWriter
+from gigachat_server.knowledge.extraction.extracted import FileText, TextWriter
 from gigachat_server.knowledge.extraction.html import write_page
 
 _CONTAINER = "{urn:oasis:names:tc:opendocument:xmlns:container}"
@@ -20,7 +20,7 @@ _CHAPTERS = ("application/xhtml+xml", "text/html")
 _FONTS_ALONE = (b"http://www.idpf.org/2008/embedding", b"http://ns.adobe.com/pdf/enc#RC")
 
 
-def read_epub(data: bytes, most: int) -> Extracted:
+def read_epub(data: bytes, most: int) -> FileText:
     with archive.opened(data) as book:
         _refuse_encrypted(book)
         container = _xml(archive.member(book, "META-INF/container.xml"))

@@ -21,7 +21,7 @@ import msgspec
 from gigachat_server.errors import FileTooComplex, document_failure
 from gigachat_server.knowledge.extraction.child import HEAD_BYTES, Outcome, Request
 from gigachat_server.knowledge.extraction.children import Children
-from gigachat_server.knowledge.extraction.extracted import Extracted
+from gigachat_server.knowledge.extraction.extracted import FileText
 from gigachat_server.knowledge.extraction.plain import SMALL_BYTES, read_small_text
 from gigachat_server.knowledge.extraction.slots import FairSlots
 
@@ -43,9 +43,7 @@ class Extractor:
         self._children = Children()
         self._slots = FairSlots(AT_ONCE, most_each=MOST_EACH)
 
-    async def extract(
-        self, pieces: AsyncIterator[bytes], *, name: str, media_type: str | None, chatbot_id: str = ""
-    ) -> Extracted:
+    async def extract(self, pieces: AsyncIterator[bytes], *, name: str, media_type: str | None, chatbot_id: str = "") -> FileText:
         """Raises a `DocumentFailed` that says what to do, and `OSError` where no process can be started."""
         first = await anext(pieces, b"")
         second = await anext(pieces, b"")

@@ -28,7 +28,7 @@ class Place(msgspec.Struct, frozen=True, array_like=True):
     heading: str | None = None
 
 
-class Extracted(msgspec.Struct, frozen=True):
+class FileText(msgspec.Struct, frozen=True):
     """The text of a file, and what the file calls itself."""
 
     title: str | None
@@ -129,8 +129,8 @@ class TextWriter:
         self._mark(self._length + (2 if self._length else 0), one_line(heading))
         self._was_item = False
 
-    def done(self, title: str | None) -> Extracted:
-        return Extracted(one_line(title or "") or None, "".join(self._parts), self._places, self.warnings.done())
+    def done(self, title: str | None) -> FileText:
+        return FileText(one_line(title or "") or None, "".join(self._parts), self._places, self.warnings.done())
 
     def _write(self, text: str, separator: str, *, heading: str | None = None) -> None:
         text = clean(text)

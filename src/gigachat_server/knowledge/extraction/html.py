@@ -13,8 +13,8 @@ from typing import Any
 from gigachat_server.errors import FileTooComplex
 from gigachat_server.knowledge.extraction import inline
 from gigachat_server.knowledge.extraction.decoding import charset_of, decode
-from gigachat_server.knowledge.extraction.extracted import Extracted, TextWriter
-from gigachat_server.knowledge.extraction.html_parts import Kept, are_line_numbers, controlled_ids, is_robbed, main_part
+from gigachat_server.knowledge.extraction.extracted import FileText, TextWriter
+from gigachat_server.knowledge.extraction.html_parts import PageFilter, are_line_numbers, controlled_ids, is_robbed, main_part
 from gigachat_server.knowledge.extraction.numbering import numeral
 from gigachat_server.knowledge.extraction.rows import Whole, write_table
 from gigachat_server.knowledge.extraction.structured_data import questions
@@ -35,7 +35,7 @@ _LONG_CELL = 500  # characters on the average: then it is no table
 _TINY = ("0", "1", "2")  # pixels: a picture that counts visitors
 
 
-def read_html(data: bytes, media_type: str | None, most: int) -> Extracted:
+def read_html(data: bytes, media_type: str | None, most: int) -> FileText:
     writer = TextWriter(most)
     return writer.done(write_page(writer, decode(data, declared=charset_of(media_type), warnings=writer.warnings)))
 
@@ -47,7 +47,7 @@ def write_page(writer: TextWriter, text: str) -> str | None:
         return None
     titles = body.getroottree().iter("title")
     title = next((" ".join(each.itertext()) for each in titles if not _is_within(each, "svg")), None)
-    kept_of = functools.partial(Kept, controlled=controlled_ids(body))
+    kept_of = functools.partial(PageFilter, controlled=controlled_ids(body))
     root = main_part(body, kept_of)
     kept = kept_of(root)
     if is_robbed(root, kept):
@@ -95,7 +95,7 @@ def _is_within(element: Any, tag: str) -> bool:
 class _PageWriter:
     """Goes through the elements in their order; what is not a block is put on the line that is being written."""
 
-    def __init__(self, writer: TextWriter, kept: Kept) -> None:
+    def __init__(self, writer: TextWriter, kept: PageFilter) -> None:
         self._writer = writer
         self._kept = kept
         self._line: list[str] = []

@@ -62,7 +62,7 @@ _LARGEST_PART = 0.7
 _SMALLEST_MAIN = 0.25
 
 
-class Kept:
+class PageFilter:
     """Which elements belong to what the page says. `is_all`: all of them that can be seen."""
 
     def __init__(self, root: Any, controlled: frozenset[str], *, is_all: bool = False) -> None:
@@ -177,7 +177,7 @@ def main_part(body: Any, kept_of: Any) -> Any:
     return candidate if size >= least * sum(map(len, texts(body, kept_of(body)))) and size else body
 
 
-def is_robbed(root: Any, kept: Kept) -> bool:
+def is_robbed(root: Any, kept: PageFilter) -> bool:
     """Whether too much was left out: nothing is left, or next to nothing of a page that does not say what its text is."""
     size = 0
     for part in texts(root, kept):
@@ -187,7 +187,7 @@ def is_robbed(root: Any, kept: Kept) -> bool:
     return not size or (size < _FEW and root.tag in ("body", "html"))
 
 
-def texts(root: Any, kept: Kept) -> Iterator[str]:
+def texts(root: Any, kept: PageFilter) -> Iterator[str]:
     """What would be read, without its form."""
     if root in kept:
         yield (root.text or "").strip()

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from gigachat_server.errors import DocumentFailed
 from gigachat_server.knowledge.extraction.decoding import decode
-from gigachat_server.knowledge.extraction.extracted import Extracted, TextWriter, one_line
+from gigachat_server.knowledge.extraction.extracted import FileText, TextWriter, one_line
 from gigachat_server.knowledge.extraction.kinds import kind_of
 from gigachat_server.records import WarningCode
 
@@ -22,7 +22,7 @@ _MOST_ATTACHMENTS = 100
 _ALTERNATIVES = ("text/html", "text/plain")
 
 
-def read_mail(data: bytes, most: int) -> Extracted:
+def read_mail(data: bytes, most: int) -> FileText:
     writer = TextWriter(most)
     message = email.message_from_bytes(data, policy=email.policy.default)
     title = _write(writer, message, most, _DEEPEST)

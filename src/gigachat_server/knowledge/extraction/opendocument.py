@@ -14,7 +14,7 @@ import msgspec
 
 from gigachat_server.errors import FileDamaged, FileEncrypted
 from gigachat_server.knowledge.extraction import archive, inline
-from gigachat_server.knowledge.extraction.extracted import Extracted, TextWriter
+from gigachat_server.knowledge.extraction.extracted import FileText, TextWriter
 from gigachat_server.knowledge.extraction.numbering import numeral
 from gigachat_server.knowledge.extraction.ooxml import attribute, child, descendants, local, parser
 from gigachat_server.knowledge.extraction.rows import Whole, write_table
@@ -37,7 +37,7 @@ class _ListLevel(msgspec.Struct, frozen=True):
     start: int = 1
 
 
-def read_opendocument(data: bytes, most: int) -> Extracted:
+def read_opendocument(data: bytes, most: int) -> FileText:
     writer = TextWriter(most)
     with archive.opened(data) as file:
         archive.refuse_type_declarations(file)

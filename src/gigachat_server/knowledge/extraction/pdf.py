@@ -13,7 +13,7 @@ from typing import Any
 
 from gigachat_server.errors import FileDamaged, FileEncrypted, FileWithoutText
 from gigachat_server.knowledge.extraction import page_layout, pdf_page
-from gigachat_server.knowledge.extraction.extracted import Extracted, TextWriter, one_line
+from gigachat_server.knowledge.extraction.extracted import FileText, TextWriter, one_line
 from gigachat_server.knowledge.extraction.hyphens import HYPHENS, Hyphens
 from gigachat_server.knowledge.extraction.page_layout import Row, Table
 from gigachat_server.knowledge.extraction.rows import write_table
@@ -24,7 +24,7 @@ _WORDS = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
 _FEW = 60  # characters beside a picture of the page: it was scanned, and has no more than a stamp or a number
 
 
-def read_pdf(data: bytes, most: int) -> Extracted:
+def read_pdf(data: bytes, most: int) -> FileText:
     import pypdfium2
 
     try:

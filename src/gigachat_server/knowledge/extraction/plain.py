@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from gigachat_server.knowledge.extraction.decoding import charset_of, decode
 from gigachat_server.knowledge.extraction.extracted import (
     MOST_PLACES,
-    Extracted,
+    FileText,
     Place,
     TextWriter,
     Warnings,
@@ -26,12 +26,12 @@ _SEPARATOR = re.compile(r"[ \t]{0,3}\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*
 _MOST_REPEATED = 3  # times as long as it was, a text may become by names of columns
 
 
-def read_text(data: bytes, media_type: str | None, most: int) -> Extracted:
+def read_text(data: bytes, media_type: str | None, most: int) -> FileText:
     warnings = Warnings()
-    return Extracted(None, _decoded(data, media_type, most, warnings), warnings=warnings.done())
+    return FileText(None, _decoded(data, media_type, most, warnings), warnings=warnings.done())
 
 
-def read_markdown(data: bytes, media_type: str | None, most: int) -> Extracted:
+def read_markdown(data: bytes, media_type: str | None, most: int) -> FileText:
     warnings = Warnings()
     text = _with_named_rows(_decoded(data, media_type, most, warnings), (1 + _MOST_REPEATED) * most)
     places: list[Place] = []
@@ -40,7 +40,7 @@ def read_markdown(data: bytes, media_type: str | None, most: int) -> Extracted:
         if len(places) < MOST_PLACES:
             places.append(Place(at, None, heading))
             title = title or (heading if level == 1 else None)
-    return Extracted(title, text, places, warnings.done())
+    return FileText(title, text, places, warnings.done())
 
 
 def write_markdown(writer: TextWriter, text: str) -> None:
@@ -120,7 +120,7 @@ def _without_closing(heading: str) -> str:
     return text if not text or text[-1] in " \t" else heading
 
 
-def read_small_text(data: bytes, name: str, media_type: str | None, most: int) -> Extracted | None:
+def read_small_text(data: bytes, name: str, media_type: str | None, most: int) -> FileText | None:
     """The text, if there is nothing to it but to decode UTF-8: no parser sees it, so any process may do it.
 
     Raises a `DocumentFailed` where its own process would.

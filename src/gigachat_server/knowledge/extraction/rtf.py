@@ -13,7 +13,7 @@ import msgspec
 from gigachat_server.errors import FileTooComplex
 from gigachat_server.knowledge.extraction import inline
 from gigachat_server.knowledge.extraction.decoding import known_charset
-from gigachat_server.knowledge.extraction.extracted import Extracted, TextWriter
+from gigachat_server.knowledge.extraction.extracted import FileText, TextWriter
 from gigachat_server.knowledge.extraction.rows import write_table
 
 _TOKEN = re.compile(rb"\\([a-zA-Z]{1,32})(-?\d{1,10})? ?|\\'([0-9a-fA-F]{2})|\\(.)|([{}])|[\r\n]+|([^\\{}\r\n]+)", re.S)
@@ -49,7 +49,7 @@ class _State(msgspec.Struct):
     skipped: int = 1  # characters behind one in Unicode, which say the same in an old encoding
 
 
-def read_rtf(data: bytes, most: int) -> Extracted:
+def read_rtf(data: bytes, most: int) -> FileText:
     return _Reader(TextWriter(most)).read(data)
 
 
@@ -76,7 +76,7 @@ class _Reader:
         self._notes: list[str] = []
         self._note_count = 0
 
-    def read(self, data: bytes) -> Extracted:
+    def read(self, data: bytes) -> FileText:
         place = 0
         while (token := _TOKEN.match(data, place)) is not None:
             place = token.end()

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from gigachat_server.errors import FileDamaged
-from gigachat_server.knowledge.extraction.extracted import Extracted, TextWriter
+from gigachat_server.knowledge.extraction.extracted import FileText, TextWriter
 from gigachat_server.knowledge.extraction.number_formats import NumberFormats, shown
 from gigachat_server.knowledge.extraction.ooxml import Package, attribute, child, descendants, local
 from gigachat_server.knowledge.extraction.rows import Whole, write_table
@@ -31,7 +31,7 @@ class _Sheet(msgspec.Struct, frozen=True):
     is_hidden: bool
 
 
-def read_xlsx(data: bytes, most: int) -> Extracted:
+def read_xlsx(data: bytes, most: int) -> FileText:
     writer = TextWriter(most)
     with Package(data, writer.warnings) as package:
         part = package.main("xl/workbook.xml")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from gigachat_server.knowledge.extraction import inline
-from gigachat_server.knowledge.extraction.extracted import Extracted, TextWriter
+from gigachat_server.knowledge.extraction.extracted import FileText, TextWriter
 from gigachat_server.knowledge.extraction.numbering import numeral
 from gigachat_server.knowledge.extraction.ooxml import (
     Package,
@@ -30,7 +30,7 @@ _NUMBERED = {"arabic": "decimal", "alphaLc": "lowerLetter", "alphaUc": "upperLet
              "romanUc": "upperRoman"}  # fmt: skip
 
 
-def read_pptx(data: bytes, most: int) -> Extracted:
+def read_pptx(data: bytes, most: int) -> FileText:
     writer = TextWriter(most)
     with Package(data, writer.warnings) as package:
         part = package.main("ppt/presentation.xml")

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from gigachat_server.knowledge.extraction.decoding import charset_of, decode
-from gigachat_server.knowledge.extraction.extracted import Extracted, TextWriter
+from gigachat_server.knowledge.extraction.extracted import FileText, TextWriter
 from gigachat_server.knowledge.extraction.ooxml import local, parser
 from gigachat_server.knowledge.extraction.rows import write_table
 
@@ -24,7 +24,7 @@ _VOICE = re.compile(r"<v(?:\.[^\s<>]*)?\s+([^<>]+)>")
 _SENTENCE_END = re.compile(r"[.!?…。！？][\"'”»)]?$")
 
 
-def read_json(data: bytes, media_type: str | None, most: int) -> Extracted:
+def read_json(data: bytes, media_type: str | None, most: int) -> FileText:
     writer = TextWriter(most)
     text = decode(data, declared=charset_of(media_type), warnings=writer.warnings)
     values = _values(text)
@@ -140,7 +140,7 @@ def _joined(value: Any) -> str:
     return "".join(map(str, value)) if isinstance(value, list) else value if isinstance(value, str) else ""
 
 
-def read_xml(data: bytes, media_type: str | None, most: int) -> Extracted:
+def read_xml(data: bytes, media_type: str | None, most: int) -> FileText:
     from lxml import etree
 
     writer = TextWriter(most)
@@ -173,7 +173,7 @@ def _element(element: Any, depth: int) -> Iterator[str]:
                 yield from _element(each, depth + 1)
 
 
-def read_subtitles(data: bytes, media_type: str | None, most: int) -> Extracted:
+def read_subtitles(data: bytes, media_type: str | None, most: int) -> FileText:
     """What is said, in paragraphs, without when."""
     writer = TextWriter(most)
     text = decode(data, declared=charset_of(media_type), warnings=writer.warnings)

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from gigachat_server.knowledge.extraction.decoding import charset_of, decode
-from gigachat_server.knowledge.extraction.extracted import Extracted, TextWriter
+from gigachat_server.knowledge.extraction.extracted import FileText, TextWriter
 from gigachat_server.knowledge.extraction.rows import write_table
 
 _DELIMITERS = ",;\t|"
@@ -20,7 +20,7 @@ _LONGEST_CELL = 1_000_000
 _MOST_LINES = 100  # of one row: what has more was never closed
 
 
-def read_csv(data: bytes, media_type: str | None, most: int) -> Extracted:
+def read_csv(data: bytes, media_type: str | None, most: int) -> FileText:
     writer = TextWriter(most)
     text = decode(data, declared=charset_of(media_type), warnings=writer.warnings)
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")

@@ -15,7 +15,7 @@ import msgspec
 
 from gigachat_server.knowledge.extraction import inline
 from gigachat_server.knowledge.extraction.decoding import decode
-from gigachat_server.knowledge.extraction.extracted import Extracted, TextWriter
+from gigachat_server.knowledge.extraction.extracted import FileText, TextWriter
 from gigachat_server.knowledge.extraction.numbering import Numbering
 from gigachat_server.knowledge.extraction.ooxml import (
     Package,
@@ -42,7 +42,7 @@ _PAGE_FIELDS = re.compile(r"\s*(?:PAGE|NUMPAGES|SECTIONPAGES|SECTION)\b", re.I)
 _PAGE_WORDS = re.compile(r"\b(?:page|pages|of|seite|seiten|von|página|pagina|de|di|strona|z|stránka|sur|av|van)\b|[\W\d_]+", re.I)
 
 
-def read_docx(data: bytes, most: int) -> Extracted:
+def read_docx(data: bytes, most: int) -> FileText:
     writer = TextWriter(most)
     with Package(data, writer.warnings) as package:
         return _Document(package, package.main("word/document.xml"), writer).read()
@@ -71,7 +71,7 @@ class _Document:
         self._numbers: dict[tuple[str, str], int] = {}  # of the notes that were met
         self._depth = 0
 
-    def read(self) -> Extracted:
+    def read(self) -> FileText:
         root = self._package.xml(self._part)
         body = None if root is None else child(root, "body")
         around = {kind: self._around(kind) for kind in ("header", "footer")} if root is not None else {}

@@ -43,7 +43,7 @@ class Counts(NamedTuple):
     holding: Mapping[Alternatives, int]
 
 
-class _Said(NamedTuple):
+class _WordShare(NamedTuple):
     """What the words of a query say of a chunk."""
 
     bm25: float
@@ -58,7 +58,7 @@ class Pool:
         self._search = search
         self._vocabulary = vocabulary
         self._found: dict[str, FoundChunk] = {}
-        self._said: dict[str, _Said] = {}
+        self._said: dict[str, _WordShare] = {}
         self._units: dict[tuple[str, int], float] = {}  # the cosine of each, by its document and number
         self._best: dict[str, float] = {}  # of the units of each chunk
         self._terms: dict[str, Mapping[str, int]] = {}
@@ -159,7 +159,7 @@ class Pool:
                 self._vocabulary.add(term)
         return known
 
-    def _words(self, found: Sequence[FoundChunk]) -> list[_Said]:
+    def _words(self, found: Sequence[FoundChunk]) -> list[_WordShare]:
         """What the words of the query say of these chunks."""
         wanted = frozenset(term for word in (*self._asked, *(w.alternatives for w in self._search.words)) for term in word)
         counts: list[dict[str, int]] = []
@@ -179,7 +179,7 @@ class Pool:
         own = {word.alternatives: self.idf(word.alternatives) for word in self._search.words}
         total, identifiers = sum(own.values()), self._search.identifiers
         return [
-            _Said(
+            _WordShare(
                 bm25=sum(
                     weight * times / (times + norm)
                     for word, weight in weights.items()

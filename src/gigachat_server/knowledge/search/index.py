@@ -43,7 +43,7 @@ from gigachat_server.knowledge.search.scoring import (
     idf,
     length_norm,
 )
-from gigachat_server.knowledge.search.vectors import BLOCK_ROWS, Compared, Rows, Vectors
+from gigachat_server.knowledge.search.vectors import BLOCK_ROWS, Rows, UnitComparison, Vectors
 from gigachat_server.language.codes import Language
 from gigachat_server.models.base import Matrix, Vector
 
@@ -102,7 +102,7 @@ class _Words(NamedTuple):
     is_unidentified: bool
 
 
-class _Ranked(NamedTuple):
+class _Ranking(NamedTuple):
     """Rows with the order that a search gives them; a place in the ranking is that in `rows`."""
 
     ranking: Ranking
@@ -346,7 +346,9 @@ class ChatbotIndex:
                 left_out[start:end] |= np.count_nonzero(alike, axis=1) >= MOST_ALIKE
         left_out[list(kept)] = False
 
-    def _ranked(self, search: Search, vector: Vector, words: _Words, left_out: npt.NDArray[np.bool_]) -> tuple[_Ranked, Compared]:
+    def _ranked(
+        self, search: Search, vector: Vector, words: _Words, left_out: npt.NDArray[np.bool_]
+    ) -> tuple[_Ranking, UnitComparison]:
         """The rows that may be among the best, ranked, without those left out: all of them where they are few.
 
         And the units that were compared for that.
@@ -365,7 +367,7 @@ class ChatbotIndex:
                 document_ids=self._document_ids,
                 dead=dead,
             )
-            return _Ranked(ranking, range(used), self._document_ids), compared
+            return _Ranking(ranking, range(used), self._document_ids), compared
         promising = self._promising(search, vector, words, left_out)
         rows = promising.tolist()
         document_ids = [self._document_ids[row] for row in rows]
@@ -380,7 +382,7 @@ class ChatbotIndex:
             document_ids=document_ids,
             dead=left_out[promising],
         )
-        return _Ranked(ranking, rows, document_ids), compared
+        return _Ranking(ranking, rows, document_ids), compared
 
     def nearest(self, vector: Vector, limit: int) -> list[tuple[str, float]]:
         """The ids of the live chunks nearest to the vector, with their cosines, nearest first: the half without words."""
@@ -442,10 +444,10 @@ class ChatbotIndex:
         rows, weights = (np.concatenate(each) for each in zip(*given, strict=True))
         return np.bincount(rows, weights=weights, minlength=used).astype(np.float64, copy=False)
 
-    def _vectors_at(self, ranked: _Ranked, places: Sequence[int]) -> Matrix:
+    def _vectors_at(self, ranked: _Ranking, places: Sequence[int]) -> Matrix:
         return self._vectors.of([ranked.rows[place] for place in places])
 
-    def _covered_at(self, search: Search, ranked: _Ranked, places: Sequence[int]) -> list[float]:
+    def _covered_at(self, search: Search, ranked: _Ranking, places: Sequence[int]) -> list[float]:
         """The coverage of the rows there, words that are alike counting in part."""
         rows = [ranked.rows[place] for place in places]
         idfs = [self.idf(word.alternatives) for word in search.words]

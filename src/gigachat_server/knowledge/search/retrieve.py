@@ -57,7 +57,7 @@ class SearchQuery(msgspec.Struct, frozen=True):
     history: Sequence[Earlier] = ()
 
 
-class Expanded(msgspec.Struct, frozen=True):
+class ExpandedQuery(msgspec.Struct, frozen=True):
     """What is searched for: the vector and the weighted words of the prompt and, if it is dependent, its history.
 
     `words` are the prompt's own; `bag` knows each word by the terms it may be there as.
@@ -83,7 +83,7 @@ class Manner(msgspec.Struct, frozen=True, kw_only=True):
     nearby: int = 0
 
 
-class Found(msgspec.Struct, frozen=True):
+class SearchResult(msgspec.Struct, frozen=True):
     """The candidates worth handing on, best first, and the query they answer.
 
     `nearby`: the others that were asked for, of whatever relevance. `is_lenient`: all were held to the lenient scale.
@@ -97,7 +97,7 @@ class Found(msgspec.Struct, frozen=True):
     is_lenient: bool = False
 
 
-def expand(query: SearchQuery, languages: Sequence[Language | None]) -> Expanded:
+def expand(query: SearchQuery, languages: Sequence[Language | None]) -> ExpandedQuery:
     """The query made independent of the conversation, as far as words and vectors can, for documents in these languages."""
     spoken = tuple(languages)
     words = {word.alternatives: word for word in query_words(query.text[:LONGEST_QUERY], spoken) if word.alternatives}
@@ -116,7 +116,7 @@ def expand(query: SearchQuery, languages: Sequence[Language | None]) -> Expanded
         if len(vectors) > 1:
             vector = np.array(shares, np.float32) @ np.stack(vectors)
             vector /= np.float32(max(math.sqrt(float(vector @ vector)), 1e-9))
-    return Expanded(vector, bag, tuple(words.values()), dependent)
+    return ExpandedQuery(vector, bag, tuple(words.values()), dependent)
 
 
 @lru_cache(maxsize=512)  # what was said in a conversation is looked at again with each of its next prompts
@@ -141,7 +141,7 @@ def _weighted(history: Sequence[Earlier]) -> list[tuple[Earlier, float, int]]:
     return weighted
 
 
-def wanted(query: SearchQuery, expanded: Expanded, manner: Manner) -> Search:
+def wanted(query: SearchQuery, expanded: ExpandedQuery, manner: Manner) -> Search:
     """The search for it."""
     return Search(
         text=query.text,
@@ -156,7 +156,7 @@ def wanted(query: SearchQuery, expanded: Expanded, manner: Manner) -> Search:
     )
 
 
-def search(index: ChatbotIndex, query: SearchQuery, manner: Manner) -> Found:
+def search(index: ChatbotIndex, query: SearchQuery, manner: Manner) -> SearchResult:
     """The at most `match_count` chunks of a relevance of at least `match_threshold`, best first, and what is nearby."""
     expanded = expand(query, index.languages)
     candidates = index.search(wanted(query, expanded, manner))
@@ -167,12 +167,12 @@ def search(index: ChatbotIndex, query: SearchQuery, manner: Manner) -> Found:
 def judged(
     candidates: Sequence[Candidate],
     query: SearchQuery,
-    expanded: Expanded,
+    expanded: ExpandedQuery,
     idfs: Mapping[Alternatives, float],
     *,
     manner: Manner,
     searched: int,
-) -> Found:
+) -> SearchResult:
     """Those that are relevant enough, of the first `match_count`, in their order; and the others.
 
     `idfs`: of the prompt's words, and of those that the conversation adds, which count less.
@@ -187,7 +187,7 @@ def judged(
     matched = [candidate for candidate in candidates[: manner.match_count] if candidate.score >= least]
     own = {word.alternatives for word in expanded.words}
     added = {word: weight - (word in own) for word, weight in expanded.bag.items() if weight > (word in own)}
-    return Found(
+    return SearchResult(
         candidates=matched,
         query=Query(
             text=query.text,

@@ -16,7 +16,7 @@ from typing import Protocol
 
 import msgspec
 
-from gigachat_server.knowledge.search.retrieve import Earlier, Found, Manner
+from gigachat_server.knowledge.search.retrieve import Earlier, Manner, SearchResult
 from gigachat_server.knowledge.search.scoring import Candidate
 from gigachat_server.models.base import Passage, RelevanceScale, Vector
 from gigachat_server.records import Chatbot, Chunk
@@ -44,7 +44,7 @@ class Retrieval(msgspec.Struct, frozen=True):
     `chunks` are those of the passages and of the ones nearby, in a row.
     """
 
-    found: Found
+    found: SearchResult
     passages: tuple[Passage, ...]
     chunks: tuple[Chunk, ...]
     nearby: tuple[Passage, ...] = ()
@@ -142,7 +142,7 @@ class KnownChunks:
         self._chunks: OrderedDict[str, Chunk] = OrderedDict()
         self._characters = 0
 
-    async def retrieval(self, chatbot_id: str, found: Found) -> Retrieval:
+    async def retrieval(self, chatbot_id: str, found: SearchResult) -> Retrieval:
         """What was found, with its chunks. Those deleted meanwhile are left out."""
         candidates = [*found.candidates, *found.nearby]
         by_id = await self.fetch(chatbot_id, [candidate.chunk_id for candidate in candidates])

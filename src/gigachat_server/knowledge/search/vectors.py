@@ -32,7 +32,7 @@ _AT_ONCE = 4_096  # chunks whose units are widened together
 Rows = npt.NDArray[np.intp]
 
 
-class Compared(NamedTuple):
+class UnitComparison(NamedTuple):
     """Chunks with the cosine of the best unit of each, and the cosines of all units of those that live, each of them once."""
 
     best: Vector
@@ -182,18 +182,18 @@ class Vectors:
 
     # --- comparing ---
 
-    def compare_all(self, vector: Vector, *, dead: Rows | None = None) -> Compared:
+    def compare_all(self, vector: Vector, *, dead: Rows | None = None) -> UnitComparison:
         """Every chunk with the vector. Those that are `dead` do not live."""
         found = self._units.cosines(vector)
         best = np.maximum.reduceat(found[self._members[: self._pairs]], self._starts[: self._chunks]) if self._chunks else found
-        return Compared(best, found if dead is None else np.delete(found, self._members_of(dead)[0]))
+        return UnitComparison(best, found if dead is None else np.delete(found, self._members_of(dead)[0]))
 
-    def compare(self, chunks: Rows, vector: Vector) -> Compared:
+    def compare(self, chunks: Rows, vector: Vector) -> UnitComparison:
         """These chunks, which rise and are some, with the vector."""
         members, starts = self._members_of(chunks)
         units, places = np.unique(members, return_inverse=True)
         found = self._units.cosines_of(units, vector)
-        return Compared(np.maximum.reduceat(found[places], starts), found)
+        return UnitComparison(np.maximum.reduceat(found[places], starts), found)
 
     def estimates(self, vector: Vector) -> Vector:
         """About what `compare_all` finds of every chunk, in a fraction of the time. The array is the caller's to change."""

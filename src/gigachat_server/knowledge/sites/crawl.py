@@ -19,7 +19,7 @@ import msgspec
 from gigachat_server.clock import Clock
 from gigachat_server.errors import Conflict, InvalidRequest, NotFound
 from gigachat_server.fetching import web_urls
-from gigachat_server.fetching.safe_fetch import TRANSIENT, Fetched, FetchFailed, SafeFetch
+from gigachat_server.fetching.safe_fetch import TRANSIENT, FetchFailed, FetchResult, SafeFetch
 from gigachat_server.fetching.web_urls import UrlRefused, WebUrl
 from gigachat_server.knowledge.documents.ingest import Ingest
 from gigachat_server.knowledge.sites import reading, sitemap
@@ -62,7 +62,7 @@ class _Duplicate(Exception):
         self.url = url
 
 
-class Held(msgspec.Struct, frozen=True):
+class CrawlLease(msgspec.Struct, frozen=True):
     """A site that this process crawls, and under which lease."""
 
     chatbot: Chatbot
@@ -101,7 +101,7 @@ class Crawler:
         self._changed = changed
         self._first_retry_s = first_retry_s
 
-    async def run(self, held: Held) -> None:
+    async def run(self, held: CrawlLease) -> None:
         """Go on with the site's current crawl until it is over. Raises `LeaseLost`."""
         crawl = _Crawl(held, Robots(self._safe_fetch))
         try:
@@ -116,7 +116,7 @@ class Crawler:
             return
         await self._complete(held)
 
-    async def _next(self, held: Held) -> list[SitePage] | None:
+    async def _next(self, held: CrawlLease) -> list[SitePage] | None:
         """The next pages; None if there are no more. Waits for those that are to be tried again later."""
         site = held.site
         while True:
@@ -180,7 +180,7 @@ class Crawler:
         else:
             await self._settle(crawl.held, page, found)
 
-    async def _fetch(self, url: WebUrl, known: SitePage) -> Fetched:
+    async def _fetch(self, url: WebUrl, known: SitePage) -> FetchResult:
         if known.kind == "sitemap":
             return await self._safe_fetch.fetch(url, most_bytes=sitemap.MOST_BYTES)
         conditions = {}
@@ -220,7 +220,7 @@ class Crawler:
         if crawl.failures >= _MOST_FAILURES:
             raise _NotAnswering(found.reason or "unreachable", found.error or "")
 
-    async def _make_document(self, held: Held, page: SitePage, fetched: Fetched, found: Reading) -> None:
+    async def _make_document(self, held: CrawlLease, page: SitePage, fetched: FetchResult, found: Reading) -> None:
         """The page is the document of its URL, and is stored as read, in one transaction with it."""
 
         async def keep(tx: Tx, document: Document) -> None:
@@ -254,7 +254,7 @@ class Crawler:
             self._accepted()
             self._changed(held.site.id)
 
-    async def _read_sitemap(self, crawl: _Crawl, page: SitePage, fetched: Fetched) -> None:
+    async def _read_sitemap(self, crawl: _Crawl, page: SitePage, fetched: FetchResult) -> None:
         held = crawl.held
         try:
             # Tens of thousands of addresses: too many to look at between two words of somebody's reply.
@@ -278,7 +278,7 @@ class Crawler:
 
     # --- what is stored ---
 
-    async def _settle(self, held: Held, page: SitePage, found: Reading) -> None:
+    async def _settle(self, held: CrawlLease, page: SitePage, found: Reading) -> None:
         """Store what came of a page that did not become another document. One that it was before goes if it is to be none."""
         is_copy = found.reason == "canonical"  # until it is known what became of the other, its document stays
         is_kept = found.fate in ("unchanged", "failed")
@@ -303,7 +303,7 @@ class Crawler:
         await self._database.transaction("site.page", body)
         self._changed(held.site.id)
 
-    async def _store(self, tx: Tx, held: Held, page: SitePage, outcome: Outcome, found: Reading) -> None:
+    async def _store(self, tx: Tx, held: CrawlLease, page: SitePage, outcome: Outcome, found: Reading) -> None:
         """Within a transaction: what came of the page, and what it led to. Raises `LeaseLost`."""
         site = held.site
         room = await self._hold(tx, held)
@@ -324,7 +324,7 @@ class Crawler:
         await self._add(tx, held, room, wanted, kind="page", depth=page.depth + 1, hops=0)
 
     async def _add(
-        self, tx: Tx, held: Held, room: sites.Room, urls: Sequence[WebUrl], *, kind: PageKind, depth: int, hops: int
+        self, tx: Tx, held: CrawlLease, room: sites.Room, urls: Sequence[WebUrl], *, kind: PageKind, depth: int, hops: int
     ) -> sites.Room:
         """These are to be fetched, too, unless they are known, or a limit is reached; how much room there is then."""
         site = held.site
@@ -353,7 +353,7 @@ class Crawler:
         await sites.add_found(tx, site.chatbot_id, site.id, number=len(new), limit_reached=limit_reached)
         return sites.Room(room.found + len(new), room.max_pages)
 
-    async def _hold(self, tx: Tx, held: Held) -> sites.Room:
+    async def _hold(self, tx: Tx, held: CrawlLease) -> sites.Room:
         until_us = self._clock() + LEASE_S * 1_000_000
         room = await sites.hold(tx, held.site.chatbot_id, held.site.id, lease=held.lease, until_us=until_us)
         if room is None:
@@ -368,7 +368,7 @@ class Crawler:
 
     # --- copies ---
 
-    async def _reopen_copies(self, held: Held) -> bool:
+    async def _reopen_copies(self, held: CrawlLease) -> bool:
         """Pages that were left out for another address are fetched after all if nothing came of that one, or if they are no
         copies of it. False if there are none: then those that are copies are documents no more."""
         site = held.site
@@ -394,7 +394,7 @@ class Crawler:
 
     # --- the end ---
 
-    async def _complete(self, held: Held) -> None:
+    async def _complete(self, held: CrawlLease) -> None:
         """All pages are settled: remove what this crawl did not find, if it could have found it."""
         site = held.site
 
@@ -452,7 +452,7 @@ class Crawler:
 
         return await self._database.read(read)
 
-    async def _remove_some(self, held: Held) -> bool:
+    async def _remove_some(self, held: CrawlLease) -> bool:
         """Remove documents whose pages were not found; False if there are none. Raises `LeaseLost`."""
         site = held.site
 
@@ -468,7 +468,7 @@ class Crawler:
 
         return await self._database.transaction("site.remove", body)
 
-    async def _finish(self, held: Held, state: SiteState, reason: str | None, error: str | None) -> None:
+    async def _finish(self, held: CrawlLease, state: SiteState, reason: str | None, error: str | None) -> None:
         site = held.site
 
         async def body(tx: Tx) -> None:
@@ -484,7 +484,7 @@ class Crawler:
 class _Crawl:
     """What a process knows of a crawl that it carries on, beside the store."""
 
-    def __init__(self, held: Held, robots: Robots) -> None:
+    def __init__(self, held: CrawlLease, robots: Robots) -> None:
         self.held = held
         self.robots = robots
         self.failures = 0  # pages that could not be had, one after the other
@@ -519,7 +519,7 @@ def _path(url: str) -> str:
 _STATES: dict[str, PageState] = {"skipped": "skipped", "failed": "failed", "gone": "failed"}
 
 
-def _listed(fetched: Fetched, site: Site) -> tuple[list[WebUrl], list[WebUrl]]:
+def _listed(fetched: FetchResult, site: Site) -> tuple[list[WebUrl], list[WebUrl]]:
     """The sitemaps and the wanted pages that a sitemap lists. Raises `SitemapRefused`."""
     found = sitemap.read(fetched.body)
     pages = [url for url in _joined(fetched.url, found.pages) if is_wanted(url, site.include, site.exclude)]

@@ -12,7 +12,7 @@ from typing import Literal
 
 import msgspec
 
-from gigachat_server.fetching.safe_fetch import Fetched, FetchFailed, redirect_of
+from gigachat_server.fetching.safe_fetch import FetchFailed, FetchResult, redirect_of
 from gigachat_server.fetching.web_urls import WebUrl
 from gigachat_server.knowledge.sites import html_facts
 from gigachat_server.knowledge.sites.patterns import is_wanted
@@ -49,7 +49,7 @@ def wants(status: int, media_type: str) -> bool:
     return status == 200 and media_type in DOCUMENTS
 
 
-def read(fetched: Fetched, site: Site, page: SitePage) -> Reading:
+def read(fetched: FetchResult, site: Site, page: SitePage) -> Reading:
     status = fetched.status
     if status == 304:
         return Reading(fate="unchanged", content_sha256=page.content_sha256, etag=page.etag, last_modified=page.last_modified)
@@ -68,7 +68,7 @@ def read(fetched: Fetched, site: Site, page: SitePage) -> Reading:
     return _read_page(fetched, site, page)
 
 
-def _read_redirect(fetched: Fetched, site: Site, page: SitePage) -> Reading:
+def _read_redirect(fetched: FetchResult, site: Site, page: SitePage) -> Reading:
     try:
         target = redirect_of(fetched)
     except FetchFailed as error:
@@ -82,7 +82,7 @@ def _read_redirect(fetched: Fetched, site: Site, page: SitePage) -> Reading:
     return _skipped("redirected", f"It redirects to {target.text}.", links=(), instead=target)
 
 
-def _read_page(fetched: Fetched, site: Site, page: SitePage) -> Reading:
+def _read_page(fetched: FetchResult, site: Site, page: SitePage) -> Reading:
     url, links, canonical, is_kept_out = fetched.url, tuple[WebUrl, ...](), None, False
     header = fetched.headers.get("x-robots-tag", "")
     if fetched.media_type in HTML:
@@ -112,7 +112,7 @@ def _read_page(fetched: Fetched, site: Site, page: SitePage) -> Reading:
     )
 
 
-def _content_hash(fetched: Fetched) -> str:
+def _content_hash(fetched: FetchResult) -> str:
     """Of what a page says: that of two pages which differ in nothing but ids of sessions, say, is the same."""
     if fetched.media_type not in HTML:
         return hashlib.sha256(fetched.body).hexdigest()
@@ -135,7 +135,7 @@ def _is_trap(url: WebUrl) -> bool:
     return len(parts) > _DEEPEST_PATH or any(parts.count(part) > _MOST_REPEATED for part in set(parts))
 
 
-def _header(fetched: Fetched, name: str) -> str | None:
+def _header(fetched: FetchResult, name: str) -> str | None:
     """A header that can be sent back as it is."""
     value = fetched.headers.get(name, "")
     return value if 0 < len(value) <= _LONGEST_HEADER and value.isascii() and value.isprintable() else None

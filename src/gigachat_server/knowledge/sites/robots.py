@@ -12,7 +12,7 @@ from typing import Protocol
 from protego import Protego
 
 from gigachat_server.fetching import web_urls
-from gigachat_server.fetching.safe_fetch import Fetched, FetchFailed, SafeFetch
+from gigachat_server.fetching.safe_fetch import FetchFailed, FetchResult, SafeFetch
 from gigachat_server.fetching.web_urls import WebUrl
 
 AGENT = "gigachat"
@@ -73,7 +73,7 @@ class Robots:
         return _rules_of(fetched)
 
 
-def _rules_of(fetched: Fetched) -> Rules:
+def _rules_of(fetched: FetchResult) -> Rules:
     if fetched.status == 429 or fetched.status >= 500:
         raise RobotsUnreachable
     if fetched.status != 200:

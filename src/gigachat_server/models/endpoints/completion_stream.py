@@ -19,7 +19,7 @@ from gigachat_server.models.endpoints.completion_chunk import Choice, Chunk, Con
 from gigachat_server.models.endpoints.endings import Ending, ending
 from gigachat_server.models.endpoints.errors import failure_said
 from gigachat_server.models.endpoints.handoff_call import ToolCalls
-from gigachat_server.models.endpoints.said import Said, said, said_in
+from gigachat_server.models.endpoints.said import ErrorContent, said, said_in
 from gigachat_server.models.endpoints.text import ReplyText
 
 
@@ -102,7 +102,7 @@ class CompletionParser:
         self._is_cut = False  # an alternative reached its limit
         self._is_strange = False  # something came that is no chunk
         self.failure: ModelError | None = None
-        self.told: Said | None = None
+        self.told: ErrorContent | None = None
         self.unknown_ending = ""
         self.is_finished = False
         self.is_done_seen = False
@@ -312,7 +312,7 @@ class CompletionParser:
         else:
             self.failure = failure
 
-    def _fail_as_told(self, told: Said) -> None:
+    def _fail_as_told(self, told: ErrorContent) -> None:
         self.told = told
         self._fail(failure_said(told))
 

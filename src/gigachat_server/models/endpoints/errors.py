@@ -24,7 +24,7 @@ from gigachat_server.errors import (
     ModelUnauthorised,
 )
 from gigachat_server.models.endpoints.refusals import CONTEXT, PARAMETERS, TEMPLATE
-from gigachat_server.models.endpoints.said import Said
+from gigachat_server.models.endpoints.said import ErrorContent
 
 _FILTER = re.compile(
     r"content[_ -]?(?:filter|policy|management|moderation)|responsible ?ai|moderation|flagged|safety (?:system|filter"
@@ -76,7 +76,7 @@ _PARAMETER = re.compile(
 )
 
 
-def failure_said(error: Said, status: int | None = None, headers: Mapping[str, str] | None = None) -> ModelError:
+def failure_said(error: ErrorContent, status: int | None = None, headers: Mapping[str, str] | None = None) -> ModelError:
     """The error for what an endpoint reports, as the status of its answer, or inside a stream that began as a success.
 
     Of several meanings the one that somebody can do most about is taken.
@@ -93,7 +93,7 @@ def failure_said(error: Said, status: int | None = None, headers: Mapping[str, s
     return _rejection(error, status, words, retry_s)
 
 
-def _rejection(error: Said, status: int | None, words: str, retry_s: int | None) -> ModelError:
+def _rejection(error: ErrorContent, status: int | None, words: str, retry_s: int | None) -> ModelError:
     if status == 408:
         return ModelTimeout()
     if status == 401 or any(part in code for code in error.codes for part in _AUTH_CODES):
@@ -119,7 +119,7 @@ def _rejection(error: Said, status: int | None, words: str, retry_s: int | None)
     return ModelRejected()
 
 
-def _names_parameter(error: Said) -> bool:
+def _names_parameter(error: ErrorContent) -> bool:
     return any(pattern.search(named) for named in error.parameters for pattern in PARAMETERS.values())
 
 

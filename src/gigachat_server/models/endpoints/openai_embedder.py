@@ -25,7 +25,7 @@ from gigachat_server.models.base import Matrix, RelevanceScale, Vector
 from gigachat_server.models.endpoints.embedding_answer import MalformedAnswer, vectors_in
 from gigachat_server.models.endpoints.errors import failure_said, retry_after_s
 from gigachat_server.models.endpoints.http import Access, inflated, open_session
-from gigachat_server.models.endpoints.said import Said, said
+from gigachat_server.models.endpoints.said import ErrorContent, said
 from gigachat_server.models.endpoints.url import endpoint_url
 
 BATCH_TEXTS = 64
@@ -70,12 +70,14 @@ class _Body(msgspec.Struct, omit_defaults=True):
 class _Failure(Exception):
     """One try failed, for the reason the log may show. `pause_s` is None where another would not help."""
 
-    def __init__(self, reason: str, *, pause_s: float | None = None, status: int | None = None, told: Said | None = None) -> None:
+    def __init__(
+        self, reason: str, *, pause_s: float | None = None, status: int | None = None, told: ErrorContent | None = None
+    ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.pause_s = pause_s
         self.status = status
-        self.told = told or Said()
+        self.told = told or ErrorContent()
 
     @property
     def is_refusal(self) -> bool:
@@ -275,7 +277,7 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
     return whole
 
 
-def _failure_of(response: aiohttp.ClientResponse, told: Said) -> _Failure:
+def _failure_of(response: aiohttp.ClientResponse, told: ErrorContent) -> _Failure:
     status = response.status
     advice = _ADVICE.get(failure_said(told, status, response.headers).code) if 400 <= status < 500 else None
     reason = f"it answered with status {status}" + (f": {advice}" if advice else "")

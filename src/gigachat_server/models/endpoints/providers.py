@@ -31,7 +31,7 @@ from gigachat_server.errors import (
     ModelUnreachable,
     SetupError,
 )
-from gigachat_server.models.base import Attempted, HandoffRequest, LeftOut, ModelEvent, ModelInput, TextDelta
+from gigachat_server.models.base import HandoffRequest, LeftOut, ModelAttempt, ModelEvent, ModelInput, TextDelta
 from gigachat_server.models.endpoints.anthropic import AnthropicModel
 from gigachat_server.models.endpoints.chat_completions import OpenAIModel, Timeouts
 from gigachat_server.models.endpoints.http import Access
@@ -166,7 +166,7 @@ class Providers:
                     raise
                 log.warning("a model failed (%s): the next one is asked", error.code)
                 yield LeftOut()  # what was left out for this one is nothing to the next
-                yield Attempted(name, error.code)
+                yield ModelAttempt(name, error.code)
 
     def _breaker(self, name: str) -> _Breaker:
         model, own_name = self.find(name)

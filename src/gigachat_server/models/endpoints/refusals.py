@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from gigachat_server.models.endpoints.said import Said
+from gigachat_server.models.endpoints.said import ErrorContent
 
 SYSTEM = "system"  # no parameter, but as refusable as one: the role
 Value = float | int | None
@@ -124,7 +124,7 @@ _TOOLS_ELSEWHERE = {
 }
 
 
-def adjustment(status: int, error: Said, sent: Mapping[str, Value], so_far: Adjustment) -> Adjustment | None:
+def adjustment(status: int, error: ErrorContent, sent: Mapping[str, Value], so_far: Adjustment) -> Adjustment | None:
     """How to ask again after a refusal; None if it is about nothing that can be helped.
 
     `sent`: what the request held of `PARAMETERS`, and `SYSTEM` if it had a system message, with the values of numbers.
@@ -151,7 +151,7 @@ def _of_this_input(prose: str) -> bool:
     return bool(CONTEXT.search(prose) and _INPUT.search(prose))
 
 
-def _elsewhere(status: int, error: Said, sent: Mapping[str, Value]) -> Adjustment | None:
+def _elsewhere(status: int, error: ErrorContent, sent: Mapping[str, Value]) -> Adjustment | None:
     pattern = _TOOLS_ELSEWHERE.get(status)
     if pattern is not None and "tools" in sent and pattern.search(error.prose):
         return Adjustment(frozenset({"tools"}))
@@ -160,7 +160,7 @@ def _elsewhere(status: int, error: Said, sent: Mapping[str, Value]) -> Adjustmen
     return None
 
 
-def _structured(error: Said, sent: Mapping[str, Value]) -> frozenset[str]:
+def _structured(error: ErrorContent, sent: Mapping[str, Value]) -> frozenset[str]:
     """Those that are named as fields."""
     found = set()
     for named in error.parameters:

@@ -27,7 +27,7 @@ _PARAMETERS = frozenset(
 _CODES = frozenset({"code", "type", "status", "error_code", "errorcode", "error_type", "reason", "__type", "status_code"})
 
 
-class Said(msgspec.Struct, frozen=True):
+class ErrorContent(msgspec.Struct, frozen=True):
     """`codes`: its codes and types, in lower case; `parameters`: what it names as a field; `prose`: all that is for people.
 
     `own_prose` is the same without what it repeats of the prompt.
@@ -51,7 +51,7 @@ class Said(msgspec.Struct, frozen=True):
         return None
 
 
-def said(body: bytes | str, sent: Sequence[str] = ()) -> Said:
+def said(body: bytes | str, sent: Sequence[str] = ()) -> ErrorContent:
     """What the body of an error says. `sent`: texts that it may repeat."""
     reader = _Reader()
     decoded = decode_anything(body.encode("utf-8", "replace") if isinstance(body, str) else body)
@@ -62,7 +62,7 @@ def said(body: bytes | str, sent: Sequence[str] = ()) -> Said:
     return reader.result(sent)
 
 
-def said_in(error: Any, sent: Sequence[str] = ()) -> Said:
+def said_in(error: Any, sent: Sequence[str] = ()) -> ErrorContent:
     """The same of an error that was decoded already."""
     reader = _Reader()
     reader.read(error, 0)
@@ -114,10 +114,10 @@ class _Reader:
         if brace > 0 and isinstance(inner := decode_anything(text[brace : text.rfind("}") + 1].encode("utf-8", "replace")), dict):
             self.read(inner, depth + 1, key)
 
-    def result(self, sent: Sequence[str]) -> Said:
+    def result(self, sent: Sequence[str]) -> ErrorContent:
         prose = own_prose = "\n".join(self.prose)[:_LONGEST_PROSE]
         for text in sent:
             for line in text.splitlines():
                 if len(line := line.strip()) >= _SHORTEST_ECHO:
                     own_prose = own_prose.replace(line, " ")
-        return Said(tuple(code for code in self.codes if code), tuple(self.parameters), prose, own_prose)
+        return ErrorContent(tuple(code for code in self.codes if code), tuple(self.parameters), prose, own_prose)

@@ -103,7 +103,7 @@ class ReplyText:
         self._state = "thinking" if begins_thinking else "start"
         self._closers: tuple[str, ...] = _CLOSING
         self._pending = ""
-        self._said = _Said()
+        self._said = _ReplyText()
         self._is_call = False
         self.call = ""
         self.is_taken_back = False
@@ -235,12 +235,12 @@ class ReplyText:
         return out
 
     def _take_back(self, after: str) -> None:
-        self._said = _Said()
+        self._said = _ReplyText()
         self._pending, self._state = after, "start"
         self.is_taken_back = self.has_thought = self.closed_only = True
 
 
-class _Said:
+class _ReplyText:
     """What has to be known of the text that came out, to tell marks from text that is about marks."""
 
     __slots__ = ("_backticks", "_has_opened", "_tail", "text_length")

@@ -184,7 +184,7 @@ _HOW = _Words(
 )
 
 
-class Asked(NamedTuple):
+class PromptKinds(NamedTuple):
     """`kinds`: those that the prompt asks for; `wants_leave`: it asks whether something may be, or is
     so; `wants_steps`: how."""
 
@@ -193,7 +193,7 @@ class Asked(NamedTuple):
     wants_steps: bool
 
 
-class _Compiled(NamedTuple):
+class _KindPatterns(NamedTuple):
     asking: _Words
     answering: _Words
     marks: re.Pattern[str]
@@ -201,14 +201,14 @@ class _Compiled(NamedTuple):
 
 
 @cache
-def _compiled() -> dict[str, _Compiled]:
+def _compiled() -> dict[str, _KindPatterns]:
     return {
-        name: _Compiled(_Words(kind.asking), _Words(kind.answering), re.compile(kind.marks), kind.needs_both)
+        name: _KindPatterns(_Words(kind.asking), _Words(kind.answering), re.compile(kind.marks), kind.needs_both)
         for name, kind in _KINDS.items()
     }
 
 
-def asked(prompt: str) -> Asked:
+def asked(prompt: str) -> PromptKinds:
     """What the prompt asks for."""
     text = _Text(prompt[:LONGEST_PROMPT])
     kinds = tuple(name for name, kind in _compiled().items() if kind.asking.are_in(text))
@@ -216,7 +216,7 @@ def asked(prompt: str) -> Asked:
     first = next((word for word in said if word not in _COURTESY), "")
     opening = {first, f"{first}_{next(said, '')}"}
     wants_leave = not _MAY_OPENINGS.isdisjoint(opening) or _MAY_ANYWHERE.are_in(text)
-    return Asked(kinds, wants_leave, _HOW.are_in(text))
+    return PromptKinds(kinds, wants_leave, _HOW.are_in(text))
 
 
 def holds(kind: str, text: str) -> bool:

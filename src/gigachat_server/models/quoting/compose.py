@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gigachat_server.models.quoting.asked import Asked
+from gigachat_server.models.quoting.asked import PromptKinds
 from gigachat_server.models.quoting.dependence import is_yes_or_no, points_back
 from gigachat_server.models.quoting.lines import leads_in
 from gigachat_server.models.quoting.parse import Statement
@@ -55,7 +55,7 @@ def compose(
     scores: Numbers,
     read: Sequence[ReadPassage],
     document_ids: Sequence[str],
-    asked: Asked,
+    asked: PromptKinds,
     *,
     most_characters: int,
     most_passages: int,
@@ -74,7 +74,7 @@ class _Composer:
         scores: Numbers,
         read: Sequence[ReadPassage],
         document_ids: Sequence[str],
-        asked: Asked,
+        asked: PromptKinds,
         most_characters: int,
         most_passages: int,
         left_out: Sequence[Place],

@@ -86,7 +86,7 @@ class ReadPassages:
             self._bytes -= self._held.popitem(last=False)[1][1]
 
 
-class _Ranked(msgspec.Struct, frozen=True):
+class _RankedPassage(msgspec.Struct, frozen=True):
     """The passages of a prompt as read, best first, and their statements with their scores."""
 
     passages: tuple[Passage, ...]
@@ -132,7 +132,7 @@ class ExtractiveModel:
     async def aclose(self) -> None:
         """Nothing to end: the embedder belongs to the caller."""
 
-    async def _rank(self, model_input: ModelInput) -> _Ranked:
+    async def _rank(self, model_input: ModelInput) -> _RankedPassage:
         """The statements of the best passages. Only those that may well be quoted are embedded, in one call."""
         query = model_input.query
         passages = _worth_reading(model_input)
@@ -148,7 +148,7 @@ class ExtractiveModel:
             table[:, 0] = [float(read[each.passage].vectors[each.place] @ query.vector) for each in found]
         for passage, of_passage in zip(passages, read, strict=True):
             self._kept.keep(passage, of_passage)
-        return _Ranked(passages, read, tuple(found), table @ self._weights.after)
+        return _RankedPassage(passages, read, tuple(found), table @ self._weights.after)
 
     async def _embed(self, found: Sequence[Candidate], read: Sequence[ReadPassage]) -> None:
         missing = [each for each in found if each.place not in read[each.passage].vectors]
@@ -181,7 +181,7 @@ def _refused(model_input: ModelInput) -> Iterator[ModelEvent]:
     return (TextDelta(index, text) for index in range(model_input.sampling.n))
 
 
-def _quoted(model_input: ModelInput, ranked: _Ranked, replies: Sequence[Reply]) -> Iterator[ModelEvent]:
+def _quoted(model_input: ModelInput, ranked: _RankedPassage, replies: Sequence[Reply]) -> Iterator[ModelEvent]:
     """All alternatives, the passages they are made of first."""
     quoted = sorted({place.passage for reply in replies for place in reply.places})
     handed = [*model_input.passages, *model_input.nearby]
@@ -198,7 +198,7 @@ def _quoted(model_input: ModelInput, ranked: _Ranked, replies: Sequence[Reply]) 
         yield from events(index, places, read, numbered)
 
 
-def _alternatives(model_input: ModelInput, ranked: _Ranked) -> list[Reply]:
+def _alternatives(model_input: ModelInput, ranked: _RankedPassage) -> list[Reply]:
     """Each says what none before it has, as long as anything is left; then the first again. None where nothing can be said."""
     wanted = asked(model_input.query.text)
     document_ids = [passage.document_id for passage in ranked.passages]

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from gigachat_server.language.detect import language
 from gigachat_server.language.phrases import source_label
-from gigachat_server.models.base import Cited, Passage, TextDelta
+from gigachat_server.models.base import ModelCitation, Passage, TextDelta
 from gigachat_server.models.quoting.compose import Place
 from gigachat_server.models.quoting.lines import SENTENCE_ENDS, is_ended, is_question, leads_in
 from gigachat_server.models.quoting.parse import Statement
@@ -31,7 +31,7 @@ class Piece(NamedTuple):
 
 def events(
     index: int, places: Sequence[Place], read: Mapping[int, ReadPassage], passages: Sequence[Passage]
-) -> Iterator[Cited | TextDelta]:
+) -> Iterator[ModelCitation | TextDelta]:
     """Alternative `index`: its pieces, each with its marker, then the documents' names. `read`: by the passage's number."""
     said = pieces(places, read)
     length, space = 0, ""
@@ -40,7 +40,7 @@ def events(
         space = "" if piece.text.endswith(_UNSPACED) else " "
         marker_start = length + len(text) + len(space)
         for start, end in piece.spans:
-            yield Cited(index, number, start, end, passages[piece.passage].text[start:end], marker_start)
+            yield ModelCitation(index, number, start, end, passages[piece.passage].text[start:end], marker_start)
         yield TextDelta(index, f"{text}{space}[{number}]")
         length = marker_start + len(f"[{number}]")
     yield TextDelta(index, "\n\n" + names([piece.passage for piece in said], passages))

@@ -22,7 +22,7 @@ from gigachat_server.language.likeness import alike
 from gigachat_server.language.terms import terms
 from gigachat_server.language.words import words
 from gigachat_server.models.base import Passage, Query, Vector
-from gigachat_server.models.quoting.asked import Asked, gives_leave, holds
+from gigachat_server.models.quoting.asked import PromptKinds, gives_leave, holds
 from gigachat_server.models.quoting.lines import is_question
 from gigachat_server.models.quoting.parse import Statement, statements
 
@@ -47,7 +47,7 @@ def asked_words(query: Query) -> list[AskedWord]:
     return [AskedWord(stem, (stem,), weight) for stem, weight in query.stem_weights.items()]
 
 
-class Said(msgspec.Struct, frozen=True):
+class TextContent(msgspec.Struct, frozen=True):
     """The terms and words of a text."""
 
     terms: frozenset[str]
@@ -63,8 +63,8 @@ class ReadPassage:
         self.statements = tuple(statements(text))
         self._language = language(text)
         self.vectors: dict[int, Vector] = {}
-        self._said: list[Said] | None = None
-        self._said_above: dict[str, Said] = {}
+        self._said: list[TextContent] | None = None
+        self._said_above: dict[str, TextContent] = {}
         self._holding: dict[str, list[bool]] = {}
 
     @property
@@ -82,12 +82,12 @@ class ReadPassage:
         return f"{heading} {statement.text}" if is_question(heading) or heading[-1] in ".!" else f"{heading}. {statement.text}"
 
     @property
-    def said(self) -> list[Said]:
+    def said(self) -> list[TextContent]:
         if self._said is None:
             self._said = [self._said_in(each.text) for each in self.statements]
         return self._said
 
-    def said_above(self, place: int) -> Said:
+    def said_above(self, place: int) -> TextContent:
         """The terms and words of the headings above a statement."""
         above = " ".join(self.statements[place].headings[-_HEADINGS:])
         found = self._said_above.get(above)
@@ -95,8 +95,8 @@ class ReadPassage:
             found = self._said_above[above] = self._said_in(above)
         return found
 
-    def _said_in(self, text: str) -> Said:
-        return Said(frozenset(terms(text, self._language)), frozenset(words(folded(text))))
+    def _said_in(self, text: str) -> TextContent:
+        return TextContent(frozenset(terms(text, self._language)), frozenset(words(folded(text))))
 
     def is_first(self, place: int) -> bool:
         """Whether the statement is the first under its heading."""
@@ -184,7 +184,7 @@ def can_answer(statement: Statement) -> bool:
 
 
 def features(
-    asked: Asked,
+    asked: PromptKinds,
     asked_words: Sequence[AskedWord],
     found: Sequence[Candidate],
     read: Sequence[ReadPassage],
@@ -215,7 +215,7 @@ def features(
     return table
 
 
-class Covered(NamedTuple):
+class Coverage(NamedTuple):
     """The shares of the prompt's words, by weight, that each statement holds, that its headings hold, and that either does."""
 
     own: Numbers
@@ -223,7 +223,7 @@ class Covered(NamedTuple):
     anywhere: Numbers
 
 
-def covered(asked_words: Sequence[AskedWord], own: Sequence[Said], above: Sequence[Said]) -> Covered:
+def covered(asked_words: Sequence[AskedWord], own: Sequence[TextContent], above: Sequence[TextContent]) -> Coverage:
     """How much each of some statements says, and the headings above it, in this or in a similar spelling."""
     weights = np.array([asked.weight for asked in asked_words])
     if (total := weights.sum()) > 0:
@@ -231,10 +231,10 @@ def covered(asked_words: Sequence[AskedWord], own: Sequence[Said], above: Sequen
     said = frozenset[str]().union(*(text.words for text in (*own, *above)))
     like = alike([asked.word for asked in asked_words], said)
     in_own, in_above = _held(asked_words, like, own), _held(asked_words, like, above)
-    return Covered(weights @ in_own, weights @ in_above, weights @ np.maximum(in_own, in_above))
+    return Coverage(weights @ in_own, weights @ in_above, weights @ np.maximum(in_own, in_above))
 
 
-def _held(asked_words: Sequence[AskedWord], like: Sequence[Mapping[str, float]], texts: Sequence[Said]) -> Numbers:
+def _held(asked_words: Sequence[AskedWord], like: Sequence[Mapping[str, float]], texts: Sequence[TextContent]) -> Numbers:
     """Of each word, a row, and each text, a column: how like the word the likest is that the text holds."""
     with_word: dict[str, list[int]] = {}
     with_term: dict[str, list[int]] = {}

@@ -66,7 +66,7 @@ class Target(Rows, Protocol):
         """All of them are there, or none is."""
 
 
-class Copied(msgspec.Struct, frozen=True):
+class TableCopy(msgspec.Struct, frozen=True):
     """A table that both stores hold alike."""
 
     table: str
@@ -92,12 +92,12 @@ async def plan(source: Rows, target: Rows, wanted: dict[str, Table]) -> list[Tab
     return [table for _, table in sorted(wanted.items())]
 
 
-async def copy(source: Rows, target: Target, tables: list[Table], watcher: Watcher) -> list[Copied]:
+async def copy(source: Rows, target: Target, tables: list[Table], watcher: Watcher) -> list[TableCopy]:
     """The target holds those tables as the source does. Raises `SetupError` where what it held before is something else."""
     return [await _copy_table(source, target, table, watcher) for table in tables]
 
 
-async def _copy_table(source: Rows, target: Target, table: Table, watcher: Watcher) -> Copied:
+async def _copy_table(source: Rows, target: Target, table: Table, watcher: Watcher) -> TableCopy:
     watcher.begin(table.name)
     before = await digest(target, table)
     hashed, count = hashlib.sha256(), 0
@@ -124,7 +124,7 @@ async def _copy_table(source: Rows, target: Target, table: Table, watcher: Watch
     return copied
 
 
-def _refuse_another(before: Copied, found: str) -> None:
+def _refuse_another(before: TableCopy, found: str) -> None:
     if before.digest != found:
         raise SetupError(
             f"The store that was copied into holds other {before.table} than the one that is copied from: the latter has "
@@ -132,13 +132,13 @@ def _refuse_another(before: Copied, found: str) -> None:
         )
 
 
-async def digest(rows: Rows, table: Table) -> Copied:
+async def digest(rows: Rows, table: Table) -> TableCopy:
     hashed, count = hashlib.sha256(), 0
     async with aclosing(_ahead(rows.batches(table))) as batches:
         async for batch in batches:
             hashed.update(b"".join(map(_encode, batch)))
             count += len(batch)
-    return Copied(table.name, count, hashed.hexdigest())
+    return TableCopy(table.name, count, hashed.hexdigest())
 
 
 async def _ahead(batches: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
