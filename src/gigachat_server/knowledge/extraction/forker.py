@@ -30,48 +30,11 @@ NOT_FORKED = -(2**31)
 # They import their own modules when a file needs them.
 _WHOLE_PACKAGES = ("charset_normalizer", "email", "encodings", "pypdfium2")
 # What modules of the standard library import within functions: `Counter.most_common` imports heapq, for example.
-_MODULES = [
-    "bisect",
-    "bz2",
-    "calendar",
-    "copy",
-    "csv",
-    "datetime",
-    "decimal",
-    "difflib",
-    "fractions",
-    "gzip",
-    "heapq",
-    "html.entities",
-    "html.parser",
-    "json",
-    "linecache",
-    "locale",
-    "lzma",
-    "mimetypes",
-    "operator",
-    "quopri",
-    "random",
-    "statistics",
-    "string",
-    "stringprep",
-    "_strptime",
-    "struct",
-    "textwrap",
-    "tokenize",
-    "traceback",
-    "unicodedata",
-    "urllib.parse",
-    "uuid",
-    "warnings",
-    "weakref",
-    "xml.etree.ElementTree",
-    "xml.sax.saxutils",
-    "zipfile",
-    "zlib",
-    "lxml.etree",
-    "lxml._elementpath",
-]
+_MODULES = (
+    "bisect bz2 calendar copy csv datetime decimal difflib fractions gzip heapq html.entities html.parser json linecache locale "
+    "lzma mimetypes operator quopri random statistics string stringprep _strptime struct textwrap tokenize traceback unicodedata "
+    "urllib.parse uuid warnings weakref xml.etree.ElementTree xml.sax.saxutils zipfile zlib lxml.etree lxml._elementpath"
+)
 
 _PAGE = b"<html><title>t</title><body><h1>h</h1><p>p"
 
@@ -101,7 +64,7 @@ def import_all() -> None:
     """The readers, whatever they or their libraries import as they go, and what Python looks up in files the first time."""
     for name in sorted(child.MODULES):
         importlib.import_module(f"gigachat_server.knowledge.extraction.{name}")
-    for name in _MODULES:
+    for name in _MODULES.split():
         importlib.import_module(name)
     for package in map(importlib.import_module, _WHOLE_PACKAGES):
         for module in pkgutil.iter_modules(package.__path__):
