@@ -36,7 +36,6 @@ from gigachat_server.store.engines.migrate import Schema, migrations, missing, r
 from gigachat_server.store.engines.sqlite import FILE_NAME
 
 _OLDEST_SQLITE = (3, 51, 3)
-_OLDEST_POSTGRES = 16
 _LEAST_FREE_BYTES = 200 * 1024 * 1024
 _FEW_OPEN_FILES = 4096
 _PATIENCE_S = 20.0
@@ -94,15 +93,21 @@ async def _of_folder(settings: Settings) -> AsyncIterator[Finding]:
 
 
 async def _of_postgres(settings: Settings) -> AsyncIterator[Finding]:
-    from gigachat_server.store.engines.postgres import APPLICATION
+    from gigachat_server.store.engines.postgres import APPLICATION, examine
 
     location = Location.of(settings)
     try:
+        found = await examine(settings.database_url, connections=settings.database_connections)
+        first, *others = found.problems or [""]
+        yield Finding(f"PostgreSQL {found.state.version.partition(' ')[0]}: {location}", first)
+        for problem in others:
+            yield Finding("and", problem)
+        if found.warning:
+            yield Finding(found.warning)
+        yield _vector(found.state.vector, found.state.vector_offered)
+        if found.state.is_standby or found.state.is_read_only:
+            return
         async with looking_at(location) as reader:
-            (version,), vector = await _row(reader, _SERVER), await reader.one(_VECTOR)
-            old = "gigachat needs 16 or newer." if int(version.partition(".")[0]) < _OLDEST_POSTGRES else ""
-            yield Finding(f"PostgreSQL {version.partition(' ')[0]}: {location}", old)
-            yield _vector(*vector) if vector else Finding("pgvector", "Install it on the server (postgresql-NN-pgvector).")
             yield _schema(await schema_of(reader, "postgres"))
             yield await _durable(reader)
             yield _connections(*await _row(reader, _CONNECTIONS, application=APPLICATION), most=settings.database_connections + 1)
@@ -110,8 +115,6 @@ async def _of_postgres(settings: Settings) -> AsyncIterator[Finding]:
         yield Finding(f"PostgreSQL: {location}", str(error))
 
 
-_SERVER = "SELECT current_setting('server_version')"
-_VECTOR = "SELECT default_version, installed_version FROM pg_available_extensions WHERE name = 'vector'"
 _CONNECTIONS = (
     "SELECT CAST(current_setting('max_connections') AS INTEGER), "
     "(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'), "
@@ -125,10 +128,10 @@ async def _row(reader: Reader, sql: str, **parameters: Any) -> Row:
     return row
 
 
-def _vector(available: str, installed: str | None) -> Finding:
-    if installed is None:
-        return Finding(f"pgvector {available}, added to the database at the first start")
-    return Finding(f"pgvector {installed}")
+def _vector(installed: str | None, offered: str | None) -> Finding:
+    if installed is None and offered is not None:
+        return Finding(f"pgvector {offered}, added to the database at the first start")
+    return Finding(f"pgvector {installed}" if installed else "no pgvector")
 
 
 def _schema(schema: Schema) -> Finding:
