@@ -31,7 +31,7 @@ LAYERS = (
 EDGES = {
     "api/dispatch.py": 1,  # the application boundary
     "pages/dispatch.py": 1,  # the same for the pages
-    "chat/turns/turn.py": 1,  # the turn's task
+    "chat/turns/turn.py": 2,  # the turn's task, and storing that it failed
     "knowledge/documents/ingest_worker.py": 1,  # the job loop
     "knowledge/sites/site_worker.py": 1,  # the job loop of crawls
     "learning/fixed_answers.py": 2,  # the loop of phrasings without a vector, and what an embedder raises for one of them

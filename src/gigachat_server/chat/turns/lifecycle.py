@@ -9,9 +9,10 @@ nothing had been shown is answered after all, unless that has failed before in t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from gigachat_server.chat.events.recorder import Events
 from gigachat_server.chat.turns import reply
@@ -22,7 +23,7 @@ from gigachat_server.chat.turns.progress import Turn, is_set_within
 from gigachat_server.chat.turns.queue import LEASE_US, start_next
 from gigachat_server.chat.turns.turn import Turns
 from gigachat_server.clock import Clock
-from gigachat_server.errors import ReplyCutOff, StorageUnavailable
+from gigachat_server.errors import InvalidRequest, ReplyCutOff, StorageUnavailable
 from gigachat_server.records import Chatbot, Message
 from gigachat_server.store import chatbots, conversations, drafts, events, idempotency, messages
 from gigachat_server.store.database import Database, Reader, Tx
@@ -100,6 +101,14 @@ class Lifecycle:
             return
         # One after the other by their ids, as their leases are renewed: two that wait for each other would both lose time.
         talking.sort(key=_by_conversation)
+        try:
+            await self._keep_drafts_of(talking)
+        except InvalidRequest:  # the store cannot hold what one of them says, which is no reason to lose the others'
+            for turn in talking:
+                with contextlib.suppress(InvalidRequest):
+                    await self._keep_drafts_of([turn])
+
+    async def _keep_drafts_of(self, talking: Sequence[Turn]) -> None:
         kept = [(turn, reply.drafts(turn), turn.drafted_to) for turn in talking]
         for turn in talking:
             turn.drafted_to = turn.length  # before it is so: a turn that ends meanwhile must know that it has a draft

@@ -213,7 +213,7 @@ class Turns:
 
     def _run_soon(self, opened: OpenTurn, turn: Turn) -> None:
         self._take_up(opened, turn)
-        turn.runner = self._keep_task(self._run(opened, turn))
+        turn.runner = self._keep_task(turn, self._run(opened, turn))
 
     def _take_up(self, opened: OpenTurn, turn: Turn) -> None:
         turn.chatbot, turn.prompt, turn.is_stored = opened.chatbot, opened.prompt, True
@@ -223,13 +223,20 @@ class Turns:
 
     def _follow_soon(self, prompt: Message, turn: Turn) -> None:
         turn.prompt, turn.is_stored = prompt, True
-        self._keep_task(self._follow(turn))
+        self._keep_task(turn, self._follow(turn))
 
-    def _keep_task(self, running: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _keep_task(self, turn: Turn, running: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(running, name="turn")
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(functools.partial(self._forget_task, turn))
         return task
+
+    def _forget_task(self, turn: Turn, task: asyncio.Task[None]) -> None:
+        """It has ended; if a bug ended it, nobody waits for the turn any longer."""
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("the task of a turn failed", exc_info=error)
+            turn.end(GigachatError())
 
     async def _run(self, opened: OpenTurn, turn: Turn) -> None:
         """See the turn to its end, whatever happens: the store knows how it ended before anyone is told."""
@@ -393,13 +400,7 @@ class Turns:
             await self._fail(opened, turn, error)
             return
 
-        async def body(tx: Tx) -> None:
-            prompt = opened.prompt
-            await conversations.give_up(
-                tx, prompt.chatbot_id, prompt.conversation_id, control_epoch=opened.epoch, prompt_id=prompt.id
-            )
-            tx.after_commit(self._nodes.tell_of_waiting)
-
+        body = functools.partial(self._give_up_in, opened=opened)
         try:
             await self._settle("turn.leave", turn, body, or_else=error, after_s=_FAILURE_S)
         except StorageUnavailable as second:
@@ -407,34 +408,63 @@ class Turns:
         finally:
             turn.end(error)
 
+    async def _give_up_in(self, tx: Tx, *, opened: OpenTurn) -> bool:
+        """The turn is for whoever finds it first. Whether it had the lease until now."""
+        prompt = opened.prompt
+        await conversations.give_up(
+            tx, prompt.chatbot_id, prompt.conversation_id, control_epoch=opened.epoch, prompt_id=prompt.id
+        )
+        tx.after_commit(self._nodes.tell_of_waiting)
+        return True
+
     async def _fail(self, opened: OpenTurn, turn: Turn, error: GigachatError) -> None:
         """Settle the prompt as failed, with what was said in reply to it until then, and tell whoever waits."""
-        prompt, said = opened.prompt, reply.replies(turn, unfinished="incomplete")
-
-        async def body(tx: Tx) -> bool:
-            if not await conversations.hold(
-                tx, prompt.chatbot_id, prompt.conversation_id, control_epoch=opened.epoch, prompt_id=prompt.id
-            ):
-                return False
-            if (stored := await messages.find(tx, prompt.chatbot_id, prompt.id)) is not None:
-                await fail_turn(tx, self._events, stored, said, error)
-            await drafts.delete(tx, prompt.chatbot_id, prompt.conversation_id, prompt.id)
-            await self._hand_on(tx, prompt)
-            return True
-
         if not isinstance(error, ModelError):
             _log.warning("turn ended with %s", error.code)
         is_ours = True
         try:
-            is_ours = await self._settle("turn.fail", turn, body, or_else=error, after_s=_FAILURE_S)
-            turn.has_partial_reply = bool(said)
+            is_ours = await self._store_failure(opened, turn, error)
         except GigachatError as second:
-            _log.error("cannot mark prompt %s as failed: %s", prompt.id, second)
+            _log.error("cannot mark prompt %s as failed: %s", opened.prompt.id, second)
         finally:
             if is_ours:
                 turn.end(error)
         if not is_ours:
             await self._follow(turn)
+
+    async def _store_failure(self, opened: OpenTurn, turn: Turn, error: GigachatError) -> bool:
+        """Whether the turn still had the lease; it has it no longer.
+
+        What cannot be stored of the reply, perhaps the very cause of the failure, is left out. If not even the failure can
+        be stored, the lease runs out at once, so that the next prompt does not wait for it.
+        """
+        said = reply.replies(turn, unfinished="incomplete")
+        with_reply = functools.partial(self._fail_in, opened=opened, said=said, error=error)
+        without_reply = functools.partial(self._fail_in, opened=opened, said=[], error=error)
+        give_up = functools.partial(self._give_up_in, opened=opened)
+        for name, body in (("turn.fail", with_reply), ("turn.fail_unsaid", without_reply), ("turn.give_up", give_up)):
+            try:
+                is_ours = await self._settle(name, turn, body, or_else=error, after_s=_FAILURE_S)
+            except StorageUnavailable:
+                raise
+            except Exception:  # noqa: BLE001 - the edge of the failure itself: a second one must not keep the lease
+                _log.exception("%s of prompt %s", name, opened.prompt.id)
+                continue
+            turn.has_partial_reply = is_ours and bool(said) and body is with_reply
+            return is_ours
+        return True
+
+    async def _fail_in(self, tx: Tx, *, opened: OpenTurn, said: Sequence[Message], error: GigachatError) -> bool:
+        prompt = opened.prompt
+        if not await conversations.hold(
+            tx, prompt.chatbot_id, prompt.conversation_id, control_epoch=opened.epoch, prompt_id=prompt.id
+        ):
+            return False
+        if (stored := await messages.find(tx, prompt.chatbot_id, prompt.id)) is not None:
+            await fail_turn(tx, self._events, stored, said, error)
+        await drafts.delete(tx, prompt.chatbot_id, prompt.conversation_id, prompt.id)
+        await self._hand_on(tx, prompt)
+        return True
 
     async def _follow(self, turn: Turn) -> None:
         """The turn is settled elsewhere: have it say what is said there, and end as the store says it ended, once it did."""
