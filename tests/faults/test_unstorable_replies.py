@@ -18,7 +18,7 @@ import asyncpg
 import pytest
 
 from gigachat_server.errors import ModelUnreachable
-from gigachat_server.models.fake import Pause
+from gigachat_server.models.fake import Pause, Step
 from tests import stores
 from tests.faults.cluster import until
 from tests.harness import gigachat
@@ -98,7 +98,7 @@ async def test_a_part_of_a_reply_that_cannot_be_stored_is_left_out(tmp_path: Pat
 
 async def test_a_failure_that_cannot_be_stored_gives_the_lease_back(tmp_path: Path) -> None:
     again = Pause()
-    scripts = {"smile": [ModelUnreachable()]}
+    scripts: dict[str, list[Step]] = {"smile": [ModelUnreachable()]}
     async with gigachat(tmp_path, model=answering(scripts), clock=Clock()) as api:
         chatbot = await api.chatbot()
         refuse(tmp_path, "events", IS_FAILURE)

@@ -29,6 +29,13 @@ SPARE_CONNECTIONS = 2  # beside those of the pool: one for wake-ups, and one now
 _MOST_CLIENTS = 8
 _ANSWER_S = 3.0
 
+# Within a transaction, for elsewhere a pooler may have a statement prepared in one session and executed in another; and
+# whatever the role's own limits are, this much is answered.
+BEGIN = (
+    "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; "
+    "SET LOCAL idle_in_transaction_session_timeout = 0"
+)
+
 Connect = Callable[..., Awaitable[Any]]
 
 
@@ -218,8 +225,7 @@ def _too_few_sessions(had: int, connections: int) -> str:
 async def _session(connection: Any, *, stays: bool = False) -> int:
     """Which process of the server serves a transaction of that connection. `stays`: which then is left open."""
     try:
-        # Within a transaction: elsewhere a statement may be prepared in one session and executed in another.
-        await connection.execute("BEGIN")
+        await connection.execute(BEGIN)
         row = await connection.fetchrow("SELECT pg_backend_pid()")
         if not stays:
             await connection.execute("COMMIT")

@@ -18,7 +18,7 @@ import asyncpg
 import numpy as np
 
 from gigachat_server.errors import SetupError
-from gigachat_server.store.engines.postgres_check import POOLER, ServerState, is_of_a_pooler, state_of
+from gigachat_server.store.engines.postgres_check import BEGIN, POOLER, ServerState, is_of_a_pooler, state_of
 from gigachat_server.store.engines.postgres_url import VARIABLE, ServerUrl
 from gigachat_server.store.engines.wakeups import FAILURES
 
@@ -98,7 +98,7 @@ class Connector:
         except asyncpg.TargetServerAttributeNotMatched:
             connection = await self.connect(statement_cache_size=0, target_session_attrs="any")
         try:
-            await connection.execute("BEGIN")  # or a pooler may give each message another session
+            await connection.execute(BEGIN)
             return await state_of(connection)
         finally:
             connection.terminate()
@@ -133,14 +133,13 @@ def _hang_up(connecting: asyncio.Task[Any]) -> None:
 
 async def set_up(connection: Any) -> None:
     """It has the settings of every connection."""
-    first, *others = [f"SELECT set_config('{name}', '{value}', false)" for name, value in _SESSION.items()]
-    await connection.execute("; ".join((first, *others, _WHERE_IT_IS)))
+    await connection.execute("; ".join((*(f"SET {name} = '{value}'" for name, value in _SESSION.items()), _WHERE_IT_IS)))
 
 
 async def set_up_for_requests(connection: Any) -> None:
     """It has the settings of those that answer requests, and knows vectors."""
     await set_up(connection)
-    limits = [f"SELECT set_config('{name}', '{value}', false)" for name, value in _OF_REQUESTS.items()]
+    limits = [f"SET {name} = '{value}'" for name, value in _OF_REQUESTS.items()]
     await connection.execute("; ".join((*limits, _DURABLE)))
     await know_vectors(connection)
 

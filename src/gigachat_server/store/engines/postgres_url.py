@@ -79,7 +79,7 @@ def read_url(url: str) -> ServerUrl:
     given = _parameters(match["query"] or "")
     if "@" in (match["database"] or "") or any("@" in name for name in given):  # the password ends further on
         raise _unreadable("a / in its password has to be written as %2F, a ? as %3F and a @ as %40")
-    known, ignored = _sorted(given)
+    known, ignored = _sorted(given, has_host=bool(hosts or given.get("host")))
     places = _hosts(hosts, known)
     database = unquote(match["database"] or "") or known.pop("dbname", "")
     known.pop("dbname", None)
@@ -115,7 +115,7 @@ def _parameters(query: str) -> dict[str, str]:
     return {name.strip(): value.strip() for name, value in parse_qsl(query, keep_blank_values=True)}
 
 
-def _sorted(given: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+def _sorted(given: Mapping[str, str], *, has_host: bool) -> tuple[dict[str, str], list[str]]:
     """What the driver is told, and the names of what nobody is."""
     known: dict[str, str] = {}
     ignored: list[str] = []
@@ -126,7 +126,7 @@ def _sorted(given: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
             known[name] = value
         elif name == "database":
             known.setdefault("dbname", value)
-        elif name == "hostaddr" and not given.get("host"):
+        elif name == "hostaddr" and not has_host:
             known["host"] = value
         elif name in ("ssl", "requiressl"):
             if not given.get("sslmode") and value.lower() not in _PLAIN:
