@@ -11,7 +11,6 @@ be found by somebody else. What gives such a pooler away is that two of its clie
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from typing import Any
@@ -203,16 +202,15 @@ async def refuse_shared_sessions(connect: Connect, *, connections: int) -> None:
         for had in range(1, _MOST_CLIENTS + 1):
             other = await client()
             try:
-                async with asyncio.timeout(_ANSWER_S):
-                    is_shared = await _session(other, stays=True) == session
+                session_of_other = await _session(other, stays=True)
             except TimeoutError:
                 if had < connections + SPARE_CONNECTIONS:
                     raise SetupError(_too_few_sessions(had, connections)) from None
                 break
-            if is_shared or await _session(first) != session:
+            if session_of_other == session or await _session(first) != session:
                 raise SetupError(POOLER)
-            if first.get_server_pid() == session:
-                break  # what the server has said itself: nobody is in between
+            if (first.get_server_pid(), other.get_server_pid()) == (session, session_of_other):
+                break  # the server has told them so itself: nobody is in between
 
 
 def _too_few_sessions(had: int, connections: int) -> str:
@@ -225,14 +223,13 @@ def _too_few_sessions(had: int, connections: int) -> str:
 async def _session(connection: Any, *, stays: bool = False) -> int:
     """Which process of the server serves a transaction of that connection. `stays`: which then is left open."""
     try:
-        await connection.execute(BEGIN)
-        row = await connection.fetchrow("SELECT pg_backend_pid()")
-        if not stays:
-            await connection.execute("COMMIT")
-        return int(row[0])
+        async with asyncio.timeout(_ANSWER_S):
+            await connection.execute(BEGIN)
+            row = await connection.fetchrow("SELECT pg_backend_pid()")
+            if not stays:
+                await connection.execute("COMMIT")
+            return int(row[0])
     except asyncpg.PostgresError as error:
-        with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-            await connection.execute("ROLLBACK")
         if is_of_a_pooler(error):
             raise SetupError(POOLER) from None
         raise

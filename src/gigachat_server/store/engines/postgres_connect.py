@@ -98,8 +98,9 @@ class Connector:
         except asyncpg.TargetServerAttributeNotMatched:
             connection = await self.connect(statement_cache_size=0, target_session_attrs="any")
         try:
-            await connection.execute(BEGIN)
-            return await state_of(connection)
+            async with asyncio.timeout(self.url.connect_s):
+                await connection.execute(BEGIN)
+                return await state_of(connection)
         finally:
             connection.terminate()
 
@@ -192,7 +193,7 @@ def cannot_open(place: str, error: BaseException) -> str:
             f"The database at {place} lacks pgvector, and this user may not add it: "
             "have an administrator run `CREATE EXTENSION vector` in it."
         )
-    text = in_one_line(error)
+    text = "it does not answer" if isinstance(error, TimeoutError) else in_one_line(error)
     if "startup parameter" in text:
         return f"A pooler in front of PostgreSQL at {place} refuses a parameter of {VARIABLE} ({text}): take it out of the URL."
     if "root certificate" in text:
