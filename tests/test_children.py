@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from gigachat_server.errors import FileTooComplex
-from gigachat_server.knowledge.documents import ingest_worker
 from gigachat_server.knowledge.extraction import children, extract
 from gigachat_server.knowledge.extraction.children import Children
 from gigachat_server.knowledge.extraction.extract import Extractor
@@ -107,7 +106,6 @@ async def test_a_file_that_was_being_read_when_they_ended_is_read_again(monkeypa
     script += f"def main(parent):\n    if not os.path.exists({mark!r}):\n        os.close(os.open({mark!r}, os.O_CREAT))\n"
     script += "        os.kill(parent, signal.SIGKILL)\n    read(parent=parent)\nchild.main = main\nforker.main()"
     monkeypatch.setattr(children, "_FORKER", ("-S", "-c", script))
-    monkeypatch.setattr(ingest_worker, "_RETRY_S", 0)
     async with gigachat(tmp_path / "data") as api:
         document = await uploaded(api, await api.chatbot(), "page.html", formats.page())
     assert (document["state"], _names(tmp_path)) == ("ready", ["data", "ended-once"])
@@ -115,7 +113,7 @@ async def test_a_file_that_was_being_read_when_they_ended_is_read_again(monkeypa
 
 async def test_what_reads_files_does_not_outlive_a_server_that_is_killed() -> None:
     script = (
-        "import asyncio, os\nfrom gigachat_server.knowledge.children import Children\n"
+        "import asyncio, os\nfrom gigachat_server.knowledge.extraction.children import Children\n"
         "async def main():\n    async with Children().one():\n        print(flush=True)\n        await asyncio.sleep(99)\n"
         "asyncio.run(main())"
     )

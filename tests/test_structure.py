@@ -32,11 +32,11 @@ EDGES = {
     "api/dispatch.py": 1,  # the application boundary
     "pages/dispatch.py": 1,  # the same for the pages
     "chat/turns/turn.py": 1,  # the turn's task
-    "knowledge/documents/ingest_worker.py": 1,  # the job loop
-    "knowledge/sites/site_worker.py": 1,  # the job loop of crawls
-    "learning/fixed_answers.py": 2,  # the loop of phrasings without a vector, and what an embedder raises for one of them
+    "work/loop.py": 1,  # a pass of any background work
+    "work/leased.py": 2,  # a job on any row, and what can be stored about it
+    "learning/fixed_answers.py": 1,  # what an embedder raises for one phrasing among many
     "knowledge/extraction/child.py": 1,  # whatever a library raises for a file that is not as it should be
-    "chat/turns/lifecycle.py": 2,  # the job loop of turns, and one conversation among many at the start
+    "chat/turns/lifecycle.py": 1,  # one conversation among many at the start
     "store/engines/postgres.py": 1,  # what runs after a commit
     "store/engines/sqlite.py": 4,  # the writer's and the readers' threads, and what runs after a commit
 }
