@@ -111,7 +111,13 @@ class Lifecycle:
         async def body(tx: Tx) -> list[bool]:
             return [all([await drafts.put(tx, draft, control_epoch=turn.epoch) for draft in said]) for turn, said, _ in kept]
 
-        for (turn, _, before), is_kept in zip(kept, await self._database.transaction("turn.draft", body), strict=True):
+        try:
+            are_kept = await self._database.transaction("turn.draft", body)
+        except BaseException:
+            for turn, _, before in kept:
+                turn.drafted_to = max(before, 1)  # it is tried again, and may be stored already
+            raise
+        for (turn, _, before), is_kept in zip(kept, are_kept, strict=True):
             if is_kept:
                 self._events.wake_elsewhere(turn.chatbot.id, turn.conversation_id)
             else:
