@@ -32,6 +32,8 @@ TRIES = Backoff(first_s=1.0, longest_s=600.0)  # between the tries of one row
 STORE_AWAY_S = 5.0
 LOST = "the process ended while it worked on this, each time"  # why a row is parked that no try gave back
 _RENEWING = Backoff(first_s=0.5, longest_s=4.0)  # several times before the lease runs out
+_UNCLAIMABLE = Backoff(first_s=10.0, longest_s=600.0)
+_MOST_UNCLAIMABLE = 3  # in one look: more means that the store is away
 _LONGEST_REASON = 500  # characters
 
 _log = logging.getLogger("gigachat.work")
@@ -138,12 +140,19 @@ class Leased(Generic[K]):
     async def _look(self) -> None:
         """Begin with as many as there is room for; each that ends wakes the loop up."""
         passed: set[K] = set()
-        while self._takes_more and len(self._running) < self._at_once:
+        failures: list[Exception] = []
+        while self._takes_more and len(self._running) < self._at_once and len(failures) < _MOST_UNCLAIMABLE:
             entry = await self.queue.find_next(self._running.keys(), {*passed, *self._running, *self._tired()})
             if entry is None:
-                return
+                break
             passed.add(entry)  # whatever becomes of it, it is taken once in this look
-            await self._take(entry)
+            try:
+                await self._take(entry)
+            except Exception as error:  # noqa: BLE001 - a row that cannot be claimed must not keep the others waiting
+                self._let_rest(entry)
+                failures.append(error)
+        if failures:
+            raise failures[0]
 
     async def _take(self, entry: K) -> None:
         lease, now_us = random_text(8), self._clock()
@@ -151,9 +160,6 @@ class Leased(Generic[K]):
             tries = await self.queue.claim(entry, lease, now_us=now_us, until_us=self._after(LEASE_S))
         except asyncio.CancelledError:
             await self._give_back(entry, lease)  # the claim may have been stored all the same
-            raise
-        except Exception:
-            self._let_rest(entry)
             raise
         self._resting.pop(entry, None)
         if tries is None:
@@ -170,12 +176,12 @@ class Leased(Generic[K]):
         return [entry for entry, rest in self._resting.items() if rest.until_us > self._clock()]
 
     def _let_rest(self, entry: K) -> None:
-        """Go past a row that could not be claimed: it must not keep the others waiting."""
+        """Go past it for longer than the loop backs off, or it would be the first one again."""
         rest = self._resting.get(entry)
         failures = 1 + (rest.failures if rest is not None else 0)
-        forgotten_us = self._after(-2 * TRIES.longest_s)
+        forgotten_us = self._after(-2 * _UNCLAIMABLE.longest_s)
         self._resting = {each: rest for each, rest in self._resting.items() if rest.until_us > forgotten_us}
-        self._resting[entry] = _Rest(failures, self._after(TRIES.after(failures, self._pace)))
+        self._resting[entry] = _Rest(failures, self._after(_UNCLAIMABLE.after(failures, self._pace)))
 
     def _ended(self, entry: K) -> None:
         del self._running[entry]
