@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+from gigachat_server.cli import doctor
+from gigachat_server.settings import Settings
 from tests import stores
 from tests.harness import gigachat
 from tests.turns import rows
@@ -41,14 +44,11 @@ async def test_a_file_that_was_parked_is_kept_and_read_at_the_next_start(tmp_pat
 
 
 async def test_doctor_shows_what_was_given_up(tmp_path: Path) -> None:
-    from gigachat_server.cli import doctor
-    from gigachat_server.settings import Settings
-
     async with gigachat(tmp_path) as api:
         chatbot = await api.chatbot()
         for name in ("prices", "fine"):
             await api.push(chatbot, name, "Parcels are nine euros.")
-        given = {"data": str(tmp_path), "embedder": "hashing"} | stores.current().settings(tmp_path)
+        given: dict[str, Any] = {"data": str(tmp_path), "embedder": "hashing"} | stores.current().settings(tmp_path)
 
         async def given_up() -> list[doctor.Finding]:
             return [each async for each in doctor._findings(Settings(**given)) if "given up" in each.text]
