@@ -90,6 +90,8 @@ async def running(
         opened.push_async_callback(database.aclose)
         try:
             services = await _assemble(settings, database, opened, Background(clock, pace), model, embedder, clock)
+            if is_node:
+                await database.transaction("work.retry", functools.partial(_retry_parked, now_us=clock()))
         except StorageUnavailable:
             raise SetupError(_cannot_write(settings)) from None
         for worker in _workers(services):
@@ -181,7 +183,7 @@ async def _assemble(
     extractor = Extractor(most_characters=settings.max_document_characters)
     ingest = Ingest(database, embedder, searcher, clock, extractor=extractor)
     opened.push_async_callback(ingest.aclose)
-    await database.transaction("work.retry", functools.partial(_retry, embedder=embedder, now_us=clock()))
+    await database.transaction("document.reembed", functools.partial(_reembed, embedder=embedder))
     events, live = Events(database, clock), LiveTurns()
     nodes = Nodes(database, events, live, clock, background)
     control = Control(database, events=events, live=live, nodes=nodes, clock=clock)
@@ -191,13 +193,7 @@ async def _assemble(
     opened.push_async_callback(turns.drain, 0)
     lifecycle = Lifecycle(database, turns=turns, control=control, events=events, live=live, clock=clock, background=background)
     nodes.when_waiting = lifecycle.look_now
-    async with database.arriving() as is_alone:
-        # Where no other process is there, nobody is at work now on whatever was being read, crawled or answered. One of the
-        # version before may be, on a shared store that was just migrated: it does not show that it is there.
-        is_only_process = is_alone and not (database.is_shared and applied)
-        if is_only_process:
-            await database.transaction("work.release", _release_work)
-        await lifecycle.recover(is_only_process=is_only_process)
+    await _take_up(database, lifecycle, has_migrated=bool(applied))
     accepted, due = asyncio.Event(), asyncio.Event()  # a document waits; a site is to be crawled
     web_sites = Sites(database, ingest, clock, due)
     return Services(
@@ -227,13 +223,28 @@ async def _assemble(
     )
 
 
-async def _retry(tx: Tx, *, embedder: Embedder, now_us: int) -> None:
-    """What another embedder made is made anew, and what was given up may work now, with another key or another version."""
+async def _take_up(database: Database, lifecycle: Lifecycle, *, has_migrated: bool) -> None:
+    """Go on with what other processes left behind."""
+    async with database.arriving() as is_alone:
+        # Where no other process is there, nobody is at work now on whatever was being read, crawled or answered. One of the
+        # version before may be, on a shared store that was just migrated: it does not show that it is there.
+        is_only_process = is_alone and not (database.is_shared and has_migrated)
+        if is_only_process:
+            await database.transaction("work.release", _release_work)
+        await lifecycle.recover(is_only_process=is_only_process)
+
+
+async def _reembed(tx: Tx, *, embedder: Embedder) -> None:
+    """What another embedder made, or refused, is made anew: its key, say, may be another one now."""
     await ingest_queue.mark_foreign_vectors_waiting(tx, embedding_model=built_with(embedder))
     await ingest_queue.retry_failed(tx, error=EmbeddingRefused.code)
+    await fixed_answer_rows.have_embedded_anew(tx, embedding_model=embedder.name)
+
+
+async def _retry_parked(tx: Tx, *, now_us: int) -> None:
+    """What was given up is tried once more, by what may be another version, on another machine."""
     await ingest_queue.retry_parked(tx, but=LOST)
     await sites.retry_parked(tx, but=LOST, now_us=now_us)
-    await fixed_answer_rows.have_embedded_anew(tx, embedding_model=embedder.name)
 
 
 async def _release_work(tx: Tx) -> None:
