@@ -228,7 +228,7 @@ MUTANTS = (
     ),
     Mutant(
         "a process that is alone waits for the leases of the one before",
-        [("is_only_process = is_alone and not (database.is_shared and has_migrated)", "is_only_process = not database.is_shared")],
+        [("is_only_process = is_alone and not (database.is_shared and was_old)", "is_only_process = not database.is_shared")],
         [_KILL + "[postgres-S5]"],
     ),
     Mutant(

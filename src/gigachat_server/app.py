@@ -193,7 +193,7 @@ async def _assemble(
     opened.push_async_callback(turns.drain, 0)
     lifecycle = Lifecycle(database, turns=turns, control=control, events=events, live=live, clock=clock, background=background)
     nodes.when_waiting = lifecycle.look_now
-    await _take_up(database, lifecycle, has_migrated=bool(applied))
+    await _take_up(database, lifecycle, was_old=bool(applied))
     accepted, due = asyncio.Event(), asyncio.Event()  # a document waits; a site is to be crawled
     web_sites = Sites(database, ingest, clock, due)
     return Services(
@@ -223,12 +223,12 @@ async def _assemble(
     )
 
 
-async def _take_up(database: Database, lifecycle: Lifecycle, *, has_migrated: bool) -> None:
+async def _take_up(database: Database, lifecycle: Lifecycle, *, was_old: bool) -> None:
     """Go on with what other processes left behind."""
     async with database.arriving() as is_alone:
         # Where no other process is there, nobody is at work now on whatever was being read, crawled or answered. One of the
         # version before may be, on a shared store that was just migrated: it does not show that it is there.
-        is_only_process = is_alone and not (database.is_shared and has_migrated)
+        is_only_process = is_alone and not (database.is_shared and was_old)
         if is_only_process:
             await database.transaction("work.release", _release_work)
         await lifecycle.recover(is_only_process=is_only_process)
