@@ -113,8 +113,8 @@ async def _said(tx: Tx, prompt: Message, turn: Turn | None, chatbot_name: str) -
     """What was said in reply to the prompt and is not stored yet."""
     if prompt.turn != "running":
         return []
-    if turn is not None and turn.length:
-        said = reply.replies(turn, unfinished="stopped", is_cut=True)
+    if turn is not None and turn.speech.length:
+        said = reply.replies(turn.speech.shown(), prompt, chatbot_name=chatbot_name, unfinished="stopped")
     else:
         kept = await drafts.list_of(tx, prompt.chatbot_id, prompt.conversation_id)
         said = [
