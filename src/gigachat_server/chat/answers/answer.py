@@ -98,7 +98,8 @@ class Answerer:
             sources = tuple(map(_source, (*retrieval.passages, *retrieval.nearby), retrieval.chunks))
             facts.sources = sources[: len(retrieval.passages)]
             facts.vectors = {chunk.id: chunk.embedding for chunk in retrieval.chunks}
-        model_input = _model_input(question, retrieval, sources)
+        suggested = _suggestion(question, sources) if self._may_refuse(question) else ""
+        model_input = _model_input(question, retrieval, suggested)
         await trigger("S5")
         await self._listen(question, model_input, sources, speech)
         unanswered = reason(speech, question.text, found=None if retrieval is None else len(retrieval.passages))
@@ -146,18 +147,19 @@ class Answerer:
             text, history = question.text, question.memory.searched(self._embedder.name)
         else:
             text, history = speech.facts.rewrite.text, []  # it says what it needs of them
-        results = question.chatbot.config.documents.results
-        is_lenient = self._model.is_generating
-        suggests = not is_lenient or results.when_nothing_matches == "refuse"
         retrieval = await self._searcher.retrieve(
             question.chatbot,
             text,
             matched.vector,
             history,
-            is_lenient=is_lenient,
-            nearby=MOST_PASSAGES if suggests else 0,
+            is_lenient=self._model.is_generating,
+            nearby=MOST_PASSAGES if self._may_refuse(question) else 0,
         )
-        return retrieval.matching(results.match_threshold)
+        return retrieval.matching(question.chatbot.config.documents.results.match_threshold)
+
+    def _may_refuse(self, question: Question) -> bool:
+        """Whether gigachat itself may say the refusal, and what is near; a model that generates says its own."""
+        return not self._model.is_generating or question.chatbot.config.documents.results.when_nothing_matches == "refuse"
 
     async def _rewrite(self, question: Question) -> rewrite.Rewrite | None:
         """The prompt made independent of the conversation by the model, where the chatbot wants that and it leans on it."""
@@ -210,8 +212,8 @@ class Answerer:
         mark_refusals(speech, prompts.refusals(config, language(question.text)))
 
 
-def _model_input(question: Question, retrieval: Retrieval | None, sources: Sequence[Source]) -> ModelInput:
-    """What the model is told. `sources` are those of all that was found, nearby or not."""
+def _model_input(question: Question, retrieval: Retrieval | None, suggested: str) -> ModelInput:
+    """What the model is told; `suggested` may be said behind a refusal."""
     passages: Sequence[Passage] = ()
     nearby: Sequence[Passage] = ()
     query = Query(text=question.text, vector=None, stem_weights={})
@@ -226,7 +228,7 @@ def _model_input(question: Question, retrieval: Retrieval | None, sources: Seque
         nearby=nearby,
         query=query,
         boundary=random_text(8),
-        suggestion=_suggestion(question, sources),
+        suggestion=suggested,
         handoff=_handoff_offer(question),
     )
 
