@@ -2,7 +2,7 @@
 
 Idea: a prompt is answered as it would be if it came now behind what was said before it then, and without a turn: there is no
 lease, and no place in the conversation. Invariant: a replay reads the store and never writes to it; however
-many there are, they ask the model `AT_ONCE` prompts at a time; and all of it ends when whoever reads it goes away.
+many there are, they ask the model `AT_ONCE` prompts at a time; and all of it ends when its reader goes away.
 """
 
 from __future__ import annotations

@@ -131,7 +131,7 @@ class Answerer:
         return PromptMatch(vector, nearest, has_documents)
 
     async def _say_fixed(self, question: Question, fixed_answer_id: str, speech: Speech) -> bool:
-        """Whether it is still there to be said."""
+        """Say the fixed answer. False if it was deleted or switched off meanwhile."""
         found = await self._fixed_answers.find(question.chatbot, fixed_answer_id)
         if found is None or not found.is_enabled:
             return False
@@ -179,7 +179,7 @@ class Answerer:
         return await rewrite.rewrite(self._model, model_input)
 
     async def _listen(self, question: Question, model_input: ModelInput, sources: Sequence[Source], speech: Speech) -> None:
-        """`sources` are those of all passages handed to the model, of which it may choose."""
+        """Hear the model out. `sources` are those of all passages that it was handed and may choose from."""
         facts, config = speech.facts, question.chatbot.config
         is_refused = config.documents.results.when_nothing_matches == "refuse" and not model_input.passages
         if is_refused and not small_talk(question.text):

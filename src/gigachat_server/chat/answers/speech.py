@@ -85,7 +85,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 def always() -> bool:
-    """Whether words may be shown where nobody else could have ended the turn."""
+    """For turns that no other node can end."""
     return True
 
 
@@ -126,14 +126,14 @@ class Speech:
             self.wake_watchers()
 
     def take_back(self, alternative: int) -> None:
-        """Nothing said of that reply is part of it: it begins anew, as another message, so that no text is joined to it."""
+        """Drop what was said of that reply. It begins anew, as another message, so that no text is joined to it."""
         self.message_ids[alternative] = new_id()
         self._texts[alternative] = []
         self._lengths[alternative] = 0
         self.facts.cited.pop(alternative, None)
 
     def catch_up(self, alternative: int, message_id: str, text: str) -> None:
-        """It is said elsewhere: by now, this much of that reply."""
+        """Say what is new in a reply that is made elsewhere, of which this much is known by now."""
         self.expect(alternative + 1)
         known = self._lengths[alternative]
         if not known:
@@ -147,7 +147,7 @@ class Speech:
         return "".join(self._texts[alternative])
 
     def replies(self) -> list[SpokenReply]:
-        """Those in which anything was said."""
+        """The replies in which anything was said."""
         facts = self.facts
         return [
             SpokenReply(
@@ -162,7 +162,7 @@ class Speech:
         return Answer(self.replies(), self.facts)
 
     def shown(self) -> Answer:
-        """All that was said until it was frozen, or until now: what came later was never shown."""
+        """All that was said until it was frozen, or until now if it is not: what came later was never shown."""
         return self.so_far() if self._shown is None else self._shown
 
     # --- watching ---

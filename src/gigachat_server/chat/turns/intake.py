@@ -1,8 +1,7 @@
-"""How a prompt gets in: stored in its place, with the lease or behind whoever has it; or found to be in already.
+"""How a prompt gets in: stored in its place, with the lease or behind the turn that holds it; or found to be in already.
 
-Idea: all that a request decides, it decides within one transaction: whether its `Idempotency-Key` is new, what it ends,
-where it stands, and whose turn it is. Invariant: nothing here runs or waits; what is to happen once it is durable, the
-caller does (`Begin`).
+Idea: one transaction decides everything about a request: whether its `Idempotency-Key` is new, which turns it ends, where it
+stands, and whose turn it is. Invariant: nothing here runs or waits; the caller does what follows the commit (`Begin`).
 """
 
 from __future__ import annotations
@@ -88,7 +87,7 @@ class Intake:
         live: FrozenTurns,
         begin: Begin,
     ) -> IntakeResult:
-        """The prompt in its place, and whether it is its turn (S2); with a key that was used before, the prompt of then.
+        """Store the prompt in its place (S2). A key that was used before gives the prompt stored then.
 
         Raises `ConversationBusy`, `IdempotencyKeyReused`, `NotFound`.
         """
@@ -135,7 +134,7 @@ class Intake:
         live: FrozenTurns,
         begin: Begin,
     ) -> IntakeResult:
-        """What an operator says, in its place; whoever is in control, nobody answers it.
+        """Store what an operator says, in its place. It is never answered, whoever is in control.
 
         Raises `AlreadyTakenOver`, `IdempotencyKeyReused`, `NotFound`.
         """
@@ -168,7 +167,7 @@ class Intake:
         begin: Begin,
         only_if_failed: bool = False,
     ) -> IntakeResult:
-        """The prompt is to be answered again: at once, or after those that are being answered."""
+        """Have the prompt answered again: at once, or after the prompts that are being answered."""
         now_us = self._clock()
         if key is not None and (known := await self._known(tx, chatbot, key, prompt_id, now_us)) is not None:
             return await _stored(tx, known, begin)
@@ -217,7 +216,7 @@ class Intake:
 
 
 async def _stored(tx: Tx, result: IntakeResult, begin: Begin) -> IntakeResult:
-    """Its turn begins after the commit, before anyone else can learn of it: no turn is ended that is not there yet."""
+    """Begin its turn after the commit, before anyone else can learn of it: so no turn is ended before it is there."""
     if not result.is_known:
         tx.after_commit(functools.partial(begin, result))
     await trigger("S2")
@@ -225,14 +224,14 @@ async def _stored(tx: Tx, result: IntakeResult, begin: Begin) -> IntakeResult:
 
 
 async def _refusal(tx: Tx, chatbot: Chatbot) -> GigachatError:
-    """Why the conversation takes no prompt."""
+    """The reason why the conversation takes no prompt."""
     if not await chatbots.exists(tx, chatbot.id):
         return NotFound()  # deleted while the request was on its way
     return ConversationBusy(retry_after_s=1)
 
 
 async def _in_force(tx: Tx, chatbot: Chatbot, version: tuple[int, int]) -> Chatbot:
-    """The chatbot as it is in this transaction, where that is its version."""
+    """The chatbot as this transaction sees it, whose version that is."""
     if version == chatbot.version:
         return chatbot
     return await chatbots.find(tx, chatbot.account_id, chatbot.id) or chatbot

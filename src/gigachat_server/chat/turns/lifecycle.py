@@ -1,9 +1,9 @@
 """What keeps turns alive and cleans up behind those that died.
 
-Idea: whoever runs a turn says so in the store, again and again: its lease is renewed, and what has been said is kept as a
-draft. So a turn whose process was killed, or froze, is found by its lease, and taken up by whoever finds it first.
-Invariants: a draft never outlives its turn; what was shown of a reply becomes an `incomplete` message; a prompt of which
-nothing had been shown is answered after all, unless that has failed before in the same way.
+Idea: the node that runs a turn keeps saying so in the store: it renews the lease, and keeps what has been said as a draft.
+So a turn whose process was killed, or froze, is found by its lease, and the first node that finds it takes it up.
+Invariants: a draft never outlives its turn; what was shown of a reply becomes an `incomplete` message; a prompt that got no
+word in reply is answered after all, unless that has failed before in the same way.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Lifecycle:
         clock: Clock,
         prompts_wait: asyncio.Event,
     ) -> None:
-        """`prompts_wait` is set when another node has left prompts behind that nobody answers."""
+        """`prompts_wait` is set when another node leaves prompts behind."""
         self._database = database
         self._turns = turns
         self._control = control

@@ -1,7 +1,7 @@
-"""The turns that somebody in this process runs or waits for.
+"""The turns that this process runs or waits for.
 
-Invariant: a turn is here before its prompt is stored and until it has ended; so whoever ends turns in the store finds here
-all that must learn of it, and freezes them first: what is shown is then never more than what is stored.
+Invariant: a turn is here before its prompt is stored and until it has ended. So code that ends turns in the store finds here
+every turn that must learn of it, and freezes them first: what is shown is then never more than what is stored.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ K = TypeVar("K")
 
 
 class TurnMovedOn(Exception):
-    """Meanwhile another node has begun a turn, of which more may be shown."""
+    """Another node has begun a turn meanwhile, and may show more of it."""
 
 
 class FrozenTurns(ExitStack):
-    """Turns of which nothing more is shown until it is left: those of this process, and `elsewhere` prompts of others."""
+    """Turns that show nothing more until it is left: those of this process, and `elsewhere` the prompts of others."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class LiveTurns:
     """Finds turns by their prompt and by their conversation."""
 
     def __init__(self, *, may_show: Callable[[], bool] = always) -> None:
-        """`may_show`: whether anything at all may be shown of the turns of this process."""
+        """`may_show` says whether the turns of this process may show anything at all."""
         self.may_show = may_show
         self._by_prompt: dict[str, list[Turn]] = {}
         self._by_conversation: dict[tuple[str, str], list[Turn]] = {}

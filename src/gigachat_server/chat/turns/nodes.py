@@ -1,13 +1,13 @@
 """What the nodes on one store have to agree on while a turn runs: who may still show its words.
 
 Idea: the store decides what is stored, and it is fenced; but the node that runs a turn shows words that are not stored yet.
-So whoever is about to end a turn of another node asks that node first to pause it: to show nothing more, and to keep as a
-draft what it has shown. What then ends the turn in the store stores that draft. A node that does not answer in time is
-taken for dead or stopped.
+So a node that is about to end another node's turn first asks that node to pause it: to show nothing more, and to keep as a
+draft what it has shown. The transaction that then ends the turn stores that draft. A node that does not answer in time counts
+as dead or stopped.
 
 Invariants: a node shows words of a turn only while its event loop runs and it hears the others (`heartbeat.py`); otherwise it
-first asks the store whether the turn is still its own. And nobody waits less than `_PAUSE_S`, which is longer than a heart
-may stand still, for an answer. So from when an ending is confirmed on any node, no other shows a word that came after it.
+first asks the store whether the turn is still its own. And every node waits at least `_PAUSE_S` for an answer, longer than a
+heart may stand still. So once an ending is confirmed on any node, no other shows a word that came after it.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ T = TypeVar("T")
 _BEAT_S = 0.1
 _PAUSE_S = 2.0
 _ASK_AGAIN_S = 0.25  # a message may be lost
-_PAUSED_S = 5.0  # how long a turn stays paused for somebody who then did nothing
+_PAUSED_S = 5.0  # how long a turn stays paused if its ending never comes
 _MOST_TRIES = 25  # each is lost to another that was stored: so many may end one conversation's turns at once
 
 
 class Nodes:
-    """This node among the others. Alone on its store, it has nobody to ask."""
+    """This node among the others. A node that is alone on its store asks no one."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Nodes:
         heartbeat: Heartbeat,
         prompts_wait: asyncio.Event,
     ) -> None:
-        """`prompts_wait` is set when another node has left prompts behind that nobody answers."""
+        """`prompts_wait` is set when another node leaves prompts behind."""
         self._database = database
         self._events = events
         self._live = live
@@ -75,7 +75,10 @@ class Nodes:
     # --- ending turns that other nodes may run ---
 
     async def while_frozen(self, chatbot_id: str, conversation_id: str, work: Callable[[FrozenTurns], Awaitable[T]]) -> T:
-        """Do it while nobody shows more of the conversation's turns. Raises `ConversationBusy` if they begin too fast."""
+        """Do the work while no node shows more of the conversation's turns.
+
+        Raises `ConversationBusy` if turns begin faster than they can be frozen.
+        """
         for _ in range(_MOST_TRIES):
             with self._live.frozen(chatbot_id, conversation_id) as frozen:
                 if self._database.is_shared:
@@ -85,7 +88,7 @@ class Nodes:
         raise ConversationBusy(retry_after_s=1)
 
     async def _pause_elsewhere(self, chatbot_id: str, conversation_id: str) -> frozenset[str]:
-        """The prompt whose turn another node runs, once that has paused it or is not to be waited for; or nothing."""
+        """The prompt whose turn another node runs, once that node has paused it or has taken too long; or nothing."""
         loop = asyncio.get_running_loop()
         token, give_up_at = random_text(12), loop.time() + _PAUSE_S
         paused = self._answers[token] = asyncio.Event()
@@ -112,7 +115,7 @@ class Nodes:
         return None if answering is None or (running is not None and running.prompt_id == answering) else answering
 
     def tell_of_waiting(self) -> None:
-        """This node leaves prompts behind that nobody answers any more."""
+        """Tell the other nodes that this one leaves prompts behind."""
         self._database.tell("waiting")
 
     # --- what other nodes tell ---
@@ -142,7 +145,7 @@ class Nodes:
                 self._soon(self._pause(token, chatbot_id, conversation_id))
 
     async def _pause(self, token: str, chatbot_id: str, conversation_id: str) -> None:
-        """Show nothing more, keep what was shown, say so, and wait for what becomes of it."""
+        """Show nothing more, keep what was shown, say so, and wait for the ending."""
         with self._live.frozen(chatbot_id, conversation_id) as frozen:
             with contextlib.suppress(StorageUnavailable):
                 if await self._keep_drafts([turn for turn in frozen.turns if turn.is_running]):
@@ -154,7 +157,7 @@ class Nodes:
                 end.cancel()
 
     async def _keep_drafts(self, turns: Sequence[Turn]) -> bool:
-        """Keep what was shown until they were frozen; False if one of them is being ended as it is."""
+        """Keep what was shown before they were frozen; False if one of them is already ending."""
         kept = [
             (lease, said)
             for turn in turns
@@ -173,7 +176,7 @@ class Nodes:
         return await self._database.transaction("turn.pause", body)
 
     async def _reconcile(self, turns: Sequence[Turn]) -> None:
-        """Turns that are not ours any more end here as they ended there."""
+        """End turns that are not ours any more the way they ended elsewhere."""
         for turn in turns:
             with contextlib.suppress(StorageUnavailable):  # the lease is renewed, or is lost, later on
                 await self._reconcile_one(turn)
@@ -195,7 +198,7 @@ class Nodes:
         if outcome is not None:
             turn.cut(outcome)
         elif lease.runner is not None:
-            lease.runner.cancel()  # somebody else answers it now: it waits for what they make of it
+            lease.runner.cancel()  # another node answers it now: wait for that reply
 
     async def _keep_beating(self) -> None:
         while True:

@@ -68,7 +68,7 @@ class Turn:
         self.lease: Lease | None = None
         self._leader: Turn | None = None
         self._when_ended: list[Callable[[Turn], object]] = []
-        # An error is a result, too: it may end with nobody there to see it, and each who is there gets one of their own.
+        # An error is a result, too: there may be no caller left to raise it in, and each caller gets a copy of its own.
         self._ended: asyncio.Future[TurnResult | GigachatError] = asyncio.get_running_loop().create_future()
 
     @property
@@ -100,8 +100,8 @@ class Turn:
     async def watch(self, *, idle_s: float) -> AsyncGenerator[ReplyPiece | None, None]:
         """All that is said, from the first character, until the turn ends; None whenever nothing was for `idle_s`.
 
-        A slow reader gets it in longer pieces; nothing is buffered for it. What was not shown when the turn was cut is not
-        shown any more.
+        A slow reader gets it in longer pieces; nothing is buffered for it. What was not shown before the turn was cut never
+        is.
         """
         changed = asyncio.Event()
         is_over = False
@@ -121,14 +121,14 @@ class Turn:
                         yield None
 
     def follow(self, leader: Turn) -> None:
-        """This prompt is answered together with that one: what is said and stored there ends this turn too."""
+        """Answer this prompt together with that one: what is said and stored there ends this turn too."""
         speech, self.speech = self.speech, leader.speech
         self._leader = leader
         leader.when_ended(self._end_like)
         speech.wake_watchers()
 
     def end(self, outcome: TurnResult | GigachatError) -> None:
-        """It has ended; the first to say how is believed."""
+        """End the turn. Only the first outcome counts."""
         if self._ended.done():
             return
         # What holds this turn is not held by it any more: callbacks, its task, and the frames that an error came through.
@@ -141,7 +141,7 @@ class Turn:
         self.speech.wake_watchers()
 
     def cut(self, outcome: TurnResult | GigachatError) -> None:
-        """It was ended from outside: nothing of it is shown any more but what was stored, if it was not deleted."""
+        """End the turn from outside: from now on only what was stored of it is shown, if that was not deleted."""
         if self._ended.done():
             return
         runner = None if self.lease is None else self.lease.runner

@@ -1,9 +1,9 @@
 """Whose turn it is: a conversation's prompts are answered one after the other, in the order they came.
 
 Idea: the conversation's row holds the lease, `answering` and `lease_until`. A prompt that finds it free takes it with the
-same statement that gives it its place; whoever ends a turn hands it on to the next that waits, in the same transaction.
-Invariant: a conversation with prompts that are not settled always has somebody responsible for them: the holder of its
-lease, or, once that has run out, whoever finds it (`lifecycle.py`).
+same statement that gives it its place; the transaction that ends a turn hands it on to the next prompt that waits.
+Invariant: a node is always responsible for the unsettled prompts of a conversation: the holder of its lease, or, once that
+has run out, the first node that finds it (`lifecycle.py`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MOST_QUEUED = 8
 
 
 async def start_next(tx: Tx, events: Events, chatbot_id: str, conversation_id: str, *, now_us: int) -> Lease | None:
-    """Hand the lease on to the prompt that has waited longest; without one, nobody holds it."""
+    """Hand the lease on to the prompt that has waited longest, or give it up where none waits."""
     prompt = await messages.find_first_queued(tx, chatbot_id, conversation_id)
     chatbot = await chatbots.find_of_any_account(tx, chatbot_id) if prompt else None
     if prompt is None or chatbot is None:

@@ -1,8 +1,8 @@
 """Answer one prompt: store it, have it answered, store the replies.
 
 Idea: a turn is a task of its own. The request that started it only watches (`progress.py`), so a caller who goes away, or
-reads slowly, changes nothing: the reply is finished and stored all the same. Whoever settles a turn hands the lease on in
-the same transaction, and the next turn begins as that is durable.
+reads slowly, changes nothing: the reply is finished and stored all the same. The transaction that settles a turn also hands
+the lease on, and the next turn begins as soon as that is durable.
 
 Invariant: the prompt is durable before the model is called; a reply gets its place in the order when it is stored, under
 the `control_epoch` its turn began with, or not at all; and what a caller is told of a turn is what the store says of it.
@@ -49,11 +49,11 @@ _log = logging.getLogger("gigachat.turn")
 _LOOK_AGAIN_S = 1.0  # a wake-up may be missed
 _REPLY_S = 10.0  # how long callers wait for a whole reply to be stored while the store is away
 _FAILURE_S = 2.0  # and for a failure
-_SETTLE_S = 30.0  # for so long it is tried all the same: by then the lease has run out, and whoever finds that goes on
+_SETTLE_S = 30.0  # storing is tried for so long: by then the lease has run out, and the node that finds it goes on
 
 
 class TurnHandle(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a request: a turn to watch, or, where nothing is to be waited for, the newest messages."""
+    """What became of a request: a turn to watch, or the newest messages where there is nothing to wait for."""
 
     prompt: Message
     turn: Turn | None = None
@@ -62,7 +62,7 @@ class TurnHandle(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def replies(self) -> list[Message]:
-        """Those that are stored already."""
+        """The replies that are stored already."""
         return [message for message in (self.stored.messages if self.stored else ()) if message.in_reply_to is not None]
 
     async def result(self) -> TurnResult:
@@ -73,7 +73,7 @@ class TurnHandle(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Turns:
-    """Takes prompts and sees each to its end."""
+    """Takes prompts and brings each to its end."""
 
     def __init__(
         self,
@@ -94,15 +94,15 @@ class Turns:
         self._nodes = nodes
         self._clock = clock
         self._tasks: set[asyncio.Task[None]] = set()
-        self._late: set[asyncio.Task[None]] = set()  # those that store what nobody waits for any more
+        self._late: set[asyncio.Task[None]] = set()  # tasks still storing after their callers were answered
         self._is_stopping = False
 
     # --- prompts in ---
 
     async def start(self, chatbot: Chatbot, request: PromptRequest, key: idempotency.Key | None = None) -> TurnHandle:
-        """Store what was said. The turn that answers it runs by itself; without one the stored message is all there is.
+        """Store a message. A prompt is answered by a turn that runs on its own; an operator's message just stands there.
 
-        With a key that was used before, what came of it then. Raises `ConversationBusy`, `IdempotencyKeyReused`, `NotFound`.
+        A key that was used before gives what came of it then. Raises `ConversationBusy`, `IdempotencyKeyReused`, `NotFound`.
         """
         store = functools.partial(self._store_prompt, chatbot, request, key)
         if may_end_turns(chatbot, request):
@@ -170,7 +170,7 @@ class Turns:
 
     def _begin(self, turn: Turn, result: IntakeResult) -> None:
         if turn.is_ended:
-            return  # by a transaction that came after its own, and of which we heard first
+            return  # a later transaction ended it, and its result reached us first
         if result.lease is not None:
             self._run_soon(result.lease, turn)
         elif result.prompt.turn == "queued":
@@ -207,7 +207,7 @@ class Turns:
         return TurnHandle(prompt=prompt, stored=outcome, is_replayed=True)
 
     def _new_turn(self, chatbot: Chatbot, conversation_id: str, prompt_id: str) -> Turn:
-        """In `LiveTurns` before anything of it is stored: whatever ends it in the store from then on finds it there."""
+        """Add it to `LiveTurns` before anything of it is stored, so anything that ends it in the store finds it there."""
         speech = Speech(chatbot.config.response.n, may_show=self._live.may_show)
         turn = Turn(chatbot.id, conversation_id, prompt_id, speech)
         self._live.add(turn)
@@ -264,7 +264,7 @@ class Turns:
             await self._fail(lease, turn, GigachatError())
 
     async def _gather(self, lease: Lease, turn: Turn) -> tuple[Lease, Turn] | None:
-        """Wait until nothing more was said for a while; all that was said by then is one turn, that of the last prompt.
+        """Wait until no prompt has come for a while. All that came are answered in one turn, the last prompt's.
 
         None if the turn was ended elsewhere meanwhile.
         """
@@ -326,7 +326,7 @@ class Turns:
                 placed.append(reply.placed(each, seq=place.seq, at=place.at))
                 await self._events.add_message(tx, placed[-1])
             at, first = placed[-1].created_at, placed[0]
-            # It is there: whoever deletes a prompt that is being answered raises the epoch.
+            # The prompt is still there: deleting one that is being answered raises the epoch.
             model = self._answerer.embedding_model
             await messages.finish_prompt(tx, prompt.chatbot_id, prompt.id, vector=vector, embedding_model=model, at=at)
             is_anew = lease.start_seq != prompt.seq  # not the first time that it is answered, perhaps
@@ -393,7 +393,7 @@ class Turns:
             turn.end(error)
 
     async def _fail(self, lease: Lease, turn: Turn, error: GigachatError) -> None:
-        """Settle the prompt as failed, with what was said in reply to it until then, and tell whoever waits."""
+        """Settle the prompt as failed, with what was said in reply so far, and tell everyone who waits."""
         prompt, so_far = lease.prompt, turn.speech.so_far()
         said = reply.replies(so_far, prompt, chatbot_name=lease.chatbot.name, unfinished="incomplete")
 
@@ -422,7 +422,7 @@ class Turns:
             await self._follow(turn)
 
     async def _follow(self, turn: Turn) -> None:
-        """The turn is settled elsewhere: have it say what is said there, and end as the store says it ended, once it did."""
+        """Follow a turn that is settled elsewhere: say what is said there, and end the way the store says it ended."""
         with self._events.woken(turn.chatbot_id, turn.conversation_id) as woken:
             turn.when_ended(lambda _: woken.set())
             while not turn.is_ended:
