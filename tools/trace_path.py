@@ -3,12 +3,12 @@
 It sends one `POST /chatbots/{id}/conversations` through the ASGI application, on SQLite with the hashing embedder, a scripted
 model and a chatbot with one document, and watches every call.
 
-What counts is each distinct function of ours that stands *on the way*: in the rooms a turn passes through (`app.py`, `api/`,
-`pages/`, `edge/`, `services.py`, `access/`, `chat/`), and on the call stack when the turn crosses into another room. It crosses
-when a transaction or a read is asked for, when a statement of a noun in `store/` runs, when `knowledge/`, `learning/` or
-`models/` is called, and when a task is created that carries on. A coroutine or a generator that is resumed counts once.
-What only computes and returns (a helper, a property, a constructor: anything under which nothing is crossed) does not count,
-however much there is of it, and neither does what the other rooms do inside.
+What counts is each distinct function of ours that stands *on the way*: it belongs to a room that a turn passes through
+(`app.py`, `api/`, `pages/`, `edge/`, `services.py`, `access/`, `chat/`), and it is on the call stack when the turn crosses into
+another room. The turn crosses when it asks for a transaction or a read, when a statement of a noun in `store/` runs, when it
+calls `knowledge/`, `learning/` or `models/`, and when it creates the task that carries on. A coroutine or generator that is
+resumed counts once. Helpers, properties and constructors, under which nothing is crossed, do not count, and neither does what
+the other rooms do inside. How many functions of these rooms ran in all, helpers included, is printed beside it.
 
 Two stretches are counted. *Route to stored prompt*: all that leads from the ASGI application to the transaction that stores
 the prompt, and all that leads to a statement within it; who is calling is looked up beside this way, and returns before it.
@@ -36,7 +36,7 @@ from gigachat_server.models.embedders.hashing_embedder import HashingEmbedder
 from gigachat_server.models.fake import ScriptedModel
 from gigachat_server.settings import Settings
 
-MOST_TO_PROMPT, MOST_TO_REPLY = 10, 16
+MOST_TO_PROMPT, MOST_TO_REPLY = 10, 13
 
 ROOT = Path(gigachat_server.__file__).parent
 ROOMS = ("app.py", "api/", "pages/", "edge/", "services.py", "access/", "chat/")
@@ -47,28 +47,30 @@ CREATE_TASK = asyncio.create_task.__code__
 KEY = "trace-path-0123456789"
 
 
-class Crossing(msgspec.Struct, frozen=True):
-    """Into another room: where it led, and the functions of ours on the way, outermost first."""
+class Call(msgspec.Struct, frozen=True):
+    """A function that was entered, in one of the rooms or, with a `way` there, in another."""
 
+    code: CodeType
     thread: int
-    into: str
-    name: str  # of the transaction, if that is what it is
-    way: tuple[CodeType, ...]
+    transaction: str  # its name, if that is what is asked for
+    way: tuple[CodeType, ...]  # of a crossing: the functions on the way, outermost first
 
 
 class Tracer:
-    """Notes each crossing while it is `on`."""
+    """Notes calls while it is `on`."""
 
     def __init__(self) -> None:
         self.on = False
-        self.crossings: list[Crossing] = []
+        self.calls: list[Call] = []
 
     def __call__(self, frame: FrameType, event: str, arg: object) -> None:
-        if self.on and event == "call" and _is_crossing(frame.f_code):
-            name = str(frame.f_locals.get("name", "")) if frame.f_code.co_name == "transaction" else ""
-            crossing = Crossing(threading.get_ident(), _shown(frame.f_code), name, tuple(_way(frame)))
-            if crossing.way:
-                self.crossings.append(crossing)
+        if not self.on or event != "call":
+            return
+        code = frame.f_code
+        way = tuple(_way(frame)) if _is_crossing(code) else ()
+        if way or _place_of(code).startswith(ROOMS):
+            name = str(frame.f_locals.get("name", "")) if way and code.co_name == "transaction" else ""
+            self.calls.append(Call(code, threading.get_ident(), name, way))
 
 
 def _place_of(code: CodeType) -> str:
@@ -93,10 +95,6 @@ def _way(frame: FrameType) -> list[CodeType]:
             way.append(outer.f_code)
         outer = outer.f_back
     return way[::-1]
-
-
-def _shown(code: CodeType) -> str:
-    return f"{_place_of(code) or 'asyncio'}:{code.co_firstlineno} {code.co_qualname}"
 
 
 async def post(application: app.PublicApp, path: str, body: Any) -> Any:
@@ -142,19 +140,29 @@ async def trace(folder: str, tracer: Tracer) -> None:
         tracer.on = False
 
 
-def split(crossings: list[Crossing]) -> tuple[list[Crossing], list[Crossing]]:
+def split(calls: list[Call]) -> tuple[list[Call], list[Call]]:
     """Those that lead to the stored prompt, and those from then on that lead to the stored reply."""
-    asked = next(i for i, each in enumerate(crossings) if each.name == "turn.start")
-    finishing = next(i for i, each in enumerate(crossings) if each.name == "turn.finish")
-    writer = crossings[asked + 1].thread
-    begun = next(i for i, each in enumerate(crossings) if i > asked and each.thread != writer)
-    storing = [each for each in crossings[finishing + 1 :] if each.thread == writer]
-    return crossings[asked:begun], [*crossings[begun : finishing + 1], *storing]
+    asked = next(i for i, call in enumerate(calls) if call.transaction == "turn.start")
+    finishing = next(i for i, call in enumerate(calls) if call.transaction == "turn.finish")
+    writer = next(call.thread for call in calls[asked:] if call.thread != calls[asked].thread)
+    stored = max(i for i, call in enumerate(calls[:finishing]) if call.thread == writer) + 1
+    storing = [call for call in calls[finishing + 1 :] if call.thread == writer]
+    # Who is calling was looked up before, beside the way.
+    return [*_without_ways(calls[:asked]), *calls[asked:stored]], [*calls[stored : finishing + 1], *storing]
 
 
-def functions(crossings: Iterable[Crossing]) -> list[CodeType]:
+def _without_ways(calls: Iterable[Call]) -> list[Call]:
+    return [msgspec.structs.replace(call, way=()) for call in calls]
+
+
+def on_the_way(calls: Iterable[Call]) -> list[CodeType]:
     """Each function once, in the order they were passed."""
-    return list(dict.fromkeys(code for crossing in crossings for code in crossing.way))
+    return list(dict.fromkeys(code for call in calls for code in call.way))
+
+
+def entered(calls: Iterable[Call]) -> int:
+    """How many functions of the rooms ran."""
+    return len({call.code for call in calls if _place_of(call.code).startswith(ROOMS)})
 
 
 def main() -> None:
@@ -168,13 +176,13 @@ def main() -> None:
         asyncio.run(trace(folder, tracer))
     sys.setprofile(None)
     is_too_long = False
-    stretches = zip(("route to stored prompt", "prompt to stored reply"), split(tracer.crossings), strict=True)
-    for (name, crossings), most in zip(stretches, (MOST_TO_PROMPT, MOST_TO_REPLY), strict=True):
-        found = functions(crossings)
+    stretches = zip(("route to stored prompt", "prompt to stored reply"), split(tracer.calls), strict=True)
+    for (name, calls), most in zip(stretches, (MOST_TO_PROMPT, MOST_TO_REPLY), strict=True):
+        found = on_the_way(calls)
         is_too_long |= len(found) > most
-        print(f"{name}: {len(found)} functions, at most {most}")
+        print(f"{name}: {len(found)} functions on the way, at most {most} ({entered(calls)} ran, helpers included)")
         for code in found:
-            print(f"  {_shown(code)}")
+            print(f"  {_place_of(code)}:{code.co_firstlineno} {code.co_qualname}")
     sys.exit(1 if checks and is_too_long else 0)
 
 
