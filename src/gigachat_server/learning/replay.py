@@ -13,8 +13,8 @@ from collections.abc import AsyncGenerator, Sequence
 import msgspec
 
 from gigachat_server.chat.answers.answer import Answerer
+from gigachat_server.chat.answers.answer_input import AnswerInput
 from gigachat_server.chat.answers.memory import first_answered_at, recall
-from gigachat_server.chat.answers.question import Question
 from gigachat_server.chat.answers.speech import Speech
 from gigachat_server.chat.turns import reply
 from gigachat_server.chat.turns.outcome import joined_to
@@ -54,7 +54,7 @@ class ReplayResult(msgspec.Struct, frozen=True):
 class _Recalled(msgspec.Struct, frozen=True):
     """A prompt as it was asked, and what was replied to it."""
 
-    question: Question
+    answer_input: AnswerInput
     old: Message | None
     was_unanswered: bool
 
@@ -101,7 +101,7 @@ class Replay:
         async with self._slots:
             recalled = await self._recall(chatbot, prompt)
             try:
-                answer = await self._answerer.answer(recalled.question, speech)
+                answer = await self._answerer.answer(recalled.answer_input, speech)
                 reason = answer.unanswered
                 new = next(iter(reply.replies(answer, prompt, chatbot_name=chatbot.name, unfinished="completed")), None)
                 if new is None:
@@ -132,7 +132,7 @@ class Replay:
             text = "\n".join(message.content for message in (*joined, prompt))
             old = replies[0] if replies else None
             was_unanswered = old is None or bool(reasons) or old.metadata.get("abstained") is True
-            question = Question(chatbot=chatbot, text=text, memory=memory, may_hand_off=True)
-            return _Recalled(question, old, was_unanswered)
+            answer_input = AnswerInput(chatbot=chatbot, text=text, memory=memory, may_hand_off=True)
+            return _Recalled(answer_input, old, was_unanswered)
 
         return await self._database.read(read)

@@ -13,8 +13,8 @@ import msgspec
 
 from gigachat_server.chat.answers import prompt as prompts
 from gigachat_server.chat.answers import rewrite
+from gigachat_server.chat.answers.answer_input import AnswerInput
 from gigachat_server.chat.answers.fixed import FixedAnswerBook
-from gigachat_server.chat.answers.question import Question
 from gigachat_server.chat.answers.speech import Answer, Speech
 from gigachat_server.chat.answers.suggestions import suggestion
 from gigachat_server.chat.answers.unanswered import mark_refusals, reason
@@ -76,41 +76,41 @@ class Answerer:
         """The model that made the vectors of answers."""
         return self._embedder.name
 
-    async def answer(self, question: Question, speech: Speech) -> Answer:
+    async def answer(self, given: AnswerInput, speech: Speech) -> Answer:
         """Say the replies to the prompt.
 
         Raises a `ModelError`, or `EmbedderUnavailable`; what was said until then stays in the speech.
         """
         facts = speech.facts
-        facts.model_name = question.chatbot.config.response.model or self._model.name
+        facts.model_name = given.chatbot.config.response.model or self._model.name
         await trigger("S4")
-        matched = await self._match(question, speech)
-        if matched.fixed_answer_id is not None and await self._say_fixed(question, matched.fixed_answer_id, speech):
+        matched = await self._match(given, speech)
+        if matched.fixed_answer_id is not None and await self._say_fixed(given, matched.fixed_answer_id, speech):
             await trigger("S7")
             return Answer(speech.replies(), facts, vector=matched.vector)
         if matched.is_for_human:
-            _hand_off(question, speech)
+            _hand_off(given, speech)
             await trigger("S7")
             return speech.so_far()
-        retrieval = await self._retrieve(question, matched, speech)
+        retrieval = await self._retrieve(given, matched, speech)
         sources: tuple[Source, ...] = ()  # also of what is nearby
         if retrieval is not None:
             sources = tuple(map(_source, (*retrieval.passages, *retrieval.nearby), retrieval.chunks))
             facts.sources = sources[: len(retrieval.passages)]
             facts.vectors = {chunk.id: chunk.embedding for chunk in retrieval.chunks}
-        suggested = _suggestion(question, sources) if self._may_refuse(question) else ""
-        model_input = _model_input(question, retrieval, suggested)
+        suggested = _suggestion(given, sources) if self._may_refuse(given) else ""
+        model_input = _model_input(given, retrieval, suggested)
         await trigger("S5")
-        await self._listen(question, model_input, sources, speech)
-        unanswered = reason(speech, question.text, found=None if retrieval is None else len(retrieval.passages))
+        await self._listen(given, model_input, sources, speech)
+        unanswered = reason(speech, given.text, found=None if retrieval is None else len(retrieval.passages))
         if facts.handoff is not None and model_input.handoff is not None:
             _tell_of_handoff(model_input.handoff.message, speech)
         await trigger("S7")
         return Answer(speech.replies(), facts, unanswered, matched.vector)
 
-    async def _match(self, question: Question, speech: Speech) -> PromptMatch:
+    async def _match(self, given: AnswerInput, speech: Speech) -> PromptMatch:
         """Nothing is embedded for small talk, or where there is nothing to compare it with."""
-        chatbot, text = question.chatbot, question.text
+        chatbot, text = given.chatbot, given.text
         known = await self._fixed_answers.known(chatbot)
         if (exact := known.find_exact(text)) is not None:
             return PromptMatch(fixed_answer_id=exact)
@@ -121,18 +121,18 @@ class Answerer:
         has_documents = await self._searcher.has_documents(chatbot)
         if not has_documents and not known.has_vectors:
             return PromptMatch()
-        rewritten = speech.facts.rewrite = await self._rewrite(question)
+        rewritten = speech.facts.rewrite = await self._rewrite(given)
         if rewritten is not None:
             text = rewritten.text
         vector = await self._embedder.embed_prompt(text)
-        is_follow_up = rewritten is None and bool(question.memory.messages)
+        is_follow_up = rewritten is None and bool(given.memory.messages)
         least = self._fixed_answers.least_cosine(chatbot)
         nearest = known.find_nearest(text, vector, least_cosine=least, is_follow_up=is_follow_up)
         return PromptMatch(vector, nearest, has_documents)
 
-    async def _say_fixed(self, question: Question, fixed_answer_id: str, speech: Speech) -> bool:
+    async def _say_fixed(self, given: AnswerInput, fixed_answer_id: str, speech: Speech) -> bool:
         """Say the fixed answer. False if it was deleted or switched off meanwhile."""
-        found = await self._fixed_answers.find(question.chatbot, fixed_answer_id)
+        found = await self._fixed_answers.find(given.chatbot, fixed_answer_id)
         if found is None or not found.is_enabled:
             return False
         speech.facts.model_name, speech.facts.fixed_answer_id = FIXED_ANSWER, found.id
@@ -140,33 +140,33 @@ class Answerer:
         speech.facts.ends[0] = ReplyEnd(0, FIXED_ANSWER, abstained=False)
         return True
 
-    async def _retrieve(self, question: Question, matched: PromptMatch, speech: Speech) -> Retrieval | None:
+    async def _retrieve(self, given: AnswerInput, matched: PromptMatch, speech: Speech) -> Retrieval | None:
         if matched.vector is None or not matched.is_searched_for:
             return None
         if speech.facts.rewrite is None:
-            text, history = question.text, question.memory.searched(self._embedder.name)
+            text, history = given.text, given.memory.searched(self._embedder.name)
         else:
             text, history = speech.facts.rewrite.text, []  # it says what it needs of them
         retrieval = await self._searcher.retrieve(
-            question.chatbot,
+            given.chatbot,
             text,
             matched.vector,
             history,
             is_lenient=self._model.is_generating,
-            nearby=MOST_PASSAGES if self._may_refuse(question) else 0,
+            nearby=MOST_PASSAGES if self._may_refuse(given) else 0,
         )
-        return retrieval.matching(question.chatbot.config.documents.results.match_threshold)
+        return retrieval.matching(given.chatbot.config.documents.results.match_threshold)
 
-    def _may_refuse(self, question: Question) -> bool:
+    def _may_refuse(self, given: AnswerInput) -> bool:
         """Whether gigachat itself may say the refusal, and what is near; a model that generates says its own."""
-        return not self._model.is_generating or question.chatbot.config.documents.results.when_nothing_matches == "refuse"
+        return not self._model.is_generating or given.chatbot.config.documents.results.when_nothing_matches == "refuse"
 
-    async def _rewrite(self, question: Question) -> rewrite.Rewrite | None:
+    async def _rewrite(self, given: AnswerInput) -> rewrite.Rewrite | None:
         """The prompt made independent of the conversation by the model, where the chatbot wants that and it leans on it."""
-        config, text = question.chatbot.config, question.text
-        if config.documents.results.rewrite != "model" or not question.memory.messages or len(text) > rewrite.LONGEST:
+        config, text = given.chatbot.config, given.text
+        if config.documents.results.rewrite != "model" or not given.memory.messages or len(text) > rewrite.LONGEST:
             return None  # a prompt that says so much says what it is about
-        history: Sequence[Earlier] = question.memory.searched(self._embedder.name)
+        history: Sequence[Earlier] = given.memory.searched(self._embedder.name)
         if not history or not is_dependent(text):
             return None
         model_input = rewrite.build(
@@ -178,11 +178,11 @@ class Answerer:
         )
         return await rewrite.rewrite(self._model, model_input)
 
-    async def _listen(self, question: Question, model_input: ModelInput, sources: Sequence[Source], speech: Speech) -> None:
+    async def _listen(self, given: AnswerInput, model_input: ModelInput, sources: Sequence[Source], speech: Speech) -> None:
         """Hear the model out. `sources` are those of all passages that it was handed and may choose from."""
-        facts, config = speech.facts, question.chatbot.config
+        facts, config = speech.facts, given.chatbot.config
         is_refused = config.documents.results.when_nothing_matches == "refuse" and not model_input.passages
-        if is_refused and not small_talk(question.text):
+        if is_refused and not small_talk(given.text):
             _refuse(model_input, speech)
         else:
             facts.is_model_asked = True
@@ -209,27 +209,27 @@ class Answerer:
                             facts.usage = event
                         case HandoffRequest() if model_input.handoff is not None:
                             facts.handoff = event
-        mark_refusals(speech, prompts.refusals(config, language(question.text)))
+        mark_refusals(speech, prompts.refusals(config, language(given.text)))
 
 
-def _model_input(question: Question, retrieval: Retrieval | None, suggested: str) -> ModelInput:
+def _model_input(given: AnswerInput, retrieval: Retrieval | None, suggested: str) -> ModelInput:
     """What the model is told; `suggested` may be said behind a refusal."""
     passages: Sequence[Passage] = ()
     nearby: Sequence[Passage] = ()
-    query = Query(text=question.text, vector=None, stem_weights={})
+    query = Query(text=given.text, vector=None, stem_weights={})
     if retrieval is not None:
         passages, nearby = retrieval.passages, retrieval.nearby
-        query = msgspec.structs.replace(retrieval.found.query, text=question.text)  # not as it was rewritten
+        query = msgspec.structs.replace(retrieval.found.query, text=given.text)  # not as it was rewritten
     return prompts.build(
-        question.chatbot.config,
-        prompt=question.text,
-        memory=question.memory,
+        given.chatbot.config,
+        prompt=given.text,
+        memory=given.memory,
         passages=passages,
         nearby=nearby,
         query=query,
         boundary=random_text(8),
         suggestion=suggested,
-        handoff=_handoff_offer(question),
+        handoff=_handoff_offer(given),
     )
 
 
@@ -251,29 +251,29 @@ def _source(passage: Passage, chunk: Chunk) -> Source:
     )
 
 
-def _handoff_offer(question: Question) -> HandoffOffer | None:
-    interception = question.chatbot.config.interception
-    if not interception.handoff or not question.may_hand_off:
+def _handoff_offer(given: AnswerInput) -> HandoffOffer | None:
+    interception = given.chatbot.config.interception
+    if not interception.handoff or not given.may_hand_off:
         return None
     return HandoffOffer(
-        message=prompts.handoff_message(question.chatbot.config, language(question.text)),
+        message=prompts.handoff_message(given.chatbot.config, language(given.text)),
         after_unanswered=interception.handoff_after_unanswered,
-        unanswered_before=question.memory.unanswered_in_a_row,
+        unanswered_before=given.memory.unanswered_in_a_row,
     )
 
 
-def _suggestion(question: Question, sources: Sequence[Source]) -> str:
-    results = question.chatbot.config.documents.results
+def _suggestion(given: AnswerInput, sources: Sequence[Source]) -> str:
+    results = given.chatbot.config.documents.results
     if not results.suggest or not sources:
         return ""
-    return suggestion(sources, match_threshold=results.match_threshold, label=near_offer(language(question.text)))
+    return suggestion(sources, match_threshold=results.match_threshold, label=near_offer(language(given.text)))
 
 
-def _hand_off(question: Question, speech: Speech) -> None:
+def _hand_off(given: AnswerInput, speech: Speech) -> None:
     """Ask for a human, unless one has been asked for already; the end user is told so in either case."""
-    speech.say(TextDelta(0, prompts.handoff_message(question.chatbot.config, language(question.text))))
+    speech.say(TextDelta(0, prompts.handoff_message(given.chatbot.config, language(given.text))))
     speech.facts.ends[0] = ReplyEnd(0, HANDED_OFF, abstained=False)
-    if question.may_hand_off:
+    if given.may_hand_off:
         speech.facts.handoff = HandoffRequest("asked")
 
 

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 
 import msgspec
 
-from gigachat_server.chat.answers.question import Question
+from gigachat_server.chat.answers.answer_input import AnswerInput
 from gigachat_server.chat.answers.speech import ReplyPiece, Speech
 from gigachat_server.errors import GigachatError
 from gigachat_server.records import Chatbot, Message
@@ -43,7 +43,7 @@ class Lease(msgspec.Struct, kw_only=True):
     """The right to answer a prompt: under which epoch its replies may be stored, and how far the turn that has it is."""
 
     prompt: Message
-    question: Question
+    answer_input: AnswerInput
     epoch: int  # the control_epoch under which replies may be stored
     start_seq: int  # of the event with which the prompt began to be answered
     began_at_s: float = 0.0  # on the event loop's clock
@@ -53,7 +53,7 @@ class Lease(msgspec.Struct, kw_only=True):
 
     @property
     def chatbot(self) -> Chatbot:
-        return self.question.chatbot
+        return self.answer_input.chatbot
 
 
 class Turn:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import msgspec
 
+from gigachat_server.chat.answers.answer_input import AnswerInput
 from gigachat_server.chat.answers.memory import Memory, first_answered_at, recall
-from gigachat_server.chat.answers.question import Question
 from gigachat_server.chat.events.recorder import Events
 from gigachat_server.chat.turns.outcome import joined_to
 from gigachat_server.chat.turns.progress import Lease
@@ -57,10 +57,10 @@ async def start(
 
 def lease(chatbot: Chatbot, prompt: Message, place: Place, *, memory: Memory, joined: tuple[Message, ...] = ()) -> Lease:
     """The right to answer the prompt, and those of `joined` with it, from this place in the conversation on."""
-    question = Question(
+    answer_input = AnswerInput(
         chatbot=chatbot,
         text="\n".join(message.content for message in (*joined, prompt)),
         memory=memory,
         may_hand_off=place.handoff_requested_at is None,
     )
-    return Lease(prompt=prompt, question=question, epoch=place.control_epoch, start_seq=place.seq)
+    return Lease(prompt=prompt, answer_input=answer_input, epoch=place.control_epoch, start_seq=place.seq)

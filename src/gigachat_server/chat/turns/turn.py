@@ -295,7 +295,7 @@ class Turns:
                 follower.follow(leader)
 
     async def _answer(self, lease: Lease, turn: Turn) -> None:
-        answer = await self._answerer.answer(lease.question, turn.speech)
+        answer = await self._answerer.answer(lease.answer_input, turn.speech)
         replies = reply.replies(answer, lease.prompt, chatbot_name=lease.chatbot.name, unfinished="completed")
         if not replies:
             raise ModelEmpty  # an empty reply is never stored, and an answer is never an empty array
