@@ -783,3 +783,18 @@ async def test_a_follower_waits_for_a_store_that_cannot_be_read_for_a_while(
         assert isinstance(seen[3], feed.FeedEvent)
         await followed.aclose()
         assert failures == 0
+
+
+def test_a_frozen_speech_is_kept_as_it_was_shown() -> None:
+    """Also where the model takes it back meanwhile: a follower has seen it, under its id."""
+    speech = Speech(1)
+    speech.say(TextDelta(0, "Shown"))
+    shown_as = speech.message_ids[0]
+    with speech.frozen():
+        speech.take_back(0)
+        speech.say(TextDelta(0, "Anew"))
+        speech.facts.ends[0] = ReplyEnd(0)
+        assert speech.after(len("Shown")) is None
+        assert [(each.message_id, each.text, each.end) for each in speech.shown().replies] == [(shown_as, "Shown", None)]
+    assert [(each.text, each.end) for each in speech.shown().replies] == [("Anew", ReplyEnd(0))]
+    assert speech.message_ids != [shown_as]
