@@ -21,6 +21,7 @@ from gigachat_server.chat.erasure import Erasure
 from gigachat_server.chat.events.recorder import Events
 from gigachat_server.chat.feed import Feed
 from gigachat_server.chat.turns.control import Control
+from gigachat_server.chat.turns.heartbeat import Heartbeat
 from gigachat_server.chat.turns.lifecycle import Lifecycle
 from gigachat_server.chat.turns.live import LiveTurns
 from gigachat_server.chat.turns.nodes import Nodes
@@ -184,15 +185,24 @@ async def _assemble(
     ingest = Ingest(database, embedder, searcher, clock, extractor=extractor)
     opened.push_async_callback(ingest.aclose)
     await database.transaction("document.reembed", functools.partial(_reembed, embedder=embedder))
-    events, live = Events(database, clock), LiveTurns()
-    nodes = Nodes(database, events, live, clock, background)
+    heartbeat, prompts_wait = Heartbeat(database), asyncio.Event()
+    events, live = Events(database, clock), LiveTurns(may_show=heartbeat.may_show)
+    nodes = Nodes(database, events, live, clock, background, heartbeat=heartbeat, prompts_wait=prompts_wait)
     control = Control(database, events=events, live=live, nodes=nodes, clock=clock)
     fixed_answers = FixedAnswers(database, embedder, clock, background)
     answerer = Answerer(model=model, embedder=embedder, searcher=searcher, fixed_answers=fixed_answers)
     turns = Turns(database, answerer=answerer, control=control, events=events, live=live, nodes=nodes, clock=clock)
     opened.push_async_callback(turns.drain, 0)
-    lifecycle = Lifecycle(database, turns=turns, control=control, events=events, live=live, clock=clock, background=background)
-    nodes.when_waiting = lifecycle.look_now
+    lifecycle = Lifecycle(
+        database,
+        turns=turns,
+        control=control,
+        events=events,
+        live=live,
+        clock=clock,
+        background=background,
+        prompts_wait=prompts_wait,
+    )
     await _take_up(database, lifecycle, was_old=bool(applied))
     accepted, due = asyncio.Event(), asyncio.Event()  # a document waits; a site is to be crawled
     web_sites = Sites(database, ingest, clock, due)
