@@ -57,7 +57,7 @@ from gigachat_server.store.engines.sqlite import open_sqlite
 
 if TYPE_CHECKING:
     from gigachat_server.models.endpoints.chat_completions import OpenAIModel
-    from gigachat_server.models.endpoints.http import Access
+    from gigachat_server.models.endpoints.connection import Access
 
 _log = logging.getLogger("gigachat.store")
 
@@ -315,7 +315,7 @@ def make_endpoints(settings: Settings) -> tuple[OpenAIModel | None, dict[str, Op
 
 def endpoint_access(settings: Settings, *, key_header: str = "Authorization", headers: str = "") -> Access:
     """How endpoints are reached. Raises `SetupError`."""
-    from gigachat_server.models.endpoints.http import Access, parse_headers
+    from gigachat_server.models.endpoints.connection import Access, parse_headers
 
     return Access(
         key_header=key_header,
