@@ -29,8 +29,7 @@ LAYERS = (
 )
 # An edge is where a failure of any kind must end in an answer or a state instead of a lost task.
 EDGES = {
-    "api/dispatch.py": 1,  # the application boundary
-    "pages/dispatch.py": 1,  # the same for the pages
+    "edge/frame.py": 1,  # the application boundary
     "chat/turns/turn.py": 1,  # the turn's task
     "knowledge/documents/ingest_worker.py": 1,  # the job loop
     "knowledge/sites/site_worker.py": 1,  # the job loop of crawls
