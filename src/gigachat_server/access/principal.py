@@ -37,10 +37,10 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     def may(self, scope: Scope) -> bool:
         return scope in self.scopes
 
-    def require(self, scope: Scope, detail: str | None = None) -> None:
-        """Raises `Forbidden`, with `detail` if the caller of this knows better what to say."""
+    def require(self, scope: Scope, detail: str = "This needs a key with the scope {scope}.") -> None:
+        """Raises `Forbidden`, saying `detail`."""
         if scope not in self.scopes:
-            raise Forbidden(detail or f"This needs a key with the scope {scope}.")
+            raise Forbidden(detail.format(scope=scope))
 
     def require_owner(self, detail: str) -> None:
         """Raises `Forbidden` for a key that was given less than an account's own key, or an end."""

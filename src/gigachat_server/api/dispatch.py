@@ -14,14 +14,14 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope
 
 from gigachat_server.access.principal import Principal, local_operator
-from gigachat_server.access.restrictions import check_restrictions, is_listed, peer_address
+from gigachat_server.access.restrictions import check_restrictions, is_listed
 from gigachat_server.access.speakers import client_defined_id
 from gigachat_server.api.openapi import openapi_json
 from gigachat_server.api.routes import ROUTES, RouteMatch, RouteTable
 from gigachat_server.edge.body import check_media_type, decode, parse_object, read_body
 from gigachat_server.edge.frame import Frame
 from gigachat_server.edge.problem import render_problem
-from gigachat_server.edge.request import Authoriser, Request, plain_headers
+from gigachat_server.edge.request import Authoriser, Request
 from gigachat_server.edge.routes import PUBLIC, AnyRoute
 from gigachat_server.errors import (
     FieldError,
@@ -64,10 +64,7 @@ class _ApiSurface:
         self._table = RouteTable(ROUTES)
 
     def open(self, scope: Scope, authoriser: Authoriser) -> Request[Any]:
-        headers, client = plain_headers(scope), scope.get("client")
-        trusted = self.context.settings.proxy_networks
-        peer = peer_address(client[0] if client else None, headers.get("x-forwarded-for"), trusted)
-        return Request(scope, authoriser, peer=peer, headers=headers)
+        return Request(scope, authoriser, trusted=self.context.settings.proxy_networks)
 
     def find(self, request: Request[Any]) -> AnyRoute | Response:
         if request.path == "/openapi.json" and request.method in ("GET", "HEAD"):

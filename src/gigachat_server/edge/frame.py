@@ -118,7 +118,7 @@ class Frame(Generic[Q]):
         if principal is None:
             return
         if isinstance(route.scope, scopes.Scope):
-            principal.require(route.scope, self._surface.scope_missing.format(scope=route.scope))
+            principal.require(route.scope, self._surface.scope_missing)
         if route.place_of_chatbot == "query" and not request.query:
             request.query = parse_query(request.raw_query)
         if route.place_of_chatbot is not None and (route.place_of_chatbot != "body" or request.is_read):

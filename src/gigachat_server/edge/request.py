@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ import msgspec
 from starlette.types import Scope
 
 from gigachat_server.access.principal import Principal
+from gigachat_server.access.restrictions import Network, peer_address
 from gigachat_server.edge.routes import AnyRoute
 from gigachat_server.errors import FieldError, InvalidRequest
 from gigachat_server.ids import random_text
@@ -38,15 +40,15 @@ class Request(Generic[B]):
 
     body: B
 
-    def __init__(self, scope: Scope, authoriser: Authoriser, *, peer: str | None, headers: Mapping[str, str]) -> None:
+    def __init__(self, scope: Scope, authoriser: Authoriser, *, trusted: Sequence[Network]) -> None:
+        """`trusted`: the proxies that are believed who is behind them."""
         self.method: str = scope["method"]
         self.path: str = scope["path"]  # decoded
         self.encoded_path: bytes = scope["raw_path"]
         self.raw_path = self.encoded_path.decode("ascii", "replace")
         self.raw_query: bytes = scope["query_string"]
-        self.headers = headers
-        self.peer = peer
-        given = headers.get("x-request-id", "")
+        self.headers = plain_headers(scope)
+        given = self.headers.get("x-request-id", "")
         self.request_id = given if _REQUEST_ID.fullmatch(given) else random_text(8)
         self.route: AnyRoute | None = None
         self.named: Mapping[str, str] = {}  # what the path names: {"chatbot_id": ...}
@@ -58,6 +60,8 @@ class Request(Generic[B]):
         self.key: Key | None = None  # as which the caller knows this write
         self.kept: IdempotencyRecord | None = None  # what came of it when it was sent before
         self._authoriser = authoriser
+        self._client: tuple[str, int] | None = scope.get("client")
+        self._trusted = trusted
 
     @property
     def principal(self) -> Principal:
@@ -74,6 +78,12 @@ class Request(Generic[B]):
         """The chatbot that the request names: the caller's own, its restrictions checked where the route is guarded."""
         assert self.named_chatbot is not None, "a route that names no chatbot asked for it"
         return self.named_chatbot
+
+    @functools.cached_property
+    def peer(self) -> str | None:
+        """From which address it comes, behind the proxies that are trusted."""
+        client = self._client[0] if self._client else None
+        return peer_address(client, self.headers.get("x-forwarded-for"), self._trusted)
 
     @property
     def accepts_events(self) -> bool:

@@ -17,10 +17,10 @@ from starlette.requests import cookie_parser
 from starlette.types import Scope
 
 from gigachat_server.access import scopes
-from gigachat_server.access.restrictions import check_restrictions, parse_address, peer_address
+from gigachat_server.access.restrictions import check_restrictions, parse_address
 from gigachat_server.access.sessions import Session
 from gigachat_server.edge.body import decode
-from gigachat_server.edge.request import Authoriser, B, Request, plain_headers
+from gigachat_server.edge.request import Authoriser, B, Request
 from gigachat_server.errors import Forbidden, InvalidRequest, UnsupportedMediaType
 from gigachat_server.records import RestrictionsConfig
 from gigachat_server.settings import Settings
@@ -39,11 +39,9 @@ class PageRequest(Request[B]):
     """One request of a browser. Handlers of pages that need a login may rely on `session` and `principal`."""
 
     def __init__(self, scope: Scope, authoriser: Authoriser, settings: Settings) -> None:
-        headers, client = plain_headers(scope), scope.get("client")
-        peer = peer_address(client[0] if client else None, headers.get("x-forwarded-for"), settings.proxy_networks)
-        super().__init__(scope, authoriser, peer=peer, headers=headers)
-        self.origin = origin_of(scope, headers, settings)  # where the browser sees this server: http://127.0.0.1:8000
-        self.session_id = cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
+        super().__init__(scope, authoriser, trusted=settings.proxy_networks)
+        self.origin = origin_of(scope, self.headers, settings)  # where the browser sees this server: http://127.0.0.1:8000
+        self.session_id = cookie_parser(self.headers.get("cookie", "")).get(COOKIE, "")
         self.session: Session | None = None
         self.form: dict[str, str] = {}
 
