@@ -172,7 +172,7 @@ def test_a_principal_says_who_it_is_and_whose_limits_count() -> None:
 
 
 def test_a_scope_of_a_later_version_grants_nothing_here() -> None:
-    assert known_scopes(["chatbots:read", "galaxies:write"]) == {Scope.CHATBOTS_READ}
+    assert known_scopes(("chatbots:read", "galaxies:write")) == {Scope.CHATBOTS_READ}
 
 
 @pytest.mark.parametrize(("given", "name"), [("eve", "eve"), ("client:eve", "eve"), ("client:client:eve", "client:eve")])

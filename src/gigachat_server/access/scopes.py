@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from enum import StrEnum
 
@@ -30,6 +31,7 @@ def unknown_scopes(values: Iterable[str]) -> list[str]:
     return [value for value in values if value not in _BY_VALUE]
 
 
-def known_scopes(values: Iterable[str]) -> frozenset[Scope]:
+@functools.lru_cache(maxsize=256)
+def known_scopes(values: tuple[str, ...]) -> frozenset[Scope]:
     """Those that this version knows: a key made by a later one may carry more, which grant nothing here."""
     return frozenset(_BY_VALUE[value] for value in values if value in _BY_VALUE)

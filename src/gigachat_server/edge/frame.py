@@ -104,7 +104,7 @@ class Frame(Generic[Q]):
                 request.body, request.file = upload.file, upload.path
                 return await self._carry_out(request, route)
         request.body, request.is_read = await self._surface.read_body(request, route, receive), True
-        if route.place_of_chatbot == "body":
+        if route.chatbot_in == "body":
             await self._name_chatbot(request, route, request.principal)
         if route.is_prompt:
             await trigger("S1")
@@ -119,9 +119,9 @@ class Frame(Generic[Q]):
             return
         if isinstance(route.scope, scopes.Scope):
             principal.require(route.scope, self._surface.scope_missing)
-        if route.place_of_chatbot == "query" and not request.query:
+        if route.chatbot_in == "query" and not request.query:
             request.query = parse_query(request.raw_query)
-        if route.place_of_chatbot is not None and (route.place_of_chatbot != "body" or request.is_read):
+        if route.chatbot_in is not None and (route.chatbot_in != "body" or request.is_read):
             await self._name_chatbot(request, route, principal)
 
     async def _name_chatbot(self, request: Q, route: AnyRoute, principal: Principal) -> None:
@@ -167,9 +167,9 @@ class Frame(Generic[Q]):
 
 
 def _chatbot_id(request: Request[Any], route: AnyRoute) -> str:
-    if route.place_of_chatbot == "path":
+    if route.chatbot_in == "path":
         return request.named["chatbot_id"]
-    if route.place_of_chatbot == "query":
+    if route.chatbot_in == "query":
         return request.query.get("chatbot", "")
     return str(request.body.chatbot_id)
 

@@ -24,7 +24,7 @@ class AnyRoute(msgspec.Struct, frozen=True, kw_only=True):
     scope: Access
     handler: Any
     request: Any = None  # struct of the body; None: no body is read
-    chatbot_in: Literal["path", "query", "body"] | None = None  # where the request names its chatbot
+    chatbot_in: Literal["path", "query", "body"] | None = None  # where the request names its chatbot; a path tells itself
     is_guarded: bool = False  # end users reach it: the chatbot's restrictions apply
     is_large: bool = False  # the body may be as large as a document
     takes_file: bool = False  # the body may be a form with a file instead, which is answered with 202
@@ -34,11 +34,11 @@ class AnyRoute(msgspec.Struct, frozen=True, kw_only=True):
     status: int = 200  # of success
     is_prompt: bool = False  # starts a turn, which handles its Idempotency-Key itself
 
+    def __post_init__(self) -> None:
+        if "{chatbot_id}" in self.path:
+            msgspec.structs.force_setattr(self, "chatbot_in", "path")
+
     @property
     def is_idempotent(self) -> bool:
         """Whether an `Idempotency-Key` is understood."""
         return self.is_prompt
-
-    @property
-    def place_of_chatbot(self) -> str | None:
-        return "path" if "{chatbot_id}" in self.path else self.chatbot_in
