@@ -12,6 +12,7 @@ from typing import Literal
 
 import msgspec
 
+from gigachat_server.access.speakers import CLIENT_PREFIX
 from gigachat_server.chat.answers.memory import Memory, first_answered_at, recall
 from gigachat_server.chat.events.recorder import Events
 from gigachat_server.chat.turns.control import Control
@@ -34,7 +35,6 @@ from gigachat_server.store.conversations import BOT, Place
 from gigachat_server.store.database import Reader, Tx
 from gigachat_server.triggers import trigger
 
-CLIENT_PREFIX = "client:"
 _REOPENED_AS: dict[TurnState, EventType] = {
     "running": "turn.started",
     "queued": "turn.queued",
