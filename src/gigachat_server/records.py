@@ -154,6 +154,11 @@ class RestrictionsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     hostnames: Annotated[tuple[Hostname, ...], Meta(max_length=100)] = ()
     ip_addresses: Annotated[tuple[Address, ...], Meta(max_length=100)] = ()
 
+    @classmethod
+    def unreadable(cls) -> RestrictionsConfig:
+        """What stands for stored restrictions that this version cannot read: they let nobody in, rather than everybody."""
+        return cls(hostnames=("unreadable.invalid",), ip_addresses=("255.255.255.255",))
+
 
 class ResultsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which chunks reach the model."""
