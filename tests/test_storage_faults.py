@@ -332,7 +332,7 @@ def refusal_of(folder: Path, cwd: Path) -> str:
     """What a process that is not root is told; the empty text if it could open the store."""
     program = (
         "import os, sys; from pathlib import Path; from gigachat_server.errors import SetupError\n"
-        "from gigachat_server.store.sqlite import open_sqlite\n"
+        "from gigachat_server.store.engines.sqlite import open_sqlite\n"
         f"if os.geteuid() == 0: os.setgroups([]); os.setresgid(*[{NOBODY}] * 3); os.setresuid(*[{NOBODY}] * 3)\n"
         "try: open_sqlite(Path(sys.argv[1]))\n"
         "except SetupError as error: print(error)"
