@@ -288,7 +288,8 @@ async def delete_of_user(tx: Tx, chatbot_id: str, conversation_id: str, user_id:
 
 def pointing_into(sources: Sequence[Source], citations: Sequence[Citation]) -> tuple[Citation, ...]:
     """Those whose source is there: of what a later version stored, it may not be readable."""
-    return tuple(each for each in citations if 1 <= each.number <= len(sources))
+    last = len(sources)
+    return tuple([each for each in citations if 1 <= each.number <= last])
 
 
 def _message(row: Row) -> Message:
@@ -314,5 +315,5 @@ def _message(row: Row) -> Message:
         sources=sources,
         created_at=row[17],
         updated_at=row[18],
-        citations=pointing_into(sources, citations),
+        citations=pointing_into(sources, citations) if citations else (),
     )
