@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 
 from gigachat_server.clock import system_clock
@@ -22,6 +23,9 @@ from gigachat_server.pages.views import view
 from gigachat_server.records import Message
 from gigachat_server.store.database import Reader, Tx
 from gigachat_server.store.keys import list_keys
+from tests.cli.commands import Gigachat
+from tests.data.dumps import dump
+from tests.data.filled import fill_folder
 from tests.harness import Api, gigachat
 from tests.streams import streaming
 from tests.test_recovery import keep_drafts, killed
@@ -485,6 +489,29 @@ async def test_a_kept_answer_of_a_kind_that_is_not_known_is_not_done_twice(tmp_p
         for path, body in [(f"{chatbot}/documents", {"name": "a", "content": "x"}), ("/chatbots", {"name": "b"})]:
             assert 400 <= (await api.post(path, body, headers=headers)).status < 500
         assert (len(await pages(api, "/chatbots")), len(await pages(api, f"{chatbot}/documents"))) == (2, 1)
+
+
+# --- copies ---
+
+ODD = '{"later" : [1.50, 12345678901234567890123], "restrictions": 7}'
+
+
+@pytest.mark.sqlite_only
+def test_moves_and_backups_carry_what_this_version_does_not_know(tmp_path: Path, fresh_database: Callable[[], str]) -> None:
+    there, url, back, file = tmp_path / "there", fresh_database(), tmp_path / "back", tmp_path / "backup.sqlite3"
+    asyncio.run(fill_folder(there, messages=20, chunks=5))
+    with closing(apsw.Connection(str(there / "gigachat.sqlite3"))) as connection:
+        for table, column in (*COLUMNS, ("drafts", "sources"), ("sites", "include"), ("documents", "places")):
+            connection.execute(f"UPDATE {table} SET {column} = ?", (ODD,))
+        connection.execute("UPDATE messages SET turn = 'paused', role = 'program'")
+        connection.execute("UPDATE documents SET state = 'transcribing', language = 'tlh'")
+    before = dump(there)
+    assert sum(json.dumps(ODD) in line for line in before) > 20
+    command = Gigachat(tmp_path / "unused")
+    command.output("move", there, url)
+    command.output("move", url, f"sqlite://{back}")
+    Gigachat(back).output("backup", file)
+    assert (dump(url), dump(back), dump(file)) == (before, before, before)
 
 
 # --- a cluster of two versions ---

@@ -222,9 +222,9 @@ def _rewritten(stored: msgspec.Raw, was: Any, value: Any) -> msgspec.Raw:
         held = _decode_fields(stored)
     except msgspec.DecodeError:  # no object
         return stored if value == was else _raw(value)
-    for field in msgspec.structs.fields(value):
-        name, new = field.encode_name, getattr(value, field.name)
-        held[name] = _rewritten(held[name], getattr(was, field.name), new) if name in held else _raw(new)
+    for name, stored_as in zip(value.__struct_fields__, value.__struct_encode_fields__, strict=True):
+        new = getattr(value, name)
+        held[stored_as] = _rewritten(held[stored_as], getattr(was, name), new) if stored_as in held else _raw(new)
     return _raw(held)
 
 
