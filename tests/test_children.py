@@ -115,7 +115,7 @@ async def test_a_file_that_was_being_read_when_they_ended_is_read_again(monkeypa
 
 async def test_what_reads_files_does_not_outlive_a_server_that_is_killed() -> None:
     script = (
-        "import asyncio, os\nfrom gigachat_server.knowledge.children import Children\n"
+        "import asyncio, os\nfrom gigachat_server.knowledge.extraction.children import Children\n"
         "async def main():\n    async with Children().one():\n        print(flush=True)\n        await asyncio.sleep(99)\n"
         "asyncio.run(main())"
     )
