@@ -95,7 +95,7 @@ class RestrictionsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
 
     @classmethod
     def unreadable(cls) -> RestrictionsConfig:
-        """What stands for stored restrictions that this version cannot read: they let nobody in, rather than everybody."""
+        """Stands for stored restrictions that this version cannot read: it admits no one, where the default admits everyone."""
         return cls(hostnames=("unreadable.invalid",), ip_addresses=("255.255.255.255",))
 
 

@@ -14,7 +14,7 @@ MessageStatus = Literal["completed", "stopped", "incomplete", "failed"]
 # newer prompt, or by an operator who took over (or had); or it was answered together with the prompt after it.
 TurnState = Literal["queued", "running", "done", "failed", "stopped", "interrupted", "intercepted", "coalesced"]
 Ending = Literal["stopped", "interrupted", "intercepted"]  # of a turn that was ended on purpose
-UNSETTLED: tuple[TurnState, ...] = ("queued", "running")  # the states in which somebody is responsible for it
+UNSETTLED: tuple[TurnState, ...] = ("queued", "running")  # a process still has to settle it
 
 
 class Conversation(msgspec.Struct, frozen=True):

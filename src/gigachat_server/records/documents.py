@@ -8,10 +8,10 @@ import msgspec
 
 from gigachat_server.language.codes import Language
 
-# `uploaded`: a file that nobody has begun to read; `pending`: a text that nobody has begun to embed.
+# `uploaded`: a file that is still to be read; `pending`: a text that is still to be embedded.
 DocumentState = Literal["uploaded", "pending", "extracting", "embedding", "ready", "failed"]
-WAITING: tuple[DocumentState, ...] = ("uploaded", "pending", "extracting", "embedding")  # somebody has to see to it
-# What of a document was not read, or not for certain; docs/push-documents.md tells what each means.
+WAITING: tuple[DocumentState, ...] = ("uploaded", "pending", "extracting", "embedding")  # a worker still has to finish it
+# What was not read of a document, or only by guessing; docs/push-documents.md explains each.
 WarningCode = Literal[
     "pages_without_text",
     "pages_unreadable",
@@ -31,9 +31,9 @@ WarningCode = Literal[
 
 
 class DocumentWarning(msgspec.Struct, frozen=True):
-    """Something of a document that was not read whole, or not for certain: how often, and where, in words for a person.
+    """A part of a document that could not be read in full, or only by guessing: how often, and where, in words for people.
 
-    `code` is a `WarningCode`, or what a newer version knows besides.
+    `code` is a `WarningCode`, or one that a later version added.
     """
 
     code: str

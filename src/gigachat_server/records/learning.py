@@ -29,7 +29,7 @@ class UnansweredPrompt(msgspec.Struct, frozen=True):
 
 
 class FixedAnswer(msgspec.Struct, frozen=True):
-    """What is said word for word to whoever asks one of its prompts, or means the same."""
+    """A reply that is given word for word to each of its prompts, and to others that ask the same."""
 
     chatbot_id: str
     id: str

@@ -17,7 +17,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     """Pages of the web that are documents of a chatbot, and are read again. See `knowledge/sites/crawl.py`.
 
     `reason` is the code of why it failed, or of what the last crawl had to leave out; `error` says it to a person. `due_at`:
-    from when on somebody has to see to it.
+    when a worker next has to crawl or delete it.
     """
 
     chatbot_id: str

@@ -7,7 +7,7 @@ from gigachat_server.store.database import Database, Reader, Row, Tx
 from gigachat_server.store.json_columns import JsonColumn
 
 _COLUMNS = "id, account_id, name, config, knowledge_version, created_at, updated_at"
-# In this order: whoever writes into a conversation or a document now is waited for, and what they wrote goes with the rest.
+# In this order: the first two wait for those who are writing into them, and what those wrote is deleted with the rest.
 _BELOW = (
     "conversations",
     "documents",

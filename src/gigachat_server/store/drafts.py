@@ -15,7 +15,7 @@ from gigachat_server.store.database import Reader, Row, Tx
 from gigachat_server.store.json_columns import AsStored, JsonColumn
 from gigachat_server.store.messages import pointing_into
 
-# Whoever has the conversation's row now may be storing the reply, or ending its turn: few wait for them to keep a draft.
+# A transaction that holds the conversation's row may be storing the reply or ending its turn: most drafts do not wait for it.
 _HELD = (
     "SELECT 1 FROM conversations WHERE chatbot_id = :chatbot_id AND conversation_id = :conversation_id "
     "AND control_epoch = :control_epoch AND answering = :prompt_id FOR UPDATE"
