@@ -353,6 +353,9 @@ async def test_values_that_this_version_does_not_know_break_no_list(tmp_path: Pa
             for query in ("query=When%20does%20it%20open", "query=Wann&conversation_id=c1"):
                 assert (await api.get(f"{chatbot}/retrieve?{query}")).status == 200, changes
             assert (await ask(api, chatbot, "and now?")).status == 201, changes
+            if table == "events":  # which a retry looks through
+                prompt, *_ = await api.messages(chatbot)
+                assert (await api.post(f"{chatbot}/conversations/c1/messages/{prompt['id']}/retry")).status == 201, changes
             assert lost(stored, await snapshot(api)) == [], changes
 
 

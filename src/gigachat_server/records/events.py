@@ -51,7 +51,7 @@ class Event(msgspec.Struct, frozen=True):
         return str(self.data.get("prompt_id", ""))
 
 
-class EventData(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class EventData(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """What an event of one type says. The tag is the type."""
 
     @property
@@ -158,3 +158,28 @@ class ControlReleased(EventData, frozen=True, kw_only=True, tag="conversation.re
     """The chatbot answers again: an operator released the conversation, or was silent for too long."""
 
     reason: str
+
+
+AnyEventData = (
+    MessageCreated
+    | MessageReplaced
+    | FeedbackGiven
+    | MessagesDeleted
+    | TurnStarted
+    | TurnQueued
+    | TurnFailed
+    | TurnStopped
+    | TurnInterrupted
+    | TurnIntercepted
+    | TurnCoalesced
+    | TurnRecovered
+    | PromptUnanswered
+    | HandoffRequested
+    | ControlTakenOver
+    | ControlReleased
+)
+
+
+def event_data(event_type: EventType, fields: dict[str, Any]) -> EventData:
+    """The data of that type. Raises `msgspec.ValidationError` for fields that are not its."""
+    return msgspec.convert({**fields, "type": event_type}, AnyEventData)  # type: ignore[no-any-return]

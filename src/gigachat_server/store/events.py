@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gigachat_server.errors import NotFound
-from gigachat_server.records import Event, EventType
+from gigachat_server.records import Event, EventData, EventType
 from gigachat_server.store.database import Reader, Row, Tx
 from gigachat_server.store.json_columns import JsonColumn
 
@@ -14,16 +14,14 @@ _DATA: JsonColumn[dict[str, Any]] = JsonColumn("events.data", dict[str, Any], ot
 Key = tuple[int, str, int]  # created_at, conversation_id, seq: the order of a chatbot's events
 
 
-async def insert(
-    tx: Tx, chatbot_id: str, conversation_id: str, *, seq: int, type: EventType, data: dict[str, object], created_at: int
-) -> None:
+async def insert(tx: Tx, chatbot_id: str, conversation_id: str, *, seq: int, data: EventData, created_at: int) -> None:
     """Record one event under a `seq` that `conversations.advance` gave in the same transaction."""
     row = {
         "chatbot_id": chatbot_id,
         "conversation_id": conversation_id,
         "seq": seq,
-        "type": type,
-        "data": _DATA.write(data),
+        "type": data.type,
+        "data": _DATA.write(data.fields()),
         "created_at": created_at,
     }
     await tx.add(

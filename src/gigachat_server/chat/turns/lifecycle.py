@@ -200,7 +200,7 @@ class Lifecycle:
         kept = await drafts.list_of(tx, chatbot.id, prompt.conversation_id)
         was_shown = any(draft.prompt_id == prompt.id for draft in kept)
         recoveries = await events.list_of_types(tx, chatbot.id, prompt.conversation_id, ("turn.recovered",), after=prompt.seq)
-        count = sum(event.data["prompt_id"] == prompt.id for event in recoveries)
+        count = sum(event.prompt_id == prompt.id for event in recoveries)
         if was_shown or count >= _MOST_RECOVERIES:
             await fail_abandoned_turn(tx, self._events, prompt, ReplyCutOff(retry_after_s=1), chatbot_name=chatbot.name)
             return
