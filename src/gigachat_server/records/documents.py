@@ -11,7 +11,7 @@ from gigachat_server.language.codes import Language
 # `uploaded`: a file that is still to be read; `pending`: a text that is still to be embedded.
 DocumentState = Literal["uploaded", "pending", "extracting", "embedding", "ready", "failed"]
 WAITING: tuple[DocumentState, ...] = ("uploaded", "pending", "extracting", "embedding")  # a worker still has to finish it
-# What was not read of a document, or only by guessing; docs/push-documents.md explains each.
+# What was not read of a document, or only by guessing; the guide to pushing documents explains each.
 WarningCode = Literal[
     "pages_without_text",
     "pages_unreadable",

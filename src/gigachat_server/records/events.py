@@ -1,7 +1,7 @@
 """What happens in a conversation, as events: one struct for the data of each type, as clients and webhooks get it.
 
 Invariant: data holds ids, never copies. Whatever changes in a message, some event names it: in `message_id`, or, for a
-prompt, in `prompt_id`. docs/follow-live.md tells what each type means.
+prompt, in `prompt_id`. The guide to following live tells what each type means.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ _PATTERNS: dict[str, JsonColumn[tuple[str, ...]]] = {
 
 
 class Due(msgspec.Struct, frozen=True):
-    """A site that a worker has to crawl or delete."""
+    """A site that somebody has to see to."""
 
     chatbot_id: str
     id: str
@@ -150,7 +150,7 @@ async def delete(tx: Tx, chatbot_id: str, site_id: str) -> None:
 
 
 async def list_due(reader: Reader, *, now_us: int, limit: int) -> list[Due]:
-    """Due sites that no worker holds, the longest waiting first."""
+    """Sites to see to that nobody holds, the longest waiting first."""
     rows = await reader.all(
         "SELECT chatbot_id, id FROM sites WHERE due_at <= :now_us AND lease_until <= :now_us ORDER BY due_at, id LIMIT :limit",
         now_us=now_us,
@@ -174,12 +174,12 @@ async def claim(tx: Tx, due: Due, *, lease: str, now_us: int, until_us: int) -> 
 
 
 async def release_all(tx: Tx) -> None:
-    """Free every site. Only for a process that is alone on the store, so that the former holders are dead."""
+    """Nobody holds any. Only for a store that this process has to itself: whoever held one is dead."""
     await tx.run("UPDATE sites SET lease_until = 0 WHERE lease_until > 0")
 
 
 async def release(tx: Tx, chatbot_id: str, site_id: str, *, lease: str, until_us: int) -> None:
-    """Free the site for any worker from then on. Writes still under way under this lease change nothing."""
+    """Anybody may go on with it from then on; what is still on its way under this lease is not stored."""
     await tx.run(
         "UPDATE sites SET lease = NULL, lease_until = :until_us WHERE chatbot_id = :chatbot_id AND id = :id AND lease = :lease",
         chatbot_id=chatbot_id,
