@@ -773,7 +773,7 @@ async def test_a_follower_waits_for_a_store_that_cannot_be_read_for_a_while(
             return await read(body)
 
         monkeypatch.setattr(api.services.database, "read", failing)
-        followed = api.services.feed.follow_conversation(chatbot_id, "c1", feed.Place(), idle_s=15)
+        followed = api.services.feed.follow_conversation(api.services.account.id, chatbot_id, "c1", feed.Place(), idle_s=15)
         seen = [await anext(followed) for _ in range(4)]
         assert seen[:3] == [None] * 3
         assert isinstance(seen[3], feed.FeedEvent)

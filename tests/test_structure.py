@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import gigachat_server
+from gigachat_server.access.scopes import Scope
 
 ROOT = Path(gigachat_server.__file__).parent
 
@@ -29,8 +30,7 @@ LAYERS = (
 )
 # An edge is where a failure of any kind must end in an answer or a state instead of a lost task.
 EDGES = {
-    "api/dispatch.py": 1,  # the application boundary
-    "pages/dispatch.py": 1,  # the same for the pages
+    "edge/frame.py": 1,  # the application boundary
     "chat/turns/turn.py": 1,  # the turn's task
     "knowledge/documents/ingest_worker.py": 1,  # the job loop
     "knowledge/sites/site_worker.py": 1,  # the job loop of crawls
@@ -153,3 +153,97 @@ def test_nothing_waits_with_wait_for() -> None:
         if isinstance(node, ast.Attribute) and node.attr == "wait_for"
     }
     assert found == set()
+
+
+# What ways in may know of what is behind the front door (`chat/conversations.py`): the types of what it hands out.
+_OF_THE_FRONT_DOOR = {
+    "chat.feed.FeedDelta",  # what a follower is told, to be written as Server-Sent Events
+    "chat.feed.FeedEvent",
+    "chat.feed.Place",  # where a follower goes on, read from its Last-Event-ID
+    "chat.turns.progress.ReplyPiece",
+    "chat.turns.progress.TurnResult",  # the messages that a turn ended with, to be shaped
+    "chat.turns.turn.TurnHandle",  # a turn to be watched until it ends
+}
+_BEHIND_THE_FRONT_DOOR = ("chat.turns", "chat.answers", "chat.feed", "chat.erasure", "store.conversations", "store.messages")
+
+
+def test_every_way_in_reaches_conversations_through_the_front_door() -> None:
+    around = [
+        f"{path} imports {name}"
+        for path, tree in modules().items()
+        if path.split("/")[0] in ("api", "pages", "edge")
+        for name in imports_of(tree)
+        if any(name == behind or name.startswith(behind + ".") for behind in _BEHIND_THE_FRONT_DOOR)
+        and name not in _OF_THE_FRONT_DOOR
+    ]
+    assert around == []
+
+
+def test_no_way_in_takes_what_is_behind_the_front_door_from_the_services() -> None:
+    """Nor opens a transaction: what a request changes, a use case changes."""
+    behind = {"turns", "control", "feed", "erasure", "events"}
+    around = [
+        f"{path}:{node.lineno} uses {node.attr}"
+        for path, tree in modules().items()
+        if path.split("/")[0] in ("api", "pages", "edge")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and (
+            (node.attr in behind and isinstance(node.value, ast.Name | ast.Attribute) and _last_name(node.value) == "services")
+            or node.attr == "transaction"
+        )
+    ]
+    assert around == []
+
+
+def _last_name(node: ast.Name | ast.Attribute) -> str:
+    return node.id if isinstance(node, ast.Name) else node.attr
+
+
+# Elsewhere `scopes` are the data of a key: its column, its body, its wire form.
+_SCOPES_AS_DATA = {"store/keys.py", "api/keys.py", "api/wire.py"}
+
+
+def test_only_access_reads_what_a_principal_may() -> None:
+    """Others ask: `principal.require(Scope.X)`, `principal.may(Scope.X)`."""
+    reading = {
+        path
+        for path, tree in modules().items()
+        if not path.startswith("access/")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and node.attr == "scopes"
+    }
+    assert reading - _SCOPES_AS_DATA == set()
+    spelt = {scope.value for scope in Scope}
+    strings = [
+        f"{path}:{node.lineno} {node.value}"
+        for path, tree in modules().items()
+        if path not in ("access/scopes.py",) and not path.startswith("cli/")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and node.value in spelt
+    ]
+    strings += [
+        f"{path.name}: {scope}" for path in (ROOT / "pages/templates").iterdir() for scope in spelt if scope in path.read_text()
+    ]
+    assert strings == []
+
+
+def test_http_is_the_name_of_no_module_of_ours() -> None:
+    """It means Python's, or the protocol."""
+    assert [path for path in modules() if path.rpartition("/")[2] == "http.py"] == []
+
+
+def test_a_transaction_is_never_given_a_callback_of_a_way_in() -> None:
+    """A use case gets an idempotency key, a value, and keeps its result under it."""
+    giving = [
+        f"{path}:{node.lineno}"
+        for path, tree in modules().items()
+        if path.split("/")[0] in ("api", "pages", "edge")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.AsyncFunctionDef) and any(_names_tx(argument) for argument in node.args.args)
+    ]
+    assert giving == []
+
+
+def _names_tx(argument: ast.arg) -> bool:
+    return argument.arg == "tx" or (isinstance(argument.annotation, ast.Name) and argument.annotation.id == "Tx")

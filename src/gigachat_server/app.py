@@ -16,6 +16,8 @@ from gigachat_server import triggers
 from gigachat_server.access.keys import KeyRing
 from gigachat_server.api.dispatch import Api
 from gigachat_server.chat.answers.answer import Answerer
+from gigachat_server.chat.chatbots import Chatbots
+from gigachat_server.chat.conversations import Conversations
 from gigachat_server.chat.erasure import Erasure
 from gigachat_server.chat.events.recorder import Events
 from gigachat_server.chat.feed import Feed
@@ -57,7 +59,7 @@ from gigachat_server.store.engines.sqlite import open_sqlite
 
 if TYPE_CHECKING:
     from gigachat_server.models.endpoints.chat_completions import OpenAIModel
-    from gigachat_server.models.endpoints.http import Access
+    from gigachat_server.models.endpoints.connection import Access
 
 _log = logging.getLogger("gigachat.store")
 
@@ -180,6 +182,13 @@ async def _assemble(
         await lifecycle.recover(is_only_process=is_only_process)
     ingest_worker = IngestWorker(database, ingest, clock)
     web_sites = Sites(database, ingest, clock)
+    feed = Feed(database, events, live, clock)
+    erasure = Erasure(database, turns=turns, events=events, live=live, clock=clock)
+
+    def forget_chatbot(chatbot_id: str) -> None:
+        searcher.forget(chatbot_id)
+        fixed_answers.forget(chatbot_id)
+
     return Services(
         settings=settings,
         clock=clock,
@@ -196,11 +205,14 @@ async def _assemble(
         fixed_answers=fixed_answers,
         learning=Learning(database, embedder=embedder, fixed_answers=fixed_answers, ingest=ingest, clock=clock),
         replay=Replay(database, answerer),
+        chatbots=Chatbots(database, erasure=erasure, clock=clock, on_recut=ingest_worker.wake_up, on_deleted=forget_chatbot),
+        conversations=Conversations(
+            database, turns=turns, control=control, feed=feed, erasure=erasure, events=events, settings=settings
+        ),
         events=events,
-        feed=Feed(database, events, live, clock),
+        feed=feed,
         control=control,
         turns=turns,
-        erasure=Erasure(database, turns=turns, events=events, live=live, clock=clock),
         lifecycle=lifecycle,
         nodes=nodes,
     )
@@ -315,7 +327,7 @@ def make_endpoints(settings: Settings) -> tuple[OpenAIModel | None, dict[str, Op
 
 def endpoint_access(settings: Settings, *, key_header: str = "Authorization", headers: str = "") -> Access:
     """How endpoints are reached. Raises `SetupError`."""
-    from gigachat_server.models.endpoints.http import Access, parse_headers
+    from gigachat_server.models.endpoints.connection import Access, parse_headers
 
     return Access(
         key_header=key_header,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from gigachat_server.access.keys import KeyRing
-from gigachat_server.chat.erasure import Erasure
+from gigachat_server.chat.chatbots import Chatbots
+from gigachat_server.chat.conversations import Conversations
 from gigachat_server.chat.events.recorder import Events
 from gigachat_server.chat.feed import Feed
 from gigachat_server.chat.turns.control import Control
@@ -43,11 +44,12 @@ class Services(msgspec.Struct, kw_only=True):
     fixed_answers: FixedAnswers
     learning: Learning
     replay: Replay
+    chatbots: Chatbots
+    conversations: Conversations
     events: Events
     feed: Feed
     control: Control
     turns: Turns
-    erasure: Erasure
     lifecycle: Lifecycle
     nodes: Nodes
     is_shutting_down: bool = False

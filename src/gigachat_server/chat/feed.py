@@ -75,7 +75,7 @@ class _View(msgspec.Struct, frozen=True):
 
 
 class Feed:
-    """Follows conversations for as long as somebody listens."""
+    """Follows conversations for as long as somebody listens. A conversation of another account's chatbot is not found."""
 
     def __init__(self, database: Database, events: Events, live: LiveTurns, clock: Clock) -> None:
         self._database = database
@@ -90,17 +90,17 @@ class Feed:
         self._is_closed = True
         self._events.wake_all_here()
 
-    async def page(self, chatbot_id: str, conversation_id: str, *, after: int, limit: int) -> list[FeedEvent]:
+    async def page(self, account_id: str, chatbot_id: str, conversation_id: str, *, after: int, limit: int) -> list[FeedEvent]:
         """Events of a conversation, oldest first. Raises `NotFound`."""
-        return (await self._read(chatbot_id, conversation_id, after=after, limit=limit)).happened
+        return (await self._read(account_id, chatbot_id, conversation_id, after=after, limit=limit)).happened
 
-    async def last_seq(self, chatbot_id: str, conversation_id: str) -> int:
+    async def last_seq(self, account_id: str, chatbot_id: str, conversation_id: str) -> int:
         """Of its newest event. Raises `NotFound`."""
-        return (await self._read(chatbot_id, conversation_id, after=0, limit=0)).conversation.last_seq
+        return (await self._read(account_id, chatbot_id, conversation_id, after=0, limit=0)).conversation.last_seq
 
-    async def _read(self, chatbot_id: str, conversation_id: str, *, after: int, limit: int) -> _View:
+    async def _read(self, account_id: str, chatbot_id: str, conversation_id: str, *, after: int, limit: int) -> _View:
         async def read(reader: Reader) -> _View:
-            conversation = await conversations.find(reader, chatbot_id, conversation_id)
+            conversation = await conversations.find_owned(reader, account_id, chatbot_id, conversation_id)
             if conversation is None:
                 raise NotFound
             found = await events.list_events(reader, chatbot_id, conversation_id, after=after, limit=limit)
@@ -132,7 +132,7 @@ class Feed:
         return known
 
     async def follow_conversation(
-        self, chatbot_id: str, conversation_id: str, place: Place, *, idle_s: float
+        self, account_id: str, chatbot_id: str, conversation_id: str, place: Place, *, idle_s: float
     ) -> AsyncGenerator[FeedEvent | FeedDelta | None, None]:
         """All that happens from that place on, for ever; None whenever nothing did for `idle_s`.
 
@@ -145,7 +145,7 @@ class Feed:
                 self._check_open()
                 woken.clear()
                 try:
-                    view = await self._read(chatbot_id, conversation_id, after=listener.seq, limit=_PAGE)
+                    view = await self._read(account_id, chatbot_id, conversation_id, after=listener.seq, limit=_PAGE)
                     elsewhere = await self._turn_elsewhere(view.conversation, elsewhere, view.drafts)
                 except StorageUnavailable:  # for now: a follower waits, as it does for anything else
                     yield None
@@ -167,7 +167,7 @@ class Feed:
                     yield None
 
     async def follow_chatbot(
-        self, chatbot_id: str, since_us: int | None, *, idle_s: float
+        self, account_id: str, chatbot_id: str, since_us: int | None, *, idle_s: float
     ) -> AsyncGenerator[FeedEvent | None, None]:
         """All events of all its conversations from about that time on; None when idle, as above.
 
@@ -177,10 +177,10 @@ class Feed:
         if since_us is None:
             since_us = self._clock()
             sent = await self._keys(chatbot_id, since_us - 2 * _OVERLAP_US)
-        return self._follow_chatbot(chatbot_id, since_us, sent, idle_s)
+        return self._follow_chatbot(account_id, chatbot_id, since_us, sent, idle_s)
 
     async def _follow_chatbot(
-        self, chatbot_id: str, seen_to: int, sent: dict[tuple[str, int], int], idle_s: float
+        self, account_id: str, chatbot_id: str, seen_to: int, sent: dict[tuple[str, int], int], idle_s: float
     ) -> AsyncGenerator[FeedEvent | None, None]:
         loop = asyncio.get_running_loop()
         with self._events.woken(chatbot_id, None) as woken:
@@ -195,7 +195,7 @@ class Feed:
                 started_s = loop.time()
                 while after is not None:
                     try:
-                        found, after = await self._unsent(chatbot_id, after, sent)
+                        found, after = await self._unsent(account_id, chatbot_id, after, sent)
                     except StorageUnavailable:
                         yield None
                         await asyncio.sleep(_LOOK_AGAIN_S)
@@ -220,7 +220,7 @@ class Feed:
         return await self._database.read(read)
 
     async def _unsent(
-        self, chatbot_id: str, after: events.Key, sent: Mapping[tuple[str, int], int]
+        self, account_id: str, chatbot_id: str, after: events.Key, sent: Mapping[tuple[str, int], int]
     ) -> tuple[list[FeedEvent], events.Key | None]:
         """The oldest of what was not sent yet, and where to go on; None: that was all.
 
@@ -228,7 +228,7 @@ class Feed:
         """
 
         async def read(reader: Reader) -> tuple[list[FeedEvent], events.Key | None]:
-            if not await chatbots.exists(reader, chatbot_id):
+            if not await chatbots.is_owned(reader, account_id, chatbot_id):
                 raise NotFound
             keys = await events.list_keys_of_chatbot(reader, chatbot_id, after=after, limit=_KEYS)
             # A conversation that was deleted and made anew has the same seqs at other times.

@@ -25,7 +25,7 @@ from gigachat_server.ids import new_id
 from gigachat_server.language.words import may_ask_the_same, normalised, points_back
 from gigachat_server.models.base import Embedder, Matrix, Vector
 from gigachat_server.records import Chatbot, FixedAnswer
-from gigachat_server.store import chatbots, fixed_answers
+from gigachat_server.store import chatbots, fixed_answers, idempotency
 from gigachat_server.store.database import Database, Reader, Tx
 from gigachat_server.store.fixed_answers import START, FixedPrompt
 
@@ -38,8 +38,8 @@ _MOST_FAILING = 3  # one behind the other: the embedder may be away, and the nex
 
 _log = logging.getLogger("gigachat.knowledge")
 
-# Runs at the end of the transaction that stores a fixed answer.
-Keep = Callable[[Tx, FixedAnswer], Awaitable[None]]
+# What else becomes durable together with a fixed answer, for those who store one as a part of something larger.
+Besides = Callable[[Tx, FixedAnswer], Awaitable[None]]
 
 
 class TooManyFixedAnswers(Conflict):
@@ -141,11 +141,13 @@ class FixedAnswers:
         prompts: Sequence[str],
         answer: str,
         is_enabled: bool,
-        keep: Keep | None = None,
+        key: idempotency.Key | None = None,
+        besides: Besides | None = None,
     ) -> FixedAnswer:
         """Store a new one, or what is to be in place of that one. Raises `NotFound`, `TooManyFixedAnswers`.
 
-        While the embedder cannot be reached, it is matched by its words alone.
+        With a key, it is kept under it; `besides` runs at the end of the transaction that stores it. While the embedder
+        cannot be reached, it is matched by its words alone.
         """
         prompts = tuple(dict.fromkeys(prompts))
         try:
@@ -174,8 +176,9 @@ class FixedAnswers:
                 updated_at=now_us,
             )
             await fixed_answers.put(tx, stored, vectors, embedding_model=self._embedder.name)
-            if keep is not None:
-                await keep(tx, stored)
+            await idempotency.keep_result(tx, key, stored, now_us=now_us)
+            if besides is not None:
+                await besides(tx, stored)
             return stored
 
         stored = await self._database.transaction("fixed_answer.put", body)

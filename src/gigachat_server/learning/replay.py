@@ -12,6 +12,8 @@ from collections.abc import AsyncGenerator, Sequence
 
 import msgspec
 
+from gigachat_server.access.principal import Principal
+from gigachat_server.access.scopes import Scope
 from gigachat_server.chat.answers.answer import Answerer
 from gigachat_server.chat.answers.memory import first_answered_at, recall
 from gigachat_server.chat.turns import reply
@@ -65,6 +67,12 @@ class Replay:
         self._database = database
         self._answerer = answerer
         self._slots = asyncio.Semaphore(AT_ONCE)
+
+    def admit(self, principal: Principal, chatbot: Chatbot) -> None:
+        """It shows what was said, and tries what the chatbot might be. Raises `Forbidden`, `NotFound`."""
+        for scope in (Scope.CONVERSATIONS_READ, Scope.CHATBOTS_WRITE):
+            principal.require(scope, "Replaying needs a key with the scopes conversations:read and chatbots:write.")
+        principal.check_reach(chatbot)
 
     async def select(self, chatbot_id: str, wanted: Selection) -> list[Message]:
         """The newest that are wanted, oldest first. None of them is still to be answered."""

@@ -8,7 +8,7 @@ Its names are one vocabulary, whichever file explains a noun: the rest imports t
 
 from __future__ import annotations
 
-from gigachat_server.records.accounts import Account, ApiKey, Principal
+from gigachat_server.records.accounts import Account, ApiKey
 from gigachat_server.records.chatbots import (
     DEFAULT_PERSONA,
     Address,
@@ -102,7 +102,6 @@ __all__ = [
     "Overlap",
     "PageKind",
     "PageState",
-    "Principal",
     "PromptUnanswered",
     "ResponseConfig",
     "RestrictionsConfig",

@@ -23,12 +23,3 @@ class ApiKey(msgspec.Struct, frozen=True):
     created_at: int
     expires_at: int | None
     revoked_at: int | None
-
-
-class Principal(msgspec.Struct, frozen=True):
-    """Who is calling: the account, by which key (None: this machine's operator), with which scopes."""
-
-    account_id: str
-    key_id: str | None
-    scopes: frozenset[str]
-    is_owner: bool = False  # may do all that an account's own key may, for as long

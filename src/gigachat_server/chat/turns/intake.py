@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
+from gigachat_server.access.speakers import CLIENT_PREFIX
 from gigachat_server.chat.answers.memory import Memory, first_answered_at, recall
 from gigachat_server.chat.events.recorder import Events
 from gigachat_server.chat.turns.control import Control
@@ -22,7 +23,6 @@ from gigachat_server.store import chatbots, conversations, idempotency, messages
 from gigachat_server.store.conversations import BOT, Place
 from gigachat_server.store.database import Reader, Tx
 
-CLIENT_PREFIX = "client:"
 _REOPENED_AS: dict[TurnState, EventType] = {
     "running": "turn.started",
     "queued": "turn.queued",

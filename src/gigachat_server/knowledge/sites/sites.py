@@ -7,7 +7,7 @@ a crash leaves of them is cleared up by the next worker.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager, suppress
 
 import msgspec
@@ -16,16 +16,13 @@ from gigachat_server.clock import Clock
 from gigachat_server.errors import Conflict, NotFound, ShuttingDown, StorageUnavailable
 from gigachat_server.knowledge.documents.ingest import Ingest
 from gigachat_server.records import Site, SiteProgress
-from gigachat_server.store import chatbots, site_pages, sites
+from gigachat_server.store import chatbots, idempotency, site_pages, sites
 from gigachat_server.store.database import Database, Reader, Tx
 
 MOST_SITES = 100  # of one chatbot
 
 _LOOK_EVERY_S = 0.5  # other nodes crawl, too, and documents become ready without a word
 _DELETED_AT_ONCE = 50
-
-# Run in the transaction that does what an idempotency key stands for; raises what the same request is answered that was faster.
-Keep = Callable[[Tx, "SiteStatus"], Awaitable[None]]
 
 
 class SiteExists(Conflict):
@@ -59,13 +56,15 @@ class Sites:
         self._is_closed = False
         self.on_due: Callable[[], None] = lambda: None  # there may be a site to see to
 
-    async def add(self, account_id: str, site: Site, keep: Keep) -> None:
-        """Have it crawled. Raises `NotFound`, `SiteExists`, `TooManySites`."""
+    async def add(self, account_id: str, site: Site, *, key: idempotency.Key | None) -> SiteStatus:
+        """Have it crawled; with a key, its status is kept under it. Raises `NotFound`, `SiteExists`, `TooManySites`."""
+        added = SiteStatus(site, SiteProgress())
 
         async def body(tx: Tx) -> None:
             if await chatbots.lock(tx, account_id, site.chatbot_id) is None:
                 raise NotFound
-            await keep(tx, SiteStatus(site, SiteProgress()))
+            # First: the same request may have added it, and is then told so, not that it exists.
+            await idempotency.keep_result(tx, key, added, now_us=self._clock())
             if await sites.find_by_url(tx, site.chatbot_id, site.kind, site.url) is not None:
                 raise SiteExists
             if await sites.count(tx, site.chatbot_id) >= MOST_SITES:
@@ -74,6 +73,7 @@ class Sites:
 
         await self._database.transaction("site.add", body)
         self.on_due()
+        return added
 
     async def change(self, chatbot_id: str, site_id: str, change: Callable[[Site], Site]) -> Site:
         """What it becomes counts from its next crawl on, which its schedule may bring now. Raises `NotFound`."""
@@ -93,8 +93,11 @@ class Sites:
         self.on_due()
         return changed
 
-    async def crawl_now(self, chatbot_id: str, site_id: str, keep: Keep) -> SiteStatus:
-        """It is crawled as soon as a worker is free; one that is being crawled goes on. Raises `NotFound`."""
+    async def crawl_now(self, chatbot_id: str, site_id: str, *, key: idempotency.Key | None) -> SiteStatus:
+        """It is crawled as soon as a worker is free; one that is being crawled goes on. Raises `NotFound`.
+
+        With a key, its status is kept under it.
+        """
 
         async def body(tx: Tx) -> SiteStatus:
             await sites.ask_for_crawl(tx, chatbot_id, site_id, now_us=self._clock())
@@ -102,7 +105,7 @@ class Sites:
             if site is None:
                 raise NotFound
             (seen,) = await see_all(tx, [site])
-            await keep(tx, seen)
+            await idempotency.keep_result(tx, key, seen, now_us=self._clock())
             return seen
 
         seen = await self._database.transaction("site.crawl", body)
