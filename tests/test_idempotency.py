@@ -148,7 +148,7 @@ async def test_a_repeated_prompt_attaches_to_the_running_answer(tmp_path: Path) 
         as_stream = asking(api, chatbot, "a", idempotency_key="k", stream=True)
 
         async def is_watched() -> bool:
-            return any(turn._watchers for turn in api.services.turns._live)
+            return any(turn.speech._watchers for turn in api.services.turns._live)
 
         await until(is_watched)
         pause.resume()

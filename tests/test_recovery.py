@@ -56,7 +56,8 @@ def later(*, minutes: int) -> Callable[[], int]:
 async def keep_drafts(api: Api) -> int:
     """As for a reply that has lasted for a while; how many there are."""
     for turn in api.services.turns._live:
-        turn.began_at_s -= 1
+        if turn.lease is not None:
+            turn.lease.began_at_s -= 1
     await api.services.lifecycle.keep_drafts()
     return len(await rows(api, "SELECT * FROM drafts"))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import gigachat_server
@@ -78,7 +79,8 @@ def test_every_module_has_a_layer() -> None:
     assert [path for path in modules() if path != "__init__.py" and layer_of(path) is None] == []
 
 
-def test_there_are_no_import_cycles() -> None:
+def import_graph() -> tuple[dict[str, set[str]], dict[str, str]]:
+    """Which of our modules each imports, and the path of each."""
     paths = {path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): path for path in modules()}
     graph: dict[str, set[str]] = {}
     for name, path in paths.items():
@@ -88,6 +90,11 @@ def test_there_are_no_import_cycles() -> None:
                 imported = imported.rpartition(".")[0]
             targets.add(imported)
         graph[name] = targets - {name, ""}
+    return graph, paths
+
+
+def test_there_are_no_import_cycles() -> None:
+    graph, _ = import_graph()
     done: set[str] = set()
 
     def visit(name: str, above: tuple[str, ...]) -> None:
@@ -99,6 +106,83 @@ def test_there_are_no_import_cycles() -> None:
 
     for name in graph:
         visit(name, ())
+
+
+def folders_of(name: str, path: str) -> list[tuple[str, ...]]:
+    """The folder of a module and all above it, but for the package's own."""
+    parts = tuple(name.split("."))
+    own = parts if path.endswith("__init__.py") else parts[:-1]
+    return [own[:depth] for depth in range(1, len(own) + 1)]
+
+
+def crossings(graph: dict[str, set[str]], paths: dict[str, str]) -> dict[tuple[tuple[str, ...], tuple[str, ...]], str]:
+    """By pair of folders of which neither is in the other, at any depth: an import from the first to the second."""
+    return {
+        (here, there): f"{importing} imports {imported}"
+        for importing, targets in graph.items()
+        for imported in targets
+        for here in folders_of(importing, paths[importing])
+        for there in folders_of(imported, paths[imported])
+        if here != there[: len(here)] and there != here[: len(there)]
+    }
+
+
+def mutual(graph: dict[str, set[str]], paths: dict[str, str]) -> list[tuple[str, str]]:
+    """For each pair of folders that imports both ways, one import of each way."""
+    found = crossings(graph, paths)
+    return sorted((found[pair], found[pair[::-1]]) for pair in found if pair < pair[::-1] and pair[::-1] in found)
+
+
+def test_no_two_folders_import_each_other() -> None:
+    assert mutual(*import_graph()) == []
+
+
+def test_two_folders_that_import_each_other_are_found_at_any_depth() -> None:
+    paths = {name: f"{name.replace('.', '/')}.py" for name in ("a.x.one", "a.y.two", "a.y.z.three", "b.four", "b.c.five", "six")}
+    for graph, count in (
+        ({"a.x.one": {"a.y.two"}, "a.y.z.three": {"a.x.one"}}, 1),  # a.x and a.y, though no two modules do
+        ({"a.x.one": {"b.four"}, "b.c.five": {"a.y.two"}}, 1),  # a and b
+        ({"a.y.two": {"a.y.z.three"}, "a.y.z.three": {"a.y.two"}}, 0),  # a folder and one in it
+        ({"a.x.one": {"six"}, "six": {"a.x.one"}}, 0),  # a module beside the folders is in none
+        ({"a.x.one": {"a.y.two", "b.four"}, "a.y.two": {"b.four"}}, 0),
+    ):
+        assert len(mutual(graph, paths)) == count, graph
+
+
+# Functions of more lines than that; those named here are to be taken apart, and no other may join them.
+MOST_LINES = 60
+TOO_LONG = {
+    "app.py:_assemble",
+    "knowledge/documents/ingest.py:Ingest._embed_and_replace",
+    "knowledge/documents/ingest.py:Ingest.accept_file",
+}
+
+
+FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
+NAMED = (*FUNCTION, ast.ClassDef)
+
+
+def functions_of(tree: ast.Module) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    """All of a module, also those within others, by their qualified name."""
+
+    def visit(node: ast.AST, above: str) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, FUNCTION):
+                yield f"{above}{child.name}", child
+            yield from visit(child, f"{above}{child.name}." if isinstance(child, NAMED) else above)
+
+    return visit(tree, "")
+
+
+def test_no_function_is_long() -> None:
+    """Its signature and docstring count; decorators do not."""
+    long = {
+        f"{path}:{name}"
+        for path, tree in modules().items()
+        for name, function in functions_of(tree)
+        if (function.end_lineno or 0) - function.lineno + 1 > MOST_LINES
+    }
+    assert long == TOO_LONG
 
 
 def test_only_settings_reads_the_environment() -> None:

@@ -22,6 +22,7 @@ from gigachat_server.chat.erasure import Erasure
 from gigachat_server.chat.events.recorder import Events
 from gigachat_server.chat.feed import Feed
 from gigachat_server.chat.turns.control import Control
+from gigachat_server.chat.turns.heartbeat import Heartbeat
 from gigachat_server.chat.turns.lifecycle import Lifecycle
 from gigachat_server.chat.turns.live import LiveTurns
 from gigachat_server.chat.turns.nodes import Nodes
@@ -165,14 +166,16 @@ async def _assemble(
         await fixed_answer_rows.have_embedded_anew(tx, embedding_model=embedding_model)
 
     await database.transaction("document.reembed", reembed)
-    events, live = Events(database, clock), LiveTurns()
-    nodes = Nodes(database, events, live, clock)
+    heartbeat, prompts_wait = Heartbeat(database), asyncio.Event()
+    events, live = Events(database, clock), LiveTurns(may_show=heartbeat.may_show)
+    nodes = Nodes(database, events, live, clock, heartbeat=heartbeat, prompts_wait=prompts_wait)
     control = Control(database, events=events, live=live, nodes=nodes, clock=clock)
     fixed_answers = FixedAnswers(database, embedder, clock)
     answerer = Answerer(model=model, embedder=embedder, searcher=searcher, fixed_answers=fixed_answers)
     turns = Turns(database, answerer=answerer, control=control, events=events, live=live, nodes=nodes, clock=clock)
-    lifecycle = Lifecycle(database, turns=turns, control=control, events=events, live=live, clock=clock)
-    nodes.when_waiting = lifecycle.look_now
+    lifecycle = Lifecycle(
+        database, turns=turns, control=control, events=events, live=live, clock=clock, prompts_wait=prompts_wait
+    )
     async with database.arriving() as is_alone:
         # Where no other process is there, nobody is at work now on whatever was being read, crawled or answered. One of the
         # version before may be, on a shared store that was just migrated: it does not show that it is there.

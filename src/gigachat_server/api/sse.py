@@ -17,8 +17,9 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from gigachat_server.api import wire
+from gigachat_server.chat.answers.speech import ReplyPiece
 from gigachat_server.chat.feed import FeedDelta, FeedEvent, Place
-from gigachat_server.chat.turns.progress import ReplyPiece, TurnResult
+from gigachat_server.chat.turns.progress import TurnResult
 from gigachat_server.chat.turns.turn import TurnHandle
 from gigachat_server.edge import cursors
 from gigachat_server.edge.problem import problem
@@ -78,7 +79,7 @@ def stream_turn(started: TurnHandle, request: Request[Any], *, with_embedding: b
 
 async def _turn(started: TurnHandle, request: Request[Any], with_embedding: bool) -> AsyncGenerator[bytes, None]:
     turn = started.turn
-    message_ids = turn.message_ids if turn is not None else [message.id for message in started.replies]
+    message_ids = turn.speech.message_ids if turn is not None else [message.id for message in started.replies]
     start = {"prompt": wire.message(started.prompt, request.account_id, {}), "message_ids": message_ids}
     yield event("start", start, place=str(started.prompt.seq))
     if turn is not None:

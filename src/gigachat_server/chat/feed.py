@@ -13,15 +13,17 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import ExitStack, closing
+from typing import Protocol
 
 import msgspec
 
+from gigachat_server.chat.answers.speech import ReplyPiece, Speech
 from gigachat_server.chat.events.recorder import Events
 from gigachat_server.chat.turns.live import LiveTurns
 from gigachat_server.chat.turns.outcome import vectors_of
-from gigachat_server.chat.turns.progress import ReplyPiece, Turn, is_set_within
+from gigachat_server.chat.turns.progress import is_set_within
 from gigachat_server.clock import Clock
 from gigachat_server.errors import NotFound, ShuttingDown, StorageUnavailable
 from gigachat_server.records import Conversation, Event, Message
@@ -64,6 +66,35 @@ class Place(msgspec.Struct, frozen=True):
 
     seq: int = 0
     position: int = 0
+
+
+class AudibleTurn(Protocol):
+    """What a follower hears the words of."""
+
+    @property
+    def prompt_id(self) -> str: ...
+
+    @property
+    def start_seq(self) -> int: ...
+
+    @property
+    def is_running(self) -> bool: ...
+
+    @property
+    def speech(self) -> Speech: ...
+
+
+class TurnElsewhere(msgspec.Struct, frozen=True):
+    """A turn that another node runs, as far as its drafts tell of it."""
+
+    prompt_id: str
+    epoch: int
+    start_seq: int
+    speech: Speech
+
+    @property
+    def is_running(self) -> bool:
+        return True
 
 
 class _View(msgspec.Struct, frozen=True):
@@ -120,7 +151,9 @@ class Feed:
             return False
         return self._live.running(conversation.chatbot_id, conversation.conversation_id) is None
 
-    async def _turn_elsewhere(self, conversation: Conversation, known: Turn | None, kept: list[Draft]) -> Turn | None:
+    async def _turn_elsewhere(
+        self, conversation: Conversation, known: TurnElsewhere | None, kept: list[Draft]
+    ) -> TurnElsewhere | None:
         """The turn that another node runs, as far as its drafts tell of it."""
         if not kept:
             return known if conversation.answering == (known and known.prompt_id) else None
@@ -128,7 +161,7 @@ class Feed:
             known = await self._database.read(functools.partial(_begun_elsewhere, conversation=conversation))
         if known is not None:
             for draft in kept:
-                known.catch_up(draft.alternative, draft.message_id, draft.content)
+                known.speech.catch_up(draft.alternative, draft.message_id, draft.content)
         return known
 
     async def follow_conversation(
@@ -139,7 +172,7 @@ class Feed:
         Raises `NotFound` once the conversation is deleted, `ShuttingDown` when this process stops.
         """
         created_at: int | None = None
-        elsewhere: Turn | None = None
+        elsewhere: TurnElsewhere | None = None
         with self._events.woken(chatbot_id, conversation_id) as woken, closing(_Listener(place, woken)) as listener:
             while True:
                 self._check_open()
@@ -257,14 +290,14 @@ class _Listener:
         self.position = 0
         self._left_at = place
         self._woken = woken
-        self._turn: Turn | None = None
+        self._turn: AudibleTurn | None = None
         self._over: set[str] = set()  # prompts of turns of which the end was seen
         self._waking = ExitStack()
 
     def close(self) -> None:
         self._hear(None)
 
-    def listen(self, turns: list[Turn]) -> None:
+    def listen(self, turns: Sequence[AudibleTurn]) -> None:
         """Hear the one that is being answered, of all those of the conversation."""
         self._over.intersection_update(turn.prompt_id for turn in turns)
         self._hear(next((t for t in turns if t.is_running and t.start_seq <= self.seq and t.prompt_id not in self._over), None))
@@ -281,12 +314,12 @@ class _Listener:
 
     def hear(self) -> ReplyPiece | None:
         """The words that come next, if there are any yet."""
-        said = self._turn.after(self.position) if self._turn is not None and self._turn.is_running else None
+        said = self._turn.speech.after(self.position) if self._turn is not None and self._turn.is_running else None
         if said is not None:
             self.position = said.end
         return said
 
-    def _hear(self, turn: Turn | None) -> None:
+    def _hear(self, turn: AudibleTurn | None) -> None:
         if turn is self._turn:
             return
         self._waking.close()
@@ -294,23 +327,20 @@ class _Listener:
         if turn is None:
             return
         # The place to go on from lies within this very turn if that had begun when the follower left.
-        if turn.start_seq <= self._left_at.seq and self._left_at.position <= turn.length:
+        if turn.start_seq <= self._left_at.seq and self._left_at.position <= turn.speech.length:
             self.position = self._left_at.position
         self._left_at = Place()
-        self._waking.enter_context(turn.waking(self._woken))
+        self._waking.enter_context(turn.speech.waking(self._woken))
 
 
-async def _begun_elsewhere(reader: Reader, *, conversation: Conversation) -> Turn | None:
+async def _begun_elsewhere(reader: Reader, *, conversation: Conversation) -> TurnElsewhere | None:
     """The turn that holds the conversation's lease, of which nothing is known here but that it has begun."""
-    chatbot = await chatbots.find_of_any_account(reader, conversation.chatbot_id)
     prompt = await messages.find(reader, conversation.chatbot_id, conversation.answering or "")
-    if chatbot is None or prompt is None:
+    if prompt is None:
         return None
-    turn = Turn(chatbot, conversation.conversation_id, prompt.id, [])
     started = await events.list_of_types(reader, prompt.chatbot_id, prompt.conversation_id, ("turn.started",), after=prompt.seq)
-    turn.start_seq = max((event.seq for event in started if event.data["prompt_id"] == prompt.id), default=prompt.seq)
-    turn.epoch = conversation.control_epoch
-    return turn
+    start_seq = max((event.seq for event in started if event.data["prompt_id"] == prompt.id), default=prompt.seq)
+    return TurnElsewhere(prompt.id, conversation.control_epoch, start_seq, Speech())
 
 
 async def _with_messages(reader: Reader, chatbot_id: str, found: list[Event]) -> list[FeedEvent]:

@@ -1,9 +1,9 @@
 """What keeps turns alive and cleans up behind those that died.
 
-Idea: whoever runs a turn says so in the store, again and again: its lease is renewed, and what has been said is kept as a
-draft. So a turn whose process was killed, or froze, is found by its lease, and taken up by whoever finds it first.
-Invariants: a draft never outlives its turn; what was shown of a reply becomes an `incomplete` message; a prompt of which
-nothing had been shown is answered after all, unless that has failed before in the same way.
+Idea: the node that runs a turn keeps saying so in the store: it renews the lease, and keeps what has been said as a draft.
+So a turn whose process was killed, or froze, is found by its lease, and the first node that finds it takes it up.
+Invariants: a draft never outlives its turn; what was shown of a reply becomes an `incomplete` message; a prompt that got no
+word in reply is answered after all, unless that has failed before in the same way.
 """
 
 from __future__ import annotations
@@ -43,8 +43,17 @@ class Lifecycle:
     """The background work of turns."""
 
     def __init__(
-        self, database: Database, *, turns: Turns, control: Control, events: Events, live: LiveTurns, clock: Clock
+        self,
+        database: Database,
+        *,
+        turns: Turns,
+        control: Control,
+        events: Events,
+        live: LiveTurns,
+        clock: Clock,
+        prompts_wait: asyncio.Event,
     ) -> None:
+        """`prompts_wait` is set when another node leaves prompts behind."""
         self._database = database
         self._turns = turns
         self._control = control
@@ -54,7 +63,7 @@ class Lifecycle:
         self._tasks: list[asyncio.Task[None]] = []
         self._taken_up: set[tuple[str, str]] = set()  # conversations in which a turn may run that was abandoned
         self._left_alone: set[tuple[str, str]] = set()  # those that cannot even be given up
-        self._is_waited_for = asyncio.Event()
+        self._prompts_wait = prompts_wait
 
     def start(self, *, takes_up: bool = True) -> None:
         """`takes_up`: also what others left behind, and what is due whoever began it."""
@@ -67,17 +76,13 @@ class Lifecycle:
         for work, every_s in (*own, *everyones) if takes_up else own:
             self._tasks.append(asyncio.create_task(self._repeat(work, every_s), name=work.__name__))
 
-    def look_now(self) -> None:
-        """Another node has left something behind."""
-        self._is_waited_for.set()
-
     async def aclose(self) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _repeat(self, work: Callable[[], Awaitable[None]], every_s: float) -> None:
-        woken = self._is_waited_for if work == self.recover else asyncio.Event()
+        woken = self._prompts_wait if work == self.recover else asyncio.Event()
         while True:
             await is_set_within(woken, every_s)
             woken.clear()
@@ -92,26 +97,30 @@ class Lifecycle:
         """Keep what running turns have said since they were last kept."""
         now_s = asyncio.get_running_loop().time()
         talking = [
-            turn
+            (turn, lease)
             for turn in self._live
-            if turn.is_running and turn.length > turn.drafted_to and now_s - turn.began_at_s >= DRAFT_AFTER_S
+            if turn.is_running
+            and (lease := turn.lease) is not None
+            and turn.speech.length > lease.drafted_to
+            and now_s - lease.began_at_s >= DRAFT_AFTER_S
         ]
         if not talking:
             return
         # One after the other by their ids, as their leases are renewed: two that wait for each other would both lose time.
-        talking.sort(key=_by_conversation)
-        kept = [(turn, reply.drafts(turn), turn.drafted_to) for turn in talking]
-        for turn in talking:
-            turn.drafted_to = turn.length  # before it is so: a turn that ends meanwhile must know that it has a draft
+        talking.sort(key=lambda talker: _by_conversation(talker[0]))
+        kept = [(turn, lease, reply.drafts(turn.speech.so_far(), lease.prompt), lease.drafted_to) for turn, lease in talking]
+        for turn, lease in talking:
+            lease.drafted_to = turn.speech.length  # before it is so: a turn that ends meanwhile must know that it has a draft
 
         async def body(tx: Tx) -> list[bool]:
-            return [all([await drafts.put(tx, draft, control_epoch=turn.epoch) for draft in said]) for turn, said, _ in kept]
+            return [all([await drafts.put(tx, draft, control_epoch=lease.epoch) for draft in said]) for _, lease, said, _ in kept]
 
-        for (turn, _, before), is_kept in zip(kept, await self._database.transaction("turn.draft", body), strict=True):
+        are_kept = await self._database.transaction("turn.draft", body)
+        for (turn, lease, _, before), is_kept in zip(kept, are_kept, strict=True):
             if is_kept:
-                self._events.wake_elsewhere(turn.chatbot.id, turn.conversation_id)
+                self._events.wake_elsewhere(turn.chatbot_id, turn.conversation_id)
             else:
-                turn.drafted_to = before
+                lease.drafted_to = before
 
     async def renew_leases(self) -> None:
         running = sorted(map(_by_conversation, filter(_is_running, self._live)))
@@ -221,4 +230,4 @@ def _is_running(turn: Turn) -> bool:
 
 
 def _by_conversation(turn: Turn) -> tuple[str, str, str]:
-    return turn.chatbot.id, turn.conversation_id, turn.prompt_id
+    return turn.chatbot_id, turn.conversation_id, turn.prompt_id
