@@ -7,8 +7,9 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from gigachat_server.records import EventData, EventType, TurnCoalesced, event_data
+from gigachat_server.records import EventData, EventType, MessageCreated, TurnCoalesced
 
+KINDS = {kind.__struct_config__.tag: kind for kind in EventData.__subclasses__()}
 FIELDS: dict[EventType, dict[str, Any]] = {
     "message.created": {"message_id": "m", "prompt_id": "p"},
     "message.replaced": {"message_id": "m", "replaced_by": "n"},
@@ -31,16 +32,17 @@ FIELDS: dict[EventType, dict[str, Any]] = {
 
 @pytest.mark.parametrize("event_type", get_args(EventType))
 def test_data_is_stored_as_its_fields_beside_its_type(event_type: EventType) -> None:
-    data = event_data(event_type, FIELDS[event_type])
+    data = msgspec.convert(FIELDS[event_type], KINDS[event_type])
     assert (data.type, list(data.fields().items())) == (event_type, list(FIELDS[event_type].items()))
 
 
 def test_each_type_has_one_struct() -> None:
-    assert sorted(str(kind.__struct_config__.tag) for kind in EventData.__subclasses__()) == sorted(get_args(EventType))
+    assert len(KINDS) == len(EventData.__subclasses__())
+    assert KINDS.keys() == set(get_args(EventType))
 
 
 def test_a_message_that_is_no_reply_names_no_prompt() -> None:
-    assert event_data("message.created", {"message_id": "m"}).fields() == {"message_id": "m"}
+    assert MessageCreated(message_id="m").fields() == {"message_id": "m"}
 
 
 @pytest.mark.parametrize(
@@ -48,5 +50,5 @@ def test_a_message_that_is_no_reply_names_no_prompt() -> None:
 )
 def test_data_of_another_form_is_no_data_of_its_type(fields: dict[str, Any]) -> None:
     with pytest.raises(msgspec.ValidationError):
-        event_data("turn.coalesced", fields)
+        msgspec.convert(fields, TurnCoalesced)
     assert TurnCoalesced(prompt_id="p", with_="q").fields() == {"prompt_id": "p", "with": "q"}

@@ -38,7 +38,6 @@ from gigachat_server.records.conversations import (
 )
 from gigachat_server.records.documents import WAITING, Chunk, Document, DocumentState, DocumentWarning, WarningCode
 from gigachat_server.records.events import (
-    AnyEventData,
     ControlReleased,
     ControlTakenOver,
     Event,
@@ -58,7 +57,6 @@ from gigachat_server.records.events import (
     TurnRecovered,
     TurnStarted,
     TurnStopped,
-    event_data,
 )
 from gigachat_server.records.learning import FixedAnswer, UnansweredPrompt, UnansweredReason, UnansweredState
 from gigachat_server.records.sites import PageKind, PageState, Site, SiteKind, SitePage, SiteProgress, SiteState
@@ -69,7 +67,6 @@ __all__ = [
     "WAITING",
     "Account",
     "Address",
-    "AnyEventData",
     "ApiKey",
     "Chatbot",
     "ChatbotConfig",
@@ -126,5 +123,4 @@ __all__ = [
     "UnansweredReason",
     "UnansweredState",
     "WarningCode",
-    "event_data",
 ]

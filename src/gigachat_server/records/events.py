@@ -158,28 +158,3 @@ class ControlReleased(EventData, frozen=True, kw_only=True, tag="conversation.re
     """The chatbot answers again: an operator released the conversation, or was silent for too long."""
 
     reason: str
-
-
-AnyEventData = (
-    MessageCreated
-    | MessageReplaced
-    | FeedbackGiven
-    | MessagesDeleted
-    | TurnStarted
-    | TurnQueued
-    | TurnFailed
-    | TurnStopped
-    | TurnInterrupted
-    | TurnIntercepted
-    | TurnCoalesced
-    | TurnRecovered
-    | PromptUnanswered
-    | HandoffRequested
-    | ControlTakenOver
-    | ControlReleased
-)
-
-
-def event_data(event_type: EventType, fields: dict[str, Any]) -> EventData:
-    """The data of that type. Raises `msgspec.ValidationError` for fields that are not its."""
-    return msgspec.convert({**fields, "type": event_type}, AnyEventData)  # type: ignore[no-any-return]
