@@ -26,7 +26,7 @@ from gigachat_server.chat.turns.progress import TurnResult
 from gigachat_server.chat.turns.turn import TurnHandle, Turns
 from gigachat_server.errors import FieldError, InvalidRequest, NotFound
 from gigachat_server.knowledge.search.retrieve import Earlier
-from gigachat_server.records import Chatbot, Conversation, Feedback, Message
+from gigachat_server.records import Chatbot, Conversation, Feedback, FeedbackGiven, Message
 from gigachat_server.settings import Settings
 from gigachat_server.store import conversations, messages
 from gigachat_server.store.conversations import BOT as BOT  # who controls a conversation that no operator does
@@ -131,8 +131,7 @@ class Conversations:
                 raise InvalidRequest(errors=(FieldError("message_id", "Only a reply of the chatbot takes feedback."),))
             given = None if feedback.rating is None and not feedback.text else feedback
             if given != message.feedback:
-                data = {"message_id": message_id}
-                place = await self._events.add(tx, chatbot.id, conversation_id, "message.feedback", data)
+                place = await self._events.add(tx, chatbot.id, conversation_id, FeedbackGiven(message_id=message_id))
                 await messages.set_feedback(tx, chatbot.id, message_id, given, at=place.at)
                 message = msgspec.structs.replace(message, feedback=given, updated_at=place.at)
             return Transcript([message], await vectors_of(tx, chatbot.id, [message]))

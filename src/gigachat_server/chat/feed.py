@@ -339,7 +339,7 @@ async def _begun_elsewhere(reader: Reader, *, conversation: Conversation) -> Tur
     if prompt is None:
         return None
     started = await events.list_of_types(reader, prompt.chatbot_id, prompt.conversation_id, ("turn.started",), after=prompt.seq)
-    start_seq = max((event.seq for event in started if event.data["prompt_id"] == prompt.id), default=prompt.seq)
+    start_seq = max((event.seq for event in started if event.prompt_id == prompt.id), default=prompt.seq)
     return TurnElsewhere(prompt.id, conversation.control_epoch, start_seq, Speech())
 
 
