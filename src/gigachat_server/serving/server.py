@@ -236,6 +236,8 @@ def _listen_to_signals(stopped: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGINT, interrupt)
     loop.add_signal_handler(signal.SIGTERM, stopped.set)
+    # A terminal that closes, or a service manager that wants a reload, is no reason to cut anybody off.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 def raise_open_files_limit() -> None:
