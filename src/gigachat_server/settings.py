@@ -188,6 +188,32 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     receive_timeout_s: Annotated[
         float, Meta(gt=0, description="Longest time for a request's head, and then its body, to arrive, in seconds.")
     ] = 30.0
+    max_connections: Annotated[
+        int,
+        Meta(
+            ge=8,
+            le=1_000_000,
+            description="Most connections at once. Each may need two open files, so fewer where `ulimit -n` allows less; "
+            "more are answered 503.",
+        ),
+    ] = 10_000
+    max_connections_per_address: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1_000_000,
+            description="Most connections from one address, or one /64 of IPv6, but for GIGACHAT_TRUSTED_PROXIES; 0: three "
+            "quarters of GIGACHAT_MAX_CONNECTIONS.",
+        ),
+    ] = 0
+    max_unread_bytes: Annotated[
+        int,
+        Meta(
+            ge=_MIB,
+            description="Most bytes of answers above 64 KiB that wait for callers to read them, half of it for one API key. "
+            "Above it the connections that move least are cut.",
+        ),
+    ] = 64 * _MIB
     shutdown_timeout_s: Annotated[
         float, Meta(ge=0, description="How long running replies may go on after SIGTERM, in seconds.")
     ] = 30.0

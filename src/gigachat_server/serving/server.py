@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import functools
 import gc
 import math
 import os
@@ -19,7 +20,7 @@ import socket
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 import uvicorn
@@ -31,8 +32,10 @@ from gigachat_server.app import PublicApp, running
 from gigachat_server.errors import SetupError
 from gigachat_server.services import Services
 from gigachat_server.serving import local_socket
-from gigachat_server.serving.bounded_http import bounded_http
+from gigachat_server.serving.admission import Admission
+from gigachat_server.serving.connection import Bounds, Connection
 from gigachat_server.serving.logs import with_request_lines
+from gigachat_server.serving.unread_answers import UnreadAnswers
 from gigachat_server.settings import Settings
 
 T = TypeVar("T")
@@ -123,7 +126,7 @@ async def _for_commands(services: Services) -> AsyncIterator[Server | None]:
 @asynccontextmanager
 async def listening_locally(services: Services, path: Path) -> AsyncIterator[Server]:
     """Answer this machine's own commands there. Only for the holder of the data folder's lock, or in a folder of its own."""
-    server = Server(with_request_lines(Api(services, is_local=True)), services.settings)
+    server = Server(with_request_lines(Api(services, is_local=True)), services.settings, is_public=False)
     with closing(local_socket.bind(path)) as bound:
         try:
             async with _listening(server, bound):
@@ -133,13 +136,22 @@ async def listening_locally(services: Services, path: Path) -> AsyncIterator[Ser
 
 
 class Server(uvicorn.Server):
-    """A uvicorn server that leaves signals alone, tells when it listens, and stops without delay."""
+    """A uvicorn server that leaves signals alone, tells when it listens, and stops without delay.
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    `is_public`: it bounds how many may come.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings, *, is_public: bool = True) -> None:
+        bounds = Bounds(
+            patience_s=settings.receive_timeout_s,
+            keep_alive_s=KEEP_ALIVE_S,
+            unread=UnreadAnswers(settings.max_unread_bytes),
+            admission=Admission(settings) if is_public else None,
+        )
         super().__init__(
             uvicorn.Config(
                 app,
-                http=bounded_http(settings.receive_timeout_s),
+                http=cast(Any, functools.partial(Connection, bounds)),
                 ws="none",
                 lifespan="off",
                 interface="asgi3",
@@ -148,7 +160,6 @@ class Server(uvicorn.Server):
                 proxy_headers=False,  # GIGACHAT_TRUSTED_PROXIES decides, request by request
                 server_header=False,
                 backlog=BACKLOG,
-                timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=math.ceil(settings.shutdown_timeout_s) + _GRACE_S,
             )
         )
