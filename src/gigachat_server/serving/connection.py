@@ -19,6 +19,7 @@ import array
 import asyncio
 import enum
 import fcntl
+import math
 import socket
 import struct
 import termios
@@ -42,6 +43,7 @@ from gigachat_server.serving.unread_answers import UnreadAnswers
 
 MOST_HEAD_BYTES = 64 * 1024
 LEAST_PACE = 1024  # bytes a second
+MOST_SKIPPED_BYTES = 1024 * 1024  # that we read from who was refused, so that they get to read why
 _MOST_WAITING = 8  # requests that were sent before the one in front of them was answered
 _REFUSAL_S = 2.0
 _LAST_WORD_S = 1  # between the end of our patience and that of uvicorn, which complains
@@ -100,6 +102,7 @@ class Connection(asyncio.Protocol):
         self._phase = _Phase.BETWEEN
         self._besides = 0  # bytes of the message that are no body
         self._body = 0
+        self._skippable: float = math.inf
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._arriving: Exchange | None = None  # whose head was read last
@@ -180,6 +183,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._is_over():
+            self._skip(len(data))
             return
         if self._phase is _Phase.BETWEEN:
             self._expect_head()
@@ -194,6 +198,11 @@ class Connection(asyncio.Protocol):
         self._besides = max(0, self._besides)
         if not self._is_over() and self._besides > MOST_HEAD_BYTES + self._body:
             self._refuse(HeadTooLarge(f"They may have {MOST_HEAD_BYTES} bytes."))
+
+    def _skip(self, size: int) -> None:
+        self._skippable -= size
+        if self._skippable < 0:
+            self.cut_off()
 
     def on_message_begin(self) -> None:
         self._stop_if_over()
@@ -287,7 +296,7 @@ class Connection(asyncio.Protocol):
 
     def _listen_no_more(self) -> None:
         """The requests that came are answered, and then the connection ends."""
-        self._phase = _Phase.OVER
+        self._phase, self._skippable = _Phase.OVER, MOST_SKIPPED_BYTES
         self._wait_no_more()
         if (last := self._waiting[-1] if self._waiting else self._running) is not None:
             last.keep_alive = False
@@ -373,6 +382,7 @@ class Connection(asyncio.Protocol):
         if self._arriving is not None and self._arriving.is_answered:
             self._close()
             return
+        self._skippable = MOST_SKIPPED_BYTES
         self.write(last_word(error))
         self._end(self._bounds.patience_s if within_s is None else within_s)
 
