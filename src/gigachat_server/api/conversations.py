@@ -164,16 +164,20 @@ async def give_feedback(request: ApiRequest, services: Services) -> Answer:
 
 async def list_events(request: ApiRequest, services: Services) -> Answer | Response:
     """What happened, oldest first; as an event stream also what happens from then on, with every word of a reply."""
-    conversation_id, with_embedding = _conversation_id(request), _with_embedding(request)
+    conversation_id, with_embedding = _conversation_id(request), _with_embedding(request, default=False)
     if "text/event-stream" in request.headers.get("accept", ""):
         last_seq = await services.feed.last_seq(request.chatbot.id, conversation_id)
         place = sse.place_of(request, last_seq=last_seq)
-        followed = services.feed.follow_conversation(request.chatbot.id, conversation_id, place, idle_s=sse.PING_S)
+        followed = services.feed.follow_conversation(
+            request.chatbot.id, conversation_id, place, idle_s=sse.PING_S, with_vectors=with_embedding
+        )
         return sse.stream_events(followed, request, with_embedding=with_embedding, of_chatbot=False)
     limit, after = query_limit(request.query), _after_seq(request)
-    found = await services.feed.page(request.chatbot.id, conversation_id, after=after, limit=limit + 1)
+    found = await services.feed.page(
+        request.chatbot.id, conversation_id, after=after, limit=limit + 1, with_vectors=with_embedding
+    )
     headers = next_link(request, str(found[limit - 1].event.seq)) if len(found) > limit else {}
-    listed = [wire.event(happened, request.account_id, with_embedding=with_embedding) for happened in found[:limit]]
+    listed = (wire.event(happened, request.account_id, with_embedding=with_embedding) for happened in found[:limit])
     return Answer(listed, headers=headers)
 
 
@@ -181,8 +185,9 @@ async def follow_chatbot(request: ApiRequest, services: Services) -> Response:
     """What happens in all conversations, as an event stream. After a break events may come twice: tell them by their seq."""
     cursor = cursors.load(request.headers.get("last-event-id", request.query.get("after")))
     since = cursor[0] if cursor is not None else None
-    followed = await services.feed.follow_chatbot(request.chatbot.id, since, idle_s=sse.PING_S)
-    return sse.stream_events(followed, request, with_embedding=_with_embedding(request), of_chatbot=True)
+    with_embedding = _with_embedding(request, default=False)
+    followed = await services.feed.follow_chatbot(request.chatbot.id, since, idle_s=sse.PING_S, with_vectors=with_embedding)
+    return sse.stream_events(followed, request, with_embedding=with_embedding, of_chatbot=True)
 
 
 async def list_all(request: ApiRequest, services: Services) -> Answer:
@@ -222,7 +227,7 @@ async def get(request: ApiRequest, services: Services) -> Answer:
 async def list_messages(request: ApiRequest, services: Services) -> Answer:
     """Oldest first."""
     limit, after = query_limit(request.query), _after_seq(request)
-    with_embedding = _with_embedding(request)
+    with_embedding = _with_embedding(request, default=False)
     conversation_id = _conversation_id(request)
 
     async def read(reader: Reader) -> tuple[list[Message], dict[str, bytes]]:
@@ -233,7 +238,7 @@ async def list_messages(request: ApiRequest, services: Services) -> Answer:
 
     found, vectors = await services.database.read(read)
     headers = next_link(request, str(found[limit - 1].seq)) if len(found) > limit else {}
-    return Answer([wire.message(message, request.account_id, vectors) for message in found[:limit]], headers=headers)
+    return Answer((wire.message(message, request.account_id, vectors) for message in found[:limit]), headers=headers)
 
 
 async def delete(request: ApiRequest, services: Services) -> Answer:
@@ -248,8 +253,9 @@ async def delete_user(request: ApiRequest, services: Services) -> Answer:
     return Answer(None, 204)
 
 
-def _with_embedding(request: ApiRequest) -> bool:
-    return query_flag(request.query, "embedding", default=True)
+def _with_embedding(request: ApiRequest, *, default: bool = True) -> bool:
+    """Answers to what was said show the sources' vectors, lists and streams of events do not, unless told otherwise."""
+    return query_flag(request.query, "embedding", default=default)
 
 
 def _wants_stream(request: ApiRequest, wanted: bool | None) -> bool:

@@ -35,6 +35,7 @@ from gigachat_server.edge.http import (
     render_problem,
 )
 from gigachat_server.edge.idempotency import key_of, replay
+from gigachat_server.edge.long_lists import LongLists
 from gigachat_server.edge.uploads import is_form, received
 from gigachat_server.errors import (
     FieldError,
@@ -76,6 +77,7 @@ class Api:
         self._services = services
         self._is_local = is_local
         self._table = RouteTable(ROUTES)
+        self._lists = LongLists()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = plain_headers(scope)
@@ -138,6 +140,8 @@ class Api:
         if route.is_idempotent and (replayed := await self._replayed(route, request)) is not None:
             return replayed
         try:
+            if route.is_list:
+                return await self._lists.answered(request.account_id, lambda: route.handler(request, self._services))
             answer = await route.handler(request, self._services)
         except IdempotencyInProgress:
             # The same request was carried out while this one was on its way: there is an answer now.

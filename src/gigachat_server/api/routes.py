@@ -7,7 +7,7 @@ does not start. `is_guarded` routes are those end users reach: the chatbot's `re
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, get_origin
 
 import msgspec
 from starlette.responses import Response
@@ -69,6 +69,11 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     def is_idempotent(self) -> bool:
         """Whether an `Idempotency-Key` is understood."""
         return self.method == "POST" and not self.is_secret and not self.is_unstored
+
+    @property
+    def is_list(self) -> bool:
+        """Whether it answers with an array of what an account has."""
+        return self.method == "GET" and self.scope != PUBLIC and get_origin(self.response) is list
 
     @property
     def is_followed(self) -> bool:
@@ -152,7 +157,7 @@ ROUTES: tuple[Route, ...] = (
     Route(method="DELETE", path=CONVERSATION, scope="conversations:write", handler=conversations.delete, is_guarded=True,
           status=204, summary="Delete a conversation with its messages"),
     Route(method="GET", path=CONVERSATION + "/messages", scope="conversations:read", handler=conversations.list_messages,
-          is_guarded=True, response=list[wire.WireMessage], query=(*PAGES, "embedding"),
+          is_guarded=True, response=list[wire.WireMessage], query=(*PAGES, "embedding"), query_defaults={"embedding": False},
           after="Where the page starts: behind the message with this `seq`, as the `Link` header of the page before has it.",
           summary="List messages, oldest first"),
     Route(method="POST", path=CONVERSATION + "/stop", scope="conversations:write", handler=conversations.stop, is_guarded=True,
@@ -168,6 +173,7 @@ ROUTES: tuple[Route, ...] = (
           summary="Ask for a human"),
     Route(method="GET", path=CONVERSATION + "/events", scope="conversations:read", handler=conversations.list_events,
           is_guarded=True, response=list[wire.WireEvent], query=(*PAGES, "embedding"), is_streamed=True,
+          query_defaults={"embedding": False},
           after="Behind which event it goes on: its `seq`, or, of a stream, the `id:` of what came last.",
           summary="List events, oldest first, or follow them"),
     Route(method="POST", path=MESSAGE + "/retry", scope="conversations:write", handler=conversations.retry, is_guarded=True,
@@ -177,7 +183,7 @@ ROUTES: tuple[Route, ...] = (
           is_guarded=True, request=Feedback, response=wire.WireMessage, query=("embedding",),
           summary="Rate a reply: up, down, or null to take it back"),
     Route(method="GET", path=CHATBOT + "/events", scope="conversations:read", handler=conversations.follow_chatbot,
-          is_guarded=True, is_streamed=True, query=("after", "embedding"),
+          is_guarded=True, is_streamed=True, query=("after", "embedding"), query_defaults={"embedding": False},
           after="The `id:` of the event that came last, to go on there: some seconds earlier, so events may come again. "
                 "Without it the stream begins now.",
           summary="Follow what happens in all conversations, as Server-Sent Events"),

@@ -18,7 +18,7 @@ from gigachat_server.serving.unread_answers import UnreadAnswers
 
 MOST_UNREAD_BODY = 64 * 1024
 _PIECE_BYTES = 64 * 1024
-_AT_ONCE_BYTES = 1024 * 1024  # written without giving others their turn
+_AT_ONCE_BYTES = 128 * 1024  # written without giving others their turn
 
 _NOT_IN_NAMES = re.compile(rb'[\x00-\x1f\x7f()<>@,;:\[\]={} \t\\"]')
 _NOT_IN_VALUES = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
@@ -72,6 +72,7 @@ class Exchange:
         self._is_chunked = False
         self._left: int | None = None  # of the announced length
         self._has_body = True
+        self._at_once = 0  # bytes that were sent since others had their turn
 
     # --- what the connection tells ---
 
@@ -128,6 +129,11 @@ class Exchange:
     async def send(self, message: Message) -> None:
         if self._line.is_congested and not self._is_disconnected:
             await self._line.drained()
+            self._at_once = 0
+        elif self._at_once > _AT_ONCE_BYTES:
+            await asyncio.sleep(0)
+            self._at_once = 0
+        self._at_once += len(message.get("body", b""))
         if self._is_disconnected:
             return
         if message["type"] == "http.response.start" and not self.is_started:

@@ -17,6 +17,7 @@ import os
 import resource
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from pathlib import Path
@@ -61,6 +62,8 @@ def run(main: Coroutine[Any, Any, T]) -> T:
     # Turns make little that only the cycle collector can free, and its passes over a large heap stop everything: with
     # the default thresholds they were a tenth of a turn's processor time.
     gc.set_threshold(50_000, 20, 50)
+    # Threads read and decode; with the default of 5 ms each of them keeps the event loop waiting for that long.
+    sys.setswitchinterval(0.001)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(main)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import msgspec
 
-from gigachat_server.errors import NotFound
 from gigachat_server.records import Event, EventType
 from gigachat_server.store.database import Reader, Tx
 
@@ -48,14 +47,6 @@ async def list_events(reader: Reader, chatbot_id: str, conversation_id: str, *, 
         limit=limit,
     )
     return [Event(row[0], row[1], row[2], row[3], msgspec.json.decode(row[4]), row[5]) for row in rows]
-
-
-async def get(reader: Reader, chatbot_id: str, conversation_id: str, seq: int) -> Event:
-    """Raises `NotFound`."""
-    found = await list_events(reader, chatbot_id, conversation_id, after=seq - 1, limit=1)
-    if not found or found[0].seq != seq:
-        raise NotFound
-    return found[0]
 
 
 async def list_keys_of_chatbot(reader: Reader, chatbot_id: str, *, after: Key, limit: int = 1 << 31) -> list[Key]:
