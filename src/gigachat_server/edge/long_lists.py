@@ -1,8 +1,7 @@
 """Lists that may be long: few are made at once, not all of them for one account, and none in one go.
 
-Idea: what waits its turn holds nothing yet. A turn is over once the list was sent, or soon after it was made if its caller
-takes time to read; at most half of the turns are one account's, so its requests wait behind each other alone. Making a list
-gives others their moments of the event loop.
+Idea: what waits its turn holds nothing yet. A turn is over once the server has room for the list among those that wait to be
+read, however long that takes; at most half of the turns are one account's, so its requests wait behind each other alone.
 """
 
 from __future__ import annotations
@@ -18,10 +17,10 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from gigachat_server.edge.http import Answer, render
+from gigachat_server.edge.moments import moment
 
+ADMITTED = "gigachat.admitted"  # of the servers that keep a large body waiting: a message names what to call when it is not
 _MOST_AT_ONCE = 4
-_HELD_S = 0.25  # by a caller who does not read
-_SLICE_S = 0.005  # of the event loop, for one list
 
 _encode = msgspec.json.Encoder().encode
 
@@ -80,26 +79,29 @@ class _Turn:
 
 
 class _LongList(Response):
-    """Holds its turn while it is sent, but not for long."""
+    """Holds its turn until there is room for it."""
 
     def __init__(self, content: bytes, status: int, headers: Mapping[str, str], turn: _Turn) -> None:
         super().__init__(content, status, headers, "application/json")
         self._turn = turn
-        self._soon = asyncio.get_running_loop().call_later(_HELD_S, turn.end)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await super().__call__(scope, receive, send)
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            await send({"type": "http.response.body", "body": self.body, ADMITTED: self._turn.end})
         finally:
-            self._soon.cancel()
             self._turn.end()
 
 
 async def _array(made: Iterator[object]) -> bytes:
-    items, began = [], time.perf_counter()
-    for item in made:
-        items.append(_encode(item))
-        if time.perf_counter() - began > _SLICE_S:
-            await asyncio.sleep(0)
-            began = time.perf_counter()
+    items: list[bytes] = []
+    is_more = True
+    while is_more:
+        async with moment() as until:
+            for item in made:
+                items.append(_encode(item))
+                if time.perf_counter() > until:
+                    break
+            else:
+                is_more = False
     return b"[" + b",".join(items) + b"]"

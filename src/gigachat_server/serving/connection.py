@@ -35,6 +35,7 @@ from uvicorn import Config
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr
 from uvicorn.server import ServerState
 
+from gigachat_server.edge.long_lists import ADMITTED
 from gigachat_server.errors import GigachatError, HeadTooLarge, MalformedRequest, TooManyConnections
 from gigachat_server.serving.admission import Admission
 from gigachat_server.serving.exchange import MOST_UNREAD_BODY, Exchange
@@ -261,6 +262,7 @@ class Connection(asyncio.Protocol):
             "query_string": url.query or b"",
             "headers": self._headers,
             "state": {},
+            "extensions": {ADMITTED: {}},
         }
 
     def on_body(self, body: bytes) -> None:

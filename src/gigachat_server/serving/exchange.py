@@ -10,10 +10,12 @@ import asyncio
 import http
 import logging
 import re
+from collections.abc import Callable
 from typing import Protocol
 
 from starlette.types import ASGIApp, Message, Scope
 
+from gigachat_server.edge.long_lists import ADMITTED
 from gigachat_server.serving.unread_answers import UnreadAnswers
 
 MOST_UNREAD_BODY = 64 * 1024
@@ -139,7 +141,7 @@ class Exchange:
         if message["type"] == "http.response.start" and not self.is_started:
             self._start(message)
         elif message["type"] == "http.response.body" and self.is_started and not self.is_answered:
-            await self._continue(message.get("body", b""), is_last=not message.get("more_body", False))
+            await self._continue(message.get("body", b""), not message.get("more_body", False), message.get(ADMITTED))
         else:
             raise RuntimeError(f"{message['type']} is out of place.")
 
@@ -169,13 +171,13 @@ class Exchange:
             lines.append(b"connection: close\r\n")
         self._line.write(b"".join((*lines, b"\r\n")))
 
-    async def _continue(self, body: bytes, *, is_last: bool) -> None:
+    async def _continue(self, body: bytes, is_last: bool, when_admitted: Callable[[], None] | None) -> None:
         if self._has_body and body:
             if self._left is not None:
                 self._left -= len(body)
                 if self._left < 0:
                     raise RuntimeError("The answer is longer than its Content-Length.")
-            await self._write(body)
+            await self._write(body, when_admitted)
         if self._is_disconnected or not is_last:
             return
         if self._left and self._has_body:
@@ -186,17 +188,20 @@ class Exchange:
         self._changed.set()
         self._line.answered()
 
-    async def _write(self, body: bytes) -> None:
+    async def _write(self, body: bytes, when_admitted: Callable[[], None] | None) -> None:
         if len(body) <= _PIECE_BYTES:
             self._line.write(b"%x\r\n%b\r\n" % (len(body), body) if self._is_chunked else body)
             return
         if self._is_chunked:
             self._line.write(b"%x\r\n" % len(body))
-        with self._line.unread.waiting(self._owner(), len(body), self._line.cut_off) as waiting:
+        unread, can_wait = self._line.unread, when_admitted is not None
+        async with unread.waiting(self._owner(), len(body), self._line.cut_off, can_wait=can_wait) as waiting:
+            if when_admitted is not None:
+                when_admitted()
             for start in range(0, len(body), _PIECE_BYTES):
                 if self._line.is_congested:
                     await self._line.drained()
-                    waiting.has_moved()
+                    unread.has_moved(waiting)
                 elif start % _AT_ONCE_BYTES == 0:
                     await asyncio.sleep(0)
                 if self._is_disconnected:

@@ -45,6 +45,7 @@ BACKLOG = 2048
 KEEP_ALIVE_S = 75  # longer than the proxies before us keep a connection, so that it is they who close it
 _GRACE_S = 2  # to tell those who wait that their reply was cut off
 _MOST_OPEN_FILES = 1 << 20
+_MOST_UNSENT_BYTES = 128 * 1024
 _QUIT = 130
 
 
@@ -215,6 +216,8 @@ def bind(host: str, port: int) -> socket.socket:
     bound = socket.socket(family, kind, protocol)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # What the kernel takes for a caller who does not read; those who do are not held up by it.
+        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _MOST_UNSENT_BYTES)
         bound.bind(address)
         # Two processes may both bind; only one can listen. Whoever connects from now on waits until we are ready.
         bound.listen(BACKLOG)
