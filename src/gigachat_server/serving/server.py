@@ -32,7 +32,7 @@ from gigachat_server.api.dispatch import Api
 from gigachat_server.app import PublicApp, running
 from gigachat_server.errors import SetupError
 from gigachat_server.services import Services
-from gigachat_server.serving import local_socket
+from gigachat_server.serving import local_socket, memory
 from gigachat_server.serving.admission import Admission
 from gigachat_server.serving.connection import Bounds, Connection
 from gigachat_server.serving.logs import with_request_lines
@@ -65,6 +65,7 @@ def run(main: Coroutine[Any, Any, T]) -> T:
     gc.set_threshold(50_000, 20, 50)
     # Threads read and decode; with the default of 5 ms each of them keeps the event loop waiting for that long.
     sys.setswitchinterval(0.001)
+    memory.settle()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(main)
 
@@ -149,7 +150,7 @@ class Server(uvicorn.Server):
         bounds = Bounds(
             patience_s=settings.receive_timeout_s,
             keep_alive_s=KEEP_ALIVE_S,
-            unread=UnreadAnswers(settings.max_unread_bytes),
+            unread=UnreadAnswers(settings.max_unread_bytes, when_all_are_read=memory.GivingBack().soon),
             admission=Admission(settings) if is_public else None,
         )
         super().__init__(

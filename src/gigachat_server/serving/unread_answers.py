@@ -29,8 +29,9 @@ class WaitingAnswer:
 class UnreadAnswers:
     """`most_bytes` in all, and half of that for one owner; but any answer may wait alone."""
 
-    def __init__(self, most_bytes: int) -> None:
+    def __init__(self, most_bytes: int, *, when_all_are_read: Callable[[], None] = lambda: None) -> None:
         self._most_bytes = most_bytes
+        self._when_all_are_read = when_all_are_read
         self._of: defaultdict[int, OrderedDict[int, WaitingAnswer]] = defaultdict(OrderedDict)  # who moved last comes last
         self._bytes_of: defaultdict[int, int] = defaultdict(int)
         self.bytes = 0
@@ -83,6 +84,8 @@ class UnreadAnswers:
         self._count(answer.owner, -answer.size)
         if not own:
             del self._of[answer.owner], self._bytes_of[answer.owner]
+        if not self._of:
+            self._when_all_are_read()
 
     def _count(self, owner: int, size: int) -> None:
         self._bytes_of[owner] += size
