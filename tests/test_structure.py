@@ -37,6 +37,7 @@ EDGES = {
     "learning/fixed_answers.py": 2,  # the loop of phrasings without a vector, and what an embedder raises for one of them
     "knowledge/extraction/child.py": 1,  # whatever a library raises for a file that is not as it should be
     "chat/turns/lifecycle.py": 2,  # the job loop of turns, and one conversation among many at the start
+    "serving/exchange.py": 1,  # the process boundary: what the application itself missed
     "store/engines/postgres.py": 1,  # what runs after a commit
     "store/engines/sqlite.py": 4,  # the writer's and the readers' threads, and what runs after a commit
 }
