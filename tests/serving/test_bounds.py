@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
 import pytest
@@ -119,6 +120,13 @@ async def test_one_account_has_half_of_the_turns_and_nothing_is_left_of_it() -> 
     assert vars(lists)["_own"] == {}
 
 
+def answering(body: object) -> Callable[[], Awaitable[Answer]]:
+    async def handler() -> Answer:
+        return Answer(body)
+
+    return handler
+
+
 async def test_a_handler_that_fails_gives_its_turn_back() -> None:
     lists = LongLists(1)
 
@@ -128,12 +136,12 @@ async def test_a_handler_that_fails_gives_its_turn_back() -> None:
     for _ in range(3):
         with pytest.raises(ValueError):
             await lists.answered("a", failing)
-    assert (await lists.answered("b", functools.partial(asyncio.sleep, 0, Answer([1])))).body == b"[1]"
+    assert (await lists.answered("b", answering([1]))).body == b"[1]"
 
 
 @pytest.mark.parametrize("items, expected", [([], b"[]"), ([1], b"[1]"), ([1, {"a": None}, "x"], b'[1,{"a":null},"x"]')])
 async def test_items_that_are_made_one_by_one_are_an_array(items: list[object], expected: bytes) -> None:
-    answered = await LongLists().answered("a", functools.partial(asyncio.sleep, 0, Answer(iter(items))))
+    answered = await LongLists().answered("a", answering(iter(items)))
     assert answered.body == expected
 
 

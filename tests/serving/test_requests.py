@@ -7,9 +7,10 @@ import json
 from typing import Any
 
 import pytest
+from starlette.types import Receive, Scope, Send
 
 from gigachat_server.serving.connection import MOST_HEAD_BYTES
-from tests.serving.callers import Address, Caller, calling, serving
+from tests.serving.callers import Address, Caller, calling, echo, serving
 
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -197,6 +198,24 @@ async def test_a_body_behind_another_request_waits_its_turn() -> None:
         sending = asyncio.create_task(caller.send(request * 3))
         assert [(await echoed(caller))["size"] for _ in range(3)] == [1_000_000] * 3
         await sending
+
+
+@pytest.mark.parametrize("rest", [b"3\r\nabc\r\nnonsense", b"3\r\nabc\r\n0\r\nX-Long: " + b"x" * 300_000])
+async def test_half_a_request_behind_another_is_never_taken_for_a_whole_one(rest: bytes) -> None:
+    """Its body would be cut short without anybody knowing."""
+    is_asked, may_answer = asyncio.Event(), asyncio.Event()
+
+    async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+        is_asked.set()
+        await may_answer.wait()
+        await echo(scope, receive, send)
+
+    async with serving(slow) as (_, address), calling(address) as caller:
+        await caller.send(b"GET /first HTTP/1.1\r\nHost: x\r\n\r\n" + CHUNKED.replace(b" / ", b" /half ") + rest)
+        await is_asked.wait()
+        may_answer.set()
+        assert (await echoed(caller))["path"] == "/first"
+        assert b" 200 OK" not in await caller.rest()
 
 
 async def test_what_is_wrong_behind_a_request_takes_nothing_from_its_answer() -> None:

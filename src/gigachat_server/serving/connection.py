@@ -206,6 +206,8 @@ class Connection(asyncio.Protocol):
             self.cut_off()
 
     def on_message_begin(self) -> None:
+        if len(self._waiting) == _MOST_WAITING:
+            self._listen_no_more()
         self._stop_if_over()
         self._url, self._headers = b"", []
         if self._phase is _Phase.BETWEEN:
@@ -240,9 +242,6 @@ class Connection(asyncio.Protocol):
             return
         self._waiting.append(exchange)
         self._pause()
-        if len(self._waiting) == _MOST_WAITING:
-            self._listen_no_more()
-            raise _EnoughError
 
     def _scope(self, version: str) -> Scope:
         url = httptools.parse_url(self._url)
@@ -297,13 +296,13 @@ class Connection(asyncio.Protocol):
         self._wait(self._bounds.patience_s, self._too_late)
 
     def _listen_no_more(self) -> None:
-        """The requests that came are answered, and then the connection ends."""
+        """The requests that came whole are answered, and then the connection ends."""
         self._phase, self._skippable = _Phase.OVER, MOST_SKIPPED_BYTES
         self._wait_no_more()
+        if self._waiting and self._waiting[-1] is self._arriving:
+            self._waiting.pop()
         if (last := self._waiting[-1] if self._waiting else self._running) is not None:
             last.keep_alive = False
-        if (arriving := self._arriving) is not None and not arriving.is_whole:
-            arriving.end()
 
     def _pause(self) -> None:
         if self._is_reading and not self._transport.is_closing():
