@@ -264,14 +264,23 @@ class Conversations:
     # --- following ---
 
     async def events(
-        self, principal: Principal, chatbot: Chatbot, conversation_id: str, *, after: int, limit: int
+        self, principal: Principal, chatbot: Chatbot, conversation_id: str, *, after: int, limit: int, with_vectors: bool
     ) -> Sequence[FeedEvent]:
         """What happened behind the seq `after`, oldest first."""
         _admit(principal, Scope.CONVERSATIONS_READ, chatbot)
-        return await self._feed.page(principal.account_id, chatbot.id, _id(conversation_id), after=after, limit=limit)
+        return await self._feed.page(
+            principal.account_id, chatbot.id, _id(conversation_id), after=after, limit=limit, with_vectors=with_vectors
+        )
 
     async def follow(
-        self, principal: Principal, chatbot: Chatbot, conversation_id: str, place: Place, *, idle_s: float
+        self,
+        principal: Principal,
+        chatbot: Chatbot,
+        conversation_id: str,
+        place: Place,
+        *,
+        idle_s: float,
+        with_vectors: bool = False,
     ) -> AsyncGenerator[FeedEvent | FeedDelta | None, None]:
         """All that happens from that place on, with every word of a reply; see `Feed.follow_conversation`.
 
@@ -281,14 +290,18 @@ class Conversations:
         account_id, conversation_id = principal.account_id, _id(conversation_id)
         if place.seq > await self._feed.last_seq(account_id, chatbot.id, conversation_id):
             raise InvalidRequest(errors=(FieldError("Last-Event-ID", "Must be the id of an event of this stream."),))
-        return self._feed.follow_conversation(account_id, chatbot.id, conversation_id, place, idle_s=idle_s)
+        return self._feed.follow_conversation(
+            account_id, chatbot.id, conversation_id, place, idle_s=idle_s, with_vectors=with_vectors
+        )
 
     async def follow_all(
-        self, principal: Principal, chatbot: Chatbot, since_us: int | None, *, idle_s: float
+        self, principal: Principal, chatbot: Chatbot, since_us: int | None, *, idle_s: float, with_vectors: bool = False
     ) -> AsyncGenerator[FeedEvent | None, None]:
         """What happens in all the chatbot's conversations; see `Feed.follow_chatbot`."""
         _admit(principal, Scope.CONVERSATIONS_READ, chatbot)
-        return await self._feed.follow_chatbot(principal.account_id, chatbot.id, since_us, idle_s=idle_s)
+        return await self._feed.follow_chatbot(
+            principal.account_id, chatbot.id, since_us, idle_s=idle_s, with_vectors=with_vectors
+        )
 
     # --- erasing ---
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from gigachat_server.errors import NotFound
 from gigachat_server.records import Event, EventData, EventType
 from gigachat_server.store.database import Reader, Row, Tx
 from gigachat_server.store.json_columns import JsonColumn
@@ -49,14 +48,6 @@ async def list_events(reader: Reader, chatbot_id: str, conversation_id: str, *, 
         limit=limit,
     )
     return [_event(row) for row in rows]
-
-
-async def get(reader: Reader, chatbot_id: str, conversation_id: str, seq: int) -> Event:
-    """Raises `NotFound`."""
-    found = await list_events(reader, chatbot_id, conversation_id, after=seq - 1, limit=1)
-    if not found or found[0].seq != seq:
-        raise NotFound
-    return found[0]
 
 
 async def list_keys_of_chatbot(reader: Reader, chatbot_id: str, *, after: Key, limit: int = 1 << 31) -> list[Key]:
