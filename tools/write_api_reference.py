@@ -1,4 +1,4 @@
-"""Write docs/api.md from the route table and the error tree: write_api_reference.py [--check]."""
+"""Write docs/reference/api.md from the route table and the error tree: write_api_reference.py [--check]."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from gigachat_server.api.openapi import error_codes
 from gigachat_server.pages.docs import Field, Operation, groups
 
-PAGE = Path(__file__).parents[1] / "docs" / "api.md"
+PAGE = Path(__file__).parents[1] / "docs" / "reference" / "api.md"
 
 INTRODUCTION = """\
 # API reference
@@ -142,11 +142,11 @@ def _cell(text: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; fail if docs/api.md is not up to date")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if docs/reference/api.md is not up to date")
     if not parser.parse_args().check:
         PAGE.write_text(page(), encoding="utf-8")
     elif not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != page():
-        sys.exit("docs/api.md is not up to date: run tools/write_api_reference.py.")
+        sys.exit("docs/reference/api.md is not up to date: run tools/write_api_reference.py.")
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ PageState = Literal["pending", "ready", "unchanged", "skipped", "failed", "remov
 # `uploaded`: a file that nobody has begun to read; `pending`: a text that nobody has begun to embed.
 DocumentState = Literal["uploaded", "pending", "extracting", "embedding", "ready", "failed"]
 WAITING: tuple[DocumentState, ...] = ("uploaded", "pending", "extracting", "embedding")  # somebody has to see to it
-# What of a document was not read, or not for certain; docs/push-documents.md tells what each means.
+# What of a document was not read, or not for certain; docs/guides/push-documents.md tells what each means.
 WarningCode = Literal[
     "pages_without_text",
     "pages_unreadable",
@@ -56,7 +56,7 @@ WarningCode = Literal[
     "not_as_declared",
     "truncated",
 ]
-# docs/follow-live.md tells what each means.
+# docs/guides/follow-live.md tells what each means.
 EventType = Literal[
     "message.created",
     "message.replaced",

@@ -1,7 +1,7 @@
 """Every setting, in one table: the fields of `Settings`.
 
 Invariant: a field `match_this` is the environment variable `GIGACHAT_MATCH_THIS` and the flag `--match-this`; its
-description here is its help text and its line in docs/settings.md. Nothing else reads the environment.
+description here is its help text and its line in docs/reference/settings.md. Nothing else reads the environment.
 """
 
 from __future__ import annotations

@@ -205,7 +205,7 @@ def test_json_lines_need_little_more_than_the_question(tmp_path: Path) -> None:
 
 
 def test_the_template_of_the_guide_is_understood(tmp_path: Path) -> None:
-    guide = (Path(__file__).parents[2] / "docs" / "evaluate.md").read_text()
+    guide = (Path(__file__).parents[2] / "docs" / "guides" / "evaluate.md").read_text()
     (template,) = re.findall(r"```csv\n(.*?)```", guide, re.DOTALL)
     (tmp_path / "questions.csv").write_text(template)
     assert [asked.answerable for asked in question_sets.read(tmp_path).questions] == [True, True, False]
