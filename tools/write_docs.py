@@ -18,10 +18,10 @@ SETTINGS = """\
 # Settings
 
 Every setting is a flag of `gigachat serve` and an environment variable; the flag wins, and an empty variable counts as
-none. A variable that starts with `GIGACHAT_` and is not in this list stops the start: it is a typing error. Commands other
-than `serve` take `--data` and `--account` as flags and read all else from the variables.
+unset. An unknown variable that starts with `GIGACHAT_` stops the start, because it is probably a typing error. Commands
+other than `serve` take `--data` and `--account` as flags and read everything else from the variables.
 
-Flags can be seen by everyone on the machine, so give secrets as variables.
+Everyone on the machine can see flags, so pass secrets as variables.
 
 """
 
