@@ -40,7 +40,7 @@ from gigachat_server.services import Services
 _log = logging.getLogger("gigachat.web")
 
 _PREFIXES = (STATIC, "/web/")
-_SIGNED_OUT = "You are no longer signed in. Sign in again; what you wrote is still here."
+_SIGNED_OUT = "You are no longer signed in. Sign in again; your text is still here."
 
 
 class Web:
