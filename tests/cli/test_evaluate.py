@@ -151,7 +151,7 @@ def test_the_picture_and_the_advice_of_a_run(tmp_path: Path) -> None:
     ("arguments", "told"),
     [
         (("--plot", "picture.pdf"), "--plot writes .svg or .png"),
-        (("--plot", "picture.png", "--measure", "answers"), "need the scores of retrieval"),
+        (("--plot", "picture.png", "--measure", "answers"), "need retrieval scores"),
         (("--chatbot", "Shop", "--match-count", "3"), "which is asked as it is"),
     ],
 )

@@ -130,8 +130,8 @@ def test_a_server_does_not_start_with_a_scale_that_is_none_or_another_embedders(
     ("arguments", "told"),
     [
         (("--refuse", "strange=0.9"), "go with --fit"),
-        (("--fit", "scale.json", "--refuse", "strange"), "is no NAME=NUMBER with a number from 0 to 1"),
-        (("--fit", "scale.json", "--weight", "a=-1"), "is no NAME=NUMBER"),
+        (("--fit", "scale.json", "--refuse", "strange"), "is not NAME=NUMBER with a number from 0 to 1"),
+        (("--fit", "scale.json", "--weight", "a=-1"), "is not NAME=NUMBER"),
         (("--fit", "scale.json", "--chatbot", "Shop"), "--fit asks for no replies"),
     ],
 )
