@@ -1,8 +1,8 @@
-"""Questions with known answers, and the documents they are about, as people keep them: JSON Lines, or a table with a heading.
+"""Reads questions with known answers, and their documents, from JSON Lines or a table with a heading.
 
-Idea: a folder holds `questions.jsonl` or `questions.csv`, and beside it `documents.jsonl` or a folder `documents` of texts;
-questions alone, a file by itself, do for a chatbot that has its documents. What is left out has a plain meaning, and where it
-would not, the line is an error. Invariant: every error names its file and line.
+Idea: a folder holds `questions.jsonl` or `questions.csv`, and `documents.jsonl` or a folder `documents` of texts; for a chatbot
+that has its documents, a single file of questions is enough. A missing field has an obvious default, or the line is an error.
+Invariant: every error names its file and line.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The sample: a chatbot that answers from gigachat's own documentation, to try all of it without documents of one's own.
+"""The sample: a chatbot that answers from gigachat's own documentation, to try gigachat without your own documents.
 
 Invariant: loading it twice changes nothing; it never touches a chatbot of another name.
 """
