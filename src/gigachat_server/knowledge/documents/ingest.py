@@ -168,7 +168,7 @@ class Ingest:
         with their ids. What failed before is tried again.
 
         `media_type` and the extension of `name` only help where the content does not tell what it is; a charset in
-        `media_type` counts as HTTP means it. `origin` is kept with the document for whoever brings files from elsewhere.
+        `media_type` counts as HTTP means it. `origin` is stored with the document, for callers such as the crawler.
         `keep` runs in the transaction that stores it. Raises as `push` does; the path may be deleted on return.
         """
         sha256, size = await hash_of(data), len(data) if isinstance(data, bytes) else (await asyncio.to_thread(data.stat)).st_size

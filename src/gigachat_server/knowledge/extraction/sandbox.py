@@ -1,4 +1,4 @@
-"""What a process that reads foreign files gives up before it reads them: memory, time, the network, other programs.
+"""Restricts a process before it reads foreign files: memory, time, no network, no other programs.
 
 Idea: a parser that a hostile file has taken over can do no more than its process can. So limits that the kernel holds are
 set once the libraries are there, and nothing in the process can take them back. Invariant: it ends when the process that
