@@ -9,12 +9,14 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
+import click
 import pytest
 
-from gigachat_server import settings
+from gigachat_server import cli, settings
 from gigachat_server.access.keys import SCOPES
 from gigachat_server.api.openapi import error_codes
 from gigachat_server.api.routes import ROUTES
@@ -41,6 +43,14 @@ WALKS = sorted(name for name, text in PAGES.items() if "```sh\n" in text)
 FOREIGN_WORDS = re.compile(
     r"\b(agents?|customers?|snippets?|dashboards?|plugins?|fragments?|hijack\w*|escalat\w*|msgs?|vectori[sz]er|"
     r"callbacks?|bots?|questions?|completions?)\b",
+    re.IGNORECASE,
+)
+
+
+# Words that a native engineer would not choose: say who acts, and what happens.
+STILTED_WORDS = re.compile(
+    r"\b(whoever|whomever|nobody|no one|(see|sees|seen) to (it|that|this|them)|done without|does without|all the same|"
+    r"of (its|their) own accord|lest|told apart|so many words)\b",
     re.IGNORECASE,
 )
 
@@ -273,6 +283,35 @@ def test_one_thing_has_one_word() -> None:
         for match in FOREIGN_WORDS.finditer(prose(GENERATED.sub("", text)))
     }
     assert found == set()
+
+
+@pytest.mark.parametrize("name", sorted(PAGES))
+def test_pages_read_at_once(name: str) -> None:
+    """The architecture's table of files is made of docstrings, which each room keeps for itself."""
+    assert {match[0] for match in STILTED_WORDS.finditer(prose(GENERATED.sub("", PAGES[name])))} == set()
+
+
+def test_web_pages_read_at_once() -> None:
+    templates = (ROOT / "src/gigachat_server/pages/templates").glob("*.html")
+    found = {path.name: STILTED_WORDS.findall(path.read_text(encoding="utf-8")) for path in templates}
+    assert {name: words for name, words in found.items() if words} == {}
+
+
+def helps(command: click.Command, name: str) -> Iterator[tuple[str, str]]:
+    """The help texts of a command, its options, and the commands below it."""
+    yield name, command.help or ""
+    for parameter in command.params:
+        yield name, getattr(parameter, "help", None) or ""
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for below in command.list_commands(context):
+            found = command.get_command(context, below)
+            assert found is not None
+            yield from helps(found, f"{name} {below}")
+
+
+def test_help_texts_read_at_once() -> None:
+    assert [(name, text) for name, text in helps(cli.gigachat, "gigachat") if STILTED_WORDS.search(text)] == []
 
 
 def test_no_page_names_a_machine() -> None:
