@@ -239,6 +239,7 @@ async def put_unchanged(tx: Tx, document: Document, *, places: str | None) -> No
 
 async def delete(tx: Tx, chatbot_id: str, document_id: str) -> bool:
     """Remove it, its chunks and its units; False if there is none."""
+    tx.erases()
     await units.delete_of_document(tx, chatbot_id, document_id)
     await tx.run("DELETE FROM chunks WHERE chatbot_id = :chatbot_id AND document_id = :id", chatbot_id=chatbot_id, id=document_id)
     row = await tx.one(

@@ -130,6 +130,7 @@ async def mark_deleting(tx: Tx, chatbot_id: str, site_id: str, *, now_us: int) -
 
 
 async def delete(tx: Tx, chatbot_id: str, site_id: str) -> None:
+    tx.erases()
     await tx.run("DELETE FROM sites WHERE chatbot_id = :chatbot_id AND id = :id", chatbot_id=chatbot_id, id=site_id)
 
 
