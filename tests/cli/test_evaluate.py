@@ -168,10 +168,10 @@ def test_what_cannot_be_done_together_is_told_before_anything_is_asked(
     [
         ("q.csv", b"", "line 1: no column is named question"),
         ("q.csv", b"question,anwser\nWhy?,x\n", "line 1: the column 'anwser' is unknown"),
-        ("q.csv", b"question,question\nWhy?,x\n", "line 1: the column 'question' is there twice"),
+        ("q.csv", b"question,question\nWhy?,x\n", "line 1: the column 'question' appears twice"),
         ("q.csv", b"question,answer\n\nWhy?,\n", "line 3: name an answer or a document"),
         ("q.csv", b"question,answer\n,x\n", "line 2: the question is empty"),
-        ("q.csv", b"question,answer\nWhy, really?,x\n", "line 2: has more cells than the heading"),
+        ("q.csv", b"question,answer\nWhy, really?,x\n", "line 2: more cells than the heading"),
         ("q.csv", b"question,answerable\nWhy?,maybe\n", "line 2: answerable is yes or no, or left empty, not 'maybe'"),
         ("q.csv", b'question,answer\nWhy?,"x\n', "line 2: unexpected end of data"),
         ("q.csv", b"question,answer\nWhy?,\xfc\n", "line 2: is not UTF-8; save it as CSV UTF-8"),

@@ -101,8 +101,8 @@ FITTED_ON = {"prompts": 100, "collections": ["a"], "fitted_at": "2026-01-01T00:0
     ("content", "told"),
     [
         (None, "cannot read"),
-        ("[]", "is no file of `gigachat eval --fit`"),
-        ("\x00", "is no file of `gigachat eval --fit`"),
+        ("[]", "is not a file from `gigachat eval --fit`"),
+        ("\x00", "is not a file from `gigachat eval --fit`"),
         (json.dumps({"embedder": "hashing-384", "weights": {"cosine": 1}, "fitted_on": FITTED_ON}), "missing required field"),
         (
             json.dumps({"embedder": "hashing-384", "weights": {**WEIGHTS, "cosign": 1}, "fitted_on": FITTED_ON}),

@@ -159,7 +159,7 @@ async def test_a_takeover_silences_the_chatbot_until_release(tmp_path: Path) -> 
         assert (await site.visitor.send("/web/chat/release", chatbot)).body["controlled_by"] == "bot"
         assert "The chatbot answers." in (await site.visitor.get(address(site, chatbot))).text
         await site.api.post(f"{chatbot}/conversations/c1/handoff")
-        assert "A human was asked for" in (await site.visitor.get(address(site, chatbot))).text
+        assert "A human was requested" in (await site.visitor.get(address(site, chatbot))).text
 
 
 async def test_following_ends_with_the_session_and_with_the_conversation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,7 +235,7 @@ async def test_the_addresses_a_chatbot_is_restricted_to_hold_here_too(tmp_path: 
 
 async def test_the_first_chatbot_is_made_here(tmp_path: Path) -> None:
     async with pages(tmp_path) as site:
-        assert "Make your first chatbot" in (await site.visitor.get("/")).text
+        assert "Create your first chatbot" in (await site.visitor.get("/")).text
         made = await site.visitor.post("/web/chatbots", name="  Superbot ")
         assert made.status == 303
         page = await site.visitor.get(made.headers["Location"])

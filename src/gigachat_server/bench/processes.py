@@ -85,7 +85,7 @@ def started(arguments: Sequence[str], *, port: int, ready: bool = True) -> Itera
             if ready and not _listens(process, port):
                 said.seek(0)
                 last = said.read()[-2000:].decode(errors="replace").strip()
-                raise SetupError(f"{' '.join(arguments[1:4])} did not start: {last or 'no word why'}")
+                raise SetupError(f"{' '.join(arguments[1:4])} did not start: {last or 'it did not say why'}")
             yield Running(process.pid, port, started_at)
         finally:
             process.terminate()

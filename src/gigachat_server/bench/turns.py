@@ -238,4 +238,4 @@ def _first_answer_s(side: Side) -> float:
             if response.status == 201:
                 return time.monotonic() - side.process.started_at
         time.sleep(0.005)
-    raise SetupError("A fresh server gave no reply in time.")
+    raise SetupError("A new server did not reply in time.")

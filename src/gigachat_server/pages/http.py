@@ -148,7 +148,7 @@ def parse_form(raw: bytes, headers: Mapping[str, str]) -> dict[str, str]:
         raise InvalidRequest("The form cannot be decoded.") from None
     fields = dict(pairs)
     if len(fields) != len(pairs):
-        raise InvalidRequest("A field of the form comes twice.")
+        raise InvalidRequest("The form repeats a field.")
     return fields
 
 
@@ -197,4 +197,4 @@ def check_csrf(request: PageRequest) -> None:
     given = request.form.get(CSRF_FIELD) or request.headers.get(CSRF_HEADER, "")
     wanted = request.session.csrf_token if request.session else ""
     if not wanted or not hmac.compare_digest(given.encode(), wanted.encode()):
-        raise Forbidden("This page is out of date. Load it again and repeat what you did.")
+        raise Forbidden("This page is out of date. Reload it and try again.")

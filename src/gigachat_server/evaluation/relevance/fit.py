@@ -80,13 +80,11 @@ def fit(found: Sequence[Example], groups: Mapping[str, float], *, bars: Bars, to
     """The scale of all examples, and what it does out of fold. Raises `SetupError` where there are too few."""
     sides = [sum(one.teaches and one.is_answerable is side for one in found) for side in (True, False)]
     if min(sides) < _FEWEST:
-        raise SetupError(
-            f"{sides[0]} answerable and {sides[1]} other prompts teach something: a fit takes {_FEWEST} of either side."
-        )
+        raise SetupError(f"{sides[0]} answerable and {sides[1]} other prompts are usable: a fit needs {_FEWEST} of either side.")
     weights = example_weights(found, dict(groups), total=_TOTAL)
     parts = folds(found, together)
     if len(parts) < 2:
-        raise SetupError("A fit takes two collections or more: it is tried on those that it was not made from.")
+        raise SetupError("A fit needs two collections or more: it is tried on collections that it was not made from.")
     scores: list[Array] = [np.zeros(0)] * len(found)
     for tried in parts:
         held_out = set(tried)
@@ -188,7 +186,7 @@ def _threshold(found: Sequence[Example], best: Array, shares: Mapping[str, float
     for kind, share in shares.items():
         of_kind = best[[place for place, one in enumerate(found) if one.kind == kind and not one.is_answerable]]
         if not len(of_kind):
-            raise SetupError(f"No unanswerable prompt is of the kind {kind!r}.")
+            raise SetupError(f"No unanswerable prompt has the kind {kind!r}.")
         thresholds.append(_refusing(of_kind, share))
     return max(thresholds)
 

@@ -287,7 +287,7 @@ class _Attempts:
         self.is_accepted = True
         if not self._doubted.is_nothing and self._doubted.is_of_model:
             self._known.adjustment = self._known.adjustment.also(self._doubted)
-            log.warning("the model endpoint refuses the parameter %s: it is not sent any more", self._doubted)
+            log.warning("the model endpoint refuses the parameter %s: it will no longer be sent", self._doubted)
 
     def end(self, call: _Call) -> None:
         """What the call tells of the model, now that it is over."""

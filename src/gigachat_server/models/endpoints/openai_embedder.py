@@ -198,7 +198,10 @@ class OpenAIEmbedder:
             matrix = await self._embed_fitting([texts[0][:shorter]])
             if shorter < self._max_characters:
                 self._max_characters = max(shorter, LEAST_CHARACTERS)
-                log.warning("the embedding endpoint takes no longer texts: %d characters of each are sent", self._max_characters)
+                log.warning(
+                    "the embedding endpoint limits the length of texts: sending at most %d characters of each",
+                    self._max_characters,
+                )
             return matrix
 
     async def _embed_halves(self, texts: Sequence[str]) -> Matrix:
@@ -211,7 +214,7 @@ class OpenAIEmbedder:
         most = max((number for number in told if 1 <= number < refused), default=(refused + 1) // 2)
         if most < self._batch_texts:
             self._batch_texts = most
-            log.warning("the embedding endpoint takes no more texts at once: %d are sent", most)
+            log.warning("the embedding endpoint limits the number of texts: sending at most %d at once", most)
 
     async def _ask_twice(self, inputs: list[str]) -> Matrix:
         try:

@@ -84,10 +84,10 @@ def read_providers(path: str) -> dict[str, Provider]:
     except msgspec.ValidationError as error:
         raise SetupError(f"GIGACHAT_MODEL_PROVIDERS {path}: {error}.") from None
     if not providers:
-        raise SetupError(f"GIGACHAT_MODEL_PROVIDERS {path} names no provider: it has a table such as [openai] for each.")
+        raise SetupError(f"GIGACHAT_MODEL_PROVIDERS {path} names no provider: it needs a table such as [openai] for each.")
     for name in providers:
         if not name or "/" in name:
-            raise SetupError(f"GIGACHAT_MODEL_PROVIDERS {path}: the name of a provider holds no slash.")
+            raise SetupError(f"GIGACHAT_MODEL_PROVIDERS {path}: a provider's name must not contain a slash.")
     return providers
 
 

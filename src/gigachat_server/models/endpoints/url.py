@@ -16,7 +16,7 @@ def endpoint_url(base: str, suffix: str, *, whose: str) -> URL:
         url = URL(base.strip())
         port = url.port
     except ValueError:
-        raise SetupError(f"The {whose} endpoint's URL cannot be read: it looks like https://host/v1.") from None
+        raise SetupError(f"The {whose} endpoint's URL is invalid: it should look like https://host/v1.") from None
     if url.scheme not in ("http", "https") or not url.host or not port:
         raise SetupError(f"The {whose} endpoint's URL must begin with http:// or https:// and name a host.")
     if url.user is not None or url.password is not None:

@@ -58,8 +58,8 @@ def _refuse_what_sqlite_finds(file: Path, note: Note, *, is_full: bool) -> None:
         raise SetupError(damaged(file, " ".join(found.split())))
     if not is_ours:
         raise SetupError(
-            f"{file} holds no message store: another program made it, or the {file.name}-wal that was beside it is missing. "
-            "It was left as it is: put the right file there, or restore a backup."
+            f"{file} is not a message store: another program made it, or the {file.name}-wal that was beside it is missing. "
+            "Nothing was changed: put the right file there, or restore a backup."
         )
 
 

@@ -334,7 +334,7 @@ class SQLiteDatabase:
         """Run every job in one transaction. A body that fails fails alone; a store that fails fails them all."""
         try:
             if self._must_stop:
-                raise StorageUnavailable("The disk failed to confirm a write, so this server ends.", retry_after_s=5)
+                raise StorageUnavailable("The disk failed to confirm a write, so this server exits.", retry_after_s=5)
             self._eraser.reopen_log()
             self._begin()
             if not self._write_all(group):
