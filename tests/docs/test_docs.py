@@ -285,9 +285,9 @@ def test_one_thing_has_one_word() -> None:
     assert found == set()
 
 
-@pytest.mark.parametrize("name", sorted(PAGES))
+@pytest.mark.parametrize("name", sorted(name for name in PAGES if not name.startswith("docs/decisions/")))
 def test_pages_read_at_once(name: str) -> None:
-    """The architecture's table of files is made of docstrings, which each room keeps for itself."""
+    """Decisions keep their authors' words, and the architecture's table of files those of the docstrings."""
     assert {match[0] for match in STILTED_WORDS.finditer(prose(GENERATED.sub("", PAGES[name])))} == set()
 
 
