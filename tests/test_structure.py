@@ -59,6 +59,7 @@ WAITING = {
 }
 # Who begins a task, and who awaits it; a task that nobody awaits is begun by `observed`, which logs how it failed.
 TASKS = {
+    "serving/connection.py": "one request; its exchange logs how it failed",
     "api/sse.py": "both halves of one answer",
     "chat/turns/nodes.py": "the ends of paused turns, awaited together",
     "chat/turns/turn.py": "a turn, whose failure its watchers get",

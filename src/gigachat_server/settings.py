@@ -1,7 +1,7 @@
 """Every setting, in one table: the fields of `Settings`.
 
-Invariant: a field `match_this` is the environment variable `GIGACHAT_MATCH_THIS` and the flag `--match-this`; its
-description here is its help text and its line in docs/settings.md. Nothing else reads the environment.
+Invariant: a field `match_this` is the environment variable `GIGACHAT_MATCH_THIS` and the flag `--match-this`; its description
+is its help text and its line in docs/reference/settings.md. Nothing else reads the environment.
 """
 
 from __future__ import annotations
@@ -32,40 +32,38 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str,
         Meta(
             description="PostgreSQL with pgvector instead of the file in GIGACHAT_DATA, for any number of nodes: "
-            "`postgresql://user:password@host/database`. Several hosts, separated by commas: the one that takes writes is used.",
+            "`postgresql://user:password@host/database`. Of several hosts, separated by commas, the writable one is used.",
             extra={"secret": True},
         ),
     ] = ""
     database_connections: Annotated[
-        int, Meta(ge=2, le=1000, description="Most connections of one node to PostgreSQL, besides one for wake-ups.")
+        int, Meta(ge=2, le=1000, description="Maximum connections of one node to PostgreSQL, plus one for wake-ups.")
     ] = 10
     host: Annotated[
-        str, Meta(description="Address to listen on. Put a proxy with TLS before any other than this machine's own.")
+        str, Meta(description="Address to listen on. Put a proxy with TLS in front of any address but a loopback one.")
     ] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="Port to listen on; 0 picks a free one.")] = 8000
     api_key: Annotated[
         str,
         Meta(
-            description="A key to make sure of at start, for containers: 20 to 255 visible ASCII characters, "
-            "created when missing. Make it long and random.",
+            description="An API key to create at start, for containers: 20 to 255 visible ASCII characters, "
+            "unless it exists. Make it long and random.",
             extra={"secret": True},
         ),
     ] = ""
-    account: Annotated[str, Meta(description="The account that commands and GIGACHAT_API_KEY act for; made when missing.")] = (
+    account: Annotated[str, Meta(description="The account that commands and GIGACHAT_API_KEY act for; created if missing.")] = (
         "default"
     )
-    log: Annotated[str, Meta(description="Level, and after a comma the form: `info`, `debug,json`, `warning,text`.")] = (
-        "info,text"
-    )
+    log: Annotated[str, Meta(description="Level and, after a comma, format: `info`, `debug,json`, `warning,text`.")] = "info,text"
 
     model_url: Annotated[
         str,
         Meta(
             description="Base URL of an OpenAI-compatible endpoint, such as `http://127.0.0.1:11434/v1`. "
-            "None: the built-in extractive model."
+            "Default: the built-in extractive model."
         ),
     ] = ""
-    model: Annotated[str, Meta(description="Name of the model at GIGACHAT_MODEL_URL; a chatbot's response.model wins.")] = ""
+    model: Annotated[str, Meta(description="Name of the model at GIGACHAT_MODEL_URL; response.model of a chatbot wins.")] = ""
     model_key: Annotated[str, Meta(description="Key for GIGACHAT_MODEL_URL.", extra={"secret": True})] = ""
 
     model_key_header: Annotated[
@@ -82,20 +80,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str,
         Meta(
             description="Parameters that are never sent to GIGACHAT_MODEL_URL, separated by commas, such as `temperature,tools`; "
-            "`system` has the persona said by the first user message. What is refused is left out without this, too."
+            "`system` moves the persona into the first user message. Refused parameters are left out in any case."
         ),
     ] = ""
     model_context_tokens: Annotated[
-        int, Meta(ge=0, le=20_000_000, description="How long input and reply may be together; 0: learnt from the endpoint.")
+        int, Meta(ge=0, le=20_000_000, description="Longest input and reply together, in tokens; 0: learnt from the endpoint.")
     ] = 0
     model_first_token_timeout_s: Annotated[
-        float, Meta(gt=0, le=3600, description="How long a model may take to its first sign of work, in seconds.")
+        float, Meta(gt=0, le=3600, description="How long a model may take to show a first sign of work, in seconds.")
     ] = 120.0
     model_idle_timeout_s: Annotated[
-        float, Meta(gt=0, le=3600, description="Longest silence in a reply, in seconds; a keep-alive breaks it.")
+        float, Meta(gt=0, le=3600, description="Longest silence in a reply, in seconds; a keep-alive ends it.")
     ] = 60.0
     model_timeout_s: Annotated[
-        float, Meta(gt=0, le=3600, description="Longest time for one prompt at its model, retries included, in seconds.")
+        float, Meta(gt=0, le=3600, description="Longest time for one prompt at the model, retries included, in seconds.")
     ] = 600.0
     model_providers: Annotated[
         str,
@@ -103,29 +101,27 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = ""
     reranker_url: Annotated[
         str,
-        Meta(
-            description="URL of a reranker (`.../rerank`): it reorders what was found, before the best is taken. Default: none."
-        ),
+        Meta(description="URL of a reranker (`.../rerank`), which reorders passages before the best are taken. Default: none."),
     ] = ""
     reranker_model: Annotated[str, Meta(description="Name of the model at GIGACHAT_RERANKER_URL.")] = ""
     reranker_key: Annotated[str, Meta(description="Key for GIGACHAT_RERANKER_URL.", extra={"secret": True})] = ""
     endpoint_proxy: Annotated[
         str,
         Meta(
-            description="Proxy to endpoints of models: a URL, or `environment` for HTTP_PROXY, HTTPS_PROXY and NO_PROXY.",
+            description="Proxy for model endpoints: a URL, or `environment` for HTTP_PROXY, HTTPS_PROXY and NO_PROXY.",
             extra={"secret": True},
         ),
     ] = ""
     endpoint_ca_file: Annotated[
-        str, Meta(description="Certificates in PEM form that endpoints of models may show, besides the system's.")
+        str, Meta(description="File of certificates (PEM) to trust for model endpoints, in addition to the system's.")
     ] = ""
 
     embedder: Annotated[
         Literal["local", "minilm", "minilm-int8", "hashing"],
         Meta(
             description="`local`: multilingual-e5-small on this machine, in 8-bit integers; `minilm`: all-MiniLM-L6-v2, for "
-            "English alone; `minilm-int8`: the same in 8-bit integers, faster and a little less exact; `hashing`: instant, for "
-            "load tests alone. A change embeds all documents anew, in the background."
+            "English only; `minilm-int8`: the same in 8-bit integers, faster and slightly less exact; `hashing`: instant, for "
+            "load tests only. After a change all documents are embedded again, in the background."
         ),
     ] = "local"
     embedding_url: Annotated[
@@ -135,7 +131,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     embedding_key: Annotated[
         str,
         Meta(
-            description="Key for GIGACHAT_EMBEDDING_URL; default GIGACHAT_MODEL_KEY where the host is the same.",
+            description="Key for GIGACHAT_EMBEDDING_URL; default: GIGACHAT_MODEL_KEY if the host is the same.",
             extra={"secret": True},
         ),
     ] = ""
@@ -154,20 +150,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     relevance: Annotated[
         str,
         Meta(
-            description="File of a scale of relevance that `gigachat eval --fit` wrote for the embedder that is used. "
-            "Default: the embedder's own."
+            description="Relevance scale that `gigachat eval --fit` wrote for the embedder in use. Default: the embedder's own."
         ),
     ] = ""
 
     trusted_proxies: Annotated[
         str,
-        Meta(description="Addresses or networks, separated by commas, whose X-Forwarded-For is believed. Default: none."),
+        Meta(description="Addresses or networks, separated by commas, whose X-Forwarded-For is trusted. Default: none."),
     ] = ""
 
     fetch_allow: Annotated[
         str,
         Meta(
-            description="Networks that pages may be fetched from although they are not on the public internet, such as "
+            description="Private networks from which pages may be fetched, such as "
             "`10.20.0.0/16,192.168.1.7`: your intranet. Default: none."
         ),
     ] = ""
@@ -186,7 +181,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_metadata_bytes: Annotated[int, Meta(ge=2, description="Largest metadata of a prompt, as JSON, in bytes.")] = 16 * 1024
     max_depth: Annotated[int, Meta(ge=1, description="Deepest nesting of a JSON body.")] = 32
     receive_timeout_s: Annotated[
-        float, Meta(gt=0, description="Longest time for a request's head, and then its body, to arrive, in seconds.")
+        float, Meta(gt=0, description="Longest time for a request's head to arrive, and then for its body, in seconds.")
     ] = 30.0
     max_connections: Annotated[
         int,
@@ -215,14 +210,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 64 * _MIB
     shutdown_timeout_s: Annotated[
-        float, Meta(ge=0, description="How long running replies may go on after SIGTERM, in seconds.")
+        float, Meta(ge=0, description="How long running replies may continue after SIGTERM, in seconds.")
     ] = 30.0
     failpoint: Annotated[
         str,
         Meta(
-            description="For drills: what happens at a step of a turn, or of a file's way to being found, such as `S5:kill`, "
+            description="For drills: a failure at a step of a turn or of an ingest, such as `S5:kill`, "
             "`S8:raise` or `I4:sleep:200`; "
-            "`S8@3:kill` at the third pass. The steps are in the guide to a turn."
+            "`S8@3:kill` acts on the third pass. The page on the flow of a turn lists the steps."
         ),
     ] = ""
     index_memory_mb: Annotated[
@@ -309,7 +304,7 @@ def load(flags: Mapping[str, str | None] | None = None, environment: Mapping[str
     known = {info.variable for info in table()}
     for variable in environment:
         if variable not in known:
-            raise SetupError(f"{variable} is not a setting of gigachat; `gigachat serve --help` lists them.")
+            raise SetupError(f"{variable} is not a gigachat setting; `gigachat serve --help` lists them.")
     for field, value in chosen.items():
         info_type = next(info.type for info in table() if info.field == field)
         try:

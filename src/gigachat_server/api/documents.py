@@ -74,7 +74,7 @@ class WireQueue(msgspec.Struct, frozen=True):
 
     chatbot_id: str
     name: str
-    waiting: Annotated[int, Meta(description="Nobody has begun to read or to embed these.")]
+    waiting: Annotated[int, Meta(description="Not begun yet.")]
     working: Annotated[int, Meta(description="These are being read or embedded.")]
     bytes: Annotated[int, Meta(description="How large they are together: bytes of files, characters of texts.")]
     oldest_at: Annotated[str, Meta(description="Since when the one waits that waits longest.")]

@@ -1,7 +1,7 @@
 """The API as the commands see it: over the local socket of the server on this data folder, or over HTTP with a key.
 
-Idea: a command talks to a server in any case. Where none runs, it starts one in its own process that listens on the local
-socket alone, for as long as the command takes; so there is one way to do a thing, and two commands at once work too.
+Idea: a command always talks to a server. If none runs, it starts one in its own process that listens only on the local socket
+for as long as the command takes; so there is one way to do each thing, and two commands at once work too.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _TIMEOUT = aiohttp.ClientTimeout(total=None, connect=_ANSWER_S)
 
 
 class ApiProblem(SetupError):
-    """The server refused; the text is its own, for a person. Commands that do many things catch it and go on."""
+    """The server refused; the text is the server's, for a person. Commands with many steps catch it and continue."""
 
     def __init__(self, status: int, code: str, detail: str) -> None:
         super().__init__(detail)
@@ -66,7 +66,7 @@ class NamedId(msgspec.Struct):
 
 
 class Happening(msgspec.Struct, frozen=True):
-    """A server-sent event; `place` is where to go on from behind it."""
+    """A server-sent event; `place` is where to resume after it."""
 
     name: str
     data: Any
@@ -84,7 +84,7 @@ class _Trying:
         self._failed = 0
 
     async def wait(self, error: SetupError) -> None:
-        """Returns when it is time to try again; raises the error if that is of no use."""
+        """Return when it is time to try again; raise the error if trying again is pointless."""
         is_final = isinstance(error, ApiProblem) and error.status not in _TRIED_AGAIN
         if is_final or (self._failed >= _TRIES and not self._is_patient):
             raise error
@@ -95,7 +95,7 @@ class _Trying:
 
 
 class ApiClient:
-    """Calls of the API. Every method raises `ApiProblem` where the server refuses, `SetupError` where there is none."""
+    """Calls of the API. Every method raises `ApiProblem` if the server refuses, `SetupError` if there is no server."""
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
@@ -107,7 +107,7 @@ class ApiClient:
         return (await self._call("POST", path, body, query))[0]
 
     async def post_once(self, path: str, body: Any = None, **query: str) -> Any:
-        """Done once, whatever the network does: sent again with the same `Idempotency-Key` until somebody answers."""
+        """Do it exactly once, even over a bad network: resend with the same `Idempotency-Key` until a server answers."""
         key, trying = new_id(), _Trying()
         while True:
             try:
@@ -129,7 +129,7 @@ class ApiClient:
                 await trying.wait(error)
 
     async def follow_document(self, path: str) -> AsyncIterator[Any]:
-        """The document now and as it changes, until it is ready or failed; a connection that breaks is taken up again."""
+        """The document now and after each change, until it is ready or failed; reconnects when the connection breaks."""
         trying = _Trying(is_patient=True)
         while True:
             try:
@@ -173,7 +173,7 @@ class ApiClient:
         for found in chatbots:
             if found.name == name_or_id:
                 return found
-        known = ", ".join(sorted({chatbot.name for chatbot in chatbots})[:10]) or "there is none yet"
+        known = ", ".join(sorted({chatbot.name for chatbot in chatbots})[:10]) or "there are none yet"
         raise SetupError(f"There is no chatbot {name_or_id!r} ({known}).")
 
     async def converse(self, path: str, body: Any) -> AsyncIterator[Happening]:
@@ -198,7 +198,7 @@ class ApiClient:
                 await trying.wait(error)
 
     async def follow(self, path: str, *, after: str) -> AsyncIterator[Happening]:
-        """What happens from that place on, for ever; a connection that breaks is taken up again where it was.
+        """Every event from that place on, without end; a broken connection resumes where it was.
 
         Raises `ApiProblem` where there is nothing to follow any more.
         """
@@ -251,7 +251,7 @@ class ApiClient:
         try:
             answer = msgspec.json.decode(raw) if raw else None
         except msgspec.DecodeError:
-            raise SetupError(f"What answers at {response.url.origin()} is not gigachat.") from None
+            raise SetupError(f"The server at {response.url.origin()} is not gigachat.") from None
         return answer, URL(following).query.get("after") if following else None
 
 
@@ -292,7 +292,7 @@ def run(main: Coroutine[Any, Any, T]) -> T:
 
 
 async def _have_a_server(settings: Settings, stack: AsyncExitStack) -> Path:
-    """On return someone answers this local socket until the stack is left."""
+    """Ensure that a server answers this local socket until the stack is closed."""
     if settings.database_url:
         own = stack.enter_context(_own_folder(settings)) / "gigachat.sock"
         await stack.enter_async_context(_in_process(settings, own))
@@ -340,7 +340,7 @@ async def _in_process(settings: Settings, path: Path) -> AsyncIterator[None]:
 
 def _unanswered(settings: Settings) -> str:
     return (
-        f"A gigachat holds the data folder {settings.data_folder} but does not answer on {settings.socket_path}: "
+        f"A gigachat process has locked the data folder {settings.data_folder} but does not answer on {settings.socket_path}: "
         "it may be stopping or stuck. Try again, or stop it."
     )
 

@@ -1,4 +1,4 @@
-"""`gigachat doctor`: looks at everything a server needs, and says what to do where something is amiss.
+"""`gigachat doctor`: checks everything a server needs, and says how to fix what is wrong.
 
 Invariant: it changes nothing and takes no lock that a running server holds, so it is safe at any time.
 """
@@ -53,9 +53,9 @@ _TRY_AGAIN = {
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """What was looked at and how it is; `advice` is what to do, empty where all is well.
+    """What was checked and its state; `advice` says what to do, and is empty if all is well.
 
-    With `is_urgent` off, the server works all the same.
+    If `is_urgent` is off, the server works despite it.
     """
 
     text: str
@@ -70,7 +70,7 @@ class Finding(msgspec.Struct, frozen=True):
 @click.command()
 @with_settings(*EVERYWHERE)
 def doctor(settings: Settings) -> None:
-    """Check this installation; ends with status 1 if something keeps a server from working."""
+    """Check this installation; exits with status 1 if something keeps a server from working."""
 
     async def main() -> int:
         broken = 0
@@ -170,8 +170,8 @@ async def _durable(reader: Reader) -> Finding:
     except StorageUnavailable as error:
         return Finding("durability", str(error))
     if durability == "replicated":
-        return Finding("what is acknowledged is on the disk of a standby, too")
-    return Finding("what is acknowledged is on the disk of this one server (synchronous_standby_names is empty)")
+        return Finding("acknowledged data is also on a standby's disk")
+    return Finding("acknowledged data is only on this one server's disk (synchronous_standby_names is empty)")
 
 
 def _connections(allowed: int, used: int, ours: int, *, most: int) -> Finding:
@@ -218,7 +218,7 @@ def _sqlite() -> Finding:
 
 
 def _folder(folder: Path) -> Iterator[Finding]:
-    """The data folder, or the place where it will be made."""
+    """The data folder, or the place where it will be created."""
     place = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
         yield Finding(f"data folder {folder}", f"{place} cannot be written: change its owner, or set GIGACHAT_DATA.")
@@ -244,7 +244,7 @@ async def _server(settings: Settings) -> Finding:
 
 
 def _store(folder: Path) -> list[Finding]:
-    """Every row of the message store, where there is one and nobody writes to it."""
+    """Check every row of the message store, if there is one and no server writes to it."""
     file = folder / FILE_NAME
     try:
         refuse_damage(file, read_note(folder), is_full=True)
@@ -268,7 +268,7 @@ def _weights(settings: Settings) -> Finding:
     model = BUILT_IN[settings.embedder].published
     try:
         found = weights.find(model, configured=settings.embedding_folder, data_folder=settings.data_folder)
-        msgspec.structs.replace(found, stamps=None).verify()  # hashed anew: that is what a doctor is for
+        msgspec.structs.replace(found, stamps=None).verify()  # hashes the files again: that is what a doctor is for
     except SetupError as error:
         return Finding(f"weights of {model.name}", str(error))
     return Finding(f"weights of {model.name} in {found.folder}, SHA-256 as expected")
@@ -294,7 +294,7 @@ async def _embedding(settings: Settings) -> Finding:
 
 
 async def _models(settings: Settings) -> AsyncIterator[Finding]:
-    """Has each endpoint say a few words, as a turn would."""
+    """Ask each endpoint for a few words, as a turn would."""
     if not settings.model_url and not settings.model_providers:
         yield Finding("built-in extractive model (GIGACHAT_MODEL_URL names another)")
         return
@@ -309,7 +309,7 @@ async def _models(settings: Settings) -> AsyncIterator[Finding]:
     for name, model in {**named, **others}.items():
         text = f"model endpoint {name}"
         if not model.name:
-            yield Finding(f"{text}: not called, since its table names no models")
+            yield Finding(f"{text}: not called, because its table names no models")
             continue
         found = await probe(model)
         await model.aclose()

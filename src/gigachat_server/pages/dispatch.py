@@ -36,7 +36,7 @@ from gigachat_server.records import RestrictionsConfig
 from gigachat_server.services import Services
 
 _PREFIXES = (STATIC, "/web/")
-_SIGNED_OUT = "You are no longer signed in. Sign in again; what you wrote is still here."
+_SIGNED_OUT = "You are no longer signed in. Sign in again; your text is still here."
 
 
 class Web(Frame[PageRequest[Any]]):

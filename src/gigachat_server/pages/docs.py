@@ -1,6 +1,6 @@
 """The API's reference as a page, from the same document that /openapi.json gives to programs.
 
-It needs no login, no network and no script: whoever can reach the server can read how to speak to it.
+It needs no login, no network and no script: everyone who can reach the server can read it.
 """
 
 from __future__ import annotations

@@ -12,13 +12,13 @@ from gigachat_server.pages.links import Link
 from gigachat_server.records import UNSETTLED, Conversation, Message, Source
 
 _BADGES = {"user": "User", "assistant": "Assistant", "operator": "Operator", "system": "System"}
-# What became of a reply, and of a prompt. Whatever went well says nothing.
+# Notes on the state of a reply, and of a prompt. What went well has none.
 _REPLIES = {
     "stopped": "Stopped here.",
-    "incomplete": "Broken off here; what had been said is kept.",
+    "incomplete": "Broken off here; the text so far is kept.",
 }
 _PROMPTS = {
-    "queued": "Waits for the reply before it.",
+    "queued": "Waiting for the previous reply.",
     "stopped": "Stopped.",
     "interrupted": "Interrupted by a newer prompt.",
     "intercepted": "Left to the operator.",

@@ -165,7 +165,7 @@ class InterceptionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
         Annotated[int, Meta(ge=1, le=525_600)] | None,
         Meta(description="Control goes back to the chatbot after so long without a word of an operator; null: never by itself."),
     ] = None
-    handoff: Annotated[bool, Meta(description="Whether the chatbot may ask for a human of its own accord.")] = False
+    handoff: Annotated[bool, Meta(description="Whether the chatbot may ask for a human on its own.")] = False
     handoff_when_asked: Annotated[
         bool, Meta(description="Whether an end user who asks for a human gets one, rather than what the model says to that.")
     ] = True

@@ -214,7 +214,7 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     except (socket.gaierror, UnicodeError):
-        raise SetupError(f"There is no address {host!r} to listen on: set --host to one of this machine's.") from None
+        raise SetupError(f"Cannot listen on {host!r}: set --host to an address of this machine.") from None
     bound = socket.socket(family, kind, protocol)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

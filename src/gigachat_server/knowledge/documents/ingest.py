@@ -195,7 +195,7 @@ class Ingest:
         with their ids. What failed before is tried again.
 
         `media_type` and the extension of `name` only help where the content does not tell what it is; a charset in
-        `media_type` counts as HTTP means it. `origin` is kept with the document for whoever brings files from elsewhere.
+        `media_type` counts as HTTP means it. `origin` is stored with the document, for callers such as the crawler.
         `key` and `besides` as of `push`. Raises as `push` does; the path may be deleted on return.
         """
         also = self._also(key, besides, is_accepted=True)

@@ -1,7 +1,7 @@
-"""Documents on their way to being searchable, for those who follow one.
+"""Follows a document through its ingest.
 
-Invariant: a follower reads what is stored: it is told every state in which it finds the document, and the last one always.
-Being woken only saves waiting, so changes that another node makes are seen as well, a moment later.
+Invariant: a follower reads what is stored: it reports every state in which it finds the document, and always the last one.
+A wake-up only saves waiting, so changes from another node are seen too, a moment later.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class DocumentWatch:
         self._watchers.close()
 
     async def follow(self, chatbot_id: str, document_id: str, *, idle_s: float) -> AsyncGenerator[Document | None, None]:
-        """The document now and whenever it has changed, until nobody works on it; None whenever it stayed for `idle_s`.
+        """The document now and after each change, until its ingest ends; None whenever it has not changed for `idle_s`.
 
         Raises `NotFound` once it is deleted, `ShuttingDown` when this process stops.
         """

@@ -1,7 +1,7 @@
-"""The processes that read a file each, as the process that serves has them: forked when needed, and ended in any case.
+"""The server's side of the processes that each read a file: forks them on demand, and always ends them.
 
-Idea: they are forked from one that is ready, `extraction/forker.py`. It is started when the first file comes and ended when
-none has come for a while, since it takes 30 MB.
+Idea: they are forked from a prepared process, `extraction/forker.py`. It starts with the first file and ends when none has come
+for a while, because it takes 30 MB.
 
 Invariant: a child has ended when its block is left, however that is left; and so has the forker after `aclose`.
 """
@@ -76,7 +76,7 @@ class Children:
         if self._forker is not None and self._forker.is_there:
             return self._forker
         if self._starting is None:
-            # A task of its own: whoever waits for it may be cancelled, and the process would be nobody's.
+            # A separate task: if the waiting caller is cancelled, the process still has an owner.
             self._starting = asyncio.create_task(self._start(), name="forker")
         return await asyncio.shield(self._starting)
 

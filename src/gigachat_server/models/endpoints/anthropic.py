@@ -1,8 +1,8 @@
-"""Replies from Anthropic's own API, whose compatible one caches nothing and leaves out what it does not know.
+"""Replies from Anthropic's own API; its OpenAI-compatible one caches nothing and drops unknown parameters.
 
-Only the request and the events differ from `openai.py`: everything else (patience, retries, refusals that are learnt, what is
-an error) is the same. Persona and rules, and the memory, are marked to be cached: of two prompts in a conversation the second
-pays a tenth for them.
+Only the request and the events differ from `openai.py`: everything else (timeouts, retries, learning from
+refusals, errors) is the same. Persona, rules and memory are marked for caching: the second prompt of a conversation pays a
+tenth for them.
 """
 
 from __future__ import annotations

@@ -71,11 +71,11 @@ def parse_headers(text: str) -> dict[str, str]:
 
 
 def open_session(access: Access, *, accept: str, connect_s: float) -> aiohttp.ClientSession:
-    """A session that sends what `access` says with every request, keeps no cookies and inflates nothing by itself."""
+    """A session that sends what `access` says with every request, keeps no cookies and does not decompress."""
     headers = {
         "Content-Type": "application/json",
         "Accept": accept,
-        "Accept-Encoding": "identity",  # who compresses all the same is read by `Inflater`, within limits
+        "Accept-Encoding": "identity",  # `Inflater` reads answers that are compressed anyway, within limits
         "User-Agent": "gigachat",
     }
     if access.key:

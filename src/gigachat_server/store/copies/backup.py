@@ -133,10 +133,10 @@ def examine(file: Path) -> Backup:
     """What is in a backup, after a look at all of it. Raises `SetupError` if it is none, or damaged."""
     if _bytes(wal_of(file)):
         raise SetupError(
-            f"{file} is no backup: {wal_of(file).name} beside it holds a part of it. Make one with `gigachat backup`."
+            f"{file} is not a backup: {wal_of(file).name} beside it holds a part of it. Make one with `gigachat backup`."
         )
     if not file.is_file():
-        raise SetupError(f"There is no backup {file}.")
+        raise SetupError(f"The backup {file} does not exist.")
     refuse_damage(file, Note.UNKNOWN, is_full=True)
     try:
         with closing(open_unchanging(file)) as connection, file.open("rb") as stream:
@@ -162,7 +162,7 @@ def back_up_before(folder: Path, migration: Migration) -> Backup:
             made = copy_store(source, file)
         except SetupError as error:
             raise SetupError(
-                f"The message store was not migrated, for lack of a backup: {error} `gigachat migrate --no-backup` does without."
+                f"The message store was not migrated, because the backup failed: {error} `gigachat migrate --no-backup` skips it."
             ) from None
     for old in sorted(folder.glob("gigachat-before-[0-9][0-9][0-9][0-9].sqlite3"))[:-KEPT]:
         old.unlink(missing_ok=True)

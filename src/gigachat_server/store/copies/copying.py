@@ -126,8 +126,7 @@ async def _copy_table(source: Rows, target: Target, table: Table, watcher: Watch
 def _refuse_another(before: TableCopy, found: str) -> None:
     if before.digest != found:
         raise SetupError(
-            f"The store that was copied into holds other {before.table} than the one that is copied from: the latter has "
-            "changed since. Start again with an empty one."
+            f"The {before.table} of the two stores differ: the source has changed since. Start again with an empty one."
         )
 
 

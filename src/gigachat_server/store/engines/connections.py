@@ -1,7 +1,7 @@
 """The connections to the store's file: the one that writes, those that read, and how its log is folded into it.
 
-Invariant: a connection never folds or removes the log by itself, not even when it is closed: whoever holds the folder's
-lock decides that, and notes it there first.
+Invariant: a connection never folds or removes the log on its own, not even when it is closed: the holder of the folder's lock
+decides that, and notes it there first.
 """
 
 from __future__ import annotations

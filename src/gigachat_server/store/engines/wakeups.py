@@ -1,13 +1,13 @@
-"""Nodes tell each other where something has happened: PostgreSQL's LISTEN and NOTIFY.
+"""Nodes wake each other through PostgreSQL's LISTEN and NOTIFY.
 
-Idea: a topic names what changed and carries nothing of it; who is told reads the store. Topics are gathered while the last
-message is on its way and sent outside of transactions, because a transaction that notifies holds a lock of the whole
-database until it is on disk, and all others would commit one after the other.
+Idea: a topic names what changed but carries no data; the woken node reads the store. Topics are gathered while the last message
+is in flight and sent outside transactions, because a transaction that notifies holds a lock of the whole database until it is
+on disk, and all others would commit one after the other.
 
-Invariants: a wake-up may be missed (a node dies between its commit and its message; a connection breaks), so nobody relies
-on one: who waits also looks by itself, and after a break everybody is woken, since nobody knows what was missed. And who
-is told nothing for `_FRESH_S` knows that nothing was told: the connection was seen to lead to a server that takes writes, as
-the one does on which the others tell.
+Invariants: a wake-up may be missed (a node dies between its commit and its message; a connection breaks), so no waiter relies
+on one: it also polls, and after a break every waiter is woken, because anything may have been missed. A connection that was
+silent for `_FRESH_S` has been verified to lead to a writable server, the one through which other nodes notify, so silence means
+that nothing happened.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from gigachat_server.ids import random_text
 from gigachat_server.work.background import Background
 from gigachat_server.work.pace import Backoff
 
-# All that asyncpg raises, whoever is to blame: `_kind` in postgres.py tells them apart.
+# All that asyncpg raises, whatever the cause: `_kind` in postgres.py tells them apart.
 FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 
 _CHANNEL = "gigachat"
@@ -161,7 +161,7 @@ class WakeUps:
         """A connection that leads nowhere looks like one on which nothing happens. Raises what asyncpg does, if it is one."""
         asked_at = asyncio.get_running_loop().time()
         if self._is_doubted or asked_at - self._answered_at > _CHECK_EVERY_S:
-            # On a server that was demoted nobody tells anything any more.
+            # No node notifies through a demoted server.
             if await self._connection.fetchval("SELECT current_setting('transaction_read_only')") != "off":
                 raise asyncpg.ReadOnlySQLTransactionError("the server takes no writes")
             self._answered_at, self._is_doubted = asked_at, False
@@ -169,7 +169,7 @@ class WakeUps:
     async def _be_present(self) -> None:
         if not self._shows_presence or self._is_present.is_set():
             return
-        # Never waited for: whoever keeps everybody out for the moment must not look like a server that does not answer.
+        # Never waits for the lock: a short exclusive lock must not look like a dead server.
         if await self._connection.fetchval(f"SELECT pg_try_advisory_lock_shared({PRESENCE})"):
             self._is_present.set()
 
