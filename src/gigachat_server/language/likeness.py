@@ -23,7 +23,7 @@ _SHORTEST_PART = 5
 _LONGEST = 40  # letters that are looked at
 
 
-@lru_cache(maxsize=32_768)  # the words of a chatbot's documents and prompts come again and again
+@lru_cache(maxsize=8_192)  # at most 4 kB each; the words of a chatbot's documents and prompts come again and again
 def trigrams(word: str) -> frozenset[str]:
     """Of the word with its edges marked."""
     marked = f"^{word[:_LONGEST]}$"

@@ -55,7 +55,7 @@ _FURTHER = 8  # times as many rows are looked at where too few are distinct
 _FURTHEST = 1_000  # rows that are looked at for that, or as many as are asked for
 _COMPARED_ROWS = 4_096  # at once, with what their document has said
 _FEW_POSTINGS = 64  # of a term: so many are looked at one by one
-_MOST_ALIKE_WORDS = 1_000  # prompts' words of which the terms like them are remembered
+_MOST_ALIKE_WORDS = 4_000  # prompts' words of which the terms like them are remembered
 _TERM_BYTES, _ROW_BYTES = 230, 130  # Python's own cost of a dictionary entry with its array; of a row's id and slots
 
 
@@ -465,7 +465,7 @@ class ChatbotIndex:
     def _alike_to(self, word: str) -> list[tuple[str, float]]:
         known = self._alike.get(word)
         if known is None:
-            if len(self._alike) > _MOST_ALIKE_WORDS:
+            if len(self._alike) >= _MOST_ALIKE_WORDS:
                 self._alike = {}
             known = self._alike[word] = self._vocabulary.alike(word)
         return known
