@@ -1,9 +1,9 @@
 """All chunks of one chatbot in memory: the directions of their units, and inverted lists of their terms.
 
-The idea: 10,000 chunks have 33,000 units, which are 13 MB and compared one by one in milliseconds, so up to 16,384 chunks
-nothing is approximate. Of more, the leading numbers of the chunks' embeddings (`vectors.py`) and all the words say which 3,000
-chunks may be the best, and those are scored as they would be among few. A removed document leaves its rows as tombstones until
-they outnumber the live rows; then the rows are packed anew.
+The idea: 2,500 chunks have 8,000 units, which are compared one by one in half a millisecond, so of them nothing is approximate.
+Up to 16,384 chunks the codes of all units (`codes.py`) say, with all the words, which 1,000 chunks may be the best; of more,
+the leading numbers of the chunks' embeddings (`vectors.py`) say which 3,000. Those are scored as they would be among few. A
+removed document leaves its rows as tombstones until they outnumber the live rows; then the rows are packed anew.
 
 Invariants: every score is made of the whole cosine of the best unit, the whole BM25 and the whole coverage; only live rows
 count, in the results as in N, the average length and every document frequency, so an index kept up to date answers like one
@@ -42,13 +42,14 @@ from gigachat_server.knowledge.search.scoring import (
     length_norm,
     with_alike,
 )
-from gigachat_server.knowledge.search.vectors import BLOCK_ROWS, Rows, UnitComparison, Vectors
+from gigachat_server.knowledge.search.vectors import BLOCK_ROWS, FEW_UNITS, Rows, UnitComparison, Vectors
 from gigachat_server.language.codes import Language
 from gigachat_server.models.base import Matrix, Vector
 
 _COUNT_BITS = MOST_COUNT.bit_length()  # a posting is row << 8 | count
 _MOST_WEIGHTS = 500_000  # numbers of worked-out weights that are kept, 16 bytes each
 _LOOKED_AT = 3_000  # rows of many that are scored, or more where more are asked for
+_LOOKED_AT_CODED = 1_000  # likewise where codes say which: they are nearer the truth
 _LOOKED_AT_EACH = 20  # for each that is asked for
 _FEWEST_TOMBSTONES = 256  # fewer are not worth packing
 _FURTHER = 8  # times as many rows are looked at where too few are distinct
@@ -114,8 +115,8 @@ class _Ranking(NamedTuple):
 class ChatbotIndex:
     """The searchable chunks of one chatbot."""
 
-    def __init__(self, dimension: int, *, capacity: int = 64, block_rows: int = BLOCK_ROWS) -> None:
-        self._vectors = Vectors(dimension, capacity=capacity, block_rows=block_rows)
+    def __init__(self, dimension: int, *, capacity: int = 64, block_rows: int = BLOCK_ROWS, few_units: int = FEW_UNITS) -> None:
+        self._vectors = Vectors(dimension, capacity=capacity, block_rows=block_rows, few_units=few_units)
         self._lengths: npt.NDArray[np.float64] = np.zeros(max(capacity, 1))  # 0 for a tombstone
         self._live: npt.NDArray[np.bool_] = np.zeros(len(self._lengths), dtype=np.bool_)
         self._chunk_ids: list[str] = []
@@ -393,10 +394,14 @@ class ChatbotIndex:
         vector = vector.astype(np.float32, copy=False)
         rank = self._vectors.estimates(vector)
         rank[~self._live[: len(rank)]] = -np.inf
-        count = min(max(_LOOKED_AT, _LOOKED_AT_EACH * limit), self._live_count)
+        count = min(max(self._looked_at, _LOOKED_AT_EACH * limit), self._live_count)
         rows = np.sort(np.argpartition(rank, len(rank) - count)[len(rank) - count :])
         cosines = self._vectors.compare(rows, vector).best
         return [(self._chunk_ids[rows[place]], float(cosines[place])) for place in np.argsort(-cosines)[:limit]]
+
+    @property
+    def _looked_at(self) -> int:
+        return _LOOKED_AT_CODED if self._vectors.are_coded else _LOOKED_AT
 
     def _promising(self, search: Search, vector: Vector, words: _Words, left_out: npt.NDArray[np.bool_]) -> Rows:
         """Live rows that may be among the best, rising, the one whose words weigh most among them.
@@ -417,7 +422,7 @@ class ChatbotIndex:
             rank[~self._live[:used]] = -np.inf
         rank[left_out] = -np.inf
         counted = self._live_count - int(np.count_nonzero(left_out))
-        count = min(max(_LOOKED_AT, _LOOKED_AT_EACH * search.limit), counted)
+        count = min(max(self._looked_at, _LOOKED_AT_EACH * search.limit), counted)
         rows: Rows = np.argpartition(rank, used - count)[used - count :]
         return np.union1d(rows, [heaviest_row]) if greatest > 0 else np.sort(rows)
 
