@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Iterable
@@ -14,7 +15,6 @@ from pathlib import Path
 import pytest
 
 from gigachat_server.errors import FileTooComplex
-from gigachat_server.knowledge.documents import ingest_worker
 from gigachat_server.knowledge.extraction import children, extract
 from gigachat_server.knowledge.extraction.children import Children
 from gigachat_server.knowledge.extraction.extract import Extractor
@@ -107,7 +107,6 @@ async def test_a_file_that_was_being_read_when_they_ended_is_read_again(monkeypa
     script += f"def main(parent):\n    if not os.path.exists({mark!r}):\n        os.close(os.open({mark!r}, os.O_CREAT))\n"
     script += "        os.kill(parent, signal.SIGKILL)\n    read(parent=parent)\nchild.main = main\nforker.main()"
     monkeypatch.setattr(children, "_FORKER", ("-S", "-c", script))
-    monkeypatch.setattr(ingest_worker, "_RETRY_S", 0)
     async with gigachat(tmp_path / "data") as api:
         document = await uploaded(api, await api.chatbot(), "page.html", formats.page())
     assert (document["state"], _names(tmp_path)) == ("ready", ["data", "ended-once"])
@@ -115,7 +114,7 @@ async def test_a_file_that_was_being_read_when_they_ended_is_read_again(monkeypa
 
 async def test_what_reads_files_does_not_outlive_a_server_that_is_killed() -> None:
     script = (
-        "import asyncio, os\nfrom gigachat_server.knowledge.children import Children\n"
+        "import asyncio, os\nfrom gigachat_server.knowledge.extraction.children import Children\n"
         "async def main():\n    async with Children().one():\n        print(flush=True)\n        await asyncio.sleep(99)\n"
         "asyncio.run(main())"
     )
@@ -158,3 +157,27 @@ async def test_a_child_knows_no_settings_and_has_no_file_open_but_its_own(monkey
         assert told[0] == ["socket", "socket", "/dev/null"], told
         assert set(told[1]) <= {"PYTHONPATH", "PYTHONUTF8", "LC_CTYPE"}
         assert await other.reader.read()
+
+
+def test_a_child_has_nothing_left_to_import() -> None:
+    """It could not: once it has begun to read, it can open no file."""
+    script = """
+import os, sys
+from gigachat_server.errors import DocumentFailed
+from gigachat_server.knowledge.extraction import child, forker
+forker.import_all()
+before, late = set(sys.modules), {}
+for path in [f"{folder}/{name}" for folder, _, names in os.walk(sys.argv[1]) for name in names]:
+    try:
+        child.read(open(path, "rb").read(), name=path, media_type=None, most_characters=10_000_000)
+    except DocumentFailed:
+        pass
+    if new := set(sys.modules) - before:
+        late[path] = sorted(new)
+        before |= new
+print(late)
+"""
+    # As the forker is started, without what `site` imports.
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    command = [sys.executable, "-S", "-c", script, str(Path(__file__).parent / "fixtures" / "documents")]
+    assert subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout.strip() == "{}"

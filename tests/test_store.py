@@ -89,7 +89,7 @@ async def test_a_reader_cannot_write(tmp_path: Path) -> None:
 async def test_a_second_process_on_the_same_folder_is_refused(tmp_path: Path) -> None:
     database = open_sqlite(tmp_path)
     program = (
-        "import sys; from pathlib import Path; from gigachat_server.store.sqlite import open_sqlite\n"
+        "import sys; from pathlib import Path; from gigachat_server.store.engines.sqlite import open_sqlite\n"
         "from gigachat_server.errors import SetupError\n"
         "try: open_sqlite(Path(sys.argv[1]))\n"
         "except SetupError as error: print(error)"

@@ -32,14 +32,44 @@ EDGES = {
     "api/dispatch.py": 1,  # the application boundary
     "pages/dispatch.py": 1,  # the same for the pages
     "chat/turns/turn.py": 1,  # the turn's task
-    "knowledge/documents/ingest_worker.py": 1,  # the job loop
-    "knowledge/sites/site_worker.py": 1,  # the job loop of crawls
-    "learning/fixed_answers.py": 2,  # the loop of phrasings without a vector, and what an embedder raises for one of them
+    "work/loop.py": 1,  # a pass of any background work
+    "work/leased.py": 3,  # the claim of any row, the job on it, and what can be stored about it
+    "learning/fixed_answers.py": 1,  # what an embedder raises for one phrasing among many
     "knowledge/extraction/child.py": 1,  # whatever a library raises for a file that is not as it should be
-    "chat/turns/lifecycle.py": 2,  # the job loop of turns, and one conversation among many at the start
+    "chat/turns/lifecycle.py": 1,  # one conversation among many at the start
     "store/engines/postgres.py": 1,  # what runs after a commit
     "store/engines/sqlite.py": 4,  # the writer's and the readers' threads, and what runs after a commit
 }
+# Where a `while` waits for time to pass, and why that is no background work: that is a `Loop` of `work/`, or a `Leased`.
+WAITING = {
+    "chat/feed.py": "a reader follows events until it leaves",
+    "chat/turns/nodes.py": "one ending waits for another node's answer",
+    "chat/turns/progress.py": "a reader follows a turn until it ends",
+    "chat/turns/turn.py": "a turn that was settled elsewhere waits for its result",
+    "knowledge/documents/watch.py": "a reader follows a document until it is ready",
+    "knowledge/sites/crawl.py": "a crawl waits for pages to retry, under its lease",
+    "knowledge/sites/sites.py": "a reader follows a crawl until it is over",
+    "models/endpoints/chat_completions.py": "one call is tried again",
+    "serving/server.py": "uvicorn's own main loop",
+    "store/engines/postgres.py": "one transaction is tried again",
+}
+# Who begins a task, and who awaits it; a task that nobody awaits is begun by `observed`, which logs how it failed.
+TASKS = {
+    "api/sse.py": "both halves of one answer",
+    "chat/turns/nodes.py": "the ends of paused turns, awaited together",
+    "chat/turns/turn.py": "a turn, whose failure its watchers get",
+    "knowledge/documents/text_vectors.py": "batches that are awaited in order",
+    "knowledge/extraction/children.py": "the start of the forker, which everyone awaits who needs it",
+    "knowledge/search/indexes.py": "an index that several searches await",
+    "learning/replay.py": "prompts that are awaited together",
+    "models/endpoints/openai_embedder.py": "a task group",
+    "serving/server.py": "the server, which is awaited at the end",
+    "store/copies/copying.py": "the batch that is read ahead",
+    "store/engines/postgres.py": "statements that go on when their caller was cancelled",
+    "work/tasks.py": "`observed` itself",
+}
+# Commands and measurements end with their process.
+_COMMANDS = ("cli/", "bench/", "evaluation/")
 
 
 @functools.cache
@@ -117,6 +147,32 @@ def test_everything_is_caught_at_the_edges_alone() -> None:
             if broad and not reraised:
                 found[path] = found.get(path, 0) + 1
     assert found == EDGES
+
+
+def test_background_work_has_one_loop_policy() -> None:
+    """What waits in a loop, or begins a task, is listed with its reason, or is in `work/`."""
+    waiting, tasks = set(), set()
+    for path, tree in modules().items():
+        if path.startswith(_COMMANDS):
+            continue
+        whiles = [node for node in ast.walk(tree) if isinstance(node, ast.While)]
+        if any(_calls(each, "sleep", "timeout", "is_set_within", "rest") for each in whiles) and not path.startswith("work/"):
+            waiting.add(path)
+        if _calls(tree, "create_task", "ensure_future"):
+            tasks.add(path)
+    assert waiting - WAITING.keys() == set()
+    assert tasks - TASKS.keys() == set()
+
+
+def test_every_loop_belongs_to_the_background_of_its_process() -> None:
+    """So a test that goes through all of them misses none. Searching without a server and a store's connection run alone."""
+    makers = {path for path, tree in modules().items() if _calls(tree, "Background", "Loop", "Leased")}
+    assert makers == {"work/background.py", "app.py", "knowledge/search/store_search.py", "store/engines/wakeups.py"}
+
+
+def _calls(tree: ast.AST, *names: str) -> bool:
+    called = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    return any((each.attr if isinstance(each, ast.Attribute) else getattr(each, "id", "")) in names for each in called)
 
 
 def test_only_the_stores_and_the_wiring_know_which_database_runs() -> None:

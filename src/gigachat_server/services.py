@@ -25,6 +25,7 @@ from gigachat_server.models.base import ChatModel, Embedder
 from gigachat_server.records import Account
 from gigachat_server.settings import Settings
 from gigachat_server.store.database import Database
+from gigachat_server.work.background import Background
 
 
 class Services(msgspec.Struct, kw_only=True):
@@ -50,4 +51,5 @@ class Services(msgspec.Struct, kw_only=True):
     erasure: Erasure
     lifecycle: Lifecycle
     nodes: Nodes
+    background: Background
     is_shutting_down: bool = False

@@ -149,7 +149,7 @@ async def test_a_model_that_cannot_be_loaded_fails_every_call_and_says_why(tmp_p
 
 def test_importing_the_embedder_loads_no_runtime() -> None:
     code = (
-        "import sys, gigachat_server.models.local_embedder;"
+        "import sys, gigachat_server.models.embedders.local_embedder;"
         "sys.exit(bool({'onnxruntime', 'tokenizers', 'torch'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -21,13 +21,14 @@ import msgspec
 from gigachat_server.chat.events.recorder import Events
 from gigachat_server.chat.turns.live import LiveTurns
 from gigachat_server.chat.turns.outcome import vectors_of
-from gigachat_server.chat.turns.progress import ReplyPiece, Turn, is_set_within
+from gigachat_server.chat.turns.progress import ReplyPiece, Turn
 from gigachat_server.clock import Clock
 from gigachat_server.errors import NotFound, ShuttingDown, StorageUnavailable
 from gigachat_server.records import Conversation, Event, Message
 from gigachat_server.store import chatbots, conversations, drafts, events, messages
 from gigachat_server.store.database import Database, Reader
 from gigachat_server.store.drafts import Draft
+from gigachat_server.work.waking import is_set_within
 
 _PAGE = 100
 _OVERLAP_US = 10_000_000  # more than clocks differ and transactions take

@@ -145,6 +145,7 @@ async def raise_knowledge_version(tx: Tx, chatbot_id: str) -> tuple[int, Chatbot
 
 async def delete(tx: Tx, account_id: str, chatbot_id: str) -> bool:
     """Remove the chatbot and all below it; False if there is none."""
+    tx.erases()
     tx.forget(f"chatbot {chatbot_id}")
     deleted = await tx.run(
         "DELETE FROM chatbots WHERE id = :id AND account_id = :account_id", id=chatbot_id, account_id=account_id

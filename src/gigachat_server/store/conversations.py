@@ -350,6 +350,7 @@ async def list_conversations(
 
 async def delete(tx: Tx, chatbot_id: str, conversation_id: str) -> bool:
     """Remove it and all it holds; False if there is none."""
+    tx.erases()
     # Its row first: whoever writes into it now is waited for, and what they wrote goes with the rest.
     if not await tx.run(f"DELETE FROM conversations {_WHICH}", chatbot_id=chatbot_id, conversation_id=conversation_id):
         return False

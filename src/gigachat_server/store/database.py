@@ -61,6 +61,12 @@ class Tx(Statements, Protocol):
     def after_commit(self, callback: Callable[[], None]) -> None:
         """Call back on the event loop once everything is durable; never if the transaction fails."""
 
+    def erases(self) -> None:
+        """What this transaction deletes is to leave the disk as well: the file, the log, later backups.
+
+        For stores that keep their own files. PostgreSQL frees the space of deleted rows when it vacuums.
+        """
+
     def proven_by(self, sql: str, **parameters: Any) -> None:
         """That this statement finds a row proves that this transaction was committed. The first one counts.
 

@@ -108,6 +108,7 @@ async def count_use(tx: Tx, chatbot_id: str, fixed_answer_id: str) -> None:
 
 async def delete(tx: Tx, chatbot_id: str, fixed_answer_id: str) -> bool:
     """Remove it and its prompts; False if there is none."""
+    tx.erases()
     if not await tx.run(f"DELETE FROM fixed_answers {_WHICH}", chatbot_id=chatbot_id, id=fixed_answer_id):
         return False
     await _delete_prompts(tx, chatbot_id, fixed_answer_id)

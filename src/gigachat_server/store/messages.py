@@ -257,6 +257,7 @@ async def remember(reader: Reader, chatbot_id: str, conversation_id: str, *, bef
 
 async def delete_of_user(tx: Tx, chatbot_id: str, conversation_id: str, user_id: str) -> list[str]:
     """Remove what this end user said in a conversation and the replies to it; the ids of those messages."""
+    tx.erases()
     replies = await tx.all(
         "DELETE FROM messages WHERE chatbot_id = :chatbot_id AND conversation_id = :conversation_id AND in_reply_to IN "
         "(SELECT id FROM messages WHERE chatbot_id = :chatbot_id AND conversation_id = :conversation_id "

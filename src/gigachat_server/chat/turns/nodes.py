@@ -27,10 +27,14 @@ from gigachat_server.errors import ConversationBusy, GigachatError, StorageUnava
 from gigachat_server.ids import random_text
 from gigachat_server.store import conversations, drafts
 from gigachat_server.store.database import Database, Reader, Tx
+from gigachat_server.work.background import Background
+from gigachat_server.work.pace import Backoff
+from gigachat_server.work.tasks import cancel_all, observed
 
 T = TypeVar("T")
 
 _BEAT_S = 0.1
+_BEAT_AGAIN = Backoff(first_s=0.1, longest_s=1.0)
 _STALE_S = 1.0
 _PAUSE_S = 2.0
 _ASK_AGAIN_S = 0.25  # a message may be lost
@@ -41,7 +45,7 @@ _MOST_TRIES = 25  # each is lost to another that was stored: so many may end one
 class Nodes:
     """This node among the others. Alone on its store, it has nobody to ask."""
 
-    def __init__(self, database: Database, events: Events, live: LiveTurns, clock: Clock) -> None:
+    def __init__(self, database: Database, events: Events, live: LiveTurns, clock: Clock, background: Background) -> None:
         self._database = database
         self._events = events
         self._live = live
@@ -49,19 +53,20 @@ class Nodes:
         self._answers: dict[str, asyncio.Event] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._beat_at_s = 0.0
+        self._beating = background.loop("heartbeat", self._beat, every_s=_BEAT_S, backoff=_BEAT_AGAIN, rests_first=True)
         self.when_waiting: Callable[[], None] = lambda: None  # prompts wait that nobody answers: another node left them
 
-    def start(self) -> None:
+    def start(self, *, is_dormant: bool = False) -> None:
+        """Also where `is_dormant`: a process that is no node runs turns, too."""
         if self._database.is_shared:
             self._database.on_told(self._told)
             self._beat_at_s = asyncio.get_running_loop().time()
             self._live.may_show = self._may_show
-            self._soon(self._keep_beating())
+            self._beating.start()
 
     async def aclose(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._beating.aclose()
+        await cancel_all(self._tasks)
 
     # --- ending turns that other nodes may run ---
 
@@ -188,23 +193,19 @@ class Nodes:
     def _may_show(self) -> bool:
         return asyncio.get_running_loop().time() - self._beat_at_s < _STALE_S and self._database.hears
 
-    async def _keep_beating(self) -> None:
+    async def _beat(self) -> None:
         loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(_BEAT_S)
-            if not self._may_show():
-                if not self._database.hears:
-                    continue
-                # This process stood still, or was deaf: what it missed comes before anything is shown.
-                await self._reconcile([turn for turn in self._live if turn.is_running])
-                self._beat_at_s = loop.time()
-                for turn in self._live:
-                    turn.wake_watchers()
-            else:
-                self._beat_at_s = loop.time()
+        if self._may_show():
+            self._beat_at_s = loop.time()
+        elif self._database.hears:
+            # This process stood still, or was deaf: what it missed comes before anything is shown.
+            await self._reconcile([turn for turn in self._live if turn.is_running])
+            self._beat_at_s = loop.time()
+            for turn in self._live:
+                turn.wake_watchers()
 
     def _soon(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work, name="nodes")
+        task = observed(work, name="nodes")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

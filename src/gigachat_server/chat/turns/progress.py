@@ -21,21 +21,9 @@ from gigachat_server.errors import GigachatError
 from gigachat_server.ids import new_id
 from gigachat_server.models.base import HandoffRequest, LeftOut, ModelAttempt, ModelCitation, ReplyEnd, TextDelta, UsageReport
 from gigachat_server.records import Chatbot, Message, Source, UnansweredReason
+from gigachat_server.work.waking import is_set_within
 
 _LONGEST_PIECE = 64 * 1024  # characters: what a reader who stopped reading holds in memory
-
-
-async def is_set_within(event: asyncio.Event, seconds: float) -> bool:
-    """Whether it was set in time; in either case it is set then."""
-    # Not `asyncio.timeout`: a reader waits anew for each word, and it would be half of what that takes.
-    loop = asyncio.get_running_loop()
-    until = loop.time() + seconds
-    timer = loop.call_at(until, event.set)
-    try:
-        await event.wait()
-    finally:
-        timer.cancel()
-    return loop.time() < until
 
 
 class ReplyPiece(msgspec.Struct, frozen=True):

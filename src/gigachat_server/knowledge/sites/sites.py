@@ -7,8 +7,8 @@ a crash leaves of them is cleared up by the next worker.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import suppress
 
 import msgspec
 
@@ -18,6 +18,7 @@ from gigachat_server.knowledge.documents.ingest import Ingest
 from gigachat_server.records import Site, SiteProgress
 from gigachat_server.store import chatbots, site_pages, sites
 from gigachat_server.store.database import Database, Reader, Tx
+from gigachat_server.work.waking import Watchers, is_set_within
 
 MOST_SITES = 100  # of one chatbot
 
@@ -51,13 +52,14 @@ class SiteStatus(msgspec.Struct, frozen=True):
 
 
 class Sites:
-    def __init__(self, database: Database, ingest: Ingest, clock: Clock) -> None:
+    """`due` is set when there may be a site to crawl or to clear up."""
+
+    def __init__(self, database: Database, ingest: Ingest, clock: Clock, due: asyncio.Event) -> None:
         self._database = database
         self._ingest = ingest
         self._clock = clock
-        self._watchers: dict[str, set[asyncio.Event]] = {}
-        self._is_closed = False
-        self.on_due: Callable[[], None] = lambda: None  # there may be a site to see to
+        self._due = due
+        self._watchers: Watchers[str] = Watchers()
 
     async def add(self, account_id: str, site: Site, keep: Keep) -> None:
         """Have it crawled. Raises `NotFound`, `SiteExists`, `TooManySites`."""
@@ -73,7 +75,7 @@ class Sites:
             await sites.insert(tx, site)
 
         await self._database.transaction("site.add", body)
-        self.on_due()
+        self._due.set()
 
     async def change(self, chatbot_id: str, site_id: str, change: Callable[[Site], Site]) -> Site:
         """What it becomes counts from its next crawl on, which its schedule may bring now. Raises `NotFound`."""
@@ -90,7 +92,7 @@ class Sites:
             return changed
 
         changed = await self._database.transaction("site.change", body)
-        self.on_due()
+        self._due.set()
         return changed
 
     async def crawl_now(self, chatbot_id: str, site_id: str, keep: Keep) -> SiteStatus:
@@ -106,7 +108,7 @@ class Sites:
             return seen
 
         seen = await self._database.transaction("site.crawl", body)
-        self.on_due()
+        self._due.set()
         return seen
 
     async def remove(self, chatbot_id: str, site_id: str) -> None:
@@ -161,9 +163,9 @@ class Sites:
         loop = asyncio.get_running_loop()
         shown: SiteStatus | None = None
         told_at = loop.time()
-        with self._woken(site_id) as woken:
+        with self._watchers.watching(site_id) as woken:
             while True:
-                if self._is_closed:
+                if self._watchers.is_closed:
                     raise ShuttingDown(retry_after_s=5)
                 woken.clear()
                 seen: SiteStatus | None = None
@@ -177,33 +179,15 @@ class Sites:
                 elif loop.time() - told_at >= idle_s:
                     told_at = loop.time()
                     yield None
-                try:
-                    async with asyncio.timeout(_LOOK_EVERY_S):
-                        await woken.wait()
-                except TimeoutError:
-                    pass
+                await is_set_within(woken, _LOOK_EVERY_S)
 
     def close(self) -> None:
         """Every follower ends with `ShuttingDown`."""
-        self._is_closed = True
-        for site_id in self._watchers:
-            self.wake(site_id)
+        self._watchers.close()
 
     def wake(self, site_id: str) -> None:
         """Something of it has changed."""
-        for watcher in self._watchers.get(site_id, ()):
-            watcher.set()
-
-    @contextmanager
-    def _woken(self, site_id: str) -> Iterator[asyncio.Event]:
-        watcher = asyncio.Event()
-        self._watchers.setdefault(site_id, set()).add(watcher)
-        try:
-            yield watcher
-        finally:
-            self._watchers[site_id].discard(watcher)
-            if not self._watchers[site_id]:
-                del self._watchers[site_id]
+        self._watchers.wake(site_id)
 
 
 async def see_all(reader: Reader, found: list[Site]) -> list[SiteStatus]:

@@ -24,6 +24,7 @@ import msgspec
 
 from gigachat_server.errors import SetupError
 from gigachat_server.store.copies.sqlite_rows import number, tables_of
+from gigachat_server.store.engines import remnants
 from gigachat_server.store.engines.connections import open_reader
 from gigachat_server.store.engines.damage import open_unchanging, refuse_damage, wal_of
 from gigachat_server.store.engines.folder import FolderLock, Note, sync_folder
@@ -84,6 +85,7 @@ def copy_store(source: apsw.Connection, file: Path, watching: Watching = _nobody
         _copy_pages(source, part, watching)
         source.execute("ROLLBACK")  # whoever writes can fold its log again, while the copy is looked at
         _fold_into_one_file(part)
+        _erase_remnants(part)
         found = examine(part)
         if found.rows != rows:
             raise SetupError(f"The backup {file} does not hold what it was made from: check the disk.")
@@ -95,6 +97,7 @@ def make_of(store: Path, file: Path) -> Backup:
     with being_written(file) as part:
         store.replace(part)
         _fold_into_one_file(part)
+        _erase_remnants(part)
         found = examine(part)
     return msgspec.structs.replace(found, file=file)
 
@@ -115,6 +118,15 @@ def _fold_into_one_file(part: Path) -> None:
     """Say in the file that it has no log."""
     with closing(apsw.Connection(str(part))) as connection:
         connection.execute("PRAGMA journal_mode = DELETE").fetchall()
+
+
+def _erase_remnants(part: Path) -> None:
+    """Keep deleted text out of the backup too."""
+    descriptor = os.open(part, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        remnants.overwrite(descriptor, remnants.scan(descriptor))
+    finally:
+        os.close(descriptor)
 
 
 def examine(file: Path) -> Backup:

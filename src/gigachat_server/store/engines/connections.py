@@ -34,6 +34,7 @@ def open_writer(file: Path) -> apsw.Connection:
             "mmap_size = 0",
             "cache_size = -4096",
             "temp_store = 2",
+            "secure_delete = ON",
         ):
             connection.execute(f"PRAGMA {pragma}").fetchall()
         # What a crash left in the WAL may be known to the kernel alone, after an fdatasync that failed: nothing that is

@@ -155,6 +155,9 @@ class _Statements:
     def after_commit(self, callback: Callable[[], None]) -> None:
         self.callbacks.append(callback)
 
+    def erases(self) -> None:
+        """Its vacuum frees the space: see docs/guides/go-to-production.md."""
+
     def proven_by(self, sql: str, **parameters: Any) -> None:
         if self.proof is None:
             self.proof = (sql, parameters)

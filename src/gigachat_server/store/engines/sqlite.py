@@ -33,6 +33,7 @@ from gigachat_server.store.database import Dialect, Durability, Reader, Row, Sta
 from gigachat_server.store.engines import folder as data_folder
 from gigachat_server.store.engines.connections import BUSY_TIMEOUT_MS, SIGNING, fold, open_reader, open_writer
 from gigachat_server.store.engines.damage import damaged, refuse_damage
+from gigachat_server.store.engines.eraser import LOOK_AGAIN_S, Eraser
 from gigachat_server.store.engines.folder import FolderLock, Note
 
 T = TypeVar("T")
@@ -83,6 +84,7 @@ class _Statements:
         self._connection = connection
         self.callbacks: list[Callable[[], None]] = []
         self.forgotten: list[str] = []
+        self.is_erasing = False
 
     async def all(self, sql: str, **parameters: Any) -> list[Row]:
         return cast("list[Row]", self._connection.execute(to_sqlite(sql), _bindable(parameters)).fetchall())
@@ -115,6 +117,9 @@ class _Statements:
     def after_commit(self, callback: Callable[[], None]) -> None:
         self.callbacks.append(callback)
 
+    def erases(self) -> None:
+        self.is_erasing = True
+
     def proven_by(self, sql: str, **parameters: Any) -> None:
         """Not needed: this process knows whether its own COMMIT went through, or ends."""
 
@@ -143,7 +148,7 @@ def _drive(name: str, body: Callable[[Any], Awaitable[T]], statements: _Statemen
 class _Job:
     """One transaction on its way through a lane's thread."""
 
-    __slots__ = ("body", "callbacks", "error", "forgotten", "future", "name", "result")
+    __slots__ = ("body", "callbacks", "error", "forgotten", "future", "is_erasing", "name", "result")
 
     def __init__(self, name: str, body: Callable[[Any], Awaitable[Any]], future: asyncio.Future[Any]) -> None:
         self.name = name
@@ -153,12 +158,13 @@ class _Job:
         self.error: BaseException | None = None
         self.callbacks: list[Callable[[], None]] = []
         self.forgotten: list[str] = []
+        self.is_erasing = False
 
     def drive(self, connection: apsw.Connection) -> None:
         """Run the body to its end. Raises what it raises."""
         statements = _Statements(connection)
         self.result = _drive(self.name, self.body, statements)
-        self.callbacks, self.forgotten = statements.callbacks, statements.forgotten
+        self.callbacks, self.forgotten, self.is_erasing = statements.callbacks, statements.forgotten, statements.is_erasing
 
     def deliver(self) -> None:
         """On the event loop: answer whoever waits. A caller who went away is no reason to skip the callbacks."""
@@ -197,6 +203,7 @@ class SQLiteDatabase:
         self._wrote_at = 0.0
         self._writer = writer
         self._writer.set_wal_hook(self._note_commit)
+        self._eraser = Eraser(file, lock, writer)
         self._threads = [threading.Thread(target=self._write_loop, name="store-writer", daemon=True)]
         self._threads += [
             threading.Thread(target=self._read_loop, args=(open_reader(file),), name=f"store-reader-{number}", daemon=True)
@@ -261,6 +268,7 @@ class SQLiteDatabase:
         for thread in self._threads:
             await loop.run_in_executor(None, thread.join)
         self._close_writer()
+        self._eraser.close()
         self._lock.release()
 
     def _close_writer(self) -> None:
@@ -282,12 +290,32 @@ class SQLiteDatabase:
 
     def _write_loop(self) -> None:
         is_last = False
-        while not is_last and (job := self._writes.get()) is not None:
+        while not is_last and (job := self._next_write()) is not None:
             group, is_last = self._waiting_after(job)
             self._write_group(group)
+            if any(job.is_erasing and job.error is None for job in group):
+                self._erase(is_wanted=True)
             self._deliver(group)
             if self._wal_pages >= _LONG_WAL_PAGES and not self._must_stop:
                 self._fold_wal(group[0].future.get_loop())
+
+    def _next_write(self) -> _Job | None:
+        """The next job, None after the last; what is left to erase is erased while none comes."""
+        while self._eraser.is_busy and not self._must_stop:
+            try:
+                return self._writes.get(timeout=LOOK_AGAIN_S)
+            except queue.Empty:
+                self._erase()
+        return self._writes.get()
+
+    def _erase(self, *, is_wanted: bool = False) -> None:
+        """Have what was deleted leave the disk, as far as that is possible now."""
+        try:
+            if is_wanted:
+                self._eraser.want()
+            self._eraser.step()
+        except (apsw.Error, OSError) as error:
+            self._note_failure(error)
 
     def _waiting_after(self, first: _Job) -> tuple[list[_Job], bool]:
         """The jobs that wait, and whether no more will come."""
@@ -307,6 +335,7 @@ class SQLiteDatabase:
         try:
             if self._must_stop:
                 raise StorageUnavailable("The disk failed to confirm a write, so this server ends.", retry_after_s=5)
+            self._eraser.reopen_log()
             self._begin()
             if not self._write_all(group):
                 self._writer.execute("ROLLBACK")
@@ -314,7 +343,7 @@ class SQLiteDatabase:
                 for job in group:
                     self._write_one(job)
             self._writer.execute("COMMIT")
-        except (apsw.Error, StorageUnavailable) as error:
+        except (apsw.Error, OSError, StorageUnavailable) as error:
             self._give_up(group, error)
         else:
             if self._is_failing:
