@@ -49,6 +49,7 @@ from gigachat_server.work.background import Background
 
 # Reading the terms of fewer takes less than handing them to a thread does.
 _INLINE_CHUNKS = 300
+_INLINE_WORDS = 10  # of a prompt: likewise, that are compared with the terms of chunks
 _FURTHER = 8  # times as many chunks are looked at where too few are distinct
 _ROUNDS = 4  # of looking for what was crowded out
 _MOST_REMEMBERED = 10_000  # chatbots
@@ -143,7 +144,7 @@ class StoreSearch:
             without += repeating
             ranking = await self._look_for(chatbot, known, search, pool, without=without)
             places, repeating = await self._distinct(chatbot.id, pool, ranking, search)
-        candidates = ranking.candidates(places, pool.standing(), coverage_of=pool.covered, language_of=pool.languages.__getitem__)
+        candidates = ranking.candidates(places, pool.standing(), softened=pool.softened, language_of=pool.languages.__getitem__)
         found = judged(
             candidates,
             query,
@@ -264,7 +265,8 @@ class StoreSearch:
 
         await self._database.read(read)
         ranking = pool.ranked()
-        ranking.refine(pool.covered)
+        refining = partial(ranking.refine, pool.softened)
+        await (asyncio.to_thread(refining) if len(search.words) > _INLINE_WORDS else _at_once(refining))
         return ranking
 
     async def _holding(
