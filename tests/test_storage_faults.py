@@ -299,7 +299,8 @@ async def test_a_transaction_that_a_crash_left_unfinished_is_no_damage(stores: d
 @pytest.mark.parametrize("at", [1, 3, 6, 8, 9])
 def test_a_first_start_that_was_killed_can_be_repeated(tmp_path: Path, at: int) -> None:
     program = (
-        "import os, signal, sys; from pathlib import Path; from gigachat_server.store.engines import folder, connections, sqlite\n"
+        "import os, signal, sys; from pathlib import Path\n"
+        "from gigachat_server.store.engines import folder, connections, sqlite\n"
         "calls = [int(sys.argv[2])]\n"
         "def count(*_):\n"
         "    calls[0] -= 1\n"

@@ -28,6 +28,8 @@ from tests.models.embedder_weights import built_in_embedder
 from tests.models.misbehaving_endpoint import GOOD, endpoint, http
 from tests.models.test_anthropic import BODIES
 
+pytestmark = pytest.mark.sqlite_only  # the pages speak to the API, which is tested on both
+
 ANTHROPIC_HELLO = BODIES["text"][0]
 ROOT = Path(__file__).parents[2]
 PAGES = {
