@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Iterable
@@ -158,3 +159,27 @@ async def test_a_child_knows_no_settings_and_has_no_file_open_but_its_own(monkey
         assert told[0] == ["socket", "socket", "/dev/null"], told
         assert set(told[1]) <= {"PYTHONPATH", "PYTHONUTF8", "LC_CTYPE"}
         assert await other.reader.read()
+
+
+def test_a_child_has_nothing_left_to_import() -> None:
+    """It could not: once it has begun to read, it can open no file."""
+    script = """
+import os, sys
+from gigachat_server.errors import DocumentFailed
+from gigachat_server.knowledge.extraction import child, forker
+forker.import_all()
+before, late = set(sys.modules), {}
+for path in [f"{folder}/{name}" for folder, _, names in os.walk(sys.argv[1]) for name in names]:
+    try:
+        child.read(open(path, "rb").read(), name=path, media_type=None, most_characters=10_000_000)
+    except DocumentFailed:
+        pass
+    if new := set(sys.modules) - before:
+        late[path] = sorted(new)
+        before |= new
+print(late)
+"""
+    # As the forker is started, without what `site` imports.
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    command = [sys.executable, "-S", "-c", script, str(Path(__file__).parent / "fixtures" / "documents")]
+    assert subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout.strip() == "{}"

@@ -10,6 +10,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
+from importlib.abc import MetaPathFinder
 from typing import BinaryIO
 
 import msgspec
@@ -31,48 +32,62 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """Its text, or why there is none: the code of a `DocumentFailed`, and a sentence. `imported`: what that needed besides."""
+    """Its text, or why there is none: the code of a `DocumentFailed`, and a sentence. `unimported`: modules it lacked."""
 
     extracted: FileText | None = None
     code: str = ""
     reason: str = ""
-    imported: tuple[str, ...] = ()
+    unimported: tuple[str, ...] = ()
 
 
-def _reader(module: str, name: str, *, is_told: bool = False) -> Callable[[bytes, str | None, int], FileText]:
-    """A function that is imported when it is needed: a process reads one file. `is_told`: it wants to know the media type."""
+class NoImports(MetaPathFinder):
+    """Refuses imports, and notes them: a child can open no file, so whatever it needs should have been imported before."""
 
-    def read(data: bytes, media_type: str | None, most: int) -> FileText:
-        function = getattr(importlib.import_module(f"gigachat_server.knowledge.extraction.{module}"), name)
-        extracted: FileText = function(data, media_type, most) if is_told else function(data, most)
-        return extracted
+    def __init__(self) -> None:
+        self.refused: list[str] = []
 
-    return read
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        self.refused.append(name)
+        raise ModuleNotFoundError(f"{name} was to be imported while a file was read", name=name)
 
 
-_READERS: dict[Kind, Callable[[bytes, str | None, int], FileText]] = {
-    "pdf": _reader("pdf", "read_pdf"),
-    "docx": _reader("word", "read_docx"),
-    "pptx": _reader("slides", "read_pptx"),
-    "xlsx": _reader("sheets", "read_xlsx"),
-    "epub": _reader("epub", "read_epub"),
-    "opendocument": _reader("opendocument", "read_opendocument"),
-    "rtf": _reader("rtf", "read_rtf"),
-    "mail": _reader("mail", "read_mail"),
-    "json": _reader("structured", "read_json", is_told=True),
-    "xml": _reader("structured", "read_xml", is_told=True),
-    "subtitles": _reader("structured", "read_subtitles", is_told=True),
-    "csv": _reader("tables", "read_csv", is_told=True),
-    "html": _reader("html", "read_html", is_told=True),
-    "markdown": _reader("plain", "read_markdown", is_told=True),
-    "text": _reader("plain", "read_text", is_told=True),
+class Reader(msgspec.Struct, frozen=True):
+    """A function that reads a kind of file, by its name: the server imports this module, and needs none of the libraries."""
+
+    module: str
+    function: str
+    takes_media_type: bool = False
+
+    def read(self, data: bytes, media_type: str | None, most_characters: int) -> FileText:
+        module = importlib.import_module(f"gigachat_server.knowledge.extraction.{self.module}")
+        function: Callable[..., FileText] = getattr(module, self.function)
+        return function(data, media_type, most_characters) if self.takes_media_type else function(data, most_characters)
+
+
+_READERS: dict[Kind, Reader] = {
+    "pdf": Reader("pdf", "read_pdf"),
+    "docx": Reader("word", "read_docx"),
+    "pptx": Reader("slides", "read_pptx"),
+    "xlsx": Reader("sheets", "read_xlsx"),
+    "epub": Reader("epub", "read_epub"),
+    "opendocument": Reader("opendocument", "read_opendocument"),
+    "rtf": Reader("rtf", "read_rtf"),
+    "mail": Reader("mail", "read_mail"),
+    "json": Reader("structured", "read_json", takes_media_type=True),
+    "xml": Reader("structured", "read_xml", takes_media_type=True),
+    "subtitles": Reader("structured", "read_subtitles", takes_media_type=True),
+    "csv": Reader("tables", "read_csv", takes_media_type=True),
+    "html": Reader("html", "read_html", takes_media_type=True),
+    "markdown": Reader("plain", "read_markdown", takes_media_type=True),
+    "text": Reader("plain", "read_text", takes_media_type=True),
 }
+MODULES = frozenset(reader.module for reader in _READERS.values())
 
 
 def read(data: bytes, *, name: str, media_type: str | None, most_characters: int) -> FileText:
     """The text of the file. Raises a `DocumentFailed`, and whatever the libraries raise for what they do not understand."""
     kind = kind_of(data, name=name, media_type=media_type)
-    extracted = _READERS[kind](data, media_type, most_characters)
+    extracted = _READERS[kind].read(data, media_type, most_characters)
     if not extracted.text.strip():
         raise FileWithoutText
     return extracted
@@ -80,15 +95,15 @@ def read(data: bytes, *, name: str, media_type: str | None, most_characters: int
 
 def main(*, parent: int) -> None:
     """In a fork of the process `parent`."""
-    before = set(sys.modules)
     file, answers = os.fdopen(0, "rb", closefd=False), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints is no answer
     length = int.from_bytes(_exactly(file, HEAD_BYTES), "big")
     request = msgspec.msgpack.decode(_exactly(file, length), type=Request)
     sandbox.enter(parent=parent)
+    imports = NoImports()
+    sys.meta_path.insert(0, imports)
     outcome = _outcome(file.read(), request)
-    imported = tuple(name for name in sys.modules if name not in before and "." not in name)
-    answers.write(msgspec.msgpack.encode(msgspec.structs.replace(outcome, imported=imported)))
+    answers.write(msgspec.msgpack.encode(msgspec.structs.replace(outcome, unimported=tuple(imports.refused))))
     answers.flush()
     os._exit(0)  # nothing is left to be freed one by one
 

@@ -1,7 +1,7 @@
 """The processes that read a file each, as the process that serves has them: forked when needed, and ended in any case.
 
 Idea: they are forked from one that is ready, `extraction/forker.py`. It is started when the first file comes and ended when
-none has come for a while, since it takes 20 MB and more.
+none has come for a while, since it takes 30 MB.
 
 Invariant: a child has ended when its block is left, however that is left; and so has the forker after `aclose`.
 """
@@ -15,12 +15,12 @@ import socket
 import sys
 from asyncio import StreamReader, StreamWriter
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 import msgspec
 
-from gigachat_server.knowledge.extraction.forker import END, FORK, LEARN, LIBRARIES, NOT_FORKED, NUMBER_BYTES, STATUS_BYTES
+from gigachat_server.knowledge.extraction.forker import END, FORK, NOT_FORKED, NUMBER_BYTES, STATUS_BYTES
 
 _IDLE_S = 60.0
 _END_S = 5.0  # a killed process takes no time, but a machine may be busy
@@ -57,11 +57,6 @@ class Children:
             self._users -= 1
             if not self._users:
                 self._leave_later()
-
-    def learn(self, libraries: Iterable[str]) -> None:
-        """Children had to import these: those to come are to have them."""
-        if self._forker is not None:
-            self._forker.learn(libraries)
 
     async def aclose(self) -> None:
         if self._leaving is not None:
@@ -108,7 +103,6 @@ class _Forker:
         self._control = control
         self._numbers = itertools.count()
         self._running: dict[int, asyncio.Future[int]] = {}
-        self._learnt: set[str] = set()
         self._listening = asyncio.create_task(self._listen(), name="forker")
 
     @classmethod
@@ -155,12 +149,6 @@ class _Forker:
         child.status = ended.result() if ended.done() else None
         if child.status == NOT_FORKED:
             raise ChildProcessError("no process could be forked to read a file")
-
-    def learn(self, libraries: Iterable[str]) -> None:
-        for name in set(libraries) - self._learnt:
-            self._learnt.add(name)
-            if name in LIBRARIES:
-                self._send(LEARN, LIBRARIES.index(name))
 
     async def aclose(self) -> None:
         self._control.close()  # it ends as soon as it has heard of that

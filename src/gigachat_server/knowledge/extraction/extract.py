@@ -59,7 +59,8 @@ class Extractor:
         except msgspec.MsgspecError:
             _log.info("reading a file ended its process with status %s", status)
             raise FileTooComplex from None
-        self._children.learn(outcome.imported)
+        if outcome.unimported:
+            _log.error("reading a file needed modules that its process had not imported: %s", ", ".join(outcome.unimported)[:500])
         if outcome.extracted is None:
             raise document_failure(outcome.code, outcome.reason)
         return outcome.extracted

@@ -1,11 +1,11 @@
 """The process that children are forked from: it has what they need imported, and sees no byte of any file.
 
-Idea: a Python that imports what reads a page takes 0.1 s of processor time; the fork of one that has done so takes 0.006 s.
+Idea: a Python that imports what reads files takes 0.2 s of processor time; the fork of one that has done so takes 0.006 s. And
+once a child has begun it can open nothing any more, so nothing may be left to import (`sandbox.py`).
 Standard input is a socket of packets, each a letter and a number, from the process that started this one:
 
 - `F` with a descriptor: fork child `number`, which reads a file from there and answers to there;
-- `E`: end it. Four bytes on standard output, behind its number, say how it ended;
-- `L`: import the library of that place in `LIBRARIES`, since files that need it come.
+- `E`: end it. Four bytes on standard output, behind its number, say how it ended.
 
 Invariant: a child that is not ended here has not been waited for, so its process number is nobody else's. All of them end with
 this process, and this one with the socket.
@@ -16,22 +16,31 @@ from __future__ import annotations
 import gc
 import importlib
 import os
+import pkgutil
 import signal
 import socket
+import time
 from contextlib import suppress
 
 from gigachat_server.knowledge.extraction import child
 
-FORK, END, LEARN = b"F", b"E", b"L"
+FORK, END = b"F", b"E"
 NUMBER_BYTES, STATUS_BYTES = 8, 4
 NOT_FORKED = -(2**31)
-# What takes a tenth of a second or more to import. Only those are imported that some file has needed.
-LIBRARIES = ("pypdfium2",)
+# They import their own modules when a file needs them.
+_WHOLE_PACKAGES = ("charset_normalizer", "email", "encodings", "pypdfium2")
+# What modules of the standard library import within functions: `Counter.most_common` imports heapq, for example.
+_MODULES = (
+    "bisect bz2 calendar copy csv datetime decimal difflib fractions gzip heapq html.entities html.parser json linecache locale "
+    "lzma mimetypes operator quopri random statistics string stringprep _strptime struct textwrap tokenize traceback unicodedata "
+    "urllib.parse uuid warnings weakref xml.etree.ElementTree xml.sax.saxutils zipfile zlib lxml.etree lxml._elementpath"
+)
 
 _PAGE = b"<html><title>t</title><body><h1>h</h1><p>p"
 
 
 def main() -> None:
+    import_all()
     child.read(_PAGE, name="", media_type=None, most_characters=1_000)  # most files are pages, and the first one takes long
     gc.collect()
     gc.freeze()  # else each child would copy what its collector looks at
@@ -47,12 +56,22 @@ def main() -> None:
         elif what == END:
             status = _end(pids.pop(number)) if number in pids else NOT_FORKED
             os.write(1, number + status.to_bytes(STATUS_BYTES, "big", signed=True))
-        elif what == LEARN:
-            with suppress(ImportError):
-                importlib.import_module(LIBRARIES[int.from_bytes(number, "big")])
-            gc.freeze()
         else:
             os._exit(0)  # nobody is there any more, and its children are told by the kernel
+
+
+def import_all() -> None:
+    """The readers, whatever they or their libraries import as they go, and what Python looks up in files the first time."""
+    for name in sorted(child.MODULES):
+        importlib.import_module(f"gigachat_server.knowledge.extraction.{name}")
+    for name in _MODULES.split():
+        importlib.import_module(name)
+    for package in map(importlib.import_module, _WHOLE_PACKAGES):
+        for module in pkgutil.iter_modules(package.__path__):
+            if not module.ispkg and not module.name.startswith("__"):
+                with suppress(ImportError):  # some codecs are for Windows
+                    importlib.import_module(f"{package.__name__}.{module.name}")
+    time.localtime()
 
 
 def _fork(end: int) -> int:
