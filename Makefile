@@ -23,11 +23,11 @@ run: $(VENV)/installed ## Start the server with a sample chatbot on http://127.0
 test: $(VENV)/installed-dev style ## Run every check and test
 	@# The types are checked beside the tests, most of which leave a core free.
 	@$(BIN)/mypy > $(VENV)/mypy.log 2>&1 & mypy=$$!; \
-	$(BIN)/pytest -n auto --durations=20 $(ARGS); tests=$$?; \
+	$(BIN)/pytest -n auto --dist worksteal --durations=20 $(ARGS); tests=$$?; \
 	wait $$mypy; mypy=$$?; cat $(VENV)/mypy.log; exit $$((tests ? tests : mypy))
 
-test-fast: $(VENV)/installed-dev ## Run the tests that need neither browser, model weights nor PostgreSQL
-	$(BIN)/pytest -n auto -m "not browser and not weights and not postgres" $(ARGS)
+test-fast: $(VENV)/installed-dev ## Run the quick tests, which need neither browser, model weights nor PostgreSQL
+	$(BIN)/pytest -n auto --dist worksteal -m "not slow and not browser and not weights and not postgres" $(ARGS)
 
 test-postgres: $(VENV)/installed-dev ## Run the tests on PostgreSQL (TEST_POSTGRES_DSN: on that server)
 	$(BIN)/pytest -n auto -m postgres $(ARGS)

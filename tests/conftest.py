@@ -13,6 +13,7 @@ import inspect
 import ipaddress
 import os
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -54,13 +55,15 @@ def _network_off() -> Any:
     patch.undo()
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """Two for each core: a test that starts processes, or speaks to PostgreSQL, waits for as long as it works."""
     return 2 * len(os.sched_getaffinity(0))
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # The processes that tests start compile what they import once in a run, not each of them all of it.
+    # Compile once what is tested, and what tests it: not again in each process that a test starts.
+    sys.dont_write_bytecode = False
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if not hasattr(config, "workerinput"):
         postgres.begin_run()

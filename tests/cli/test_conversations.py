@@ -14,7 +14,7 @@ import pytest
 from gigachat_server.edge import cursors
 from tests.cli.commands import Gigachat, Server, slow_endpoint
 
-pytestmark = pytest.mark.sqlite_only  # commands are clients of the API; test_keys, test_serve and test_commands open both stores
+pytestmark = [pytest.mark.slow, pytest.mark.sqlite_only]  # a client of the API; test_keys, test_serve and test_commands open both
 
 
 class Shop:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.cli.commands import Gigachat
 
-pytestmark = pytest.mark.sqlite_only  # commands are clients of the API; test_keys, test_serve and test_commands open both stores
+pytestmark = [pytest.mark.slow, pytest.mark.sqlite_only]  # a client of the API; test_keys, test_serve and test_commands open both
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from gigachat_server.evaluation.measures import Question, Result, RetrievedPassa
 from gigachat_server.evaluation.thresholds import ScoredQuestion
 from tests.cli.commands import Gigachat
 
-pytestmark = pytest.mark.sqlite_only  # commands are clients of the API; test_keys, test_serve and test_commands open both stores
+pytestmark = pytest.mark.sqlite_only  # a client of the API; test_keys, test_serve and test_commands open both
 
 FOLDER = Path(__file__).parents[1] / "fixtures" / "eval"
 

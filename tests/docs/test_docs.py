@@ -79,6 +79,7 @@ async def walk(page: str, api: Api, home: Path) -> str:
     return output.decode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WALKS)
 async def test_the_commands_of_a_page_run_as_printed(name: str, tmp_path: Path) -> None:
     async with gigachat(tmp_path / "data") as api:
@@ -132,6 +133,7 @@ def test_the_guide_has_a_table_for_ten_providers_and_more() -> None:
     assert len(TABLES) >= 10
 
 
+@pytest.mark.slow
 @pytest.mark.weights
 async def test_the_readme_shows_what_its_commands_print(tmp_path: Path) -> None:
     embedder = built_in_embedder()

@@ -91,6 +91,7 @@ def many(common: float) -> tuple[Chunks, Matrix, Matrix]:
     return chunks, prompts, np.stack([chunks.best(prompt) for prompt in prompts])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("common", [0.0, 2.0])
 @pytest.mark.parametrize("blocks_made", range(6))
 def test_while_what_leads_is_being_made_no_chunk_is_missed_and_no_cosine_is_another(blocks_made: int, common: float) -> None:
