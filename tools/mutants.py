@@ -62,7 +62,7 @@ _KEEP_BEFORE = """\
 """
 _END_ANYWAY = "        finally:\n            if is_ours:\n"
 _COMMIT = '            self._writer.execute("COMMIT")\n'
-_WRITE_GROUP = "            self._write_group(group)\n"
+_ERASE = "                self._erase(is_wanted=True)\n"
 _CLAIM = "conversations.controlled_by = 'bot' AND conversations.answering IS NULL \"\n        \"THEN "
 
 
@@ -123,7 +123,7 @@ MUTANTS = (
         "answers do not wait for the commit",
         [
             (_COMMIT, f"            self._deliver(group)\n{_COMMIT}"),
-            (_WRITE_GROUP + "            self._deliver(group)\n", _WRITE_GROUP),
+            (_ERASE + "            self._deliver(group)\n", _ERASE),
         ],
         [_DURABLE],
     ),
