@@ -65,6 +65,8 @@ def pytest_configure(config: pytest.Config) -> None:
     # Compile once what is tested, and what tests it: not again in each process that a test starts.
     sys.dont_write_bytecode = False
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    # Each core has its tests already: threads of numpy's would only spin while they wait for one another.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if not hasattr(config, "workerinput"):
         postgres.begin_run()
 
