@@ -1,4 +1,4 @@
-"""Every error a caller can act on, as one tree; `edge/http.py` is the one place that renders it.
+"""Every error a caller can act on, as one tree; `edge/problem.py` renders it.
 
 Invariant: a `code` never changes its meaning once released; the prose may. Nothing in `message` or `detail` repeats
 what an upstream model or the database said, so no error can leak a key, a path or another tenant's text.

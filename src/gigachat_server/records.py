@@ -265,15 +265,6 @@ class ApiKey(msgspec.Struct, frozen=True):
     revoked_at: int | None
 
 
-class Principal(msgspec.Struct, frozen=True):
-    """Who is calling: the account, by which key (None: this machine's operator), with which scopes."""
-
-    account_id: str
-    key_id: str | None
-    scopes: frozenset[str]
-    is_owner: bool = False  # may do all that an account's own key may, for as long
-
-
 class Chatbot(msgspec.Struct, frozen=True):
     """`knowledge_version` rises with every change of the chatbot's documents, in the same transaction."""
 

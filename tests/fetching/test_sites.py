@@ -672,7 +672,7 @@ async def test_who_has_lost_the_lease_stores_nothing(tmp_path: Path) -> None:
             await tx.run("UPDATE sites SET lease = 'another', lease_until = :until_us", until_us=until_us)
 
         await api.services.database.transaction("test.take", take_away)
-        (crawl,) = [task for task in asyncio.all_tasks() if task.get_name().startswith("site ")]
+        (crawl,) = [task for task in asyncio.all_tasks() if task.get_name().startswith("crawls site ")]
         gate.set()
         await crawl
         assert await pages_of(api, path, site.url) == {"/": ("pending", None)}

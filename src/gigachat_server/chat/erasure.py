@@ -37,7 +37,7 @@ class Erasure:
             if not await chatbots.delete(tx, account_id, chatbot_id):
                 return False
             tx.after_commit(functools.partial(self._events.wake_chatbot, chatbot_id))
-            tx.after_commit(lambda: self._cut(turn.prompt_id for turn in self._live if turn.chatbot.id == chatbot_id))
+            tx.after_commit(lambda: self._cut(turn.prompt_id for turn in self._live if turn.chatbot_id == chatbot_id))
             return True
 
         if not await self._database.transaction("chatbot.delete", body):

@@ -13,21 +13,23 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import ExitStack, closing
+from typing import Protocol
 
 import msgspec
 
+from gigachat_server.chat.answers.speech import ReplyPiece, Speech
 from gigachat_server.chat.events.recorder import Events
 from gigachat_server.chat.turns.live import LiveTurns
 from gigachat_server.chat.turns.outcome import vectors_of
-from gigachat_server.chat.turns.progress import ReplyPiece, Turn, is_set_within
 from gigachat_server.clock import Clock
 from gigachat_server.errors import NotFound, ShuttingDown, StorageUnavailable
 from gigachat_server.records import Conversation, Event, Message
 from gigachat_server.store import chatbots, conversations, drafts, events, messages
 from gigachat_server.store.database import Database, Reader
 from gigachat_server.store.drafts import Draft
+from gigachat_server.work.waking import is_set_within
 
 _PAGE = 100
 _OVERLAP_US = 10_000_000  # more than clocks differ and transactions take
@@ -66,6 +68,35 @@ class Place(msgspec.Struct, frozen=True):
     position: int = 0
 
 
+class AudibleTurn(Protocol):
+    """What a follower hears the words of."""
+
+    @property
+    def prompt_id(self) -> str: ...
+
+    @property
+    def start_seq(self) -> int: ...
+
+    @property
+    def is_running(self) -> bool: ...
+
+    @property
+    def speech(self) -> Speech: ...
+
+
+class TurnElsewhere(msgspec.Struct, frozen=True):
+    """A turn that another node runs, as far as its drafts tell of it."""
+
+    prompt_id: str
+    epoch: int
+    start_seq: int
+    speech: Speech
+
+    @property
+    def is_running(self) -> bool:
+        return True
+
+
 class _View(msgspec.Struct, frozen=True):
     """What a follower of a conversation reads at once. `drafts`: of the turn that another node runs."""
 
@@ -75,7 +106,7 @@ class _View(msgspec.Struct, frozen=True):
 
 
 class Feed:
-    """Follows conversations for as long as somebody listens."""
+    """Follows conversations for as long as somebody listens. A conversation of another account's chatbot is not found."""
 
     def __init__(self, database: Database, events: Events, live: LiveTurns, clock: Clock) -> None:
         self._database = database
@@ -90,17 +121,17 @@ class Feed:
         self._is_closed = True
         self._events.wake_all_here()
 
-    async def page(self, chatbot_id: str, conversation_id: str, *, after: int, limit: int) -> list[FeedEvent]:
+    async def page(self, account_id: str, chatbot_id: str, conversation_id: str, *, after: int, limit: int) -> list[FeedEvent]:
         """Events of a conversation, oldest first. Raises `NotFound`."""
-        return (await self._read(chatbot_id, conversation_id, after=after, limit=limit)).happened
+        return (await self._read(account_id, chatbot_id, conversation_id, after=after, limit=limit)).happened
 
-    async def last_seq(self, chatbot_id: str, conversation_id: str) -> int:
+    async def last_seq(self, account_id: str, chatbot_id: str, conversation_id: str) -> int:
         """Of its newest event. Raises `NotFound`."""
-        return (await self._read(chatbot_id, conversation_id, after=0, limit=0)).conversation.last_seq
+        return (await self._read(account_id, chatbot_id, conversation_id, after=0, limit=0)).conversation.last_seq
 
-    async def _read(self, chatbot_id: str, conversation_id: str, *, after: int, limit: int) -> _View:
+    async def _read(self, account_id: str, chatbot_id: str, conversation_id: str, *, after: int, limit: int) -> _View:
         async def read(reader: Reader) -> _View:
-            conversation = await conversations.find(reader, chatbot_id, conversation_id)
+            conversation = await conversations.find_owned(reader, account_id, chatbot_id, conversation_id)
             if conversation is None:
                 raise NotFound
             found = await events.list_events(reader, chatbot_id, conversation_id, after=after, limit=limit)
@@ -120,7 +151,9 @@ class Feed:
             return False
         return self._live.running(conversation.chatbot_id, conversation.conversation_id) is None
 
-    async def _turn_elsewhere(self, conversation: Conversation, known: Turn | None, kept: list[Draft]) -> Turn | None:
+    async def _turn_elsewhere(
+        self, conversation: Conversation, known: TurnElsewhere | None, kept: list[Draft]
+    ) -> TurnElsewhere | None:
         """The turn that another node runs, as far as its drafts tell of it."""
         if not kept:
             return known if conversation.answering == (known and known.prompt_id) else None
@@ -128,24 +161,24 @@ class Feed:
             known = await self._database.read(functools.partial(_begun_elsewhere, conversation=conversation))
         if known is not None:
             for draft in kept:
-                known.catch_up(draft.alternative, draft.message_id, draft.content)
+                known.speech.catch_up(draft.alternative, draft.message_id, draft.content)
         return known
 
     async def follow_conversation(
-        self, chatbot_id: str, conversation_id: str, place: Place, *, idle_s: float
+        self, account_id: str, chatbot_id: str, conversation_id: str, place: Place, *, idle_s: float
     ) -> AsyncGenerator[FeedEvent | FeedDelta | None, None]:
         """All that happens from that place on, for ever; None whenever nothing did for `idle_s`.
 
         Raises `NotFound` once the conversation is deleted, `ShuttingDown` when this process stops.
         """
         created_at: int | None = None
-        elsewhere: Turn | None = None
+        elsewhere: TurnElsewhere | None = None
         with self._events.woken(chatbot_id, conversation_id) as woken, closing(_Listener(place, woken)) as listener:
             while True:
                 self._check_open()
                 woken.clear()
                 try:
-                    view = await self._read(chatbot_id, conversation_id, after=listener.seq, limit=_PAGE)
+                    view = await self._read(account_id, chatbot_id, conversation_id, after=listener.seq, limit=_PAGE)
                     elsewhere = await self._turn_elsewhere(view.conversation, elsewhere, view.drafts)
                 except StorageUnavailable:  # for now: a follower waits, as it does for anything else
                     yield None
@@ -167,7 +200,7 @@ class Feed:
                     yield None
 
     async def follow_chatbot(
-        self, chatbot_id: str, since_us: int | None, *, idle_s: float
+        self, account_id: str, chatbot_id: str, since_us: int | None, *, idle_s: float
     ) -> AsyncGenerator[FeedEvent | None, None]:
         """All events of all its conversations from about that time on; None when idle, as above.
 
@@ -177,10 +210,10 @@ class Feed:
         if since_us is None:
             since_us = self._clock()
             sent = await self._keys(chatbot_id, since_us - 2 * _OVERLAP_US)
-        return self._follow_chatbot(chatbot_id, since_us, sent, idle_s)
+        return self._follow_chatbot(account_id, chatbot_id, since_us, sent, idle_s)
 
     async def _follow_chatbot(
-        self, chatbot_id: str, seen_to: int, sent: dict[tuple[str, int], int], idle_s: float
+        self, account_id: str, chatbot_id: str, seen_to: int, sent: dict[tuple[str, int], int], idle_s: float
     ) -> AsyncGenerator[FeedEvent | None, None]:
         loop = asyncio.get_running_loop()
         with self._events.woken(chatbot_id, None) as woken:
@@ -195,7 +228,7 @@ class Feed:
                 started_s = loop.time()
                 while after is not None:
                     try:
-                        found, after = await self._unsent(chatbot_id, after, sent)
+                        found, after = await self._unsent(account_id, chatbot_id, after, sent)
                     except StorageUnavailable:
                         yield None
                         await asyncio.sleep(_LOOK_AGAIN_S)
@@ -220,7 +253,7 @@ class Feed:
         return await self._database.read(read)
 
     async def _unsent(
-        self, chatbot_id: str, after: events.Key, sent: Mapping[tuple[str, int], int]
+        self, account_id: str, chatbot_id: str, after: events.Key, sent: Mapping[tuple[str, int], int]
     ) -> tuple[list[FeedEvent], events.Key | None]:
         """The oldest of what was not sent yet, and where to go on; None: that was all.
 
@@ -228,7 +261,7 @@ class Feed:
         """
 
         async def read(reader: Reader) -> tuple[list[FeedEvent], events.Key | None]:
-            if not await chatbots.exists(reader, chatbot_id):
+            if not await chatbots.is_owned(reader, account_id, chatbot_id):
                 raise NotFound
             keys = await events.list_keys_of_chatbot(reader, chatbot_id, after=after, limit=_KEYS)
             # A conversation that was deleted and made anew has the same seqs at other times.
@@ -257,14 +290,14 @@ class _Listener:
         self.position = 0
         self._left_at = place
         self._woken = woken
-        self._turn: Turn | None = None
+        self._turn: AudibleTurn | None = None
         self._over: set[str] = set()  # prompts of turns of which the end was seen
         self._waking = ExitStack()
 
     def close(self) -> None:
         self._hear(None)
 
-    def listen(self, turns: list[Turn]) -> None:
+    def listen(self, turns: Sequence[AudibleTurn]) -> None:
         """Hear the one that is being answered, of all those of the conversation."""
         self._over.intersection_update(turn.prompt_id for turn in turns)
         self._hear(next((t for t in turns if t.is_running and t.start_seq <= self.seq and t.prompt_id not in self._over), None))
@@ -281,12 +314,12 @@ class _Listener:
 
     def hear(self) -> ReplyPiece | None:
         """The words that come next, if there are any yet."""
-        said = self._turn.after(self.position) if self._turn is not None and self._turn.is_running else None
+        said = self._turn.speech.after(self.position) if self._turn is not None and self._turn.is_running else None
         if said is not None:
             self.position = said.end
         return said
 
-    def _hear(self, turn: Turn | None) -> None:
+    def _hear(self, turn: AudibleTurn | None) -> None:
         if turn is self._turn:
             return
         self._waking.close()
@@ -294,23 +327,20 @@ class _Listener:
         if turn is None:
             return
         # The place to go on from lies within this very turn if that had begun when the follower left.
-        if turn.start_seq <= self._left_at.seq and self._left_at.position <= turn.length:
+        if turn.start_seq <= self._left_at.seq and self._left_at.position <= turn.speech.length:
             self.position = self._left_at.position
         self._left_at = Place()
-        self._waking.enter_context(turn.waking(self._woken))
+        self._waking.enter_context(turn.speech.waking(self._woken))
 
 
-async def _begun_elsewhere(reader: Reader, *, conversation: Conversation) -> Turn | None:
+async def _begun_elsewhere(reader: Reader, *, conversation: Conversation) -> TurnElsewhere | None:
     """The turn that holds the conversation's lease, of which nothing is known here but that it has begun."""
-    chatbot = await chatbots.find_of_any_account(reader, conversation.chatbot_id)
     prompt = await messages.find(reader, conversation.chatbot_id, conversation.answering or "")
-    if chatbot is None or prompt is None:
+    if prompt is None:
         return None
-    turn = Turn(chatbot, conversation.conversation_id, prompt.id, [])
     started = await events.list_of_types(reader, prompt.chatbot_id, prompt.conversation_id, ("turn.started",), after=prompt.seq)
-    turn.start_seq = max((event.seq for event in started if event.data["prompt_id"] == prompt.id), default=prompt.seq)
-    turn.epoch = conversation.control_epoch
-    return turn
+    start_seq = max((event.seq for event in started if event.data["prompt_id"] == prompt.id), default=prompt.seq)
+    return TurnElsewhere(prompt.id, conversation.control_epoch, start_seq, Speech())
 
 
 async def _with_messages(reader: Reader, chatbot_id: str, found: list[Event]) -> list[FeedEvent]:

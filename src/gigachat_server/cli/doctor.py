@@ -12,6 +12,7 @@ import resource
 import shutil
 import sys
 from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -24,29 +25,42 @@ from gigachat_server.app import make_embedder, make_endpoints
 from gigachat_server.cli.client import connected, run
 from gigachat_server.cli.locations import Location, looking_at
 from gigachat_server.cli.options import EVERYWHERE, with_settings
+from gigachat_server.clock import wire_time
 from gigachat_server.errors import STORED, GigachatError, ModelUnreachable, SetupError, StorageUnavailable
 from gigachat_server.models.embedders import weights
 from gigachat_server.models.embedders.built_in import BUILT_IN
 from gigachat_server.serving import local_socket
 from gigachat_server.settings import Settings
+from gigachat_server.store import parked
 from gigachat_server.store.database import Reader, Row
-from gigachat_server.store.engines.damage import refuse_damage
+from gigachat_server.store.engines.connections import open_reader
+from gigachat_server.store.engines.damage import open_unchanging, refuse_damage
 from gigachat_server.store.engines.folder import read_note
 from gigachat_server.store.engines.migrate import Schema, migrations, missing, refuse_half_filled, schema_of
-from gigachat_server.store.engines.sqlite import FILE_NAME
+from gigachat_server.store.engines.sqlite import FILE_NAME, statements_on
 
 _OLDEST_SQLITE = (3, 51, 3)
 _OLDEST_POSTGRES = 16
 _LEAST_FREE_BYTES = 200 * 1024 * 1024
 _FEW_OPEN_FILES = 4096
 _PATIENCE_S = 20.0
+_MOST_PARKED = 20
+_PARKING = 10  # the migration that has it
+_TRY_AGAIN = {
+    "document": "Push it again, or start the server again once the cause is gone: it tries it once more.",
+    "site": "Have it crawled again, or start the server again once the cause is gone: it tries it once more.",
+}
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """What was looked at and how it is; `advice` is what to do, empty where all is well."""
+    """What was looked at and how it is; `advice` is what to do, empty where all is well.
+
+    With `is_urgent` off, the server works all the same.
+    """
 
     text: str
     advice: str = ""
+    is_urgent: bool = True
 
     @property
     def is_fine(self) -> bool:
@@ -61,8 +75,8 @@ def doctor(settings: Settings) -> None:
     async def main() -> int:
         broken = 0
         async for finding in _findings(settings):
-            broken += not finding.is_fine
-            print(f"{'✓' if finding.is_fine else '✗'} {finding.text}", flush=True)
+            broken += not finding.is_fine and finding.is_urgent
+            print(f"{'✓' if finding.is_fine else '✗' if finding.is_urgent else '!'} {finding.text}", flush=True)
             if finding.advice:
                 print(f"    {finding.advice}", flush=True)
         return broken
@@ -91,6 +105,8 @@ async def _of_folder(settings: Settings) -> AsyncIterator[Finding]:
     if not local_socket.is_locked(settings.data_folder):
         for finding in await asyncio.to_thread(_store, settings.data_folder):
             yield finding
+    for finding in await _parked_in(settings.data_folder):
+        yield finding
 
 
 async def _of_postgres(settings: Settings) -> AsyncIterator[Finding]:
@@ -103,9 +119,12 @@ async def _of_postgres(settings: Settings) -> AsyncIterator[Finding]:
             old = "gigachat needs 16 or newer." if int(version.partition(".")[0]) < _OLDEST_POSTGRES else ""
             yield Finding(f"PostgreSQL {version.partition(' ')[0]}: {location}", old)
             yield _vector(*vector) if vector else Finding("pgvector", "Install it on the server (postgresql-NN-pgvector).")
-            yield _schema(await schema_of(reader, "postgres"))
+            schema = await schema_of(reader, "postgres")
+            yield _schema(schema)
             yield await _durable(reader)
             yield _connections(*await _row(reader, _CONNECTIONS, application=APPLICATION), most=settings.database_connections + 1)
+            for finding in await _parked(reader, schema):
+                yield finding
     except SetupError as error:
         yield Finding(f"PostgreSQL: {location}", str(error))
 
@@ -158,6 +177,37 @@ async def _durable(reader: Reader) -> Finding:
 def _connections(allowed: int, used: int, ours: int, *, most: int) -> Finding:
     text = f"{used} of {allowed} connections in use, {ours} by gigachat; a node takes up to {most}"
     return Finding(text, "Raise max_connections, or lower GIGACHAT_DATABASE_CONNECTIONS." if used + most > allowed else "")
+
+
+async def _parked_in(folder: Path) -> list[Finding]:
+    """Without the lock of the folder, which would keep a server from starting; what is wrong with the store was said before."""
+    file = folder / FILE_NAME
+    if not file.exists():
+        return []
+    try:
+        with closing(open_reader(file) if local_socket.is_locked(folder) else open_unchanging(file)) as connection:
+            reader = statements_on(connection)
+            return await _parked(reader, await schema_of(reader, "sqlite"))
+    except (apsw.Error, OSError):
+        return []
+
+
+async def _parked(reader: Reader, schema: Schema) -> list[Finding]:
+    """What background work has given up: each with the reason, and what has it tried again."""
+    if _PARKING not in schema.applied:
+        return []
+    found = await parked.list_parked(reader, limit=_MOST_PARKED + 1)
+    findings = [
+        Finding(
+            f"{each.kind} {each.name!r} of chatbot {each.chatbot_id}, given up at {wire_time(each.parked_at)}: {each.reason}",
+            _TRY_AGAIN[each.kind],
+            is_urgent=False,
+        )
+        for each in found[:_MOST_PARKED]
+    ]
+    if len(found) > _MOST_PARKED:
+        findings.append(Finding("and more were given up", "Look at these first.", is_urgent=False))
+    return findings
 
 
 def _sqlite() -> Finding:

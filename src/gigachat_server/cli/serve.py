@@ -14,6 +14,7 @@ from gigachat_server.serving import logs, server
 from gigachat_server.settings import Settings
 from gigachat_server.store import keys
 from gigachat_server.store.database import Reader
+from gigachat_server.work.tasks import observed
 
 
 @click.command()
@@ -37,7 +38,7 @@ async def _serve(settings: Settings, *, with_sample: bool) -> bool:
         first_key = await _first_key(services)
         login = serving.url + serving.app.web.login_path() if first_key or with_sample else None
         print(_welcome(serving.url, first_key, login), flush=True)
-        loading = asyncio.create_task(sample.load(services), name="sample") if with_sample else None
+        loading = observed(sample.load(services), name="sample") if with_sample else None
         try:
             await serving.stopped.wait()
         finally:

@@ -22,7 +22,7 @@ import msgspec
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope
 
-from gigachat_server.edge.http import name_error, refuse_compressed
+from gigachat_server.edge.body import name_error, refuse_compressed
 from gigachat_server.errors import FieldError, InvalidRequest, MalformedForm, PayloadTooLarge, RequestTimeout, StorageUnavailable
 from gigachat_server.knowledge.extraction.decoding import known_charset
 from gigachat_server.settings import Settings

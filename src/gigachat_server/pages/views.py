@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from gigachat_server.chat.conversations import BOT
 from gigachat_server.errors import error_with_code
 from gigachat_server.pages.links import Link
 from gigachat_server.records import UNSETTLED, Conversation, Message, Source
-from gigachat_server.store.conversations import BOT
 
 _BADGES = {"user": "User", "assistant": "Assistant", "operator": "Operator", "system": "System"}
 # What became of a reply, and of a prompt. Whatever went well says nothing.

@@ -4,7 +4,7 @@ Idea: the parser keeps what it has read of a header until the header is whole, s
 And while an answer waits for its reader, what is still unread is looked at from time to time: it has to shrink.
 
 Invariant: a connection that has sent neither a whole head nor been answered is gone after `head_timeout_s`, and never
-holds more than `MOST_HEAD_BYTES` and one read; bodies have their own limits, in `edge/http.py`. A connection whose reader
+holds more than `MOST_HEAD_BYTES` and one read; bodies have their own limits, in `edge/body.py`. A connection whose reader
 takes less than `LEAST_PACE` of an answer is gone after `stalled_timeout_s`, or twice that, and none outlives the grace
 that a server gives its connections when it stops.
 """

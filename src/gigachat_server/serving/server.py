@@ -34,6 +34,7 @@ from gigachat_server.serving import local_socket
 from gigachat_server.serving.bounded_http import bounded_http
 from gigachat_server.serving.logs import with_request_lines
 from gigachat_server.settings import Settings
+from gigachat_server.work.tasks import observed
 
 T = TypeVar("T")
 
@@ -103,7 +104,7 @@ async def _stopping_when_broken(services: Services, stopped: asyncio.Event) -> A
         await services.database.broken.wait()
         stopped.set()
 
-    watching = asyncio.create_task(stop(), name="store-watch")
+    watching = observed(stop(), name="store-watch")
     try:
         yield
     finally:

@@ -74,6 +74,14 @@ async def exists(reader: Reader, chatbot_id: str) -> bool:
     return await reader.one("SELECT 1 FROM chatbots WHERE id = :id", id=chatbot_id) is not None
 
 
+async def is_owned(reader: Reader, account_id: str, chatbot_id: str) -> bool:
+    """Whether it is there and the account's."""
+    row = await reader.one(
+        "SELECT 1 FROM chatbots WHERE id = :id AND account_id = :account_id", id=chatbot_id, account_id=account_id
+    )
+    return row is not None
+
+
 async def find_of_any_account(reader: Reader, chatbot_id: str) -> Chatbot | None:
     """For the ingest worker, and for a preflight, which carries no key and only learns if its own hostname is listed."""
     row = await reader.one(f"SELECT {_COLUMNS} FROM chatbots WHERE id = :id", id=chatbot_id)

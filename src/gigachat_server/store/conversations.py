@@ -31,6 +31,9 @@ _QUEUED = (
 )
 _WHICH = "WHERE chatbot_id = :chatbot_id AND conversation_id = :conversation_id"
 
+# A conversation belongs to the account of its chatbot: of a foreign chatbot there is none.
+_OWNED = "EXISTS (SELECT 1 FROM chatbots WHERE id = :chatbot_id AND account_id = :account_id)"
+
 _BY = {None: "", True: "AND controlled_by <> 'bot' ", False: "AND controlled_by = 'bot' "}
 _WAITED_FOR = {None: "", True: "AND handoff_requested_at IS NOT NULL ", False: "AND handoff_requested_at IS NULL "}
 
@@ -302,6 +305,17 @@ async def find(reader: Reader, chatbot_id: str, conversation_id: str) -> Convers
     return Conversation(*row) if row else None
 
 
+async def find_owned(reader: Reader, account_id: str, chatbot_id: str, conversation_id: str) -> Conversation | None:
+    """The same for a caller: None if it is another account's."""
+    row = await reader.one(
+        f"SELECT {_COLUMNS} FROM conversations {_WHICH} AND {_OWNED}",
+        account_id=account_id,
+        chatbot_id=chatbot_id,
+        conversation_id=conversation_id,
+    )
+    return Conversation(*row) if row else None
+
+
 async def lock(tx: Tx, chatbot_id: str, conversation_id: str) -> Conversation | None:
     """The conversation as it is, and will be until this transaction changes it or ends. For those who read before they write."""
     row = await tx.one(
@@ -323,6 +337,7 @@ async def find_answering(reader: Reader, chatbot_id: str, conversation_id: str, 
 
 async def list_conversations(
     reader: Reader,
+    account_id: str,
     chatbot_id: str,
     *,
     before: tuple[int, str] | None,
@@ -330,16 +345,17 @@ async def list_conversations(
     by_human: bool | None = None,
     handoff_requested: bool | None = None,
 ) -> list[Conversation]:
-    """The one that spoke last comes first; `before` is (last_at, conversation_id) of the last one already seen.
+    """Of the account's own chatbot, the one that spoke last first; `before` is (last_at, conversation_id) of the last seen.
 
     `by_human`: only those that an operator controls, or (False) the chatbot; `handoff_requested`: only those in which a human
     is waited for, or (False) is not.
     """
     at, conversation_id = before or (2**62, "")
     rows = await reader.all(
-        f"SELECT {_COLUMNS} FROM conversations WHERE chatbot_id = :chatbot_id "
+        f"SELECT {_COLUMNS} FROM conversations WHERE chatbot_id = :chatbot_id AND {_OWNED} "
         f"AND (last_at, conversation_id) < (:at, :conversation_id) {_BY[by_human]}{_WAITED_FOR[handoff_requested]}"
         "ORDER BY last_at DESC, conversation_id DESC LIMIT :limit",
+        account_id=account_id,
         chatbot_id=chatbot_id,
         at=at,
         conversation_id=conversation_id,

@@ -130,7 +130,8 @@ async def put(tx: Tx, document: Document, *, content: str, places: str | None = 
         ":content_sha256, :places, :language, :warnings) "
         "ON CONFLICT (chatbot_id, id) DO UPDATE SET name = :name, content = :content, content_sha256 = :content_sha256, "
         "state = 'ready', error = NULL, reason = NULL, chunk_count = :chunk_count, characters = :characters, "
-        "embedding_model = :embedding_model, version = :version, lease_until = 0, updated_at = :updated_at, progress = 100, "
+        "embedding_model = :embedding_model, version = :version, lease = NULL, lease_until = 0, tries = 0, "
+        "updated_at = :updated_at, progress = 100, "
         "title = :title, media_type = :media_type, origin = :origin, upload_id = NULL, file_sha256 = :file_sha256, "
         "chunks_sha256 = :content_sha256, places = :places, language = :language, warnings = :warnings",
         chatbot_id=document.chatbot_id,
@@ -161,8 +162,8 @@ async def put_text(tx: Tx, document: Document, *, content: str) -> None:
         "embedding_model, version, created_at, updated_at, size) VALUES (:chatbot_id, :id, :name, :content, :content_sha256, "
         "'pending', NULL, 0, :characters, NULL, 0, :created_at, :updated_at, :characters) "
         "ON CONFLICT (chatbot_id, id) DO UPDATE SET name = :name, content = :content, content_sha256 = :content_sha256, "
-        "state = 'pending', error = NULL, reason = NULL, characters = :characters, size = :characters, lease_until = 0, "
-        "updated_at = :updated_at, "
+        "state = 'pending', error = NULL, reason = NULL, characters = :characters, size = :characters, "
+        "lease = NULL, lease_until = 0, tries = 0, updated_at = :updated_at, "
         "progress = 0, title = NULL, media_type = NULL, origin = NULL, upload_id = NULL, file_sha256 = NULL, places = NULL, "
         "warnings = NULL",
         chatbot_id=document.chatbot_id,
@@ -187,7 +188,8 @@ async def put_file(tx: Tx, document: Document, *, size: int) -> None:
         "(:chatbot_id, :id, :name, '', :content_sha256, 'uploaded', NULL, 0, 0, NULL, 0, :created_at, :updated_at, :media_type, "
         ":origin, :upload_id, :file_sha256, :size) "
         "ON CONFLICT (chatbot_id, id) DO UPDATE SET name = :name, state = 'uploaded', error = NULL, reason = NULL, "
-        "lease_until = 0, updated_at = :updated_at, progress = 0, media_type = :media_type, origin = :origin, "
+        "lease = NULL, lease_until = 0, tries = 0, updated_at = :updated_at, progress = 0, media_type = :media_type, "
+        "origin = :origin, "
         "upload_id = :upload_id, file_sha256 = :file_sha256, size = :size",
         chatbot_id=document.chatbot_id,
         id=document.id,
@@ -208,7 +210,7 @@ async def put_extracted(tx: Tx, document: Document, *, content: str, places: str
     await tx.run(
         "UPDATE documents SET content = :content, content_sha256 = :content_sha256, characters = :characters, title = :title, "
         "places = :places, warnings = :warnings, state = 'embedding', upload_id = NULL, progress = :progress, "
-        "updated_at = :updated_at WHERE chatbot_id = :chatbot_id AND id = :id",
+        "tries = 0, updated_at = :updated_at WHERE chatbot_id = :chatbot_id AND id = :id",
         chatbot_id=document.chatbot_id,
         id=document.id,
         content=content,
@@ -226,7 +228,7 @@ async def put_unchanged(tx: Tx, document: Document, *, places: str | None) -> No
     """The file was read, and its text is the one whose chunks are there."""
     await tx.run(
         "UPDATE documents SET title = :title, places = :places, warnings = :warnings, state = 'ready', error = NULL, "
-        "reason = NULL, upload_id = NULL, progress = 100, lease_until = 0, updated_at = :updated_at "
+        "reason = NULL, upload_id = NULL, progress = 100, lease = NULL, lease_until = 0, tries = 0, updated_at = :updated_at "
         "WHERE chatbot_id = :chatbot_id AND id = :id",
         chatbot_id=document.chatbot_id,
         id=document.id,

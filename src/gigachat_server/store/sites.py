@@ -20,10 +20,13 @@ _decode_patterns = msgspec.json.Decoder(tuple[str, ...]).decode
 
 
 class Due(msgspec.Struct, frozen=True):
-    """A site that somebody has to see to."""
+    """A site that is to be crawled, or cleared up."""
 
     chatbot_id: str
     id: str
+
+    def __str__(self) -> str:
+        return f"site {self.id}"
 
 
 class Room(msgspec.Struct, frozen=True):
@@ -107,7 +110,8 @@ async def ask_for_crawl(tx: Tx, chatbot_id: str, site_id: str, *, now_us: int) -
     """Have it crawled now; False if that is so already, or it is gone."""
     return bool(
         await tx.run(
-            "UPDATE sites SET state = 'pending', due_at = :now_us, updated_at = :now_us "
+            "UPDATE sites SET state = 'pending', due_at = :now_us, tries = 0, parked_at = NULL, parked_reason = NULL, "
+            "updated_at = :now_us "
             "WHERE chatbot_id = :chatbot_id AND id = :id AND state IN ('ready', 'failed')",
             chatbot_id=chatbot_id,
             id=site_id,
@@ -120,7 +124,7 @@ async def mark_deleting(tx: Tx, chatbot_id: str, site_id: str, *, now_us: int) -
     """From now on it is gone for everyone but who clears up behind it; its crawl, if one runs, ends."""
     return bool(
         await tx.run(
-            "UPDATE sites SET state = 'deleting', due_at = :now_us, lease = NULL, lease_until = 0 "
+            "UPDATE sites SET state = 'deleting', due_at = :now_us, lease = NULL, lease_until = 0, tries = 0 "
             "WHERE chatbot_id = :chatbot_id AND id = :id AND state <> 'deleting'",
             chatbot_id=chatbot_id,
             id=site_id,
@@ -147,11 +151,11 @@ async def list_due(reader: Reader, *, now_us: int, limit: int) -> list[Due]:
     return [Due(*row) for row in rows]
 
 
-async def claim(tx: Tx, due: Due, *, lease: str, now_us: int, until_us: int) -> SiteState | None:
-    """The state of a site that is now held under that lease; None if another was faster."""
+async def claim(tx: Tx, due: Due, *, lease: str, now_us: int, until_us: int) -> int | None:
+    """Hold the site until the lease ends: how often it was tried with this. None if another was faster."""
     row = await tx.one(
-        "UPDATE sites SET lease = :lease, lease_until = :until_us WHERE chatbot_id = :chatbot_id AND id = :id "
-        "AND due_at <= :now_us AND lease_until <= :now_us RETURNING state",
+        "UPDATE sites SET lease = :lease, lease_until = :until_us, tries = tries + 1, parked_at = NULL, parked_reason = NULL "
+        "WHERE chatbot_id = :chatbot_id AND id = :id AND due_at <= :now_us AND lease_until <= :now_us RETURNING tries",
         chatbot_id=due.chatbot_id,
         id=due.id,
         lease=lease,
@@ -161,19 +165,75 @@ async def claim(tx: Tx, due: Due, *, lease: str, now_us: int, until_us: int) -> 
     return row[0] if row else None
 
 
+async def find_held_state(reader: Reader, due: Due, *, lease: str) -> SiteState | None:
+    """The state of a site; None if it is not held under this lease any more."""
+    row = await reader.one(
+        "SELECT state FROM sites WHERE chatbot_id = :chatbot_id AND id = :id AND lease = :lease",
+        chatbot_id=due.chatbot_id,
+        id=due.id,
+        lease=lease,
+    )
+    return row[0] if row else None
+
+
 async def release_all(tx: Tx) -> None:
     """Nobody holds any. Only for a store that this process has to itself: whoever held one is dead."""
-    await tx.run("UPDATE sites SET lease_until = 0 WHERE lease_until > 0")
+    await tx.run("UPDATE sites SET lease = NULL, lease_until = 0 WHERE lease_until > 0")
 
 
-async def release(tx: Tx, chatbot_id: str, site_id: str, *, lease: str, until_us: int) -> None:
-    """Anybody may go on with it from then on; what is still on its way under this lease is not stored."""
+async def release(tx: Tx, due: Due, *, lease: str, at_us: int, is_counted: bool) -> None:
+    """It may be claimed from then on; unless the try counts, it is as if there had been none.
+
+    What is still on its way under this lease is not stored.
+    """
     await tx.run(
-        "UPDATE sites SET lease = NULL, lease_until = :until_us WHERE chatbot_id = :chatbot_id AND id = :id AND lease = :lease",
-        chatbot_id=chatbot_id,
-        id=site_id,
+        "UPDATE sites SET lease = NULL, lease_until = :at_us, tries = greatest(tries - :given_back, 0) "
+        "WHERE chatbot_id = :chatbot_id AND id = :id AND lease = :lease",
+        chatbot_id=due.chatbot_id,
+        id=due.id,
         lease=lease,
-        until_us=until_us,
+        at_us=at_us,
+        given_back=0 if is_counted else 1,
+    )
+
+
+async def park(
+    tx: Tx, due: Due, *, lease: str, tries: int, reason: str, error: str, why: str, now_us: int, deleting_at_us: int
+) -> bool:
+    """Give up after so many tries: `failed` to its owner, with `reason` and `error`; `why` is for who runs this server.
+
+    It is tried again when its next crawl is due, or asked for; what is to be deleted, from `deleting_at_us` on. False if it is
+    not held under this lease, or was tried less often, since something came of it meanwhile.
+    """
+    return bool(
+        await tx.run(
+            "UPDATE sites SET reason = :reason, error = :error, lease = NULL, lease_until = 0, tries = 0, parked_at = :now_us, "
+            "parked_reason = :why, updated_at = :now_us, "
+            "crawled_at = CASE state WHEN 'deleting' THEN crawled_at ELSE :now_us END, "
+            "due_at = CASE state WHEN 'deleting' THEN :deleting_at_us ELSE :now_us + recrawl_hours * 3600000000 END, "
+            "state = CASE state WHEN 'deleting' THEN state ELSE 'failed' END "
+            "WHERE chatbot_id = :chatbot_id AND id = :id AND lease = :lease AND tries >= :tries",
+            chatbot_id=due.chatbot_id,
+            id=due.id,
+            lease=lease,
+            tries=tries,
+            reason=reason,
+            error=error,
+            why=why,
+            now_us=now_us,
+            deleting_at_us=deleting_at_us,
+        )
+    )
+
+
+async def retry_parked(tx: Tx, *, but: str, now_us: int) -> None:
+    """Have every parked site tried again now, but those that were parked for this reason."""
+    await tx.run(
+        "UPDATE sites SET due_at = :now_us, parked_at = NULL, parked_reason = NULL, "
+        "state = CASE state WHEN 'deleting' THEN state ELSE 'pending' END "
+        "WHERE parked_at IS NOT NULL AND parked_reason <> :but",
+        now_us=now_us,
+        but=but,
     )
 
 
@@ -193,9 +253,12 @@ async def begin_crawl(tx: Tx, due: Due, *, lease: str, now_us: int) -> bool:
 
 
 async def hold(tx: Tx, chatbot_id: str, site_id: str, *, lease: str, until_us: int) -> Room | None:
-    """Renew the lease, and have the row for this transaction; None if the site is no longer held under it."""
+    """Renew the lease, and have the row for this transaction, which stores what came of the crawl; so its tries begin anew.
+
+    None if the site is no longer held under it.
+    """
     row = await tx.one(
-        "UPDATE sites SET lease_until = :until_us WHERE chatbot_id = :chatbot_id AND id = :id AND lease = :lease "
+        "UPDATE sites SET lease_until = :until_us, tries = 0 WHERE chatbot_id = :chatbot_id AND id = :id AND lease = :lease "
         "RETURNING found, max_pages",
         chatbot_id=chatbot_id,
         id=site_id,
@@ -203,6 +266,16 @@ async def hold(tx: Tx, chatbot_id: str, site_id: str, *, lease: str, until_us: i
         until_us=until_us,
     )
     return Room(*row) if row else None
+
+
+async def renew(tx: Tx, due: Due, *, lease: str, until_us: int) -> None:
+    await tx.run(
+        "UPDATE sites SET lease_until = :until_us WHERE chatbot_id = :chatbot_id AND id = :id AND lease = :lease",
+        chatbot_id=due.chatbot_id,
+        id=due.id,
+        lease=lease,
+        until_us=until_us,
+    )
 
 
 async def has_reached_most_pages(reader: Reader, chatbot_id: str, site_id: str) -> bool:
@@ -233,7 +306,7 @@ async def finish(
     """The crawl is over; the next one is due as its schedule says. Without a reason, that is the limit it ran into."""
     await tx.run(
         "UPDATE sites SET state = :state, reason = coalesce(CAST(:reason AS TEXT), limit_reached), error = :error, lease = NULL, "
-        "lease_until = 0, due_at = :now_us + recrawl_hours * 3600000000, crawled_at = :now_us, updated_at = :now_us "
+        "lease_until = 0, tries = 0, due_at = :now_us + recrawl_hours * 3600000000, crawled_at = :now_us, updated_at = :now_us "
         "WHERE chatbot_id = :chatbot_id AND id = :id AND lease = :lease",
         chatbot_id=chatbot_id,
         id=site_id,

@@ -40,9 +40,9 @@ class Events:
         data: dict[str, Any] = {"message_id": message.id}
         if message.in_reply_to is not None:
             data["prompt_id"] = message.in_reply_to
-        await self._insert(
-            tx, message.chatbot_id, message.conversation_id, message.seq, message.created_at, "message.created", data
-        )
+        chatbot_id, conversation_id, at = message.chatbot_id, message.conversation_id, message.created_at
+        await events.insert(tx, chatbot_id, conversation_id, seq=message.seq, type="message.created", data=data, created_at=at)
+        tx.after_commit(functools.partial(self.wake, chatbot_id, conversation_id))
 
     async def add(self, tx: Tx, chatbot_id: str, conversation_id: str, event_type: EventType, data: dict[str, Any]) -> Place:
         """An event that is no message, at the conversation's next place. Raises `NotFound` if the chatbot is gone."""
@@ -56,12 +56,7 @@ class Events:
         self, tx: Tx, place: Place, chatbot_id: str, conversation_id: str, event_type: EventType, data: dict[str, Any]
     ) -> None:
         """The same at a place that was taken before in this transaction."""
-        await self._insert(tx, chatbot_id, conversation_id, place.seq, place.at, event_type, data)
-
-    async def _insert(
-        self, tx: Tx, chatbot_id: str, conversation_id: str, seq: int, at: int, event_type: EventType, data: dict[str, Any]
-    ) -> None:
-        await events.insert(tx, chatbot_id, conversation_id, seq=seq, type=event_type, data=data, created_at=at)
+        await events.insert(tx, chatbot_id, conversation_id, seq=place.seq, type=event_type, data=data, created_at=place.at)
         tx.after_commit(functools.partial(self.wake, chatbot_id, conversation_id))
 
     def wake(self, chatbot_id: str, conversation_id: str) -> None:

@@ -1,8 +1,8 @@
 """How turns end other than by their reply: stopped, interrupted by a newer prompt, taken over, or found abandoned.
 
-Idea: whoever ends a turn first raises the conversation's `control_epoch`, so that whatever its model still says can no
-longer be stored; then stores what was said until then as its reply, all in one transaction. Invariant: what was shown
-is stored: a turn of this process is frozen before the transaction begins, one of another has its draft.
+Idea: one transaction first raises the conversation's `control_epoch`, which keeps out everything the model still says, and
+then stores what was said so far as the reply. Invariant: what was shown is stored: a turn of this process is frozen before
+the transaction begins, and a turn of another process has its draft.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ async def end_turns(
     chatbot_name: str,
     live: FrozenTurns,
 ) -> dict[str, TurnResult]:
-    """These prompts, of one conversation, are settled on purpose; by prompt, what their callers are to get.
+    """Settle these prompts of one conversation on purpose. Returns, by prompt, what their callers get.
 
-    For whoever has just raised the conversation's control_epoch. `live` are the conversation's turns of this process.
+    The caller has just raised the conversation's control_epoch. `live` are the conversation's turns in this process.
     """
     ended = {}
     for prompt in prompts:
@@ -61,11 +61,11 @@ async def end_turns(
 async def fail_turn(
     tx: Tx, events: Events, prompt: Message, said: Sequence[Message], error: GigachatError
 ) -> tuple[list[Message], Message]:
-    """The turn failed: what was said is stored as `incomplete`, and the prompt is settled.
+    """Settle the prompt of a failed turn, and store what was said as `incomplete`.
 
-    A prompt that has a whole reply from before keeps it: what was said since stays readable behind it, and the prompt
-    counts as answered, its error telling that no new reply could be made. One of which nothing was ever shown is left out
-    of what the model sees later.
+    A prompt with a whole reply from an earlier turn keeps it: what was said since stays readable behind it, and the prompt
+    counts as answered, with an error that says no new reply could be made. A prompt that never got a word in reply is left
+    out of what the model sees later.
     """
     kept = [each for each in await messages.list_replies(tx, prompt) if each.status == "completed"]
     broken = [msgspec.structs.replace(each, status="incomplete") for each in said]
@@ -77,13 +77,13 @@ async def fail_turn(
 
 
 async def fail_abandoned_turn(tx: Tx, events: Events, prompt: Message, error: GigachatError, *, chatbot_name: str) -> None:
-    """The turn of a process that is gone failed: what its draft holds is stored."""
+    """Fail the turn of a process that is gone, and store what its draft holds."""
     await fail_turn(tx, events, prompt, await _said(tx, prompt, None, chatbot_name), error)
     await drafts.delete(tx, prompt.chatbot_id, prompt.conversation_id, prompt.id)
 
 
 async def fail_unread_turns(tx: Tx, events: Events, chatbot_id: str, conversation_id: str, error: GigachatError) -> None:
-    """All that waits or is being answered failed, without a look at what was said, which nobody can read, perhaps."""
+    """Fail everything that waits or is being answered, without reading what was said: it may be unreadable."""
     for prompt_id, seq in await messages.list_open_ids(tx, chatbot_id, conversation_id):
         await _mark_failed(tx, events, chatbot_id, conversation_id, prompt_id, seq, error)
         await drafts.delete(tx, chatbot_id, conversation_id, prompt_id)
@@ -102,7 +102,7 @@ async def _mark_failed(
 
 
 async def replace_earlier(tx: Tx, events: Events, prompt: Message, by: Message) -> None:
-    """Whatever replies the prompt had before give way to those that begin with this one."""
+    """Replace the prompt's earlier replies by those that begin with this one."""
     replaced = await messages.replace_replies(tx, prompt, by=by)
     for message_id in replaced:
         data = {"message_id": message_id, "replaced_by": by.id}
@@ -113,8 +113,8 @@ async def _said(tx: Tx, prompt: Message, turn: Turn | None, chatbot_name: str) -
     """What was said in reply to the prompt and is not stored yet."""
     if prompt.turn != "running":
         return []
-    if turn is not None and turn.length:
-        said = reply.replies(turn, unfinished="stopped", is_cut=True)
+    if turn is not None and turn.speech.length:
+        said = reply.replies(turn.speech.shown(), prompt, chatbot_name=chatbot_name, unfinished="stopped")
     else:
         kept = await drafts.list_of(tx, prompt.chatbot_id, prompt.conversation_id)
         said = [

@@ -1,4 +1,4 @@
-"""What came of a prompt, read from the store: the same answer that whoever waited for it got."""
+"""What came of a prompt, read from the store: the same answer its caller got, or would have got."""
 
 from __future__ import annotations
 

@@ -21,6 +21,7 @@ from contextlib import asynccontextmanager, suppress
 import msgspec
 
 from gigachat_server.knowledge.extraction.forker import END, FORK, NOT_FORKED, NUMBER_BYTES, STATUS_BYTES
+from gigachat_server.work.tasks import observed
 
 _IDLE_S = 60.0
 _END_S = 5.0  # a killed process takes no time, but a machine may be busy
@@ -91,7 +92,7 @@ class Children:
 
     def _leave(self) -> None:
         if self._forker is not None:
-            self._left = asyncio.create_task(self._forker.aclose(), name="forker")
+            self._left = observed(self._forker.aclose(), name="forker")
             self._forker = None
 
 
@@ -103,7 +104,7 @@ class _Forker:
         self._control = control
         self._numbers = itertools.count()
         self._running: dict[int, asyncio.Future[int]] = {}
-        self._listening = asyncio.create_task(self._listen(), name="forker")
+        self._listening = observed(self._listen(), name="forker")
 
     @classmethod
     async def start(cls) -> _Forker:

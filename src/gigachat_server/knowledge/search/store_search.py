@@ -45,6 +45,7 @@ from gigachat_server.store import chunk_search
 from gigachat_server.store.chunk_indexes import LARGEST_DIMENSION
 from gigachat_server.store.chunk_search import Extent
 from gigachat_server.store.database import Database, Reader, Tx
+from gigachat_server.work.background import Background
 
 # Reading the terms of fewer takes less than handing them to a thread does.
 _INLINE_CHUNKS = 300
@@ -89,6 +90,7 @@ class StoreSearch:
         limits: Limits | None = None,
         *,
         prior_of: PriorOf = no_prior,
+        background: Background | None = None,
     ) -> None:
         self._small = small
         self._database = database
@@ -99,10 +101,11 @@ class StoreSearch:
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._chunks = KnownChunks(database)
         self._counting = asyncio.Lock()
-        self.builder = IndexBuilder(database, least=self._limits.indexed)
+        self.builder = IndexBuilder(database, least=self._limits.indexed, background=background or Background())
 
-    def start(self) -> None:
-        self.builder.start()
+    def start(self, *, is_dormant: bool = False) -> None:
+        if not is_dormant:
+            self.builder.start()
 
     async def has_documents(self, chatbot: Chatbot) -> bool:
         return chatbot.knowledge_version > 0 and (await self._current(chatbot)).extent.is_searchable

@@ -16,8 +16,8 @@ from gigachat_server.models.base import ChatMessage, LeftOut, ModelInput
 from gigachat_server.models.endpoints.anthropic_events import EventReader
 from gigachat_server.models.endpoints.chat_completions import OpenAIModel
 from gigachat_server.models.endpoints.completion_stream import CompletionParser
+from gigachat_server.models.endpoints.connection import Access
 from gigachat_server.models.endpoints.handoff_call import handoff_tool
-from gigachat_server.models.endpoints.http import Access
 from gigachat_server.models.endpoints.messages import shaped
 from gigachat_server.models.endpoints.refusals import Adjustment, Value
 from gigachat_server.models.endpoints.url import endpoint_url

@@ -31,9 +31,9 @@ from gigachat_server.errors import (
 )
 from gigachat_server.models.base import CallOptions, ChatMessage, LeftOut, ModelEvent, ModelInput, UsageReport
 from gigachat_server.models.endpoints.completion_stream import CompletionParser, Limits, joined
+from gigachat_server.models.endpoints.connection import Access, Inflater, inflated, open_session
 from gigachat_server.models.endpoints.errors import failure_said
 from gigachat_server.models.endpoints.handoff_call import handoff_tool
-from gigachat_server.models.endpoints.http import Access, Inflater, inflated, open_session
 from gigachat_server.models.endpoints.knowledge import Knowledge, context_tokens_in
 from gigachat_server.models.endpoints.messages import shaped
 from gigachat_server.models.endpoints.refusals import PARAMETERS, SYSTEM, Adjustment, Value, adjustment

@@ -22,9 +22,9 @@ from yarl import URL
 
 from gigachat_server.errors import EmbedderRejected, EmbedderUnavailable
 from gigachat_server.models.base import Matrix, RelevanceScale, Vector
+from gigachat_server.models.endpoints.connection import Access, inflated, open_session
 from gigachat_server.models.endpoints.embedding_answer import MalformedAnswer, vectors_in
 from gigachat_server.models.endpoints.errors import failure_said, retry_after_s
-from gigachat_server.models.endpoints.http import Access, inflated, open_session
 from gigachat_server.models.endpoints.said import ErrorContent, said
 from gigachat_server.models.endpoints.url import endpoint_url
 

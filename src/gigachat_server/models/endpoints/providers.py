@@ -34,7 +34,7 @@ from gigachat_server.errors import (
 from gigachat_server.models.base import HandoffRequest, LeftOut, ModelAttempt, ModelEvent, ModelInput, TextDelta
 from gigachat_server.models.endpoints.anthropic import AnthropicModel
 from gigachat_server.models.endpoints.chat_completions import OpenAIModel, Timeouts
-from gigachat_server.models.endpoints.http import Access
+from gigachat_server.models.endpoints.connection import Access
 from gigachat_server.records import Omittable
 
 log = logging.getLogger("gigachat.models")

@@ -17,7 +17,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from gigachat_server.models.endpoints.http import Access, inflated, open_session
+from gigachat_server.models.endpoints.connection import Access, inflated, open_session
 from gigachat_server.models.endpoints.mended_json import decode_anything
 from gigachat_server.models.endpoints.url import endpoint_url
 

@@ -22,6 +22,8 @@ import asyncpg
 import msgspec
 
 from gigachat_server.ids import random_text
+from gigachat_server.work.background import Background
+from gigachat_server.work.pace import Backoff
 
 # All that asyncpg raises, whoever is to blame: `_kind` in postgres.py tells them apart.
 FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
@@ -33,6 +35,7 @@ _ANSWER_S = 3.0  # a server that takes longer is taken for one that will not ans
 _FRESH_S = 1.5  # shorter than others wait for an answer before they go on without (chat/turns/nodes.py)
 _STOOD_STILL_S = 0.5
 _RECONNECT_S = 0.25
+_TALK_AGAIN = Backoff(first_s=_RECONNECT_S, longest_s=2.0)  # after what no server and no connection is to blame for
 
 # The advisory lock that each process on the store holds, shared, on this connection: a process that is killed lets go of it
 # at once, one that stands still keeps it.
@@ -61,19 +64,17 @@ class WakeUps:
         self._answered_at = 0.0  # when that was asked which the server answered last
         self._is_doubted = False
         self._shows_presence, self._is_present = False, asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._talking = Background().loop("wake-ups", self._talk, every_s=0, backoff=_TALK_AGAIN)
         self.callback: Callable[[str | None], None] = lambda topic: None
         self.when_silent: Callable[[], None] = lambda: None
 
     async def start(self) -> None:
         """Raises what asyncpg does when the server cannot be reached."""
         await self._listen()
-        self._task = asyncio.create_task(self._keep_talking(), name="wake-ups")
+        self._talking.start()
 
     async def aclose(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._talking.aclose()
         if self._connection is not None and not self._connection.is_closed():
             with contextlib.suppress(*FAILURES):
                 async with asyncio.timeout(_ANSWER_S):
@@ -130,32 +131,31 @@ class WakeUps:
             for topic in message.topics:
                 self.callback(topic)
 
-    async def _keep_talking(self) -> None:
+    async def _talk(self) -> None:
         """Tell what is to be told, and see now and then that the server still answers; go to another when it does not."""
         loop = asyncio.get_running_loop()
-        while True:
-            asked_at = loop.time()
-            try:
-                if self._connection is None or self._connection.is_closed():
-                    await self._listen()
-                    async with asyncio.timeout(_ANSWER_S):
-                        await self._be_present()
-                    self.callback(None)
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_CHECK_EVERY_S):
-                        await self._has_work.wait()
-                self._has_work.clear()
-                asked_at = loop.time()
+        asked_at = loop.time()
+        try:
+            if self._connection is None or self._connection.is_closed():
+                await self._listen()
                 async with asyncio.timeout(_ANSWER_S):
-                    await self._check()
                     await self._be_present()
-                    await self._send()
-            except FAILURES as error:
-                if self._connection is not None:
-                    self._connection.terminate()
-                if isinstance(error, TimeoutError) and loop.time() - asked_at < _ANSWER_S + _STOOD_STILL_S:
-                    self.when_silent()  # and not because this process did not listen
-                await asyncio.sleep(_RECONNECT_S)
+                self.callback(None)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_CHECK_EVERY_S):
+                    await self._has_work.wait()
+            self._has_work.clear()
+            asked_at = loop.time()
+            async with asyncio.timeout(_ANSWER_S):
+                await self._check()
+                await self._be_present()
+                await self._send()
+        except FAILURES as error:
+            if self._connection is not None:
+                self._connection.terminate()
+            if isinstance(error, TimeoutError) and loop.time() - asked_at < _ANSWER_S + _STOOD_STILL_S:
+                self.when_silent()  # and not because this process did not listen
+            await asyncio.sleep(_RECONNECT_S)
 
     async def _check(self) -> None:
         """A connection that leads nowhere looks like one on which nothing happens. Raises what asyncpg does, if it is one."""

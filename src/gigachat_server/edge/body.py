@@ -1,8 +1,7 @@
-"""Requests in, answers out: what every handler shares.
+"""Bodies: read with limits, and decoded into structs that hold nothing they should not.
 
-Idea: a handler gets an `ApiRequest` whose body is already a checked struct and returns an `Answer`; bodies are strict
-(unknown fields are errors) and every failure is one problem+json document (RFC 9457), rendered here and nowhere else.
-Invariant: a decoded body holds no NUL, no lone surrogate and no number that is not finite.
+Idea: bodies are strict (unknown fields are errors), and a wrong one is answered with every field at fault. Invariant: a decoded
+body holds no NUL, no lone surrogate and no number that is not finite.
 """
 
 from __future__ import annotations
@@ -10,164 +9,35 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, TypeVar
-from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 from starlette.requests import ClientDisconnect
-from starlette.responses import Response
-from starlette.types import Receive, Scope
+from starlette.types import Receive
 
 from gigachat_server.errors import (
     FieldError,
-    GigachatError,
-    IdempotencyInProgress,
     InvalidRequest,
     MalformedBody,
     PayloadTooLarge,
     RequestTimeout,
     UnsupportedMediaType,
 )
-from gigachat_server.records import Chatbot, Principal
 from gigachat_server.settings import Settings
-from gigachat_server.store import idempotency
-from gigachat_server.store.database import Tx
-from gigachat_server.store.idempotency import IdempotencyRecord, Key
 
 T = TypeVar("T")
-D = TypeVar("D", bound=bool | None)
 
-_encode = msgspec.json.Encoder().encode
 _MOST_ERRORS = 50
 _SMALL_BODY = 64 * 1024  # of a larger one that is wrong, only the first fault is named
 _LARGEST_MERGE = 256 * 1024
 _FORBIDDEN = re.compile("[\x00\ud800-\udfff]")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # in a body that does not decode: not one of a pair
+# Control characters but for tabs, ends of lines and paragraphs, and what turns the direction of all that follows.
+_NO_NAME = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
-class ApiRequest:
-    """One request, authenticated, its path and body decoded."""
-
-    __slots__ = (
-        "_chatbot",
-        "body",
-        "file",
-        "headers",
-        "kept",
-        "key",
-        "path",
-        "principal",
-        "query",
-        "raw_path",
-        "reauthorise",
-        "request_id",
-    )
-
-    def __init__(
-        self,
-        *,
-        path: Mapping[str, str],
-        query: Mapping[str, str],
-        headers: Mapping[str, str],
-        raw_path: str,
-        principal: Principal | None,
-        request_id: str,
-        body: Any = None,
-        chatbot: Chatbot | None = None,
-        reauthorise: Callable[[], Awaitable[object]] | None = None,
-    ) -> None:
-        self.path = path
-        self.query = query
-        self.headers = headers
-        self.raw_path = raw_path
-        self.principal = principal
-        self.request_id = request_id
-        self.body = body
-        self.file: Path | None = None  # of a form: where the bytes of its file are until this request is answered
-        self.key: Key | None = None  # as which the caller knows this write
-        self.kept: IdempotencyRecord | None = None  # what came of it when it was sent before
-        self.reauthorise = reauthorise  # raises once the caller may not make this request any more
-        self._chatbot = chatbot
-
-    async def keep(self, tx: Tx, answer: Answer | IdempotencyRecord, *, now_us: int) -> None:
-        """Within the transaction that does what was asked: what to answer if it is asked again under the same key."""
-        if self.key is None:
-            return
-        kept = (
-            answer
-            if isinstance(answer, IdempotencyRecord)
-            else IdempotencyRecord("answer", answer.status, _encode(answer.body).decode())
-        )
-        if not await idempotency.keep(tx, self.key, kept, now_us=now_us):
-            raise IdempotencyInProgress(retry_after_s=1)
-
-    @property
-    def chatbot(self) -> Chatbot:
-        """The chatbot of the path: the caller's own, its restrictions checked where the route is guarded."""
-        assert self._chatbot is not None, "a route without {chatbot_id} asked for the chatbot"
-        return self._chatbot
-
-    @property
-    def account_id(self) -> str:
-        assert self.principal is not None, "a route without a scope asked who is calling"
-        return self.principal.account_id
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """What a handler returns: a value to encode as JSON, and how."""
-
-    body: Any
-    status: int = 200
-    headers: dict[str, str] = {}
-
-
-def render(answer: Answer) -> Response:
-    if answer.status == 204:
-        return Response(status_code=204, headers=answer.headers)
-    return Response(_encode(answer.body), answer.status, answer.headers, "application/json")
-
-
-def problem(error: GigachatError, *, instance: str, request_id: str) -> dict[str, Any]:
-    """The problem+json form of an error; also the data of an SSE `error` event."""
-    document: dict[str, Any] = {
-        "type": f"/docs#error-{error.code}",
-        "title": error.message,
-        "status": error.status,
-        "detail": error.detail or error.message,
-        "instance": instance,
-        "code": error.code,
-        "request_id": request_id,
-    }
-    if error.errors:
-        document["errors"] = [{"field": e.field, "message": e.message} for e in error.errors]
-    return document
-
-
-def render_problem(error: GigachatError, *, instance: str, request_id: str) -> Response:
-    headers = dict(error.headers)
-    if error.retry_after_s is not None:
-        headers["Retry-After"] = str(error.retry_after_s)
-    if error.status == 401:
-        headers["WWW-Authenticate"] = 'Bearer realm="gigachat"'
-    document = problem(error, instance=instance, request_id=request_id)
-    return Response(_encode(document), error.status, headers, "application/problem+json")
-
-
-def plain_headers(scope: Scope) -> dict[str, str]:
-    """By lower-case name. Of a repeated one all count, in their order (RFC 9110, 5.3): a proxy may add its own after ours."""
-    headers: dict[str, str] = {}
-    for raw_name, raw_value in scope["headers"]:
-        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    return headers
-
-
-# --- bodies ---
-
-
-async def read_body(scope: Scope, receive: Receive, headers: Mapping[str, str], *, limit: int, timeout_s: float) -> bytes:
+async def read_body(receive: Receive, headers: Mapping[str, str], *, limit: int, timeout_s: float) -> bytes:
     """The whole body. Raises `PayloadTooLarge`, `UnsupportedMediaType`, `RequestTimeout`."""
     refuse_compressed(headers)
     too_large = PayloadTooLarge(f"A body may have at most {limit} bytes here.")
@@ -326,30 +196,6 @@ def _field_errors(data: Any, wanted: Any, field: str) -> list[FieldError]:
     return found
 
 
-# --- queries ---
-
-
-def parse_query(raw: bytes) -> dict[str, str]:
-    """Of a repeated name the last counts."""
-    try:
-        return dict(parse_qsl(raw.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=50))
-    except (ValueError, UnicodeDecodeError):
-        raise InvalidRequest(errors=(FieldError("query", "Cannot be decoded."),)) from None
-
-
-def query_limit(query: Mapping[str, str], *, default: int = 50, most: int = 100) -> int:
-    text = query.get("limit")
-    if text is None:
-        return default
-    if not (text.isascii() and text.isdigit() and len(text) <= 3 and 1 <= int(text) <= most):
-        raise InvalidRequest(errors=(FieldError("limit", f"Must be a whole number from 1 to {most}."),))
-    return int(text)
-
-
-# Control characters but for tabs, ends of lines and paragraphs, and what turns the direction of all that follows.
-_NO_NAME = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-
-
 def name_error(field: str, name: str) -> FieldError | None:
     """Why this cannot be what a document is called: it is shown in one line, and as what it is."""
     found = _NO_NAME.search(name)
@@ -357,21 +203,3 @@ def name_error(field: str, name: str) -> FieldError | None:
         return None
     what = "NUL characters" if found[0] == "\0" else "line breaks, control characters or marks of direction"
     return FieldError(field, f"Must not contain {what}.")
-
-
-def query_flag(query: Mapping[str, str], name: str, *, default: D) -> bool | D:
-    text = query_choice(query, name, ("true", "false"))
-    return default if text is None else text == "true"
-
-
-def query_choice(query: Mapping[str, str], name: str, choices: Sequence[str]) -> str | None:
-    text = query.get(name)
-    if text is not None and text not in choices:
-        raise InvalidRequest(errors=(FieldError(name, f"Must be {' or '.join(choices)}."),))
-    return text
-
-
-def next_link(request: ApiRequest, after: str) -> dict[str, str]:
-    """The header that names a further page of the list just answered."""
-    from_query = {name: value for name, value in request.query.items() if name != "after"}
-    return {"Link": f'<{request.raw_path}?{urlencode({**from_query, "after": after})}>; rel="next"'}
