@@ -46,7 +46,10 @@ CALLS: dict[str, tuple[Scope, Call]] = {
     "newest": (Scope.CONVERSATIONS_READ, lambda door, who, bot: door.newest(who, bot, "c1", limit=5)),
     "named": (Scope.CONVERSATIONS_WRITE, lambda door, who, bot: door.named(who, bot, "c1", [])),
     "recall": (Scope.CONVERSATIONS_READ, lambda door, who, bot: door.recall(who, bot, "c1", embedding_model="m")),
-    "events": (Scope.CONVERSATIONS_READ, lambda door, who, bot: door.events(who, bot, "c1", after=0, limit=5)),
+    "events": (
+        Scope.CONVERSATIONS_READ,
+        lambda door, who, bot: door.events(who, bot, "c1", after=0, limit=5, with_vectors=False),
+    ),
     "follow": (Scope.CONVERSATIONS_READ, lambda door, who, bot: door.follow(who, bot, "c1", Place(), idle_s=1)),
     "follow_all": (Scope.CONVERSATIONS_READ, lambda door, who, bot: door.follow_all(who, bot, None, idle_s=1)),
     "erase": (Scope.CONVERSATIONS_WRITE, lambda door, who, bot: door.erase(who, bot, "c1")),

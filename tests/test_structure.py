@@ -38,11 +38,14 @@ EDGES = {
     "learning/fixed_answers.py": 1,  # what an embedder raises for one phrasing among many
     "knowledge/extraction/child.py": 1,  # whatever a library raises for a file that is not as it should be
     "chat/turns/lifecycle.py": 1,  # one conversation among many at the start
+    "serving/exchange.py": 1,  # the process boundary: what the application itself missed
     "store/engines/postgres.py": 1,  # what runs after a commit
     "store/engines/sqlite.py": 4,  # the writer's and the readers' threads, and what runs after a commit
 }
 # Where a `while` waits for time to pass, and why that is no background work: that is a `Loop` of `work/`, or a `Leased`.
 WAITING = {
+    "edge/moments.py": "requests wait for their moment of the event loop",
+    "serving/unread_answers.py": "connections wait for their readers",
     "chat/feed.py": "a reader follows events until it leaves",
     "chat/turns/nodes.py": "one ending waits for another node's answer",
     "chat/turns/progress.py": "a reader follows a turn until it ends",

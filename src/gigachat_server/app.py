@@ -7,7 +7,6 @@ import functools
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
@@ -51,7 +50,7 @@ from gigachat_server.models.embedders.local_embedder import LocalEmbedder
 from gigachat_server.models.quoting.extractive import ExtractiveModel
 from gigachat_server.pages.dispatch import Web
 from gigachat_server.services import Services
-from gigachat_server.settings import Settings, secret_of
+from gigachat_server.settings import Settings, expanded, secret_of
 from gigachat_server.store import fixed_answers as fixed_answer_rows
 from gigachat_server.store import ingest_queue, sites
 from gigachat_server.store.copies.backup import back_up_before
@@ -311,7 +310,7 @@ def make_embedder(settings: Settings) -> Embedder:
     """The embedder that the settings name, with the scale of relevance that they name. Raises `SetupError`."""
     embedder = _own_embedder(settings)
     if settings.relevance:
-        fitted = relevance_file.read(Path(settings.relevance).expanduser(), embedder=embedder.name)
+        fitted = relevance_file.read(expanded(settings.relevance), embedder=embedder.name)
         embedder.scale = fitted.applied_to(embedder.scale)
     return embedder
 

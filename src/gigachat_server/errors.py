@@ -42,6 +42,12 @@ class GigachatError(Exception):
         return type(self)(self.detail, errors=self.errors, retry_after_s=self.retry_after_s, headers=self.headers)
 
 
+class MalformedRequest(GigachatError):
+    status = 400
+    code = "malformed_request"
+    message = "What was sent is not an HTTP/1.1 request."
+
+
 class MalformedBody(GigachatError):
     status = 400
     code = "malformed_body"
@@ -148,6 +154,12 @@ class HeadTooLarge(GigachatError):
     status = 431
     code = "head_too_large"
     message = "The request's address and headers are larger than this server accepts."
+
+
+class TooManyConnections(GigachatError):
+    status = 503
+    code = "too_many_connections"
+    message = "Too many connections are open, here or from your address. Close some, or try again shortly."
 
 
 class StorageUnavailable(GigachatError):

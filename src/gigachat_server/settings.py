@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import pwd
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -186,6 +188,32 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     receive_timeout_s: Annotated[
         float, Meta(gt=0, description="Longest time for a request's head, and then its body, to arrive, in seconds.")
     ] = 30.0
+    max_connections: Annotated[
+        int,
+        Meta(
+            ge=8,
+            le=1_000_000,
+            description="Most connections at once. Each may need two open files, so fewer where `ulimit -n` allows less; "
+            "more are answered 503.",
+        ),
+    ] = 10_000
+    max_connections_per_address: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1_000_000,
+            description="Most connections from one address, or one /64 of IPv6, but for GIGACHAT_TRUSTED_PROXIES; 0: three "
+            "quarters of GIGACHAT_MAX_CONNECTIONS.",
+        ),
+    ] = 0
+    max_unread_bytes: Annotated[
+        int,
+        Meta(
+            ge=_MIB,
+            description="Most bytes of answers above 64 KiB that wait for callers to read them, half of it for one API key. "
+            "Above it the connections that move least are cut.",
+        ),
+    ] = 64 * _MIB
     shutdown_timeout_s: Annotated[
         float, Meta(ge=0, description="How long running replies may go on after SIGTERM, in seconds.")
     ] = 30.0
@@ -203,7 +231,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def data_folder(self) -> Path:
-        return Path(self.data).expanduser() if self.data else _user_data_folder()
+        return expanded(self.data) if self.data else _user_data_folder()
 
     @property
     def embedding_folder(self) -> Path | None:
@@ -269,7 +297,7 @@ def table() -> Iterator[SettingInfo]:
 
 def load(flags: Mapping[str, str | None] | None = None, environment: Mapping[str, str] | None = None) -> Settings:
     """The settings in force: flags, then environment variables, then defaults. Raises `SetupError` naming the culprit."""
-    environment = os.environ if environment is None else environment
+    environment = _without_services(os.environ if environment is None else environment)
     chosen: dict[str, str] = {}
     names: dict[str, str] = {}
     for info in table():
@@ -280,7 +308,7 @@ def load(flags: Mapping[str, str | None] | None = None, environment: Mapping[str
             names[info.field] = info.flag if flag is not None else info.variable
     known = {info.variable for info in table()}
     for variable in environment:
-        if variable.startswith(PREFIX) and variable not in known:
+        if variable not in known:
             raise SetupError(f"{variable} is not a setting of gigachat; `gigachat serve --help` lists them.")
     for field, value in chosen.items():
         info_type = next(info.type for info in table() if info.field == field)
@@ -298,13 +326,52 @@ def secret_of(variable: str) -> str:
     return os.environ.get(variable, "")
 
 
-def limit_native_threads() -> None:
-    """Have numpy's linear algebra stay in the thread that calls it. Only of use before numpy is imported.
+def prepare_libraries() -> None:
+    """Settle what libraries take from the environment while they are imported. Call it before they are.
 
-    Its own threads wait by spinning, and take from the embedder the cores it computes on: with 10,000 chunks they cost
-    8 ms of processor time a turn and gained nothing (measured on 2 cores).
+    - OpenBLAS computes in the thread that calls numpy. Its own threads wait by spinning, and take from the embedder the
+      cores it computes on: with 10,000 chunks they cost 8 ms of processor time a turn and gained nothing (2 cores).
+    - onnxruntime sends nothing to its maker. From 1.29 on it reports its use, and leaves the id of a device in the user's
+      cache, from the moment it is imported; only this variable stops both. So it is set whatever it was before.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    if os.environ.get("ORT_DISABLE_TELEMETRY") != "1":
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+
+# What Kubernetes tells every container about each Service of its namespace, by name and value: a Service `gigachat-web`
+# sets GIGACHAT_WEB_SERVICE_HOST, GIGACHAT_WEB_PORT, GIGACHAT_WEB_PORT_8000_TCP_ADDR and more.
+_ADDRESS, _NUMBER, _URL = r"[0-9a-fA-F.:]*[.:][0-9a-fA-F.:]*", r"\d{1,5}", r"(?:tcp|udp|sctp)://\S+"
+_SERVICE_VARIABLES = tuple(
+    (re.compile(name), re.compile(value))
+    for name, value in (
+        (r"GIGACHAT(_[A-Z0-9_]+)?_SERVICE_HOST", _ADDRESS),
+        (r"GIGACHAT(_[A-Z0-9_]+)?_SERVICE_PORT(_[A-Z0-9_]+)?", _NUMBER),
+        (r"GIGACHAT(_[A-Z0-9_]+)?_PORT", _URL),
+        (r"GIGACHAT(_[A-Z0-9_]+)?_PORT_\d+_(TCP|UDP|SCTP)", _URL),
+        (r"GIGACHAT(_[A-Z0-9_]+)?_PORT_\d+_(TCP|UDP|SCTP)_PROTO", "tcp|udp|sctp"),
+        (r"GIGACHAT(_[A-Z0-9_]+)?_PORT_\d+_(TCP|UDP|SCTP)_PORT", _NUMBER),
+        (r"GIGACHAT(_[A-Z0-9_]+)?_PORT_\d+_(TCP|UDP|SCTP)_ADDR", _ADDRESS),
+    )
+)
+
+
+def _without_services(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables that a person set for gigachat, as opposed to those that Kubernetes sets for a Service of that name."""
+    return {
+        variable: value
+        for variable, value in environment.items()
+        if variable.startswith(PREFIX)
+        and not any(name.fullmatch(variable) and form.fullmatch(value) for name, form in _SERVICE_VARIABLES)
+    }
+
+
+def expanded(path: str) -> Path:
+    """The path with a leading `~` replaced. Raises `SetupError` where nobody knows the home folder."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise SetupError(f"Cannot tell which folder ~ is in {path}: write the path in full.") from None
 
 
 def _check(settings: Settings, names: Mapping[str, str]) -> None:
@@ -353,5 +420,12 @@ def _split(text: str) -> list[str]:
 
 
 def _user_data_folder() -> Path:
-    base = os.environ.get("XDG_DATA_HOME", "")
-    return (Path(base) if base else Path.home() / ".local" / "share") / "gigachat"
+    if base := os.environ.get("XDG_DATA_HOME", ""):
+        return Path(base) / "gigachat"
+    home = os.environ.get("HOME", "")
+    if not home:
+        try:
+            home = pwd.getpwuid(os.getuid()).pw_dir
+        except KeyError:  # a container may run under a number that is no user: then as any service
+            return Path("/var/lib/gigachat")
+    return Path(home) / ".local" / "share" / "gigachat"

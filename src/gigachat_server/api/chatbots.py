@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -20,8 +20,11 @@ from gigachat_server.records import (
     InterceptionConfig,
     ResponseConfig,
     RestrictionsConfig,
+    TextSplitterConfig,
 )
 from gigachat_server.services import Services
+
+S = TypeVar("S", bound=msgspec.Struct)
 
 
 class ChatbotInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -33,10 +36,7 @@ class ChatbotInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def config(self) -> ChatbotConfig:
         """Raises `InvalidRequest` for what no single field can tell."""
-        errors = restriction_errors(self.restrictions)
-        splitter = self.documents.text_splitter
-        if splitter.chunk_overlap >= splitter.chunk_size:
-            errors.append(FieldError("documents.text_splitter.chunk_overlap", "Must be less than chunk_size."))
+        errors = restriction_errors(self.restrictions) + _splitter_errors(self.documents.text_splitter)
         if errors:
             raise InvalidRequest(errors=tuple(errors))
         return ChatbotConfig(
@@ -81,14 +81,30 @@ async def delete(request: Request[None], services: Services) -> Answer:
 
 
 def merged_config(held: Chatbot, patch: dict[str, Any]) -> tuple[str, ChatbotConfig]:
-    """The chatbot's name and config with what the patch changes. Raises `InvalidRequest`."""
-    merged = convert(_merge({"name": held.name, **msgspec.to_builtins(held.config)}, patch), ChatbotInput)
-    return merged.name, merged.config()
+    """The chatbot's name and config with what the patch changes. Raises `InvalidRequest`.
+
+    Only what the patch says is checked: the rest may be a later version's, beyond today's limits.
+    """
+    said = convert({"name": "-", **patch}, ChatbotInput)
+    config = _patched(held.config, said, {name: value for name, value in patch.items() if name != "name"})
+    errors = restriction_errors(said.restrictions)
+    if config.documents.text_splitter != held.config.documents.text_splitter:
+        errors += _splitter_errors(config.documents.text_splitter)
+    if errors:
+        raise InvalidRequest(errors=tuple(errors))
+    return said.name if "name" in patch else held.name, config
 
 
-def _merge(held: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(held)
-    for name, value in patch.items():
-        inner = merged.get(name)
-        merged[name] = _merge(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
-    return merged
+def _splitter_errors(splitter: TextSplitterConfig) -> list[FieldError]:
+    if splitter.chunk_overlap < splitter.chunk_size:
+        return []
+    return [FieldError("documents.text_splitter.chunk_overlap", "Must be less than chunk_size.")]
+
+
+def _patched(held: S, said: msgspec.Struct, patch: dict[str, Any]) -> S:
+    """`held` with those fields of `said` that the patch names."""
+    changes = {
+        name: _patched(getattr(held, name), getattr(said, name), value) if isinstance(value, dict) else getattr(said, name)
+        for name, value in patch.items()
+    }
+    return msgspec.structs.replace(held, **changes)

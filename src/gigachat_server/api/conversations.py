@@ -126,15 +126,16 @@ async def give_feedback(request: Request[Feedback], services: Services) -> Answe
 
 async def list_events(request: Request[None], services: Services) -> Answer | Response:
     """What happened, oldest first; as an event stream also what happens from then on, with every word of a reply."""
-    door, conversation_id, with_embedding = services.conversations, _id(request), _with_embedding(request)
+    door, conversation_id, with_embedding = services.conversations, _id(request), _with_embedding(request, default=False)
+    who, chatbot = request.principal, request.chatbot
     if request.accepts_events:
         place = sse.place_of(request)
-        followed = await door.follow(request.principal, request.chatbot, conversation_id, place, idle_s=sse.PING_S)
+        followed = await door.follow(who, chatbot, conversation_id, place, idle_s=sse.PING_S, with_vectors=with_embedding)
         return sse.stream_events(followed, request, with_embedding=with_embedding, of_chatbot=False)
     limit, after = query_limit(request.query), _after_seq(request)
-    found = await door.events(request.principal, request.chatbot, conversation_id, after=after, limit=limit + 1)
+    found = await door.events(who, chatbot, conversation_id, after=after, limit=limit + 1, with_vectors=with_embedding)
     headers = next_link(request, str(found[limit - 1].event.seq)) if len(found) > limit else {}
-    listed = [wire.event(happened, request.account_id, with_embedding=with_embedding) for happened in found[:limit]]
+    listed = (wire.event(happened, request.account_id, with_embedding=with_embedding) for happened in found[:limit])
     return Answer(listed, headers=headers)
 
 
@@ -142,8 +143,11 @@ async def follow_chatbot(request: Request[None], services: Services) -> Response
     """What happens in all conversations, as an event stream. After a break events may come twice: tell them by their seq."""
     cursor = cursors.load(request.headers.get("last-event-id", request.query.get("after")))
     since = cursor[0] if cursor is not None else None
-    followed = await services.conversations.follow_all(request.principal, request.chatbot, since, idle_s=sse.PING_S)
-    return sse.stream_events(followed, request, with_embedding=_with_embedding(request), of_chatbot=True)
+    with_embedding = _with_embedding(request, default=False)
+    followed = await services.conversations.follow_all(
+        request.principal, request.chatbot, since, idle_s=sse.PING_S, with_vectors=with_embedding
+    )
+    return sse.stream_events(followed, request, with_embedding=with_embedding, of_chatbot=True)
 
 
 async def list_all(request: Request[None], services: Services) -> Answer:
@@ -170,13 +174,12 @@ async def get(request: Request[None], services: Services) -> Answer:
 
 async def list_messages(request: Request[None], services: Services) -> Answer:
     """Oldest first."""
-    limit, with_embedding = query_limit(request.query), _with_embedding(request)
+    limit, with_embedding = query_limit(request.query), _with_embedding(request, default=False)
     found = await services.conversations.messages(
         request.principal, request.chatbot, _id(request), after=_after_seq(request), limit=limit + 1, with_vectors=with_embedding
     )
-    listed = wire.messages(found, request.account_id, with_embedding=with_embedding)
-    headers = next_link(request, str(listed[limit - 1].seq)) if len(listed) > limit else {}
-    return Answer(listed[:limit], headers=headers)
+    headers = next_link(request, str(found.messages[limit - 1].seq)) if len(found.messages) > limit else {}
+    return Answer((wire.message(each, request.account_id, found.vectors) for each in found.messages[:limit]), headers=headers)
 
 
 async def delete(request: Request[None], services: Services) -> Answer:
@@ -195,8 +198,9 @@ def _id(request: Request[Any]) -> str:
     return request.named["conversation_id"]
 
 
-def _with_embedding(request: Request[Any]) -> bool:
-    return query_flag(request.query, "embedding", default=True)
+def _with_embedding(request: Request[Any], *, default: bool = True) -> bool:
+    """Answers to what was said show the sources' vectors; lists and streams of events do not, unless told otherwise."""
+    return query_flag(request.query, "embedding", default=default)
 
 
 def _wants_stream(request: Request[Any], wanted: bool | None) -> bool:

@@ -8,7 +8,7 @@ does not start. `is_guarded` routes are those end users reach: the chatbot's `re
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, get_origin
 
 import msgspec
 from starlette.responses import Response
@@ -57,6 +57,11 @@ class ApiRoute(AnyRoute, frozen=True, kw_only=True):
     @property
     def is_idempotent(self) -> bool:
         return self.method == "POST" and not self.is_secret and not self.is_unstored
+
+    @property
+    def is_list(self) -> bool:
+        """Whether it answers with an array of what an account has."""
+        return self.method == "GET" and self.scope != PUBLIC and get_origin(self.response) is list
 
     @property
     def is_followed(self) -> bool:
@@ -170,7 +175,7 @@ ROUTES = (
     Route(method="DELETE", path=CONVERSATION, scope=Scope.CONVERSATIONS_WRITE, handler=conversations.delete, is_guarded=True,
           status=204, summary="Delete a conversation with its messages"),
     Route(method="GET", path=CONVERSATION + "/messages", scope=Scope.CONVERSATIONS_READ, handler=conversations.list_messages,
-          is_guarded=True, response=list[wire.WireMessage], query=(*PAGES, "embedding"),
+          is_guarded=True, response=list[wire.WireMessage], query=(*PAGES, "embedding"), query_defaults={"embedding": False},
           after="Where the page starts: behind the message with this `seq`, as the `Link` header of the page before has it.",
           summary="List messages, oldest first"),
     Route(method="POST", path=CONVERSATION + "/stop", scope=Scope.CONVERSATIONS_WRITE, handler=conversations.stop,
@@ -186,6 +191,7 @@ ROUTES = (
               summary="Ask for a human"),
     Route(method="GET", path=CONVERSATION + "/events", scope=Scope.CONVERSATIONS_READ, handler=conversations.list_events,
           is_guarded=True, response=list[wire.WireEvent], query=(*PAGES, "embedding"), is_streamed=True,
+          query_defaults={"embedding": False},
           after="Behind which event it goes on: its `seq`, or, of a stream, the `id:` of what came last.",
           summary="List events, oldest first, or follow them"),
     BodyRoute(method="POST", path=MESSAGE + "/retry", scope=Scope.CONVERSATIONS_WRITE, handler=conversations.retry,
@@ -196,7 +202,7 @@ ROUTES = (
               is_guarded=True, request=Feedback, response=wire.WireMessage, query=("embedding",),
               summary="Rate a reply: up, down, or null to take it back"),
     Route(method="GET", path=CHATBOT + "/events", scope=Scope.CONVERSATIONS_READ, handler=conversations.follow_chatbot,
-          is_guarded=True, is_streamed=True, query=("after", "embedding"),
+          is_guarded=True, is_streamed=True, query=("after", "embedding"), query_defaults={"embedding": False},
           after="The `id:` of the event that came last, to go on there: some seconds earlier, so events may come again. "
                 "Without it the stream begins now.",
           summary="Follow what happens in all conversations, as Server-Sent Events"),

@@ -119,9 +119,8 @@ async def change(request: Request[dict[str, Any]], services: Services) -> Answer
     patch = request.body
 
     def merged(held: Site) -> Site:
-        names = [field.name for field in msgspec.structs.fields(SiteSettings)]
-        wanted = convert({**{name: msgspec.to_builtins(getattr(held, name)) for name in names}, **patch}, SiteSettings)
-        return msgspec.structs.replace(held, **msgspec.structs.asdict(wanted))
+        wanted = convert(patch, SiteSettings)
+        return msgspec.structs.replace(held, **{name: getattr(wanted, name) for name in patch})
 
     changed = await services.sites.change(request.chatbot.id, _site_id(request), merged)
     return Answer(site_wire.site(await services.sites.see(changed.chatbot_id, changed.id), request.account_id))

@@ -22,6 +22,7 @@ from gigachat_server.chat.feed import FeedDelta, FeedEvent, Place
 from gigachat_server.chat.turns.progress import TurnResult
 from gigachat_server.chat.turns.turn import TurnHandle
 from gigachat_server.edge import cursors
+from gigachat_server.edge.moments import moment
 from gigachat_server.edge.problem import problem
 from gigachat_server.edge.request import Request
 from gigachat_server.errors import FieldError, GigachatError, InvalidRequest
@@ -129,9 +130,11 @@ async def _follow(
                     case FeedDelta():
                         yield delta(each.said, each.seq)
                     case FeedEvent():
-                        happened = wire.event(each, request.account_id, with_embedding=with_embedding)
-                        place = cursors.dump(each.place, "") if of_chatbot else event_id(each.event.seq, each.position)
-                        yield event(each.event.type, happened, place=place)
+                        async with moment():
+                            happened = wire.event(each, request.account_id, with_embedding=with_embedding)
+                            place = cursors.dump(each.place, "") if of_chatbot else event_id(each.event.seq, each.position)
+                            piece = event(each.event.type, happened, place=place)
+                        yield piece
     except GigachatError as error:
         yield event("error", problem(error, instance=request.raw_path, request_id=request.request_id))
 

@@ -26,7 +26,7 @@ from gigachat_server.chat.turns.progress import TurnResult
 from gigachat_server.chat.turns.turn import TurnHandle, Turns
 from gigachat_server.errors import FieldError, InvalidRequest, NotFound
 from gigachat_server.knowledge.search.retrieve import Earlier
-from gigachat_server.records import Chatbot, Conversation, Feedback, Message
+from gigachat_server.records import Chatbot, Conversation, Feedback, FeedbackGiven, Message
 from gigachat_server.settings import Settings
 from gigachat_server.store import conversations, messages
 from gigachat_server.store.conversations import BOT as BOT  # who controls a conversation that no operator does
@@ -131,8 +131,7 @@ class Conversations:
                 raise InvalidRequest(errors=(FieldError("message_id", "Only a reply of the chatbot takes feedback."),))
             given = None if feedback.rating is None and not feedback.text else feedback
             if given != message.feedback:
-                data = {"message_id": message_id}
-                place = await self._events.add(tx, chatbot.id, conversation_id, "message.feedback", data)
+                place = await self._events.add(tx, chatbot.id, conversation_id, FeedbackGiven(message_id=message_id))
                 await messages.set_feedback(tx, chatbot.id, message_id, given, at=place.at)
                 message = msgspec.structs.replace(message, feedback=given, updated_at=place.at)
             return Transcript([message], await vectors_of(tx, chatbot.id, [message]))
@@ -265,14 +264,23 @@ class Conversations:
     # --- following ---
 
     async def events(
-        self, principal: Principal, chatbot: Chatbot, conversation_id: str, *, after: int, limit: int
+        self, principal: Principal, chatbot: Chatbot, conversation_id: str, *, after: int, limit: int, with_vectors: bool
     ) -> Sequence[FeedEvent]:
         """What happened behind the seq `after`, oldest first."""
         _admit(principal, Scope.CONVERSATIONS_READ, chatbot)
-        return await self._feed.page(principal.account_id, chatbot.id, _id(conversation_id), after=after, limit=limit)
+        return await self._feed.page(
+            principal.account_id, chatbot.id, _id(conversation_id), after=after, limit=limit, with_vectors=with_vectors
+        )
 
     async def follow(
-        self, principal: Principal, chatbot: Chatbot, conversation_id: str, place: Place, *, idle_s: float
+        self,
+        principal: Principal,
+        chatbot: Chatbot,
+        conversation_id: str,
+        place: Place,
+        *,
+        idle_s: float,
+        with_vectors: bool = False,
     ) -> AsyncGenerator[FeedEvent | FeedDelta | None, None]:
         """All that happens from that place on, with every word of a reply; see `Feed.follow_conversation`.
 
@@ -282,14 +290,18 @@ class Conversations:
         account_id, conversation_id = principal.account_id, _id(conversation_id)
         if place.seq > await self._feed.last_seq(account_id, chatbot.id, conversation_id):
             raise InvalidRequest(errors=(FieldError("Last-Event-ID", "Must be the id of an event of this stream."),))
-        return self._feed.follow_conversation(account_id, chatbot.id, conversation_id, place, idle_s=idle_s)
+        return self._feed.follow_conversation(
+            account_id, chatbot.id, conversation_id, place, idle_s=idle_s, with_vectors=with_vectors
+        )
 
     async def follow_all(
-        self, principal: Principal, chatbot: Chatbot, since_us: int | None, *, idle_s: float
+        self, principal: Principal, chatbot: Chatbot, since_us: int | None, *, idle_s: float, with_vectors: bool = False
     ) -> AsyncGenerator[FeedEvent | None, None]:
         """What happens in all the chatbot's conversations; see `Feed.follow_chatbot`."""
         _admit(principal, Scope.CONVERSATIONS_READ, chatbot)
-        return await self._feed.follow_chatbot(principal.account_id, chatbot.id, since_us, idle_s=idle_s)
+        return await self._feed.follow_chatbot(
+            principal.account_id, chatbot.id, since_us, idle_s=idle_s, with_vectors=with_vectors
+        )
 
     # --- erasing ---
 

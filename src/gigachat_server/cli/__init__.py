@@ -58,9 +58,9 @@ class LazyGroup(click.Group):
         entry = COMMANDS.get(cmd_name)
         if entry is None:
             return None
-        from gigachat_server.settings import limit_native_threads  # `--help` does without the settings
+        from gigachat_server.settings import prepare_libraries  # `--help` does without the settings
 
-        limit_native_threads()
+        prepare_libraries()
         command = getattr(importlib.import_module(f"gigachat_server.cli.{entry.module}"), entry.attribute)
         assert isinstance(command, click.Command)
         return command

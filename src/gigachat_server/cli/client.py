@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -294,7 +294,7 @@ def run(main: Coroutine[Any, Any, T]) -> T:
 async def _have_a_server(settings: Settings, stack: AsyncExitStack) -> Path:
     """On return someone answers this local socket until the stack is left."""
     if settings.database_url:
-        own = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gigachat-"))) / "gigachat.sock"
+        own = stack.enter_context(_own_folder(settings)) / "gigachat.sock"
         await stack.enter_async_context(_in_process(settings, own))
         return own
     give_up_at = time.monotonic() + _STARTING_S
@@ -308,6 +308,21 @@ async def _have_a_server(settings: Settings, stack: AsyncExitStack) -> Path:
                 raise SetupError(_unanswered(settings)) from None
             await asyncio.sleep(0.1)
     return settings.socket_path
+
+
+@contextmanager
+def _own_folder(settings: Settings) -> Iterator[Path]:
+    """A folder for this process alone: where there is no temporary one, in the data folder. Raises `SetupError`."""
+    with ExitStack() as stack:
+        try:
+            name = stack.enter_context(tempfile.TemporaryDirectory(prefix="gigachat-"))
+        except OSError:
+            try:
+                settings.data_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+                name = stack.enter_context(tempfile.TemporaryDirectory(prefix="command-", dir=settings.data_folder))
+            except OSError as error:
+                raise SetupError(f"Cannot write in {settings.data_folder}: {error.strerror}. Set GIGACHAT_DATA.") from None
+        yield Path(name)
 
 
 @asynccontextmanager

@@ -20,7 +20,7 @@ import msgspec
 from gigachat_server.clock import system_clock
 from gigachat_server.errors import SetupError, StorageUnavailable
 from gigachat_server.serving import local_socket
-from gigachat_server.settings import Settings
+from gigachat_server.settings import Settings, expanded
 from gigachat_server.store.copies import backup
 from gigachat_server.store.copies.copying import Rows, Target
 from gigachat_server.store.copies.sqlite_rows import SQLiteRows, SQLiteTarget
@@ -64,7 +64,7 @@ class Location(msgspec.Struct, frozen=True):
         if parts.scheme == "sqlite" and not parts.netloc:
             folder = Path(unquote(parts.path))
         elif "://" not in text and text:
-            folder = Path(text).expanduser()
+            folder = expanded(text)
         else:
             shown = text.rpartition("@")[2]
             raise SetupError(f"{shown} names no store: write postgresql://user@host/database, or a data folder.")

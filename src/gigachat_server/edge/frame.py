@@ -18,6 +18,7 @@ from gigachat_server.access import scopes
 from gigachat_server.access.principal import Principal
 from gigachat_server.edge.answer import render, without_body, without_stream
 from gigachat_server.edge.idempotency import REPLAYED, key_of, replay
+from gigachat_server.edge.long_lists import LongLists
 from gigachat_server.edge.request import Authoriser, Request, parse_query
 from gigachat_server.edge.routes import AnyRoute
 from gigachat_server.edge.uploads import is_form, received
@@ -68,6 +69,7 @@ class Frame(Generic[Q]):
     def __init__(self, surface: Surface[Q], services: Services) -> None:
         self._surface = surface
         self._services = services
+        self._lists = LongLists()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         surface = self._surface
@@ -149,7 +151,7 @@ class Frame(Generic[Q]):
                 if request.kept is not None and request.kept.kind == "answer":
                     return replay(request.kept)
         try:
-            response = render(await route.handler(request, self._surface.context))
+            response = await self._handled(request, route)
         except IdempotencyInProgress:
             # The same request was carried out while this one was on its way: there is a result now.
             if request.key is None or request.kept is not None or route.is_prompt:
@@ -158,6 +160,11 @@ class Frame(Generic[Q]):
         if request.kept is not None:
             response.headers.update(REPLAYED)
         return response
+
+    async def _handled(self, request: Q, route: AnyRoute) -> Response:
+        if route.is_list:
+            return await self._lists.answered(request.account_id, lambda: route.handler(request, self._surface.context))
+        return render(await route.handler(request, self._surface.context))
 
     async def _find_kept(self, key: idempotency.Key) -> IdempotencyRecord | None:
         async def read(reader: Reader) -> IdempotencyRecord | None:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 from urllib.parse import parse_qsl, urlencode
 
-import msgspec
 from starlette.types import Scope
 
 from gigachat_server.access.principal import Principal
@@ -21,7 +20,7 @@ from gigachat_server.edge.routes import AnyRoute
 from gigachat_server.errors import FieldError, InvalidRequest
 from gigachat_server.ids import random_text
 from gigachat_server.records import Chatbot
-from gigachat_server.store.idempotency import IdempotencyRecord, Key
+from gigachat_server.store.idempotency import IdempotencyRecord, Key, read_result
 
 B = TypeVar("B")
 D = TypeVar("D", bound=bool | None)
@@ -96,7 +95,7 @@ class Request(Generic[B]):
 
     def earlier(self, result: type[R]) -> R | None:
         """What the same request resulted in when it was sent before; None if this is the first time."""
-        return None if self.kept is None else msgspec.json.decode(self.kept.response, type=result)
+        return None if self.kept is None else read_result(self.kept, result)
 
 
 def plain_headers(scope: Scope) -> dict[str, str]:

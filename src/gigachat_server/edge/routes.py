@@ -39,6 +39,11 @@ class AnyRoute(msgspec.Struct, frozen=True, kw_only=True):
             msgspec.structs.force_setattr(self, "chatbot_in", "path")
 
     @property
+    def is_list(self) -> bool:
+        """Whether it answers with an array that may be long."""
+        return False
+
+    @property
     def is_idempotent(self) -> bool:
         """Whether an `Idempotency-Key` is understood."""
         return self.is_prompt

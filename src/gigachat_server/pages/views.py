@@ -85,7 +85,7 @@ def view(message: Message) -> MessageView:
         id=message.id,
         seq=message.seq,
         role=message.role,
-        badge=_BADGES[message.role],
+        badge=_BADGES.get(message.role, message.role.capitalize()),
         speaker=message.name or message.user_id,
         content=message.content,
         is_markdown=is_reply,

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 
 import msgspec
 
-from gigachat_server.language.codes import Language
+from gigachat_server.language.codes import LANGUAGES, Language
 from gigachat_server.records import Document, DocumentWarning
 from gigachat_server.store import made_embeddings, units, uploads
 from gigachat_server.store.database import Reader, Row, Tx
+from gigachat_server.store.json_columns import AsStored, JsonColumn
 
-_read_warnings = msgspec.json.Decoder(tuple[DocumentWarning, ...]).decode
+_WARNINGS: JsonColumn[tuple[DocumentWarning, ...]] = JsonColumn(
+    "documents.warnings", tuple[DocumentWarning, ...], otherwise=tuple
+)
 _COLUMNS = (
     "chatbot_id, id, name, content_sha256, state, error, chunk_count, characters, embedding_model, created_at, updated_at, "
     "reason, progress, title, media_type, origin, upload_id, file_sha256, chunks_sha256, language, warnings"
@@ -19,11 +22,18 @@ _COLUMNS = (
 
 
 def _document(row: Row) -> Document:
-    return Document(*(*row[:-1], _read_warnings(row[-1]) if row[-1] else ()))
+    warnings = AsStored.of(_WARNINGS.read(row[-1], row[1]), row[-1]) if row[-1] else ()
+    return Document(*(*row[:-2], known_language(row[-2]), warnings))
+
+
+def known_language(stored: str | None) -> Language | None:
+    """One that a later version added says here as much as none."""
+    return stored if stored in LANGUAGES else None
 
 
 def _dump_warnings(document: Document) -> str | None:
-    return msgspec.json.encode(document.warnings).decode() if document.warnings else None
+    dumped = _WARNINGS.write(document.warnings)
+    return dumped if dumped != "[]" else None
 
 
 async def find(reader: Reader, chatbot_id: str, document_id: str) -> Document | None:
@@ -103,7 +113,7 @@ async def list_versions(reader: Reader, chatbot_id: str, *, embedding_models: Se
         chatbot_id=chatbot_id,
         embedding_models=list(embedding_models),
     )
-    return {row[0]: Version(row[1], row[2]) for row in rows}
+    return {row[0]: Version(row[1], known_language(row[2])) for row in rows}
 
 
 async def list_versions_of(
@@ -117,7 +127,7 @@ async def list_versions_of(
         ids=list(ids),
         embedding_models=list(embedding_models),
     )
-    return {row[0]: Version(row[1], row[2]) for row in rows}
+    return {row[0]: Version(row[1], known_language(row[2])) for row in rows}
 
 
 async def put(tx: Tx, document: Document, *, content: str, places: str | None = None, version: int) -> None:

@@ -7,12 +7,15 @@ its scope is the caller, the route and the key, so no caller meets the key of an
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn, TypeVar
 
 import msgspec
 
 from gigachat_server.errors import IdempotencyInProgress, IdempotencyKeyReused
 from gigachat_server.store.database import Reader, Tx
+from gigachat_server.store.json_columns import JsonColumn
+
+T = TypeVar("T")
 
 KEPT_US = 24 * 3600 * 1_000_000
 
@@ -99,6 +102,17 @@ async def keep_document(tx: Tx, key: Key | None, document_id: str, *, is_accepte
 async def _keep_or_give_way(tx: Tx, key: Key, kept: IdempotencyRecord, *, now_us: int) -> None:
     if not await keep(tx, key, kept, now_us=now_us):
         raise IdempotencyInProgress(retry_after_s=1)
+
+
+def read_result(kept: IdempotencyRecord, result: type[T]) -> T:
+    """What the use case resulted in. What only a later version can read raises `IdempotencyInProgress`: it is not done twice."""
+    if kept.kind != "result":
+        _refuse()
+    return JsonColumn("idempotency.response", result, otherwise=_refuse).read(kept.response, "a key")
+
+
+def _refuse() -> NoReturn:
+    raise IdempotencyInProgress(retry_after_s=1)
 
 
 async def delete_old(tx: Tx, *, now_us: int) -> None:

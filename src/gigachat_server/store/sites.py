@@ -1,6 +1,6 @@
 """SQL of sites. Rows with a `due_at` are the queue of crawls: who takes one holds it by a lease with a name of its own.
 
-Invariant: whoever writes for a crawl says under which lease, and writes nothing once another has taken it.
+Invariant: every write of a crawl names its lease, and changes nothing once another crawl has taken the site.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import msgspec
 
 from gigachat_server.records import Site, SiteState
 from gigachat_server.store.database import Reader, Row, Tx
+from gigachat_server.store.json_columns import JsonColumn
 
 _COLUMNS = (
     "chatbot_id, id, url, kind, depth, max_pages, include, exclude, recrawl_hours, state, reason, error, crawl, due_at, "
@@ -16,7 +17,9 @@ _COLUMNS = (
 )
 _NAMES = tuple(name.strip() for name in _COLUMNS.split(","))
 
-_decode_patterns = msgspec.json.Decoder(tuple[str, ...]).decode
+_PATTERNS: dict[str, JsonColumn[tuple[str, ...]]] = {
+    name: JsonColumn(f"sites.{name}", tuple[str, ...], otherwise=tuple) for name in ("include", "exclude")
+}
 
 
 class Due(msgspec.Struct, frozen=True):
@@ -93,16 +96,25 @@ async def list_sites(reader: Reader, chatbot_id: str, *, after: str | None, limi
 
 
 async def update(tx: Tx, site: Site) -> None:
-    """Store how it is to be crawled, and when next."""
+    """Store how it is to be crawled, and when next. For a site that this transaction has locked."""
+    row = await tx.one(
+        "SELECT include, exclude FROM sites WHERE chatbot_id = :chatbot_id AND id = :id", chatbot_id=site.chatbot_id, id=site.id
+    )
+    if row is None:
+        return
     await tx.run(
         "UPDATE sites SET depth = :depth, max_pages = :max_pages, include = :include, exclude = :exclude, "
         "recrawl_hours = :recrawl_hours, due_at = :due_at, updated_at = :updated_at "
         "WHERE chatbot_id = :chatbot_id AND id = :id",
-        **{
-            name: value
-            for name, value in _parameters(site).items()
-            if name in ("chatbot_id", "id", "depth", "max_pages", "include", "exclude", "recrawl_hours", "due_at", "updated_at")
-        },
+        chatbot_id=site.chatbot_id,
+        id=site.id,
+        depth=site.depth,
+        max_pages=site.max_pages,
+        include=_PATTERNS["include"].rewrite(row[0], site.include, site.id),
+        exclude=_PATTERNS["exclude"].rewrite(row[1], site.exclude, site.id),
+        recrawl_hours=site.recrawl_hours,
+        due_at=site.due_at,
+        updated_at=site.updated_at,
     )
 
 
@@ -320,11 +332,11 @@ async def finish(
 
 def _parameters(site: Site) -> dict[str, object]:
     values: dict[str, object] = msgspec.structs.asdict(site)
-    patterns = {name: msgspec.json.encode(getattr(site, name)).decode() for name in ("include", "exclude")}
+    patterns = {name: column.write(getattr(site, name)) for name, column in _PATTERNS.items()}
     return {**values, **patterns}
 
 
 def _site(row: Row) -> Site:
     values = dict(zip(_NAMES, row, strict=True))
-    patterns = {name: _decode_patterns(values[name]) for name in ("include", "exclude")}
+    patterns = {name: column.read(values[name], values["id"]) for name, column in _PATTERNS.items()}
     return Site(**{**values, **patterns})

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from gigachat_server.chat.events.recorder import Events
 from gigachat_server.chat.turns.progress import Lease
 from gigachat_server.chat.turns.queue import MOST_QUEUED, start
-from gigachat_server.records import Message
+from gigachat_server.records import Message, TurnCoalesced
 from gigachat_server.store import conversations, messages
 from gigachat_server.store.database import Tx
 
@@ -35,8 +35,7 @@ async def join_waiting(tx: Tx, events: Events, lease: Lease, *, now_us: int, mus
     if not joined:
         return lease
     for each in joined:
-        data = {"prompt_id": each.id, "with": last.id}
-        place = await events.add(tx, chatbot.id, prompt.conversation_id, "turn.coalesced", data)
+        place = await events.add(tx, chatbot.id, prompt.conversation_id, TurnCoalesced(prompt_id=each.id, with_=last.id))
         await messages.set_turn(tx, chatbot.id, each.id, "coalesced", at=place.at)
     together = await start(tx, events, chatbot, last, now_us=now_us, joined=tuple(joined))
     tx.after_commit(lambda: lead(together, joined))

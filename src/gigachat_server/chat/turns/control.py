@@ -7,7 +7,7 @@ or shown in that conversation until release; what it had said until then is stor
 
 from __future__ import annotations
 
-from gigachat_server.chat.events.recorder import RELEASED, TAKEN_OVER, Events
+from gigachat_server.chat.events.recorder import Events
 from gigachat_server.chat.turns.endings import end_turns
 from gigachat_server.chat.turns.live import FrozenTurns, LiveTurns
 from gigachat_server.chat.turns.nodes import Nodes
@@ -15,7 +15,7 @@ from gigachat_server.chat.turns.progress import TurnResult
 from gigachat_server.clock import Clock
 from gigachat_server.errors import AlreadyTakenOver, NotFound
 from gigachat_server.ids import new_id
-from gigachat_server.records import Chatbot, Conversation, Ending, Message
+from gigachat_server.records import Chatbot, ControlReleased, ControlTakenOver, Conversation, Ending, HandoffRequested, Message
 from gigachat_server.store import conversations, idempotency, messages
 from gigachat_server.store.database import Database, Reader, Tx
 
@@ -82,7 +82,7 @@ class Control:
             return
         unsettled = await messages.list_open(tx, chatbot.id, conversation_id)
         ended = await end_turns(tx, self._events, unsettled, "intercepted", chatbot_name=chatbot.name, live=live)
-        await self._events.add(tx, chatbot.id, conversation_id, TAKEN_OVER, {"operator": operator})
+        await self._events.add(tx, chatbot.id, conversation_id, ControlTakenOver(operator=operator))
         tx.after_commit(lambda: self._live.cut(ended))
 
     def release_at(self, chatbot: Chatbot) -> int | None:
@@ -119,7 +119,7 @@ class Control:
     async def _release_in(self, tx: Tx, chatbot_id: str, conversation_id: str, *, reason: str, due_at: int | None = None) -> bool:
         if await conversations.release(tx, chatbot_id, conversation_id, due_at=due_at) is None:
             return False
-        await self._events.add(tx, chatbot_id, conversation_id, RELEASED, {"reason": reason})
+        await self._events.add(tx, chatbot_id, conversation_id, ControlReleased(reason=reason))
         return True
 
     async def stop(self, chatbot: Chatbot, conversation_id: str, *, key: idempotency.Key | None) -> TurnResult:
@@ -174,8 +174,8 @@ class Control:
             await conversations.open_empty(tx, chatbot.id, conversation_id, now_us=now_us)
             if await conversations.request_handoff(tx, chatbot.id, conversation_id, at=now_us):
                 await self._tell(tx, chatbot, conversation_id, message_id)
-                data = {"reason": reason, "note": note, "message_id": message_id}
-                await self._events.add(tx, chatbot.id, conversation_id, "handoff.requested", data)
+                wanted = HandoffRequested(reason=reason, note=note, message_id=message_id)
+                await self._events.add(tx, chatbot.id, conversation_id, wanted)
             return await self._keep(tx, chatbot, conversation_id, key)
 
         return await self._database.transaction("control.hand_off", body)
@@ -202,7 +202,7 @@ class Control:
             created_at=place.at,
             updated_at=place.at,
         )
-        await self._events.add_message(tx, told)
+        await self._events.store_message(tx, told)
 
     async def _keep(self, tx: Tx, chatbot: Chatbot, conversation_id: str, key: idempotency.Key | None) -> Conversation:
         """The conversation as it is at the end of the transaction, kept as its result."""

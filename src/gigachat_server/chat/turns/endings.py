@@ -17,14 +17,24 @@ from gigachat_server.chat.turns.live import FrozenTurns
 from gigachat_server.chat.turns.outcome import vectors_of
 from gigachat_server.chat.turns.progress import Turn, TurnResult
 from gigachat_server.errors import GigachatError
-from gigachat_server.records import Ending, EventType, Message, MessageStatus, TurnState
+from gigachat_server.records import (
+    Ending,
+    Message,
+    MessageReplaced,
+    MessageStatus,
+    TurnFailed,
+    TurnIntercepted,
+    TurnInterrupted,
+    TurnState,
+    TurnStopped,
+)
 from gigachat_server.store import conversations, drafts, messages
 from gigachat_server.store.database import Tx
 
-_ENDED_AS: dict[Ending, EventType] = {
-    "stopped": "turn.stopped",
-    "interrupted": "turn.interrupted",
-    "intercepted": "turn.intercepted",
+_ENDED_AS: dict[Ending, type[TurnStopped | TurnInterrupted | TurnIntercepted]] = {
+    "stopped": TurnStopped,
+    "interrupted": TurnInterrupted,
+    "intercepted": TurnIntercepted,
 }
 
 
@@ -47,8 +57,7 @@ async def end_turns(
         said = [await _store(tx, events, each, ()) for each in said]
         if said:
             await replace_earlier(tx, events, prompt, said[0])
-        data = {"prompt_id": prompt.id}
-        place = await events.add(tx, prompt.chatbot_id, prompt.conversation_id, _ENDED_AS[state], data)
+        place = await events.add(tx, prompt.chatbot_id, prompt.conversation_id, _ENDED_AS[state](prompt_id=prompt.id))
         await messages.set_turn(tx, prompt.chatbot_id, prompt.id, state, at=place.at)
         settled = msgspec.structs.replace(prompt, turn=state, updated_at=place.at)
         await drafts.delete(tx, prompt.chatbot_id, prompt.conversation_id, prompt.id)
@@ -92,8 +101,7 @@ async def fail_unread_turns(tx: Tx, events: Events, chatbot_id: str, conversatio
 async def _mark_failed(
     tx: Tx, events: Events, chatbot_id: str, conversation_id: str, prompt_id: str, seq: int, error: GigachatError
 ) -> tuple[TurnState, MessageStatus, int]:
-    data = {"prompt_id": prompt_id, "code": error.code}
-    place = await events.add(tx, chatbot_id, conversation_id, "turn.failed", data)
+    place = await events.add(tx, chatbot_id, conversation_id, TurnFailed(prompt_id=prompt_id, code=error.code))
     replies = await messages.list_reply_statuses(tx, chatbot_id, conversation_id, prompt_id, after=seq)
     state: TurnState = "done" if "completed" in replies else "failed"
     status: MessageStatus = "completed" if replies else "failed"
@@ -105,8 +113,8 @@ async def replace_earlier(tx: Tx, events: Events, prompt: Message, by: Message) 
     """Replace the prompt's earlier replies by those that begin with this one."""
     replaced = await messages.replace_replies(tx, prompt, by=by)
     for message_id in replaced:
-        data = {"message_id": message_id, "replaced_by": by.id}
-        await events.add(tx, prompt.chatbot_id, prompt.conversation_id, "message.replaced", data)
+        gone = MessageReplaced(message_id=message_id, replaced_by=by.id)
+        await events.add(tx, prompt.chatbot_id, prompt.conversation_id, gone)
 
 
 async def _said(tx: Tx, prompt: Message, turn: Turn | None, chatbot_name: str) -> list[Message]:
@@ -131,5 +139,5 @@ async def _store(tx: Tx, events: Events, said: Message, kept: Sequence[Message])
     place = await conversations.open_and_advance(tx, said.chatbot_id, said.conversation_id, user_id=None, now_us=events.now_us())
     assert place is not None  # the conversation was there a statement ago
     said = reply.placed(said, seq=place.seq, at=place.at, behind=kept)
-    await events.add_message(tx, said)
+    await events.store_message(tx, said)
     return said

@@ -29,16 +29,16 @@ from gigachat_server.errors import (
     InvalidRequest,
     NotFound,
 )
-from gigachat_server.records import UNSETTLED, Chatbot, EventType, Message, TurnState
+from gigachat_server.records import UNSETTLED, Chatbot, Message, TurnIntercepted, TurnQueued, TurnStarted, TurnState
 from gigachat_server.store import chatbots, conversations, idempotency, messages
 from gigachat_server.store.conversations import BOT, Place
 from gigachat_server.store.database import Reader, Tx
 from gigachat_server.triggers import trigger
 
-_REOPENED_AS: dict[TurnState, EventType] = {
-    "running": "turn.started",
-    "queued": "turn.queued",
-    "intercepted": "turn.intercepted",
+_REOPENED_AS: dict[TurnState, type[TurnStarted | TurnQueued | TurnIntercepted]] = {
+    "running": TurnStarted,
+    "queued": TurnQueued,
+    "intercepted": TurnIntercepted,
 }
 
 
@@ -115,7 +115,7 @@ class Intake:
             raise await _refusal(tx, chatbot)
         place, chatbot = taken[0], await _in_force(tx, chatbot, taken[1])
         prompt = _message(chatbot, request, place, prompt_id, role="user", turn=_turn_state(place, prompt_id))
-        await self._events.add_message(tx, prompt)
+        await self._events.store_message(tx, prompt)
         if prompt.turn != "running":
             return await _stored(tx, IntakeResult(prompt=prompt), begin)
         memory = Memory()
@@ -153,7 +153,7 @@ class Intake:
         if place is None:
             raise NotFound
         said = _message(chatbot, request, place, prompt_id, role="operator", turn=None)
-        await self._events.add_message(tx, said)
+        await self._events.store_message(tx, said)
         return await _stored(tx, IntakeResult(prompt=said), begin)
 
     async def reopen(
@@ -194,7 +194,7 @@ class Intake:
         state = _turn_state(place, prompt_id)
         if state == "intercepted" and not only_if_failed:
             raise ConversationTakenOver
-        await self._events.add_at(tx, place, chatbot.id, conversation_id, _REOPENED_AS[state], {"prompt_id": prompt_id})
+        await self._events.add_at(tx, place, chatbot.id, conversation_id, _REOPENED_AS[state](prompt_id=prompt_id))
         await messages.set_turn(tx, chatbot.id, prompt_id, state, at=place.at)
         prompt = msgspec.structs.replace(prompt, turn=state, status="completed", error=None, updated_at=place.at)
         if state != "running":

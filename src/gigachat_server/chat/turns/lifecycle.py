@@ -23,7 +23,7 @@ from gigachat_server.chat.turns.queue import LEASE_US, start_next
 from gigachat_server.chat.turns.turn import Turns
 from gigachat_server.clock import Clock
 from gigachat_server.errors import ReplyCutOff, StorageUnavailable
-from gigachat_server.records import Chatbot, Message
+from gigachat_server.records import Chatbot, Message, TurnRecovered
 from gigachat_server.store import chatbots, conversations, drafts, events, idempotency, messages
 from gigachat_server.store.database import Database, Reader, Tx
 from gigachat_server.work.background import Background
@@ -210,11 +210,11 @@ class Lifecycle:
         kept = await drafts.list_of(tx, chatbot.id, prompt.conversation_id)
         was_shown = any(draft.prompt_id == prompt.id for draft in kept)
         recoveries = await events.list_of_types(tx, chatbot.id, prompt.conversation_id, ("turn.recovered",), after=prompt.seq)
-        count = sum(event.data["prompt_id"] == prompt.id for event in recoveries)
+        count = sum(event.prompt_id == prompt.id for event in recoveries)
         if was_shown or count >= _MOST_RECOVERIES:
             await fail_abandoned_turn(tx, self._events, prompt, ReplyCutOff(retry_after_s=1), chatbot_name=chatbot.name)
             return
-        place = await self._events.add(tx, chatbot.id, prompt.conversation_id, "turn.recovered", {"prompt_id": prompt.id})
+        place = await self._events.add(tx, chatbot.id, prompt.conversation_id, TurnRecovered(prompt_id=prompt.id))
         await messages.set_turn(tx, chatbot.id, prompt.id, "queued", at=place.at)
 
     async def forget(self) -> None:

@@ -15,7 +15,7 @@ from gigachat_server.chat.answers.memory import Memory, first_answered_at, recal
 from gigachat_server.chat.events.recorder import Events
 from gigachat_server.chat.turns.outcome import joined_to
 from gigachat_server.chat.turns.progress import Lease
-from gigachat_server.records import Chatbot, Message
+from gigachat_server.records import Chatbot, Message, TurnStarted
 from gigachat_server.store import chatbots, conversations, messages
 from gigachat_server.store.conversations import Place
 from gigachat_server.store.database import Tx
@@ -38,7 +38,7 @@ async def start(
     tx: Tx, events: Events, chatbot: Chatbot, prompt: Message, *, now_us: int, joined: tuple[Message, ...] = ()
 ) -> Lease:
     """Hand the lease on to this prompt; those of `joined` are answered with it."""
-    place = await events.add(tx, chatbot.id, prompt.conversation_id, "turn.started", {"prompt_id": prompt.id})
+    place = await events.add(tx, chatbot.id, prompt.conversation_id, TurnStarted(prompt_id=prompt.id))
     await messages.set_turn(tx, chatbot.id, prompt.id, "running", at=place.at)
     await conversations.hand_on(tx, chatbot.id, prompt.conversation_id, prompt_id=prompt.id, lease_until=now_us + LEASE_US)
     before = place.seq

@@ -37,7 +37,7 @@ from gigachat_server.clock import Clock
 from gigachat_server.errors import GigachatError, ModelEmpty, ModelError, ShuttingDown, StorageUnavailable
 from gigachat_server.ids import new_id
 from gigachat_server.models.base import HandoffRequest
-from gigachat_server.records import UNSETTLED, Chatbot, Message
+from gigachat_server.records import UNSETTLED, Chatbot, HandoffRequested, Message
 from gigachat_server.store import conversations, drafts, idempotency, messages
 from gigachat_server.store.database import Database, Reader, Tx
 from gigachat_server.triggers import trigger
@@ -324,7 +324,7 @@ class Turns:
                 if place is None:
                     return None  # so was the first: nothing is written yet
                 placed.append(reply.placed(each, seq=place.seq, at=place.at))
-                await self._events.add_message(tx, placed[-1])
+                await self._events.store_message(tx, placed[-1])
             at, first = placed[-1].created_at, placed[0]
             # The prompt is still there: deleting one that is being answered raises the epoch.
             model = self._answerer.embedding_model
@@ -364,8 +364,8 @@ class Turns:
 
     async def _request_handoff(self, tx: Tx, said: Message, wanted: HandoffRequest) -> None:
         if await conversations.request_handoff(tx, said.chatbot_id, said.conversation_id, at=said.created_at):
-            data = {"reason": wanted.reason, "note": wanted.note, "message_id": said.id}
-            await self._events.add(tx, said.chatbot_id, said.conversation_id, "handoff.requested", data)
+            requested = HandoffRequested(reason=wanted.reason, note=wanted.note, message_id=said.id)
+            await self._events.add(tx, said.chatbot_id, said.conversation_id, requested)
 
     async def _hand_on(self, tx: Tx, ended: Message) -> None:
         following = await start_next(tx, self._events, ended.chatbot_id, ended.conversation_id, now_us=self._clock())

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from gigachat_server.chat.answers.speech import Answer
 from gigachat_server.chat.events.recorder import Events
-from gigachat_server.records import Message, UnansweredPrompt
+from gigachat_server.records import Message, PromptUnanswered, UnansweredPrompt
 from gigachat_server.store import fixed_answers, unanswered
 from gigachat_server.store.database import Tx
 
@@ -20,8 +20,8 @@ async def note(tx: Tx, events: Events, answer: Answer, prompt: Message, *, at: i
     if reason is not None:
         row = UnansweredPrompt(prompt.chatbot_id, prompt.id, prompt.conversation_id, prompt.seq, reason, created_at=at)
         if await unanswered.insert(tx, row):
-            data = {"prompt_id": prompt.id, "reason": reason}
-            await events.add(tx, prompt.chatbot_id, prompt.conversation_id, "prompt.unanswered", data)
+            happened = PromptUnanswered(prompt_id=prompt.id, reason=reason)
+            await events.add(tx, prompt.chatbot_id, prompt.conversation_id, happened)
     elif is_anew:
         await unanswered.settle(tx, prompt.chatbot_id, [prompt.id], "answered", answered_by=BY_REPLY, at=at)
     if fixed_answer_id is not None:

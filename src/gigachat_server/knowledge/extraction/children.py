@@ -25,7 +25,7 @@ from gigachat_server.work.tasks import observed
 
 _IDLE_S = 60.0
 _END_S = 5.0  # a killed process takes no time, but a machine may be busy
-_FORKER = ("-S", "-m", "gigachat_server.knowledge.extraction.forker")
+_FORKER = ("-B", "-S", "-m", "gigachat_server.knowledge.extraction.forker")
 
 
 class Child(msgspec.Struct):
@@ -109,7 +109,8 @@ class _Forker:
     @classmethod
     async def start(cls) -> _Forker:
         """Raises `OSError`."""
-        # It inherits no settings: it needs none, and some are secrets. Where our packages are it is told (hence -S).
+        # It inherits no settings: it needs none, and some are secrets. Where our packages are it is told (hence -S), and it
+        # leaves no bytecode behind (-B).
         environment = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "PYTHONUTF8": "1"}
         control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         control.setblocking(False)

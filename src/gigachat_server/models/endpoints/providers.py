@@ -13,7 +13,6 @@ import tomllib
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
-from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -36,6 +35,7 @@ from gigachat_server.models.endpoints.anthropic import AnthropicModel
 from gigachat_server.models.endpoints.chat_completions import OpenAIModel, Timeouts
 from gigachat_server.models.endpoints.connection import Access
 from gigachat_server.records import Omittable
+from gigachat_server.settings import expanded
 
 log = logging.getLogger("gigachat.models")
 
@@ -76,7 +76,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 def read_providers(path: str) -> dict[str, Provider]:
     """The file's tables. Raises `SetupError`."""
     try:
-        tables = tomllib.loads(Path(path).expanduser().read_text(encoding="utf-8"))
+        tables = tomllib.loads(expanded(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeError, tomllib.TOMLDecodeError) as error:
         raise SetupError(f"GIGACHAT_MODEL_PROVIDERS {path} cannot be read as TOML: {error}.") from None
     try:

@@ -59,6 +59,6 @@ def fold(connection: apsw.Connection) -> bool:
 def open_reader(file: Path) -> apsw.Connection:
     connection = apsw.Connection(str(file), flags=apsw.SQLITE_OPEN_READONLY, statementcachesize=512)
     connection.set_busy_timeout(BUSY_TIMEOUT_MS)
-    for pragma in ("query_only = 1", "mmap_size = 0", "cache_size = -2048"):
+    for pragma in ("query_only = 1", "mmap_size = 0", "cache_size = -2048", "temp_store = 2"):
         connection.execute(f"PRAGMA {pragma}").fetchall()
     return connection

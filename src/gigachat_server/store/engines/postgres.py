@@ -571,6 +571,8 @@ async def open_postgres(url: str, *, connections: int, application: str = APPLIC
         apart = functools.partial(connect, timeout=_CONNECT_S)
         wake_ups = WakeUps(apart)
         await wake_ups.start()
+    except KeyError:  # a container may run under a number that is no user
+        raise SetupError("GIGACHAT_DATABASE_URL names no user, and neither does this system: put it before the host.") from None
     except (*FAILURES, ValueError) as error:
         raise SetupError(_cannot_open(url, error)) from None
     # Citus plans a statement for one table at a time.
