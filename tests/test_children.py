@@ -43,7 +43,15 @@ async def _are_gone(pids: Iterable[int]) -> bool:
 
 
 def _forkers() -> list[int]:
-    return [pid for pid in _running(os.getpid()) if b"forker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return [pid for pid in _running(os.getpid()) if b"forker" in _command_of(pid)]
+
+
+def _command_of(pid: int) -> bytes:
+    """Empty if it has ended since."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def _names(folder: Path) -> list[str]:

@@ -226,6 +226,7 @@ async def end_turn(api: Api, chatbot: str, ending: str, second: Pause) -> None:
         second.resume()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["done", "queued", "stopped", "taken over"])
 async def test_a_stream_goes_on_from_every_place(tmp_path: Path, ending: str) -> None:
     first, second, third = Pause(), Pause(), Pause()

@@ -29,7 +29,7 @@ from gigachat_server.store.engines.sqlite import FILE_NAME, SQLiteDatabase, open
 from tests.cli.commands import Gigachat
 from tests.harness import gigachat
 
-pytestmark = pytest.mark.sqlite_only
+pytestmark = [pytest.mark.slow, pytest.mark.sqlite_only]
 
 NOBODY = 65534
 PAGE = 4096

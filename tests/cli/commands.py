@@ -50,8 +50,11 @@ class Gigachat:
         return json.loads(self.output(*arguments, "--json"))
 
     def start(self, *arguments: str | Path, under: Sequence[str] = ()) -> subprocess.Popen[str]:
-        """The process, its input and outputs piped; `under` is a command to run it with. Whoever starts it ends it."""
-        pipe, command = subprocess.PIPE, [*under, *_command(arguments)]
+        """The process, its input and outputs piped; `under` is a command to run it with. The caller ends it.
+
+        It hears Ctrl-C even if the tests run in the background, where shells have their children ignore it.
+        """
+        pipe, command = subprocess.PIPE, ["env", "--default-signal=INT", *under, *_command(arguments)]
         return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=self._variables)
 
     @contextmanager

@@ -14,6 +14,8 @@ import pytest
 from gigachat_server.edge import cursors
 from tests.cli.commands import Gigachat, Server, slow_endpoint
 
+pytestmark = [pytest.mark.slow, pytest.mark.sqlite_only]  # a client of the API; test_keys, test_serve and test_commands open both
+
 
 class Shop:
     """The commands, a server beside them whose model takes its time, and a chatbot."""

@@ -10,6 +10,8 @@ import pytest
 
 from tests.cli.commands import Gigachat
 
+pytestmark = [pytest.mark.slow, pytest.mark.sqlite_only]  # a client of the API; test_keys, test_serve and test_commands open both
+
 
 @pytest.fixture
 def gigachat(tmp_path: Path) -> Iterator[Gigachat]:

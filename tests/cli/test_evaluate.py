@@ -22,6 +22,8 @@ from gigachat_server.evaluation.measures import Question, Result, RetrievedPassa
 from gigachat_server.evaluation.thresholds import ScoredQuestion
 from tests.cli.commands import Gigachat
 
+pytestmark = pytest.mark.sqlite_only  # a client of the API; test_keys, test_serve and test_commands open both
+
 FOLDER = Path(__file__).parents[1] / "fixtures" / "eval"
 
 

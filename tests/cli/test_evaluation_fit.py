@@ -11,6 +11,8 @@ import pytest
 
 from tests.cli.commands import Gigachat
 
+pytestmark = [pytest.mark.slow, pytest.mark.sqlite_only]  # a client of the API; test_keys, test_serve and test_commands open both
+
 COLLECTIONS = ("north", "south", "west")
 
 

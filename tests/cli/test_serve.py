@@ -18,6 +18,8 @@ import pytest
 
 from tests.cli.commands import Answer, Gigachat, Server
 
+pytestmark = pytest.mark.slow
+
 
 def test_first_start_prints_a_key_and_later_ones_do_not(tmp_path: Path) -> None:
     gigachat = Gigachat(tmp_path / "data")

@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.cli.commands import Gigachat
+
+pytestmark = [pytest.mark.slow, pytest.mark.sqlite_only]  # a client of the API; test_keys, test_serve and test_commands open both
 
 
 def test_an_operator_goes_from_what_was_asked_to_what_is_said(tmp_path: Path) -> None:

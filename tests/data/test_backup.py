@@ -28,7 +28,7 @@ from tests.data.test_move import filled, refused
 from tests.test_upgrade import first_schema
 
 ROOT = Path(__file__).parents[2]
-pytestmark = pytest.mark.sqlite_only  # it names its stores itself
+pytestmark = [pytest.mark.slow, pytest.mark.sqlite_only]  # it names its stores itself
 BOTH = pytest.mark.parametrize("kind", ["folder", "database"])
 
 

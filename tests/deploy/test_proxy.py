@@ -46,7 +46,7 @@ from tests.faults.serving import KEY, Answered, Ask, Client, events, read_store
 from tests.harness import gigachat
 from tests.pages.pages import Visitor
 
-pytestmark = [needs_nginx, pytest.mark.sqlite_only]  # what nginx does is the same before any store
+pytestmark = [pytest.mark.slow, needs_nginx, pytest.mark.sqlite_only]  # what nginx does is the same before any store
 
 FIRST_EVENT_S = 1.0
 SILENCE_S = 70  # more than nginx waits by default, which is 60 s

@@ -30,6 +30,8 @@ from tests.models.embedder_weights import built_in_embedder
 from tests.models.misbehaving_endpoint import GOOD, endpoint, http
 from tests.models.test_anthropic import BODIES
 
+pytestmark = pytest.mark.sqlite_only  # the pages speak to the API, which is tested on both
+
 ANTHROPIC_HELLO = BODIES["text"][0]
 ROOT = Path(__file__).parents[2]
 PAGES = {
@@ -88,6 +90,7 @@ async def walk(page: str, api: Api, home: Path) -> str:
     return output.decode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WALKS)
 async def test_the_commands_of_a_page_run_as_printed(name: str, tmp_path: Path) -> None:
     async with gigachat(tmp_path / "data") as api:
@@ -141,6 +144,7 @@ def test_the_guide_has_a_table_for_ten_providers_and_more() -> None:
     assert len(TABLES) >= 10
 
 
+@pytest.mark.slow
 @pytest.mark.weights
 async def test_the_readme_shows_what_its_commands_print(tmp_path: Path) -> None:
     embedder = built_in_embedder()

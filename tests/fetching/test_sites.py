@@ -226,6 +226,7 @@ async def documents_at(api: Api, sites: str, base: str, path: str = "") -> list[
     return [name.removeprefix(base) for name in await documents_of(api, sites)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("pages", "paths"),
     [

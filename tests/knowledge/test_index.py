@@ -143,6 +143,7 @@ def some_bag(dice: random.Random, own: tuple[QueryWord, ...]) -> Bag:
     return {word: dice.random() for word in (*(word.alternatives for word in own), *((w,) for w in dice.sample(VOCABULARY, 5)))}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(20))
 def test_equal_to_the_definitions_whatever_happened_before(seed: int) -> None:
     dice = random.Random(seed)

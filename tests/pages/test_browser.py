@@ -30,6 +30,7 @@ T = TypeVar("T")
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = [
     pytest.mark.browser,
+    pytest.mark.sqlite_only,  # a page sees nothing but the API, which is tested on both
     pytest.mark.xdist_group("browser"),
     pytest.mark.skipif(
         not (CHROMIUM and DRIVER) and os.environ.get("REQUIRE_ALL") != "1",

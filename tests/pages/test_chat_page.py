@@ -21,6 +21,8 @@ from tests.pages.pages import MATCHING, Page, Pages, event_html, html_of, pages
 from tests.pages.payloads import XSS
 from tests.test_files import uploaded
 
+pytestmark = pytest.mark.sqlite_only  # a page sees nothing but the API, which is tested on both
+
 
 def address(site: Pages, chatbot: str, conversation: str = "c1") -> str:
     """The address of a conversation."""

@@ -11,6 +11,8 @@ from gigachat_server.access.sessions import ATTEMPTS, MOST_PEERS, MOST_SESSIONS,
 from gigachat_server.pages.context import safe_next
 from tests.pages.pages import pages
 
+pytestmark = pytest.mark.sqlite_only  # a page sees nothing but the API, which is tested on both
+
 SECOND = 1_000_000
 HOUR = 3600 * SECOND
 
