@@ -32,7 +32,8 @@ VOLUME /data
 EXPOSE 8000
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-c", "import http.client, os, sys; \
-server = http.client.HTTPConnection('127.0.0.1', int(os.environ['GIGACHAT_PORT']), timeout=3); \
+port = os.environ['GIGACHAT_PORT']; \
+server = http.client.HTTPConnection('127.0.0.1', int(port) if port.isdigit() else 8000, timeout=3); \
 server.request('GET', '/readyz'); \
 sys.exit(server.getresponse().status != 200)"]
 ENTRYPOINT ["gigachat"]

@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 EVAL ?= tests/fixtures/eval
 ARGS ?=
 
-.PHONY: help install run test test-fast test-postgres test-faults test-site test-documents test-load test-mutants lint bench eval docs clean
+.PHONY: help install run test test-fast test-postgres test-faults test-site test-documents test-load test-mutants lint style bench eval docs clean
 
 help: ## Show this
 	@echo "gigachat: make <target> [ARGS=\"...\"]"
@@ -20,11 +20,14 @@ install: $(VENV)/installed ## Install gigachat and its embedding model into .ven
 run: $(VENV)/installed ## Start the server with a sample chatbot on http://127.0.0.1:8000 (ARGS="--port 9000")
 	@exec $(BIN)/gigachat serve --sample $(ARGS)
 
-test: $(VENV)/installed-dev lint ## Run every check and test
-	$(BIN)/pytest -n auto $(ARGS)
+test: $(VENV)/installed-dev style ## Run every check and test
+	@# The types are checked beside the tests, most of which leave a core free.
+	@$(BIN)/mypy > $(VENV)/mypy.log 2>&1 & mypy=$$!; \
+	$(BIN)/pytest -n auto --dist worksteal --durations=20 $(ARGS); tests=$$?; \
+	wait $$mypy; mypy=$$?; cat $(VENV)/mypy.log; exit $$((tests ? tests : mypy))
 
-test-fast: $(VENV)/installed-dev ## Run the tests that need neither browser, model weights nor PostgreSQL
-	$(BIN)/pytest -n auto -m "not browser and not weights and not postgres" $(ARGS)
+test-fast: $(VENV)/installed-dev ## Run the quick tests, which need neither browser, model weights nor PostgreSQL
+	$(BIN)/pytest -n auto --dist worksteal -m "not slow and not browser and not weights and not postgres" $(ARGS)
 
 test-postgres: $(VENV)/installed-dev ## Run the tests on PostgreSQL (TEST_POSTGRES_DSN: on that server)
 	$(BIN)/pytest -n auto -m postgres $(ARGS)
@@ -44,10 +47,12 @@ test-load: $(VENV)/installed-dev ## Three nodes on PostgreSQL under load for LOA
 test-mutants: $(VENV)/installed-dev ## Switch off each protection in turn: a test must fail
 	$(BIN)/python tools/mutants.py $(ARGS)
 
-lint: $(VENV)/installed-dev
+lint: $(VENV)/installed-dev style ## Check style and types
+	$(BIN)/mypy
+
+style: $(VENV)/installed-dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy
 
 bench: $(VENV)/installed ## Measure how fast this machine serves
 	$(BIN)/gigachat bench $(ARGS)

@@ -13,6 +13,7 @@ import inspect
 import ipaddress
 import os
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,8 +24,6 @@ from tests import postgres, postgres_server, stores
 
 # Whoever imports from these starts servers.
 _SERVERS = ("tests.harness", "tests.cli.commands", "tests.pages.pages", "tests.faults.processes", "tests.faults.serving")
-# A page in a browser sees nothing but the API, which has all of its tests on both.
-_ON_SQLITE = ("web",)
 
 _connect = socket.socket.connect
 
@@ -56,7 +55,18 @@ def _network_off() -> Any:
     patch.undo()
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Two for each core: a test that starts processes, or speaks to PostgreSQL, waits for as long as it works."""
+    return 2 * len(os.sched_getaffinity(0))
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    # Compile once what is tested, and what tests it: not again in each process that a test starts.
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    # Each core has its tests already: threads of numpy's would only spin while they wait for one another.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if not hasattr(config, "workerinput"):
         postgres.begin_run()
 
@@ -75,8 +85,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def _starts_servers(metafunc: pytest.Metafunc) -> bool:
     """A server needs a folder, and something that starts it."""
     imported = {getattr(value, "__module__", None) for value in vars(metafunc.module).values()}
-    starts = "tmp_path" in metafunc.fixturenames and not imported.isdisjoint(_SERVERS)
-    return starts and metafunc.definition.path.parent.name not in _ON_SQLITE
+    return "tmp_path" in metafunc.fixturenames and not imported.isdisjoint(_SERVERS)
 
 
 @pytest.fixture(scope="session")
@@ -93,8 +102,7 @@ def databases() -> Iterator[postgres.Databases]:
 def store(request: pytest.FixtureRequest) -> Iterator[None]:
     """The test's servers run on this store."""
     chosen = getattr(request, "param", None)
-    is_on_sqlite = request.node.path.parent.name in _ON_SQLITE or request.node.get_closest_marker("sqlite_only") is not None
-    if chosen is None and not is_on_sqlite:
+    if chosen is None and request.node.get_closest_marker("sqlite_only") is None:
         yield  # and `stores.current` raises: no test runs on one store because nobody thought of the other
         return
     if chosen != "postgres":
@@ -120,7 +128,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     if not inspect.iscoroutinefunction(function):
         return None
     arguments = {name: pyfuncitem.funcargs[name] for name in inspect.signature(function).parameters}
-    limit_s = 900 if pyfuncitem.get_closest_marker("faults") else 60
+    limit_s = 900 if pyfuncitem.get_closest_marker("faults") else 180  # against hanging alone: a busy machine takes its time
     with asyncio.Runner() as runner:
         runner.run(asyncio.wait_for(function(**arguments), limit_s))
     return True

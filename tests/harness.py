@@ -25,6 +25,7 @@ from gigachat_server.models.embedders.hashing_embedder import HashingEmbedder
 from gigachat_server.models.fake import ScriptedModel
 from gigachat_server.services import Services
 from gigachat_server.settings import Settings
+from gigachat_server.work.pace import Pace
 from tests import stores
 
 
@@ -172,13 +173,14 @@ async def gigachat(
     model: ChatModel | None = None,
     embedder: Embedder | None = None,
     clock: Clock = system_clock,
+    pace: Pace | None = None,
     **settings: Any,
 ) -> AsyncIterator[Api]:
     """A server on a store in this folder, and a client with a key. The model says "Hi." unless told otherwise."""
     given: dict[str, Any] = {"data": str(folder), "shutdown_timeout_s": 0.2} | stores.current().settings(folder) | settings
     chosen = Settings(**given)
     async with app.running(
-        chosen, clock=clock, model=model or ScriptedModel(["Hi."]), embedder=embedder or HashingEmbedder()
+        chosen, clock=clock, model=model or ScriptedModel(["Hi."]), embedder=embedder or HashingEmbedder(), pace=pace
     ) as services:
         _, secret = await services.key_ring.create(services.account.id, "test")
         # With its protocol named, asyncio sets TCP_NODELAY on what it accepts; without, each answer waits 40 ms.

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import secrets
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from multidict import CIMultiDict
 
 from gigachat_server.access import keys
 from gigachat_server.access.restrictions import hostname_of, is_listed, peer_address
+from gigachat_server.access.scopes import Scope
 from gigachat_server.api.routes import ROUTES, Route, RouteTable
 from gigachat_server.settings import Settings
 from tests.harness import Api, gigachat
@@ -111,7 +112,7 @@ async def test_speaking_as_client_needs_its_scope(tmp_path: Path) -> None:
 
 
 def test_a_route_without_a_scope_does_not_start() -> None:
-    forgotten = Route(method="GET", path="/x", scope="", handler=ROUTES[0].handler, summary="")
+    forgotten = Route(method="GET", path="/x", scope=cast("Scope", ""), handler=ROUTES[0].handler, summary="")
     with pytest.raises(ValueError, match="GET /x"):
         RouteTable((*ROUTES, forgotten))
 

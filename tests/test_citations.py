@@ -105,9 +105,9 @@ async def test_the_same_bytes_everywhere(tmp_path: Path) -> None:
         [told] = [data for name, data in streamed if name == "message"]
         assert "".join(data["text"] for name, data in streamed if name == "delta") == told["content"]
         assert len(cited(told)) == 3
-        events = (await api.get(f"{chatbot}/conversations/c1/events?limit=100")).body
+        events = (await api.get(f"{chatbot}/conversations/c1/events?limit=100&embedding=true")).body
         assert [event["message"] for event in events if event["message"]][-1] == told
-        assert (await api.messages(chatbot))[-1] == told
+        assert (await api.get(f"{chatbot}/conversations/c1/messages?embedding=true")).body[-1] == told
         await api.push(chatbot, "lamps", "Sold out.")
         later = (await api.messages(chatbot))[-1]
         assert cited(later) == cited(told)

@@ -146,7 +146,13 @@ async def test_sources_are_chunks_in_the_form_that_pushing_showed(tmp_path: Path
         (source,) = reply["sources"]
         assert source == {**chunk, "score": source["score"]}
         assert 0 <= source["score"] <= 1
-        assert (await api.messages(chatbot))[1]["sources"] == reply["sources"], "history carries the same evidence"
+        history = f"{chatbot}/conversations/c1/messages"
+        told = (await api.get(f"{history}?embedding=true")).body[1]["sources"]
+        assert told == reply["sources"], "history carries the same evidence"
+        assert (await api.get(history)).body[1]["sources"] == [{**source, "embedding": None}], "but for vectors nobody asked for"
+        events = (await api.get(f"{chatbot}/conversations/c1/events")).body
+        (listed,) = [event["message"] for event in events if event["message"] and event["message"]["sources"]]
+        assert listed["sources"] == [{**source, "embedding": None}]
         path = f"{chatbot}/conversations?embedding=false"
         body = {"conversation_id": "c2", "user_id": "u", "prompt": "How does KV work?"}
         assert (await api.post(path, body)).body[0]["sources"][0]["embedding"] is None

@@ -188,6 +188,7 @@ async def _pieces(data: bytes):  # type: ignore[no-untyped-def]
         yield data[first : first + _MIB]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", [pytest.param(case, marks=[pytest.mark.faults] if case in LONG else []) for case in BOMBS])
 async def test_a_bomb_is_a_failure_with_a_code_in_time(case: str) -> None:
     make, codes = BOMBS[case]

@@ -304,6 +304,7 @@ class Gate(CountingEmbedder):
         return await super().embed_passages(texts)
 
 
+@pytest.mark.slow
 async def test_the_files_of_one_chatbot_do_not_keep_those_of_another_waiting(tmp_path: Path) -> None:
     embedder = Gate("boulder")
     async with gigachat(tmp_path, embedder=embedder) as api:

@@ -117,6 +117,7 @@ KINDS: dict[str, Callable[[Talk, int], Awaitable[None]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 async def test_turns_leave_nothing_to_the_cycle_collector(tmp_path: Path, kind: str) -> None:
     pauses = [Pause()]

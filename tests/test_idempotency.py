@@ -148,7 +148,7 @@ async def test_a_repeated_prompt_attaches_to_the_running_answer(tmp_path: Path) 
         as_stream = asking(api, chatbot, "a", idempotency_key="k", stream=True)
 
         async def is_watched() -> bool:
-            return any(turn._watchers for turn in api.services.turns._live)
+            return any(turn.speech._watchers for turn in api.services.turns._live)
 
         await until(is_watched)
         pause.resume()
@@ -319,6 +319,108 @@ async def test_keys_are_kept_for_a_day(tmp_path: Path) -> None:
         clock.move(minutes=24 * 60 + 1)
         await api.services.lifecycle.forget()
         assert await rows(api, "SELECT * FROM idempotency") == []
+
+
+# --- what is kept: results, not answers ---
+
+
+async def test_a_result_is_replayed_as_it_was_whatever_became_of_it(tmp_path: Path) -> None:
+    async with gigachat(tmp_path, **FETCHING) as api:
+        chatbot = await api.chatbot()
+        routes = await every_post(api, chatbot, "1")
+        conversation = f"{chatbot}/conversations/of-1"
+
+        def below(suffix: str) -> str:
+            return next(path for path, _, _ in routes.values() if path.endswith(suffix))
+
+        async def first(path: str) -> Reply:
+            body = next(body for wanted, body, _ in routes.values() if wanted == path)
+            return await post(api, path, body, "k")
+
+        made = {path: await first(path) for path in ("/chatbots", below("/fixed-answers"), below("/answer"))}
+        made |= {path: await first(path) for path in (below("/sites"), below("/crawl"), below("/dismiss"))}
+        made |= {path: await first(path) for path in (f"{conversation}/handoff", f"{conversation}/takeover")}
+        assert {reply.status for reply in made.values()} <= {200, 201, 202}
+        await api.call("PATCH", f"/chatbots/{made['/chatbots'].body['id']}", {"name": "another name"})
+        fixed = below("/fixed-answers")
+        changed = {"prompts": ["Other?"], "answer": "Other."}
+        assert (await api.call("PUT", f"{fixed}/{made[fixed].body['id']}", changed)).status == 200
+        of_group = made[below("/answer")].body["fixed_answer"]["id"]
+        assert (await api.call("DELETE", f"{fixed}/{of_group}")).status == 204
+        for site in (below("/sites"), below("/crawl").removesuffix("/crawl").rpartition("/")[0]):
+            for each in (await api.get(site)).body:
+                assert (await api.call("DELETE", f"{site}/{each['id']}")).status == 204
+        assert (await post(api, f"{conversation}/release", None, "k")).status == 200
+        for path, before in made.items():
+            again = await first(path)
+            assert (again.status, again.text, again.headers[REPLAYED]) == (before.status, before.text, "true"), path
+        assert (await api.get(conversation)).body["controlled_by"] == "bot", "nothing was done again"
+
+
+async def test_what_a_stop_stored_is_replayed_as_it_is_by_then(tmp_path: Path) -> None:
+    pause = Pause()
+    async with gigachat(tmp_path, model=answering({"a": ["half", pause, " more"]})) as api:
+        chatbot = await api.chatbot()
+        await api.push(chatbot, "doc", "a parcel")
+        asked = await asking_held(api, chatbot, pause, "a")
+        path = f"{chatbot}/conversations/c1/stop"
+        first = await post(api, path, None, "k")
+        assert contents(first) == ["half"]
+        await asked
+        assert (await post(api, path, None, "k")).text == first.text
+        assert (await post(api, path, None, "none")).body == []
+        assert (await post(api, path, None, "none")).headers[REPLAYED] == "true", "nothing stopped is a result, too"
+        message = f"{chatbot}/conversations/c1/messages/{first.body[0]['id']}"
+        await api.call("PUT", f"{message}/feedback", {"rating": "down"})
+        assert (await post(api, path, None, "k")).body[0]["feedback"]["rating"] == "down"
+        assert (await rows(api, "SELECT count(*) FROM idempotency WHERE response LIKE '%half%'")) == [(0,)], "ids alone"
+        assert (await api.call("DELETE", f"{chatbot}/conversations/c1")).status == 204
+        assert (await post(api, path, None, "k")).code == "not_found", "what was erased is not said again"
+
+
+async def test_an_answer_that_the_version_before_kept_whole_is_replayed(tmp_path: Path) -> None:
+    async with gigachat(tmp_path, **FETCHING) as api:
+        chatbot = await api.chatbot()
+        routes = await every_post(api, chatbot, "1")
+        whole = '{"id":"x","kept":"by the version before"}'
+
+        async def keep_whole(tx: Any) -> None:
+            await tx.run("UPDATE idempotency SET kind = 'answer', status = 201, response = :whole", whole=whole)
+
+        for path, body, other in routes.values():
+            if path.endswith(("/conversations", "/retry", "/documents")):
+                continue  # of these the id was kept by that version, too
+            await post(api, path, body, "k")
+            await api.services.database.transaction("test", keep_whole)
+            seen = await counts(api)
+            again = await post(api, path, body, "k")
+            assert (again.status, again.text, again.headers[REPLAYED]) == (201, whole, "true"), path
+            if other is not None:
+                assert (await post(api, path, other, "k")).code == "idempotency_key_reused"
+            assert await counts(api) == seen
+
+
+async def test_a_result_is_kept_in_a_form_that_later_versions_read(tmp_path: Path) -> None:
+    """These rows are in stores: whoever changes what they hold makes them unreadable for a day."""
+    async with gigachat(tmp_path) as api:
+        chatbot = await api.chatbot()
+        await api.say(chatbot, "Hello")
+        taken = await post(api, f"{chatbot}/conversations/c1/takeover", {"operator": "eve"}, "k")
+        ((principal, kind, kept),) = await rows(api, "SELECT principal, kind, response FROM idempotency")
+        assert (principal, kind) == (api.key[4:12], "result")
+        assert json.loads(kept) == {
+            "chatbot_id": chatbot.removeprefix("/chatbots/"), "conversation_id": "c1", "user_id": "ann@example.com",
+            "last_seq": 3, "last_at": json.loads(kept)["last_at"], "controlled_by": "eve", "control_epoch": 1,
+            "release_at": None, "handoff_requested_at": None, "answering": None, "queued": 0,
+            "created_at": json.loads(kept)["created_at"],
+        }  # fmt: skip
+
+        async def add_field(tx: Any) -> None:
+            later = json.dumps({**json.loads(kept), "of_a_later_version": True})
+            await tx.run("UPDATE idempotency SET response = :later", later=later)
+
+        await api.services.database.transaction("test", add_field)
+        assert (await post(api, f"{chatbot}/conversations/c1/takeover", {"operator": "eve"}, "k")).text == taken.text
 
 
 # --- scope ---

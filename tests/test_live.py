@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import re
 from collections.abc import AsyncIterator
@@ -15,6 +16,7 @@ import pytest
 
 from gigachat_server.api import sse
 from gigachat_server.chat import feed
+from gigachat_server.chat.answers.speech import Speech
 from gigachat_server.chat.turns.progress import Turn
 from gigachat_server.chat.turns.reply import replies
 from gigachat_server.edge import cursors
@@ -224,6 +226,7 @@ async def end_turn(api: Api, chatbot: str, ending: str, second: Pause) -> None:
         second.resume()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["done", "queued", "stopped", "taken over"])
 async def test_a_stream_goes_on_from_every_place(tmp_path: Path, ending: str) -> None:
     first, second, third = Pause(), Pause(), Pause()
@@ -358,10 +361,10 @@ async def test_no_word_comes_after_the_end_was_seen_though_the_turn_does_not_kno
             listener = feed._Listener(feed.Place(1, 1), asyncio.Event())
             listener.listen(turns)
             assert listener.position == 1
-            ended = Event(turn.chatbot.id, "c1", 2, "message.created", {"message_id": "x", "prompt_id": turn.prompt_id}, 1)
+            ended = Event(turn.chatbot_id, "c1", 2, "message.created", {"message_id": "x", "prompt_id": turn.prompt_id}, 1)
             listener.see(ended)
             listener.listen(turns)
-            assert (turn.is_running, listener.hear(), listener.position, turn._watchers) == (True, None, 0, set())
+            assert (turn.is_running, listener.hear(), listener.position, turn.speech._watchers) == (True, None, 0, set())
             listener.see(msgspec.structs.replace(ended, seq=3, type="turn.started"))
             listener.listen(turns)
             assert listener.hear() is not None, "a retry is heard again"
@@ -584,13 +587,13 @@ async def test_a_turn_that_begins_while_its_conversation_is_frozen_is_frozen_too
             await pause.reached.wait()
             live = api.services.turns._live
             (turn,) = live
-            resumed = Turn(turn.chatbot, "c1", "waiting", ["reply"])
-            with live.frozen(turn.chatbot.id, "c1") as frozen:
+            resumed = Turn(turn.chatbot_id, "c1", "waiting", Speech(1))
+            with live.frozen(turn.chatbot_id, "c1") as frozen:
                 live.add(resumed)
-                resumed.say(TextDelta(0, "Words"))
-                assert resumed.after(0) is None
+                resumed.speech.say(TextDelta(0, "Words"))
+                assert resumed.speech.after(0) is None
                 assert (frozen.find(turn.prompt_id), frozen.find("waiting")) == (turn, resumed)
-            assert resumed.after(0) is not None
+            assert resumed.speech.after(0) is not None
             assert not live._freezes
             live.discard(resumed)
             pause.resume()
@@ -606,10 +609,10 @@ async def test_nothing_is_kept_of_those_who_watched(tmp_path: Path) -> None:
             for _ in range(5):
                 async with streaming(api, f"{chatbot}{EVENTS}") as stream:
                     await stream.read_until(lambda e: e.name == "delta")
-                    assert turn._watchers
+                    assert turn.speech._watchers
 
             async def is_unwatched() -> bool:
-                return not turn._watchers and not api.services.events._followers
+                return not turn.speech._watchers and not api.services.events._followers
 
             await until(is_unwatched)
             async with streaming(api, f"{chatbot}{EVENTS}") as stream:
@@ -618,7 +621,7 @@ async def test_nothing_is_kept_of_those_who_watched(tmp_path: Path) -> None:
                 await stream.read_to(2)
 
                 async def is_left() -> bool:
-                    return not turn._watchers
+                    return not turn.speech._watchers
 
                 await until(is_left)
         await nobody_follows(api)
@@ -742,15 +745,17 @@ async def test_words_said_after_a_freeze_are_in_no_partial(tmp_path: Path) -> No
             await pause.reached.wait()
             live = api.services.turns._live
             (turn,) = live
-            turn.say(TextDelta(0, "Shown"))
-            with live.frozen(turn.chatbot.id, "c1"):
-                turn.say(TextDelta(0, " and never shown"))
-                turn.heard.ends[0] = ReplyEnd(0)
-                (partial,) = replies(turn, unfinished="stopped", is_cut=True)
+            assert turn.lease is not None
+            made = functools.partial(replies, prompt=turn.lease.prompt, chatbot_name="Superbot")
+            turn.speech.say(TextDelta(0, "Shown"))
+            with live.frozen(turn.chatbot_id, "c1"):
+                turn.speech.say(TextDelta(0, " and never shown"))
+                turn.speech.facts.ends[0] = ReplyEnd(0)
+                (partial,) = made(turn.speech.shown(), unfinished="stopped")
                 assert (partial.content, partial.status) == ("Shown", "stopped")
-                (whole,) = replies(turn, unfinished="completed")
+                (whole,) = made(turn.speech.so_far(), unfinished="completed")
                 assert (whole.content, whole.status) == ("Shown and never shown", "completed")
-            turn.heard.ends.clear()
+            turn.speech.facts.ends.clear()
             pause.resume()
 
 
@@ -773,9 +778,24 @@ async def test_a_follower_waits_for_a_store_that_cannot_be_read_for_a_while(
             return await read(body)
 
         monkeypatch.setattr(api.services.database, "read", failing)
-        followed = api.services.feed.follow_conversation(chatbot_id, "c1", feed.Place(), idle_s=15)
+        followed = api.services.feed.follow_conversation(api.services.account.id, chatbot_id, "c1", feed.Place(), idle_s=15)
         seen = [await anext(followed) for _ in range(4)]
         assert seen[:3] == [None] * 3
         assert isinstance(seen[3], feed.FeedEvent)
         await followed.aclose()
         assert failures == 0
+
+
+def test_a_frozen_speech_is_kept_as_it_was_shown() -> None:
+    """Also where the model takes it back meanwhile: a follower has seen it, under its id."""
+    speech = Speech(1)
+    speech.say(TextDelta(0, "Shown"))
+    shown_as = speech.message_ids[0]
+    with speech.frozen():
+        speech.take_back(0)
+        speech.say(TextDelta(0, "Anew"))
+        speech.facts.ends[0] = ReplyEnd(0)
+        assert speech.after(len("Shown")) is None
+        assert [(each.message_id, each.text, each.end) for each in speech.shown().replies] == [(shown_as, "Shown", None)]
+    assert [(each.text, each.end) for each in speech.shown().replies] == [("Anew", ReplyEnd(0))]
+    assert speech.message_ids != [shown_as]

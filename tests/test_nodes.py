@@ -268,10 +268,10 @@ async def test_a_node_that_stood_still_shows_nothing_before_it_has_asked(tmp_pat
         first = await asking_held(a, chatbot, pause, "Hello")
         async with streaming(a, f"{chatbot}{EVENTS}") as follower:
             await follower.read_until(lambda e: follower.texts() == "half")
-            standing: Any = a.services.nodes
+            heartbeat: Any = a.services.nodes._heartbeat
             a.services.database.on_told(lambda topic: None)  # its messages lie in the socket of a stopped process
-            standing._beat_at_s -= 5
-            assert not standing._live.may_show()
+            heartbeat._beat_at_s -= 5
+            assert not heartbeat.may_show()
             assert (await b.post(f"{chatbot}/conversations/c1/takeover", {"operator": "eve"})).status == 200
             pause.resume()
             assert contents(await first) == ["half"]

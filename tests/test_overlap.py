@@ -155,7 +155,8 @@ async def test_whoever_waits_behind_an_erased_user_goes_on_at_once(tmp_path: Pat
 async def backdate_and_keep_drafts(api: Api) -> None:
     """Drafts are kept of replies that last for a while: these have."""
     for turn in api.services.turns._live:
-        turn.began_at_s -= 1
+        if turn.lease is not None:
+            turn.lease.began_at_s -= 1
     await api.services.lifecycle.keep_drafts()
 
 
@@ -254,7 +255,7 @@ async def until_attached(api: Api, count: int) -> None:
     live = api.services.turns._live
 
     async def is_attached() -> bool:
-        return sum(len(turn._watchers) for turn in live) >= count - 1
+        return sum(len(turn.speech._watchers) for turn in live) >= count - 1
 
     await until(is_attached)
 
@@ -386,7 +387,7 @@ async def test_followers_hear_the_words_of_a_joined_turn(tmp_path: Path) -> None
             await pause.reached.wait()
         running = api.services.turns._live.running(chatbot.removeprefix("/chatbots/"), "c1")
         assert running is not None
-        said = running.after(0)
+        said = running.speech.after(0)
         assert said is not None and said.text == "one "
         pause.resume()
         assert len({(await each).text for each in asked}) == 1

@@ -10,7 +10,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from gigachat_server.api import conversations
+from gigachat_server.chat import conversations
 from gigachat_server.errors import EmbedderUnavailable
 from gigachat_server.models.base import Matrix, ModelInput
 from gigachat_server.models.embedders.hashing_embedder import HashingEmbedder

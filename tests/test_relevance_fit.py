@@ -239,11 +239,11 @@ def test_a_scale_for_prompts_of_any_kind_does_not_know_the_prior() -> None:
 
 
 def test_of_what_nothing_can_be_learnt_is_told() -> None:
-    with pytest.raises(SetupError, match="a fit takes 20 of either side"):
+    with pytest.raises(SetupError, match="a fit needs 20 of either side"):
         fit(simulated(collections=1, prompts=30), {}, bars=Bars())
     with pytest.raises(SetupError, match="two collections or more"):
         fit(simulated(collections=1, prompts=60), {}, bars=Bars())
-    with pytest.raises(SetupError, match="No unanswerable prompt is of the kind 'single'"):
+    with pytest.raises(SetupError, match="No unanswerable prompt has the kind 'single'"):
         fit(simulated(), {}, bars=Bars({"single": 0.9}))
 
 

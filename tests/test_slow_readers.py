@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gigachat_server.app import PublicApp
 from gigachat_server.models.fake import ScriptedModel
-from gigachat_server.serving.bounded_http import BoundedHttp
+from gigachat_server.serving.connection import Connection
 from gigachat_server.serving.server import Server, bind
 from gigachat_server.settings import Settings
 from tests.harness import gigachat, until
@@ -87,7 +87,7 @@ async def read_all(caller: socket.socket) -> None:
 
 async def all_stuck(server: Server, count: int) -> None:
     def is_stuck(connection: object) -> bool:
-        return isinstance(connection, BoundedHttp) and connection.flow is not None and connection.flow.write_paused
+        return isinstance(connection, Connection) and connection.is_congested
 
     while sum(map(is_stuck, server.server_state.connections)) < count:  # noqa: ASYNC110 - as below
         await asyncio.sleep(0.01)
@@ -100,7 +100,7 @@ async def all_gone(server: Server) -> None:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    monkeypatch.setattr(BoundedHttp, "stalled_timeout_s", 0.1)
+    monkeypatch.setattr(Connection, "stalled_s", 0.1)
     caplog.set_level(logging.ERROR)
     return caplog
 
@@ -137,7 +137,7 @@ async def test_who_reads_slowly_gets_it_all(impatient: pytest.LogCaptureFixture)
                 received += len(await loop.sock_recv(caller, 256 * 1024))
                 await asyncio.sleep(0.01)  # a slow line, not a wait for anything
             await app.ended.wait()
-    assert loop.time() - started > 4 * BoundedHttp.stalled_timeout_s
+    assert loop.time() - started > 4 * Connection.stalled_s
     assert impatient.records == []
 
 

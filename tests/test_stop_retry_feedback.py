@@ -89,7 +89,7 @@ async def test_stop_keeps_what_was_said_and_tells_everyone_the_same(tmp_path: Pa
             ("b", "completed", "stopped"),
             ("half said", "stopped", "assistant"),
         ]
-        assert (await api.messages(chatbot))[2] == partial
+        assert (await api.get(f"{chatbot}/conversations/c1/messages?embedding=true")).body[2] == partial
         assert (await stop(api, chatbot)).body == [], "nothing is being answered any more"
         await api.say(chatbot, "c", user="ann")
         assert told(model.calls[-1]) == ["a", "half said", "b", "c"]
@@ -356,7 +356,7 @@ async def test_a_retry_of_what_is_being_answered_attaches_to_it(tmp_path: Path) 
         streamed = [asyncio.create_task(retry(api, chatbot, prompt, {"stream": True})) for _ in range(4)]
 
         async def are_attached() -> bool:
-            return sum(len(turn._watchers) for turn in api.services.turns._live) == 4
+            return sum(len(turn.speech._watchers) for turn in api.services.turns._live) == 4
 
         await until(are_attached)
         pause.resume()
@@ -376,7 +376,7 @@ async def test_a_retry_does_not_hide_the_running_turn_from_stop(tmp_path: Path) 
         retried = asyncio.create_task(retry(api, chatbot, prompt, {"stream": True}))
 
         async def is_watched() -> bool:
-            return any(turn._watchers for turn in api.services.turns._live)
+            return any(turn.speech._watchers for turn in api.services.turns._live)
 
         await until(is_watched)
         await api.services.lifecycle.renew_leases()
@@ -396,7 +396,7 @@ async def test_a_server_that_stops_is_not_held_up_by_a_retry(tmp_path: Path) -> 
         retried = asyncio.create_task(retry(api, chatbot, prompt, {"stream": True}))
 
         async def is_watched() -> bool:
-            return any(turn._watchers for turn in api.services.turns._live)
+            return any(turn.speech._watchers for turn in api.services.turns._live)
 
         await until(is_watched)
         await api.services.turns.drain(0)
@@ -434,7 +434,7 @@ async def test_retries_at_once_are_one(tmp_path: Path) -> None:
         await pause.reached.wait()
 
         async def are_attached() -> bool:
-            return sum(len(turn._watchers) for turn in api.services.turns._live) == 6
+            return sum(len(turn.speech._watchers) for turn in api.services.turns._live) == 6
 
         await until(are_attached)
         pause.resume()

@@ -29,7 +29,7 @@ from gigachat_server.store.engines.sqlite import FILE_NAME, SQLiteDatabase, open
 from tests.cli.commands import Gigachat
 from tests.harness import gigachat
 
-pytestmark = pytest.mark.sqlite_only
+pytestmark = [pytest.mark.slow, pytest.mark.sqlite_only]
 
 NOBODY = 65534
 PAGE = 4096
@@ -277,7 +277,7 @@ def test_the_way_out_that_a_refusal_names_is_one(stores: dict[str, Path], tmp_pa
 
 def test_a_file_copied_without_its_log_is_not_taken_for_a_new_store(stores: dict[str, Path], tmp_path: Path) -> None:
     shutil.copy(stores["young"] / FILE_NAME, tmp_path)
-    with pytest.raises(SetupError, match="holds no message store"):
+    with pytest.raises(SetupError, match="is not a message store"):
         open_sqlite(tmp_path)
 
 

@@ -107,7 +107,7 @@ def test_the_upgraded_store_keeps_every_message(tmp_path: Path) -> None:
     async def upgraded() -> None:
         model = answering({})
         async with gigachat(tmp_path / "store", model=model) as api:
-            stored = await api.messages(chatbot)
+            stored = (await api.get(f"{chatbot}/conversations/c1/messages?limit=100&embedding=true")).body
             assert [(m["seq"], m["role"], m["content"], m["status"], m["turn"], m["alternative"]) for m in stored] == [
                 (1, "user", "When do parcels ship?", "completed", "done", 0),
                 (2, "assistant", "On Monday.", "completed", None, 0),

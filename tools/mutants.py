@@ -53,16 +53,16 @@ _KEEP_LATER = """\
             keep = lambda tx: idempotency.keep(tx, key, later, now_us=now_us)
             tx.after_commit(lambda: self._keep_task(self._database.transaction("key", keep)))
 """
-_NEW_TURN = "            turn = self._new_turn(chatbot, request.conversation_id, new_id())\n"
+_NEW_TURN = "        turn = self._new_turn(chatbot, request.conversation_id, new_id())\n"
 _KEEP_BEFORE = """\
-            kept, own = idempotency.IdempotencyRecord("turn", 201, turn.prompt_id), key
-            keep = lambda tx: idempotency.keep(tx, own, kept, now_us=self._clock())
-            if key is not None and await self._database.transaction("key", keep):
-                key = None
+        kept, own = idempotency.IdempotencyRecord("turn", 201, turn.prompt_id), key
+        keep = lambda tx: idempotency.keep(tx, own, kept, now_us=self._clock())
+        if key is not None and await self._database.transaction("key", keep):
+            key = None
 """
 _END_ANYWAY = "        finally:\n            if is_ours:\n"
 _COMMIT = '            self._writer.execute("COMMIT")\n'
-_WRITE_GROUP = "            self._write_group(group)\n"
+_ERASE = "                self._erase(is_wanted=True)\n"
 _CLAIM = "conversations.controlled_by = 'bot' AND conversations.answering IS NULL \"\n        \"THEN "
 
 
@@ -92,7 +92,7 @@ MUTANTS = (
     ),
     Mutant(
         "words are shown while a takeover is written",
-        [("self.enter_context(turn.frozen())", "self.enter_context(ExitStack())")],
+        [("self.enter_context(turn.speech.frozen())", "self.enter_context(ExitStack())")],
         [_PROTECTIONS + "what_was_shown_when_an_operator_took_over_is_what_is_stored"],
     ),
     Mutant(
@@ -123,7 +123,7 @@ MUTANTS = (
         "answers do not wait for the commit",
         [
             (_COMMIT, f"            self._deliver(group)\n{_COMMIT}"),
-            (_WRITE_GROUP + "            self._deliver(group)\n", _WRITE_GROUP),
+            (_ERASE + "            self._deliver(group)\n", _ERASE),
         ],
         [_DURABLE],
     ),
@@ -172,7 +172,7 @@ MUTANTS = (
     ),
     Mutant(
         "drafts outlive their turn",
-        [("            if turn.drafted_to or is_anew:\n", "            if False:\n")],
+        [("            if lease.drafted_to or is_anew:\n", "            if False:\n")],
         [_KILL + "[sqlite-S9]"],
     ),
     Mutant(
@@ -223,12 +223,12 @@ MUTANTS = (
     ),
     Mutant(
         "a node that stops fails what it has not begun",
-        [("if turn.length or not (self._is_stopping and self._database.is_shared):", "if True:")],
+        [("if turn.speech.length or not (self._is_stopping and self._database.is_shared):", "if True:")],
         [_LEFT + "[postgres]"],
     ),
     Mutant(
         "a process that is alone waits for the leases of the one before",
-        [("is_only_process = is_alone and not (database.is_shared and applied)", "is_only_process = not database.is_shared")],
+        [("is_only_process = is_alone and not (database.is_shared and was_old)", "is_only_process = not database.is_shared")],
         [_KILL + "[postgres-S5]"],
     ),
     Mutant(

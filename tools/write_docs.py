@@ -18,10 +18,10 @@ SETTINGS = """\
 # Settings
 
 Every setting is a flag of `gigachat serve` and an environment variable; the flag wins, and an empty variable counts as
-none. A variable that starts with `GIGACHAT_` and is not in this list stops the start: it is a typing error. Commands other
-than `serve` take `--data` and `--account` as flags and read all else from the variables.
+unset. An unknown variable that starts with `GIGACHAT_` stops the start, because it is probably a typing error. Commands
+other than `serve` take `--data` and `--account` as flags and read everything else from the variables.
 
-Flags can be seen by everyone on the machine, so give secrets as variables.
+Everyone on the machine can see flags, so pass secrets as variables.
 
 """
 
@@ -45,10 +45,27 @@ def _meaning(info: settings.SettingInfo) -> str:
     return (info.description + allowed + secret).replace("|", "\\|")
 
 
+DECISIONS = """\
+# Decisions
+
+Each page records one decision that is hard to undo: its context, its consequences, and the alternatives with what was measured.
+A page describes the day it was written; where a later decision changes it, the later one says so.
+
+"""
+
+
+def decisions_page() -> str:
+    """A list of the decisions by number, from the pages' own titles."""
+    pages = sorted(path for path in (ROOT / "docs" / "decisions").glob("*.md") if path.name != "README.md")
+    titles = [path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ") for path in pages]
+    return DECISIONS + "".join(f"- [{title}]({path.name})\n" for title, path in zip(titles, pages, strict=True))
+
+
 PAGES: dict[str, Callable[[], str]] = {
-    "docs/settings.md": settings_page,
-    "docs/api.md": write_api_reference.page,
-    "docs/architecture.md": write_file_table.page,
+    "docs/reference/settings.md": settings_page,
+    "docs/reference/api.md": write_api_reference.page,
+    "docs/decisions/README.md": decisions_page,
+    "docs/explanation/architecture.md": write_file_table.page,
 }
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
 from starlette.types import Receive, Scope, Send
@@ -16,10 +16,13 @@ from gigachat_server import triggers
 from gigachat_server.access.keys import KeyRing
 from gigachat_server.api.dispatch import Api
 from gigachat_server.chat.answers.answer import Answerer
+from gigachat_server.chat.chatbots import Chatbots
+from gigachat_server.chat.conversations import Conversations
 from gigachat_server.chat.erasure import Erasure
 from gigachat_server.chat.events.recorder import Events
 from gigachat_server.chat.feed import Feed
 from gigachat_server.chat.turns.control import Control
+from gigachat_server.chat.turns.heartbeat import Heartbeat
 from gigachat_server.chat.turns.lifecycle import Lifecycle
 from gigachat_server.chat.turns.live import LiveTurns
 from gigachat_server.chat.turns.nodes import Nodes
@@ -47,17 +50,20 @@ from gigachat_server.models.embedders.local_embedder import LocalEmbedder
 from gigachat_server.models.quoting.extractive import ExtractiveModel
 from gigachat_server.pages.dispatch import Web
 from gigachat_server.services import Services
-from gigachat_server.settings import Settings, secret_of
+from gigachat_server.settings import Settings, expanded, secret_of
 from gigachat_server.store import fixed_answers as fixed_answer_rows
 from gigachat_server.store import ingest_queue, sites
 from gigachat_server.store.copies.backup import back_up_before
 from gigachat_server.store.database import Database, Tx
 from gigachat_server.store.engines.migrate import Migration, migrate
 from gigachat_server.store.engines.sqlite import open_sqlite
+from gigachat_server.work.background import Background
+from gigachat_server.work.leased import LOST
+from gigachat_server.work.pace import Pace
 
 if TYPE_CHECKING:
     from gigachat_server.models.endpoints.chat_completions import OpenAIModel
-    from gigachat_server.models.endpoints.http import Access
+    from gigachat_server.models.endpoints.connection import Access
 
 _log = logging.getLogger("gigachat.store")
 
@@ -72,47 +78,61 @@ async def running(
     clock: Clock = system_clock,
     model: ChatModel | None = None,
     embedder: Embedder | None = None,
+    pace: Pace | None = None,
     is_node: bool = True,
 ) -> AsyncIterator[Services]:
     """A gigachat at work on its store. Leaving drains running turns. Raises `SetupError`.
 
-    `model` and `embedder` replace those the settings name: a scripted model, say. What is no node sees to its own turns
-    alone: a command beside the nodes of a shared store.
+    `model` and `embedder` replace those the settings name: a scripted model, say. `pace` is how background work waits. What is
+    no node, a command beside the nodes of a shared store, takes care of its own turns and documents alone.
     """
-    with triggers.failpoint(settings.failpoint):  # it acts on turns that the start takes up, too
+    async with AsyncExitStack() as opened:  # what is opened last is closed first, also if the start fails
+        opened.enter_context(triggers.failpoint(settings.failpoint))  # it acts on turns that the start takes up, too
         database = await open_database(settings)
+        opened.push_async_callback(database.aclose)
         try:
-            services = await _assemble(settings, database, clock, model, embedder)
-        except BaseException as error:
-            await database.aclose()
-            if isinstance(error, StorageUnavailable):
-                raise SetupError(_cannot_write(settings)) from None
-            raise
-        services.nodes.start()
-        if is_node:
-            services.ingest_worker.start()
-            services.site_worker.start()
-            services.searcher.start()
-            services.fixed_answers.start()
-        services.lifecycle.start(takes_up=is_node)
-        try:
-            yield services
-        finally:
-            services.is_shutting_down = True
-            await services.turns.drain(settings.shutdown_timeout_s)
-            services.feed.close()
-            services.ingest.watch.close()
-            services.sites.close()
-            await services.lifecycle.aclose()
-            await services.nodes.aclose()
-            await services.site_worker.aclose()
-            await services.ingest_worker.aclose()
-            await services.ingest.aclose()
-            await services.fixed_answers.aclose()
-            await services.searcher.aclose()
-            await services.model.aclose()
-            await services.embedder.aclose()
-            await database.aclose()
+            services = await _assemble(settings, database, opened, Background(clock, pace), model, embedder, clock)
+            if is_node:
+                await database.transaction("work.retry", functools.partial(_retry_parked, now_us=clock()))
+        except StorageUnavailable:
+            raise SetupError(_cannot_write(settings)) from None
+        for worker in _workers(services):
+            opened.push_async_callback(worker.aclose)
+            worker.start(is_dormant=not is_node)
+        opened.push_async_callback(_stop, services)
+        yield services
+
+
+class Worker(Protocol):
+    """Something that works in the background. Closing it ends its work at any point, or before it was started."""
+
+    def start(self, *, is_dormant: bool = False) -> None:
+        """`is_dormant`: this process is no node, so it leaves alone what it was not given itself."""
+
+    async def aclose(self) -> None: ...
+
+
+def _workers(services: Services) -> Sequence[Worker]:
+    """In the order in which they start; they are closed in the opposite one."""
+    return (
+        services.searcher,
+        services.fixed_answers,
+        services.ingest_worker,
+        services.site_worker,
+        services.nodes,
+        services.lifecycle,
+    )
+
+
+async def _stop(services: Services) -> None:
+    """Running turns have ended, or are cut off; everyone who waits for anything has been told."""
+    services.is_shutting_down = True
+    services.site_worker.drain()
+    services.ingest_worker.drain()
+    await services.turns.drain(services.settings.shutdown_timeout_s)
+    services.feed.close()
+    services.ingest.watch.close()
+    services.sites.close()
 
 
 async def open_database(settings: Settings) -> Database:
@@ -144,42 +164,56 @@ def backing_up(settings: Settings, tell: Callable[[str], None]) -> Callable[[Mig
 
 
 async def _assemble(
-    settings: Settings, database: Database, clock: Clock, model: ChatModel | None, embedder: Embedder | None
+    settings: Settings,
+    database: Database,
+    opened: AsyncExitStack,
+    background: Background,
+    model: ChatModel | None,
+    embedder: Embedder | None,
+    clock: Clock,
 ) -> Services:
+    """Make every part; `opened` closes those that need it."""
     embedder = embedder or make_embedder(settings)
+    opened.push_async_callback(embedder.aclose)
     model = model or make_model(settings, embedder)
+    opened.push_async_callback(model.aclose)
     applied = await migrate(database, clock, before=backing_up(settings, _log.info))
     key_ring = KeyRing(database, clock, configured_key=settings.api_key)
     account = await key_ring.ensure_account(settings.account)
     await key_ring.ensure_configured(account.id)
-    searcher = make_searcher(settings, database, embedder)
+    searcher = make_searcher(settings, database, embedder, background)
     extractor = Extractor(most_characters=settings.max_document_characters)
     ingest = Ingest(database, embedder, searcher, clock, extractor=extractor)
-    embedding_model, current = embedder.name, built_with(embedder)
-
-    async def reembed(tx: Tx) -> None:
-        await ingest_queue.mark_foreign_vectors_waiting(tx, embedding_model=current)
-        await ingest_queue.retry_failed(tx, error=EmbeddingRefused.code)  # its key, say, may be another one now
-        await fixed_answer_rows.have_embedded_anew(tx, embedding_model=embedding_model)
-
-    await database.transaction("document.reembed", reembed)
-    events, live = Events(database, clock), LiveTurns()
-    nodes = Nodes(database, events, live, clock)
+    opened.push_async_callback(ingest.aclose)
+    await database.transaction("document.reembed", functools.partial(_reembed, embedder=embedder))
+    heartbeat, prompts_wait = Heartbeat(database), asyncio.Event()
+    events, live = Events(database, clock), LiveTurns(may_show=heartbeat.may_show)
+    nodes = Nodes(database, events, live, clock, background, heartbeat=heartbeat, prompts_wait=prompts_wait)
     control = Control(database, events=events, live=live, nodes=nodes, clock=clock)
-    fixed_answers = FixedAnswers(database, embedder, clock)
+    fixed_answers = FixedAnswers(database, embedder, clock, background)
     answerer = Answerer(model=model, embedder=embedder, searcher=searcher, fixed_answers=fixed_answers)
     turns = Turns(database, answerer=answerer, control=control, events=events, live=live, nodes=nodes, clock=clock)
-    lifecycle = Lifecycle(database, turns=turns, control=control, events=events, live=live, clock=clock)
-    nodes.when_waiting = lifecycle.look_now
-    async with database.arriving() as is_alone:
-        # Where no other process is there, nobody is at work now on whatever was being read, crawled or answered. One of the
-        # version before may be, on a shared store that was just migrated: it does not show that it is there.
-        is_only_process = is_alone and not (database.is_shared and applied)
-        if is_only_process:
-            await database.transaction("work.release", _release_work)
-        await lifecycle.recover(is_only_process=is_only_process)
-    ingest_worker = IngestWorker(database, ingest, clock)
-    web_sites = Sites(database, ingest, clock)
+    opened.push_async_callback(turns.drain, 0)
+    lifecycle = Lifecycle(
+        database,
+        turns=turns,
+        control=control,
+        events=events,
+        live=live,
+        clock=clock,
+        background=background,
+        prompts_wait=prompts_wait,
+    )
+    await _take_up(database, lifecycle, was_old=bool(applied))
+    accepted, due = asyncio.Event(), asyncio.Event()  # a document waits; a site is to be crawled
+    web_sites = Sites(database, ingest, clock, due)
+    feed = Feed(database, events, live, clock)
+    erasure = Erasure(database, turns=turns, events=events, live=live, clock=clock)
+
+    def forget_chatbot(chatbot_id: str) -> None:
+        searcher.forget(chatbot_id)
+        fixed_answers.forget(chatbot_id)
+
     return Services(
         settings=settings,
         clock=clock,
@@ -190,20 +224,48 @@ async def _assemble(
         model=model,
         searcher=searcher,
         ingest=ingest,
-        ingest_worker=ingest_worker,
+        ingest_worker=IngestWorker(database, ingest, clock, background, accepted),
         sites=web_sites,
-        site_worker=SiteWorker(database, web_sites, ingest, settings, clock, ingest_worker.wake_up),
+        site_worker=SiteWorker(database, web_sites, ingest, settings, clock, background, due=due, accepted=accepted),
         fixed_answers=fixed_answers,
         learning=Learning(database, embedder=embedder, fixed_answers=fixed_answers, ingest=ingest, clock=clock),
         replay=Replay(database, answerer),
+        chatbots=Chatbots(database, erasure=erasure, clock=clock, on_recut=accepted.set, on_deleted=forget_chatbot),
+        conversations=Conversations(
+            database, turns=turns, control=control, feed=feed, erasure=erasure, events=events, settings=settings
+        ),
         events=events,
-        feed=Feed(database, events, live, clock),
+        feed=feed,
         control=control,
         turns=turns,
-        erasure=Erasure(database, turns=turns, events=events, live=live, clock=clock),
         lifecycle=lifecycle,
         nodes=nodes,
+        background=background,
     )
+
+
+async def _take_up(database: Database, lifecycle: Lifecycle, *, was_old: bool) -> None:
+    """Go on with what other processes left behind."""
+    async with database.arriving() as is_alone:
+        # Where no other process is there, nobody is at work now on whatever was being read, crawled or answered. One of the
+        # version before may be, on a shared store that was just migrated: it does not show that it is there.
+        is_only_process = is_alone and not (database.is_shared and was_old)
+        if is_only_process:
+            await database.transaction("work.release", _release_work)
+        await lifecycle.recover(is_only_process=is_only_process)
+
+
+async def _reembed(tx: Tx, *, embedder: Embedder) -> None:
+    """What another embedder made, or refused, is made anew: its key, say, may be another one now."""
+    await ingest_queue.mark_foreign_vectors_waiting(tx, embedding_model=built_with(embedder))
+    await ingest_queue.retry_failed(tx, error=EmbeddingRefused.code)
+    await fixed_answer_rows.have_embedded_anew(tx, embedding_model=embedder.name)
+
+
+async def _retry_parked(tx: Tx, *, now_us: int) -> None:
+    """What was given up is tried once more, by what may be another version, on another machine."""
+    await ingest_queue.retry_parked(tx, but=LOST)
+    await sites.retry_parked(tx, but=LOST, now_us=now_us)
 
 
 async def _release_work(tx: Tx) -> None:
@@ -223,14 +285,14 @@ class PublicApp:
         await answering(scope, receive, send)
 
 
-def make_searcher(settings: Settings, database: Database, embedder: Embedder) -> Searcher:
+def make_searcher(settings: Settings, database: Database, embedder: Embedder, background: Background) -> Searcher:
     """What searches documents in that store."""
     prior = shipped(embedder.name)
     prior_of = no_prior if prior is None else prior.of
     searcher: Searcher
     searcher = in_memory = Indexes(database, embedder, memory_bytes=settings.index_memory_mb * 1024 * 1024, prior_of=prior_of)
     if database.dialect == "postgres":
-        searcher = StoreSearch(database, embedder, small=in_memory, prior_of=prior_of)
+        searcher = StoreSearch(database, embedder, small=in_memory, prior_of=prior_of, background=background)
     if not settings.reranker_url:
         return searcher
     from gigachat_server.knowledge.search.rerank import RerankingSearcher
@@ -248,7 +310,7 @@ def make_embedder(settings: Settings) -> Embedder:
     """The embedder that the settings name, with the scale of relevance that they name. Raises `SetupError`."""
     embedder = _own_embedder(settings)
     if settings.relevance:
-        fitted = relevance_file.read(Path(settings.relevance).expanduser(), embedder=embedder.name)
+        fitted = relevance_file.read(expanded(settings.relevance), embedder=embedder.name)
         embedder.scale = fitted.applied_to(embedder.scale)
     return embedder
 
@@ -315,7 +377,7 @@ def make_endpoints(settings: Settings) -> tuple[OpenAIModel | None, dict[str, Op
 
 def endpoint_access(settings: Settings, *, key_header: str = "Authorization", headers: str = "") -> Access:
     """How endpoints are reached. Raises `SetupError`."""
-    from gigachat_server.models.endpoints.http import Access, parse_headers
+    from gigachat_server.models.endpoints.connection import Access, parse_headers
 
     return Access(
         key_header=key_header,

@@ -1,6 +1,6 @@
-"""Time as every part of gigachat sees it: whole microseconds since 1970 in UTC, from a clock that is passed in.
+"""Time for every part of gigachat: whole microseconds since 1970 in UTC, from a clock that is passed in.
 
-Invariant: the wall clock is read through a `Clock` alone, so a test can move it; order never depends on it (see
+Invariant: the wall clock is only read through a `Clock`, so a test can move it; order never depends on it (see
 `store/conversations.py`), only the visible times do.
 """
 

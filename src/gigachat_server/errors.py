@@ -1,4 +1,4 @@
-"""Every error a caller can act on, as one tree; `edge/http.py` is the one place that renders it.
+"""Every error a caller can act on, as one tree; `edge/problem.py` renders it.
 
 Invariant: a `code` never changes its meaning once released; the prose may. Nothing in `message` or `detail` repeats
 what an upstream model or the database said, so no error can leak a key, a path or another tenant's text.
@@ -10,18 +10,18 @@ import msgspec
 
 
 class FieldError(msgspec.Struct, frozen=True):
-    """One field of a request that cannot be accepted: where it is (`response.n`) and what is wrong with it."""
+    """One invalid field of a request: where it is (`response.n`) and what is wrong with it."""
 
     field: str
     message: str
 
 
 class GigachatError(Exception):
-    """An answer other than success. `detail` says what to do about this case; `message` names the kind."""
+    """Any answer other than success. `message` describes the kind; `detail` says what to do in this case."""
 
     status = 500
     code = "internal_error"
-    message = "Something went wrong on our side."
+    message = "The server failed; its log has the cause."
 
     def __init__(
         self,
@@ -38,8 +38,14 @@ class GigachatError(Exception):
         self.headers = headers or {}
 
     def again(self) -> GigachatError:
-        """The same for one more caller: one that was raised keeps the frames it came through, and what they hold."""
+        """A copy for another caller: a raised error keeps its frames, and everything they reference, alive."""
         return type(self)(self.detail, errors=self.errors, retry_after_s=self.retry_after_s, headers=self.headers)
+
+
+class MalformedRequest(GigachatError):
+    status = 400
+    code = "malformed_request"
+    message = "What was sent is not an HTTP/1.1 request."
 
 
 class MalformedBody(GigachatError):
@@ -57,13 +63,13 @@ class MalformedForm(GigachatError):
 class Unauthenticated(GigachatError):
     status = 401
     code = "unauthenticated"
-    message = "A valid API key is needed: send it as 'Authorization: Bearer <API_KEY>'."
+    message = "A valid API key is required: send it as 'Authorization: Bearer <API_KEY>'."
 
 
 class Forbidden(GigachatError):
     status = 403
     code = "forbidden"
-    message = "This API key may not do that."
+    message = "This API key is not allowed to do that."
 
 
 class HostnameRefused(Forbidden):
@@ -85,18 +91,18 @@ class NotFound(GigachatError):
 class MethodNotAllowed(GigachatError):
     status = 405
     code = "method_not_allowed"
-    message = "This address does not answer that method."
+    message = "This address does not support that method."
 
 
 class Conflict(GigachatError):
     status = 409
     code = "conflict"
-    message = "The request does not fit the present state."
+    message = "The request conflicts with the current state."
 
 
 class ConversationBusy(Conflict):
     code = "conversation_busy"
-    message = "Another prompt of this conversation is being answered, and no more may wait. This one was not stored."
+    message = "Another prompt of this conversation is being answered, and no more can wait. This one was not stored."
 
 
 class ConversationTakenOver(Conflict):
@@ -111,7 +117,7 @@ class AlreadyTakenOver(Conflict):
 
 class IdempotencyInProgress(Conflict):
     code = "idempotency_in_progress"
-    message = "Another request with this Idempotency-Key is being carried out; send it again shortly."
+    message = "Another request with this Idempotency-Key is in progress; send it again shortly."
 
 
 class PayloadTooLarge(GigachatError):
@@ -129,13 +135,13 @@ class UnsupportedMediaType(GigachatError):
 class InvalidRequest(GigachatError):
     status = 422
     code = "invalid_request"
-    message = "Some fields cannot be accepted; see 'errors'."
+    message = "Some fields are invalid; see 'errors'."
 
 
 class IdempotencyKeyReused(GigachatError):
     status = 422
     code = "idempotency_key_reused"
-    message = "This Idempotency-Key was sent before with another body; use a new key for a new request."
+    message = "This Idempotency-Key was used before with another body; use a new key for a new request."
 
 
 class RequestTimeout(GigachatError):
@@ -150,6 +156,12 @@ class HeadTooLarge(GigachatError):
     message = "The request's address and headers are larger than this server accepts."
 
 
+class TooManyConnections(GigachatError):
+    status = 503
+    code = "too_many_connections"
+    message = "Too many connections are open, here or from your address. Close some, or try again shortly."
+
+
 class StorageUnavailable(GigachatError):
     status = 503
     code = "storage_unavailable"
@@ -162,7 +174,7 @@ class ShuttingDown(GigachatError):
     message = "This server is shutting down. Try again shortly."
 
 
-STORED = "The prompt is stored."  # how messages of a failed call end: to whoever only tries a model it means nothing
+STORED = "The prompt is stored."  # the end of a failed call's message; a model test, which stores nothing, cuts it off
 
 
 class ModelError(GigachatError):
@@ -181,7 +193,7 @@ class ModelUnreachable(ModelError):
 class ModelRejected(ModelError):
     code = "upstream_rejected"
     message = (
-        "The model endpoint refused the request and did not say why: check GIGACHAT_MODEL_URL with `gigachat doctor`. "
+        "The model endpoint refused the request without saying why: check GIGACHAT_MODEL_URL with `gigachat doctor`. "
         "The prompt is stored."
     )
 
@@ -193,14 +205,14 @@ class ModelUnauthorised(ModelRejected):
 
 class ModelPaymentRequired(ModelRejected):
     code = "upstream_payment_required"
-    message = "The account at the model endpoint has no credit or quota left: see to it there. The prompt is stored."
+    message = "The account at the model endpoint has no credit or quota left: top it up there. The prompt is stored."
 
 
 class ModelNotFound(ModelRejected):
     code = "upstream_model_not_found"
     message = (
-        "The model endpoint has no such model: check GIGACHAT_MODEL or the chatbot's response.model, and that it is pulled or "
-        "loaded there. The prompt is stored."
+        "The model endpoint has no such model: check GIGACHAT_MODEL or the chatbot's response.model, and that the model is "
+        "pulled or loaded there. The prompt is stored."
     )
 
 
@@ -208,7 +220,7 @@ class ModelContextTooLong(ModelRejected):
     status = 422
     code = "upstream_context_too_long"
     message = (
-        "The prompt, with the passages and the memory, is longer than the model takes: lower memory_size, match_count or "
+        "The prompt, with passages and memory, is longer than the model accepts: lower memory_size, match_count or "
         "chunk_size, or send a shorter prompt. The prompt is stored."
     )
 
@@ -216,33 +228,33 @@ class ModelContextTooLong(ModelRejected):
 class ModelFiltered(ModelRejected):
     status = 422
     code = "upstream_filtered"
-    message = "The provider's content filter held back the reply or the prompt: rephrase it. The prompt is stored."
+    message = "The provider's content filter blocked the prompt or the reply: rephrase the prompt. The prompt is stored."
 
 
 class ModelParameterRefused(ModelRejected):
     code = "upstream_parameter_refused"
     message = (
-        "The model endpoint refuses a parameter that was sent: name it in GIGACHAT_MODEL_OMIT or the chatbot's response.omit; "
-        "the server's log has its name, if the endpoint told it. The prompt is stored."
+        "The model endpoint refuses a parameter: name it in GIGACHAT_MODEL_OMIT or the chatbot's response.omit; "
+        "the server's log has its name, if the endpoint gave it. The prompt is stored."
     )
 
 
 class ModelTemplateRefused(ModelRejected):
     code = "upstream_template_refused"
     message = (
-        "The model's chat template refuses the messages: give the model server another template, or another model. "
+        "The model's chat template refuses the messages: give the model server another template, or use another model. "
         "The prompt is stored."
     )
 
 
 class ModelMalformed(ModelError):
     code = "upstream_malformed"
-    message = "The model endpoint sent something that is not a chat completion. The prompt is stored."
+    message = "The model endpoint sent something other than a chat completion. The prompt is stored."
 
 
 class ModelInterrupted(ModelError):
     code = "upstream_interrupted"
-    message = "The model endpoint broke off in the middle of its reply; what arrived is stored."
+    message = "The model endpoint broke off in the middle of its reply; the part that arrived is stored."
 
 
 class ModelEmpty(ModelError):
@@ -259,30 +271,30 @@ class ModelTimeout(ModelError):
 class ModelRateLimited(ModelError):
     status = 429
     code = "upstream_rate_limited"
-    message = "The model endpoint asks for fewer requests. The prompt is stored. Try again after the time given."
+    message = "The model endpoint limits the rate of requests: try again later. The prompt is stored."
 
 
 class ReplyCutOff(GigachatError):
     status = 503
     code = "reply_cut_off"
-    message = "The server stopped while it made the reply; what had been said is stored. Send the prompt again, or retry it."
+    message = "The server stopped during the reply; the part that was written is stored. Send the prompt again, or retry it."
 
 
 class EmbedderUnavailable(GigachatError):
     status = 503
     code = "embedder_unavailable"
-    message = "The embedding model cannot answer right now, so documents cannot be consulted."
+    message = "The embedding model cannot be reached right now, so documents cannot be searched."
 
 
 class EmbedderRejected(EmbedderUnavailable):
-    """What the embedding model was asked will be refused again, until somebody changes something."""
+    """The embedding endpoint will refuse this again until somebody changes its configuration."""
 
     code = "embedder_rejected"
-    message = "The embedding endpoint refuses what it is asked: check its key and model with `gigachat doctor`."
+    message = "The embedding endpoint refuses requests: check its key and model with `gigachat doctor`."
 
 
 def error_with_code(code: str | None) -> GigachatError:
-    """The error that a prompt was stored as failed with; an internal one if the code is of no error of this version."""
+    """The error that a failed prompt was stored with; the internal error if this version does not know the code."""
     kinds: list[type[GigachatError]] = [GigachatError]
     for kind in kinds:
         if kind.code == code:
@@ -301,13 +313,13 @@ class DocumentFailed(GigachatError):
 
 class FileEmpty(DocumentFailed):
     code = "file_empty"
-    message = "The file is empty: there is nothing to read."
+    message = "The file is empty."
 
 
 class FileUnknown(DocumentFailed):
     code = "file_unknown"
     wanted = "push text, Markdown, HTML, PDF, DOCX, PPTX, XLSX, CSV, ODT, ODS, ODP, RTF, EPUB, mail, JSON, XML or subtitles."
-    message = f"The file is of a kind that cannot be read: {wanted}"
+    message = f"gigachat cannot read this format: {wanted}"
 
 
 class FileEncrypted(DocumentFailed):
@@ -322,7 +334,7 @@ class FileDamaged(DocumentFailed):
 
 class FileWithoutText(DocumentFailed):
     code = "file_without_text"
-    message = "The file holds no text; if it was scanned, have its text recognised (OCR), and push the result."
+    message = "The file holds no text; if it is a scan, run OCR on it and push the result."
 
 
 class FileTooComplex(DocumentFailed):
@@ -337,16 +349,16 @@ class TextTooLong(DocumentFailed):
 
 class TooManyChunks(DocumentFailed):
     code = "too_many_chunks"
-    message = "The text makes more chunks than a document may have: split it, or raise the chatbot's chunk_size."
+    message = "The text has more chunks than a document may have: split it, or raise the chatbot's chunk_size."
 
 
 class EmbeddingRefused(DocumentFailed):
     code = "embedding_refused"
-    message = "The embedding endpoint refuses the text: check its key and model, and start again, which tries it once more."
+    message = "The embedding endpoint refuses the text: check its key and model, then restart gigachat to try again."
 
 
 def document_failure(code: str, reason: str) -> DocumentFailed:
-    """What a document was stored as failed with; the general one if the code is of none of this version."""
+    """The error that a failed document was stored with; the general one if this version does not know the code."""
     for kind in DocumentFailed.__subclasses__():
         if kind.code == code:
             return kind(reason)

@@ -1,7 +1,7 @@
-"""Ids that gigachat makes: UUIDs of version 7 (RFC 9562), so that ids made later sort later.
+"""gigachat's ids: UUIDs of version 7 (RFC 9562), so that later ids sort later.
 
-Invariant: within one process every new id is greater than the one before, also when the clock stands still or steps
-back, because the time part never falls and the 74 random bits are raised instead of drawn again.
+Invariant: within one process every new id is greater than the one before, even if the clock stands still or steps back,
+because the time part never falls and the 74 random bits are incremented instead of drawn again.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def new_id() -> str:
 
 
 def random_text(size: int) -> str:
-    """`size` bytes that nobody can guess, as hexadecimal digits: for what must be unguessable but is no credential."""
+    """`size` unguessable bytes as hexadecimal digits, for values that are not credentials."""
     with _lock:
         return _random_bytes(size).hex()
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from gigachat_server.access.keys import KeyRing
-from gigachat_server.chat.erasure import Erasure
+from gigachat_server.chat.chatbots import Chatbots
+from gigachat_server.chat.conversations import Conversations
 from gigachat_server.chat.events.recorder import Events
 from gigachat_server.chat.feed import Feed
 from gigachat_server.chat.turns.control import Control
@@ -25,6 +26,7 @@ from gigachat_server.models.base import ChatModel, Embedder
 from gigachat_server.records import Account
 from gigachat_server.settings import Settings
 from gigachat_server.store.database import Database
+from gigachat_server.work.background import Background
 
 
 class Services(msgspec.Struct, kw_only=True):
@@ -43,11 +45,13 @@ class Services(msgspec.Struct, kw_only=True):
     fixed_answers: FixedAnswers
     learning: Learning
     replay: Replay
+    chatbots: Chatbots
+    conversations: Conversations
     events: Events
     feed: Feed
     control: Control
     turns: Turns
-    erasure: Erasure
     lifecycle: Lifecycle
     nodes: Nodes
+    background: Background
     is_shutting_down: bool = False

@@ -1,13 +1,15 @@
 """Every setting, in one table: the fields of `Settings`.
 
-Invariant: a field `match_this` is the environment variable `GIGACHAT_MATCH_THIS` and the flag `--match-this`; its
-description here is its help text and its line in docs/settings.md. Nothing else reads the environment.
+Invariant: a field `match_this` is the environment variable `GIGACHAT_MATCH_THIS` and the flag `--match-this`; its description
+is its help text and its line in docs/reference/settings.md. Nothing else reads the environment.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import os
+import pwd
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -30,40 +32,38 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str,
         Meta(
             description="PostgreSQL with pgvector instead of the file in GIGACHAT_DATA, for any number of nodes: "
-            "`postgresql://user:password@host/database`. Several hosts, separated by commas: the one that takes writes is used.",
+            "`postgresql://user:password@host/database`. Of several hosts, separated by commas, the writable one is used.",
             extra={"secret": True},
         ),
     ] = ""
     database_connections: Annotated[
-        int, Meta(ge=2, le=1000, description="Most connections of one node to PostgreSQL, besides one for wake-ups.")
+        int, Meta(ge=2, le=1000, description="Maximum connections of one node to PostgreSQL, plus one for wake-ups.")
     ] = 10
     host: Annotated[
-        str, Meta(description="Address to listen on. Put a proxy with TLS before any other than this machine's own.")
+        str, Meta(description="Address to listen on. Put a proxy with TLS in front of any address but a loopback one.")
     ] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="Port to listen on; 0 picks a free one.")] = 8000
     api_key: Annotated[
         str,
         Meta(
-            description="A key to make sure of at start, for containers: 20 to 255 visible ASCII characters, "
-            "created when missing. Make it long and random.",
+            description="An API key to create at start, for containers: 20 to 255 visible ASCII characters, "
+            "unless it exists. Make it long and random.",
             extra={"secret": True},
         ),
     ] = ""
-    account: Annotated[str, Meta(description="The account that commands and GIGACHAT_API_KEY act for; made when missing.")] = (
+    account: Annotated[str, Meta(description="The account that commands and GIGACHAT_API_KEY act for; created if missing.")] = (
         "default"
     )
-    log: Annotated[str, Meta(description="Level, and after a comma the form: `info`, `debug,json`, `warning,text`.")] = (
-        "info,text"
-    )
+    log: Annotated[str, Meta(description="Level and, after a comma, format: `info`, `debug,json`, `warning,text`.")] = "info,text"
 
     model_url: Annotated[
         str,
         Meta(
             description="Base URL of an OpenAI-compatible endpoint, such as `http://127.0.0.1:11434/v1`. "
-            "None: the built-in extractive model."
+            "Default: the built-in extractive model."
         ),
     ] = ""
-    model: Annotated[str, Meta(description="Name of the model at GIGACHAT_MODEL_URL; a chatbot's response.model wins.")] = ""
+    model: Annotated[str, Meta(description="Name of the model at GIGACHAT_MODEL_URL; response.model of a chatbot wins.")] = ""
     model_key: Annotated[str, Meta(description="Key for GIGACHAT_MODEL_URL.", extra={"secret": True})] = ""
 
     model_key_header: Annotated[
@@ -80,20 +80,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str,
         Meta(
             description="Parameters that are never sent to GIGACHAT_MODEL_URL, separated by commas, such as `temperature,tools`; "
-            "`system` has the persona said by the first user message. What is refused is left out without this, too."
+            "`system` moves the persona into the first user message. Refused parameters are left out in any case."
         ),
     ] = ""
     model_context_tokens: Annotated[
-        int, Meta(ge=0, le=20_000_000, description="How long input and reply may be together; 0: learnt from the endpoint.")
+        int, Meta(ge=0, le=20_000_000, description="Longest input and reply together, in tokens; 0: learnt from the endpoint.")
     ] = 0
     model_first_token_timeout_s: Annotated[
-        float, Meta(gt=0, le=3600, description="How long a model may take to its first sign of work, in seconds.")
+        float, Meta(gt=0, le=3600, description="How long a model may take to show a first sign of work, in seconds.")
     ] = 120.0
     model_idle_timeout_s: Annotated[
-        float, Meta(gt=0, le=3600, description="Longest silence in a reply, in seconds; a keep-alive breaks it.")
+        float, Meta(gt=0, le=3600, description="Longest silence in a reply, in seconds; a keep-alive ends it.")
     ] = 60.0
     model_timeout_s: Annotated[
-        float, Meta(gt=0, le=3600, description="Longest time for one prompt at its model, retries included, in seconds.")
+        float, Meta(gt=0, le=3600, description="Longest time for one prompt at the model, retries included, in seconds.")
     ] = 600.0
     model_providers: Annotated[
         str,
@@ -101,29 +101,27 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = ""
     reranker_url: Annotated[
         str,
-        Meta(
-            description="URL of a reranker (`.../rerank`): it reorders what was found, before the best is taken. Default: none."
-        ),
+        Meta(description="URL of a reranker (`.../rerank`), which reorders passages before the best are taken. Default: none."),
     ] = ""
     reranker_model: Annotated[str, Meta(description="Name of the model at GIGACHAT_RERANKER_URL.")] = ""
     reranker_key: Annotated[str, Meta(description="Key for GIGACHAT_RERANKER_URL.", extra={"secret": True})] = ""
     endpoint_proxy: Annotated[
         str,
         Meta(
-            description="Proxy to endpoints of models: a URL, or `environment` for HTTP_PROXY, HTTPS_PROXY and NO_PROXY.",
+            description="Proxy for model endpoints: a URL, or `environment` for HTTP_PROXY, HTTPS_PROXY and NO_PROXY.",
             extra={"secret": True},
         ),
     ] = ""
     endpoint_ca_file: Annotated[
-        str, Meta(description="Certificates in PEM form that endpoints of models may show, besides the system's.")
+        str, Meta(description="File of certificates (PEM) to trust for model endpoints, in addition to the system's.")
     ] = ""
 
     embedder: Annotated[
         Literal["local", "minilm", "minilm-int8", "hashing"],
         Meta(
             description="`local`: multilingual-e5-small on this machine, in 8-bit integers; `minilm`: all-MiniLM-L6-v2, for "
-            "English alone; `minilm-int8`: the same in 8-bit integers, faster and a little less exact; `hashing`: instant, for "
-            "load tests alone. A change embeds all documents anew, in the background."
+            "English only; `minilm-int8`: the same in 8-bit integers, faster and slightly less exact; `hashing`: instant, for "
+            "load tests only. After a change all documents are embedded again, in the background."
         ),
     ] = "local"
     embedding_url: Annotated[
@@ -133,7 +131,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     embedding_key: Annotated[
         str,
         Meta(
-            description="Key for GIGACHAT_EMBEDDING_URL; default GIGACHAT_MODEL_KEY where the host is the same.",
+            description="Key for GIGACHAT_EMBEDDING_URL; default: GIGACHAT_MODEL_KEY if the host is the same.",
             extra={"secret": True},
         ),
     ] = ""
@@ -152,20 +150,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     relevance: Annotated[
         str,
         Meta(
-            description="File of a scale of relevance that `gigachat eval --fit` wrote for the embedder that is used. "
-            "Default: the embedder's own."
+            description="Relevance scale that `gigachat eval --fit` wrote for the embedder in use. Default: the embedder's own."
         ),
     ] = ""
 
     trusted_proxies: Annotated[
         str,
-        Meta(description="Addresses or networks, separated by commas, whose X-Forwarded-For is believed. Default: none."),
+        Meta(description="Addresses or networks, separated by commas, whose X-Forwarded-For is trusted. Default: none."),
     ] = ""
 
     fetch_allow: Annotated[
         str,
         Meta(
-            description="Networks that pages may be fetched from although they are not on the public internet, such as "
+            description="Private networks from which pages may be fetched, such as "
             "`10.20.0.0/16,192.168.1.7`: your intranet. Default: none."
         ),
     ] = ""
@@ -184,17 +181,43 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_metadata_bytes: Annotated[int, Meta(ge=2, description="Largest metadata of a prompt, as JSON, in bytes.")] = 16 * 1024
     max_depth: Annotated[int, Meta(ge=1, description="Deepest nesting of a JSON body.")] = 32
     receive_timeout_s: Annotated[
-        float, Meta(gt=0, description="Longest time for a request's head, and then its body, to arrive, in seconds.")
+        float, Meta(gt=0, description="Longest time for a request's head to arrive, and then for its body, in seconds.")
     ] = 30.0
+    max_connections: Annotated[
+        int,
+        Meta(
+            ge=8,
+            le=1_000_000,
+            description="Most connections at once. Each may need two open files, so fewer where `ulimit -n` allows less; "
+            "more are answered 503.",
+        ),
+    ] = 10_000
+    max_connections_per_address: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1_000_000,
+            description="Most connections from one address, or one /64 of IPv6, but for GIGACHAT_TRUSTED_PROXIES; 0: three "
+            "quarters of GIGACHAT_MAX_CONNECTIONS.",
+        ),
+    ] = 0
+    max_unread_bytes: Annotated[
+        int,
+        Meta(
+            ge=_MIB,
+            description="Most bytes of answers above 64 KiB that wait for callers to read them, half of it for one API key. "
+            "Above it the connections that move least are cut.",
+        ),
+    ] = 64 * _MIB
     shutdown_timeout_s: Annotated[
-        float, Meta(ge=0, description="How long running replies may go on after SIGTERM, in seconds.")
+        float, Meta(ge=0, description="How long running replies may continue after SIGTERM, in seconds.")
     ] = 30.0
     failpoint: Annotated[
         str,
         Meta(
-            description="For drills: what happens at a step of a turn, or of a file's way to being found, such as `S5:kill`, "
+            description="For drills: a failure at a step of a turn or of an ingest, such as `S5:kill`, "
             "`S8:raise` or `I4:sleep:200`; "
-            "`S8@3:kill` at the third pass. The steps are in the guide to a turn."
+            "`S8@3:kill` acts on the third pass. The page on the flow of a turn lists the steps."
         ),
     ] = ""
     index_memory_mb: Annotated[
@@ -203,7 +226,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def data_folder(self) -> Path:
-        return Path(self.data).expanduser() if self.data else _user_data_folder()
+        return expanded(self.data) if self.data else _user_data_folder()
 
     @property
     def embedding_folder(self) -> Path | None:
@@ -269,7 +292,7 @@ def table() -> Iterator[SettingInfo]:
 
 def load(flags: Mapping[str, str | None] | None = None, environment: Mapping[str, str] | None = None) -> Settings:
     """The settings in force: flags, then environment variables, then defaults. Raises `SetupError` naming the culprit."""
-    environment = os.environ if environment is None else environment
+    environment = _without_services(os.environ if environment is None else environment)
     chosen: dict[str, str] = {}
     names: dict[str, str] = {}
     for info in table():
@@ -280,8 +303,8 @@ def load(flags: Mapping[str, str | None] | None = None, environment: Mapping[str
             names[info.field] = info.flag if flag is not None else info.variable
     known = {info.variable for info in table()}
     for variable in environment:
-        if variable.startswith(PREFIX) and variable not in known:
-            raise SetupError(f"{variable} is not a setting of gigachat; `gigachat serve --help` lists them.")
+        if variable not in known:
+            raise SetupError(f"{variable} is not a gigachat setting; `gigachat serve --help` lists them.")
     for field, value in chosen.items():
         info_type = next(info.type for info in table() if info.field == field)
         try:
@@ -298,13 +321,52 @@ def secret_of(variable: str) -> str:
     return os.environ.get(variable, "")
 
 
-def limit_native_threads() -> None:
-    """Have numpy's linear algebra stay in the thread that calls it. Only of use before numpy is imported.
+def prepare_libraries() -> None:
+    """Settle what libraries take from the environment while they are imported. Call it before they are.
 
-    Its own threads wait by spinning, and take from the embedder the cores it computes on: with 10,000 chunks they cost
-    8 ms of processor time a turn and gained nothing (measured on 2 cores).
+    - OpenBLAS computes in the thread that calls numpy. Its own threads wait by spinning, and take from the embedder the
+      cores it computes on: with 10,000 chunks they cost 8 ms of processor time a turn and gained nothing (2 cores).
+    - onnxruntime sends nothing to its maker. From 1.29 on it reports its use, and leaves the id of a device in the user's
+      cache, from the moment it is imported; only this variable stops both. So it is set whatever it was before.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    if os.environ.get("ORT_DISABLE_TELEMETRY") != "1":
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+
+# What Kubernetes tells every container about each Service of its namespace, by name and value: a Service `gigachat-web`
+# sets GIGACHAT_WEB_SERVICE_HOST, GIGACHAT_WEB_PORT, GIGACHAT_WEB_PORT_8000_TCP_ADDR and more.
+_ADDRESS, _NUMBER, _URL = r"[0-9a-fA-F.:]*[.:][0-9a-fA-F.:]*", r"\d{1,5}", r"(?:tcp|udp|sctp)://\S+"
+_SERVICE_VARIABLES = tuple(
+    (re.compile(name), re.compile(value))
+    for name, value in (
+        (r"GIGACHAT(_[A-Z0-9_]+)?_SERVICE_HOST", _ADDRESS),
+        (r"GIGACHAT(_[A-Z0-9_]+)?_SERVICE_PORT(_[A-Z0-9_]+)?", _NUMBER),
+        (r"GIGACHAT(_[A-Z0-9_]+)?_PORT", _URL),
+        (r"GIGACHAT(_[A-Z0-9_]+)?_PORT_\d+_(TCP|UDP|SCTP)", _URL),
+        (r"GIGACHAT(_[A-Z0-9_]+)?_PORT_\d+_(TCP|UDP|SCTP)_PROTO", "tcp|udp|sctp"),
+        (r"GIGACHAT(_[A-Z0-9_]+)?_PORT_\d+_(TCP|UDP|SCTP)_PORT", _NUMBER),
+        (r"GIGACHAT(_[A-Z0-9_]+)?_PORT_\d+_(TCP|UDP|SCTP)_ADDR", _ADDRESS),
+    )
+)
+
+
+def _without_services(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables that a person set for gigachat, as opposed to those that Kubernetes sets for a Service of that name."""
+    return {
+        variable: value
+        for variable, value in environment.items()
+        if variable.startswith(PREFIX)
+        and not any(name.fullmatch(variable) and form.fullmatch(value) for name, form in _SERVICE_VARIABLES)
+    }
+
+
+def expanded(path: str) -> Path:
+    """The path with a leading `~` replaced. Raises `SetupError` where nobody knows the home folder."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise SetupError(f"Cannot tell which folder ~ is in {path}: write the path in full.") from None
 
 
 def _check(settings: Settings, names: Mapping[str, str]) -> None:
@@ -353,5 +415,12 @@ def _split(text: str) -> list[str]:
 
 
 def _user_data_folder() -> Path:
-    base = os.environ.get("XDG_DATA_HOME", "")
-    return (Path(base) if base else Path.home() / ".local" / "share") / "gigachat"
+    if base := os.environ.get("XDG_DATA_HOME", ""):
+        return Path(base) / "gigachat"
+    home = os.environ.get("HOME", "")
+    if not home:
+        try:
+            home = pwd.getpwuid(os.getuid()).pw_dir
+        except KeyError:  # a container may run under a number that is no user: then as any service
+            return Path("/var/lib/gigachat")
+    return Path(home) / ".local" / "share" / "gigachat"

@@ -1,16 +1,16 @@
-"""Named places in a turn at which a fault, or a test, can step in: one hook for both, and it ships.
+"""Named places in a turn where a drill or a test can step in: one hook for both, and it ships.
 
-Idea: code that must survive anything says where it is, `await trigger("S5")`, and nothing happens unless somebody asked
-for something to happen there: an operator's drill (`GIGACHAT_FAILPOINT=S5:kill`) or a test that holds a race open
-(`with acting("S8", pause.hold)`). Invariant: without either, passing a trigger costs one look at an empty table.
+Idea: code that must survive anything names its position, `await trigger("S5")`; nothing happens there unless an operator's
+drill (`GIGACHAT_FAILPOINT=S5:kill`) or a test that holds a race open (`with acting("S8", pause.hold)`) asks for it.
+Invariant: without either, passing a trigger costs one lookup in an empty table.
 
 The steps of a turn: S0 the request is read, S1 the caller is authorised, S2 the prompt is written but not yet committed,
 S3 it is committed and the turn is this one's to run, S4 retrieve, S5 call the model, S6 its first text has arrived, S7 its
 last, S8 the reply is written but not yet committed, S9 it is committed and about to be answered.
 
-The steps of a file on its way to being found: I0 its bytes are stored, all but the last, I1 the document that names them is
-written but not yet committed, I2 it is a worker's, I3 its text is written but not yet committed, I4 so are some embeddings, I5
-so are its chunks, I6 they are committed. A text that is pushed passes I5 and I6.
+The steps of an ingest: I0 all bytes of the file but the last are stored, I1 the document that names them is written but not
+yet committed, I2 a worker has it, I3 its text is written but not yet committed, I4 so are some embeddings, I5 so are its
+chunks, I6 they are committed. A pushed text passes I5 and I6.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ async def trigger(step: str) -> None:
 
 @contextmanager
 def acting(step: str, action: Action) -> Iterator[None]:
-    """Whoever passes the step within this block awaits the action first."""
+    """Every pass of the step within this block awaits the action first."""
     if step in _actions:
         raise ValueError(f"{step} is taken")
     _actions[step] = action

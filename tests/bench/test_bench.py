@@ -37,6 +37,7 @@ def test_what_the_floor_acknowledged_survives_its_sudden_end(tmp_path: Path) -> 
     assert [content for role, content in stored if role == "assistant"] == ["".join(DELTAS)] * 30
 
 
+@pytest.mark.slow
 def test_a_tiny_run_reports_every_figure_beside_its_floor(tmp_path: Path) -> None:
     file = tmp_path / "figures.json"
     command = [sys.executable, "-m", "gigachat_server", "bench", "--size", "tiny", "--only", "turns,first-token"]

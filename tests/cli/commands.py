@@ -13,7 +13,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -50,8 +50,11 @@ class Gigachat:
         return json.loads(self.output(*arguments, "--json"))
 
     def start(self, *arguments: str | Path, under: Sequence[str] = ()) -> subprocess.Popen[str]:
-        """The process, its input and outputs piped; `under` is a command to run it with. Whoever starts it ends it."""
-        pipe, command = subprocess.PIPE, [*under, *_command(arguments)]
+        """The process, its input and outputs piped; `under` is a command to run it with. The caller ends it.
+
+        It hears Ctrl-C even if the tests run in the background, where shells have their children ignore it.
+        """
+        pipe, command = subprocess.PIPE, ["env", "--default-signal=INT", *under, *_command(arguments)]
         return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=self._variables)
 
     @contextmanager
@@ -65,11 +68,15 @@ class Gigachat:
             process.communicate()
 
 
-@contextmanager
-def slow_endpoint() -> Iterator[str]:
+def slow_endpoint() -> AbstractContextManager[str]:
     """The URL of a model endpoint that says a word every 50 ms: long enough for somebody to step in."""
+    return endpoint(StubEndpoint([f"word{number} " for number in range(1000)], between_s=0.05))
+
+
+@contextmanager
+def endpoint(app: StubEndpoint) -> Iterator[str]:
+    """The URL of that model endpoint."""
     listener = socket.create_server(("127.0.0.1", 0))
-    app = StubEndpoint([f"word{number} " for number in range(1000)], between_s=0.05)
     server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="error", timeout_graceful_shutdown=0))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()

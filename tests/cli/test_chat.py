@@ -13,6 +13,8 @@ import pytest
 
 from tests.cli.commands import Gigachat, Server, slow_endpoint
 
+pytestmark = [pytest.mark.slow, pytest.mark.sqlite_only]  # a client of the API; test_keys, test_serve and test_commands open both
+
 
 class Shop(NamedTuple):
     """The commands, a server beside them, and what to call it with."""
@@ -101,7 +103,6 @@ def test_ctrl_c_stops_the_reply_and_a_second_one_leaves(tmp_path: Path) -> None:
             assert process.returncode in (130, -signal.SIGINT)  # the last one may find it past its own end
 
 
-@pytest.mark.sqlite_only  # beside a server on PostgreSQL, which has no socket, a command answers by itself
 def test_a_server_that_starts_again_gets_the_prompt_once(tmp_path: Path) -> None:
     gigachat = Gigachat(tmp_path / "data")
     with gigachat.serving() as server:

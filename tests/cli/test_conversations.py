@@ -14,6 +14,8 @@ import pytest
 from gigachat_server.edge import cursors
 from tests.cli.commands import Gigachat, Server, slow_endpoint
 
+pytestmark = [pytest.mark.slow, pytest.mark.sqlite_only]  # a client of the API; test_keys, test_serve and test_commands open both
+
 
 class Shop:
     """The commands, a server beside them whose model takes its time, and a chatbot."""
@@ -73,7 +75,7 @@ def test_an_operator_steps_in_and_leaves_again(shop: Shop) -> None:
     assert "bob answers c/1" in shop.conversations("takeover", "c/1", "--as", "bob")
     refused = shop.gigachat.run("conversations", "takeover", "c/1", "--as", "eve", "--chatbot", "shop")
     assert (refused.returncode, "Another operator" in refused.stderr) == (1, True)
-    assert "Said as message" in shop.conversations("say", "c/1", "I am Bob.", "--as", "bob")
+    assert "Stored as message" in shop.conversations("say", "c/1", "I am Bob.", "--as", "bob")
     shown = shop.conversations("show", "c/1")
     assert "shop (assistant, stopped)" in shown
     assert "bob (operator)\nI am Bob.\n" in shown
@@ -94,7 +96,7 @@ def test_a_reply_can_be_stopped_from_elsewhere(shop: Shop) -> None:
     assert "Stopped; 1 messages" in shop.conversations("stop", "c/1")
     stored = json.loads(_until(following, "turn.stopped").splitlines()[0])
     assert (stored["message"]["status"], stored["prompt"]["turn"]) == ("stopped", "stopped")
-    assert "Nothing was being answered." in shop.conversations("stop", "c/1")
+    assert "No reply was running." in shop.conversations("stop", "c/1")
     assert [message["role"] for message in shop.gigachat.json("conversations", "show", "c/1", "--chatbot", "shop")] == [
         "user",
         "assistant",

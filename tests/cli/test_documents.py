@@ -10,6 +10,8 @@ import pytest
 
 from tests.cli.commands import Gigachat
 
+pytestmark = [pytest.mark.slow, pytest.mark.sqlite_only]  # a client of the API; test_keys, test_serve and test_commands open both
+
 
 @pytest.fixture
 def gigachat(tmp_path: Path) -> Iterator[Gigachat]:
@@ -37,7 +39,7 @@ def test_push_takes_folders_and_files_and_is_idempotent(gigachat: Gigachat, tmp_
     for _ in range(2):
         ended = gigachat.run("documents", "push", folder, folder / "a.md", "--chatbot", "shop", "--name-prefix", "x/")
         assert ended.returncode == 0, ended.stderr
-        assert "Skipped 1 files of other kinds (.png)." in ended.stderr
+        assert "Skipped 1 files of other formats (.png)." in ended.stderr
         assert "3 documents pushed (3 chunks), 1 empty files skipped." in ended.stderr
     listed = gigachat.json("documents", "list", "--chatbot", "shop")
     assert {document["name"] for document in listed} == {"x/a.md", "x/deep/er/ü b.TXT"}
@@ -51,7 +53,7 @@ def test_what_was_not_read_whole_is_named(gigachat: Gigachat, tmp_path: Path) ->
     ended = gigachat.run("documents", "push", tmp_path / "a.txt", tmp_path / "b.txt", "--chatbot", "shop")
     assert ended.returncode == 0, ended.stderr
     assert "2 documents pushed (2 chunks), 1 with warnings." in ended.stderr
-    assert "a.txt: not all of it was read for certain: encoding_guessed (1: cp1252)" in ended.stderr
+    assert "a.txt: not fully read: encoding_guessed (1: cp1252)" in ended.stderr
     lines = gigachat.output("documents", "list", "--chatbot", "shop").splitlines()
     assert [line.split("\t")[-1] for line in lines] in (
         ["", "encoding_guessed (1: cp1252)"],
@@ -129,7 +131,7 @@ def test_chatbots_are_made_shown_and_deleted_by_name_or_id(gigachat: Gigachat) -
     assert (unsure.returncode, "--yes" in unsure.stderr) == (2, True)
     gigachat.output("chatbots", "delete", chatbot_id, "--yes")
     missing = gigachat.run("chatbots", "show", "shop")
-    assert (missing.returncode, missing.stderr) == (1, "gigachat: There is no chatbot 'shop' (there is none yet).\n")
+    assert (missing.returncode, missing.stderr) == (1, "gigachat: There is no chatbot 'shop' (there are none yet).\n")
 
 
 def test_lists_follow_every_page(tmp_path: Path) -> None:

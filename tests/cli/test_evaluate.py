@@ -22,6 +22,8 @@ from gigachat_server.evaluation.measures import Question, Result, RetrievedPassa
 from gigachat_server.evaluation.thresholds import ScoredQuestion
 from tests.cli.commands import Gigachat
 
+pytestmark = pytest.mark.sqlite_only  # a client of the API; test_keys, test_serve and test_commands open both
+
 FOLDER = Path(__file__).parents[1] / "fixtures" / "eval"
 
 
@@ -151,7 +153,7 @@ def test_the_picture_and_the_advice_of_a_run(tmp_path: Path) -> None:
     ("arguments", "told"),
     [
         (("--plot", "picture.pdf"), "--plot writes .svg or .png"),
-        (("--plot", "picture.png", "--measure", "answers"), "need the scores of retrieval"),
+        (("--plot", "picture.png", "--measure", "answers"), "need retrieval scores"),
         (("--chatbot", "Shop", "--match-count", "3"), "which is asked as it is"),
     ],
 )
@@ -168,10 +170,10 @@ def test_what_cannot_be_done_together_is_told_before_anything_is_asked(
     [
         ("q.csv", b"", "line 1: no column is named question"),
         ("q.csv", b"question,anwser\nWhy?,x\n", "line 1: the column 'anwser' is unknown"),
-        ("q.csv", b"question,question\nWhy?,x\n", "line 1: the column 'question' is there twice"),
+        ("q.csv", b"question,question\nWhy?,x\n", "line 1: the column 'question' appears twice"),
         ("q.csv", b"question,answer\n\nWhy?,\n", "line 3: name an answer or a document"),
         ("q.csv", b"question,answer\n,x\n", "line 2: the question is empty"),
-        ("q.csv", b"question,answer\nWhy, really?,x\n", "line 2: has more cells than the heading"),
+        ("q.csv", b"question,answer\nWhy, really?,x\n", "line 2: more cells than the heading"),
         ("q.csv", b"question,answerable\nWhy?,maybe\n", "line 2: answerable is yes or no, or left empty, not 'maybe'"),
         ("q.csv", b'question,answer\nWhy?,"x\n', "line 2: unexpected end of data"),
         ("q.csv", b"question,answer\nWhy?,\xfc\n", "line 2: is not UTF-8; save it as CSV UTF-8"),
@@ -205,7 +207,7 @@ def test_json_lines_need_little_more_than_the_question(tmp_path: Path) -> None:
 
 
 def test_the_template_of_the_guide_is_understood(tmp_path: Path) -> None:
-    guide = (Path(__file__).parents[2] / "docs" / "evaluate.md").read_text()
+    guide = (Path(__file__).parents[2] / "docs" / "guides" / "evaluate.md").read_text()
     (template,) = re.findall(r"```csv\n(.*?)```", guide, re.DOTALL)
     (tmp_path / "questions.csv").write_text(template)
     assert [asked.answerable for asked in question_sets.read(tmp_path).questions] == [True, True, False]

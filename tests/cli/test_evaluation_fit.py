@@ -11,6 +11,8 @@ import pytest
 
 from tests.cli.commands import Gigachat
 
+pytestmark = [pytest.mark.slow, pytest.mark.sqlite_only]  # a client of the API; test_keys, test_serve and test_commands open both
+
 COLLECTIONS = ("north", "south", "west")
 
 
@@ -101,8 +103,8 @@ FITTED_ON = {"prompts": 100, "collections": ["a"], "fitted_at": "2026-01-01T00:0
     ("content", "told"),
     [
         (None, "cannot read"),
-        ("[]", "is no file of `gigachat eval --fit`"),
-        ("\x00", "is no file of `gigachat eval --fit`"),
+        ("[]", "is not a file from `gigachat eval --fit`"),
+        ("\x00", "is not a file from `gigachat eval --fit`"),
         (json.dumps({"embedder": "hashing-384", "weights": {"cosine": 1}, "fitted_on": FITTED_ON}), "missing required field"),
         (
             json.dumps({"embedder": "hashing-384", "weights": {**WEIGHTS, "cosign": 1}, "fitted_on": FITTED_ON}),
@@ -130,8 +132,8 @@ def test_a_server_does_not_start_with_a_scale_that_is_none_or_another_embedders(
     ("arguments", "told"),
     [
         (("--refuse", "strange=0.9"), "go with --fit"),
-        (("--fit", "scale.json", "--refuse", "strange"), "is no NAME=NUMBER with a number from 0 to 1"),
-        (("--fit", "scale.json", "--weight", "a=-1"), "is no NAME=NUMBER"),
+        (("--fit", "scale.json", "--refuse", "strange"), "is not NAME=NUMBER with a number from 0 to 1"),
+        (("--fit", "scale.json", "--weight", "a=-1"), "is not NAME=NUMBER"),
         (("--fit", "scale.json", "--chatbot", "Shop"), "--fit asks for no replies"),
     ],
 )

@@ -6,7 +6,11 @@ import re
 import urllib.request
 from pathlib import Path
 
+import pytest
+
 from tests.cli.commands import Gigachat
+
+pytestmark = pytest.mark.slow
 
 
 def test_create_prints_the_key_alone_and_it_works_at_once(tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ import pytest
 
 from tests.cli.commands import Answer, Gigachat, Server
 
+pytestmark = pytest.mark.slow
+
 
 def test_first_start_prints_a_key_and_later_ones_do_not(tmp_path: Path) -> None:
     gigachat = Gigachat(tmp_path / "data")
@@ -224,7 +226,7 @@ def test_the_sample_answers_from_the_documentation(tmp_path: Path) -> None:
             chatbots = gigachat.json("chatbots", "list")
             assert [chatbot["name"] for chatbot in chatbots] == ["gigachat docs"]
             documents = gigachat.json("documents", "list", "--chatbot", "gigachat docs")
-            assert {"README.md", "docs/try-it.md"} <= {document["name"] for document in documents}
+            assert {"README.md", "docs/start/try-it.md"} <= {document["name"] for document in documents}
             server.stop()
 
 

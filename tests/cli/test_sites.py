@@ -9,8 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from tests.cli.commands import Gigachat
 from tests.fetching.canaries import SITE
+
+pytestmark = [pytest.mark.slow, pytest.mark.sqlite_only]  # a client of the API; test_keys, test_serve and test_commands open both
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):

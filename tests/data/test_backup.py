@@ -28,7 +28,7 @@ from tests.data.test_move import filled, refused
 from tests.test_upgrade import first_schema
 
 ROOT = Path(__file__).parents[2]
-pytestmark = pytest.mark.sqlite_only  # it names its stores itself
+pytestmark = [pytest.mark.slow, pytest.mark.sqlite_only]  # it names its stores itself
 BOTH = pytest.mark.parametrize("kind", ["folder", "database"])
 
 
@@ -182,7 +182,7 @@ def test_a_backup_is_one_private_file_that_says_what_it_is(of_kind: Making, tmp_
     with closing(sqlite3.connect(tmp_path / "b.sqlite3")) as store:
         assert store.execute("PRAGMA journal_mode").fetchone() == ("delete",)
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith("b.")] == ["b.sqlite3"]
-    assert "is there already" in refused(gigachat, "backup", tmp_path / "b.sqlite3")
+    assert "exists already" in refused(gigachat, "backup", tmp_path / "b.sqlite3")
     assert gigachat.run("backup", tmp_path / "b.sqlite3", "--force", "--quiet").stdout == ""
     assert "no folder" in refused(gigachat, "backup", tmp_path / "none" / "b.sqlite3")
 

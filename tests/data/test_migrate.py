@@ -29,7 +29,7 @@ from tests.data.test_move import Databases, refused
 from tests.test_upgrade import first_schema
 
 ROOT = Path(__file__).parents[2]
-pytestmark = pytest.mark.sqlite_only  # it names its stores itself
+pytestmark = [pytest.mark.slow, pytest.mark.sqlite_only]  # it names its stores itself
 NEWEST = migrations("sqlite")[-1].number
 
 

@@ -86,9 +86,9 @@ def test_what_was_killed_goes_on_where_it_was(tmp_path: Path, fresh_database: Da
         assert ended.returncode == -signal.SIGKILL, ended.stderr
         kills, steps = kills + 1, steps + every
         if kills == 2:
-            assert "half filled from" in refused(gigachat, "chatbots", "list"), "nobody serves a half"
-            assert "half filled from" in refused(gigachat, "move", filled(tmp_path / "another"), here)
-            assert "half filled from" in refused(gigachat, "move", here, tmp_path / "third")
+            assert "partly filled from" in refused(gigachat, "chatbots", "list"), "nobody serves a half"
+            assert "partly filled from" in refused(gigachat, "move", filled(tmp_path / "another"), here)
+            assert "partly filled from" in refused(gigachat, "move", here, tmp_path / "third")
     assert kills >= 30 // every
     assert dump(here if kind == "database" else Path(here)) == dump(there)
     assert len(gigachat.json("chatbots", "list")) == 11, "now it is served"

@@ -46,7 +46,7 @@ from tests.faults.serving import KEY, Answered, Ask, Client, events, read_store
 from tests.harness import gigachat
 from tests.pages.pages import Visitor
 
-pytestmark = [needs_nginx, pytest.mark.sqlite_only]  # what nginx does is the same before any store
+pytestmark = [pytest.mark.slow, needs_nginx, pytest.mark.sqlite_only]  # what nginx does is the same before any store
 
 FIRST_EVENT_S = 1.0
 SILENCE_S = 70  # more than nginx waits by default, which is 60 s
@@ -152,7 +152,7 @@ def test_its_limits_fit_those_of_gigachat() -> None:
         (found,) = re.findall(rf"^\s*{name} (\d+){unit};", file, re.MULTILINE)
         return int(found)
 
-    assert number("client_max_body_size", "m") * MIB > Settings().max_document_body_bytes
+    assert number("client_max_body_size", "m") * MIB > max(Settings().max_document_body_bytes, Settings().max_upload_bytes)
     upstream = file[file.index("upstream gigachat {") :]
     assert int(re.findall(r"keepalive_timeout (\d+)s;", upstream)[0]) < KEEP_ALIVE_S
     assert number("proxy_read_timeout", "s") >= 120, "a model may take that long"
@@ -297,8 +297,23 @@ async def test_large_bodies_pass_and_too_large_ones_are_told_so_by_gigachat(tmp_
                     status, kind, text = await push(path, body, size + 1)
                     assert (status, kind) == (413, "application/problem+json"), text
                     assert json.loads(text)["code"] == "payload_too_large"
-            assert (await push("/documents", document, 17 * MIB))[:2] == (413, "application/problem+json")
-            assert (await push("/documents", document, 17 * MIB + 1))[:2] == (413, "text/html"), "that is nginx"
+            assert (await push("/documents", document, 21 * MIB))[:2] == (413, "application/problem+json")
+            assert (await push("/documents", document, 21 * MIB + 1))[:2] == (413, "text/html"), "that is nginx"
+
+
+async def test_the_largest_file_passes_and_a_larger_one_is_told_so_by_gigachat(tmp_path: Path) -> None:
+    with one_node(tmp_path, shipped) as node:
+        async with client_at(node.front.url) as client, session_at() as session:
+            chatbot = node.front.url + await client.new_chatbot()
+
+            async def push(size: int) -> tuple[int, str]:
+                form = aiohttp.FormData()
+                form.add_field("file", io.BytesIO(b"Parcels are sent on Mondays. ".ljust(size)), filename="parcels.txt")
+                async with session.post(chatbot + "/documents", data=form) as response:
+                    return response.status, response.content_type
+
+            assert await push(20 * MIB) == (202, "application/json")
+            assert await push(20 * MIB + 1) == (413, "application/problem+json")
 
 
 async def test_paths_and_queries_pass_as_they_were_written_and_no_query_is_logged(tmp_path: Path) -> None:

@@ -9,12 +9,14 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
+import click
 import pytest
 
-from gigachat_server import settings
+from gigachat_server import cli, settings
 from gigachat_server.access.keys import SCOPES
 from gigachat_server.api.openapi import error_codes
 from gigachat_server.api.routes import ROUTES
@@ -28,18 +30,29 @@ from tests.models.embedder_weights import built_in_embedder
 from tests.models.misbehaving_endpoint import GOOD, endpoint, http
 from tests.models.test_anthropic import BODIES
 
+pytestmark = pytest.mark.sqlite_only  # the pages speak to the API, which is tested on both
+
 ANTHROPIC_HELLO = BODIES["text"][0]
 ROOT = Path(__file__).parents[2]
 PAGES = {
     path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
     for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"))
 }
+ROOMS = ("start", "guides", "reference", "explanation", "decisions")
 WALKS = sorted(name for name, text in PAGES.items() if "```sh\n" in text)
 
 # What the glossary of CONTRIBUTING.md calls by another name.
 FOREIGN_WORDS = re.compile(
     r"\b(agents?|customers?|snippets?|dashboards?|plugins?|fragments?|hijack\w*|escalat\w*|msgs?|vectori[sz]er|"
     r"callbacks?|bots?|questions?|completions?)\b",
+    re.IGNORECASE,
+)
+
+
+# Words that a native engineer would not choose: say who acts, and what happens.
+STILTED_WORDS = re.compile(
+    r"\b(whoever|whomever|nobody|no one|(see|sees|seen) to (it|that|this|them)|done without|does without|all the same|"
+    r"of (its|their) own accord|lest|told apart|so many words)\b",
     re.IGNORECASE,
 )
 
@@ -77,6 +90,7 @@ async def walk(page: str, api: Api, home: Path) -> str:
     return output.decode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WALKS)
 async def test_the_commands_of_a_page_run_as_printed(name: str, tmp_path: Path) -> None:
     async with gigachat(tmp_path / "data") as api:
@@ -84,7 +98,7 @@ async def test_the_commands_of_a_page_run_as_printed(name: str, tmp_path: Path) 
         assert '"code"' not in output, "no command is answered with a problem"
 
 
-@pytest.mark.parametrize("name", ["docs/never-lose-a-message.md", "docs/follow-live.md"])
+@pytest.mark.parametrize("name", ["docs/guides/never-lose-a-message.md", "docs/guides/follow-live.md"])
 async def test_the_clients_of_a_page_work_as_printed(name: str, tmp_path: Path) -> None:
     (client,) = blocks(PAGES[name], "python")
     async with gigachat(tmp_path / "data") as api:
@@ -101,7 +115,7 @@ async def test_the_clients_of_a_page_work_as_printed(name: str, tmp_path: Path) 
         assert "Hi." in output.decode()
 
 
-TABLES = blocks(PAGES["docs/connect-a-model.md"], "toml")
+TABLES = blocks(PAGES["docs/guides/connect-a-model.md"], "toml")
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.split("]")[0].strip("["))
@@ -130,6 +144,7 @@ def test_the_guide_has_a_table_for_ten_providers_and_more() -> None:
     assert len(TABLES) >= 10
 
 
+@pytest.mark.slow
 @pytest.mark.weights
 async def test_the_readme_shows_what_its_commands_print(tmp_path: Path) -> None:
     embedder = built_in_embedder()
@@ -154,40 +169,38 @@ async def test_a_newcomer_is_told_by_the_docs(tmp_path: Path) -> None:
         "What does match_threshold mean?": "`match_threshold` is the least relevance, from 0 to 1",
         "What happens when no document matches?": "When no document matches, the chatbot refuses",
     }
-    guides = ("push-documents", "take-over-a-conversation", "never-lose-a-message", "follow-live", "connect-a-model",
-              "how-answers-are-made", "evaluate")  # fmt: skip
+    pages = ("guides/push-documents", "guides/take-over-a-conversation", "guides/never-lose-a-message", "guides/follow-live",
+             "guides/connect-a-model", "explanation/how-answers-are-made", "guides/evaluate")  # fmt: skip
     embedder = built_in_embedder()
     async with gigachat(tmp_path / "data", embedder=embedder, model=ExtractiveModel(embedder)) as api:
         chatbot = await api.chatbot()
-        for guide in guides:
-            await api.push(chatbot, guide, PAGES[f"docs/{guide}.md"])
+        for page in pages:
+            await api.push(chatbot, page, PAGES[f"docs/{page}.md"])
         for number, (prompt, sentence) in enumerate(expected.items()):
             (reply,) = await api.say(chatbot, prompt, conversation=str(number))
             assert sentence in reply["content"], prompt
 
 
-def test_the_reference_is_up_to_date() -> None:
-    command = [sys.executable, str(ROOT / "tools" / "write_api_reference.py"), "--check"]
+def test_the_generated_pages_are_up_to_date() -> None:
+    command = [sys.executable, str(ROOT / "tools" / "write_docs.py"), "--check"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
 def test_the_reference_has_every_route_and_error() -> None:
-    reference = PAGES["docs/api.md"]
+    reference = PAGES["docs/reference/api.md"]
     assert [f"{route.method} {route.path}" for route in ROUTES if f"### {route.method} {route.path}\n" not in reference] == []
     assert [code for code, status, _ in error_codes() if f"| `{code}` | {status} |" not in reference] == []
 
 
 def test_the_table_of_events_is_complete() -> None:
-    rows = re.findall(r"^\| (`[a-z_.`, ]+`) \| ", PAGES["docs/follow-live.md"], re.MULTILINE)
+    rows = re.findall(r"^\| (`[a-z_.`, ]+`) \| ", PAGES["docs/guides/follow-live.md"], re.MULTILINE)
     told = [name for row in rows for name in re.findall(r"`([a-z]+\.[a-z_]+)`", row)]
     assert sorted(told) == sorted(get_args(EventType))
 
 
 def test_every_setting_is_documented() -> None:
-    page = PAGES.get("docs/settings.md")
-    if page is None:
-        pytest.skip("docs/settings.md is not written yet")
+    page = PAGES["docs/reference/settings.md"]
     assert [info.variable for info in settings.table() if f"| `{info.variable}` |" not in page] == []
 
 
@@ -199,7 +212,7 @@ def test_every_setting_that_a_page_names_exists() -> None:
 
 def test_every_command_and_scope_is_documented() -> None:
     assert [name for name in COMMANDS if f"`gigachat {name}`" not in PAGES["README.md"]] == []
-    assert [scope for scope in SCOPES if f"`{scope}`" not in PAGES["docs/go-to-production.md"]] == []
+    assert [scope for scope in SCOPES if f"`{scope}`" not in PAGES["docs/guides/go-to-production.md"]] == []
 
 
 @pytest.mark.parametrize("name", sorted(PAGES))
@@ -213,6 +226,24 @@ def test_links_lead_somewhere(name: str) -> None:
         assert linked.exists(), target
         if anchor:
             assert anchor in anchors(linked.read_text(encoding="utf-8")), target
+
+
+def test_every_page_is_in_a_room_and_in_an_index() -> None:
+    """A newcomer starts at docs/index.md; one click or two lead to every page."""
+    docs = {name for name in PAGES if name.startswith("docs/")}
+    assert {name for name in docs if name.split("/")[1] not in (*ROOMS, "index.md")} == set()
+    linked = set()
+    for index in ("docs/index.md", "docs/decisions/README.md"):
+        for target in re.findall(r"\]\(([^)#\s]+)", PAGES[index]):
+            linked.add((ROOT / index).parent.joinpath(target).resolve().relative_to(ROOT).as_posix())
+    assert docs - linked == {"docs/index.md"}
+
+
+def test_the_decisions_are_numbered_by_their_titles() -> None:
+    pages = {name: text for name, text in PAGES.items() if re.match(r"docs/decisions/\d", name)}
+    numbers = [int(name.split("/")[-1][:4]) for name in pages]
+    assert len(numbers) == len(set(numbers))
+    assert [name for name, number in zip(pages, numbers, strict=True) if not pages[name].startswith(f"# {number}. ")] == []
 
 
 @pytest.mark.parametrize("name", sorted(PAGES))
@@ -252,10 +283,39 @@ def test_one_thing_has_one_word() -> None:
     found = {
         (name, match[0])
         for name, text in PAGES.items()
-        if name not in ("CHANGELOG.md", "docs/settings.md", "docs/api.md")
+        if name not in ("CHANGELOG.md", "docs/reference/settings.md", "docs/reference/api.md")
         for match in FOREIGN_WORDS.finditer(prose(GENERATED.sub("", text)))
     }
     assert found == set()
+
+
+@pytest.mark.parametrize("name", sorted(name for name in PAGES if not name.startswith("docs/decisions/")))
+def test_pages_read_at_once(name: str) -> None:
+    """Decisions keep their authors' words, and the architecture's table of files those of the docstrings."""
+    assert {match[0] for match in STILTED_WORDS.finditer(prose(GENERATED.sub("", PAGES[name])))} == set()
+
+
+def test_web_pages_read_at_once() -> None:
+    templates = (ROOT / "src/gigachat_server/pages/templates").glob("*.html")
+    found = {path.name: STILTED_WORDS.findall(path.read_text(encoding="utf-8")) for path in templates}
+    assert {name: words for name, words in found.items() if words} == {}
+
+
+def helps(command: click.Command, name: str) -> Iterator[tuple[str, str]]:
+    """The help texts of a command, its options, and the commands below it."""
+    yield name, command.help or ""
+    for parameter in command.params:
+        yield name, getattr(parameter, "help", None) or ""
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for below in command.list_commands(context):
+            found = command.get_command(context, below)
+            assert found is not None
+            yield from helps(found, f"{name} {below}")
+
+
+def test_help_texts_read_at_once() -> None:
+    assert [(name, text) for name, text in helps(cli.gigachat, "gigachat") if STILTED_WORDS.search(text)] == []
 
 
 def test_no_page_names_a_machine() -> None:

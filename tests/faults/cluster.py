@@ -197,11 +197,11 @@ class Load:
         self.chatbot = chatbot
         self._next = 0
 
-    def node(self, but: Node | None = None) -> Node:
-        """Whose turn it is."""
+    def _in_turn(self, but: Node | None) -> list[Node]:
+        """All of them but that one, beginning with the one whose turn it is."""
         self._next += 1
-        found = self._nodes[self._next % len(self._nodes)]
-        return self.node() if found is but else found
+        first = self._next % len(self._nodes)
+        return [node for node in (*self._nodes[first:], *self._nodes[:first]) if node is not but]
 
     async def ask(self, ask: Ask, node: Node | None = None, *, but: Node | None = None) -> Told:
         """Once, of that node, or of whichever listens; `but` that one."""
@@ -209,14 +209,13 @@ class Load:
         self.tries[ask.text] += 1
         told = Told(ask, Answered(), time.monotonic(), 0)
         self.told.append(told)
-        for _ in self._nodes:
-            told.failure, told.node = "", node or self.node(but)
+        for told.node in [node] if node is not None else self._in_turn(but):
+            told.failure = ""
             try:
                 await Client(told.node.url, self._session).ask(ask, told.answered)
             except aiohttp.ClientConnectorError as error:
                 told.failure = repr(error)
-                if node is None:
-                    continue  # nobody listens there: as a balancer does, to the next one
+                continue  # nobody listens there: as a balancer does, to the next one
             except (aiohttp.ClientError, ConnectionError) as error:
                 told.failure = repr(error)
             break

@@ -14,6 +14,7 @@ from typing import Any
 
 from gigachat_server.chat.answers.answer import Answerer
 from gigachat_server.chat.turns.control import Control
+from gigachat_server.chat.turns.heartbeat import Heartbeat
 from gigachat_server.chat.turns.lifecycle import Lifecycle
 from gigachat_server.chat.turns.live import LiveTurns
 from gigachat_server.chat.turns.nodes import Nodes
@@ -22,6 +23,7 @@ from gigachat_server.clock import system_clock
 from gigachat_server.models.base import ChatModel
 from gigachat_server.services import Services
 from gigachat_server.store.database import Database, Tx
+from gigachat_server.work.background import Background
 from tests.harness import until
 
 PATIENCE_S = 30
@@ -32,13 +34,23 @@ class OtherNode:
 
     def __init__(self, services: Services, model: ChatModel) -> None:
         database, events, live, clock = services.database, services.events, LiveTurns(), services.clock
-        nodes = Nodes(database, events, live, clock)
+        background, prompts_wait = Background(clock), asyncio.Event()
+        nodes = Nodes(database, events, live, clock, background, heartbeat=Heartbeat(database), prompts_wait=prompts_wait)
         control = Control(database, events=events, live=live, nodes=nodes, clock=clock)
         answerer = Answerer(
             model=model, embedder=services.embedder, searcher=services.searcher, fixed_answers=services.fixed_answers
         )
         self.turns = Turns(database, answerer=answerer, control=control, events=events, live=live, nodes=nodes, clock=clock)
-        self._lifecycle = Lifecycle(database, turns=self.turns, control=control, events=events, live=live, clock=clock)
+        self._lifecycle = Lifecycle(
+            database,
+            turns=self.turns,
+            control=control,
+            events=events,
+            live=live,
+            clock=clock,
+            background=background,
+            prompts_wait=prompts_wait,
+        )
 
     async def recover(self, *, is_only_process: bool = False) -> None:
         await self._lifecycle.recover(is_only_process=is_only_process)

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import urllib.error
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,15 +29,26 @@ needs_strace = pytest.mark.skipif(
 
 
 class Serve:
-    """`gigachat serve` on one data folder, time and again. `program` replaces it: a script that weakens it first."""
+    """`gigachat serve` on one data folder, time and again. `program` replaces it: a script that weakens it first.
 
-    def __init__(self, data: Path, *, program: Path | None = None, **settings: str) -> None:
+    `environment` is set on top of the tests' own; what is None there is unset.
+    """
+
+    def __init__(
+        self,
+        data: Path,
+        *,
+        program: Path | None = None,
+        environment: Mapping[str, str | None] | None = None,
+        **settings: str,
+    ) -> None:
         self.data = data
         self.trace = data.with_name(data.name + ".trace")
         self._program = [str(program)] if program else ["-m", "gigachat_server"]
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("GIGACHAT_")}
         given = {"data": str(data), "embedder": "hashing", "api_key": KEY, **stores.current().settings(data), **settings}
-        self._variables = inherited | {f"GIGACHAT_{name.upper()}": value for name, value in given.items()}
+        variables = inherited | {f"GIGACHAT_{name.upper()}": value for name, value in given.items()} | dict(environment or {})
+        self._variables = {name: value for name, value in variables.items() if value is not None}
 
     @property
     def file(self) -> Path:

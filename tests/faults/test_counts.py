@@ -28,6 +28,8 @@ from gigachat_server.serving.server import raise_open_files_limit
 from tests.harness import Api, Reply, gigachat, until
 from tests.streams import Seen, prompt, streaming
 
+pytestmark = pytest.mark.slow
+
 _log = logging.getLogger("faults")
 
 

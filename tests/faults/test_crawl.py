@@ -27,6 +27,8 @@ from tests.fetching.canaries import SITE, Request, Response, serving
 from tests.fetching.test_sites import CountingEmbedder, crawled
 from tests.harness import gigachat
 
+pytestmark = pytest.mark.slow
+
 PAGES = 30
 # A node that shares its store has to wait until the lease of the dead one has run out.
 USABLE_S = {True: 20.0, False: 60.0}

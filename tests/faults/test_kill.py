@@ -21,6 +21,8 @@ from gigachat_server.triggers import STEPS
 from tests.cli.commands import Gigachat
 from tests.faults.serving import KEY, ROUNDS, Answered, Ask, Client, ModelEndpoint, Stored, client_of, read_store, server
 
+pytestmark = pytest.mark.slow
+
 PASSES = 7  # a step is passed at least so often by the prompts of a round
 READY_S = 5.0  # idle, it takes 0.6; for `make test-faults`, since the machine of a test run may be busy with anything
 USABLE_S = 20.0  # by then all is answered; what nobody took up would wait for its lease to run out, 30 s

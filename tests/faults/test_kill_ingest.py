@@ -21,6 +21,8 @@ from tests import stores
 from tests.faults.serving import KEY, ROUNDS, ModelEndpoint, server
 from tests.harness import until
 
+pytestmark = pytest.mark.slow
+
 CHUNKS = 3 * BATCH + 10  # of each file: three times something is stored before its chunks are
 LINES = 9  # of a chunk
 PASSES = {"I1": 2, "I2": 2, "I3": 2, "I4": 4, "I5": 3, "I6": 3}  # so often is a step passed; I5 and I6 by the first version, too

@@ -16,6 +16,8 @@ import pytest
 
 from tests.faults.serving import ROUNDS, Answered, Ask, Client, ModelEndpoint, client_of, read_store, server
 
+pytestmark = pytest.mark.slow
+
 TIMEOUT_S = 2.0  # GIGACHAT_SHUTDOWN_TIMEOUT_S; by default 30
 EXIT_S = TIMEOUT_S + 5.0  # by default 35
 READY_S = 1.0  # for so long after the signal it may still say that it is ready

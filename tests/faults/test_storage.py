@@ -31,7 +31,7 @@ PROMPT = {"conversation_id": "c", "user_id": "ann", "prompt": "Hello"}
 ROUNDS = int(os.environ.get("FAULT_ROUNDS", "300"))
 WEAK = ROOT / "tests" / "faults" / "weak_server.py"
 
-pytestmark = [needs_strace, pytest.mark.sqlite_only]
+pytestmark = [pytest.mark.slow, needs_strace, pytest.mark.sqlite_only]
 
 
 def acknowledged(server: Server, chatbot: str, conversation: str, count: int, *, at_once: int = 1) -> list[str]:

@@ -13,6 +13,8 @@ from tests import stores
 from tests.faults.serving import ROUNDS, Ask, ModelEndpoint, client_of, read_store, server
 from tests.faults.test_kill import USABLE_S, ask_all
 
+pytestmark = pytest.mark.slow
+
 PROMPTS = 6
 
 

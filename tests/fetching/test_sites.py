@@ -226,6 +226,7 @@ async def documents_at(api: Api, sites: str, base: str, path: str = "") -> list[
     return [name.removeprefix(base) for name in await documents_of(api, sites)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("pages", "paths"),
     [
@@ -672,7 +673,7 @@ async def test_who_has_lost_the_lease_stores_nothing(tmp_path: Path) -> None:
             await tx.run("UPDATE sites SET lease = 'another', lease_until = :until_us", until_us=until_us)
 
         await api.services.database.transaction("test.take", take_away)
-        (crawl,) = [task for task in asyncio.all_tasks() if task.get_name().startswith("site ")]
+        (crawl,) = [task for task in asyncio.all_tasks() if task.get_name().startswith("crawls site ")]
         gate.set()
         await crawl
         assert await pages_of(api, path, site.url) == {"/": ("pending", None)}

@@ -143,6 +143,7 @@ def some_bag(dice: random.Random, own: tuple[QueryWord, ...]) -> Bag:
     return {word: dice.random() for word in (*(word.alternatives for word in own), *((w,) for w in dice.sample(VOCABULARY, 5)))}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(20))
 def test_equal_to_the_definitions_whatever_happened_before(seed: int) -> None:
     dice = random.Random(seed)
@@ -213,7 +214,7 @@ def test_of_many_the_best_by_words_and_the_best_by_meaning_are_looked_at() -> No
     draw = np.random.default_rng(0)
     vectors = draw.normal(size=(12_000, 96)).astype(np.float32) / np.arange(1, 97, dtype=np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    index, exact = ChatbotIndex(96, block_rows=2_048), ChatbotIndex(96)
+    index, exact = ChatbotIndex(96, block_rows=2_048), ChatbotIndex(96, few_units=1 << 30)
     for number in range(120):
         rows = [
             one(f"{number}-{place}", f"w{draw.integers(50)} w{draw.integers(50)} x", vectors[100 * number + place])
@@ -238,6 +239,27 @@ def test_of_many_the_best_by_words_and_the_best_by_meaning_are_looked_at() -> No
     found, expected = (search(each, vectors[0], bag_of(needle=1.0, x=1.0), limit=10) for each in (index, exact))
     assert "needle" not in {c.chunk_id for c in found}
     assert [c.lexical for c in found] == pytest.approx([c.lexical for c in expected], abs=1e-6)
+
+
+def test_what_codes_say_is_worth_a_look_is_what_comparing_all_finds() -> None:
+    draw = np.random.default_rng(0)
+    vectors = draw.normal(size=(6_000, DIMENSION)).astype(np.float32) + 3 * draw.normal(size=DIMENSION).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    coded, exact = ChatbotIndex(DIMENSION, few_units=1_000), ChatbotIndex(DIMENSION, few_units=1 << 30)
+    for number in range(60):
+        rows = [one(f"{number}-{place}", f"w{draw.integers(50)} x", vectors[100 * number + place]) for place in range(100)]
+        for each in (coded, exact):
+            put(each, str(number), rows)
+    for round_number in range(2):
+        for number in range(20):
+            vector = vectors[300 * number] + 0.05 * draw.normal(size=DIMENSION).astype(np.float32) * DIMENSION**-0.5
+            bag = bag_of(**{f"w{number}": 1.0, "x": 1.0})
+            found, expected = (search(each, vector, bag, limit=10) for each in (coded, exact))
+            assert [c.chunk_id for c in found] == [c.chunk_id for c in expected]
+            assert [c.score for c in found] == pytest.approx([c.score for c in expected], abs=1e-6)
+        for each in (coded, exact):  # with tombstones, and packed
+            for number in range(25 + 10 * round_number):
+                each.remove(str(2 * number))
 
 
 def test_tombstones_are_packed_away() -> None:

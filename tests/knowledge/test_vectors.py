@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -81,16 +83,23 @@ def test_documents_one_after_the_other_are_as_all_at_once() -> None:
     assert np.allclose(vectors.compare_all(prompt).best, np.concatenate([part.best(prompt) for part in parts]), atol=1e-6)
 
 
-@pytest.mark.parametrize("blocks_made", range(6))
-@pytest.mark.parametrize("common", [0.0, 2.0])
-def test_while_what_leads_is_being_made_no_chunk_is_missed_and_no_cosine_is_another(blocks_made: int, common: float) -> None:
+@functools.cache
+def many(common: float) -> tuple[Chunks, Matrix, Matrix]:
+    """More than four blocks of chunks, some prompts, and how near each chunk is to each of them."""
     chunks = Chunks(some(4 * BLOCK + 130, common=common), spread=0.3 / (1 + common), shares=False)
     prompts = some(20, 1, common=common)
+    return chunks, prompts, np.stack([chunks.best(prompt) for prompt in prompts])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("common", [0.0, 2.0])
+@pytest.mark.parametrize("blocks_made", range(6))
+def test_while_what_leads_is_being_made_no_chunk_is_missed_and_no_cosine_is_another(blocks_made: int, common: float) -> None:
+    chunks, prompts, nearness = many(common)
     vectors = filled(chunks, leads=False)
     made = [vectors.lead_next() for _ in range(blocks_made)]
     assert made == [True, True, True, True, False, False][:blocks_made]
-    for prompt in prompts:
-        expected = chunks.best(prompt)
+    for prompt, expected in zip(prompts, nearness, strict=True):
         estimated = vectors.estimates(prompt)
         exact = np.ones(len(chunks), bool)
         exact[: min(blocks_made, 4) * BLOCK] = False

@@ -82,6 +82,7 @@ def test_a_wrapped_line_goes_on_in_scripts_without_capitals() -> None:
     assert len(sentences(f"{first}.\nمساء في جميع الفروع.")) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "unit", [".", ". ", "A. ", "No. ", "ก ", "ก", "।", "; ", "α; ", "1. ", "etc. ", "…", "\u0301", "a\n", "…\n"]
 )

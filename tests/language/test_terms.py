@@ -266,6 +266,7 @@ def test_words_that_are_all_there_is_are_kept(prompt: str) -> None:
     assert query_words(prompt, ["en"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "unit",
     ["-", "1", "1.", "1,", "1 ", "1-", "a", "a-", "a1", "A 1", "\u0301", "\u0301\u0323", "a\u0301", ".", "€1", "March 1",

@@ -83,6 +83,7 @@ def test_sentences_are_bounded_and_hold_everything(unit: str) -> None:
     assert all(before[1] <= after[0] for before, after in pairwise(spans))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", [terms_of_any, sentences])
 @pytest.mark.parametrize("unit", HOSTILE)
 def test_no_text_takes_long(function: Callable[[str], object], unit: str) -> None:

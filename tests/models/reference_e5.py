@@ -38,6 +38,7 @@ class ReferenceE5:
         for _ in range(self._read("iI")[0]):
             character, length = self._read("IB")
             self.normalisation[character] = "".join(map(chr, self._read(f"{length}I")))
+        self._matrices: dict[str, Array] = {}
         self._tensors = {}
         for _ in range(self._read("i")[0]):
             name = self._read(f"{self._read('H')[0]}s")[0].decode()
@@ -77,8 +78,9 @@ class ReferenceE5:
         return mean
 
     def _linear(self, x: Array, name: str, rows: int, columns: int) -> Array:
-        matrix = self._blocks(f"{name}.w", rows * columns).reshape(rows, columns)
-        y: Array = x @ matrix.T + self._floats(f"{name}.b", rows)
+        if name not in self._matrices:
+            self._matrices[name] = self._blocks(f"{name}.w", rows * columns).reshape(rows, columns)
+        y: Array = x @ self._matrices[name].T + self._floats(f"{name}.b", rows)
         return y
 
     def _norm(self, x: Array, name: str) -> Array:

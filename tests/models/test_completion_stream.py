@@ -353,6 +353,7 @@ def test_every_end_is_a_reply_with_a_known_finish_reason_or_an_empty_one(
             assert not events
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["a", "é", "😀", "\\ud83d\\ude00", "😀\\ud800"])
 @pytest.mark.parametrize("is_json", [True, False])
 def test_fifty_megabytes_are_never_held(text: str, *, is_json: bool) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from gigachat_server.models.base import Embedder
 from gigachat_server.models.embedders.hashing_embedder import HashingEmbedder, embed
 
-CODE = "from gigachat_server.models.hashing_embedder import embed; print(embed('Where is my parcel?').tobytes().hex())"
+CODE = "from gigachat_server.models.embedders.hashing_embedder import embed; print(embed('Where is my parcel?').tobytes().hex())"
 
 
 def test_vectors_are_of_unit_length_for_any_text() -> None:

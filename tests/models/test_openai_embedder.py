@@ -17,7 +17,7 @@ from aiohttp import web
 from tests.harness import gigachat, until
 
 from gigachat_server.errors import EmbedderRejected, EmbedderUnavailable, SetupError
-from gigachat_server.models.endpoints.http import Access
+from gigachat_server.models.endpoints.connection import Access
 from gigachat_server.models.endpoints.openai_embedder import OpenAIEmbedder, Timeouts, embeddings_url
 
 KEY = "sk-secret-0123456789"

@@ -33,7 +33,7 @@ from gigachat_server.errors import ModelContextTooLong, ModelError, ModelTimeout
 from gigachat_server.models.base import CallOptions, LeftOut, ModelAttempt
 from gigachat_server.models.embedders.hashing_embedder import HashingEmbedder
 from gigachat_server.models.endpoints.chat_completions import OpenAIModel, Timeouts
-from gigachat_server.models.endpoints.http import Access, parse_headers
+from gigachat_server.models.endpoints.connection import Access, parse_headers
 from gigachat_server.models.endpoints.providers import Providers
 from gigachat_server.settings import Settings, load
 

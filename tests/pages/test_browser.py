@@ -30,6 +30,7 @@ T = TypeVar("T")
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = [
     pytest.mark.browser,
+    pytest.mark.sqlite_only,  # a page sees nothing but the API, which is tested on both
     pytest.mark.xdist_group("browser"),
     pytest.mark.skipif(
         not (CHROMIUM and DRIVER) and os.environ.get("REQUIRE_ALL") != "1",
@@ -201,7 +202,7 @@ async def test_after_a_failure_the_prompt_can_be_answered_after_all(tmp_path: Pa
             browser.sign_in(site)
             browser.say("Hello")
             browser.until(lambda: "cannot be reached" in browser.text(".message.failed .note"))
-            browser.button("Have it answered").click()
+            browser.button("Answer it").click()
             browser.until(lambda: "Hi." in browser.text(".message.assistant .content"))
             assert not browser.all(".message.failed")
 
@@ -313,7 +314,7 @@ async def test_stop_keeps_what_was_said(tmp_path: Path, browser: Browser) -> Non
             browser.say("Tell me a story")
             browser.until(lambda: browser.text(".writing .content").strip() == "Once upon")
             browser.say("Hurry")  # it waits behind the story, and is stopped with it
-            browser.until(lambda: "Waits for the reply before it." in browser.text(".message.user .note"))
+            browser.until(lambda: "Waiting for the previous reply." in browser.text(".message.user .note"))
             browser.one("#stop").click()
             browser.until(lambda: browser.text(".message.assistant .note") == "Stopped here.")
             assert browser.text(".message.assistant .content").strip() == "Once upon"

@@ -21,6 +21,8 @@ from tests.pages.pages import MATCHING, Page, Pages, event_html, html_of, pages
 from tests.pages.payloads import XSS
 from tests.test_files import uploaded
 
+pytestmark = pytest.mark.sqlite_only  # a page sees nothing but the API, which is tested on both
+
 
 def address(site: Pages, chatbot: str, conversation: str = "c1") -> str:
     """The address of a conversation."""
@@ -57,10 +59,10 @@ async def test_the_page_names_documents_that_were_not_read_whole(tmp_path: Path)
     async with pages(tmp_path) as site:
         chatbot = await site.api.chatbot(**MATCHING)
         await uploaded(site.api, chatbot, "whole.txt", b"All of it.")
-        assert "Not everything was read" not in Page((await site.visitor.get(address(site, chatbot))).text).text
+        assert "not fully read" not in Page((await site.visitor.get(address(site, chatbot))).text).text
         await uploaded(site.api, chatbot, "<b>old</b>.txt", "Grüße aus Köln".encode("cp1252"))
         shown = Page((await site.visitor.get(address(site, chatbot))).text).text
-        assert "Not everything was read of 1 of them" in shown
+        assert "1 of them not fully read" in shown
         assert "<b>old</b>.txt: encoding guessed (1: cp1252)" in shown
 
 
@@ -99,7 +101,7 @@ async def test_a_failure_says_what_happened(tmp_path: Path) -> None:
         await site.visitor.ask(chatbot, "Hello?")
         page = Page((await site.visitor.get(address(site, chatbot))).text).text
         assert "The model endpoint cannot be reached. The prompt is stored. upstream_unreachable" in page
-        assert "Broken off here; what had been said is kept." in page
+        assert "Broken off here; the text so far is kept." in page
 
 
 async def test_a_prompt_that_is_sent_again_is_one_prompt(tmp_path: Path) -> None:
@@ -128,7 +130,7 @@ async def test_what_becomes_of_prompts_and_replies_is_shown(tmp_path: Path) -> N
         await asyncio.wait_for(pause.reached.wait(), 10)
         queued = await site.visitor.say(chatbot, "And?")
         found = await site.visitor.follow(chatbot, until=lambda found: bool(html_of(found, queued.body["message_id"])))
-        assert "Waits for the reply before it." in Page(html_of(found, queued.body["message_id"])).text
+        assert "Waiting for the previous reply." in Page(html_of(found, queued.body["message_id"])).text
         stopped = await site.visitor.send("/web/chat/stop", chatbot)
         assert [message["content"] for message in stopped.body] == ["Second ", "And?"]
         page = await site.visitor.get(address(site, chatbot))
@@ -154,12 +156,12 @@ async def test_a_takeover_silences_the_chatbot_until_release(tmp_path: Path) -> 
         assert "Left to the operator." in event_html(found)
         control = next(change.data["control"] for change in found if change.name == "change" and change.data["control"])
         assert "Bob <b> answers this conversation." in Page(control).text
-        assert "Released by itself at" in Page(control).text
+        assert "Released automatically at" in Page(control).text
         assert control.strip() in (await site.visitor.get(address(site, chatbot))).text
         assert (await site.visitor.send("/web/chat/release", chatbot)).body["controlled_by"] == "bot"
         assert "The chatbot answers." in (await site.visitor.get(address(site, chatbot))).text
         await site.api.post(f"{chatbot}/conversations/c1/handoff")
-        assert "A human was asked for" in (await site.visitor.get(address(site, chatbot))).text
+        assert "A human was requested" in (await site.visitor.get(address(site, chatbot))).text
 
 
 async def test_following_ends_with_the_session_and_with_the_conversation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,7 +237,7 @@ async def test_the_addresses_a_chatbot_is_restricted_to_hold_here_too(tmp_path: 
 
 async def test_the_first_chatbot_is_made_here(tmp_path: Path) -> None:
     async with pages(tmp_path) as site:
-        assert "Make your first chatbot" in (await site.visitor.get("/")).text
+        assert "Create your first chatbot" in (await site.visitor.get("/")).text
         made = await site.visitor.post("/web/chatbots", name="  Superbot ")
         assert made.status == 303
         page = await site.visitor.get(made.headers["Location"])
@@ -307,7 +309,7 @@ async def test_a_source_says_in_words_how_relevant_it_is_and_in_numbers_when_ask
         scores = [source["score"] for source in reply["sources"]]
         assert [(degree, words) for degree, _, words in told] == [("high", "answers this"), ("low", "related")]
         assert [number for _, number, _ in told] == [f"{score:.2f}" for score in scores]
-        assert html.count("What the reply quotes is marked.") == 1
+        assert html.count("The quoted text is highlighted.") == 1
         assert "<bdi>دليل.md</bdi>" in html
         assert html.count('class="excerpt" tabindex="0" dir="auto"') == 2
 

@@ -6,9 +6,13 @@ import json
 import shlex
 from pathlib import Path
 
+import pytest
+
 from gigachat_server.api.openapi import error_codes, openapi
 from gigachat_server.pages.docs import groups
 from tests.pages.pages import Page, pages
+
+pytestmark = pytest.mark.sqlite_only  # a page sees nothing but the API, which is tested on both
 
 
 async def test_every_route_and_error_is_described_to_anybody(tmp_path: Path) -> None:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from gigachat_server.access.keys import DEFAULT_SCOPES, is_well_formed
 from tests.pages.pages import Page, field, pages
+
+pytestmark = pytest.mark.sqlite_only  # a page sees nothing but the API, which is tested on both
 
 
 async def test_a_key_is_shown_once_and_works_until_it_is_revoked(tmp_path: Path) -> None:

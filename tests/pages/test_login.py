@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from gigachat_server.access.principal import local_operator
 from gigachat_server.access.sessions import ATTEMPTS, MOST_PEERS, MOST_SESSIONS, AttemptLimit, Sessions
-from gigachat_server.pages.http import safe_next
+from gigachat_server.pages.context import safe_next
 from tests.pages.pages import pages
+
+pytestmark = pytest.mark.sqlite_only  # a page sees nothing but the API, which is tested on both
 
 SECOND = 1_000_000
 HOUR = 3600 * SECOND
@@ -168,13 +171,13 @@ def test_the_limit_is_one_for_each_network_and_takes_bounded_memory() -> None:
 def test_sessions_are_bounded_and_their_ids_are_not_kept() -> None:
     sessions = Sessions(Watch(), account_id="a")
     token = sessions.mint_login_token()
-    first, _ = sessions.open("a", None)
+    first, _ = sessions.open(local_operator("a"))
     assert len(first) == 43
     kept = repr((sessions._sessions, sessions._tokens))
     assert first not in kept
     assert token not in kept
     for _ in range(MOST_SESSIONS):
-        last, _ = sessions.open("a", None)
+        last, _ = sessions.open(local_operator("a"))
     assert sessions.find(first) is None
     assert sessions.find(last) is not None
     assert len(sessions._sessions) == MOST_SESSIONS

@@ -5,9 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from gigachat_server.models.endpoints.providers import Providers
 from tests.models.misbehaving_endpoint import GOOD, Exchange, endpoint, http, model_at
 from tests.pages.pages import Page, pages
+
+pytestmark = pytest.mark.sqlite_only  # a page sees nothing but the API, which is tested on both
 
 
 async def test_endpoints_are_shown_and_tried(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from gigachat_server.pages.routes import ROUTES
 from gigachat_server.pages.static_files import FOLDER, StaticFiles
 from gigachat_server.records import ApiKey
@@ -11,6 +13,8 @@ from gigachat_server.store import keys
 from gigachat_server.store.database import Reader
 from tests.harness import Reply
 from tests.pages.pages import Page, Pages, pages
+
+pytestmark = pytest.mark.sqlite_only  # a page sees nothing but the API, which is tested on both
 
 # What a browser sends with a request that another site makes it send, or that nobody can tell the origin of.
 FOREIGN: tuple[dict[str, str], ...] = (

@@ -15,26 +15,18 @@ import re
 import secrets
 import zlib
 
+from gigachat_server.access.principal import Principal, PrincipalKind
+from gigachat_server.access.scopes import DEFAULT_SCOPES as DEFAULT_SCOPES
+from gigachat_server.access.scopes import SCOPES as SCOPES
+from gigachat_server.access.scopes import Scope, known_scopes, unknown_scopes
 from gigachat_server.clock import Clock
-from gigachat_server.errors import NotFound, Unauthenticated
+from gigachat_server.errors import FieldError, InvalidRequest, NotFound, Unauthenticated
 from gigachat_server.ids import new_id
-from gigachat_server.records import Account, ApiKey, Principal
+from gigachat_server.records import Account, ApiKey
 from gigachat_server.store import keys
-from gigachat_server.store.database import Database, Tx
+from gigachat_server.store.database import Database, Reader, Tx
 
-SCOPES = (
-    "chatbots:read",
-    "chatbots:write",
-    "documents:read",
-    "documents:write",
-    "conversations:read",
-    "conversations:write",
-    "messages:inject",
-    "webhooks:write",
-    "keys:write",
-)
-# A key that someone carries into their application cannot mint further keys.
-DEFAULT_SCOPES = tuple(scope for scope in SCOPES if scope != "keys:write")
+_DAY_US = 86_400_000_000
 
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _FORM = re.compile(r"gca_[0-9A-Za-z]{46}")
@@ -82,6 +74,26 @@ class KeyRing:
             return await keys.ensure_account(tx, name, new_id=new_id(), now_us=self._clock())
 
         return await self._database.transaction("account.ensure", body)
+
+    async def grant(
+        self, principal: Principal, name: str, *, scopes: tuple[str, ...] = DEFAULT_SCOPES, expires_in_days: int | None = None
+    ) -> tuple[ApiKey, str]:
+        """A new key of the principal's account, with scopes that the principal has. Raises `Forbidden`, `InvalidRequest`."""
+        if unknown := unknown_scopes(scopes):
+            message = f"Unknown: {unknown[0]!r}. Choose from {', '.join(SCOPES)}."
+            raise InvalidRequest(errors=(FieldError("scopes", message),))
+        wanted = tuple(dict.fromkeys(Scope(scope) for scope in scopes))
+        principal.require_grantable(wanted)
+        expires_at = None if expires_in_days is None else self._clock() + expires_in_days * _DAY_US
+        return await self.create(principal.account_id, name, scopes=wanted, expires_at=expires_at)
+
+    async def list_keys(self, principal: Principal, *, before: tuple[int, str] | None, limit: int) -> list[ApiKey]:
+        """The keys of the principal's account, newest first."""
+
+        async def read(reader: Reader) -> list[ApiKey]:
+            return await keys.list_keys(reader, principal.account_id, before=before, limit=limit)
+
+        return await self._database.read(read)
 
     async def create(
         self, account_id: str, name: str, *, scopes: tuple[str, ...] = DEFAULT_SCOPES, expires_at: int | None = None
@@ -134,18 +146,20 @@ class KeyRing:
             raise Unauthenticated
         return principal
 
-    async def principal_of(self, key_id: str) -> Principal | None:
-        """Whom a key speaks for, while it holds: for a session that was opened with it."""
-        key = await keys.find_remembered(self._database, key_id)
+    async def renewed(self, principal: Principal) -> Principal | None:
+        """Who that is now, for a session that was opened earlier; None once its key no longer holds."""
+        if principal.kind is not PrincipalKind.KEY:
+            return principal
+        key = await keys.find_remembered(self._database, principal.id)
         return self._principal(key) if key is not None else None
 
     def _principal(self, key: ApiKey) -> Principal | None:
         """None once the key is revoked or has expired."""
         if key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= self._clock()):
             return None
-        scopes = frozenset(key.scopes)
+        scopes = known_scopes(key.scopes)
         is_owner = key.expires_at is None and scopes.issuperset(DEFAULT_SCOPES)
-        return Principal(account_id=key.account_id, key_id=key.id, scopes=scopes, is_owner=is_owner)
+        return Principal(kind=PrincipalKind.KEY, account_id=key.account_id, id=key.id, scopes=scopes, is_owner=is_owner)
 
     async def _insert(
         self,
@@ -158,7 +172,7 @@ class KeyRing:
         expires_at: int | None,
         is_own: bool = True,
     ) -> ApiKey:
-        """`is_own`: the id was made for it, so that nobody else can have made a key of that id."""
+        """`is_own`: the id was made for it, so no other node can have made a key of that id."""
         key = ApiKey(
             id=key_id,
             account_id=account_id,
@@ -177,8 +191,3 @@ class KeyRing:
 
         await self._database.transaction("key.create", body)
         return key
-
-
-def operator_of(account_id: str) -> Principal:
-    """Who commands of this machine speak as: every scope, no key."""
-    return Principal(account_id=account_id, key_id=None, scopes=frozenset(SCOPES), is_owner=True)

@@ -8,17 +8,14 @@ program can claim any Origin.
 from __future__ import annotations
 
 import ipaddress
-import unicodedata
 from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
-from gigachat_server.errors import AddressRefused, FieldError, HostnameRefused, InvalidRequest
+from gigachat_server.errors import AddressRefused, FieldError, HostnameRefused
 from gigachat_server.records import RestrictionsConfig
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-
-_LOOKALIKE_SPACES = {"Cf", "Zs", "Cc", "Mn"}
 
 
 def parse_address(text: str) -> Address | None:
@@ -62,8 +59,7 @@ def check_restrictions(restrictions: RestrictionsConfig, *, peer: str | None, he
     """Raises `HostnameRefused` or `AddressRefused`."""
     if restrictions.ip_addresses:
         address = parse_address(peer or "")
-        networks = map(parse_network, restrictions.ip_addresses)
-        if address is None or not any(address in network for network in networks):
+        if address is None or not any(_is_in(address, listed) for listed in restrictions.ip_addresses):
             raise AddressRefused
     if restrictions.hostnames:
         page = headers.get("origin") or headers.get("referer")
@@ -71,6 +67,14 @@ def check_restrictions(restrictions: RestrictionsConfig, *, peer: str | None, he
             return  # servers send neither
         if not is_listed(page, restrictions.hostnames):
             raise HostnameRefused
+
+
+def _is_in(address: Address, listed: str) -> bool:
+    """What a later version may have listed in another form matches no address."""
+    try:
+        return address in parse_network(listed)
+    except ValueError:
+        return False
 
 
 def is_listed(page: str | None, hostnames: Sequence[str]) -> bool:
@@ -120,40 +124,3 @@ def restriction_errors(restrictions: RestrictionsConfig) -> list[FieldError]:
             message = "Must be a hostname such as www.example.com or *.example.com, without scheme and port."
             errors.append(FieldError(f"restrictions.hostnames[{i}]", message))
     return errors
-
-
-def client_defined_id(text: str, field: str) -> str:
-    """An id that a client made up, in the one form (NFC) it is compared in. Raises `InvalidRequest`."""
-    is_plain = text.isascii() and text.isprintable()  # as nearly all are: there is one form of it, and no control character
-    if not is_plain:
-        text = unicodedata.normalize("NFC", text)
-    if not 1 <= len(text) <= 255:
-        raise InvalidRequest(errors=(FieldError(field, "Must have 1 to 255 characters."),))
-    if text in (".", ".."):
-        raise InvalidRequest(errors=(FieldError(field, "Must not be '.' or '..': clients rewrite such paths."),))
-    if not is_plain and any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
-        raise InvalidRequest(errors=(FieldError(field, "Must not contain control characters."),))
-    return text
-
-
-def speaker_id(text: str, field: str) -> str:
-    """A user_id. What merely looks like the `client:` prefix is refused: nobody may pass for staff by spelling."""
-    text = client_defined_id(text, field)
-    if text.startswith("client:"):
-        name = text.removeprefix("client:")
-        if unicodedata.normalize("NFKC", name).strip() == "bot":
-            raise InvalidRequest(errors=(FieldError(field, "Must name a person: 'bot' is the chatbot."),))
-        if any(unicodedata.category(c) not in _LOOKALIKE_SPACES for c in name):
-            return text
-        raise InvalidRequest(errors=(FieldError(field, "Name who of the client speaks: client:support_staff_01."),))
-    if _as_seen(text).startswith("client:"):
-        raise InvalidRequest(errors=(FieldError(field, "Looks like the prefix client: but is not it."),))
-    return text
-
-
-def _as_seen(text: str) -> str:
-    """Without what cannot be seen, and in one form of what looks alike. For texts without control characters."""
-    if text.isascii():
-        return text.lower().replace(" ", "")
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return "".join(c for c in unicodedata.normalize("NFKD", folded) if unicodedata.category(c) not in _LOOKALIKE_SPACES)

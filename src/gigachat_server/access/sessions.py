@@ -1,8 +1,8 @@
 """Who is signed in to the pages: sessions, one-time links and the limit on attempts, in this process's memory.
 
 Invariant: nothing here can be turned back into a credential. Ids and tokens are 256 random bits and only their SHA-256
-is kept; a one-time token opens one session; a session made with an API key ends with that key, which its holder checks
-at every request (`pages/dispatch.py`). A restart signs everybody out.
+is kept; a one-time token opens one session; a session made with an API key ends with that key, which the pages check at
+every request (`KeyRing.renewed`). A restart signs everybody out.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import secrets
 
 import msgspec
 
+from gigachat_server.access.principal import Principal, local_operator
 from gigachat_server.clock import Clock
 
 SESSION_S = 12 * 3600
@@ -29,10 +30,9 @@ _SECOND = 1_000_000
 
 
 class Session(msgspec.Struct, frozen=True):
-    """Someone signed in for the account: by the key `key_id`, or (None) by a link that this machine's operator was given."""
+    """Someone signed in, as the `principal` they were then: by an API key, or by a link of this machine's operator."""
 
-    account_id: str
-    key_id: str | None
+    principal: Principal
     csrf_token: str
     expires_at: int
 
@@ -46,12 +46,11 @@ class Sessions:
         self._sessions: dict[bytes, Session] = {}
         self._tokens: dict[bytes, int] = {}  # when each stops working
 
-    def open(self, account_id: str, key_id: str | None) -> tuple[str, Session]:
+    def open(self, principal: Principal) -> tuple[str, Session]:
         """A new session and, for the cookie, its id."""
         session_id = secrets.token_urlsafe(32)
         session = Session(
-            account_id=account_id,
-            key_id=key_id,
+            principal=principal,
             csrf_token=secrets.token_urlsafe(32),
             expires_at=self._clock() + SESSION_S * _SECOND,
         )
@@ -87,7 +86,7 @@ class Sessions:
     def redeem(self, token: str) -> tuple[str, Session] | None:
         """The session that the token is good for; None from the second time on, or when it has expired."""
         expires_at = self._tokens.pop(_digest(token), 0)
-        return self.open(self._account_id, None) if expires_at > self._clock() else None
+        return self.open(local_operator(self._account_id)) if expires_at > self._clock() else None
 
 
 class AttemptLimit:

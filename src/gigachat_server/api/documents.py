@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, get_args
+from typing import Annotated, Any, get_args
 
 import msgspec
 from msgspec import Meta
@@ -10,8 +10,9 @@ from msgspec import Meta
 from gigachat_server.api import wire
 from gigachat_server.api.sse import PING_S, EventStream, stream_document
 from gigachat_server.clock import wire_time
-from gigachat_server.edge.http import Answer, ApiRequest, name_error, next_link, query_choice, query_flag, query_limit
-from gigachat_server.edge.idempotency import REPLAYED
+from gigachat_server.edge.answer import Answer
+from gigachat_server.edge.body import name_error
+from gigachat_server.edge.request import Request, next_link, query_choice, query_flag, query_limit
 from gigachat_server.edge.uploads import FileInput
 from gigachat_server.errors import FieldError, InvalidRequest, NotFound
 from gigachat_server.ids import is_id
@@ -19,7 +20,7 @@ from gigachat_server.knowledge.documents.ingest import IngestResult
 from gigachat_server.records import Document
 from gigachat_server.services import Services
 from gigachat_server.store import documents, ingest_queue
-from gigachat_server.store.database import Reader, Tx
+from gigachat_server.store.database import Reader
 from gigachat_server.store.idempotency import IdempotencyRecord
 
 
@@ -30,15 +31,15 @@ class DocumentInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     content: str
 
 
-async def push(request: ApiRequest, services: Services) -> Answer:
+async def push(request: Request[DocumentInput | FileInput], services: Services) -> Answer:
     return await _push(request, services, document_id=None, success=201)
 
 
-async def put(request: ApiRequest, services: Services) -> Answer:
+async def put(request: Request[DocumentInput | FileInput], services: Services) -> Answer:
     return await _push(request, services, document_id=_document_id(request), success=200)
 
 
-async def list_all(request: ApiRequest, services: Services) -> Answer:
+async def list_all(request: Request[None], services: Services) -> Answer:
     limit, after = query_limit(request.query), request.query.get("after")
     wanted = query_choice(request.query, "state", get_args(wire.WireState))
     is_warned = query_flag(request.query, "warned", default=None)
@@ -54,7 +55,7 @@ async def list_all(request: ApiRequest, services: Services) -> Answer:
     return Answer([wire.document(document, request.account_id) for document in found[:limit]], headers=headers)
 
 
-async def get(request: ApiRequest, services: Services) -> Answer | EventStream:
+async def get(request: Request[None], services: Services) -> Answer | EventStream:
     async def read(reader: Reader) -> tuple[Document, str]:
         document = await documents.find(reader, request.chatbot.id, _document_id(request))
         content = await documents.get_content(reader, request.chatbot.id, _document_id(request))
@@ -63,7 +64,7 @@ async def get(request: ApiRequest, services: Services) -> Answer | EventStream:
         return document, content
 
     document, content = await services.database.read(read)
-    if "text/event-stream" in request.headers.get("accept", ""):
+    if request.accepts_events:
         return stream_document(services.ingest.watch.follow(request.chatbot.id, document.id, idle_s=PING_S), request)
     return Answer(wire.document_with_content(document, request.account_id, content))
 
@@ -73,13 +74,13 @@ class WireQueue(msgspec.Struct, frozen=True):
 
     chatbot_id: str
     name: str
-    waiting: Annotated[int, Meta(description="Nobody has begun to read or to embed these.")]
+    waiting: Annotated[int, Meta(description="Not begun yet.")]
     working: Annotated[int, Meta(description="These are being read or embedded.")]
     bytes: Annotated[int, Meta(description="How large they are together: bytes of files, characters of texts.")]
     oldest_at: Annotated[str, Meta(description="Since when the one waits that waits longest.")]
 
 
-async def queues(request: ApiRequest, services: Services) -> Answer:
+async def queues(request: Request[None], services: Services) -> Answer:
     async def read(reader: Reader) -> list[ingest_queue.Queue]:
         return await ingest_queue.list_queues(reader, request.account_id)
 
@@ -92,47 +93,34 @@ async def queues(request: ApiRequest, services: Services) -> Answer:
     )
 
 
-async def delete(request: ApiRequest, services: Services) -> Answer:
+async def delete(request: Request[None], services: Services) -> Answer:
     await services.ingest.delete(request.chatbot.id, _document_id(request))
     return Answer(None, 204)
 
 
-async def _push(request: ApiRequest, services: Services, *, document_id: str | None, success: int) -> Answer:
-    wanted: DocumentInput | FileInput = request.body
+async def _push(
+    request: Request[DocumentInput | FileInput], services: Services, *, document_id: str | None, success: int
+) -> Answer:
+    wanted, chatbot, key = request.body, request.chatbot, request.key
     if request.kept is not None:
-        return await _replay(request, services, request.kept)
+        return await _repeated(request, services, request.kept)
     if isinstance(wanted, FileInput):
-        return await _push_file(request, services, wanted, document_id=document_id)
+        assert request.file is not None
+        document = await services.ingest.accept_file(
+            chatbot, wanted.name, request.file, media_type=wanted.media_type, document_id=document_id, key=key
+        )
+        return _accepted(document, request, services)
     if (error := name_error("name", wanted.name)) is not None:
         raise InvalidRequest(errors=(error,))
     _check_content(wanted.content, services.settings.max_document_characters)
-    is_async = "respond-async" in request.headers.get("prefer", "")
-
-    async def keep(tx: Tx, document: Document) -> None:
-        kept = IdempotencyRecord("document", 202 if is_async else success, document.id)
-        await request.keep(tx, kept, now_us=services.clock())
-
-    if is_async:
-        document = await services.ingest.accept(request.chatbot, wanted.name, wanted.content, document_id=document_id, keep=keep)
+    if "respond-async" in request.headers.get("prefer", ""):
+        document = await services.ingest.accept(chatbot, wanted.name, wanted.content, document_id=document_id, key=key)
         return _accepted(document, request, services)
-    ingested = await services.ingest.push(request.chatbot, wanted.name, wanted.content, document_id=document_id, keep=keep)
-    if ingested.document.state != "ready":
-        return _accepted(ingested.document, request, services)
-    return Answer(_wire_chunks(ingested, request), success)
+    ingested = await services.ingest.push(chatbot, wanted.name, wanted.content, document_id=document_id, key=key)
+    return _ingested(ingested, success, request, services)
 
 
-async def _push_file(request: ApiRequest, services: Services, wanted: FileInput, *, document_id: str | None) -> Answer:
-    async def keep(tx: Tx, document: Document) -> None:
-        await request.keep(tx, IdempotencyRecord("document", 202, document.id), now_us=services.clock())
-
-    assert request.file is not None
-    document = await services.ingest.accept_file(
-        request.chatbot, wanted.name, request.file, media_type=wanted.media_type, document_id=document_id, keep=keep
-    )
-    return _accepted(document, request, services)
-
-
-async def _replay(request: ApiRequest, services: Services, kept: IdempotencyRecord) -> Answer:
+async def _repeated(request: Request[Any], services: Services, kept: IdempotencyRecord) -> Answer:
     """The document that the same request stored before, as it is now: it is not stored again over what came later."""
 
     async def read(reader: Reader) -> Document:
@@ -142,20 +130,25 @@ async def _replay(request: ApiRequest, services: Services, kept: IdempotencyReco
         return document
 
     document = await services.database.read(read)
-    if kept.status == 202 or document.state != "ready":
-        answer = _accepted(document, request, services)
-    else:
-        answer = Answer(_wire_chunks(await services.ingest.held(document), request), kept.status)
-    return Answer(answer.body, answer.status, {**answer.headers, **REPLAYED})
+    if kept.status == 202:
+        return _accepted(document, request, services)
+    return _ingested(await services.ingest.held(document), kept.status, request, services)
 
 
-def _accepted(document: Document, request: ApiRequest, services: Services) -> Answer:
+def _ingested(ingested: IngestResult, status: int, request: Request[Any], services: Services) -> Answer:
+    """Its chunks, once it can be searched."""
+    if ingested.document.state != "ready":
+        return _accepted(ingested.document, request, services)
+    return Answer(_wire_chunks(ingested, request), status)
+
+
+def _accepted(document: Document, request: Request[Any], services: Services) -> Answer:
     services.ingest_worker.wake_up()
     location = f"/chatbots/{document.chatbot_id}/documents/{document.id}"
     return Answer(wire.document(document, request.account_id), 202, {"Location": location})
 
 
-def _wire_chunks(ingested: IngestResult, request: ApiRequest) -> list[wire.WireChunk]:
+def _wire_chunks(ingested: IngestResult, request: Request[Any]) -> list[wire.WireChunk]:
     with_embedding = query_flag(request.query, "embedding", default=True)
     return [wire.chunk(chunk, request.account_id, with_embedding=with_embedding) for chunk in ingested.chunks]
 
@@ -167,8 +160,8 @@ def _check_content(content: str, most: int) -> None:
         raise InvalidRequest(errors=(FieldError("content", f"Must have at most {most} characters; split it."),))
 
 
-def _document_id(request: ApiRequest) -> str:
-    document_id = request.path["document_id"]
+def _document_id(request: Request[Any]) -> str:
+    document_id = request.named["document_id"]
     if not is_id(document_id):
         raise NotFound
     return document_id

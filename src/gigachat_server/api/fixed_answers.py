@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
 from gigachat_server.api import learning_wire
-from gigachat_server.edge.http import Answer, ApiRequest, next_link, query_limit
+from gigachat_server.edge.answer import Answer
+from gigachat_server.edge.request import Request, next_link, query_limit
 from gigachat_server.errors import FieldError, InvalidRequest, NotFound
 from gigachat_server.ids import is_id
 from gigachat_server.language.words import normalised
 from gigachat_server.records import FixedAnswer
 from gigachat_server.services import Services
 from gigachat_server.store import fixed_answers
-from gigachat_server.store.database import Reader, Tx
+from gigachat_server.store.database import Reader
 
 Phrasing = Annotated[str, Meta(min_length=1, max_length=32_000)]
 
@@ -28,19 +29,20 @@ class FixedAnswerInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     is_enabled: Annotated[bool, Meta(description="false: it is kept, and not said.")] = True
 
 
-async def create(request: ApiRequest, services: Services) -> Answer:
-    async def keep(tx: Tx, stored: FixedAnswer) -> None:
-        answer = Answer(learning_wire.fixed_answer(stored, request.account_id), 201)
-        await request.keep(tx, answer, now_us=services.clock())
-
+async def create(request: Request[FixedAnswerInput], services: Services) -> Answer:
     wanted = _checked(request.body)
-    stored = await services.fixed_answers.put(
-        request.chatbot, None, prompts=wanted.prompts, answer=wanted.answer, is_enabled=wanted.is_enabled, keep=keep
+    stored = request.earlier(FixedAnswer) or await services.fixed_answers.put(
+        request.chatbot,
+        None,
+        prompts=wanted.prompts,
+        answer=wanted.answer,
+        is_enabled=wanted.is_enabled,
+        key=request.key,
     )
     return Answer(learning_wire.fixed_answer(stored, request.account_id), 201)
 
 
-async def put(request: ApiRequest, services: Services) -> Answer:
+async def put(request: Request[FixedAnswerInput], services: Services) -> Answer:
     wanted = _checked(request.body)
     stored = await services.fixed_answers.put(
         request.chatbot, _id(request), prompts=wanted.prompts, answer=wanted.answer, is_enabled=wanted.is_enabled
@@ -48,7 +50,7 @@ async def put(request: ApiRequest, services: Services) -> Answer:
     return Answer(learning_wire.fixed_answer(stored, request.account_id))
 
 
-async def list_all(request: ApiRequest, services: Services) -> Answer:
+async def list_all(request: Request[None], services: Services) -> Answer:
     limit, after = query_limit(request.query), request.query.get("after")
 
     async def read(reader: Reader) -> list[FixedAnswer]:
@@ -59,14 +61,14 @@ async def list_all(request: ApiRequest, services: Services) -> Answer:
     return Answer([learning_wire.fixed_answer(each, request.account_id) for each in found[:limit]], headers=headers)
 
 
-async def get(request: ApiRequest, services: Services) -> Answer:
+async def get(request: Request[None], services: Services) -> Answer:
     found = await services.fixed_answers.find(request.chatbot, _id(request))
     if found is None:
         raise NotFound
     return Answer(learning_wire.fixed_answer(found, request.account_id))
 
 
-async def delete(request: ApiRequest, services: Services) -> Answer:
+async def delete(request: Request[None], services: Services) -> Answer:
     await services.fixed_answers.delete(request.chatbot, _id(request))
     return Answer(None, 204)
 
@@ -84,8 +86,8 @@ def _checked(wanted: FixedAnswerInput) -> FixedAnswerInput:
     return wanted
 
 
-def _id(request: ApiRequest) -> str:
-    fixed_answer_id = request.path["fixed_answer_id"]
+def _id(request: Request[Any]) -> str:
+    fixed_answer_id = request.named["fixed_answer_id"]
     if not is_id(fixed_answer_id):
         raise NotFound
     return fixed_answer_id

@@ -7,15 +7,12 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from gigachat_server.access.keys import DEFAULT_SCOPES, SCOPES
+from gigachat_server.access.scopes import DEFAULT_SCOPES, SCOPES
 from gigachat_server.api import wire
 from gigachat_server.edge import cursors
-from gigachat_server.edge.http import Answer, ApiRequest, next_link, query_limit
-from gigachat_server.errors import FieldError, Forbidden, InvalidRequest
-from gigachat_server.records import ApiKey
+from gigachat_server.edge.answer import Answer
+from gigachat_server.edge.request import Request, next_link, query_limit
 from gigachat_server.services import Services
-from gigachat_server.store import keys
-from gigachat_server.store.database import Reader
 
 
 class KeyInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -28,36 +25,23 @@ class KeyInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = None
 
 
-async def create(request: ApiRequest, services: Services) -> Answer:
-    wanted: KeyInput = request.body
-    if unknown := [scope for scope in wanted.scopes if scope not in SCOPES]:
-        raise InvalidRequest(errors=(FieldError("scopes", f"Unknown: {unknown[0]!r}. Choose from {', '.join(SCOPES)}."),))
-    held = request.principal.scopes if request.principal else frozenset()
-    if excess := [scope for scope in wanted.scopes if scope not in held]:
-        raise Forbidden(f"Your key cannot give what it does not have: {excess[0]}.")
-    days = wanted.expires_in_days
-    key, secret = await services.key_ring.create(
-        request.account_id,
-        wanted.name,
-        scopes=tuple(dict.fromkeys(wanted.scopes)),
-        expires_at=None if days is None else services.clock() + days * 86_400_000_000,
+async def create(request: Request[KeyInput], services: Services) -> Answer:
+    wanted = request.body
+    key, secret = await services.key_ring.grant(
+        request.principal, wanted.name, scopes=wanted.scopes, expires_in_days=wanted.expires_in_days
     )
     return Answer(wire.new_key(key, secret), 201)
 
 
-async def list_all(request: ApiRequest, services: Services) -> Answer:
-    """Without their secrets, which nobody has."""
+async def list_all(request: Request[None], services: Services) -> Answer:
+    """Without their secrets, which are not stored."""
     limit, before = query_limit(request.query), cursors.load(request.query.get("after"))
-
-    async def read(reader: Reader) -> list[ApiKey]:
-        return await keys.list_keys(reader, request.account_id, before=before, limit=limit + 1)
-
-    found = await services.database.read(read)
+    found = await services.key_ring.list_keys(request.principal, before=before, limit=limit + 1)
     last = found[limit - 1] if len(found) > limit else None
     headers = next_link(request, cursors.dump(last.created_at, last.id)) if last else {}
     return Answer([wire.key(key) for key in found[:limit]], headers=headers)
 
 
-async def revoke(request: ApiRequest, services: Services) -> Answer:
-    await services.key_ring.revoke(request.account_id, request.path["key_id"])
+async def revoke(request: Request[None], services: Services) -> Answer:
+    await services.key_ring.revoke(request.account_id, request.named["key_id"])
     return Answer(None, 204)

@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 
 from gigachat_server import __version__
-from gigachat_server.api.routes import DOCUMENTS, PUBLIC, ROUTES, Route
+from gigachat_server.api.routes import DOCUMENTS, ROUTES, ApiRoute
+from gigachat_server.edge.routes import PUBLIC
 from gigachat_server.errors import GigachatError
 
 _QUERY: dict[str, tuple[dict[str, Any], str]] = {
@@ -86,7 +87,7 @@ def openapi() -> dict[str, Any]:
     schemas, components = msgspec.json.schema_components([*types, Problem], ref_template="#/components/schemas/{name}")
     by_type = dict(zip(map(repr, [*types, Problem]), schemas, strict=True))
     for route in ROUTES:
-        if route.is_merge:
+        if route.is_merge and route.request is not None:
             name = route.request.__name__
             components[f"{name}Part"] = _optional(components[name], f"Any part of a {name}; what is left out stays as it is.")
     paths: dict[str, dict[str, Any]] = {}
@@ -118,7 +119,7 @@ def error_codes() -> list[tuple[str, int, str]]:
     return sorted({(kind.code, kind.status, kind.message) for kind in below(GigachatError)}, key=lambda row: row[1::-1])
 
 
-def _operation(route: Route, by_type: dict[str, Any]) -> dict[str, Any]:
+def _operation(route: ApiRoute, by_type: dict[str, Any]) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": f"{route.handler.__module__.rpartition('.')[2]}_{route.handler.__name__}",
         "summary": route.summary,
@@ -151,7 +152,7 @@ def _optional(schema: dict[str, Any], description: str) -> dict[str, Any]:
     return {**rest, "description": description, "properties": properties}
 
 
-def _parameters(route: Route) -> list[dict[str, Any]]:
+def _parameters(route: ApiRoute) -> list[dict[str, Any]]:
     in_path = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
         for name in re.findall(r"\{(\w+)\}", route.path)
@@ -171,7 +172,7 @@ def _parameter(place: str, name: str, schema: dict[str, Any], description: str) 
     return {"name": name, "in": place, "schema": schema, "description": description}
 
 
-def _responses(route: Route, by_type: dict[str, Any]) -> dict[str, Any]:
+def _responses(route: ApiRoute, by_type: dict[str, Any]) -> dict[str, Any]:
     success: dict[str, Any] = {"description": "Success"}
     content: dict[str, Any] = {}
     if route.response is not None:

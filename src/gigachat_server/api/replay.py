@@ -10,12 +10,13 @@ import msgspec
 from msgspec import Meta
 from starlette.responses import Response
 
-from gigachat_server.access.restrictions import client_defined_id
+from gigachat_server.access.speakers import client_defined_id
 from gigachat_server.api import learning_wire
 from gigachat_server.api.chatbots import merged_config
 from gigachat_server.api.sse import PING, PING_S, EventStream, event
-from gigachat_server.edge.http import ApiRequest, problem
-from gigachat_server.errors import FieldError, Forbidden, GigachatError, InvalidRequest
+from gigachat_server.edge.problem import problem
+from gigachat_server.edge.request import Request
+from gigachat_server.errors import FieldError, GigachatError, InvalidRequest
 from gigachat_server.learning.replay import ReplayResult, Selection
 from gigachat_server.records import Chatbot
 from gigachat_server.services import Services
@@ -37,10 +38,9 @@ class ReplayInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stream: Annotated[bool | None, Meta(description="true: answer with Server-Sent Events.")] = None
 
 
-async def replay(request: ApiRequest, services: Services) -> Response:
-    wanted: ReplayInput = request.body
-    if request.principal is None or "chatbots:write" not in request.principal.scopes:
-        raise Forbidden("Replaying needs a key with the scopes conversations:read and chatbots:write.")
+async def replay(request: Request[ReplayInput], services: Services) -> Response:
+    wanted = request.body
+    services.replay.admit(request.principal, request.chatbot)
     if wanted.unanswered and wanted.conversation_ids:
         raise InvalidRequest(errors=(FieldError("unanswered", "Give either this or conversation_ids."),))
     selection = Selection(
@@ -51,7 +51,7 @@ async def replay(request: ApiRequest, services: Services) -> Response:
     chatbot = _proposed(request.chatbot, wanted.config)
     prompts = await services.replay.select(chatbot.id, selection)
     running = services.replay.run(chatbot, prompts, idle_s=PING_S)
-    if wanted.stream or (wanted.stream is None and "text/event-stream" in request.headers.get("accept", "")):
+    if wanted.stream or (wanted.stream is None and request.accepts_events):
         return EventStream(_events(running, request))
     return EventStream(_document(running, request), media_type="application/json")
 
@@ -64,7 +64,7 @@ def _proposed(chatbot: Chatbot, patch: dict[str, Any]) -> Chatbot:
     return msgspec.structs.replace(chatbot, name=name, config=config)
 
 
-async def _events(running: AsyncGenerator[ReplayResult | None, None], request: ApiRequest) -> AsyncGenerator[bytes, None]:
+async def _events(running: AsyncGenerator[ReplayResult | None, None], request: Request[Any]) -> AsyncGenerator[bytes, None]:
     told: list[ReplayResult] = []
     yield PING  # the head leaves at once
     try:
@@ -81,7 +81,7 @@ async def _events(running: AsyncGenerator[ReplayResult | None, None], request: A
     yield event("done", learning_wire.summary(told))
 
 
-async def _document(running: AsyncGenerator[ReplayResult | None, None], request: ApiRequest) -> AsyncGenerator[bytes, None]:
+async def _document(running: AsyncGenerator[ReplayResult | None, None], request: Request[Any]) -> AsyncGenerator[bytes, None]:
     """A `WireReplay` in pieces, so that it is noticed when nobody reads it any more; with an `error` if it broke off."""
     told: list[ReplayResult] = []
     yield b'{"turns":['

@@ -7,11 +7,13 @@ the sum of its parts; for which kind of model it is judged may be chosen, the or
 
 from __future__ import annotations
 
-from gigachat_server.access.restrictions import client_defined_id
+from collections.abc import Sequence
+from typing import Any
+
 from gigachat_server.api import wire
-from gigachat_server.chat.answers.memory import recall_for_next
-from gigachat_server.edge.http import Answer, ApiRequest, query_choice, query_flag, query_limit
-from gigachat_server.errors import FieldError, Forbidden, InvalidRequest, NotFound
+from gigachat_server.edge.answer import Answer
+from gigachat_server.edge.request import Request, query_choice, query_flag, query_limit
+from gigachat_server.errors import FieldError, InvalidRequest
 from gigachat_server.knowledge.search.relevance import features_of, parts
 from gigachat_server.knowledge.search.retrieve import Earlier
 from gigachat_server.knowledge.search.scoring import MOST_STEMS
@@ -19,13 +21,11 @@ from gigachat_server.knowledge.search.searcher import Retrieval, scale_for
 from gigachat_server.language.words import is_dependent, small_talk
 from gigachat_server.models.base import RelevanceScale
 from gigachat_server.services import Services
-from gigachat_server.store import conversations
-from gigachat_server.store.database import Reader
 
 LONGEST_QUERY = 32_000  # characters, as of a prompt
 
 
-async def retrieve(request: ApiRequest, services: Services) -> Answer:
+async def retrieve(request: Request[None], services: Services) -> Answer:
     limit, text = query_limit(request.query, default=10), _text(request)
     with_embedding = query_flag(request.query, "embedding", default=False)
     judged_for = _judged_for(request, services)
@@ -59,7 +59,7 @@ async def retrieve(request: ApiRequest, services: Services) -> Answer:
     return Answer(found)
 
 
-def _judged_for(request: ApiRequest, services: Services) -> wire.JudgedFor:
+def _judged_for(request: Request[Any], services: Services) -> wire.JudgedFor:
     match query_choice(request.query, "for", ("configured", "generating", "quoting")):
         case "generating":
             return "generating"
@@ -69,7 +69,7 @@ def _judged_for(request: ApiRequest, services: Services) -> wire.JudgedFor:
             return "generating" if services.model.is_generating else "quoting"
 
 
-def _text(request: ApiRequest) -> str:
+def _text(request: Request[Any]) -> str:
     text = request.query.get("query", "")
     if not text.strip() or "\0" in text:
         raise InvalidRequest(errors=(FieldError("query", "Must say what to look for."),))
@@ -78,21 +78,11 @@ def _text(request: ApiRequest) -> str:
     return text
 
 
-async def _history(request: ApiRequest, services: Services) -> list[Earlier]:
+async def _history(request: Request[Any], services: Services) -> Sequence[Earlier]:
     """What was said in the conversation that the query names, which shows in what is answered."""
     if (named := request.query.get("conversation_id")) is None:
         return []
-    if request.principal is None or "conversations:read" not in request.principal.scopes:
-        raise Forbidden("With a conversation_id this needs a key with the scope conversations:read too.")
-    conversation_id = client_defined_id(named, "conversation_id")
-
-    async def read(reader: Reader) -> list[Earlier]:
-        conversation = await conversations.find(reader, request.chatbot.id, conversation_id)
-        if conversation is None:
-            raise NotFound
-        return (await recall_for_next(reader, request.chatbot, conversation)).searched(services.embedder.name)
-
-    return await services.database.read(read)
+    return await services.conversations.recall(request.principal, request.chatbot, named, embedding_model=services.embedder.name)
 
 
 def _added(retrieval: Retrieval) -> list[tuple[str, float]]:
@@ -102,7 +92,7 @@ def _added(retrieval: Retrieval) -> list[tuple[str, float]]:
 
 
 def _passages(
-    request: ApiRequest, retrieval: Retrieval, scale: RelevanceScale, limit: int, *, with_embedding: bool
+    request: Request[Any], retrieval: Retrieval, scale: RelevanceScale, limit: int, *, with_embedding: bool
 ) -> list[wire.WirePassage]:
     """The best, whether they match or not, with the parts of their relevance, which say why each does or does not."""
     results = request.chatbot.config.documents.results

@@ -1,18 +1,19 @@
 """Every URL of the API on one page, as data: the router and the OpenAPI document are both made from this table.
 
 Invariant: a route names the scope its caller needs, or says with `PUBLIC` that it needs none; one that does neither
-does not start. `is_guarded` routes are those end users reach: the chatbot's `restrictions` apply to them.
+does not start. `is_guarded` routes are those end users reach: the chatbot's `restrictions` apply to them. The handler of a
+`BodyRoute` takes the body that its `request` says, or mypy fails.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Generic, TypeVar, get_origin
 
 import msgspec
 from starlette.responses import Response
 
-from gigachat_server.access.keys import SCOPES
+from gigachat_server.access.scopes import SCOPES, Scope
 from gigachat_server.api import (
     chatbots,
     conversations,
@@ -28,52 +29,74 @@ from gigachat_server.api import (
     unanswered,
     wire,
 )
-from gigachat_server.edge.http import Answer, ApiRequest
+from gigachat_server.edge.answer import Answer
+from gigachat_server.edge.request import Request
+from gigachat_server.edge.routes import PUBLIC, AnyRoute
+from gigachat_server.edge.uploads import FileInput
 from gigachat_server.records import Feedback
 from gigachat_server.services import Services
 
-PUBLIC = "public"
+B = TypeVar("B")
 
-Handler = Callable[[ApiRequest, Services], Awaitable[Answer | Response]]
+Handler = Callable[[Request[B], Services], Awaitable[Answer | Response]]
 
 
-class Route(msgspec.Struct, frozen=True, kw_only=True):
-    method: str
-    path: str
-    scope: str
-    handler: Handler
+class ApiRoute(AnyRoute, frozen=True, kw_only=True):
+    """A row of the table: what the router and the OpenAPI document need to know."""
+
     summary: str
     response: Any = None  # type of the body of success
-    status: int = 200
-    request: Any = None  # struct of the body; None: no body is read
     query: tuple[str, ...] = ()
     query_defaults: Mapping[str, Any] = {}  # where they are others than usual
     after: str = ""  # what `?after=` means here, if more than what the `Link` header of a list says
-    is_guarded: bool = False
-    is_large: bool = False  # the body may be as large as a document
-    takes_file: bool = False  # the body may be a form with a file instead, which is answered with 202
     is_streamed: bool = False  # may answer with Server-Sent Events
     accepted: Any = None  # type of the body of a 202, where `Prefer: respond-async` is understood
-    is_merge: bool = False  # the body is any part of `request`, to be merged into what is stored
-    is_body_optional: bool = False  # no body stands for an empty object
-    is_prompt: bool = False  # starts a turn, which sees to its Idempotency-Key itself
     is_unstored: bool = False  # stores nothing, so an Idempotency-Key is of no effect
     is_secret: bool = False  # the answer must not be kept, so an Idempotency-Key is of no effect
-    has_location: bool = False  # what it made is found below this path, by its id
-
-    @property
-    def has_chatbot(self) -> bool:
-        return "{chatbot_id}" in self.path
 
     @property
     def is_idempotent(self) -> bool:
-        """Whether an `Idempotency-Key` is understood."""
         return self.method == "POST" and not self.is_secret and not self.is_unstored
+
+    @property
+    def is_list(self) -> bool:
+        """Whether it answers with an array of what an account has."""
+        return self.method == "GET" and self.scope != PUBLIC and get_origin(self.response) is list
 
     @property
     def is_followed(self) -> bool:
         """Whether it may be an event stream that goes on behind a `Last-Event-ID`."""
         return self.method == "GET" and self.is_streamed and "after" in self.query
+
+
+class Route(ApiRoute, frozen=True, kw_only=True):
+    """No body is read."""
+
+    handler: Handler[None]
+    request: None = None
+
+
+class BodyRoute(ApiRoute, Generic[B], frozen=True, kw_only=True):
+    """The body is decoded into `request`, and that is what the handler gets."""
+
+    handler: Handler[B]
+    request: type[B]
+
+
+class FileRoute(ApiRoute, Generic[B], frozen=True, kw_only=True):
+    """The body is decoded into `request`, or it is a form with a file."""
+
+    handler: Handler[B | FileInput]
+    request: type[B]
+    takes_file: bool = True
+
+
+class MergeRoute(ApiRoute, frozen=True, kw_only=True):
+    """The body is any part of `request`, to be merged into what is stored: the handler gets it as plain JSON."""
+
+    handler: Handler[dict[str, Any]]
+    request: type[msgspec.Struct]
+    is_merge: bool = True
 
 
 PAGES = ("limit", "after")
@@ -88,134 +111,136 @@ UNANSWERED = CHATBOT + "/unanswered"
 FIXED_ANSWERS = CHATBOT + "/fixed-answers"
 
 # fmt: off
-ROUTES: tuple[Route, ...] = (
-    Route(method="GET", path="/chatbots", scope="chatbots:read", handler=chatbots.list_all,
+ROUTES = (
+    Route(method="GET", path="/chatbots", scope=Scope.CHATBOTS_READ, handler=chatbots.list_all,
           response=list[wire.WireChatbot], query=PAGES, summary="List chatbots, newest first"),
-    Route(method="POST", path="/chatbots", scope="chatbots:write", handler=chatbots.create,
-          request=chatbots.ChatbotInput, response=wire.WireChatbot, status=201, has_location=True,
-          summary="Create a chatbot; only its name is required"),
-    Route(method="GET", path=CHATBOT, scope="chatbots:read", handler=chatbots.get,
+    BodyRoute(method="POST", path="/chatbots", scope=Scope.CHATBOTS_WRITE, handler=chatbots.create,
+              request=chatbots.ChatbotInput, response=wire.WireChatbot, status=201, has_location=True,
+              summary="Create a chatbot; only its name is required"),
+    Route(method="GET", path=CHATBOT, scope=Scope.CHATBOTS_READ, handler=chatbots.get,
           response=wire.WireChatbot, summary="Get a chatbot"),
-    Route(method="PATCH", path=CHATBOT, scope="chatbots:write", handler=chatbots.change, is_merge=True,
-          request=chatbots.ChatbotInput, response=wire.WireChatbot, summary="Change some properties of a chatbot"),
-    Route(method="DELETE", path=CHATBOT, scope="chatbots:write", handler=chatbots.delete, status=204,
+    MergeRoute(method="PATCH", path=CHATBOT, scope=Scope.CHATBOTS_WRITE, handler=chatbots.change,
+               request=chatbots.ChatbotInput, response=wire.WireChatbot, summary="Change some properties of a chatbot"),
+    Route(method="DELETE", path=CHATBOT, scope=Scope.CHATBOTS_WRITE, handler=chatbots.delete, status=204,
           summary="Delete a chatbot with all its documents and conversations"),
 
-    Route(method="GET", path="/queue", scope="documents:read", handler=documents.queues,
+    Route(method="GET", path="/queue", scope=Scope.DOCUMENTS_READ, handler=documents.queues,
           response=list[documents.WireQueue],
-          summary="List what waits to be made searchable, by chatbot, the longest waiting first"),
-    Route(method="GET", path=DOCUMENTS, scope="documents:read", handler=documents.list_all,
+          summary="List the documents that wait for ingest, by chatbot, longest waiting first"),
+    Route(method="GET", path=DOCUMENTS, scope=Scope.DOCUMENTS_READ, handler=documents.list_all,
           response=list[wire.WireDocument], query=(*PAGES, "state", "warned"), summary="List documents, newest first"),
-    Route(method="POST", path=DOCUMENTS, scope="documents:write", handler=documents.push, is_large=True,
-          accepted=wire.WireDocument, takes_file=True,
-          request=documents.DocumentInput, response=list[wire.WireChunk], status=201, query=("embedding",),
-          summary="Push a text or a file, or replace the document of that name; a text is answered with its chunks"),
-    Route(method="GET", path=DOCUMENTS + "/{document_id}", scope="documents:read", handler=documents.get,
+    FileRoute(method="POST", path=DOCUMENTS, scope=Scope.DOCUMENTS_WRITE, handler=documents.push, is_large=True,
+              accepted=wire.WireDocument,
+              request=documents.DocumentInput, response=list[wire.WireChunk], status=201, query=("embedding",),
+              summary="Push a text or a file, or replace the document of that name; a text returns its chunks"),
+    Route(method="GET", path=DOCUMENTS + "/{document_id}", scope=Scope.DOCUMENTS_READ, handler=documents.get,
           response=wire.WireDocumentWithContent, is_streamed=True,
-          summary="Get a document with its text, or follow it, without, until it is ready or failed"),
-    Route(method="PUT", path=DOCUMENTS + "/{document_id}", scope="documents:write", handler=documents.put, is_large=True,
-          accepted=wire.WireDocument, takes_file=True, request=documents.DocumentInput, response=list[wire.WireChunk],
-          query=("embedding",), summary="Replace a document, name and text, or by a file"),
-    Route(method="DELETE", path=DOCUMENTS + "/{document_id}", scope="documents:write", handler=documents.delete, status=204,
+          summary="Get a document with its text, or follow its state until it is ready or failed"),
+    FileRoute(method="PUT", path=DOCUMENTS + "/{document_id}", scope=Scope.DOCUMENTS_WRITE, handler=documents.put, is_large=True,
+              accepted=wire.WireDocument, request=documents.DocumentInput, response=list[wire.WireChunk],
+              query=("embedding",), summary="Replace a document: its name and text, or its file"),
+    Route(method="DELETE", path=DOCUMENTS + "/{document_id}", scope=Scope.DOCUMENTS_WRITE, handler=documents.delete, status=204,
           summary="Delete a document"),
 
-    Route(method="GET", path=CHATBOT + "/retrieve", scope="documents:read", handler=retrieval.retrieve, is_guarded=True,
+    Route(method="GET", path=CHATBOT + "/retrieve", scope=Scope.DOCUMENTS_READ, handler=retrieval.retrieve, is_guarded=True,
           response=wire.WireRetrieval, query=("query", "conversation_id", "limit", "for", "embedding"),
           query_defaults={"limit": 10, "embedding": False},
-          summary="Show what a prompt would find in the documents, and why; nothing is stored"),
+          summary="Show what a prompt would find in the documents, and why; stores nothing"),
 
-    Route(method="GET", path=SITES, scope="documents:read", handler=sites.list_all,
+    Route(method="GET", path=SITES, scope=Scope.DOCUMENTS_READ, handler=sites.list_all,
           response=list[site_wire.WireSite], query=PAGES, summary="List sites, newest first"),
-    Route(method="POST", path=SITES, scope="documents:write", handler=sites.create, has_location=True,
-          request=sites.SiteInput, response=site_wire.WireSite, status=202,
-          summary="Have a page, a sitemap or a site crawled: its pages become documents"),
-    Route(method="GET", path=SITE, scope="documents:read", handler=sites.get, is_streamed=True,
-          response=site_wire.WireSite, summary="Get a site with the progress of its crawl, or follow that"),
-    Route(method="PATCH", path=SITE, scope="documents:write", handler=sites.change, is_merge=True,
-          request=sites.SiteSettings, response=site_wire.WireSite, summary="Change how a site is crawled, and when again"),
-    Route(method="DELETE", path=SITE, scope="documents:write", handler=sites.delete, status=204,
-          summary="Delete a site with the documents that its pages are"),
-    Route(method="POST", path=SITE + "/crawl", scope="documents:write", handler=sites.crawl, status=202,
+    BodyRoute(method="POST", path=SITES, scope=Scope.DOCUMENTS_WRITE, handler=sites.create, has_location=True,
+              request=sites.SiteInput, response=site_wire.WireSite, status=202,
+              summary="Crawl a page, a sitemap or a site; its pages become documents"),
+    Route(method="GET", path=SITE, scope=Scope.DOCUMENTS_READ, handler=sites.get, is_streamed=True,
+          response=site_wire.WireSite, summary="Get a site with the progress of its crawl, or follow the progress"),
+    MergeRoute(method="PATCH", path=SITE, scope=Scope.DOCUMENTS_WRITE, handler=sites.change,
+               request=sites.SiteSettings, response=site_wire.WireSite, summary="Change how and how often a site is crawled"),
+    Route(method="DELETE", path=SITE, scope=Scope.DOCUMENTS_WRITE, handler=sites.delete, status=204,
+          summary="Delete a site and its documents"),
+    Route(method="POST", path=SITE + "/crawl", scope=Scope.DOCUMENTS_WRITE, handler=sites.crawl, status=202,
           response=site_wire.WireSite, summary="Crawl a site again now"),
-    Route(method="GET", path=SITE + "/pages", scope="documents:read", handler=sites.list_pages,
+    Route(method="GET", path=SITE + "/pages", scope=Scope.DOCUMENTS_READ, handler=sites.list_pages,
           response=list[site_wire.WireSitePage], query=PAGES, summary="List the pages of a site, by address"),
 
-    Route(method="GET", path=CONVERSATIONS, scope="conversations:read", handler=conversations.list_all, is_guarded=True,
+    Route(method="GET", path=CONVERSATIONS, scope=Scope.CONVERSATIONS_READ, handler=conversations.list_all, is_guarded=True,
           response=list[wire.WireConversation], query=(*PAGES, "controlled_by", "handoff_requested"),
-          summary="List conversations, the one that spoke last first"),
-    Route(method="POST", path=CONVERSATIONS, scope="conversations:write", handler=conversations.say, is_guarded=True,
+          summary="List conversations, most recently active first"),
+    BodyRoute(method="POST", path=CONVERSATIONS, scope=Scope.CONVERSATIONS_WRITE, handler=conversations.say, is_guarded=True,
           request=conversations.PromptInput, response=list[wire.WireMessage], status=201, query=("embedding",), is_streamed=True,
-          is_prompt=True,
-          summary="Start or continue a conversation; answers with the newest messages"),
-    Route(method="GET", path=CONVERSATION, scope="conversations:read", handler=conversations.get, is_guarded=True,
+              is_prompt=True,
+              summary="Start or continue a conversation; answers with the newest messages"),
+    Route(method="GET", path=CONVERSATION, scope=Scope.CONVERSATIONS_READ, handler=conversations.get, is_guarded=True,
           response=wire.WireConversation, summary="Get a conversation"),
-    Route(method="DELETE", path=CONVERSATION, scope="conversations:write", handler=conversations.delete, is_guarded=True,
+    Route(method="DELETE", path=CONVERSATION, scope=Scope.CONVERSATIONS_WRITE, handler=conversations.delete, is_guarded=True,
           status=204, summary="Delete a conversation with its messages"),
-    Route(method="GET", path=CONVERSATION + "/messages", scope="conversations:read", handler=conversations.list_messages,
-          is_guarded=True, response=list[wire.WireMessage], query=(*PAGES, "embedding"),
-          after="Where the page starts: behind the message with this `seq`, as the `Link` header of the page before has it.",
+    Route(method="GET", path=CONVERSATION + "/messages", scope=Scope.CONVERSATIONS_READ, handler=conversations.list_messages,
+          is_guarded=True, response=list[wire.WireMessage], query=(*PAGES, "embedding"), query_defaults={"embedding": False},
+          after="The page starts after the message with this `seq`; the previous page's `Link` header has it.",
           summary="List messages, oldest first"),
-    Route(method="POST", path=CONVERSATION + "/stop", scope="conversations:write", handler=conversations.stop, is_guarded=True,
-          response=list[wire.WireMessage], query=("embedding",),
-          summary="Stop the reply in the making; what was said is stored"),
-    Route(method="POST", path=CONVERSATION + "/takeover", scope="messages:inject", handler=conversations.take_over,
-          is_guarded=True, request=conversations.TakeoverInput, response=wire.WireConversation,
-          summary="Take a conversation over from the chatbot"),
-    Route(method="POST", path=CONVERSATION + "/release", scope="messages:inject", handler=conversations.release,
+    Route(method="POST", path=CONVERSATION + "/stop", scope=Scope.CONVERSATIONS_WRITE, handler=conversations.stop,
+          is_guarded=True, response=list[wire.WireMessage], query=("embedding",),
+          summary="Stop the running reply; the part that was written is stored"),
+    BodyRoute(method="POST", path=CONVERSATION + "/takeover", scope=Scope.MESSAGES_INJECT, handler=conversations.take_over,
+              is_guarded=True, request=conversations.TakeoverInput, response=wire.WireConversation,
+              summary="Take a conversation over from the chatbot"),
+    Route(method="POST", path=CONVERSATION + "/release", scope=Scope.MESSAGES_INJECT, handler=conversations.release,
           is_guarded=True, response=wire.WireConversation, summary="Give a conversation back to the chatbot"),
-    Route(method="POST", path=CONVERSATION + "/handoff", scope="conversations:write", handler=conversations.hand_off,
-          is_guarded=True, request=conversations.HandoffInput, is_body_optional=True, response=wire.WireConversation,
-          summary="Ask for a human"),
-    Route(method="GET", path=CONVERSATION + "/events", scope="conversations:read", handler=conversations.list_events,
+    BodyRoute(method="POST", path=CONVERSATION + "/handoff", scope=Scope.CONVERSATIONS_WRITE, handler=conversations.hand_off,
+              is_guarded=True, request=conversations.HandoffInput, is_body_optional=True, response=wire.WireConversation,
+              summary="Ask for a human"),
+    Route(method="GET", path=CONVERSATION + "/events", scope=Scope.CONVERSATIONS_READ, handler=conversations.list_events,
           is_guarded=True, response=list[wire.WireEvent], query=(*PAGES, "embedding"), is_streamed=True,
-          after="Behind which event it goes on: its `seq`, or, of a stream, the `id:` of what came last.",
+          query_defaults={"embedding": False},
+          after="The last event that you have: its `seq`, or the last `id:` of a stream.",
           summary="List events, oldest first, or follow them"),
-    Route(method="POST", path=MESSAGE + "/retry", scope="conversations:write", handler=conversations.retry, is_guarded=True,
-          request=conversations.RetryInput, is_body_optional=True, is_prompt=True, response=list[wire.WireMessage], status=201,
-          query=("embedding",), is_streamed=True, summary="Have a prompt answered anew"),
-    Route(method="PUT", path=MESSAGE + "/feedback", scope="conversations:write", handler=conversations.give_feedback,
-          is_guarded=True, request=Feedback, response=wire.WireMessage, query=("embedding",),
-          summary="Rate a reply: up, down, or null to take it back"),
-    Route(method="GET", path=CHATBOT + "/events", scope="conversations:read", handler=conversations.follow_chatbot,
-          is_guarded=True, is_streamed=True, query=("after", "embedding"),
-          after="The `id:` of the event that came last, to go on there: some seconds earlier, so events may come again. "
+    BodyRoute(method="POST", path=MESSAGE + "/retry", scope=Scope.CONVERSATIONS_WRITE, handler=conversations.retry,
+              is_guarded=True, request=conversations.RetryInput, is_body_optional=True, is_prompt=True,
+              response=list[wire.WireMessage], status=201, query=("embedding",), is_streamed=True,
+              summary="Retry a prompt: make a new reply"),
+    BodyRoute(method="PUT", path=MESSAGE + "/feedback", scope=Scope.CONVERSATIONS_WRITE, handler=conversations.give_feedback,
+              is_guarded=True, request=Feedback, response=wire.WireMessage, query=("embedding",),
+              summary="Rate a reply: up, down, or null to take it back"),
+    Route(method="GET", path=CHATBOT + "/events", scope=Scope.CONVERSATIONS_READ, handler=conversations.follow_chatbot,
+          is_guarded=True, is_streamed=True, query=("after", "embedding"), query_defaults={"embedding": False},
+          after="The last `id:` that you have. The stream resumes some seconds before it, so events may come twice. "
                 "Without it the stream begins now.",
           summary="Follow what happens in all conversations, as Server-Sent Events"),
-    Route(method="DELETE", path=CHATBOT + "/users/{user_id}", scope="conversations:write", handler=conversations.delete_user,
-          is_guarded=True, status=204, summary="Delete all that one end user said"),
+    Route(method="DELETE", path=CHATBOT + "/users/{user_id}", scope=Scope.CONVERSATIONS_WRITE, handler=conversations.delete_user,
+          is_guarded=True, status=204, summary="Delete everything that one end user said"),
 
-    Route(method="GET", path=UNANSWERED, scope="conversations:read", handler=unanswered.list_all, is_guarded=True,
+    Route(method="GET", path=UNANSWERED, scope=Scope.CONVERSATIONS_READ, handler=unanswered.list_all, is_guarded=True,
           response=list[learning_wire.WireUnanswered], query=(*PAGES, "state"),
-          summary="List unanswered prompts in groups that ask the same, the one with the newest prompt first"),
-    Route(method="POST", path=UNANSWERED + "/{prompt_id}/answer", scope="documents:write", handler=unanswered.answer,
-          request=unanswered.AnswerInput, response=learning_wire.WireSettled, status=201,
-          summary="Answer a group of unanswered prompts, with a fixed answer or a document"),
-    Route(method="POST", path=UNANSWERED + "/{prompt_id}/dismiss", scope="documents:write", handler=unanswered.dismiss,
+          summary="List groups of unanswered prompts that ask the same, the group with the newest prompt first"),
+    BodyRoute(method="POST", path=UNANSWERED + "/{prompt_id}/answer", scope=Scope.DOCUMENTS_WRITE, handler=unanswered.answer,
+              request=unanswered.AnswerInput, response=learning_wire.WireSettled, status=201,
+              summary="Answer a group of unanswered prompts, with a fixed answer or a document"),
+    Route(method="POST", path=UNANSWERED + "/{prompt_id}/dismiss", scope=Scope.DOCUMENTS_WRITE, handler=unanswered.dismiss,
           response=learning_wire.WireSettled, summary="Take a group of unanswered prompts off the list"),
-    Route(method="POST", path=CHATBOT + "/replay", scope="conversations:read", handler=replay.replay, is_guarded=True,
-          request=replay.ReplayInput, is_body_optional=True, response=learning_wire.WireReplay, is_streamed=True,
-          is_unstored=True,
-          summary="Ask stored prompts again, and show what would change; stores nothing. Needs chatbots:write, too"),
+    BodyRoute(method="POST", path=CHATBOT + "/replay", scope=Scope.CONVERSATIONS_READ, handler=replay.replay, is_guarded=True,
+              request=replay.ReplayInput, is_body_optional=True, response=learning_wire.WireReplay, is_streamed=True,
+              is_unstored=True,
+              summary="Ask stored prompts again and show what would change; stores nothing. Also needs chatbots:write"),
 
-    Route(method="GET", path=FIXED_ANSWERS, scope="documents:read", handler=fixed_answers.list_all,
+    Route(method="GET", path=FIXED_ANSWERS, scope=Scope.DOCUMENTS_READ, handler=fixed_answers.list_all,
           response=list[learning_wire.WireFixedAnswer], query=PAGES, summary="List fixed answers, newest first"),
-    Route(method="POST", path=FIXED_ANSWERS, scope="documents:write", handler=fixed_answers.create,
-          request=fixed_answers.FixedAnswerInput, response=learning_wire.WireFixedAnswer, status=201, has_location=True,
-          summary="Have an answer said word for word to whoever asks one of its prompts"),
-    Route(method="GET", path=FIXED_ANSWERS + "/{fixed_answer_id}", scope="documents:read", handler=fixed_answers.get,
+    BodyRoute(method="POST", path=FIXED_ANSWERS, scope=Scope.DOCUMENTS_WRITE, handler=fixed_answers.create,
+              request=fixed_answers.FixedAnswerInput, response=learning_wire.WireFixedAnswer, status=201, has_location=True,
+              summary="Add an answer that is given word for word to everyone who asks one of its prompts"),
+    Route(method="GET", path=FIXED_ANSWERS + "/{fixed_answer_id}", scope=Scope.DOCUMENTS_READ, handler=fixed_answers.get,
           response=learning_wire.WireFixedAnswer, summary="Get a fixed answer"),
-    Route(method="PUT", path=FIXED_ANSWERS + "/{fixed_answer_id}", scope="documents:write", handler=fixed_answers.put,
-          request=fixed_answers.FixedAnswerInput, response=learning_wire.WireFixedAnswer,
-          summary="Replace a fixed answer; how often it was used stays"),
-    Route(method="DELETE", path=FIXED_ANSWERS + "/{fixed_answer_id}", scope="documents:write", handler=fixed_answers.delete,
+    BodyRoute(method="PUT", path=FIXED_ANSWERS + "/{fixed_answer_id}", scope=Scope.DOCUMENTS_WRITE, handler=fixed_answers.put,
+              request=fixed_answers.FixedAnswerInput, response=learning_wire.WireFixedAnswer,
+              summary="Replace a fixed answer; its use count stays"),
+    Route(method="DELETE", path=FIXED_ANSWERS + "/{fixed_answer_id}", scope=Scope.DOCUMENTS_WRITE, handler=fixed_answers.delete,
           status=204, summary="Delete a fixed answer"),
 
-    Route(method="GET", path="/api-keys", scope="keys:write", handler=keys.list_all,
+    Route(method="GET", path="/api-keys", scope=Scope.KEYS_WRITE, handler=keys.list_all,
           response=list[wire.WireKey], query=PAGES, summary="List API keys, newest first, without their secrets"),
-    Route(method="POST", path="/api-keys", scope="keys:write", handler=keys.create,
-          request=keys.KeyInput, response=wire.WireNewKey, status=201, is_secret=True,
-          summary="Create an API key, shown this once"),
-    Route(method="DELETE", path="/api-keys/{key_id}", scope="keys:write", handler=keys.revoke, status=204,
+    BodyRoute(method="POST", path="/api-keys", scope=Scope.KEYS_WRITE, handler=keys.create,
+              request=keys.KeyInput, response=wire.WireNewKey, status=201, is_secret=True,
+              summary="Create an API key; it is shown only once"),
+    Route(method="DELETE", path="/api-keys/{key_id}", scope=Scope.KEYS_WRITE, handler=keys.revoke, status=204,
           summary="Revoke an API key"),
 
     Route(method="GET", path="/livez", scope=PUBLIC, handler=health.live, response=health.Health,
@@ -226,27 +251,27 @@ ROUTES: tuple[Route, ...] = (
 # fmt: on
 
 
-def check(routes: tuple[Route, ...]) -> None:
+def check(routes: Sequence[ApiRoute]) -> None:
     """Raises if a route forgot to say who may call it."""
     for route in routes:
         if route.scope != PUBLIC and route.scope not in SCOPES:
-            raise ValueError(f"{route.method} {route.path} has no scope of auth.SCOPES and is not PUBLIC")
+            raise ValueError(f"{route.method} {route.path} has no scope of access/scopes.py and is not PUBLIC")
 
 
 class RouteMatch(msgspec.Struct, frozen=True):
     """The routes of one path, by method, and what its segments hold."""
 
-    by_method: dict[str, Route]
+    by_method: dict[str, ApiRoute]
     path: dict[str, str]
 
 
 class RouteTable:
     """Finds routes by path. Segments are split first and decoded after, so an id may hold a slash."""
 
-    def __init__(self, routes: tuple[Route, ...]) -> None:
+    def __init__(self, routes: Sequence[ApiRoute]) -> None:
         check(routes)
-        self._by_length: dict[int, list[tuple[list[str], dict[str, Route]]]] = {}
-        by_path: dict[str, dict[str, Route]] = {}
+        self._by_length: dict[int, list[tuple[list[str], dict[str, ApiRoute]]]] = {}
+        by_path: dict[str, dict[str, ApiRoute]] = {}
         for route in routes:
             by_path.setdefault(route.path, {})[route.method] = route
         for path, by_method in by_path.items():

@@ -11,18 +11,21 @@ from msgspec import Meta
 from starlette.responses import Response
 
 from gigachat_server.api import site_wire, sse
-from gigachat_server.edge.http import Answer, ApiRequest, convert, next_link, problem, query_limit
+from gigachat_server.edge.answer import Answer
+from gigachat_server.edge.body import convert
+from gigachat_server.edge.problem import problem
+from gigachat_server.edge.request import Request, next_link, query_limit
 from gigachat_server.errors import FieldError, GigachatError, InvalidRequest, NotFound
 from gigachat_server.fetching import web_urls
 from gigachat_server.fetching.address_rule import may_be_reached
 from gigachat_server.fetching.web_urls import UrlRefused
 from gigachat_server.ids import is_id, new_id
-from gigachat_server.knowledge.sites.sites import Keep, SiteStatus, see_all
-from gigachat_server.records import Site, SiteKind, SitePage, SiteProgress
+from gigachat_server.knowledge.sites.sites import SiteStatus, see_all
+from gigachat_server.records import Site, SiteKind, SitePage
 from gigachat_server.services import Services
 from gigachat_server.settings import Settings
 from gigachat_server.store import site_pages, sites
-from gigachat_server.store.database import Reader, Tx
+from gigachat_server.store.database import Reader
 
 _PAGES_OF_ONE = 10  # a page, and what it redirects to
 
@@ -58,11 +61,18 @@ class SiteInput(SiteSettings, frozen=True, kw_only=True, forbid_unknown_fields=T
     ]
 
 
-async def create(request: ApiRequest, services: Services) -> Answer:
-    wanted: SiteInput = request.body
+async def create(request: Request[SiteInput], services: Services) -> Answer:
+    site = _site(request, services)
+    added = request.earlier(SiteStatus) or await services.sites.add(request.account_id, site, key=request.key)
+    return Answer(site_wire.site(added, request.account_id), 202)
+
+
+def _site(request: Request[SiteInput], services: Services) -> Site:
+    """What is to be crawled. Raises `InvalidRequest`."""
+    wanted = request.body
     now_us = services.clock()
     is_page = wanted.kind == "page"
-    site = Site(
+    return Site(
         chatbot_id=request.chatbot.id,
         id=new_id(),
         url=_checked_url(wanted.url, services.settings),
@@ -81,11 +91,9 @@ async def create(request: ApiRequest, services: Services) -> Answer:
         created_at=now_us,
         updated_at=now_us,
     )
-    await services.sites.add(request.account_id, site, _keeping(request, services))
-    return _accepted(SiteStatus(site, SiteProgress()), request)
 
 
-async def list_all(request: ApiRequest, services: Services) -> Answer:
+async def list_all(request: Request[None], services: Services) -> Answer:
     limit, after = query_limit(request.query), request.query.get("after")
 
     async def read(reader: Reader) -> tuple[list[SiteStatus], bool]:
@@ -97,34 +105,34 @@ async def list_all(request: ApiRequest, services: Services) -> Answer:
     return Answer([site_wire.site(seen, request.account_id) for seen in found], headers=headers)
 
 
-async def get(request: ApiRequest, services: Services) -> Answer | Response:
+async def get(request: Request[None], services: Services) -> Answer | Response:
     """The site as it is; as an event stream also what becomes of it, until its crawl is over."""
     site_id = _site_id(request)
     seen = await services.sites.see(request.chatbot.id, site_id)
-    if "text/event-stream" in request.headers.get("accept", ""):
+    if request.accepts_events:
         followed = services.sites.follow(request.chatbot.id, site_id, idle_s=sse.PING_S)
         return sse.EventStream(_follow(followed, request))
     return Answer(site_wire.site(seen, request.account_id))
 
 
-async def change(request: ApiRequest, services: Services) -> Answer:
-    patch: dict[str, Any] = request.body
+async def change(request: Request[dict[str, Any]], services: Services) -> Answer:
+    patch = request.body
 
     def merged(held: Site) -> Site:
-        names = [field.name for field in msgspec.structs.fields(SiteSettings)]
-        wanted = convert({**{name: msgspec.to_builtins(getattr(held, name)) for name in names}, **patch}, SiteSettings)
-        return msgspec.structs.replace(held, **msgspec.structs.asdict(wanted))
+        wanted = convert(patch, SiteSettings)
+        return msgspec.structs.replace(held, **{name: getattr(wanted, name) for name in patch})
 
     changed = await services.sites.change(request.chatbot.id, _site_id(request), merged)
     return Answer(site_wire.site(await services.sites.see(changed.chatbot_id, changed.id), request.account_id))
 
 
-async def crawl(request: ApiRequest, services: Services) -> Answer:
-    seen = await services.sites.crawl_now(request.chatbot.id, _site_id(request), _keeping(request, services))
-    return _accepted(seen, request)
+async def crawl(request: Request[None], services: Services) -> Answer:
+    site_id = _site_id(request)
+    seen = request.earlier(SiteStatus) or await services.sites.crawl_now(request.chatbot.id, site_id, key=request.key)
+    return Answer(site_wire.site(seen, request.account_id), 202)
 
 
-async def list_pages(request: ApiRequest, services: Services) -> Answer:
+async def list_pages(request: Request[None], services: Services) -> Answer:
     limit, after, site_id = query_limit(request.query), request.query.get("after"), _site_id(request)
 
     async def read(reader: Reader) -> list[SitePage]:
@@ -137,30 +145,18 @@ async def list_pages(request: ApiRequest, services: Services) -> Answer:
     return Answer([site_wire.page(each) for each in found[:limit]], headers=headers)
 
 
-async def delete(request: ApiRequest, services: Services) -> Answer:
+async def delete(request: Request[None], services: Services) -> Answer:
     await services.sites.remove(request.chatbot.id, _site_id(request))
     return Answer(None, 204)
 
 
-def _accepted(seen: SiteStatus, request: ApiRequest) -> Answer:
-    return Answer(site_wire.site(seen, request.account_id), 202)
-
-
-def _keeping(request: ApiRequest, services: Services) -> Keep:
-    async def keep(tx: Tx, seen: SiteStatus) -> None:
-        await request.keep(tx, _accepted(seen, request), now_us=services.clock())
-
-    return keep
-
-
-async def _follow(followed: AsyncGenerator[SiteStatus | None, None], request: ApiRequest) -> AsyncGenerator[bytes, None]:
+async def _follow(followed: AsyncGenerator[SiteStatus | None, None], request: Request[Any]) -> AsyncGenerator[bytes, None]:
     """`site` now and as it changes, `done` once its crawl is over."""
     last: SiteStatus | None = None
     try:
         async with aclosing(followed):
             async for seen in followed:
-                if request.reauthorise is not None:
-                    await request.reauthorise()
+                await request.reauthorise()
                 last = seen or last
                 yield sse.PING if seen is None else sse.event("site", site_wire.site(seen, request.account_id))
     except GigachatError as error:
@@ -187,8 +183,8 @@ def _checked_url(text: str, settings: Settings) -> str:
     return url.text
 
 
-def _site_id(request: ApiRequest) -> str:
-    site_id = request.path["site_id"]
+def _site_id(request: Request[Any]) -> str:
+    site_id = request.named["site_id"]
     if not is_id(site_id):
         raise NotFound
     return site_id

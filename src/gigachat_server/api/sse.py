@@ -17,11 +17,14 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from gigachat_server.api import wire
+from gigachat_server.chat.answers.speech import ReplyPiece
 from gigachat_server.chat.feed import FeedDelta, FeedEvent, Place
-from gigachat_server.chat.turns.progress import ReplyPiece, TurnResult
+from gigachat_server.chat.turns.progress import TurnResult
 from gigachat_server.chat.turns.turn import TurnHandle
 from gigachat_server.edge import cursors
-from gigachat_server.edge.http import ApiRequest, problem
+from gigachat_server.edge.moments import moment
+from gigachat_server.edge.problem import problem
+from gigachat_server.edge.request import Request
 from gigachat_server.errors import FieldError, GigachatError, InvalidRequest
 from gigachat_server.records import Document
 from gigachat_server.triggers import trigger
@@ -70,14 +73,14 @@ class EventStream(StreamingResponse):
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def stream_turn(started: TurnHandle, request: ApiRequest, *, with_embedding: bool, headers: Mapping[str, str]) -> EventStream:
+def stream_turn(started: TurnHandle, request: Request[Any], *, with_embedding: bool, headers: Mapping[str, str]) -> EventStream:
     """The turn from its start; where nothing is to be waited for, the newest messages."""
     return EventStream(_turn(started, request, with_embedding), 201, headers)
 
 
-async def _turn(started: TurnHandle, request: ApiRequest, with_embedding: bool) -> AsyncGenerator[bytes, None]:
+async def _turn(started: TurnHandle, request: Request[Any], with_embedding: bool) -> AsyncGenerator[bytes, None]:
     turn = started.turn
-    message_ids = turn.message_ids if turn is not None else [message.id for message in started.replies]
+    message_ids = turn.speech.message_ids if turn is not None else [message.id for message in started.replies]
     start = {"prompt": wire.message(started.prompt, request.account_id, {}), "message_ids": message_ids}
     yield event("start", start, place=str(started.prompt.seq))
     if turn is not None:
@@ -93,8 +96,8 @@ async def _turn(started: TurnHandle, request: ApiRequest, with_embedding: bool) 
     yield _ending(stored, request, with_embedding)
 
 
-def _ending(stored: TurnResult, request: ApiRequest, with_embedding: bool) -> bytes:
-    messages = wire.stored(stored, request.account_id, with_embedding=with_embedding)
+def _ending(stored: TurnResult, request: Request[Any], with_embedding: bool) -> bytes:
+    messages = wire.messages(stored, request.account_id, with_embedding=with_embedding)
     parts = [event("message", message, place=str(message.seq)) for message in messages]
     last = messages[-1]
     parts.append(event("done", {"conversation_id": last.conversation_id, "seq": last.seq}))
@@ -102,14 +105,14 @@ def _ending(stored: TurnResult, request: ApiRequest, with_embedding: bool) -> by
 
 
 def stream_events(
-    followed: AsyncGenerator[FeedEvent | FeedDelta | None, None], request: ApiRequest, *, with_embedding: bool, of_chatbot: bool
+    followed: AsyncGenerator[FeedEvent | FeedDelta | None, None], request: Request[Any], *, with_embedding: bool, of_chatbot: bool
 ) -> EventStream:
     """What happens from now on, until the caller goes away, or may not see it any more: that ends it with `error`."""
     return EventStream(_follow(followed, request, with_embedding, of_chatbot))
 
 
 async def _follow(
-    followed: AsyncGenerator[FeedEvent | FeedDelta | None, None], request: ApiRequest, with_embedding: bool, of_chatbot: bool
+    followed: AsyncGenerator[FeedEvent | FeedDelta | None, None], request: Request[Any], with_embedding: bool, of_chatbot: bool
 ) -> AsyncGenerator[bytes, None]:
     loop = asyncio.get_running_loop()
     checked_at = loop.time()
@@ -118,7 +121,7 @@ async def _follow(
         async with aclosing(followed):
             async for each in followed:
                 # A key may have been revoked since. More often than silence is broken, so that it never takes twice as long.
-                if request.reauthorise is not None and loop.time() - checked_at >= PING_S / 3:
+                if loop.time() - checked_at >= PING_S / 3:
                     await request.reauthorise()
                     checked_at = loop.time()
                 match each:
@@ -127,26 +130,28 @@ async def _follow(
                     case FeedDelta():
                         yield delta(each.said, each.seq)
                     case FeedEvent():
-                        happened = wire.event(each, request.account_id, with_embedding=with_embedding)
-                        place = cursors.dump(each.place, "") if of_chatbot else event_id(each.event.seq, each.position)
-                        yield event(each.event.type, happened, place=place)
+                        async with moment():
+                            happened = wire.event(each, request.account_id, with_embedding=with_embedding)
+                            place = cursors.dump(each.place, "") if of_chatbot else event_id(each.event.seq, each.position)
+                            piece = event(each.event.type, happened, place=place)
+                        yield piece
     except GigachatError as error:
         yield event("error", problem(error, instance=request.raw_path, request_id=request.request_id))
 
 
-def stream_document(followed: AsyncGenerator[Document | None, None], request: ApiRequest) -> EventStream:
+def stream_document(followed: AsyncGenerator[Document | None, None], request: Request[Any]) -> EventStream:
     """The document now and as it changes, `done` once nobody works on it any more."""
     return EventStream(_follow_document(followed, request))
 
 
-async def _follow_document(followed: AsyncGenerator[Document | None, None], request: ApiRequest) -> AsyncGenerator[bytes, None]:
+async def _follow_document(followed: AsyncGenerator[Document | None, None], request: Request[Any]) -> AsyncGenerator[bytes, None]:
     loop = asyncio.get_running_loop()
     checked_at = loop.time()
     last: Document | None = None
     try:
         async with aclosing(followed):
             async for document in followed:
-                if request.reauthorise is not None and loop.time() - checked_at >= PING_S / 3:
+                if loop.time() - checked_at >= PING_S / 3:
                     await request.reauthorise()
                     checked_at = loop.time()
                 last = document or last
@@ -158,12 +163,12 @@ async def _follow_document(followed: AsyncGenerator[Document | None, None], requ
         yield event("done", {"id": last.id, "state": last.state})
 
 
-def place_of(request: ApiRequest, *, last_seq: int) -> Place:
-    """Where the caller of a conversation's events goes on, `last_seq` at most. Raises `InvalidRequest`."""
+def place_of(request: Request[Any]) -> Place:
+    """Where the caller of a conversation's events goes on. Raises `InvalidRequest`."""
     text = request.headers.get("last-event-id", request.query.get("after", "0"))
     seq, _, position = text.partition(".")
     is_form = all(part.isascii() and part.isdigit() and len(part) <= 18 for part in (seq, position or "0"))
-    if not is_form or int(seq) > last_seq:
+    if not is_form:
         raise InvalidRequest(errors=(FieldError("Last-Event-ID", "Must be the id of an event of this stream."),))
     return Place(int(seq), int(position or "0"))
 

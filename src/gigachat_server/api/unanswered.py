@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -10,12 +10,12 @@ from msgspec import Meta
 from gigachat_server.api import learning_wire
 from gigachat_server.api.fixed_answers import Phrasing, check_says_something
 from gigachat_server.edge import cursors
-from gigachat_server.edge.http import Answer, ApiRequest, next_link, query_choice, query_limit
+from gigachat_server.edge.answer import Answer
+from gigachat_server.edge.request import Request, next_link, query_choice, query_limit
 from gigachat_server.errors import NotFound
 from gigachat_server.ids import is_id
 from gigachat_server.learning.groups import MOST_PROMPTS, GroupOutcome
 from gigachat_server.services import Services
-from gigachat_server.store.database import Tx
 
 _STATES = ("open", "answered", "dismissed")
 
@@ -38,7 +38,7 @@ class AnswerInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True, renam
     ] = None
 
 
-async def list_all(request: ApiRequest, services: Services) -> Answer:
+async def list_all(request: Request[None], services: Services) -> Answer:
     """Groups of those that ask much the same, the one with the newest prompt first."""
     limit, before = query_limit(request.query), cursors.load(request.query.get("after"))
     state = query_choice(request.query, "state", _STATES) or "open"
@@ -49,41 +49,35 @@ async def list_all(request: ApiRequest, services: Services) -> Answer:
     return Answer([learning_wire.group(each, suggestions.get(each.id)) for each in found[:limit]], headers=headers)
 
 
-async def answer(request: ApiRequest, services: Services) -> Answer:
+async def answer(request: Request[AnswerInput], services: Services) -> Answer:
     """Makes a fixed answer or a document of what an operator says, and settles the group."""
-    wanted: AnswerInput = request.body
+    wanted = request.body
     check_says_something(wanted.answer, "answer")
     for number, prompt in enumerate(wanted.prompts):
         check_says_something(prompt, f"prompts[{number}]")
-
-    async def keep(tx: Tx, settled: GroupOutcome) -> None:
-        await request.keep(tx, _settled(settled, request, 201), now_us=services.clock())
-
-    learning, prompt_id = services.learning, _prompt_id(request)
-    if wanted.as_ == "document":
-        made = await learning.answer_by_document(request.chatbot, prompt_id, wanted.answer, name=wanted.name, keep=keep)
-        if made.document is not None and made.document.state == "pending":
-            services.ingest_worker.wake_up()
-    else:
-        made = await learning.answer(request.chatbot, prompt_id, wanted.answer, prompts=wanted.prompts, keep=keep)
-    return _settled(made, request, 201)
+    settled = request.earlier(GroupOutcome) or await _settle(request, services)
+    return Answer(learning_wire.settled(settled, request.account_id), 201)
 
 
-async def dismiss(request: ApiRequest, services: Services) -> Answer:
+async def _settle(request: Request[AnswerInput], services: Services) -> GroupOutcome:
+    wanted, learning, prompt_id = request.body, services.learning, _prompt_id(request)
+    if wanted.as_ == "fixed_answer":
+        return await learning.answer(request.chatbot, prompt_id, wanted.answer, prompts=wanted.prompts, key=request.key)
+    made = await learning.answer_by_document(request.chatbot, prompt_id, wanted.answer, name=wanted.name, key=request.key)
+    if made.document is not None and made.document.state == "pending":
+        services.ingest_worker.wake_up()
+    return made
+
+
+async def dismiss(request: Request[None], services: Services) -> Answer:
     """Takes the group off the list of what is to be answered."""
-
-    async def keep(tx: Tx, settled: GroupOutcome) -> None:
-        await request.keep(tx, _settled(settled, request, 200), now_us=services.clock())
-
-    return _settled(await services.learning.dismiss(request.chatbot, _prompt_id(request), keep=keep), request, 200)
+    prompt_id = _prompt_id(request)
+    settled = request.earlier(GroupOutcome) or await services.learning.dismiss(request.chatbot, prompt_id, key=request.key)
+    return Answer(learning_wire.settled(settled, request.account_id))
 
 
-def _settled(settled: GroupOutcome, request: ApiRequest, status: int) -> Answer:
-    return Answer(learning_wire.settled(settled, request.account_id), status)
-
-
-def _prompt_id(request: ApiRequest) -> str:
-    prompt_id = request.path["prompt_id"]
+def _prompt_id(request: Request[Any]) -> str:
+    prompt_id = request.named["prompt_id"]
     if not is_id(prompt_id):
         raise NotFound
     return prompt_id

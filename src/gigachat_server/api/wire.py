@@ -14,6 +14,7 @@ import numpy as np
 import orjson
 from msgspec import Meta
 
+from gigachat_server.chat.conversations import Transcript
 from gigachat_server.chat.feed import FeedEvent
 from gigachat_server.chat.turns.progress import TurnResult
 from gigachat_server.clock import wire_time
@@ -362,10 +363,9 @@ def message(record: Message, account_id: str, vectors: Mapping[str, bytes]) -> W
     )
 
 
-def stored(ended: TurnResult, account_id: str, *, with_embedding: bool) -> list[WireMessage]:
-    """The array that answers a prompt: the newest messages."""
-    vectors = ended.vectors if with_embedding else {}
-    return [message(record, account_id, vectors) for record in ended.messages]
+def messages(found: TurnResult | Transcript, account_id: str, *, with_embedding: bool) -> list[WireMessage]:
+    vectors = found.vectors if with_embedding else {}
+    return [message(record, account_id, vectors) for record in found.messages]
 
 
 def passage(

@@ -1,4 +1,4 @@
-"""Empty databases for a measurement, on a PostgreSQL server that is there already."""
+"""Empty databases for a measurement, on an existing PostgreSQL server."""
 
 from __future__ import annotations
 

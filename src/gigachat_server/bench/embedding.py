@@ -1,6 +1,6 @@
-"""The embedder by itself, in a process of its own: a `Work` as JSON on stdin, texts a second on stdout.
+"""The embedder alone, in a separate process: a `Work` as JSON on stdin, texts per second on stdout.
 
-Invariant: it is called as gigachat calls it, and nothing else runs beside it here: this is as fast as it goes.
+Invariant: it is called as gigachat calls it, and nothing else runs in this process: this is its top speed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Chatbots of very many chunks, as documents would have left them, and what is near in them.
+"""Fills chatbots with very many chunks, as documents would, and knows what is near in them.
 
 Idea: vectors are made up, since embedding 100,000 chunks takes an hour: overlapping clusters that lie in 32 of the 384
 dimensions, a prompt near one of them but further out than its chunks. (Vectors without any such order are all about as

@@ -1,11 +1,11 @@
-"""The least that answers a prompt and loses nothing: one raw ASGI application, to compare gigachat with.
+"""The smallest server that answers a prompt and loses nothing: one raw ASGI application, to compare gigachat with.
 
 A POST stores the prompt durably, streams a reply from the model endpoint, stores that durably too, and answers 201. It
 runs on what gigachat runs on: uvicorn with uvloop and httptools, aiohttp towards the endpoint, msgspec, SQLite (WAL,
 synchronous=FULL). One thread writes, and one transaction takes all that waits, so that one fdatasync pays for many: a
 floor that paid one for each message would flatter whatever stands beside it.
 
-With `--database` it stores in PostgreSQL: two INSERTs of asyncpg for a turn, each committed by itself.
+With `--database` it stores in PostgreSQL: two asyncpg INSERTs per turn, each in its own transaction.
 
 Invariant: a 201 is sent only when both messages are on the disk. Everything else is left out: keys, chatbots,
 documents, history, order, errors.

@@ -1,4 +1,4 @@
-"""Measurements of what embeds: prompts and documents beside the embedder by itself, and the extractive model.
+"""Measurements of embedding: prompts and documents beside the embedder alone, and the extractive model.
 
 Embedding 10,000 chunks would take minutes that say nothing about prompts. The store for that measurement is filled
 through the API under the hashing embedder and then, while no server runs, marked as embedded by the real one: the

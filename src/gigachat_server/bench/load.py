@@ -1,8 +1,8 @@
-"""Many clients at once, in a process of their own: a `Load` as JSON on stdin, its `Outcome` as JSON on stdout.
+"""Many clients at once, in a separate process: a `Load` as JSON on stdin, its `Outcome` as JSON on stdout.
 
-Idea: a load generator that costs as much as the server measures itself, so there is no client library here: each client
-is one kept connection whose protocol writes the next request as soon as the last answer is whole.
-Invariant: the bytes sent are the same whoever answers them; a client has one request under way at a time.
+Idea: a load generator as expensive as the server would measure itself, so there is no client library here: each client is one
+persistent connection whose protocol writes the next request as soon as the last answer is complete.
+Invariant: the bytes sent do not depend on the server; a client has one request in flight at a time.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class _Client(asyncio.Protocol):
             self._read_stream(answered)
         self._work.answered.append(answered)
         self._sent_at = None
-        # Not from within the parser's own callback: the next request gets a parser of its own.
+        # Not from within the parser's own callback: the next request gets a new parser.
         asyncio.get_running_loop().call_soon(self.send)
 
     def connection_lost(self, error: Exception | None) -> None:

@@ -1,4 +1,4 @@
-"""Every measurement by its name, in the order of a whole run."""
+"""Every measurement by name, in the order of a full run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a measurement yields, and what every measurement is given.
+"""The input and the output of every measurement.
 
 Invariant: a figure that has a floor was measured beside it, round by round, in the same minutes: on a machine that
 others use too only their ratio means something, so a ratio is the median of the rounds' own ratios.
@@ -43,7 +43,7 @@ class Budget(msgspec.Struct, frozen=True):
 
 
 class Metric(msgspec.Struct, frozen=True, kw_only=True):
-    """One figure. A budget in `x` or percent is of the ratio; `ok` is None where there is no budget."""
+    """One figure. A budget in `x` or percent applies to the ratio; `ok` is None without a budget."""
 
     name: str
     value: float
@@ -109,7 +109,7 @@ TINY = Size(
 
 
 class Run(msgspec.Struct, frozen=True):
-    """One run of the benchmark: a folder of its own for data, how much to measure, and where to tell the progress.
+    """One run of the benchmark: its data folder, how much to measure, and where to report progress.
 
     `new_database` gives the URL of an empty database, or nothing where the embedded store is measured.
     """

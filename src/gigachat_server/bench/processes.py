@@ -77,7 +77,7 @@ def started(arguments: Sequence[str], *, port: int, ready: bool = True) -> Itera
     """The process, once it listens (with `ready`); ended on leaving. Raises `SetupError` with what it last said."""
     with tempfile.TemporaryFile() as said:
         started_at = time.monotonic()
-        # A session of its own: Ctrl-C reaches this process alone, which then ends the others in order.
+        # A new session: Ctrl-C reaches only this process, which then ends the others in order.
         process = subprocess.Popen(  # noqa: S603 - our own commands
             arguments, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT, start_new_session=True
         )
@@ -85,7 +85,7 @@ def started(arguments: Sequence[str], *, port: int, ready: bool = True) -> Itera
             if ready and not _listens(process, port):
                 said.seek(0)
                 last = said.read()[-2000:].decode(errors="replace").strip()
-                raise SetupError(f"{' '.join(arguments[1:4])} did not start: {last or 'no word why'}")
+                raise SetupError(f"{' '.join(arguments[1:4])} did not start: {last or 'it did not say why'}")
             yield Running(process.pid, port, started_at)
         finally:
             process.terminate()
@@ -162,7 +162,7 @@ def endpoint(*, first_delta_s: float = 0.0, between_s: float = 0.0, stamped: boo
 
 
 def run_load(load: Load) -> Outcome:
-    """Send the load from a process of its own. Raises `SetupError` if it could not be sent."""
+    """Send the load from a separate process. Raises `SetupError` if it could not be sent."""
     return msgspec.json.decode(run_child("load", msgspec.json.encode(load)), type=Outcome)
 
 

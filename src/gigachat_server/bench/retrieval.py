@@ -144,7 +144,7 @@ async def _in_store(run: Run, url: str) -> list[Metric]:
 
 
 async def _analyze(statements: Statements) -> None:
-    """What the server does by itself within a minute."""
+    """What the server does in the background within a minute."""
     await statements.run("ANALYZE chunks")
 
 

@@ -112,7 +112,7 @@ def turns(run: Run) -> list[Metric]:
 
 
 def latency(run: Run) -> list[Metric]:
-    """How long a turn takes when nobody else is there."""
+    """How long a turn takes without other load."""
     prompts = Author(3).prompts(500)
     medians: dict[str, list[float]] = {}
     with _sides(run, "latency") as sides:
@@ -202,7 +202,7 @@ def start(run: Run) -> list[Metric]:
 
 
 def _in_turn(sides: Sides, number: int) -> list[tuple[str, Side]]:
-    """Forwards in one round, backwards in the next: what slowly changes on the machine favours nobody."""
+    """Forwards in one round, backwards in the next, so that slow changes of the machine favour neither side."""
     order = [("floor", sides.floor), ("ours", sides.ours), ("without documents", sides.without_documents)]
     return order[::-1] if number % 2 else order
 
@@ -238,4 +238,4 @@ def _first_answer_s(side: Side) -> float:
             if response.status == 201:
                 return time.monotonic() - side.process.started_at
         time.sleep(0.005)
-    raise SetupError("A fresh server gave no reply in time.")
+    raise SetupError("A new server did not reply in time.")

@@ -15,7 +15,7 @@ from gigachat_server.chat.turns.queue import start_next
 from gigachat_server.chat.turns.turn import Turns
 from gigachat_server.clock import Clock
 from gigachat_server.errors import NotFound
-from gigachat_server.records import Message
+from gigachat_server.records import Message, MessagesDeleted
 from gigachat_server.store import chatbots, conversations, drafts, messages, unanswered
 from gigachat_server.store.database import Database, Tx
 
@@ -37,7 +37,7 @@ class Erasure:
             if not await chatbots.delete(tx, account_id, chatbot_id):
                 return False
             tx.after_commit(functools.partial(self._events.wake_chatbot, chatbot_id))
-            tx.after_commit(lambda: self._cut(turn.prompt_id for turn in self._live if turn.chatbot.id == chatbot_id))
+            tx.after_commit(lambda: self._cut(turn.prompt_id for turn in self._live if turn.chatbot_id == chatbot_id))
             return True
 
         if not await self._database.transaction("chatbot.delete", body):
@@ -78,7 +78,7 @@ class Erasure:
         deleted = await messages.delete_of_user(tx, chatbot_id, conversation_id, user_id)
         await unanswered.delete_of_prompts(tx, chatbot_id, deleted)
         await conversations.forget_opener(tx, chatbot_id, conversation_id, user_id)
-        await self._events.add(tx, chatbot_id, conversation_id, "messages.deleted", {"message_ids": deleted})
+        await self._events.add(tx, chatbot_id, conversation_id, MessagesDeleted(message_ids=deleted))
         if theirs:
             tx.after_commit(functools.partial(self._cut, [prompt.id for prompt in theirs]))
             await self._go_on_without(tx, theirs)

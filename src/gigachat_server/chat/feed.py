@@ -13,23 +13,26 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import ExitStack, closing
+from typing import Protocol
 
 import msgspec
 
+from gigachat_server.chat.answers.speech import ReplyPiece, Speech
 from gigachat_server.chat.events.recorder import Events
 from gigachat_server.chat.turns.live import LiveTurns
 from gigachat_server.chat.turns.outcome import vectors_of
-from gigachat_server.chat.turns.progress import ReplyPiece, Turn, is_set_within
 from gigachat_server.clock import Clock
 from gigachat_server.errors import NotFound, ShuttingDown, StorageUnavailable
 from gigachat_server.records import Conversation, Event, Message
 from gigachat_server.store import chatbots, conversations, drafts, events, messages
 from gigachat_server.store.database import Database, Reader
 from gigachat_server.store.drafts import Draft
+from gigachat_server.work.waking import is_set_within
 
-_PAGE = 100
+_PAGE = 4  # with their messages at once, since a follower may take them slowly
+_LOOKED_UP = 100  # before they are sent
 _OVERLAP_US = 10_000_000  # more than clocks differ and transactions take
 _KEYS = 2_000
 _GATHER_S = 0.05  # how long a busy chatbot's wake-ups are gathered
@@ -66,6 +69,35 @@ class Place(msgspec.Struct, frozen=True):
     position: int = 0
 
 
+class AudibleTurn(Protocol):
+    """What a follower hears the words of."""
+
+    @property
+    def prompt_id(self) -> str: ...
+
+    @property
+    def start_seq(self) -> int: ...
+
+    @property
+    def is_running(self) -> bool: ...
+
+    @property
+    def speech(self) -> Speech: ...
+
+
+class TurnElsewhere(msgspec.Struct, frozen=True):
+    """A turn that another node runs, as far as its drafts tell of it."""
+
+    prompt_id: str
+    epoch: int
+    start_seq: int
+    speech: Speech
+
+    @property
+    def is_running(self) -> bool:
+        return True
+
+
 class _View(msgspec.Struct, frozen=True):
     """What a follower of a conversation reads at once. `drafts`: of the turn that another node runs."""
 
@@ -75,7 +107,7 @@ class _View(msgspec.Struct, frozen=True):
 
 
 class Feed:
-    """Follows conversations for as long as somebody listens."""
+    """Follows conversations for as long as somebody listens. A conversation of another account's chatbot is not found."""
 
     def __init__(self, database: Database, events: Events, live: LiveTurns, clock: Clock) -> None:
         self._database = database
@@ -90,17 +122,22 @@ class Feed:
         self._is_closed = True
         self._events.wake_all_here()
 
-    async def page(self, chatbot_id: str, conversation_id: str, *, after: int, limit: int) -> list[FeedEvent]:
+    async def page(
+        self, account_id: str, chatbot_id: str, conversation_id: str, *, after: int, limit: int, with_vectors: bool = False
+    ) -> list[FeedEvent]:
         """Events of a conversation, oldest first. Raises `NotFound`."""
-        return (await self._read(chatbot_id, conversation_id, after=after, limit=limit)).happened
+        view = await self._read(account_id, chatbot_id, conversation_id, after=after, limit=limit, with_vectors=with_vectors)
+        return view.happened
 
-    async def last_seq(self, chatbot_id: str, conversation_id: str) -> int:
+    async def last_seq(self, account_id: str, chatbot_id: str, conversation_id: str) -> int:
         """Of its newest event. Raises `NotFound`."""
-        return (await self._read(chatbot_id, conversation_id, after=0, limit=0)).conversation.last_seq
+        return (await self._read(account_id, chatbot_id, conversation_id, after=0, limit=0)).conversation.last_seq
 
-    async def _read(self, chatbot_id: str, conversation_id: str, *, after: int, limit: int) -> _View:
+    async def _read(
+        self, account_id: str, chatbot_id: str, conversation_id: str, *, after: int, limit: int, with_vectors: bool = False
+    ) -> _View:
         async def read(reader: Reader) -> _View:
-            conversation = await conversations.find(reader, chatbot_id, conversation_id)
+            conversation = await conversations.find_owned(reader, account_id, chatbot_id, conversation_id)
             if conversation is None:
                 raise NotFound
             found = await events.list_events(reader, chatbot_id, conversation_id, after=after, limit=limit)
@@ -109,7 +146,7 @@ class Feed:
                 kept = await drafts.list_of(reader, chatbot_id, conversation_id)
             return _View(
                 conversation,
-                await _with_messages(reader, chatbot_id, found),
+                await _with_messages(reader, chatbot_id, found, with_vectors=with_vectors),
                 [draft for draft in kept if draft.prompt_id == conversation.answering],
             )
 
@@ -120,7 +157,9 @@ class Feed:
             return False
         return self._live.running(conversation.chatbot_id, conversation.conversation_id) is None
 
-    async def _turn_elsewhere(self, conversation: Conversation, known: Turn | None, kept: list[Draft]) -> Turn | None:
+    async def _turn_elsewhere(
+        self, conversation: Conversation, known: TurnElsewhere | None, kept: list[Draft]
+    ) -> TurnElsewhere | None:
         """The turn that another node runs, as far as its drafts tell of it."""
         if not kept:
             return known if conversation.answering == (known and known.prompt_id) else None
@@ -128,24 +167,33 @@ class Feed:
             known = await self._database.read(functools.partial(_begun_elsewhere, conversation=conversation))
         if known is not None:
             for draft in kept:
-                known.catch_up(draft.alternative, draft.message_id, draft.content)
+                known.speech.catch_up(draft.alternative, draft.message_id, draft.content)
         return known
 
     async def follow_conversation(
-        self, chatbot_id: str, conversation_id: str, place: Place, *, idle_s: float
+        self,
+        account_id: str,
+        chatbot_id: str,
+        conversation_id: str,
+        place: Place,
+        *,
+        idle_s: float,
+        with_vectors: bool = False,
     ) -> AsyncGenerator[FeedEvent | FeedDelta | None, None]:
         """All that happens from that place on, for ever; None whenever nothing did for `idle_s`.
 
         Raises `NotFound` once the conversation is deleted, `ShuttingDown` when this process stops.
         """
         created_at: int | None = None
-        elsewhere: Turn | None = None
+        elsewhere: TurnElsewhere | None = None
         with self._events.woken(chatbot_id, conversation_id) as woken, closing(_Listener(place, woken)) as listener:
             while True:
                 self._check_open()
                 woken.clear()
                 try:
-                    view = await self._read(chatbot_id, conversation_id, after=listener.seq, limit=_PAGE)
+                    view = await self._read(
+                        account_id, chatbot_id, conversation_id, after=listener.seq, limit=_PAGE, with_vectors=with_vectors
+                    )
                     elsewhere = await self._turn_elsewhere(view.conversation, elsewhere, view.drafts)
                 except StorageUnavailable:  # for now: a follower waits, as it does for anything else
                     yield None
@@ -167,7 +215,7 @@ class Feed:
                     yield None
 
     async def follow_chatbot(
-        self, chatbot_id: str, since_us: int | None, *, idle_s: float
+        self, account_id: str, chatbot_id: str, since_us: int | None, *, idle_s: float, with_vectors: bool = False
     ) -> AsyncGenerator[FeedEvent | None, None]:
         """All events of all its conversations from about that time on; None when idle, as above.
 
@@ -177,10 +225,16 @@ class Feed:
         if since_us is None:
             since_us = self._clock()
             sent = await self._keys(chatbot_id, since_us - 2 * _OVERLAP_US)
-        return self._follow_chatbot(chatbot_id, since_us, sent, idle_s)
+        return self._follow_chatbot(account_id, chatbot_id, since_us, sent, idle_s, with_vectors)
 
     async def _follow_chatbot(
-        self, chatbot_id: str, seen_to: int, sent: dict[tuple[str, int], int], idle_s: float
+        self,
+        account_id: str,
+        chatbot_id: str,
+        seen_to: int,
+        sent: dict[tuple[str, int], int],
+        idle_s: float,
+        with_vectors: bool,
     ) -> AsyncGenerator[FeedEvent | None, None]:
         loop = asyncio.get_running_loop()
         with self._events.woken(chatbot_id, None) as woken:
@@ -195,16 +249,19 @@ class Feed:
                 started_s = loop.time()
                 while after is not None:
                     try:
-                        found, after = await self._unsent(chatbot_id, after, sent)
+                        wanted, following = await self._unsent(account_id, chatbot_id, after, sent)
+                        for first in range(0, len(wanted), _PAGE):
+                            keys = wanted[first : first + _PAGE]
+                            for happened in await self._happened(chatbot_id, keys, with_vectors=with_vectors):
+                                event = happened.event
+                                sent[event.conversation_id, event.seq] = event.created_at
+                                seen_to = max(seen_to, min(event.created_at, self._clock()))
+                                yield msgspec.structs.replace(happened, place=seen_to)
                     except StorageUnavailable:
                         yield None
                         await asyncio.sleep(_LOOK_AGAIN_S)
                         continue
-                    for happened in found:
-                        event = happened.event
-                        sent[event.conversation_id, event.seq] = event.created_at
-                        seen_to = max(seen_to, min(event.created_at, self._clock()))
-                        yield msgspec.structs.replace(happened, place=seen_to)
+                    after = following
                 took_s = loop.time() - started_s
                 if not await is_set_within(woken, idle_s):
                     yield None
@@ -220,25 +277,36 @@ class Feed:
         return await self._database.read(read)
 
     async def _unsent(
-        self, chatbot_id: str, after: events.Key, sent: Mapping[tuple[str, int], int]
-    ) -> tuple[list[FeedEvent], events.Key | None]:
+        self, account_id: str, chatbot_id: str, after: events.Key, sent: Mapping[tuple[str, int], int]
+    ) -> tuple[list[events.Key], events.Key | None]:
         """The oldest of what was not sent yet, and where to go on; None: that was all.
 
         Raises `NotFound` once the chatbot is deleted.
         """
 
-        async def read(reader: Reader) -> tuple[list[FeedEvent], events.Key | None]:
-            if not await chatbots.exists(reader, chatbot_id):
+        async def read(reader: Reader) -> tuple[list[events.Key], events.Key | None]:
+            if not await chatbots.is_owned(reader, account_id, chatbot_id):
                 raise NotFound
             keys = await events.list_keys_of_chatbot(reader, chatbot_id, after=after, limit=_KEYS)
             # A conversation that was deleted and made anew has the same seqs at other times.
-            wanted = [key for key in keys if sent.get((key[1], key[2])) != key[0]][:_PAGE]
-            found = [await events.get(reader, chatbot_id, conversation_id, seq) for _, conversation_id, seq in wanted]
-            following = wanted[-1] if len(wanted) == _PAGE else keys[-1] if len(keys) == _KEYS else None
-            return await _with_messages(reader, chatbot_id, found), following
+            wanted = [key for key in keys if sent.get((key[1], key[2])) != key[0]][:_LOOKED_UP]
+            following = wanted[-1] if len(wanted) == _LOOKED_UP else keys[-1] if len(keys) == _KEYS else None
+            return wanted, following
 
         async with self._looking:
             return await self._database.read(read)
+
+    async def _happened(self, chatbot_id: str, keys: list[events.Key], *, with_vectors: bool) -> list[FeedEvent]:
+        """The events of those keys, but for those that were deleted since."""
+
+        async def read(reader: Reader) -> list[FeedEvent]:
+            found = []
+            for _, conversation_id, seq in keys:
+                listed = await events.list_events(reader, chatbot_id, conversation_id, after=seq - 1, limit=1)
+                found += [event for event in listed if event.seq == seq]
+            return await _with_messages(reader, chatbot_id, found, with_vectors=with_vectors)
+
+        return await self._database.read(read)
 
     def _check_open(self) -> None:
         if self._is_closed:
@@ -257,14 +325,14 @@ class _Listener:
         self.position = 0
         self._left_at = place
         self._woken = woken
-        self._turn: Turn | None = None
+        self._turn: AudibleTurn | None = None
         self._over: set[str] = set()  # prompts of turns of which the end was seen
         self._waking = ExitStack()
 
     def close(self) -> None:
         self._hear(None)
 
-    def listen(self, turns: list[Turn]) -> None:
+    def listen(self, turns: Sequence[AudibleTurn]) -> None:
         """Hear the one that is being answered, of all those of the conversation."""
         self._over.intersection_update(turn.prompt_id for turn in turns)
         self._hear(next((t for t in turns if t.is_running and t.start_seq <= self.seq and t.prompt_id not in self._over), None))
@@ -281,12 +349,12 @@ class _Listener:
 
     def hear(self) -> ReplyPiece | None:
         """The words that come next, if there are any yet."""
-        said = self._turn.after(self.position) if self._turn is not None and self._turn.is_running else None
+        said = self._turn.speech.after(self.position) if self._turn is not None and self._turn.is_running else None
         if said is not None:
             self.position = said.end
         return said
 
-    def _hear(self, turn: Turn | None) -> None:
+    def _hear(self, turn: AudibleTurn | None) -> None:
         if turn is self._turn:
             return
         self._waking.close()
@@ -294,29 +362,26 @@ class _Listener:
         if turn is None:
             return
         # The place to go on from lies within this very turn if that had begun when the follower left.
-        if turn.start_seq <= self._left_at.seq and self._left_at.position <= turn.length:
+        if turn.start_seq <= self._left_at.seq and self._left_at.position <= turn.speech.length:
             self.position = self._left_at.position
         self._left_at = Place()
-        self._waking.enter_context(turn.waking(self._woken))
+        self._waking.enter_context(turn.speech.waking(self._woken))
 
 
-async def _begun_elsewhere(reader: Reader, *, conversation: Conversation) -> Turn | None:
+async def _begun_elsewhere(reader: Reader, *, conversation: Conversation) -> TurnElsewhere | None:
     """The turn that holds the conversation's lease, of which nothing is known here but that it has begun."""
-    chatbot = await chatbots.find_of_any_account(reader, conversation.chatbot_id)
     prompt = await messages.find(reader, conversation.chatbot_id, conversation.answering or "")
-    if chatbot is None or prompt is None:
+    if prompt is None:
         return None
-    turn = Turn(chatbot, conversation.conversation_id, prompt.id, [])
     started = await events.list_of_types(reader, prompt.chatbot_id, prompt.conversation_id, ("turn.started",), after=prompt.seq)
-    turn.start_seq = max((event.seq for event in started if event.data["prompt_id"] == prompt.id), default=prompt.seq)
-    turn.epoch = conversation.control_epoch
-    return turn
+    start_seq = max((event.seq for event in started if event.prompt_id == prompt.id), default=prompt.seq)
+    return TurnElsewhere(prompt.id, conversation.control_epoch, start_seq, Speech())
 
 
-async def _with_messages(reader: Reader, chatbot_id: str, found: list[Event]) -> list[FeedEvent]:
+async def _with_messages(reader: Reader, chatbot_id: str, found: list[Event], *, with_vectors: bool) -> list[FeedEvent]:
     ids = {name for event in found for name in (_named(event, "message_id"), _named(event, "prompt_id")) if name}
     named = await messages.list_by_id(reader, chatbot_id, sorted(ids)) if ids else {}
-    vectors = await vectors_of(reader, chatbot_id, named.values())
+    vectors = await vectors_of(reader, chatbot_id, named.values()) if with_vectors else {}
     return [
         FeedEvent(event, named.get(_named(event, "message_id")), named.get(_named(event, "prompt_id")), vectors)
         for event in found

@@ -1,7 +1,7 @@
 """The command `gigachat`: which commands there are, and how they end.
 
-Invariant: a command's module is imported when it is called, so `gigachat --help` answers at once; whatever goes wrong ends
-in one line on stderr and a status: 1 for a failure, 2 for wrong usage, 130 for Ctrl-C.
+Invariant: a command's module is imported when it is called, so `gigachat --help` answers at once; every error ends in one line
+on stderr and an exit status: 1 for a failure, 2 for wrong usage, 130 for Ctrl-C.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _INTERRUPTED = 130
 
 
 class Entry(NamedTuple):
-    """A command that is not imported yet: the module, its attribute, and its line in the list of commands."""
+    """A command to import on demand: its module, its attribute, and its line in the list of commands."""
 
     module: str
     attribute: str
@@ -34,14 +34,14 @@ COMMANDS = {
     "sites": Entry("sites", "sites", "Crawl pages, sitemaps and sites as documents."),
     "chat": Entry("chat", "chat", "Talk to a chatbot."),
     "conversations": Entry("conversations", "conversations", "Read, follow, take over and release conversations."),
-    "unanswered": Entry("unanswered", "unanswered", "List, answer, dismiss and ask again what got no answer."),
-    "fixed-answers": Entry("fixed_answers", "fixed_answers", "List, add and delete answers that are said word for word."),
+    "unanswered": Entry("unanswered", "unanswered", "List, answer, dismiss and replay unanswered prompts."),
+    "fixed-answers": Entry("fixed_answers", "fixed_answers", "List, add and delete answers that are given word for word."),
     "eval": Entry("evaluate", "evaluate", "Measure how well a chatbot answers a set of questions."),
-    "doctor": Entry("doctor", "doctor", "Check this installation and say what to do."),
-    "backup": Entry("backup", "backup", "Write all that is stored into one file, while servers run."),
+    "doctor": Entry("doctor", "doctor", "Check this installation and say how to fix it."),
+    "backup": Entry("backup", "backup", "Back everything up into one file, while servers run."),
     "restore": Entry("restore", "restore", "Put a backup into a store."),
     "move": Entry("move", "move", "Copy one store into another: SQLite to PostgreSQL, or back."),
-    "migrate": Entry("migrate", "migrate_store", "Bring the store to this version's schema, or say what that would do."),
+    "migrate": Entry("migrate", "migrate_store", "Migrate the store to this version's schema, or show what would change."),
     "bench": Entry("bench", "bench", "Measure how fast this machine serves."),
     "models": Entry("models", "models", "List and test models of endpoints; fetch the embedding model."),
     "version": Entry("version", "version", "Print the version."),
@@ -49,7 +49,7 @@ COMMANDS = {
 
 
 class LazyGroup(click.Group):
-    """A group that knows its commands by name alone."""
+    """A group that knows its commands only by name."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -58,9 +58,9 @@ class LazyGroup(click.Group):
         entry = COMMANDS.get(cmd_name)
         if entry is None:
             return None
-        from gigachat_server.settings import limit_native_threads  # `--help` does without the settings
+        from gigachat_server.settings import prepare_libraries  # `--help` does not need the settings
 
-        limit_native_threads()
+        prepare_libraries()
         command = getattr(importlib.import_module(f"gigachat_server.cli.{entry.module}"), entry.attribute)
         assert isinstance(command, click.Command)
         return command
@@ -83,7 +83,7 @@ def main() -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command; its status."""
+    """Run one command and return its exit status."""
     try:
         status = gigachat.main(arguments, prog_name="gigachat", standalone_mode=False)
     except click.ClickException as error:
@@ -95,7 +95,7 @@ def run(arguments: list[str]) -> int:
         print(f"gigachat: {error}", file=sys.stderr)
         return 1
     except BrokenPipeError:
-        # Whoever read our output has seen enough; Python must not try to flush the rest.
+        # The reader of our output closed the pipe; Python must not try to flush the rest.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return status if isinstance(status, int) else 0

@@ -1,4 +1,4 @@
-"""`gigachat backup`: all that is stored, in one file, while servers run."""
+"""`gigachat backup`: everything that is stored, in one file, while servers run."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from gigachat_server.store.copies.copying import copy, plan
 from gigachat_server.store.copies.sqlite_rows import embedded_tables
 from gigachat_server.store.engines.sqlite import FILE_NAME
 
-quiet = click.option("--quiet", "is_quiet", is_flag=True, help="Print nothing but errors.")
+quiet = click.option("--quiet", "is_quiet", is_flag=True, help="Print only errors.")
 
 
 @click.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE")
-@click.option("--force", "is_forced", is_flag=True, help="Replace FILE if there is one.")
+@click.option("--force", "is_forced", is_flag=True, help="Replace FILE if it exists.")
 @quiet
 @as_json
 @with_settings("data", "database_url")
 def backup(settings: Settings, *, file: Path, is_forced: bool, is_quiet: bool, is_json: bool) -> None:
-    """Write all that is stored into FILE, as it is at one moment, while servers run on.
+    """Back everything up into FILE, as of one moment, while servers keep running.
 
     FILE is a SQLite database, whether the store is one or is on PostgreSQL: `gigachat restore FILE` puts it into either.
     It holds every text, vector and hashed API key: protect it as you protect the store. It appears under its name when it
@@ -39,9 +39,9 @@ def backup(settings: Settings, *, file: Path, is_forced: bool, is_quiet: bool, i
     """
     file = file.absolute()
     if file.exists() and not is_forced:
-        raise SetupError(f"{file} is there already: name another file, or replace it with --force.")
+        raise SetupError(f"{file} exists already: name another file, or replace it with --force.")
     if not file.parent.is_dir():
-        raise SetupError(f"There is no folder {file.parent}.")
+        raise SetupError(f"The folder {file.parent} does not exist.")
     location = Location.of(settings)
     began = time.monotonic()
     made = asyncio.run(_of_postgres(location, file, is_quiet)) if location.url else _of_sqlite(location, file, is_quiet)
@@ -57,7 +57,7 @@ def _of_sqlite(location: Location, file: Path, is_quiet: bool) -> Backup:
 
 
 async def _of_postgres(location: Location, file: Path, is_quiet: bool) -> Backup:
-    """By way of a store in a folder beside the file."""
+    """Through a temporary store in a folder beside the file."""
     folder = file.with_name(file.name + ".making")
     shutil.rmtree(folder, ignore_errors=True)
     try:

@@ -1,4 +1,4 @@
-"""`gigachat bench`: what this machine can do, beside the floors and budgets it is held against."""
+"""`gigachat bench`: this machine's figures beside their floors and budgets."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ _SIZES = {"full": FULL, "quick": QUICK, "tiny": TINY}
 
 
 @click.command()
-@click.option("--quick", is_flag=True, help="Shorter rounds and fewer of them: about a minute and a half.")
-@click.option("--only", metavar="NAME,...", default="", help=f"Measure these alone: {', '.join(MEASUREMENTS)}.")
-@click.option("--json", "json_file", metavar="FILE", help="Write the figures as JSON, too; - is standard output.")
-@click.option("--check", is_flag=True, help="End with status 1 if a budget is missed.")
+@click.option("--quick", is_flag=True, help="Fewer and shorter rounds: about a minute and a half.")
+@click.option("--only", metavar="NAME,...", default="", help=f"Measure only these: {', '.join(MEASUREMENTS)}.")
+@click.option("--json", "json_file", metavar="FILE", help="Also write the figures as JSON; - is standard output.")
+@click.option("--check", is_flag=True, help="Exit with status 1 if a budget is missed.")
 @click.option(
     "--folder",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Where the temporary data goes: the disk that is measured. Default: the system's folder for such.",
+    help="Folder for temporary data, on the disk to measure. Default: the system's temporary folder.",
 )
 @click.option(
     "--database",
     metavar="URL",
     default="",
-    help="Measure on this PostgreSQL: postgresql://user:password@host/postgres. Databases are made on it, and dropped again.",
+    help="Measure on this PostgreSQL: postgresql://user:password@host/postgres. Databases are created on it and dropped again.",
 )
 @click.option(
     "--chunks",
     type=click.IntRange(min=1),
-    help="Chunks of the big chatbot of `retrieval`. Default: 100000, or 10000 with --quick. A million takes 5 GB of disk.",
+    help="Chunks of the big chatbot in `retrieval`. Default: 100000, or 10000 with --quick. A million takes 5 GB of disk.",
 )
 @click.option("--size", type=click.Choice(list(_SIZES)), hidden=True)
 def bench(
@@ -58,7 +58,7 @@ def bench(
     """Measure how fast this machine serves.
 
     Each figure stands beside its floor, measured in the same run: the smallest application that loses no message, or
-    the embedder by itself. Everything runs on this machine alone, with temporary data.
+    the embedder alone. Everything runs on this machine, with temporary data.
     """
     every = list(ON_POSTGRES) if database else list(MEASUREMENTS)
     names = [name.strip() for name in only.split(",") if name.strip()] or every
@@ -89,7 +89,7 @@ def bench(
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """As Ctrl-C does, so that whatever was started is ended."""
+    """Act like Ctrl-C, so that everything that was started is stopped."""
     raise KeyboardInterrupt
 
 

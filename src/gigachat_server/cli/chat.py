@@ -46,9 +46,9 @@ class _Message(msgspec.Struct):
 
 _LONGEST_QUOTE = 160  # characters
 
-# What is said instead of a reply, by what became of the prompt.
+# What is printed instead of a reply, by the state of the prompt's turn.
 _UNANSWERED = {
-    None: "(stored; nobody was asked to reply)",
+    None: "(stored; no reply was requested)",
     "intercepted": "(stored; an operator answers this conversation)",
     "interrupted": "(interrupted by a newer prompt)",
     "stopped": "(stopped)",
@@ -56,15 +56,15 @@ _UNANSWERED = {
 
 
 @click.command()
-@click.option("--chatbot", required=True, metavar="NAME_OR_ID", help="Whom to talk to.")
-@click.option("--conversation", metavar="ID", help="Continue this conversation; a new one by default.")
+@click.option("--chatbot", required=True, metavar="NAME_OR_ID", help="The chatbot to talk to.")
+@click.option("--conversation", metavar="ID", help="Conversation to continue. Default: a new one.")
 @click.option("--user", default="cli", show_default=True, metavar="ID", help="Who you are; client:NAME speaks as staff.")
 @with_settings(*EVERYWHERE)
 def chat(settings: Settings, *, chatbot: str, conversation: str | None, user: str) -> None:
     """Talk to a chatbot. /quit or Ctrl-D ends it. From a pipe, each line is a prompt.
 
     Ctrl-C stops the reply that is being written, and keeps what was said; a second one leaves. Where the connection breaks,
-    the prompt is sent again, and stored once all the same.
+    the prompt is sent again, but stored only once.
     """
     conversation = conversation or new_id()
 
@@ -117,7 +117,7 @@ class _Speaker:
         return True
 
     async def _stop(self) -> None:
-        """The stream tells what came of it; that there was nothing to stop any more is no news either."""
+        """Stop the reply, if it is still running; the stream reports the outcome."""
         with suppress(SetupError):
             await self._api.post(self._stop_path, embedding="false")
 
@@ -139,7 +139,7 @@ async def _interrupted_by(stop: Callable[[], Coroutine[Any, Any, None]]) -> Asyn
     finally:
         loop.remove_signal_handler(signal.SIGINT)
         signal.signal(signal.SIGINT, usual)
-        await asyncio.gather(*stopping)  # lest it stop the reply to the next prompt
+        await asyncio.gather(*stopping)  # or it might stop the reply to the next prompt
 
 
 def _print_rest(message: _Message, printed: str) -> str:
@@ -173,12 +173,12 @@ async def _prompts() -> AsyncIterator[str]:
     more = threading.Semaphore(1)
 
     def read() -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody listens any more
+        with suppress(RuntimeError):  # the loop is closed
             for line in _lines(more):
                 loop.call_soon_threadsafe(lines.put_nowait, line)
             loop.call_soon_threadsafe(lines.put_nowait, None)
 
-    # A thread that nobody waits for: no one can take back the wait for a line, and Ctrl-C must end the command.
+    # A daemon thread: waiting for a line cannot be cancelled, and Ctrl-C must end the command.
     threading.Thread(target=read, name="stdin", daemon=True).start()
     while (line := await lines.get()) is not None and line.strip() != "/quit":
         if line.strip():

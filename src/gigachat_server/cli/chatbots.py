@@ -29,7 +29,7 @@ def chatbots() -> None:
 
 @chatbots.command()
 @click.argument("name")
-@click.option("--persona", help="What the model is told to be. Quote in it what to say when the documents hold no answer.")
+@click.option("--persona", help="What the model is told to be. Quote the refusal to use when the documents hold no answer.")
 @as_json
 @with_settings(*EVERYWHERE)
 def create(settings: Settings, *, name: str, persona: str | None, is_json: bool) -> None:
@@ -86,7 +86,7 @@ def show(settings: Settings, *, chatbot: str) -> None:
 def delete(settings: Settings, *, chatbot: str, is_sure: bool) -> None:
     """Delete a chatbot with all its documents and conversations."""
     if not is_sure and not sys.stdin.isatty():
-        raise click.UsageError("Nobody is here to confirm it: give --yes.")
+        raise click.UsageError("There is no terminal to confirm on: give --yes.")
 
     async def main() -> str:
         async with connected(settings) as api:

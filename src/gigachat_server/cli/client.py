@@ -1,7 +1,7 @@
 """The API as the commands see it: over the local socket of the server on this data folder, or over HTTP with a key.
 
-Idea: a command talks to a server in any case. Where none runs, it starts one in its own process that listens on the local
-socket alone, for as long as the command takes; so there is one way to do a thing, and two commands at once work too.
+Idea: a command always talks to a server. If none runs, it starts one in its own process that listens only on the local socket
+for as long as the command takes; so there is one way to do each thing, and two commands at once work too.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -37,7 +37,7 @@ _TIMEOUT = aiohttp.ClientTimeout(total=None, connect=_ANSWER_S)
 
 
 class ApiProblem(SetupError):
-    """The server refused; the text is its own, for a person. Commands that do many things catch it and go on."""
+    """The server refused; the text is the server's, for a person. Commands with many steps catch it and continue."""
 
     def __init__(self, status: int, code: str, detail: str) -> None:
         super().__init__(detail)
@@ -66,7 +66,7 @@ class NamedId(msgspec.Struct):
 
 
 class Happening(msgspec.Struct, frozen=True):
-    """A server-sent event; `place` is where to go on from behind it."""
+    """A server-sent event; `place` is where to resume after it."""
 
     name: str
     data: Any
@@ -84,7 +84,7 @@ class _Trying:
         self._failed = 0
 
     async def wait(self, error: SetupError) -> None:
-        """Returns when it is time to try again; raises the error if that is of no use."""
+        """Return when it is time to try again; raise the error if trying again is pointless."""
         is_final = isinstance(error, ApiProblem) and error.status not in _TRIED_AGAIN
         if is_final or (self._failed >= _TRIES and not self._is_patient):
             raise error
@@ -95,7 +95,7 @@ class _Trying:
 
 
 class ApiClient:
-    """Calls of the API. Every method raises `ApiProblem` where the server refuses, `SetupError` where there is none."""
+    """Calls of the API. Every method raises `ApiProblem` if the server refuses, `SetupError` if there is no server."""
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
@@ -107,7 +107,7 @@ class ApiClient:
         return (await self._call("POST", path, body, query))[0]
 
     async def post_once(self, path: str, body: Any = None, **query: str) -> Any:
-        """Done once, whatever the network does: sent again with the same `Idempotency-Key` until somebody answers."""
+        """Do it exactly once, even over a bad network: resend with the same `Idempotency-Key` until a server answers."""
         key, trying = new_id(), _Trying()
         while True:
             try:
@@ -129,7 +129,7 @@ class ApiClient:
                 await trying.wait(error)
 
     async def follow_document(self, path: str) -> AsyncIterator[Any]:
-        """The document now and as it changes, until it is ready or failed; a connection that breaks is taken up again."""
+        """The document now and after each change, until it is ready or failed; reconnects when the connection breaks."""
         trying = _Trying(is_patient=True)
         while True:
             try:
@@ -173,7 +173,7 @@ class ApiClient:
         for found in chatbots:
             if found.name == name_or_id:
                 return found
-        known = ", ".join(sorted({chatbot.name for chatbot in chatbots})[:10]) or "there is none yet"
+        known = ", ".join(sorted({chatbot.name for chatbot in chatbots})[:10]) or "there are none yet"
         raise SetupError(f"There is no chatbot {name_or_id!r} ({known}).")
 
     async def converse(self, path: str, body: Any) -> AsyncIterator[Happening]:
@@ -198,7 +198,7 @@ class ApiClient:
                 await trying.wait(error)
 
     async def follow(self, path: str, *, after: str) -> AsyncIterator[Happening]:
-        """What happens from that place on, for ever; a connection that breaks is taken up again where it was.
+        """Every event from that place on, without end; a broken connection resumes where it was.
 
         Raises `ApiProblem` where there is nothing to follow any more.
         """
@@ -251,7 +251,7 @@ class ApiClient:
         try:
             answer = msgspec.json.decode(raw) if raw else None
         except msgspec.DecodeError:
-            raise SetupError(f"What answers at {response.url.origin()} is not gigachat.") from None
+            raise SetupError(f"The server at {response.url.origin()} is not gigachat.") from None
         return answer, URL(following).query.get("after") if following else None
 
 
@@ -292,9 +292,9 @@ def run(main: Coroutine[Any, Any, T]) -> T:
 
 
 async def _have_a_server(settings: Settings, stack: AsyncExitStack) -> Path:
-    """On return someone answers this local socket until the stack is left."""
+    """Ensure that a server answers this local socket until the stack is closed."""
     if settings.database_url:
-        own = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gigachat-"))) / "gigachat.sock"
+        own = stack.enter_context(_own_folder(settings)) / "gigachat.sock"
         await stack.enter_async_context(_in_process(settings, own))
         return own
     give_up_at = time.monotonic() + _STARTING_S
@@ -308,6 +308,21 @@ async def _have_a_server(settings: Settings, stack: AsyncExitStack) -> Path:
                 raise SetupError(_unanswered(settings)) from None
             await asyncio.sleep(0.1)
     return settings.socket_path
+
+
+@contextmanager
+def _own_folder(settings: Settings) -> Iterator[Path]:
+    """A folder for this process alone: where there is no temporary one, in the data folder. Raises `SetupError`."""
+    with ExitStack() as stack:
+        try:
+            name = stack.enter_context(tempfile.TemporaryDirectory(prefix="gigachat-"))
+        except OSError:
+            try:
+                settings.data_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+                name = stack.enter_context(tempfile.TemporaryDirectory(prefix="command-", dir=settings.data_folder))
+            except OSError as error:
+                raise SetupError(f"Cannot write in {settings.data_folder}: {error.strerror}. Set GIGACHAT_DATA.") from None
+        yield Path(name)
 
 
 @asynccontextmanager
@@ -325,7 +340,7 @@ async def _in_process(settings: Settings, path: Path) -> AsyncIterator[None]:
 
 def _unanswered(settings: Settings) -> str:
     return (
-        f"A gigachat holds the data folder {settings.data_folder} but does not answer on {settings.socket_path}: "
+        f"A gigachat process has locked the data folder {settings.data_folder} but does not answer on {settings.socket_path}: "
         "it may be stopping or stuck. Try again, or stop it."
     )
 

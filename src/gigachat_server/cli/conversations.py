@@ -1,4 +1,4 @@
-"""`gigachat conversations`: what was said, what happens now, and stepping in."""
+"""`gigachat conversations`: reads, follows and takes over conversations."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def conversations() -> None:
 @as_json
 @with_settings(*EVERYWHERE)
 def list_(settings: Settings, *, chatbot: str, is_json: bool) -> None:
-    """List a chatbot's conversations, the one that spoke last first."""
+    """List a chatbot's conversations, most recently active first."""
     found = run(_call(settings, chatbot, lambda api, path: api.list_all(path)))
     if is_json:
         print_json(found)
@@ -98,11 +98,11 @@ def show(settings: Settings, *, conversation: str, chatbot: str, is_json: bool) 
 @conversations.command()
 @click.argument("conversation", required=False, metavar="[CONVERSATION]")
 @of_chatbot
-@click.option("--after", default="", metavar="ID", help="Go on behind this event, by the id that --json shows.")
+@click.option("--after", default="", metavar="ID", help="Resume after this event, by the id that --json shows.")
 @as_json
 @with_settings(*EVERYWHERE)
 def follow(settings: Settings, *, conversation: str | None, chatbot: str, after: str, is_json: bool) -> None:
-    """Print what happens, as it happens.
+    """Print events as they happen.
 
     In one conversation from its start, else in all from now on, until Ctrl-C. A connection that breaks is taken up again where
     it was, in the middle of a word if need be.
@@ -128,7 +128,7 @@ def follow(settings: Settings, *, conversation: str | None, chatbot: str, after:
 @conversation_id
 @of_chatbot
 @as_operator
-@click.option("--force", is_flag=True, help="Also from another operator.")
+@click.option("--force", is_flag=True, help="Take it from another operator too.")
 @with_settings(*EVERYWHERE)
 def takeover(settings: Settings, *, conversation: str, chatbot: str, operator: str, force: bool) -> None:
     """Take a conversation over from the chatbot.
@@ -163,7 +163,7 @@ def release(settings: Settings, *, conversation: str, chatbot: str) -> None:
 @of_chatbot
 @with_settings(*EVERYWHERE)
 def stop(settings: Settings, *, conversation: str, chatbot: str) -> None:
-    """Stop the reply that is being written.
+    """Stop the running reply.
 
     What was said of it is kept; what waits behind it is not begun.
     """
@@ -172,7 +172,7 @@ def stop(settings: Settings, *, conversation: str, chatbot: str) -> None:
         return api.post_once(f"{_below(path, conversation)}/stop", embedding="false")
 
     ended = run(_call(settings, chatbot, ended_by))
-    note(f"Stopped; {len(ended)} messages tell what came of it." if ended else "Nothing was being answered.")
+    note(f"Stopped; {len(ended)} messages were stored." if ended else "No reply was running.")
 
 
 @conversations.command()
@@ -188,7 +188,7 @@ def say(settings: Settings, *, conversation: str, text: str, chatbot: str, opera
     """
     body = {"conversation_id": conversation, "user_id": f"client:{operator}", "prompt": text}
     said = run(_call(settings, chatbot, lambda api, path: api.post_once(path, body, embedding="false")))
-    note(f"Said as message {said[0]['seq']} of {printable(conversation)}.")
+    note(f"Stored as message {said[0]['seq']} of {printable(conversation)}.")
 
 
 async def _call(settings: Settings, chatbot: str, call: Callable[[ApiClient, str], Awaitable[Any]]) -> Any:
@@ -206,7 +206,7 @@ def _below(path: str, conversation: str) -> str:
 
 
 def _heading(message: Message) -> str:
-    """Who spoke, when, and what is to be known beside the text."""
+    """Who spoke, when, and the message's state."""
     who = message.name or message.user_id
     states = [message.role, message.turn if message.turn != "done" else None]
     states += [message.status if message.status != "completed" else None, "replaced" if message.replaced_by else None]
@@ -225,7 +225,7 @@ def _typed(happening: Happening) -> dict[str, Any]:
 
 
 class _Told:
-    """Follows along for a person: the words of a reply as they come, everything else a line each."""
+    """Prints events for a person: the words of a reply as they come, everything else on a line each."""
 
     def __init__(self, *, is_one: bool) -> None:
         self._is_one = is_one

@@ -1,4 +1,4 @@
-"""`gigachat doctor`: looks at everything a server needs, and says what to do where something is amiss.
+"""`gigachat doctor`: checks everything a server needs, and says how to fix what is wrong.
 
 Invariant: it changes nothing and takes no lock that a running server holds, so it is safe at any time.
 """
@@ -12,6 +12,7 @@ import resource
 import shutil
 import sys
 from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -24,28 +25,41 @@ from gigachat_server.app import make_embedder, make_endpoints
 from gigachat_server.cli.client import connected, run
 from gigachat_server.cli.locations import Location, looking_at
 from gigachat_server.cli.options import EVERYWHERE, with_settings
+from gigachat_server.clock import wire_time
 from gigachat_server.errors import STORED, GigachatError, ModelUnreachable, SetupError, StorageUnavailable
 from gigachat_server.models.embedders import weights
 from gigachat_server.models.embedders.built_in import BUILT_IN
 from gigachat_server.serving import local_socket
 from gigachat_server.settings import Settings
+from gigachat_server.store import parked
 from gigachat_server.store.database import Reader, Row
-from gigachat_server.store.engines.damage import refuse_damage
+from gigachat_server.store.engines.connections import open_reader
+from gigachat_server.store.engines.damage import open_unchanging, refuse_damage
 from gigachat_server.store.engines.folder import read_note
 from gigachat_server.store.engines.migrate import Schema, migrations, missing, refuse_half_filled, schema_of
-from gigachat_server.store.engines.sqlite import FILE_NAME
+from gigachat_server.store.engines.sqlite import FILE_NAME, statements_on
 
 _OLDEST_SQLITE = (3, 51, 3)
 _LEAST_FREE_BYTES = 200 * 1024 * 1024
 _FEW_OPEN_FILES = 4096
 _PATIENCE_S = 20.0
+_MOST_PARKED = 20
+_PARKING = 10  # the migration that has it
+_TRY_AGAIN = {
+    "document": "Push it again, or start the server again once the cause is gone: it tries it once more.",
+    "site": "Have it crawled again, or start the server again once the cause is gone: it tries it once more.",
+}
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """What was looked at and how it is; `advice` is what to do, empty where all is well."""
+    """What was checked and its state; `advice` says what to do, and is empty if all is well.
+
+    If `is_urgent` is off, the server works despite it.
+    """
 
     text: str
     advice: str = ""
+    is_urgent: bool = True
 
     @property
     def is_fine(self) -> bool:
@@ -55,13 +69,13 @@ class Finding(msgspec.Struct, frozen=True):
 @click.command()
 @with_settings(*EVERYWHERE)
 def doctor(settings: Settings) -> None:
-    """Check this installation; ends with status 1 if something keeps a server from working."""
+    """Check this installation; exits with status 1 if something keeps a server from working."""
 
     async def main() -> int:
         broken = 0
         async for finding in _findings(settings):
-            broken += not finding.is_fine
-            print(f"{'✓' if finding.is_fine else '✗'} {finding.text}", flush=True)
+            broken += not finding.is_fine and finding.is_urgent
+            print(f"{'✓' if finding.is_fine else '✗' if finding.is_urgent else '!'} {finding.text}", flush=True)
             if finding.advice:
                 print(f"    {finding.advice}", flush=True)
         return broken
@@ -90,6 +104,8 @@ async def _of_folder(settings: Settings) -> AsyncIterator[Finding]:
     if not local_socket.is_locked(settings.data_folder):
         for finding in await asyncio.to_thread(_store, settings.data_folder):
             yield finding
+    for finding in await _parked_in(settings.data_folder):
+        yield finding
 
 
 async def _of_postgres(settings: Settings) -> AsyncIterator[Finding]:
@@ -108,9 +124,12 @@ async def _of_postgres(settings: Settings) -> AsyncIterator[Finding]:
         if found.state.is_standby or found.state.is_read_only:
             return
         async with looking_at(location) as reader:
-            yield _schema(await schema_of(reader, "postgres"))
+            schema = await schema_of(reader, "postgres")
+            yield _schema(schema)
             yield await _durable(reader)
             yield _connections(*await _row(reader, _CONNECTIONS, application=APPLICATION), most=settings.database_connections + 1)
+            for finding in await _parked(reader, schema):
+                yield finding
     except SetupError as error:
         yield Finding(f"PostgreSQL: {location}", str(error))
 
@@ -154,13 +173,44 @@ async def _durable(reader: Reader) -> Finding:
     except StorageUnavailable as error:
         return Finding("durability", str(error))
     if durability == "replicated":
-        return Finding("what is acknowledged is on the disk of a standby, too")
-    return Finding("what is acknowledged is on the disk of this one server (synchronous_standby_names is empty)")
+        return Finding("acknowledged data is also on a standby's disk")
+    return Finding("acknowledged data is only on this one server's disk (synchronous_standby_names is empty)")
 
 
 def _connections(allowed: int, used: int, ours: int, *, most: int) -> Finding:
     text = f"{used} of {allowed} connections in use, {ours} by gigachat; a node takes up to {most}"
     return Finding(text, "Raise max_connections, or lower GIGACHAT_DATABASE_CONNECTIONS." if used + most > allowed else "")
+
+
+async def _parked_in(folder: Path) -> list[Finding]:
+    """Without the lock of the folder, which would keep a server from starting; what is wrong with the store was said before."""
+    file = folder / FILE_NAME
+    if not file.exists():
+        return []
+    try:
+        with closing(open_reader(file) if local_socket.is_locked(folder) else open_unchanging(file)) as connection:
+            reader = statements_on(connection)
+            return await _parked(reader, await schema_of(reader, "sqlite"))
+    except (apsw.Error, OSError):
+        return []
+
+
+async def _parked(reader: Reader, schema: Schema) -> list[Finding]:
+    """What background work has given up: each with the reason, and what has it tried again."""
+    if _PARKING not in schema.applied:
+        return []
+    found = await parked.list_parked(reader, limit=_MOST_PARKED + 1)
+    findings = [
+        Finding(
+            f"{each.kind} {each.name!r} of chatbot {each.chatbot_id}, given up at {wire_time(each.parked_at)}: {each.reason}",
+            _TRY_AGAIN[each.kind],
+            is_urgent=False,
+        )
+        for each in found[:_MOST_PARKED]
+    ]
+    if len(found) > _MOST_PARKED:
+        findings.append(Finding("and more were given up", "Look at these first.", is_urgent=False))
+    return findings
 
 
 def _sqlite() -> Finding:
@@ -171,7 +221,7 @@ def _sqlite() -> Finding:
 
 
 def _folder(folder: Path) -> Iterator[Finding]:
-    """The data folder, or the place where it will be made."""
+    """The data folder, or the place where it will be created."""
     place = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
         yield Finding(f"data folder {folder}", f"{place} cannot be written: change its owner, or set GIGACHAT_DATA.")
@@ -197,7 +247,7 @@ async def _server(settings: Settings) -> Finding:
 
 
 def _store(folder: Path) -> list[Finding]:
-    """Every row of the message store, where there is one and nobody writes to it."""
+    """Check every row of the message store, if there is one and no server writes to it."""
     file = folder / FILE_NAME
     try:
         refuse_damage(file, read_note(folder), is_full=True)
@@ -221,7 +271,7 @@ def _weights(settings: Settings) -> Finding:
     model = BUILT_IN[settings.embedder].published
     try:
         found = weights.find(model, configured=settings.embedding_folder, data_folder=settings.data_folder)
-        msgspec.structs.replace(found, stamps=None).verify()  # hashed anew: that is what a doctor is for
+        msgspec.structs.replace(found, stamps=None).verify()  # hashes the files again: that is what a doctor is for
     except SetupError as error:
         return Finding(f"weights of {model.name}", str(error))
     return Finding(f"weights of {model.name} in {found.folder}, SHA-256 as expected")
@@ -247,7 +297,7 @@ async def _embedding(settings: Settings) -> Finding:
 
 
 async def _models(settings: Settings) -> AsyncIterator[Finding]:
-    """Has each endpoint say a few words, as a turn would."""
+    """Ask each endpoint for a few words, as a turn would."""
     if not settings.model_url and not settings.model_providers:
         yield Finding("built-in extractive model (GIGACHAT_MODEL_URL names another)")
         return
@@ -262,7 +312,7 @@ async def _models(settings: Settings) -> AsyncIterator[Finding]:
     for name, model in {**named, **others}.items():
         text = f"model endpoint {name}"
         if not model.name:
-            yield Finding(f"{text}: not called, since its table names no models")
+            yield Finding(f"{text}: not called, because its table names no models")
             continue
         found = await probe(model)
         await model.aclose()

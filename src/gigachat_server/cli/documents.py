@@ -1,4 +1,4 @@
-"""`gigachat documents`: a chatbot's documents, pushing files as such, and what a prompt would find in them."""
+"""`gigachat documents`: lists, pushes and deletes a chatbot's documents, and shows what a prompt would find in them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gigachat_server.settings import Settings
 _SHOWN_CHARACTERS = 80
 _SHOWN_STEMS = 20
 _FOUND = ("SCORE", "USED", "COSINE", "COVERAGE", "LEXICAL", "MARGIN", "PRIOR", "ID", "FOREIGN", "RANK", "NAME", "TEXT")
-_ALL_LENIENT = "One is relevant enough without leniency, so all are judged leniently."
+_ALL_LENIENT = "One passage is relevant enough without leniency, so all are judged leniently."
 _JUDGES = {"generating": "generates", "quoting": "quotes"}
 
 of_chatbot = click.option("--chatbot", required=True, metavar="NAME_OR_ID", help="Whose documents.")
@@ -83,7 +83,7 @@ class Passage(msgspec.Struct):
         return (*(f"{number:.3f}" for number in numbers), identified, "yes" if self.is_foreign else "no")
 
     def told(self, match_threshold: float) -> str:
-        """Where its relevance comes from, and what it lacks."""
+        """How its relevance adds up, and how much it lacks."""
         summed = sum(self.parts.values())
         # Apart these two say little: an embedder's cosines lie close together, and the bias takes off what all of them have.
         shown = {"cosine and bias": self.parts["cosine"] + self.parts["bias"]}
@@ -116,7 +116,7 @@ class Retrieval(msgspec.Struct):
     @property
     def remarks(self) -> list[str]:
         if self.is_small_talk:
-            return ["This is small talk, for which no documents are searched."]
+            return ["This is small talk, so no documents are searched."]
         stems = ", ".join(f"{stem.stem} {stem.idf:.2f}" for stem in self.stems[:_SHOWN_STEMS])
         added = ", ".join(stem.stem for stem in self.added_stems[:_SHOWN_STEMS])
         return [
@@ -137,11 +137,11 @@ def documents() -> None:
 @documents.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path), metavar="PATH...")
 @of_chatbot
-@click.option("--name-prefix", default="", help="Put before every document's name: the URL of the site, say.")
+@click.option("--name-prefix", default="", help="Prefix for every document's name, such as the URL of the site.")
 @click.option(
-    "--include", multiple=True, metavar="PATTERN", help="Only files like this, such as '*.pdf' or 'guides/*'. Repeatable."
+    "--include", multiple=True, metavar="PATTERN", help="Only files that match, such as '*.pdf' or 'guides/*'. Repeatable."
 )
-@click.option("--exclude", multiple=True, metavar="PATTERN", help="No files like this. Repeatable; it counts before --include.")
+@click.option("--exclude", multiple=True, metavar="PATTERN", help="No files that match. Repeatable; overrides --include.")
 @with_settings(*EVERYWHERE)
 def push(
     settings: Settings,
@@ -152,7 +152,7 @@ def push(
     include: tuple[str, ...],
     exclude: tuple[str, ...],
 ) -> None:
-    """Push files, and folders with all below them, as documents named after their paths in the folder.
+    """Push files, and whole folders, as documents named after their paths in the folder.
 
     Text, Markdown, HTML, PDF, DOCX, PPTX, XLSX, CSV and EPUB; of folders, other files are skipped. What was pushed before is
     replaced if it changed, and left alone if not. What was not read whole is named; what failed is listed at the end, and the
@@ -161,7 +161,7 @@ def push(
     files, others = find_files(paths, prefix=name_prefix, include=include, exclude=exclude)
     if others:
         kinds = ", ".join(sorted({path.suffix or path.name for path in others})[:10])
-        note(f"Skipped {len(others)} files of other kinds ({kinds}).")
+        note(f"Skipped {len(others)} files of other formats ({kinds}).")
     pushing = Pushing()
 
     async def main() -> None:
@@ -172,7 +172,7 @@ def push(
     run(main())
     note(pushing.summary)
     for document in pushing.warned:
-        note(f"{document.path}: not all of it was read for certain: {', '.join(warning.shown for warning in document.warnings)}")
+        note(f"{document.path}: not fully read: {', '.join(warning.shown for warning in document.warnings)}")
     if pushing.failures:
         rows = [(str(failure.path), failure.code, failure.reason) for failure in pushing.failures]
         print_table(("FILE", "ERROR", "REASON"), rows, nothing="")
@@ -181,11 +181,11 @@ def push(
 
 @documents.command("list")
 @of_chatbot
-@click.option("--warned", is_flag=True, help="Only those of which something was not read, or not for certain.")
+@click.option("--warned", is_flag=True, help="Only documents with warnings: not fully or not reliably read.")
 @as_json
 @with_settings(*EVERYWHERE)
 def list_(settings: Settings, *, chatbot: str, warned: bool, is_json: bool) -> None:
-    """List a chatbot's documents, newest first, with what was not read of them."""
+    """List a chatbot's documents, newest first, with their warnings."""
 
     async def main() -> list[Any]:
         async with connected(settings) as api:
@@ -217,7 +217,7 @@ def list_(settings: Settings, *, chatbot: str, warned: bool, is_json: bool) -> N
 @as_json
 @with_settings(*EVERYWHERE)
 def queue(settings: Settings, *, is_json: bool) -> None:
-    """Show what waits to be made searchable, by chatbot, the longest waiting first."""
+    """Show how many documents wait for ingest, by chatbot, longest waiting first."""
 
     async def main() -> Any:
         async with connected(settings) as api:
@@ -239,7 +239,7 @@ def queue(settings: Settings, *, is_json: bool) -> None:
 @of_chatbot
 @with_settings(*EVERYWHERE)
 def delete(settings: Settings, *, wanted: tuple[str, ...], chatbot: str) -> None:
-    """Delete documents: they are found no more. Names must be whole."""
+    """Delete documents, by id or full name; they can no longer be found."""
 
     async def main() -> None:
         async with connected(settings) as api:
@@ -259,7 +259,7 @@ def delete(settings: Settings, *, wanted: tuple[str, ...], chatbot: str) -> None
 @documents.command()
 @click.argument("query")
 @of_chatbot
-@click.option("--conversation", default="", metavar="ID", help="As if it were said next in that conversation.")
+@click.option("--conversation", default="", metavar="ID", help="Search as if the prompt came next in that conversation.")
 @click.option("--limit", type=click.IntRange(1, 100), default=10, show_default=True, help="Passages to show.")
 @click.option(
     "--for",
@@ -267,12 +267,12 @@ def delete(settings: Settings, *, wanted: tuple[str, ...], chatbot: str) -> None
     type=click.Choice(("configured", "generating", "quoting")),
     default="configured",
     show_default=True,
-    help="Judge them for a model of that kind: one that generates gets by with less.",
+    help="Judge passages for that kind of model; a generating model needs less relevance.",
 )
 @as_json
 @with_settings(*EVERYWHERE)
 def find(settings: Settings, *, query: str, chatbot: str, conversation: str, limit: int, judged_for: str, is_json: bool) -> None:
-    """Show what a prompt would find, best first, and why: also what is too far from it to be used."""
+    """Show what a prompt would find, best first, and why, including passages that are not relevant enough."""
 
     async def main() -> Any:
         async with connected(settings) as api:
@@ -288,6 +288,6 @@ def find(settings: Settings, *, query: str, chatbot: str, conversation: str, lim
     rows = [
         (f"{one.score:.3f}", one.use, *one.features, f"{one.rank_score:.3f}", one.name, one.beginning) for one in found.passages
     ]
-    print_table(_FOUND, rows, nothing="Nothing was found.")
+    print_table(_FOUND, rows, nothing="No passage was found.")
     for remark in found.remarks:
         note(remark)

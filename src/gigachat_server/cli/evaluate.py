@@ -1,8 +1,7 @@
 """`gigachat eval`: ask a chatbot questions with known answers and score what it finds and says.
 
-Idea: a collection of questions comes with its documents and becomes a chatbot that is kept, so the next run embeds nothing;
-or `--chatbot` names one that has its documents, and then questions are asked and nothing else is changed. `--fit` looks at what
-they find alone.
+Idea: a collection of questions comes with its documents and becomes a chatbot that is kept, so the next run embeds nothing; or
+`--chatbot` names a chatbot with documents, which is then asked but not changed. `--fit` only looks at what questions find.
 """
 
 from __future__ import annotations
@@ -39,14 +38,14 @@ _file = click.Path(dir_okay=False, path_type=Path)
 
 @click.command("eval")
 @click.argument("folders", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path), metavar="FOLDER...")
-@click.option("--chatbot", default="", metavar="NAME_OR_ID", help="Ask this one as it is, instead of one filled with documents.")
+@click.option("--chatbot", default="", metavar="NAME_OR_ID", help="Ask this chatbot as it is, without pushing documents.")
 @click.option("--collection", default="", help="Only these collections, separated by commas.")
-@click.option("--by", type=click.Choice(GROUPINGS), default="collection", show_default=True, help="What is scored together.")
-@click.option("--out", type=_file, help="Write one JSON line a question there.")
-@click.option("--csv", "table", type=_file, help="Write one line a question there, for a spreadsheet.")
-@click.option("--plot", type=_file, help="Draw scores and refusals there, or with --fit its reliability, as .svg or .png.")
-@click.option("--suggest-threshold", is_flag=True, help="Say which match_threshold tells best what can be answered.")
-@click.option("--url", default="", help="Measure the server there instead of this machine's.")
+@click.option("--by", type=click.Choice(GROUPINGS), default="collection", show_default=True, help="How to group the scores.")
+@click.option("--out", type=_file, help="Write one JSON line per question to this file.")
+@click.option("--csv", "table", type=_file, help="Write one line per question to this file, for a spreadsheet.")
+@click.option("--plot", type=_file, help="Draw scores and refusals, or with --fit the reliability, as .svg or .png.")
+@click.option("--suggest-threshold", is_flag=True, help="Suggest the match_threshold that best separates answerable questions.")
+@click.option("--url", default="", help="Measure the server at this URL instead of this machine's.")
 @click.option("--key", default="", help="API key for --url.")
 @click.option("--limit", type=click.IntRange(1), help="Ask only the first N questions of each collection.")
 @click.option("--measure", type=click.Choice(["both", "answers", "retrieval"]), default="both", show_default=True)
@@ -54,13 +53,13 @@ _file = click.Path(dir_okay=False, path_type=Path)
 @click.option("--match-threshold", type=click.FloatRange(0, 1), help=f"Likewise.  [default: {_MATCH_THRESHOLD}]")
 @click.option("--retrieved", type=click.IntRange(1, 100), default=10, show_default=True, help="Passages to rank.")
 @click.option("--concurrency", type=click.IntRange(1, 64), default=4, show_default=True, help="Questions asked at once.")
-@click.option("--fit", type=_file, help="Fit the scale of relevance to the server's embedder instead, and write it there.")
+@click.option("--fit", type=_file, help="Fit the relevance scale to the server's embedder, and write it to this file.")
 @click.option(
     "--weight",
     type=named_number(1000),
     multiple=True,
     metavar="NAME=NUMBER",
-    help="With --fit: how much a folder, or collections, count.",
+    help="With --fit: the weight of a folder or of collections.",
 )
 @click.option("--together", multiple=True, metavar="NAMES", help="With --fit: collections about the same documents.")
 @click.option(
@@ -75,7 +74,7 @@ _file = click.Path(dir_okay=False, path_type=Path)
     type=named_number(1),
     multiple=True,
     metavar="KIND=SHARE",
-    help="The same where a generating model reads.",
+    help="The same for a generating model.",
 )
 @click.option("--json", "is_json", is_flag=True, help="Print the scores as JSON.")
 @with_settings(*EVERYWHERE)
@@ -116,7 +115,7 @@ def evaluate(settings: Settings, *, folders: tuple[Path, ...], is_json: bool, ur
 
 
 class _Options(msgspec.Struct, frozen=True, kw_only=True):
-    """What was asked for on the command line."""
+    """The options of the command line."""
 
     chatbot: str
     collection: str
@@ -139,13 +138,13 @@ class _Options(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def results(self) -> dict[str, float]:
-        """The settings of a chatbot that is filled."""
+        """The settings of a chatbot that the run fills."""
         threshold = _MATCH_THRESHOLD if self.match_threshold is None else self.match_threshold
         return {"match_count": self.match_count or _MATCH_COUNT, "match_threshold": threshold}
 
 
 class _Part(msgspec.Struct, frozen=True):
-    """A collection that is asked about: of which folder, its documents (None: they are not there), its questions."""
+    """A collection to ask about: its folder, its documents (None: not present), its questions."""
 
     name: str
     folder: str
@@ -154,7 +153,7 @@ class _Part(msgspec.Struct, frozen=True):
 
 
 def _check(chosen: _Options, *, url: str, key: str) -> None:
-    """Told before all questions have been asked."""
+    """Checked before any question is asked."""
     if bool(url) != bool(key):
         raise click.UsageError("--url and --key go together.")
     if chosen.chatbot and (chosen.match_count is not None or chosen.match_threshold is not None):
@@ -162,9 +161,9 @@ def _check(chosen: _Options, *, url: str, key: str) -> None:
     if chosen.fit is None and (chosen.weight or chosen.together or chosen.refuse or chosen.refuse_generating):
         raise click.UsageError("--weight, --together, --refuse and --refuse-generating go with --fit.")
     if chosen.fit is not None and (chosen.out or chosen.table or chosen.suggest_threshold or chosen.chatbot):
-        raise click.UsageError("--fit asks for no replies: it goes with neither --out, --csv, --suggest-threshold nor --chatbot.")
+        raise click.UsageError("--fit asks for no replies: it excludes --out, --csv, --suggest-threshold and --chatbot.")
     if (chosen.plot or chosen.suggest_threshold) and chosen.measure == "answers":
-        raise click.UsageError("--plot and --suggest-threshold need the scores of retrieval: not with --measure answers.")
+        raise click.UsageError("--plot and --suggest-threshold need retrieval scores: they exclude --measure answers.")
     if chosen.plot:
         _check_plot(chosen.plot)
 
@@ -236,9 +235,9 @@ def _fit(
 
 
 def _check_plot(path: Path) -> None:
-    """Told before all questions have been asked."""
+    """Checked before any question is asked."""
     if path.suffix.lower() not in _PLOTS:
-        raise click.UsageError(f"--plot writes {' or '.join(_PLOTS)}, told by the end of the name.")
+        raise click.UsageError(f"--plot writes {' or '.join(_PLOTS)}: end the file's name with one of these.")
     from gigachat_server.cli import evaluation_plot  # half a second of imports
 
     evaluation_plot.check()

@@ -1,7 +1,7 @@
-"""`gigachat eval --fit`: from what prompts find to a scale of relevance for the embedder that the server uses.
+"""`gigachat eval --fit`: fits a relevance scale for the server's embedder from what prompts find.
 
-Idea: the server shows the features of whatever a prompt finds, so a fit needs nothing but its API, whichever embedder it has.
-No reply is asked for. Invariant: chatbots are only searched; turns before a follow-up are replayed as in any evaluation.
+Idea: the server shows the features of every passage that a prompt finds, so a fit needs only its API, for any embedder. No
+replies are requested. Invariant: chatbots are only searched; turns before a follow-up are replayed as in any evaluation.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ async def collect(api: ApiClient, chatbot: Chatbot, questions: Sequence[Question
 
     await for_each(questions, one, at_once=at_once, label=f"{questions[0].collection}: prompts")
     if len(scales) != 1:
-        raise SetupError("No prompt could be asked." if not scales else "The server's embedder or its scale changed meanwhile.")
+        raise SetupError("No prompt could be asked." if not scales else "The server's embedder or scale changed during the run.")
     in_order = [asked[question.id] for question in questions if question.id in asked]
     return FitMaterial(in_order, *scales.pop())
 
@@ -114,7 +114,7 @@ def fitted(collected: Sequence[FitMaterial], plan: FitPlan) -> FitResult:
     """The scale of all that was collected. Raises `SetupError` where that is too little, or of several embedders."""
     embedders = {one.embedder for one in collected}
     if len(embedders) > 1:
-        raise SetupError(f"The embedder changed meanwhile: {', '.join(sorted(embedders))}.")
+        raise SetupError(f"The embedder changed during the run: {', '.join(sorted(embedders))}.")
     found = learning.examples((one for each in collected for one in each.asked), weights=plan.weights)
     bars = Bars(plan.refuse, plan.refuse_generating, max((one.leniency for one in collected), default=0.0))
     scale = fit(found, plan.weights, bars=bars, together=plan.together)
@@ -159,7 +159,7 @@ def print_result(result: FitResult, path: Path, *, is_json: bool) -> None:
     print_table(("RELEVANCE", "PROMPTS", "MEAN", "ANSWERABLE"), bins, nothing="", always_names_columns=True)
     weights = msgspec.structs.asdict(result.file.weights)
     note("The scale: " + ", ".join(f"{name} {weight:+.2f}" for name, weight in weights.items()) + ".")
-    note(f"Written to {path}. Have the server use it with GIGACHAT_RELEVANCE={path}.")
+    note(f"Written to {path}. To use it, start the server with GIGACHAT_RELEVANCE={path}.")
 
 
 def _cell(rate: Rate | None) -> str:
@@ -179,7 +179,7 @@ def named_number(most: float) -> Callable[[str], tuple[str, float]]:
         except ValueError:
             found = -1.0
         if not told or not 0 <= found <= most:
-            raise click.BadParameter(f"{value!r} is no NAME=NUMBER with a number from 0 to {most:g}.")
+            raise click.BadParameter(f"{value!r} is not NAME=NUMBER with a number from 0 to {most:g}.")
         return told, found
 
     return convert

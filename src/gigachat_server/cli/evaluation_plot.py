@@ -1,4 +1,4 @@
-"""The picture of a run: how the scores of both kinds of questions lie, and what any threshold would refuse.
+"""Draws a run: the distribution of scores of both kinds of questions, and the refusals at each threshold.
 
 Invariant: drawn without a display and without a network; the same run gives the same bytes.
 """
@@ -34,7 +34,7 @@ _STYLE: Any = {
     "axes.axisbelow": True,
     "grid.color": "#e6e6e6",
     "legend.frameon": False,
-    "text.parse_math": False,  # a name with dollars is no formula
+    "text.parse_math": False,  # a name with dollars is not a formula
     "svg.hashsalt": "gigachat",
     "svg.fonttype": "none",
 }

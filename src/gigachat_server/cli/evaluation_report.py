@@ -67,7 +67,7 @@ def print_scores(scores: dict[str, Scores]) -> None:
 
 
 def csv_text(asked: Sequence[ChatbotRun]) -> str:
-    """A line a question. A text that a spreadsheet would take for a formula begins with an apostrophe."""
+    """A line per question. A text that a spreadsheet would take for a formula gets a leading apostrophe."""
     written = io.StringIO(newline="")
     writer = csv.writer(written)
     writer.writerow(COLUMNS)
@@ -117,10 +117,10 @@ def _cell(value: float | None) -> str:
 
 
 def advice(asked: ChatbotRun, suggestion: Suggestion) -> list[str]:
-    """What to tell of a suggestion, in sentences."""
+    """A suggestion in sentences."""
     counted = f"{suggestion.answerable} answerable and {suggestion.unanswerable} unanswerable questions"
     if suggestion.suggested is None or suggestion.checked is None or suggestion.present is None:
-        return [f"{asked.name}: {counted} are too few to suggest a threshold; it takes {FEWEST} of either kind."]
+        return [f"{asked.name}: {counted} are too few to suggest a threshold; that takes {FEWEST} of either kind."]
     present, suggested, checked = suggestion.present, suggestion.suggested, suggestion.checked
     kinds = asked.tallies_of_kinds().items()
     of_kinds = ", ".join(f"{kind} {tally.rates(suggested.threshold).right_refusals:.1%}" for kind, tally in kinds)
@@ -135,4 +135,4 @@ def advice(asked: ChatbotRun, suggestion: Suggestion) -> list[str]:
     ]
     if suggestion.is_better:
         return [*told, f"  Suggested match_threshold: {suggested.threshold:.2f}."]
-    return [*told, "  On questions it was not chosen from it is not clearly better than the present one, which may stay."]
+    return [*told, "  On questions it was not chosen from, it is not clearly better than the current threshold: keep that."]

@@ -1,10 +1,10 @@
-"""Asking a chatbot questions with known answers, through the API like anyone.
+"""Asks a chatbot questions with known answers, through the public API.
 
-Idea: each question is asked in a conversation of its own, and before it is asked, the API shows what it would find there:
-that is the ranking, and one pass gives both. Turns before the question are replayed in the same conversation: the user's as
-prompts, the known answers as what staff said (the chatbot's own replies to them enter its history too).
+Idea: each question gets a new conversation; before asking, the API shows what it would find there: that is the ranking, so one
+pass gives both. Turns before the question are replayed in the same conversation: the user's as prompts, the known answers as
+staff messages (the chatbot's own replies to the prompts enter its history too).
 
-Invariant: the chatbot is only read and spoken to here; `fill` alone changes one.
+Invariant: only `fill` changes a chatbot; everything else reads it and talks to it.
 """
 
 from __future__ import annotations
@@ -210,7 +210,7 @@ class _Asking:
         began = time.perf_counter()
         reply = await _say(self._api, self._chatbot, conversation, _USER, question.question)
         took = _milliseconds_since(began)
-        text = without_markers(reply.content)  # their numbers are no words of the answer
+        text = without_markers(reply.content)  # their numbers are not words of the answer
         abstained = reply.metadata.get("abstained")
         if not isinstance(abstained, bool):
             abstained = normalised(text) == self._refusal

@@ -1,4 +1,4 @@
-"""`gigachat fixed-answers`: answers that are said word for word."""
+"""`gigachat fixed-answers`: answers that are given word for word."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class FixedAnswer(msgspec.Struct):
 
 @click.group()
 def fixed_answers() -> None:
-    """List, add, switch and delete answers that are said word for word."""
+    """List, add, switch and delete answers that are given word for word."""
 
 
 @fixed_answers.command("list")
@@ -59,12 +59,12 @@ def list_(settings: Settings, *, chatbot: str, is_json: bool) -> None:
 @click.argument("answer")
 @of_chatbot
 @click.option(
-    "--prompt", "prompts", multiple=True, required=True, metavar="TEXT", help="What it answers; again for each wording."
+    "--prompt", "prompts", multiple=True, required=True, metavar="TEXT", help="A prompt that it answers; repeat for each wording."
 )
 @as_json
 @with_settings(*EVERYWHERE)
 def add(settings: Settings, *, answer: str, chatbot: str, prompts: tuple[str, ...], is_json: bool) -> None:
-    """Have ANSWER said to whoever asks one of the prompts, or what means the same; prints its ID.
+    """Give ANSWER to everyone who asks one of the prompts or means the same; prints its ID.
 
     \b
     gigachat fixed-answers add "We open at nine." --prompt "When do you open?" --chatbot Superbot
@@ -82,7 +82,7 @@ def add(settings: Settings, *, answer: str, chatbot: str, prompts: tuple[str, ..
 @of_chatbot
 @with_settings(*EVERYWHERE)
 def enable(settings: Settings, *, fixed_answer_id: str, chatbot: str) -> None:
-    """Have it said again."""
+    """Use a fixed answer again."""
     run(_call(settings, chatbot, lambda api, path: _switch(api, f"{path}/{fixed_answer_id}", is_enabled=True)))
 
 
@@ -91,7 +91,7 @@ def enable(settings: Settings, *, fixed_answer_id: str, chatbot: str) -> None:
 @of_chatbot
 @with_settings(*EVERYWHERE)
 def disable(settings: Settings, *, fixed_answer_id: str, chatbot: str) -> None:
-    """Keep it, and do not say it."""
+    """Keep a fixed answer without using it."""
     run(_call(settings, chatbot, lambda api, path: _switch(api, f"{path}/{fixed_answer_id}", is_enabled=False)))
 
 
@@ -100,7 +100,7 @@ def disable(settings: Settings, *, fixed_answer_id: str, chatbot: str) -> None:
 @of_chatbot
 @with_settings(*EVERYWHERE)
 def delete(settings: Settings, *, ids: tuple[str, ...], chatbot: str) -> None:
-    """Delete fixed answers: they are said no more."""
+    """Delete fixed answers; they are no longer used."""
 
     async def send(api: ApiClient, path: str) -> None:
         for each in dict.fromkeys(ids):

@@ -31,11 +31,11 @@ def keys() -> None:
 
 @keys.command()
 @click.option("--name", required=True, help="What the key is for; the list shows it.")
-@click.option("--scope", "scopes", multiple=True, help="What it may do; repeat for more. Default: all but making keys.")
-@click.option("--expires-in-days", type=click.IntRange(1, 36_500), help="Refuse it after that. Default: never.")
+@click.option("--scope", "scopes", multiple=True, help="What it may do; repeatable. Default: everything except making keys.")
+@click.option("--expires-in-days", type=click.IntRange(1, 36_500), help="Days until it expires. Default: never.")
 @with_settings(*EVERYWHERE)
 def create(settings: Settings, *, name: str, scopes: tuple[str, ...], expires_in_days: int | None) -> None:
-    """Create a key and print it, alone, on stdout. It cannot be shown again."""
+    """Create a key and print only the key on stdout. It cannot be shown again."""
 
     async def main() -> str:
         async with connected(settings) as api:
@@ -72,7 +72,7 @@ def list_(settings: Settings, *, is_json: bool) -> None:
 @click.argument("key_id", metavar="ID")
 @with_settings(*EVERYWHERE)
 def revoke(settings: Settings, *, key_id: str) -> None:
-    """Revoke a key, by the ID that `gigachat keys list` shows: it is refused from now on."""
+    """Revoke a key, by the ID that `gigachat keys list` shows; it is refused from now on."""
 
     async def main() -> None:
         async with connected(settings) as api:

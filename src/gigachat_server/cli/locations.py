@@ -1,9 +1,9 @@
-"""Which store a command means, and opening it: to look, to read it whole, or to fill it.
+"""Finds and opens the store that a command names: to inspect it, to read all of it, or to fill it.
 
-Idea: a store is a folder, or a database on PostgreSQL, and what commands do with it is written once, for either.
+Idea: a store is a folder or a PostgreSQL database, and each operation on it is written once, for both.
 
-Invariant: who reads to move finds a store that stands still: nobody serves it, and none can begin to. Who fills one has
-marked it first, so that nobody serves a half of it.
+Invariant: a move reads a store that stands still: no server serves it or can start to. Filling marks the store first, so that
+no server serves an incomplete one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import msgspec
 from gigachat_server.clock import system_clock
 from gigachat_server.errors import SetupError, StorageUnavailable
 from gigachat_server.serving import local_socket
-from gigachat_server.settings import Settings
+from gigachat_server.settings import Settings, expanded
 from gigachat_server.store.copies import backup
 from gigachat_server.store.copies.copying import Rows, Target
 from gigachat_server.store.copies.sqlite_rows import SQLiteRows, SQLiteTarget
@@ -65,12 +65,12 @@ class Location(msgspec.Struct, frozen=True):
         if parts.scheme == "sqlite" and not parts.netloc:
             folder = Path(unquote(parts.path))
         elif "://" not in text and text:
-            folder = Path(text).expanduser()
+            folder = expanded(text)
         else:
             shown = text.rpartition("@")[2]
-            raise SetupError(f"{shown} names no store: write postgresql://user@host/database, or a data folder.")
+            raise SetupError(f"{shown} is not a store: write postgresql://user@host/database, or a data folder.")
         if folder.is_file():
-            raise SetupError(f"{folder} is a file: name the data folder. Backups are put back with `gigachat restore`.")
+            raise SetupError(f"{folder} is a file: name the data folder. To put a backup back, use `gigachat restore`.")
         return cls(folder=folder.absolute())
 
     @property
@@ -117,7 +117,7 @@ async def looking_at(location: Location) -> AsyncIterator[Reader]:
 
 @contextmanager
 def sqlite_connection(location: Location, *, may_be_served: bool = True) -> Iterator[apsw.Connection]:
-    """A connection that reads one state. Where nobody serves the store, nobody can begin to meanwhile. Raises `SetupError`."""
+    """A connection that reads one state; it keeps servers from starting on an idle store. Raises `SetupError`."""
     file = location.folder / FILE_NAME
     if backup.is_empty(location.folder):
         raise SetupError(f"There is no message store in {location.folder}.")
@@ -204,7 +204,7 @@ async def replacing(location: Location, ask: Callable[[str], None]) -> AsyncIter
 
 @asynccontextmanager
 async def having_to_itself(location: Location, command: str) -> AsyncIterator[Any]:
-    """A connection to a PostgreSQL that nobody serves, and no other command fills. Raises `SetupError`."""
+    """A connection to a PostgreSQL that no server serves and no other command fills. Raises `SetupError`."""
     from gigachat_server.store.copies import postgres_rows
 
     async with _connected(location, command) as connection:
@@ -229,9 +229,9 @@ async def _begin(database: Database, target: Target, location: Location, source:
 
     from_where = (await database.read(look)).filled_from
     if from_where not in (None, str(source)):
-        raise SetupError(f"{location} is half filled from {from_where}: run that `gigachat move` again, or name another.")
+        raise SetupError(f"{location} is partly filled from {from_where}: run that `gigachat move` again, or name another store.")
     if from_where is None and (held := await what_is_in(target)):
-        raise SetupError(f"{location} is not empty ({held}): name a data folder or a database that holds nothing.")
+        raise SetupError(f"{location} is not empty ({held}): name an empty data folder or database.")
     await migrate(database, system_clock, is_filling=True)
 
     async def mark(tx: Tx) -> None:
@@ -242,14 +242,14 @@ async def _begin(database: Database, target: Target, location: Location, source:
 
 
 async def what_is_in(rows: Rows) -> str:
-    """The tables that hold anything, for a person."""
+    """The tables that are not empty, for a person."""
     held = [(name, await rows.count(table)) for name, table in sorted((await rows.tables()).items())]
     return ", ".join(f"{name}: {count}" for name, count in held if count)
 
 
 @asynccontextmanager
 async def _connected(location: Location, command: str) -> AsyncIterator[Any]:
-    """A connection of its own. What goes wrong on it becomes a `SetupError`."""
+    """A new connection. Failures on it become a `SetupError`."""
     import asyncpg
 
     from gigachat_server.store.engines import postgres

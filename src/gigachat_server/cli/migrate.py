@@ -1,4 +1,4 @@
-"""`gigachat migrate`: brings the store to this version's schema, or says what that would do."""
+"""`gigachat migrate`: migrates the store to this version's schema, or shows what would change."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _PENDING = 3
 
 
 @click.command("migrate")
-@click.option("--dry-run", "is_dry", is_flag=True, help="Say what would be done, and do nothing. Servers may run meanwhile.")
-@click.option("--no-backup", "is_bold", is_flag=True, help="Make no backup of a data folder's store beside it.")
-@click.option("--citus", "is_distributed", is_flag=True, help="Then distribute the tables over a Citus cluster, by chatbot.")
+@click.option("--dry-run", "is_dry", is_flag=True, help="Only show what would be done. Servers may run meanwhile.")
+@click.option("--no-backup", "is_bold", is_flag=True, help="Skip the backup of a data folder's store.")
+@click.option("--citus", "is_distributed", is_flag=True, help="Also distribute the tables over a Citus cluster, by chatbot.")
 @with_settings("data", "database_url")
 def migrate_store(settings: Settings, *, is_dry: bool, is_bold: bool, is_distributed: bool) -> None:
-    """Bring the store to this version's schema, as the start of a server does.
+    """Migrate the store to this version's schema, as the start of a server does.
 
     A store in a data folder is backed up beside itself first (gigachat-before-NNNN.sqlite3; the newest three are kept), and no
     server may run on it. On PostgreSQL nodes may run, and others may migrate at the same time.
@@ -74,7 +74,7 @@ async def _distribute(location: Location) -> None:
 
 
 async def _dry_run(location: Location) -> int:
-    """The status to end with."""
+    """The exit status."""
     async with looking_at(location) as reader:
         schema = await schema_of(reader, location.dialect)
         refuse_half_filled(schema)
@@ -95,5 +95,5 @@ async def _told(reader: Reader, location: Location, migration: Migration) -> str
         rows = await count_roughly(reader, location.dialect, effect.table) if effect.reads_rows else 0
         parts.append(f"{effect.verb} {effect.table}" + (f" ({rows:,} rows)" if rows else ""))
     if migration.step is not None:
-        parts.append("goes on in batches")
+        parts.append("continues in batches")
     return ", ".join(parts)

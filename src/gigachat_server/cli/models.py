@@ -1,4 +1,4 @@
-"""`gigachat models`: which models endpoints have, what they answer, and the files of the embedding model."""
+"""`gigachat models`: lists and tests the models of endpoints, and fetches the embedding model."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def list_all(settings: Settings) -> None:
 @click.argument("names", nargs=-1)
 @with_settings(*ENDPOINTS)
 def test(settings: Settings, names: tuple[str, ...]) -> None:
-    """Have models say a few words, and tell how they did: NAMES as `response.model` has them; none: the configured ones."""
+    """Ask models for a few words and report the result. NAMES are as in `response.model`; default: the configured ones."""
     from gigachat_server.models.endpoints.probe import probe
     from gigachat_server.models.endpoints.providers import Providers
 
@@ -93,7 +93,7 @@ def _said(error: ModelError) -> str:
 @models.command()
 @with_settings("data", "embedder")
 def fetch(settings: Settings) -> None:
-    """Download the built-in embedding model (up to 92 MB) into the data folder and verify it, unless it is here already."""
+    """Download the built-in embedding model (up to 92 MB) into the data folder and verify it, unless it is already there."""
     built_in = BUILT_IN.get(settings.embedder)
     if built_in is None:
         raise SetupError(f"The embedder {settings.embedder} has no files to fetch.")

@@ -1,4 +1,4 @@
-"""`gigachat move`: all that is stored, from one store into another."""
+"""`gigachat move`: copies everything from one store into another."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gigachat_server.store.copies.sqlite_rows import embedded_tables
 @click.argument("target", metavar="TO")
 @quiet
 def move(*, source: str, target: str, is_quiet: bool) -> None:
-    """Copy all that is stored from one store into another, and prove that both hold the same.
+    """Copy everything from one store into another, and prove that both are equal.
 
     FROM and TO are data folders, or URLs such as postgresql://user:password@host/database. TO has to be empty. Stop every
     server first, on either side: none can start meanwhile. What was interrupted goes on where it was when it is run again.
@@ -37,7 +37,7 @@ def move(*, source: str, target: str, is_quiet: bool) -> None:
     if not is_quiet:
         rows, seconds = sum(each.rows for each in copied), time.monotonic() - began
         lines = [(each.table, f"{each.rows:,}", each.digest) for each in copied]
-        print_table(("TABLE", "ROWS", "SHA-256"), lines, nothing="There is nothing in it.")
+        print_table(("TABLE", "ROWS", "SHA-256"), lines, nothing="The store is empty.")
         note(f"{rows:,} rows in {seconds:.1f} s ({rows / max(seconds, 0.001):,.0f} rows/s); {here} holds what {there} holds.")
 
 

@@ -62,5 +62,5 @@ def _metavar(info: settings.SettingInfo) -> str:
 
 def _help(info: settings.SettingInfo) -> str:
     default = f"; default {info.default}" if info.default != "" else ""
-    caution = " Others on this machine can see flags: prefer the variable." if info.secret else ""
+    caution = " Everyone on this machine can see flags: prefer the variable." if info.secret else ""
     return f"{info.description}{caution}  [{info.variable}{default}]"

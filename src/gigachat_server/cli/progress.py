@@ -1,4 +1,4 @@
-"""How far a long command is: a bar on a terminal, a line for each tenth in a log; and many calls at once."""
+"""Progress of a long command: a bar on a terminal, a line for each tenth in a log; and many calls at once."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def for_each_staged(
     at_once: int,
     stages: Sequence[str],
 ) -> None:
-    """The same for work that goes through stages, each with a bar of its own: `work` says how many it has gone through."""
+    """The same for work in stages, each with its own bar: `work` reports how many stages it has completed."""
     with _staged(stages, len(items)) as bars:
 
         async def one(item: T) -> None:

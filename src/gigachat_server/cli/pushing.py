@@ -1,6 +1,6 @@
-"""`gigachat documents push`: many files sent, followed until they can be found, and told apart at the end.
+"""`gigachat documents push`: sends many files, follows them until they can be found, and sums up.
 
-Invariant: a file that fails is noted and the others go on; what was pushed before is replaced if it changed, and left alone
+Invariant: a failed file is reported and the others continue; files pushed before are replaced if they changed, and left alone
 if not, so a push can always be repeated.
 """
 
@@ -16,7 +16,7 @@ from gigachat_server.cli.client import ApiClient, ApiProblem
 from gigachat_server.cli.progress import for_each_staged
 from gigachat_server.errors import SetupError
 
-# What of a folder is pushed where nobody says what. A file that is named itself is pushed whatever it is called.
+# Which files of a folder are pushed by default. A file named on the command line is pushed whatever its extension.
 KINDS = (
     ".txt", ".md", ".markdown", ".rst", ".csv", ".tsv", ".json", ".log", ".html", ".htm", ".xhtml", ".pdf", ".docx", ".pptx",
     ".xlsx", ".epub", ".docm", ".dotx", ".pptm", ".ppsx", ".potx", ".xlsm", ".xltx", ".odt", ".ods", ".odp", ".rtf", ".eml",
@@ -29,7 +29,7 @@ _SMALL = 4096
 
 
 class File(msgspec.Struct, frozen=True):
-    """A file, and the document that it is to be."""
+    """A file, and the document that it becomes."""
 
     path: Path
     name: str
@@ -42,7 +42,7 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 class PushWarning(msgspec.Struct, frozen=True):
-    """A kind of thing that was not read of a document."""
+    """A warning about a document: what was not read."""
 
     code: str
     count: int
@@ -54,7 +54,7 @@ class PushWarning(msgspec.Struct, frozen=True):
 
 
 class NotWhole(msgspec.Struct, frozen=True):
-    """A file that was pushed, but of which not all was read."""
+    """A file that was pushed but not fully read."""
 
     path: Path
     warnings: list[PushWarning]
@@ -89,7 +89,7 @@ class Pushing:
         return ", ".join(parts) + "."
 
     async def push(self, api: ApiClient, path: str, files: Sequence[File]) -> None:
-        """Raises `SetupError` where there is no server any more."""
+        """Raises `SetupError` when the server is gone."""
 
         async def one(file: File, reach: Callable[[int], None]) -> None:
             try:
@@ -123,7 +123,7 @@ class Pushing:
 def find_files(
     paths: Sequence[Path], *, prefix: str, include: Sequence[str], exclude: Sequence[str]
 ) -> tuple[list[File], list[Path]]:
-    """The files to push, and those of folders that are left out for what they are. What is hidden is not even looked at.
+    """The files to push, and the files of folders that are skipped for their format. Hidden files are ignored.
 
     Patterns are matched with the name in the folder, and with its last part. Raises `SetupError` for two of one name.
     """
@@ -138,7 +138,7 @@ def find_files(
                 continue
             file = File(path, prefix + name)
             if (other := seen.setdefault(file.name, path)) != path:
-                raise SetupError(f"{other} and {path} would both be the document {file.name!r}: push them apart.")
+                raise SetupError(f"{other} and {path} would both be the document {file.name!r}: push them separately.")
             files.append(file)
     return files, others
 

@@ -1,4 +1,4 @@
-"""`gigachat restore`: puts a backup into an empty store, or in the place of one."""
+"""`gigachat restore`: puts a backup into an empty store, or replaces one."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from gigachat_server.store.engines.migrate import migrate, migrations, missing, 
 
 @click.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE")
-@click.option("--force", "is_forced", is_flag=True, help="Replace what is stored. Without it, a terminal is asked.")
+@click.option("--force", "is_forced", is_flag=True, help="Replace what is stored. Without it, the terminal asks.")
 @quiet
 @with_settings("data", "database_url")
 def restore(settings: Settings, *, file: Path, is_forced: bool, is_quiet: bool) -> None:
-    """Have the store hold what FILE holds, a backup made by `gigachat backup`. Stop every server first.
+    """Restore FILE, a backup made by `gigachat backup`, into the store. Stop every server first.
 
     FILE is read as a whole before anything is changed. A folder's former files are kept beside the restored ones; a
     database's former rows are gone once the new ones are there, all at once. The backup of an older version is migrated.
@@ -55,7 +55,7 @@ async def _restore(location: Location, file: Path, *, is_forced: bool, is_quiet:
     print(f"{location}: {rows:,} rows of {len(found.rows)} tables, {found.size / 1e6:.1f} MB in {seconds:.1f} s")
     print(f"SHA-256 of the backup {found.sha256}")
     if former is not None:
-        note(f"What was there before is in {former}; remove it when you need it no more.")
+        note(f"The previous store is in {former}; remove it when you no longer need it.")
 
 
 async def _verified(file: Path, *, is_quiet: bool) -> Backup:
@@ -93,7 +93,7 @@ async def _into_postgres(found: Backup, location: Location, progress: ProgressLi
 
 @asynccontextmanager
 async def _rows_of(found: Backup) -> AsyncIterator[Rows]:
-    """What the backup holds, in the schema of this version."""
+    """The backup's contents, in this version's schema."""
     if not missing(await schema_in(found.file), migrations("sqlite")):
         with closing(open_unchanging(found.file)) as connection:
             yield SQLiteRows(connection)
@@ -112,7 +112,7 @@ async def _rows_of(found: Backup) -> AsyncIterator[Rows]:
 
 
 def _ask(what: str, *, is_forced: bool) -> None:
-    """Go on only if whoever runs this wants it replaced."""
+    """Continue only if the user agrees to replace it."""
     if is_forced:
         return
     if not sys.stdin.isatty():

@@ -1,4 +1,4 @@
-"""`gigachat serve`: the server, and what it says when it starts."""
+"""`gigachat serve`: runs the server, and prints what its operator needs at start."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from gigachat_server.serving import logs, server
 from gigachat_server.settings import Settings
 from gigachat_server.store import keys
 from gigachat_server.store.database import Reader
+from gigachat_server.work.tasks import observed
 
 
 @click.command()
-@click.option("--sample", "with_sample", is_flag=True, help="Have a chatbot that answers from gigachat's own documentation.")
+@click.option("--sample", "with_sample", is_flag=True, help="Add a chatbot that answers from gigachat's own documentation.")
 @with_settings()
 def serve(settings: Settings, *, with_sample: bool) -> None:
-    """Run the server until SIGTERM or Ctrl-C; running replies may end, a second Ctrl-C quits at once.
+    """Run the server until SIGTERM or Ctrl-C, which lets running replies finish; a second Ctrl-C quits at once.
 
     Every setting is a flag here and a variable, shown in brackets; the flag wins. Ends with status 1 when the disk fails
     to confirm a write: start it again then, as a service manager does.
@@ -31,13 +32,13 @@ def serve(settings: Settings, *, with_sample: bool) -> None:
 
 
 async def _serve(settings: Settings, *, with_sample: bool) -> bool:
-    """Whether it ended because it was asked to; else its store is broken, and a new process has to look at the disk."""
+    """Whether it stopped on request; otherwise its store is broken, and a new process must check the disk."""
     async with server.serving(settings) as serving:
         services = serving.services
         first_key = await _first_key(services)
         login = serving.url + serving.app.web.login_path() if first_key or with_sample else None
         print(_welcome(serving.url, first_key, login), flush=True)
-        loading = asyncio.create_task(sample.load(services), name="sample") if with_sample else None
+        loading = observed(sample.load(services), name="sample") if with_sample else None
         try:
             await serving.stopped.wait()
         finally:
@@ -48,7 +49,7 @@ async def _serve(settings: Settings, *, with_sample: bool) -> bool:
 
 
 async def _first_key(services: Services) -> str | None:
-    """A key for an account that has none and never had one; None for any other."""
+    """A key for an account that never had one; None for any other."""
 
     async def read(reader: Reader) -> bool:
         return bool(await keys.list_keys(reader, services.account.id, before=None, limit=1))

@@ -1,4 +1,4 @@
-"""`gigachat sites`: pages of the web as a chatbot's documents, and watching them being read."""
+"""`gigachat sites`: crawls web pages as a chatbot's documents, and shows the progress."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gigachat_server.errors import SetupError
 from gigachat_server.settings import Settings
 
 of_chatbot = click.option("--chatbot", required=True, metavar="NAME_OR_ID", help="Whose site.")
-no_wait = click.option("--no-wait", is_flag=True, help="Do not watch: a server crawls it in the background.")
+no_wait = click.option("--no-wait", is_flag=True, help="Do not wait: the server crawls in the background.")
 
 
 class Progress(msgspec.Struct):
@@ -57,15 +57,15 @@ def sites() -> None:
 @click.argument("url")
 @of_chatbot
 @click.option("--kind", type=click.Choice(["page", "sitemap", "site"]), help="Default: sitemap for .xml and .xml.gz, else site.")
-@click.option("--depth", type=int, help="How many links away from URL pages may be.  [default 5]")
-@click.option("--max-pages", type=int, help="How many addresses a crawl reads at most.  [default 1000]")
+@click.option("--depth", type=int, help="Most links between URL and a page.  [default 5]")
+@click.option("--max-pages", type=int, help="Most addresses that a crawl reads.  [default 1000]")
 @click.option("--include", multiple=True, metavar="GLOB", help="Only addresses that match, such as '/help/*'; repeatable.")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="No addresses that match; repeatable.")
-@click.option("--recrawl-hours", type=int, metavar="N", help="Crawl it again so long after each crawl.")
+@click.option("--recrawl-hours", type=int, metavar="N", help="Crawl again this many hours after each crawl.")
 @no_wait
 @with_settings(*EVERYWHERE)
 def add(settings: Settings, *, url: str, chatbot: str, kind: str | None, no_wait: bool, **more: Any) -> None:
-    """Have a page, all pages of a sitemap, or a site crawled; its pages become documents named by their addresses."""
+    """Crawl a page, all pages of a sitemap, or a site; the pages become documents named by their addresses."""
     is_sitemap = url.partition("?")[0].endswith((".xml", ".xml.gz"))
     body = {"url": url, "kind": kind or ("sitemap" if is_sitemap else "site")}
     body |= {name: value for name, value in more.items() if value not in (None, ())}
@@ -86,7 +86,7 @@ def add(settings: Settings, *, url: str, chatbot: str, kind: str | None, no_wait
 @no_wait
 @with_settings(*EVERYWHERE)
 def crawl(settings: Settings, *, site: str, chatbot: str, no_wait: bool) -> None:
-    """Crawl a site again now: what changed is embedded again, and what vanished is removed."""
+    """Crawl a site again now: embeds what changed, and removes what vanished."""
 
     async def main() -> Site:
         async with connected(settings) as api:
@@ -134,7 +134,7 @@ def list_(settings: Settings, *, chatbot: str, is_json: bool) -> None:
 @as_json
 @with_settings(*EVERYWHERE)
 def show(settings: Settings, *, site: str, chatbot: str, is_json: bool) -> None:
-    """Show what became of each page of a site."""
+    """Show the state of each page of a site."""
 
     async def main() -> tuple[Any, list[Any]]:
         async with connected(settings) as api:
@@ -147,7 +147,7 @@ def show(settings: Settings, *, site: str, chatbot: str, is_json: bool) -> None:
         return
     _tell(msgspec.convert(found, Site), is_watched=False)
     rows = [(page.state, page.reason or "", page.url) for page in msgspec.convert(pages, list[Page])]
-    print_table(("STATE", "REASON", "URL"), rows, nothing="No page was found yet.")
+    print_table(("STATE", "REASON", "URL"), rows, nothing="No pages found yet.")
 
 
 @sites.command()
@@ -155,7 +155,7 @@ def show(settings: Settings, *, site: str, chatbot: str, is_json: bool) -> None:
 @of_chatbot
 @with_settings(*EVERYWHERE)
 def remove(settings: Settings, *, site: str, chatbot: str) -> None:
-    """Remove a site with the documents that its pages are."""
+    """Remove a site and its documents."""
 
     async def main() -> None:
         async with connected(settings) as api:
@@ -172,7 +172,7 @@ async def _find(api: ApiClient, chatbot: str, site: str) -> str:
     for each in msgspec.convert(await api.list_all(path), list[Site]):
         if site in (each.id, each.url) or site + "/" == each.url:
             return f"{path}/{each.id}"
-    raise SetupError(f"The chatbot has no site {site!r}; `gigachat sites list` shows those it has.")
+    raise SetupError(f"The chatbot has no site {site!r}; `gigachat sites list` shows its sites.")
 
 
 async def _watch(api: ApiClient, path: str) -> Site:
@@ -207,6 +207,6 @@ def _tell(site: Site, *, is_watched: bool) -> None:
 
 
 _LEFT_OUT = {
-    "max_pages": "There are more pages: the crawl ended at max_pages.",
-    "depth": "There are more pages: they are further away than depth.",
+    "max_pages": "There are more pages: the crawl stopped at max_pages.",
+    "depth": "There are more pages: they are more than depth links away.",
 }

@@ -1,4 +1,4 @@
-"""`gigachat unanswered`: what the documents did not answer, and answering it."""
+"""`gigachat unanswered`: lists prompts that the documents did not answer, and answers them."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Turn(msgspec.Struct):
 
 @click.group()
 def unanswered() -> None:
-    """List, answer, dismiss and ask again what the documents did not answer."""
+    """List, answer, dismiss and replay prompts that the documents did not answer."""
 
 
 @unanswered.command("list")
@@ -58,7 +58,7 @@ def unanswered() -> None:
 @as_json
 @with_settings(*EVERYWHERE)
 def list_(settings: Settings, *, chatbot: str, state: str, is_json: bool) -> None:
-    """List groups of unanswered prompts that ask much the same, the one that was asked last first."""
+    """List groups of unanswered prompts that ask much the same, most recently asked first."""
     found = run(_call(settings, chatbot, lambda api, path: api.list_all(f"{path}/unanswered", state=state)))
     if is_json:
         print_json(found)
@@ -80,8 +80,8 @@ def list_(settings: Settings, *, chatbot: str, state: str, is_json: bool) -> Non
 @click.argument("prompt_id", metavar="ID")
 @click.argument("text", metavar="[ANSWER]", required=False)
 @of_chatbot
-@click.option("--document", "is_document", is_flag=True, help="Push it as a document, instead of having it said word for word.")
-@click.option("--suggested", "is_suggested", is_flag=True, help="What an operator said to it is the answer.")
+@click.option("--document", "is_document", is_flag=True, help="Push the answer as a document instead of a fixed answer.")
+@click.option("--suggested", "is_suggested", is_flag=True, help="Use what an operator replied to the prompt.")
 @as_json
 @with_settings(*EVERYWHERE)
 def answer(
@@ -131,19 +131,19 @@ def dismiss(settings: Settings, *, prompt_ids: tuple[str, ...], chatbot: str) ->
 
 @unanswered.command()
 @of_chatbot
-@click.option("--conversation", "conversations", multiple=True, metavar="ID", help="The prompts of this conversation instead.")
-@click.option("--newest", type=click.IntRange(1, 200), metavar="N", help="The newest prompts instead, answered or not.")
+@click.option("--conversation", "conversations", multiple=True, metavar="ID", help="Replay this conversation's prompts instead.")
+@click.option("--newest", type=click.IntRange(1, 200), metavar="N", help="Replay the newest prompts instead, answered or not.")
 @click.option(
     "--config",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A JSON file with what is to be changed of the chatbot for this, as PATCH takes it.",
+    help="A JSON file with changes to the chatbot for this replay, in the form that PATCH takes.",
 )
 @as_json
 @with_settings(*EVERYWHERE)
 def replay(
     settings: Settings, *, chatbot: str, conversations: tuple[str, ...], newest: int | None, config: Path | None, is_json: bool
 ) -> None:
-    """Ask unanswered prompts again and show what would be said now. Nothing of it is stored."""
+    """Ask unanswered prompts again and show the new replies. Stores nothing."""
     if conversations and newest is not None:
         raise click.UsageError("Give either --conversation or --newest.")
     body: dict[str, Any] = {"limit": newest or 200, "stream": False}
@@ -169,7 +169,7 @@ def replay(
     told = found["summary"]
     note(
         f"{told['turns']} prompts, {told['model_calls']} model calls: {told['now_answered']} now answered, "
-        f"{told['now_unanswered']} not any more, {told['different']} different, {told['same']} the same, {told['failed']} failed."
+        f"{told['now_unanswered']} no longer, {told['different']} different, {told['same']} the same, {told['failed']} failed."
     )
 
 
@@ -184,7 +184,7 @@ async def _suggested(api: ApiClient, path: str, prompt_id: str) -> str:
     for group in msgspec.convert(await api.list_all(f"{path}/unanswered"), list[Group]):
         if group.id == prompt_id and group.suggested_answer is not None:
             return group.suggested_answer.content
-    raise SetupError(f"No operator said anything to {prompt_id!r}: give the answer itself.")
+    raise SetupError(f"No operator replied to {prompt_id!r}: give the answer itself.")
 
 
 async def _call(settings: Settings, chatbot: str, call: Callable[[ApiClient, str], Awaitable[Any]]) -> Any:

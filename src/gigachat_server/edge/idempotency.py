@@ -1,21 +1,23 @@
 """`Idempotency-Key`: a client's name for one intended write, so that sending it again does nothing again.
 
-Idea: what the request does and the row that remembers it are one transaction; prompts are remembered by their id, and what
-is answered again is made from the store (`chat/turns/turn.py`), any other answer is kept whole. Invariant: the scope is the
-caller's key, the route and the header, so nobody meets what another caller did.
+Idea: what the request does and the row that remembers it are one transaction. A use case is given the key and keeps its result
+under it: the id of a prompt or a document, which is answered as it is by then, or the result itself. The edge shapes a result
+once, after the commit; sent again, the same request reads it and shapes it the same way. Invariant: the scope is the caller,
+the route and the header, so no caller meets what another one did.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 from starlette.responses import Response
 
+from gigachat_server.edge.request import Request
+from gigachat_server.edge.routes import AnyRoute
 from gigachat_server.errors import FieldError, InvalidRequest
-from gigachat_server.records import Principal
 from gigachat_server.store.idempotency import IdempotencyRecord, Key
 
 REPLAYED = {"Idempotent-Replayed": "true"}
@@ -23,27 +25,30 @@ _LONGEST = 255
 _HOW_TO_ANSWER = ("stream",)  # fields that change how the answer is sent, not what is done
 
 
-def key_of(headers: Mapping[str, str], principal: Principal, *, chatbot_id: str | None, route: str, body: Any) -> Key | None:
+def key_of(request: Request[Any], route: AnyRoute) -> Key:
     """The key that a request came with. Raises `InvalidRequest` for one that cannot be."""
-    given = headers.get("idempotency-key")
-    if given is None:
-        return None
-    given = given.strip(" \t")  # as HTTP has it: what else is blank is no part of a key
+    given = request.headers["idempotency-key"].strip(" \t")  # as HTTP has it: what else is blank is no part of a key
     if not 1 <= len(given) <= _LONGEST or not given.isprintable():
         message = f"Must have 1 to {_LONGEST} visible characters."
         raise InvalidRequest(errors=(FieldError("Idempotency-Key", message),))
+    principal, chatbot = request.principal, request.named_chatbot
     return Key(
-        chatbot_id=chatbot_id or principal.account_id,
-        principal=principal.key_id or "local",
-        route=route,
+        chatbot_id=principal.account_id if chatbot is None else chatbot.id,
+        principal=principal.id,
+        route=_write_of(request, route),
         key=given,
-        fingerprint=_fingerprint(body),
+        fingerprint=_fingerprint(request.body),
     )
 
 
 def replay(kept: IdempotencyRecord) -> Response:
-    """The first answer again."""
+    """The first answer again, where an earlier version kept it whole."""
     return Response(kept.response, kept.status, REPLAYED, "application/json")
+
+
+def _write_of(request: Request[Any], route: AnyRoute) -> str:
+    """What a key's request writes to, however its path was spelt."""
+    return " ".join((route.method, route.path, *(quote(request.named[name], safe="") for name in sorted(request.named))))
 
 
 def _fingerprint(body: Any) -> str:

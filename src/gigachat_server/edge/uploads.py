@@ -1,7 +1,7 @@
 """Files in requests: `multipart/form-data` with a field `file`, written to disk as it arrives.
 
-Invariant: this process never holds more of a file than a piece, and nothing a caller says becomes a path: a file lies in the
-temporary folder under a name that was made for it, until its request has been answered. A body is refused as soon as it has
+Invariant: this process never holds more of a file than a piece, and nothing a caller says becomes a path: a file has no name
+at all and is gone with its request, or with this process. A body is refused as soon as it has
 more bytes, parts or headers than it may, and a caller who sends too slowly is cut off like any other.
 """
 
@@ -15,14 +15,14 @@ import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
 import msgspec
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope
 
-from gigachat_server.edge.http import name_error, refuse_compressed
+from gigachat_server.edge.body import name_error, refuse_compressed
 from gigachat_server.errors import FieldError, InvalidRequest, MalformedForm, PayloadTooLarge, RequestTimeout, StorageUnavailable
 from gigachat_server.knowledge.extraction.decoding import known_charset
 from gigachat_server.settings import Settings
@@ -50,7 +50,7 @@ class FileInput(msgspec.Struct, frozen=True):
 
 
 class Upload(msgspec.Struct, frozen=True):
-    """What was sent, and where its bytes are for now."""
+    """What was sent, and where this process finds its bytes for now."""
 
     file: FileInput
     path: Path
@@ -71,24 +71,25 @@ async def received(scope: Scope, receive: Receive, headers: Mapping[str, str], s
     declared = headers.get("content-length", "0")
     if declared.isdigit() and int(declared) > limit + _BESIDES_BYTES:
         raise _too_large(limit)
-    with _temporary_file() as file:
+    with _nameless_file(settings) as file:
         form = _Form(headers["content-type"], file, limit)
         async for data in _pieces(receive, settings.receive_timeout_s, most=limit + _BESIDES_BYTES, too_large=_too_large(limit)):
             try:
                 await asyncio.to_thread(form.feed, data)
             except OSError:
                 raise StorageUnavailable("The disk for files that are being received is full, or failing.") from None
-        yield Upload(form.done(), Path(file.name))
+        yield Upload(form.done(), Path(f"/proc/self/fd/{file.fileno()}"))
 
 
-@contextlib.contextmanager
-def _temporary_file() -> Any:
-    try:
-        file = tempfile.NamedTemporaryFile(prefix="gigachat-upload-", buffering=0)  # noqa: SIM115 - closed below
-    except OSError:
-        raise StorageUnavailable("There is no disk for files that are being received.") from None
-    with file:
-        yield file
+def _nameless_file(settings: Settings) -> IO[bytes]:
+    """A file on the disk of the data folder: the temporary folder may be memory, or on a disk that nobody may write to.
+
+    The node of a shared store need not have a data folder.
+    """
+    for folder in (settings.data_folder, None) if settings.database_url else (settings.data_folder,):
+        with contextlib.suppress(OSError):
+            return tempfile.TemporaryFile(dir=folder, buffering=0)
+    raise StorageUnavailable("There is no disk for files that are being received.")
 
 
 async def _pieces(receive: Receive, timeout_s: float, *, most: int, too_large: PayloadTooLarge) -> AsyncIterator[bytes]:

@@ -1,8 +1,8 @@
-"""Whether two texts say the same, word for word, in any script.
+"""Compares texts word for word, in any script.
 
-Idea: texts are compared as words of letters, marks and numbers, whatever their case, width and punctuation. Scripts that set
-no blanks between words (Chinese, Japanese, Thai, Lao, Burmese, Khmer) are compared character by character, so that a name in
-the middle of a sentence is found there. Invariant: pure; what is compared is never shown.
+Idea: texts are compared as words of letters, marks and numbers, ignoring case, width and punctuation. Scripts without spaces
+between words (Chinese, Japanese, Thai, Lao, Burmese, Khmer) are compared character by character, so that a name in the middle
+of a sentence is found. Invariant: pure; the normalised text is never shown.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """How good answers are: retrieval, abstention and answer scores of a run over questions with known answers.
 
-Idea: a run is one `Result` a question; everything here is a function of questions and results alone, so a run can be scored
-again, elsewhere, later. Invariant: what is missing counts as a failure: a question without a result found nothing and did
-not abstain, and a reply that abstains on an answerable question is a wrong answer.
+Idea: a run is one `Result` per question; everything here depends only on questions and results, so a run can be scored again
+elsewhere or later. Invariant: a missing result is a failure: it found nothing and did not abstain; and a reply that abstains on
+an answerable question is a wrong answer.
 
 A retrieved passage is relevant if it comes from a gold document; where the gold sentence is known, the passage must
 also hold a gold answer and share half of its 4-grams with that sentence.

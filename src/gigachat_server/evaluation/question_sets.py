@@ -1,8 +1,8 @@
-"""Questions with known answers, and the documents they are about, as people keep them: JSON Lines, or a table with a heading.
+"""Reads questions with known answers, and their documents, from JSON Lines or a table with a heading.
 
-Idea: a folder holds `questions.jsonl` or `questions.csv`, and beside it `documents.jsonl` or a folder `documents` of texts;
-questions alone, a file by itself, do for a chatbot that has its documents. What is left out has a plain meaning, and where it
-would not, the line is an error. Invariant: every error names its file and line.
+Idea: a folder holds `questions.jsonl` or `questions.csv`, and `documents.jsonl` or a folder `documents` of texts; for a chatbot
+that has its documents, a single file of questions is enough. A missing field has an obvious default, or the line is an error.
+Invariant: every error names its file and line.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def read(path: Path) -> QuestionSet:
     if not found:
         raise SetupError(f"{path} holds neither questions.jsonl nor questions.csv.")
     if len(found) > 1:
-        raise SetupError(f"{path} holds both questions.jsonl and questions.csv: which of them is meant?")
+        raise SetupError(f"{path} holds both questions.jsonl and questions.csv: name the file you mean.")
     collection = path.resolve().name
     questions = _questions(found[0], collection=collection)
     collections = list(dict.fromkeys(question.collection for question in questions))
@@ -85,7 +85,7 @@ def _questions(path: Path, *, collection: str) -> list[Question]:
             raise SetupError(f"{place}: another question has the id {question.id!r} too.")
         questions[question.id] = question
     if not questions:
-        raise SetupError(f"{path} holds no question.")
+        raise SetupError(f"{path} holds no questions.")
     return list(questions.values())
 
 
@@ -132,7 +132,7 @@ def _rows(path: Path) -> Iterator[tuple[int, _Line]]:
             if any(cell.strip() for cell in cells):
                 place = f"{path}, line {reader.line_num}"
                 if len(cells) > len(columns):
-                    raise SetupError(f"{place}: has more cells than the heading; put a text with commas into quotes.")
+                    raise SetupError(f"{place}: more cells than the heading; put texts with commas into quotes.")
                 row = {name: cell.strip() for name, cell in zip(columns, cells, strict=False)}
                 yield reader.line_num, _line_of(row, place)
     except csv.Error as error:
@@ -146,7 +146,7 @@ def _check_heading(path: Path, columns: list[str]) -> None:
         if name not in COLUMNS:
             raise SetupError(f"{path}, line 1: the column {name!r} is unknown; there may be {', '.join(COLUMNS)}.")
         if columns.count(name) > 1:
-            raise SetupError(f"{path}, line 1: the column {name!r} is there twice.")
+            raise SetupError(f"{path}, line 1: the column {name!r} appears twice.")
 
 
 def _line_of(row: dict[str, str], place: str) -> _Line:

@@ -1,11 +1,11 @@
-"""Which `match_threshold` tells the questions that the documents answer from those that they do not.
+"""Suggests the `match_threshold` that best separates answerable from unanswerable questions.
 
-Idea: a question is refused where its score, that of the best passage a reply could be made from, stays below the threshold;
-so what any threshold would do to questions already asked is known without asking again. The suggestion has the best balanced
-accuracy: the mean of the share of answerable questions that are answered and of unanswerable ones that are refused.
+Idea: a question is refused if its score, that of the best passage for a reply, is below the threshold; so the effect of any
+threshold on questions already asked is known without asking again. The suggestion has the best balanced accuracy: the mean of
+the share of answerable questions that are answered and of unanswerable ones that are refused.
 
-Invariant: pure, and the same questions give the same suggestion in any order. What a suggestion is said to do was counted on
-questions that it was not chosen from: a threshold is chosen from four fifths and tried on the fifth, five times.
+Invariant: pure, and independent of the order of questions. The figures of a suggestion are cross-validated: a threshold is
+chosen on four fifths of the questions and tried on the fifth, five times.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class Tally:
 
 
 def suggest(scored: Sequence[ScoredQuestion], *, present: float) -> Suggestion:
-    """What would be better than the present threshold, and what that was seen to do."""
+    """A better threshold than the current one, if there is one, with its cross-validated figures."""
     tally = Tally(scored)
     answerable, unanswerable = len(tally.answerable), len(tally.unanswerable)
     rates = tally.rates(present) if answerable and unanswerable else None

@@ -1,1 +1,1 @@
-"""Fetching what others name, safely: URLs, addresses, requests."""
+"""Safe requests to addresses that others name: URLs, address rules, fetching."""

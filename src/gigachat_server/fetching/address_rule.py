@@ -1,8 +1,8 @@
-"""Which IP addresses may be reached for somebody else: those of the public internet, and what the operator allowed.
+"""Which IP addresses may be fetched from: the public internet, and what the operator allowed.
 
-Idea: a list of what is public, not of what is private: `ipaddress.is_private` and `is_global` of several Pythons let through
-addresses that lead inside (shared address space, translators, tunnels, a cloud's own services). For IPv6 only global unicast
-is public, and of that not what carries an IPv4 address inside.
+Idea: list what is public, not what is private: `ipaddress.is_private` and `is_global` of several Pythons let through addresses
+that lead inside (shared address space, translators, tunnels, a cloud's own services). Of IPv6 only global unicast is public,
+without addresses that embed an IPv4 address.
 """
 
 from __future__ import annotations

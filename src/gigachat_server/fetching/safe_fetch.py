@@ -1,11 +1,11 @@
-"""Fetches what others name, from the public internet alone: pages of sites, and whatever else a stranger may give the URL of.
+"""Fetches URLs that strangers may have chosen, only from the public internet.
 
-Idea: a URL is read by one parser (`web_urls.py`); its host is resolved once for a connection, every address that comes of it
-must pass `address_rule.py`, and the connection goes to one of just those: the socket itself is only made for an address that
-passed, and the peer is looked at again. Each redirect is another URL and goes the same way.
+Idea: one parser (`web_urls.py`) reads a URL; its host is resolved once per connection, every resulting address must pass
+`address_rule.py`, and the connection goes to one of exactly those: a socket is only made for an address that passed, and its
+peer is checked again. Each redirect is a new URL and takes the same path.
 
-Invariant: no packet is sent to an address that neither is public nor was allowed. Proxies of the environment, cookies and
-credentials take no part. What is read is bounded in bytes, as sent and as decompressed, and the whole in time.
+Invariant: no packet goes to an address that is neither public nor allowed. Proxies from the environment, cookies and
+credentials are never used. The body is bounded in bytes, as sent and as decompressed, and the whole request in time.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ class SafeFetch:
                 body = await _body_of(response, most_bytes) if is_wanted else b""
                 found = {name.lower(): _as_text(value) for name, value in response.headers.items()}
                 if not is_wanted:
-                    response.close()  # rather than read what nobody wants, to have the connection again
+                    response.close()  # cheaper than reading an unwanted body to reuse the connection
                 return FetchResult(url, response.status, found, body)
         except aiohttp.ClientConnectorCertificateError:
             raise FetchFailed("tls_failed", "Its certificate is not valid for that host.") from None
@@ -243,7 +243,7 @@ class _Resolver(AbstractResolver):
 
 
 def redirect_of(fetched: FetchResult) -> WebUrl | None:
-    """Where an answer sends on to. Raises `FetchFailed` if that is no place on the web."""
+    """The target of a redirect. Raises `FetchFailed` if it is not a web address."""
     if fetched.status not in _REDIRECTS or "location" not in fetched.headers:
         return None
     try:

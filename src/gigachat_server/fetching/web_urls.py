@@ -31,7 +31,7 @@ _QUERY_SAFE = _PATH_SAFE + "?[]"
 
 
 class UrlRefused(ValueError):
-    """Not the URL of something on the web. Its text says why, as a sentence for whoever gave it."""
+    """Not a valid web URL. The text says why, as a sentence for the person who gave it."""
 
 
 class WebUrl(msgspec.Struct, frozen=True):
@@ -69,7 +69,7 @@ class WebUrl(msgspec.Struct, frozen=True):
 
     @property
     def address(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-        """The address that the host is, if it is no name."""
+        """The IP address, if the host is one."""
         try:
             return ipaddress.ip_address(self.host)
         except ValueError:
@@ -147,7 +147,7 @@ def _ipv6(text: str) -> str:
 def _name_or_ipv4(given: str) -> str:
     name = (given if given.isascii() else _to_ascii(given)).lower().removesuffix(".")
     labels = name.split(".")
-    # What ends in a number is an address to some resolvers, whichever way it is written: only the one way is understood.
+    # Some resolvers take any host that ends in a number for an address: only the canonical form is accepted.
     if _NUMBER.fullmatch(labels[-1]):
         try:
             return str(ipaddress.IPv4Address(name))

@@ -41,6 +41,8 @@ def asks_for_human(text: str) -> bool:
 
 def _is_call(clause: str, *, is_whole: bool) -> bool:
     """A clause that is only part of a sentence has to be put as a wish or an order: "an agent" may be one of a list."""
+    if not clause:
+        return False
     if _UNSPACED.search(clause):
         clause = clause.replace(" ", "")
         return any(pattern.fullmatch(clause) for pattern in _unspaced_calls())

@@ -18,12 +18,12 @@ LEAST = 0.5  # Dice's coefficient from which words count as alike
 SHORTEST = 4  # letters of a prompt's word
 SHORTEST_OTHER = 3
 _PART = 0.9  # what holding most of the trigrams counts at most
-_MOST_HELD = 0.8  # share of the prompt's trigrams that are most
+MOST_HELD = 0.8  # share of the prompt's trigrams that are most
 _SHORTEST_PART = 5
 _LONGEST = 40  # letters that are looked at
 
 
-@lru_cache(maxsize=32_768)  # the words of a chatbot's documents and prompts come again and again
+@lru_cache(maxsize=8_192)  # at most 4 kB each; the words of a chatbot's documents and prompts come again and again
 def trigrams(word: str) -> frozenset[str]:
     """Of the word with its edges marked."""
     marked = f"^{word[:_LONGEST]}$"
@@ -65,7 +65,7 @@ def alike(words: Sequence[str], others: Collection[str]) -> list[dict[str, float
 
 def likeness_of(shared: int, own: int, other: int, length: int) -> float:
     alike = 2 * shared / (own + other)
-    if length >= _SHORTEST_PART and shared >= _MOST_HELD * own:
+    if length >= _SHORTEST_PART and shared >= MOST_HELD * own:
         alike = max(alike, _PART * shared / own)
     return min(alike, 0.99) if alike >= LEAST else 0.0
 

@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import chain, pairwise
+from typing import NamedTuple
 
 import msgspec
 
@@ -207,18 +208,39 @@ def _drafts(text: str, own: Language | None, languages: tuple[Language | None, .
             for pair in chain.from_iterable(map(bigrams, pieces or [word])):
                 yield _Draft(pair, (pair,), is_stop=not pieces)
             continue
-        word = word[:LONGEST_WORD].replace("’", "'")
-        pieces = [piece for piece in _JOINER.split(word) if piece]
-        whole = _alternatives("".join(pieces), languages) if len(pieces) > 1 else ()
-        if whole and max(map(len, pieces)) == 1:
-            yield _Draft(folded("".join(pieces)), whole)
-            continue
-        for piece in pieces:
-            if whole and len(piece) == 1:
-                continue
-            alternatives = (*_alternatives(piece, languages), *whole)
-            is_stop = piece not in acronyms and _is_stop(piece, own, languages)
-            yield _Draft(folded(_bare(piece)), alternatives, joins=len(pieces) == 1, is_stop=is_stop)
+        for piece, folded_piece, alternatives, joins, is_stop in _pieces(word[:LONGEST_WORD], own, languages):
+            yield _Draft(folded_piece, alternatives, joins=joins, is_stop=is_stop and piece not in acronyms)
+
+
+class _Piece(NamedTuple):
+    """A part of a word between hyphens and the like, usually all of it."""
+
+    written: str
+    word: str
+    alternatives: tuple[str, ...]
+    joins: bool
+    is_stop: bool
+
+
+@lru_cache(maxsize=16_384)  # prompts use the same words
+def _pieces(word: str, own: Language | None, languages: tuple[Language | None, ...]) -> tuple[_Piece, ...]:
+    word = word.replace("’", "'")
+    pieces = [piece for piece in _JOINER.split(word) if piece]
+    whole = _alternatives("".join(pieces), languages) if len(pieces) > 1 else ()
+    if whole and max(map(len, pieces)) == 1:
+        joined = "".join(pieces)
+        return (_Piece(joined, folded(joined), whole, joins=False, is_stop=False),)
+    return tuple(
+        _Piece(
+            piece,
+            folded(_bare(piece)),
+            (*_alternatives(piece, languages), *whole),
+            joins=len(pieces) == 1,
+            is_stop=_is_stop(piece, own, languages),
+        )
+        for piece in pieces
+        if len(piece) > 1 or not whole
+    )
 
 
 def _bare(word: str) -> str:
@@ -226,7 +248,6 @@ def _bare(word: str) -> str:
     return word[elision.end() :] if elision else word
 
 
-@lru_cache(maxsize=16_384)  # prompts use the same words
 def _is_stop(word: str, own: Language | None, languages: tuple[Language | None, ...]) -> bool:
     """By the prompt's own language; where that cannot be told, in any of those that the documents are in."""
     among = {language_of_word(word, language) for language in ((own,) if own else languages)}

@@ -39,13 +39,15 @@ def small_talk(text: str) -> SmallTalk | None:
     if len(text) > _LONGEST:
         return None
     text = _SMILEY.sub(" 🙂 ", composed(text))
+    said = _WORD.findall(text)
+    plain = [folded(word) for word in said]
+    if _are_many_unknown(plain):
+        return None
     signs = {sign for sign in text if unicodedata.category(sign) in ("So", "Sk")}
     if _DIGIT.search(text) or signs & _ASKING_SIGNS:
         return None
-    said = _WORD.findall(text)
     if not said:
         return ("greeting" if signs & _WAVES else "thanks") if signs else None
-    plain = [folded(word) for word in said]
     is_asked = "?" in text or "؟" in text
     if is_asked and plain[0] in _GOING_ON:
         return None
@@ -55,6 +57,22 @@ def small_talk(text: str) -> SmallTalk | None:
     if found is None and (unnamed := _without_names(said, plain)):
         found = _courtesy(unnamed, is_punctuated=any(mark in text for mark in ",!."))
     return found
+
+
+def _are_many_unknown(plain: Sequence[str]) -> bool:
+    """Whether more of the words than may be names are in no courtesy: true of most prompts, and told in a moment."""
+    known, unknown = _words_of_all(), 0
+    for word in plain:
+        if word.isascii() and word not in known:
+            unknown += 1
+            if unknown > _MOST_NAMES:
+                return True
+    return False
+
+
+@cache
+def _words_of_all() -> frozenset[str]:
+    return frozenset[str]().union(*(phrases.words for phrases in _phrases().values()))
 
 
 def _courtesy(said: list[str], *, is_punctuated: bool = True) -> SmallTalk | None:
@@ -83,11 +101,12 @@ class _Phrases:
     def __init__(self, own: Courtesies, *, is_spaced: bool) -> None:
         self._is_spaced = is_spaced
         self._kind_of: dict[str, str] = {}
+        self.words: set[str] = set()
         for kind in ("beside", *_KINDS):
             for phrase in f"{getattr(own, kind)} {getattr(EVERYWHERE, kind)}".split():
-                self._kind_of[self._joined(_WORD.findall(folded(composed(phrase.replace("_", " ")))))] = (
-                    "" if kind == "beside" else kind
-                )
+                said = _WORD.findall(folded(composed(phrase.replace("_", " "))))
+                self._kind_of[self._joined(said)] = "" if kind == "beside" else kind
+                self.words.update(said)
         self._most = max(map(len, self._kind_of)) if not is_spaced else max(phrase.count(" ") + 1 for phrase in self._kind_of)
         self._begins = {phrase.split(" ")[0] if is_spaced else phrase[0] for phrase in self._kind_of}
         self._parts = {part for phrase in self._kind_of for part in (phrase.split(" ") if is_spaced else phrase)}

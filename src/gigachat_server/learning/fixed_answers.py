@@ -11,23 +11,22 @@ answer was acknowledged gets it, on whichever node; and what waits for a vector 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
-import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 
 import numpy as np
 
 from gigachat_server.clock import Clock
-from gigachat_server.errors import Conflict, EmbedderUnavailable, GigachatError, NotFound
+from gigachat_server.errors import Conflict, EmbedderUnavailable, NotFound
 from gigachat_server.ids import new_id
 from gigachat_server.language.words import may_ask_the_same, normalised, points_back
 from gigachat_server.models.base import Embedder, Matrix, Vector
 from gigachat_server.records import Chatbot, FixedAnswer
-from gigachat_server.store import chatbots, fixed_answers
+from gigachat_server.store import chatbots, fixed_answers, idempotency
 from gigachat_server.store.database import Database, Reader, Tx
 from gigachat_server.store.fixed_answers import START, FixedPrompt
+from gigachat_server.work.background import Background
 
 MOST_ANSWERS = 500  # of one chatbot
 _MOST_KNOWN = 20_000  # phrasings that are held in memory
@@ -36,10 +35,8 @@ _LOOK_EVERY_S = 10.0
 _AT_ONCE = 64
 _MOST_FAILING = 3  # one behind the other: the embedder may be away, and the next are tried a while later
 
-_log = logging.getLogger("gigachat.knowledge")
-
-# Runs at the end of the transaction that stores a fixed answer.
-Keep = Callable[[Tx, FixedAnswer], Awaitable[None]]
+# What else becomes durable together with a fixed answer, for those who store one as a part of something larger.
+Besides = Callable[[Tx, FixedAnswer], Awaitable[None]]
 
 
 class TooManyFixedAnswers(Conflict):
@@ -89,14 +86,15 @@ _NONE = Phrasings(())
 class FixedAnswers:
     """The fixed answers of all chatbots: writes them, and knows those of lately used ones."""
 
-    def __init__(self, database: Database, embedder: Embedder, clock: Clock) -> None:
+    def __init__(self, database: Database, embedder: Embedder, clock: Clock, background: Background) -> None:
         self._database = database
         self._embedder = embedder
         self._clock = clock
         self._known: OrderedDict[str, tuple[int, Phrasings]] = OrderedDict()
         self._looked_at = START  # up to there, in this round
+        self._failure: Exception | None = None  # of one that could not be embedded in this round
         self._wake_up = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._embedding = background.loop("fixed-answers", self.embed_all_waiting, every_s=_LOOK_EVERY_S, wake=self._wake_up)
 
     # --- matching ---
 
@@ -141,11 +139,13 @@ class FixedAnswers:
         prompts: Sequence[str],
         answer: str,
         is_enabled: bool,
-        keep: Keep | None = None,
+        key: idempotency.Key | None = None,
+        besides: Besides | None = None,
     ) -> FixedAnswer:
         """Store a new one, or what is to be in place of that one. Raises `NotFound`, `TooManyFixedAnswers`.
 
-        While the embedder cannot be reached, it is matched by its words alone.
+        With a key, it is kept under it; `besides` runs at the end of the transaction that stores it. While the embedder
+        cannot be reached, it is matched by its words alone.
         """
         prompts = tuple(dict.fromkeys(prompts))
         try:
@@ -174,8 +174,9 @@ class FixedAnswers:
                 updated_at=now_us,
             )
             await fixed_answers.put(tx, stored, vectors, embedding_model=self._embedder.name)
-            if keep is not None:
-                await keep(tx, stored)
+            await idempotency.keep_result(tx, key, stored, now_us=now_us)
+            if besides is not None:
+                await besides(tx, stored)
             return stored
 
         stored = await self._database.transaction("fixed_answer.put", body)
@@ -199,29 +200,21 @@ class FixedAnswers:
 
     # --- those without a vector ---
 
-    def start(self) -> None:
-        """Those that wait for a vector get one in the background."""
-        self._task = asyncio.create_task(self._loop(), name="fixed-answers")
+    def start(self, *, is_dormant: bool = False) -> None:
+        """Those that wait for a vector get one in the background; not `is_dormant`, in a process that is no node."""
+        if not is_dormant:
+            self._embedding.start()
 
     async def aclose(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await self._embedding.aclose()
 
-    async def _loop(self) -> None:
-        while True:
-            self._wake_up.clear()
-            try:
-                while await self.embed_waiting():
-                    pass
-            except GigachatError as error:
-                _log.warning("cannot embed prompts of fixed answers: %s", error)
-            except Exception:  # noqa: BLE001 - the loop of phrasings: whatever fails is tried again, and is not its end
-                _log.exception("cannot embed prompts of fixed answers")
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_EVERY_S):
-                    await self._wake_up.wait()
+    async def embed_all_waiting(self) -> None:
+        """Raises what one of them failed with, if any did: they are tried again after a pause."""
+        self._failure = None
+        while await self.embed_waiting():
+            pass
+        if self._failure is not None:
+            raise self._failure
 
     async def embed_waiting(self) -> bool:
         """Some of those that wait have their vectors; False if none got one. Two nodes that do the same do it once more.
@@ -256,7 +249,7 @@ class FixedAnswers:
         embedded: list[tuple[fixed_answers.Waiting, Vector]] = []
         failing = 0
         for each in waiting:
-            vectors = await self._try_to_embed([each.content])
+            vectors = await self._try_to_embed([each.content], is_last=True)
             failing = failing + 1 if vectors is None else 0
             if vectors is not None:
                 embedded.append((each, vectors[0]))
@@ -265,14 +258,13 @@ class FixedAnswers:
                 break
         return embedded
 
-    async def _try_to_embed(self, texts: Sequence[str]) -> Matrix | None:
+    async def _try_to_embed(self, texts: Sequence[str], *, is_last: bool = False) -> Matrix | None:
         try:
             return await self._embedder.embed_prompts(texts)
-        except GigachatError as error:
-            _log.warning("cannot embed %d prompts of fixed answers: %s", len(texts), error)
-        except Exception:  # noqa: BLE001 - whatever an embedder raises for one text must not keep the others waiting
-            _log.exception("cannot embed %d prompts of fixed answers", len(texts))
-        return None
+        except Exception as error:  # noqa: BLE001 - whatever an embedder raises for one text must not keep the others waiting
+            if is_last:
+                self._failure = error
+            return None
 
     async def _set_vectors(self, chatbot_id: str, embedded: Sequence[tuple[fixed_answers.Waiting, bytes]], tx: Tx) -> None:
         await chatbots.raise_knowledge_version(tx, chatbot_id)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Sequence
-from typing import Protocol
 
 import msgspec
 import numpy as np
@@ -23,7 +22,7 @@ from gigachat_server.learning.fixed_answers import FixedAnswers
 from gigachat_server.learning.similar import PromptVector, group
 from gigachat_server.models.base import Embedder
 from gigachat_server.records import Chatbot, Document, FixedAnswer, UnansweredPrompt, UnansweredState
-from gigachat_server.store import unanswered
+from gigachat_server.store import idempotency, unanswered
 from gigachat_server.store.database import Database, Reader, Tx
 from gigachat_server.store.unanswered import Suggestion
 
@@ -69,13 +68,8 @@ class GroupOutcome(msgspec.Struct, frozen=True):
     document: Document | None = None
 
 
-# Runs at the end of the transaction that settles a group.
-class Keep(Protocol):
-    async def __call__(self, tx: Tx, settled: GroupOutcome) -> None: ...
-
-
 class Learning:
-    """Groups what went unanswered, and settles it."""
+    """Groups what went unanswered, and settles it. With a key, what became of a group is kept under it."""
 
     def __init__(
         self, database: Database, *, embedder: Embedder, fixed_answers: FixedAnswers, ingest: Ingest, clock: Clock
@@ -114,16 +108,18 @@ class Learning:
                 found[each.id] = said[-1]
         return found
 
-    async def dismiss(self, chatbot: Chatbot, prompt_id: str, *, keep: Keep) -> GroupOutcome:
-        """Nobody is to answer the group that this prompt is in. Raises `NotFound`, `UnansweredSettled`."""
+    async def dismiss(self, chatbot: Chatbot, prompt_id: str, *, key: idempotency.Key | None) -> GroupOutcome:
+        """Take the group that this prompt is in off the list. Raises `NotFound`, `UnansweredSettled`."""
         found = await self._open_group(chatbot.id, prompt_id)
 
         async def body(tx: Tx) -> GroupOutcome:
-            return await self._settle(tx, found, keep, "dismissed")
+            return await self._settle(tx, found, key, "dismissed")
 
         return await self._database.transaction("unanswered.dismiss", body)
 
-    async def answer(self, chatbot: Chatbot, prompt_id: str, answer: str, *, prompts: Sequence[str], keep: Keep) -> GroupOutcome:
+    async def answer(
+        self, chatbot: Chatbot, prompt_id: str, answer: str, *, prompts: Sequence[str], key: idempotency.Key | None
+    ) -> GroupOutcome:
         """Have a fixed answer to this prompt's group; to these wordings instead of the group's, if there are any.
 
         Raises `NotFound`, `UnansweredSettled`, `TooManyFixedAnswers`.
@@ -132,14 +128,14 @@ class Learning:
         settled: list[GroupOutcome] = []
 
         async def settle(tx: Tx, made: FixedAnswer) -> None:
-            settled[:] = [await self._settle(tx, found, keep, "answered", fixed_answer=made)]
+            settled[:] = [await self._settle(tx, found, key, "answered", fixed_answer=made)]
 
         wordings = prompts or found.wordings
-        await self._fixed_answers.put(chatbot, None, prompts=wordings, answer=answer, is_enabled=True, keep=settle)
+        await self._fixed_answers.put(chatbot, None, prompts=wordings, answer=answer, is_enabled=True, besides=settle)
         return settled[0]
 
     async def answer_by_document(
-        self, chatbot: Chatbot, prompt_id: str, answer: str, *, name: str | None, keep: Keep
+        self, chatbot: Chatbot, prompt_id: str, answer: str, *, name: str | None, key: idempotency.Key | None
     ) -> GroupOutcome:
         """Have a document with the question and its answer. Raises `NotFound`, `UnansweredSettled`."""
         found = await self._open_group(chatbot.id, prompt_id)
@@ -147,9 +143,9 @@ class Learning:
         settled: list[GroupOutcome] = []
 
         async def settle(tx: Tx, document: Document) -> None:
-            settled[:] = [await self._settle(tx, found, keep, "answered", document=document)]
+            settled[:] = [await self._settle(tx, found, key, "answered", document=document)]
 
-        await self._ingest.push(chatbot, name or document_name(asked), f"{asked.strip()}\n\n{answer}", keep=settle)
+        await self._ingest.push(chatbot, name or document_name(asked), f"{asked.strip()}\n\n{answer}", besides=settle)
         return settled[0]
 
     async def _open_group(self, chatbot_id: str, prompt_id: str) -> Group:
@@ -168,7 +164,7 @@ class Learning:
         self,
         tx: Tx,
         found: Group,
-        keep: Keep,
+        key: idempotency.Key | None,
         state: UnansweredState,
         *,
         fixed_answer: FixedAnswer | None = None,
@@ -184,7 +180,8 @@ class Learning:
             at=self._clock(),
         )
         settled = GroupOutcome(found.id, state, count, fixed_answer, document)
-        await keep(tx, settled)  # first: the same request may have done it, and is then told what it did
+        # First: the same request may have done it, and is then told what it did.
+        await idempotency.keep_result(tx, key, settled, now_us=self._clock())
         if not count:
             raise UnansweredSettled
         return settled

@@ -1,8 +1,8 @@
 """Asks stored prompts again, of the chatbot as it is or as it might be, and compares: nothing of it is stored.
 
-Idea: a prompt is answered as it would be if it came now behind what was said before it then, by a turn that nobody knows of:
-it is not among the live ones, has no lease and no place. Invariant: a replay reads the store and never writes to it; however
-many there are, they ask the model `AT_ONCE` prompts at a time; and all of it ends when whoever reads it goes away.
+Idea: a prompt is answered as it would be if it came now behind what was said before it then, and without a turn: there is no
+lease, and no place in the conversation. Invariant: a replay reads the store and never writes to it; however
+many there are, they ask the model `AT_ONCE` prompts at a time; and all of it ends when its reader goes away.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ from collections.abc import AsyncGenerator, Sequence
 
 import msgspec
 
+from gigachat_server.access.principal import Principal
+from gigachat_server.access.scopes import Scope
 from gigachat_server.chat.answers.answer import Answerer
+from gigachat_server.chat.answers.answer_input import AnswerInput
 from gigachat_server.chat.answers.memory import first_answered_at, recall
+from gigachat_server.chat.answers.speech import Speech
 from gigachat_server.chat.turns import reply
 from gigachat_server.chat.turns.outcome import joined_to
-from gigachat_server.chat.turns.progress import Turn
-from gigachat_server.chat.turns.queue import OpenTurn
 from gigachat_server.chat.turns.unanswered import BY_REPLY
 from gigachat_server.errors import GigachatError, ModelEmpty
-from gigachat_server.ids import new_id
 from gigachat_server.learning.comparison import Comparison, compare
 from gigachat_server.models.base import UsageReport
 from gigachat_server.records import Chatbot, Message
@@ -52,8 +53,10 @@ class ReplayResult(msgspec.Struct, frozen=True):
     error: GigachatError | None
 
 
-class _ReplayPrompt(msgspec.Struct, frozen=True):
-    opened: OpenTurn
+class _Recalled(msgspec.Struct, frozen=True):
+    """A prompt as it was asked, and what was replied to it."""
+
+    answer_input: AnswerInput
     old: Message | None
     was_unanswered: bool
 
@@ -65,6 +68,12 @@ class Replay:
         self._database = database
         self._answerer = answerer
         self._slots = asyncio.Semaphore(AT_ONCE)
+
+    def admit(self, principal: Principal, chatbot: Chatbot) -> None:
+        """It shows what was said, and tries what the chatbot might be. Raises `Forbidden`, `NotFound`."""
+        for scope in (Scope.CONVERSATIONS_READ, Scope.CHATBOTS_WRITE):
+            principal.require(scope, "Replaying needs a key with the scopes conversations:read and chatbots:write.")
+        principal.check_reach(chatbot)
 
     async def select(self, chatbot_id: str, wanted: Selection) -> list[Message]:
         """The newest that are wanted, oldest first. None of them is still to be answered."""
@@ -96,50 +105,42 @@ class Replay:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _ask(self, chatbot: Chatbot, prompt: Message) -> ReplayResult:
+        speech, new, error, reason = Speech(chatbot.config.response.n), None, None, None
         async with self._slots:
-            asked = await self._recall(chatbot, prompt)
-            turn = Turn(chatbot, prompt.conversation_id, prompt.id, [new_id() for _ in range(chatbot.config.response.n)])
-            turn.prompt = prompt
-            new, error = None, None
+            recalled = await self._recall(chatbot, prompt)
             try:
-                await self._answerer.answer(asked.opened, turn)
-                new = next(iter(reply.replies(turn, unfinished="completed")), None)
+                answer = await self._answerer.answer(recalled.answer_input, speech)
+                reason = answer.unanswered
+                new = next(iter(reply.replies(answer, prompt, chatbot_name=chatbot.name, unfinished="completed")), None)
                 if new is None:
                     raise ModelEmpty
             except GigachatError as failed:
                 error = failed
-        is_unanswered = turn.unanswered is not None
+        old, was_unanswered, is_unanswered = recalled.old, recalled.was_unanswered, reason is not None
         return ReplayResult(
             prompt=prompt,
-            old=asked.old,
+            old=old,
             new=new,
-            was_unanswered=asked.was_unanswered,
+            was_unanswered=was_unanswered,
             is_unanswered=is_unanswered,
-            comparison=compare(asked.old, new, was_unanswered=asked.was_unanswered, is_unanswered=is_unanswered),
-            is_model_asked=turn.is_model_asked,
-            usage=turn.heard.usage,
+            comparison=compare(old, new, was_unanswered=was_unanswered, is_unanswered=is_unanswered),
+            is_model_asked=speech.facts.is_model_asked,
+            usage=speech.facts.usage,
             error=error,
         )
 
-    async def _recall(self, chatbot: Chatbot, prompt: Message) -> _ReplayPrompt:
+    async def _recall(self, chatbot: Chatbot, prompt: Message) -> _Recalled:
         """What the turn knew that answered it first, and what it said."""
 
-        async def read(reader: Reader) -> _ReplayPrompt:
+        async def read(reader: Reader) -> _Recalled:
             before, joined = await first_answered_at(reader, prompt), await joined_to(reader, prompt)
             memory = await recall(reader, chatbot, prompt, before=before, control_epoch=1, without=joined)
             replies = await messages.list_replies(reader, prompt)
             reasons = await unanswered.list_reasons(reader, chatbot.id, [prompt.id], but_answered_by=BY_REPLY)
-            opened = OpenTurn(
-                chatbot=chatbot,
-                prompt=prompt,
-                text="\n".join(message.content for message in (*joined, prompt)),
-                epoch=-1,
-                start_seq=0,
-                memory=memory,
-                may_hand_off=True,
-            )
+            text = "\n".join(message.content for message in (*joined, prompt))
             old = replies[0] if replies else None
             was_unanswered = old is None or bool(reasons) or old.metadata.get("abstained") is True
-            return _ReplayPrompt(opened, old, was_unanswered)
+            answer_input = AnswerInput(chatbot=chatbot, text=text, memory=memory, may_hand_off=True)
+            return _Recalled(answer_input, old, was_unanswered)
 
         return await self._database.read(read)

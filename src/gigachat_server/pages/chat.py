@@ -13,16 +13,16 @@ import msgspec
 from msgspec import Meta
 from starlette.responses import Response
 
-from gigachat_server.access.restrictions import client_defined_id
-from gigachat_server.api.chatbots import ChatbotInput
-from gigachat_server.ids import new_id
-from gigachat_server.pages.conversation import chatbot_of, check_addresses
-from gigachat_server.pages.http import PageRequest, Site, checked, redirect
+from gigachat_server.access.speakers import client_defined_id
+from gigachat_server.errors import NotFound
+from gigachat_server.ids import is_id, new_id
+from gigachat_server.pages.context import PageContext, redirect
+from gigachat_server.pages.request import PageRequest, checked
 from gigachat_server.pages.views import ControlView, MessageView, view, view_control
-from gigachat_server.records import Chatbot, Document
+from gigachat_server.records import Chatbot, ChatbotConfig, Document
 from gigachat_server.services import Services
-from gigachat_server.store import chatbots, conversations, documents, messages
-from gigachat_server.store.database import Reader, Tx
+from gigachat_server.store import chatbots, documents
+from gigachat_server.store.database import Reader
 
 DEFAULT_USER_ID = "visitor"
 SHOWN_MESSAGES = 100
@@ -44,7 +44,7 @@ class ChatbotForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _Shown(msgspec.Struct, kw_only=True):
-    """What the page tells of the store, all read at one moment."""
+    """What the page tells of the store; the conversation is read at one moment, and the rest at another."""
 
     chatbots: list[Chatbot]
     chatbot: Chatbot | None = None
@@ -57,19 +57,20 @@ class _Shown(msgspec.Struct, kw_only=True):
     last_seq: int = 0  # what the page is told of begins behind this event
 
 
-async def show(request: PageRequest, site: Site) -> Response:
-    request.need("chatbots:read")
+async def show(request: PageRequest[None], context: PageContext) -> Response:
     wanted = request.query.get("conversation", "")
-    conversation_id = client_defined_id(wanted, "conversation") if wanted else new_id()
-    shown = await _read(request, site.services, conversation_id)
+    named = client_defined_id(wanted, "conversation") if wanted else None
+    shown = await _read(request, context.services)
+    if shown.chatbot is not None and named is not None:
+        await _read_conversation(request, context.services, shown, shown.chatbot, named)
     prompts = SAMPLE_PROMPTS if shown.chatbot is not None and shown.chatbot.name == SAMPLE_CHATBOT else ()
-    return await site.page(
+    return await context.page(
         request,
         "chat.html",
         shown=shown,
         chatbot=shown.chatbot,
-        conversation_id=conversation_id,
-        model=_model_name(shown.chatbot, site.services),
+        conversation_id=named or new_id(),
+        model=_model_name(shown.chatbot, context.services),
         may=request.may,
         suggestions=prompts if shown.document_count else (),
         most_listed=_MOST_LISTED,
@@ -77,27 +78,23 @@ async def show(request: PageRequest, site: Site) -> Response:
     )
 
 
-async def create_chatbot(request: PageRequest, site: Site) -> Response:
-    request.need("chatbots:write")
+async def create_chatbot(request: PageRequest[None], context: PageContext) -> Response:
     request.form = {**request.form, "name": request.form.get("name", "").strip()}
-    form = checked(request, ChatbotForm, site.services.settings)
-    now_us = site.services.clock()
-    config = ChatbotInput(name=form.name).config()
-    chatbot = Chatbot(new_id(), request.signed_in.account_id, form.name, config, 0, now_us, now_us)
-
-    async def body(tx: Tx) -> None:
-        await chatbots.insert(tx, chatbot)
-
-    await site.services.database.transaction("chatbot.create", body)
-    return redirect("/?" + urlencode({"chatbot": chatbot.id}))
+    form = checked(request, ChatbotForm, context.services.settings)
+    created = await context.services.chatbots.create(request.principal, form.name, ChatbotConfig())
+    return redirect("/?" + urlencode({"chatbot": created.id}))
 
 
-async def _read(request: PageRequest, services: Services, conversation_id: str) -> _Shown:
-    account_id, chosen = request.signed_in.account_id, request.query.get("chatbot", "")
+async def _read(request: PageRequest[None], services: Services) -> _Shown:
+    account_id, chosen = request.account_id, request.query.get("chatbot", "")
 
     async def read(reader: Reader) -> _Shown:
         shown = _Shown(chatbots=await chatbots.list_chatbots(reader, account_id, after=None, limit=_MOST_LISTED))
-        shown.chatbot = await chatbot_of(reader, request, chosen) if chosen else next(iter(shown.chatbots), None)
+        shown.chatbot = next(iter(shown.chatbots), None)
+        if chosen:
+            shown.chatbot = await chatbots.find(reader, account_id, chosen) if is_id(chosen) else None
+            if shown.chatbot is None:
+                raise NotFound
         if shown.chatbot is None:
             return shown
         if shown.chatbot not in shown.chatbots:
@@ -108,22 +105,24 @@ async def _read(request: PageRequest, services: Services, conversation_id: str) 
         shown.warned = await documents.list_documents(
             reader, chatbot_id, states=("ready",), is_warned=True, after=None, limit=_MOST_WARNED
         )
-        conversation = await conversations.find(reader, chatbot_id, conversation_id)
-        if conversation is not None:
-            request.need("conversations:read")
-            check_addresses(request, shown.chatbot)
-            # Each message has a seq of its own, so the newest ones are among the newest seqs.
-            shown.first_seq = max(0, conversation.last_seq - SHOWN_MESSAGES)
-            shown.last_seq = conversation.last_seq
-            listed = await messages.list_messages(
-                reader, chatbot_id, conversation_id, after=shown.first_seq, limit=SHOWN_MESSAGES
-            )
-            shown.messages = [view(message) for message in listed]
-            shown.control = view_control(conversation)
-            shown.user_id = conversation.user_id or DEFAULT_USER_ID
         return shown
 
     return await services.database.read(read)
+
+
+async def _read_conversation(
+    request: PageRequest[None], services: Services, shown: _Shown, chatbot: Chatbot, conversation_id: str
+) -> None:
+    """What was said in it, if it has begun."""
+    request.check_addresses(chatbot.config.restrictions)
+    try:
+        recent = await services.conversations.newest(request.principal, chatbot, conversation_id, limit=SHOWN_MESSAGES)
+    except NotFound:
+        return
+    shown.first_seq, shown.last_seq = recent.first_seq, recent.conversation.last_seq
+    shown.messages = [view(message) for message in recent.messages]
+    shown.control = view_control(recent.conversation)
+    shown.user_id = recent.conversation.user_id or DEFAULT_USER_ID
 
 
 def _model_name(chatbot: Chatbot | None, services: Services) -> str:

@@ -2,36 +2,32 @@
 
 Idea: a call only has something done. What comes of it is shown to everybody the same way, by the stream of the
 conversation's events, as HTML that the templates made of stored messages; so the page that asked shows nothing twice, and
-what an operator or another client does appears by itself. Invariant: whoever signed in may do here what their key may do
-over the API, by the same handlers where those exist.
+what an operator or another client does appears by itself. Invariant: a visitor may do here what their key may do over the
+API: both go through `chat/conversations.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 from starlette.responses import Response
 
-from gigachat_server.access.restrictions import check_restrictions, client_defined_id, speaker_id
-from gigachat_server.api import conversations as api
-from gigachat_server.api import sse
+from gigachat_server.access.scopes import Scope
+from gigachat_server.api import sse, wire
 from gigachat_server.chat.events.recorder import RELEASED, TAKEN_OVER
 from gigachat_server.chat.feed import FeedDelta, FeedEvent
-from gigachat_server.chat.turns.intake import PromptRequest
-from gigachat_server.edge.http import Answer, ApiRequest, decode, problem, render
-from gigachat_server.edge.idempotency import key_of
+from gigachat_server.edge.answer import Answer
+from gigachat_server.edge.problem import problem
 from gigachat_server.errors import GigachatError, NotFound
-from gigachat_server.ids import is_id
-from gigachat_server.pages.http import PageRequest, Site
-from gigachat_server.pages.views import ControlView, view, view_control
-from gigachat_server.records import Chatbot, Feedback, Message
-from gigachat_server.store import chatbots, conversations
-from gigachat_server.store.database import Reader
+from gigachat_server.pages.context import PageContext
+from gigachat_server.pages.request import PageRequest
+from gigachat_server.pages.views import view, view_control
+from gigachat_server.records import Feedback, Message
 
 _CHANGES_OF_CONTROL = (TAKEN_OVER, RELEASED, "handoff.requested")
 
@@ -64,116 +60,86 @@ class RatingInput(RetryInput, frozen=True, kw_only=True, forbid_unknown_fields=T
 # --- having something done ---
 
 
-async def say(request: PageRequest, site: Site) -> Response:
+async def say(request: PageRequest[SayInput], context: PageContext) -> Answer:
     """Store what was said: answered as soon as that is durable. Sent again with its key, it is not stored again."""
-    wanted = decode(request.body, SayInput, site.services.settings)
-    called = await _call(request, site, "conversations:write", wanted)
-    prompt = PromptRequest(
-        conversation_id=client_defined_id(wanted.conversation_id, "conversation_id"),
-        user_id=speaker_id(wanted.user_id, "user_id"),
+    wanted = request.body
+    started = await context.services.conversations.speak(
+        request.principal,
+        request.chatbot,
+        conversation_id=wanted.conversation_id,
+        user_id=wanted.user_id,
         text=wanted.prompt,
         metadata={},
+        key=request.key,
     )
-    if prompt.operator is not None:
-        request.need("messages:inject")
-    key = key_of(request.headers, request.signed_in, chatbot_id=wanted.chatbot_id, route=_route(request), body=wanted)
-    started = await site.services.turns.start(called.chatbot, prompt, key)
-    return render(Answer({"message_id": started.prompt.id}, 201))
+    return Answer({"message_id": started.prompt.id}, 201)
 
 
-async def retry(request: PageRequest, site: Site) -> Response:
+async def retry(request: PageRequest[RetryInput], context: PageContext) -> Answer:
     """Have a prompt answered anew: answered as soon as it is its turn, or waits for it."""
-    wanted = decode(request.body, RetryInput, site.services.settings)
-    called = await _call(request, site, "conversations:write", wanted)
-    key = key_of(request.headers, request.signed_in, chatbot_id=wanted.chatbot_id, route=_route(request), body=wanted)
-    started = await site.services.turns.retry(called.chatbot, wanted.conversation_id, wanted.message_id, key)
-    return render(Answer({"message_id": started.prompt.id}, 201))
-
-
-async def stop(request: PageRequest, site: Site) -> Response:
-    wanted = decode(request.body, ConversationInput, site.services.settings)
-    return render(await api.stop(await _call(request, site, "conversations:write", wanted), site.services))
-
-
-async def take_over(request: PageRequest, site: Site) -> Response:
-    wanted = decode(request.body, TakeoverInput, site.services.settings)
-    body = api.TakeoverInput(operator=wanted.operator, force=wanted.force)
-    return render(await api.take_over(await _call(request, site, "messages:inject", wanted, body=body), site.services))
-
-
-async def release(request: PageRequest, site: Site) -> Response:
-    wanted = decode(request.body, ConversationInput, site.services.settings)
-    return render(await api.release(await _call(request, site, "messages:inject", wanted), site.services))
-
-
-async def rate(request: PageRequest, site: Site) -> Response:
-    wanted = decode(request.body, RatingInput, site.services.settings)
-    body = Feedback(rating=wanted.rating)
-    called = await _call(request, site, "conversations:write", wanted, body=body, message_id=wanted.message_id)
-    return render(await api.give_feedback(called, site.services))
-
-
-async def _call(
-    request: PageRequest, site: Site, scope: str, which: ConversationInput, *, body: Any = None, message_id: str = ""
-) -> ApiRequest:
-    """The same as a call of the API, for its handlers. Raises `Forbidden`, `NotFound`."""
-    request.need(scope)
-
-    async def read(reader: Reader) -> Chatbot:
-        return await chatbot_of(reader, request, which.chatbot_id)
-
-    chatbot = await site.services.database.read(read)
-    check_addresses(request, chatbot)
-    return ApiRequest(
-        path={"conversation_id": which.conversation_id, "message_id": message_id},
-        query={**request.query, "embedding": "false"},
-        headers=request.headers,
-        raw_path=request.path,
-        principal=request.principal,
-        request_id="",
-        body=body,
-        chatbot=chatbot,
+    wanted = request.body
+    started = await context.services.conversations.retry(
+        request.principal, request.chatbot, wanted.conversation_id, wanted.message_id, key=request.key
     )
+    return Answer({"message_id": started.prompt.id}, 201)
 
 
-def _route(request: PageRequest) -> str:
-    return f"POST {request.path}"
+async def stop(request: PageRequest[ConversationInput], context: PageContext) -> Answer:
+    ended = await context.services.conversations.stop(
+        request.principal, request.chatbot, request.body.conversation_id, key=request.key
+    )
+    return Answer(wire.messages(ended, request.account_id, with_embedding=False))
 
 
-async def chatbot_of(reader: Reader, request: PageRequest, chatbot_id: str) -> Chatbot:
-    """The visitor's own. Raises `NotFound`."""
-    found = await chatbots.find(reader, request.signed_in.account_id, chatbot_id) if is_id(chatbot_id) else None
-    if found is None:
-        raise NotFound
-    return found
+async def take_over(request: PageRequest[TakeoverInput], context: PageContext) -> Answer:
+    wanted = request.body
+    taken = await context.services.conversations.take_over(
+        request.principal,
+        request.chatbot,
+        wanted.conversation_id,
+        wanted.operator,
+        may_take_from=wanted.force,
+        key=request.key,
+    )
+    return Answer(wire.conversation(taken))
 
 
-def check_addresses(request: PageRequest, chatbot: Chatbot) -> None:
-    """The addresses that the chatbot is restricted to hold here too; its hostnames are those of other pages."""
-    check_restrictions(chatbot.config.restrictions, peer=request.peer, headers={}, has_key=True)
+async def release(request: PageRequest[ConversationInput], context: PageContext) -> Answer:
+    released = await context.services.conversations.release(
+        request.principal, request.chatbot, request.body.conversation_id, key=request.key
+    )
+    return Answer(wire.conversation(released))
+
+
+async def rate(request: PageRequest[RatingInput], context: PageContext) -> Answer:
+    wanted = request.body
+    rated = await context.services.conversations.rate(
+        request.principal, request.chatbot, wanted.conversation_id, wanted.message_id, Feedback(rating=wanted.rating)
+    )
+    (message,) = wire.messages(rated, request.account_id, with_embedding=False)
+    return Answer(message)
 
 
 # --- showing what happens ---
 
 
-async def follow(request: PageRequest, site: Site) -> Response:
+async def follow(request: PageRequest[None], context: PageContext) -> Response:
     """All that changes on the page from the place that it shows, or, in `Last-Event-ID`, has been told of."""
-    query = request.query
-    which = ConversationInput(chatbot_id=query.get("chatbot", ""), conversation_id=query.get("conversation", ""))
-    called = await _call(request, site, "conversations:read", which)
-    feed = site.services.feed
-    place = sse.place_of(called, last_seq=await feed.last_seq(called.chatbot.id, which.conversation_id))
-    followed = feed.follow_conversation(called.chatbot.id, which.conversation_id, place, idle_s=sse.PING_S)
-    return sse.EventStream(_Following(request, site, which).pieces(followed))
+    conversation_id = request.query.get("conversation", "")
+    place = sse.place_of(request)
+    followed = await context.services.conversations.follow(
+        request.principal, request.chatbot, conversation_id, place, idle_s=sse.PING_S
+    )
+    return sse.EventStream(_Following(request, context, conversation_id).pieces(followed))
 
 
 class _Following:
     """One page that follows a conversation."""
 
-    def __init__(self, request: PageRequest, site: Site, which: ConversationInput) -> None:
+    def __init__(self, request: PageRequest[None], context: PageContext, conversation_id: str) -> None:
         self._request = request
-        self._site = site
-        self._which = which
+        self._context = context
+        self._conversation_id = conversation_id
 
     async def pieces(self, followed: AsyncGenerator[FeedEvent | FeedDelta | None, None]) -> AsyncGenerator[bytes, None]:
         """Ends with `gone` once the visitor may not see it any more, or the conversation was deleted."""
@@ -212,12 +178,13 @@ class _Following:
         return sse.event("change", changed, place=sse.event_id(event.seq, happened.position))
 
     async def _message(self, message: Message) -> dict[str, Any]:
-        html = await self._site.render("message.html", message=view(message), may=self._request.may)
+        html = await self._context.render("message.html", message=view(message), may=self._request.may, Scope=Scope)
         return {"id": message.id, "seq": message.seq, "html": html}
 
     async def _control(self) -> str:
-        async def read(reader: Reader) -> ControlView:
-            return view_control(await conversations.find(reader, self._which.chatbot_id, self._which.conversation_id))
-
-        control = await self._site.services.database.read(read)
-        return await self._site.render("control.html", control=control, may=self._request.may)
+        request, conversation = self._request, None
+        with suppress(NotFound):  # deleted meanwhile
+            conversation = await self._context.services.conversations.read(
+                request.principal, request.chatbot, self._conversation_id
+            )
+        return await self._context.render("control.html", control=view_control(conversation), may=request.may, Scope=Scope)

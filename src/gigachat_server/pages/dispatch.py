@@ -1,159 +1,123 @@
-"""The way of every request for a page: find the route, see who is signed in, check where it comes from, answer.
+"""What is particular to the pages among ways in: their routes, sessions, forms, error pages and security headers.
 
-Invariant: no handler runs for a visitor who is not signed in, unless its page is public, nor for a POST that one of our
-own pages did not send; and every answer carries the security headers, whatever went wrong.
+The steps of a request are in `edge/frame.py`. Invariant: no handler runs for a visitor who is not signed in, unless its page is
+public, nor for a POST that one of our own pages did not send; and every answer carries the security headers, whatever went
+wrong.
 """
 
 from __future__ import annotations
 
-import functools
 import logging
-import secrets
-from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
 
-from starlette.requests import ClientDisconnect, cookie_parser
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Receive, Scope
 
-from gigachat_server.access.keys import operator_of
-from gigachat_server.access.restrictions import peer_address
-from gigachat_server.access.sessions import LINK_S, Session
-from gigachat_server.edge.http import parse_query, plain_headers, read_body, render_problem
-from gigachat_server.errors import GigachatError, MethodNotAllowed, NotFound, ShuttingDown, Unauthenticated, UnsupportedMediaType
-from gigachat_server.pages.http import (
-    COOKIE,
-    MAX_FORM_BYTES,
-    SECURITY_HEADERS,
-    PageRequest,
-    Site,
-    check_csrf,
-    check_same_origin,
-    login_address,
-    origin_of,
-    parse_form,
-    redirect,
+from gigachat_server.access.principal import Principal
+from gigachat_server.access.sessions import LINK_S
+from gigachat_server.edge.body import decode, read_body
+from gigachat_server.edge.frame import Frame
+from gigachat_server.edge.problem import problem_headers, render_problem
+from gigachat_server.edge.request import Authoriser, parse_query
+from gigachat_server.edge.routes import PUBLIC, AnyRoute
+from gigachat_server.errors import (
+    GigachatError,
+    MethodNotAllowed,
+    NotFound,
+    StorageUnavailable,
+    Unauthenticated,
+    UnsupportedMediaType,
 )
+from gigachat_server.pages.context import SECURITY_HEADERS, PageContext, login_address, redirect
+from gigachat_server.pages.request import MAX_FORM_BYTES, PageRequest, check_csrf, check_same_origin, parse_form
 from gigachat_server.pages.routes import ROUTES, STATIC, PageRoute
-from gigachat_server.records import Principal
+from gigachat_server.records import RestrictionsConfig
 from gigachat_server.services import Services
 
-_log = logging.getLogger("gigachat.web")
-
 _PREFIXES = (STATIC, "/web/")
-_SIGNED_OUT = "You are no longer signed in. Sign in again; what you wrote is still here."
+_SIGNED_OUT = "You are no longer signed in. Sign in again; your text is still here."
 
 
-class Web:
+class Web(Frame[PageRequest[Any]]):
     """The pages as an ASGI application, beside the API's."""
 
     def __init__(self, services: Services) -> None:
-        self._site = Site(services)
-        self._services = services
-        self._routes: dict[str, dict[str, PageRoute]] = {}
-        for route in ROUTES:
-            self._routes.setdefault(route.path, {})[route.method] = route
+        self._pages = _PageSurface(services)
+        super().__init__(self._pages, services)
 
     def handles(self, path: str) -> bool:
         """Whether a request for this (decoded) path is ours."""
-        return path in self._routes or path.startswith(_PREFIXES)
+        return path in self._pages.routes or path.startswith(_PREFIXES)
 
     def login_path(self, *, lifetime_s: int = LINK_S) -> str:
         """A link, to be put after this server's address, that signs one browser in, once."""
-        return "/login?token=" + self._site.sessions.mint_login_token(lifetime_s=lifetime_s)
+        return "/login?token=" + self._pages.context.sessions.mint_login_token(lifetime_s=lifetime_s)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            response = await self._respond(scope, receive)
-        except ClientDisconnect:
-            return
-        for name, value in SECURITY_HEADERS.items():
-            response.headers[name] = value
-        response.headers.setdefault("Cache-Control", "no-store")
-        await response(scope, receive, send)
 
-    async def _respond(self, scope: Scope, receive: Receive) -> Response:
-        path, headers = scope["path"], plain_headers(scope)
-        request = self._request(scope, headers)
-        by_method = self._routes.get(path, {})
-        route = by_method.get("GET" if scope["method"] == "HEAD" else scope["method"])
-        try:
-            request.query = parse_query(scope["query_string"])
-            if path.startswith(STATIC) and scope["method"] in ("GET", "HEAD"):
-                return self._static(request)
-            await self._recognise(request)
-            if not by_method:
-                raise NotFound
-            if route is None:
-                raise MethodNotAllowed(headers={"Allow": ", ".join(sorted(by_method))})
-            if request.session is None and not route.is_public:
-                if not route.is_json:
-                    return redirect(login_address(request))
-                raise Unauthenticated(_SIGNED_OUT)
-            if scope["method"] == "POST":
-                await self._admit(route, request, scope, receive)
-            return await route.handler(request, self._site)
-        except GigachatError as error:
-            return await self._problem(error, request, is_json=route is not None and route.is_json)
-        except ClientDisconnect:
-            raise
-        except Exception:  # noqa: BLE001 - the edge of the pages: a bug is a page that says so, and a line in the log
-            _log.exception("%s %s failed", scope["method"], path)
-            return await self._problem(GigachatError(), request, is_json=route is not None and route.is_json)
+class _PageSurface:
+    log = logging.getLogger("gigachat.web")
+    scope_missing = "You signed in with a key that lacks the scope {scope}."
 
-    def _request(self, scope: Scope, headers: Mapping[str, str]) -> PageRequest:
-        settings, client = self._services.settings, scope.get("client")
-        session_id = cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
-        return PageRequest(
-            path=scope["path"],
-            query={},
-            headers=headers,
-            peer=peer_address(client[0] if client else None, headers.get("x-forwarded-for"), settings.proxy_networks),
-            origin=origin_of(scope, headers, settings),
-            session_id=session_id,
-            session=None,
-            principal=None,
-            reauthorise=functools.partial(self._recognise_again, session_id),
-        )
+    def __init__(self, services: Services) -> None:
+        self.context = PageContext(services)
+        self.routes: dict[str, dict[str, PageRoute]] = {}
+        for route in ROUTES:
+            self.routes.setdefault(route.path, {})[route.method] = route
 
-    async def _recognise_again(self, session_id: str) -> None:
-        session = self._site.sessions.find(session_id)
-        if session is None or await self._principal(session) is None:
+    def open(self, scope: Scope, authoriser: Authoriser) -> PageRequest[Any]:
+        return PageRequest(scope, authoriser, self.context.services.settings)
+
+    def find(self, request: PageRequest[Any]) -> AnyRoute | Response:
+        request.query = parse_query(request.raw_query)
+        method = "GET" if request.method == "HEAD" else request.method
+        if request.path.startswith(STATIC) and method == "GET":
+            return self._static(request)
+        by_method = self.routes.get(request.path)
+        if not by_method:
+            raise NotFound
+        if method not in by_method:
+            raise MethodNotAllowed(headers={"Allow": ", ".join(sorted(by_method))})
+        return by_method[method]
+
+    async def identify(self, request: PageRequest[Any], route: AnyRoute) -> Principal | None:
+        principal = await self._recognise(request)
+        if principal is None and route.scope != PUBLIC:
             raise Unauthenticated(_SIGNED_OUT)
+        if route.method == "POST":
+            check_same_origin(request)
+        return principal
 
-    async def _recognise(self, request: PageRequest) -> None:
-        """Find the session that the cookie names, and end it if its key no longer holds."""
-        session = self._site.sessions.find(request.session_id) if request.session_id else None
-        if session is None:
-            return
-        principal = await self._principal(session)
+    async def _recognise(self, request: PageRequest[Any]) -> Principal | None:
+        """Who the session that the cookie names is for; it ends if its key no longer holds."""
+        sessions = self.context.sessions
+        session = sessions.find(request.session_id) if request.session_id else None
+        principal = None if session is None else await self.context.services.key_ring.renewed(session.principal)
         if principal is None:
-            self._site.sessions.close(request.session_id)
-            return
-        request.session, request.principal = session, principal
+            sessions.close(request.session_id)
+        request.session, request.caller = (session, principal) if principal is not None else (None, None)
+        return principal
 
-    async def _principal(self, session: Session) -> Principal | None:
-        if session.key_id is None:
-            return operator_of(session.account_id)
-        return await self._services.key_ring.principal_of(session.key_id)
+    def check_restrictions(self, request: PageRequest[Any], restrictions: RestrictionsConfig) -> None:
+        request.check_addresses(restrictions)
 
-    async def _admit(self, route: PageRoute, request: PageRequest, scope: Scope, receive: Receive) -> None:
-        """Read what a POST carries; raises unless it comes from a page of ours."""
-        check_same_origin(request)
-        if self._services.is_shutting_down:
-            raise ShuttingDown(retry_after_s=5)
-        settings = self._services.settings
-        limit = settings.max_body_bytes if route.is_json else MAX_FORM_BYTES
-        raw = await read_body(scope, receive, request.headers, limit=limit, timeout_s=settings.receive_timeout_s)
-        if not route.is_json:
+    async def read_body(self, request: PageRequest[Any], route: AnyRoute, receive: Receive) -> Any:
+        """What a POST carries; raises unless it comes from a page of ours."""
+        if route.method != "POST":
+            return None
+        settings, is_json = self.context.services.settings, route.request is not None
+        limit = settings.max_body_bytes if is_json else MAX_FORM_BYTES
+        raw = await read_body(receive, request.headers, limit=limit, timeout_s=settings.receive_timeout_s)
+        if not is_json:
             request.form = parse_form(raw, request.headers)
         elif request.headers.get("content-type") != "application/json":
             raise UnsupportedMediaType
-        request.body = raw
-        if not route.is_public:
+        if route.scope != PUBLIC:
             check_csrf(request)
+        return decode(raw, route.request, settings) if is_json else None
 
-    def _static(self, request: PageRequest) -> Response:
-        answer = self._site.static.answer(
+    def _static(self, request: PageRequest[Any]) -> Response:
+        answer = self.context.static.answer(
             request.path.removeprefix(STATIC),
             version=request.query.get("v", ""),
             if_none_match=request.headers.get("if-none-match", ""),
@@ -162,12 +126,18 @@ class Web:
             raise NotFound
         return answer
 
-    async def _problem(self, error: GigachatError, request: PageRequest, *, is_json: bool) -> Response:
-        if error.status >= 500:
-            _log.warning("%s: %s", request.path, error.code)
-        if is_json:
-            return render_problem(error, instance=request.path, request_id=secrets.token_hex(8))
-        headers = dict(error.headers)
-        if error.retry_after_s is not None:
-            headers["Retry-After"] = str(error.retry_after_s)
-        return await self._site.page(request, "error.html", status=error.status, headers=headers, error=error)
+    async def render_problem(self, error: GigachatError, request: PageRequest[Any]) -> Response:
+        route = request.route
+        if isinstance(route, PageRoute) and route.is_json:
+            return render_problem(error, instance=request.path, request_id=request.request_id)
+        if route is not None and isinstance(error, Unauthenticated):
+            return redirect(login_address(request))
+        if request.session is None:
+            with suppress(StorageUnavailable):
+                await self._recognise(request)  # the page says who is signed in, whatever is wrong with the rest
+        return await self.context.page(request, "error.html", status=error.status, headers=problem_headers(error), error=error)
+
+    async def finish(self, request: PageRequest[Any], response: Response) -> None:
+        for name, value in SECURITY_HEADERS.items():
+            response.headers[name] = value
+        response.headers.setdefault("Cache-Control", "no-store")

@@ -1,6 +1,6 @@
 """The API's reference as a page, from the same document that /openapi.json gives to programs.
 
-It needs no login, no network and no script: whoever can reach the server can read how to speak to it.
+It needs no login, no network and no script: everyone who can reach the server can read it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import msgspec
 from starlette.responses import Response
 
 from gigachat_server.api.openapi import error_codes, openapi
-from gigachat_server.pages.http import PageRequest, Site
+from gigachat_server.pages.context import PageContext
+from gigachat_server.pages.request import PageRequest
 
 _TITLES = {
     "chatbots": "Chatbots",
@@ -76,8 +77,8 @@ class Group(msgspec.Struct, frozen=True):
     operations: list[Operation]
 
 
-async def show(request: PageRequest, site: Site) -> Response:
-    return await site.page(request, "docs.html", groups=groups(), codes=error_codes(), base=request.origin)
+async def show(request: PageRequest[None], context: PageContext) -> Response:
+    return await context.page(request, "docs.html", groups=groups(), codes=error_codes(), base=request.origin)
 
 
 @functools.cache

@@ -14,68 +14,58 @@ from starlette.responses import Response
 
 from gigachat_server.api.keys import KeyInput
 from gigachat_server.edge import cursors
-from gigachat_server.errors import Forbidden, InvalidRequest
-from gigachat_server.pages.http import PageRequest, Site, checked, first_problem, redirect
+from gigachat_server.errors import InvalidRequest
+from gigachat_server.pages.context import PageContext, redirect
+from gigachat_server.pages.request import PageRequest, checked, first_problem
 from gigachat_server.records import ApiKey
-from gigachat_server.store import keys
-from gigachat_server.store.database import Reader
 
 _PER_PAGE = 50
+_RESTRICTED = "You signed in with a restricted key. Sign in with a login link, or an unrestricted key, to manage keys."
 
 
 class RevokeForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     key_id: str
 
 
-async def show(request: PageRequest, site: Site) -> Response:
-    return await _page(request, site)
+async def show(request: PageRequest[None], context: PageContext) -> Response:
+    return await _page(request, context)
 
 
-async def create(request: PageRequest, site: Site) -> Response:
+async def create(request: PageRequest[None], context: PageContext) -> Response:
     """The secret is in this answer and nowhere else, ever."""
     request.form = {**request.form, "name": request.form.get("name", "").strip()}
     try:
-        wanted = checked(request, KeyInput, site.services.settings)
+        wanted = checked(request, KeyInput, context.services.settings)
     except InvalidRequest as error:
-        return await _page(request, site, status=error.status, problem=first_problem(error))
-    _need_owner(request)
-    created, secret = await site.services.key_ring.create(request.signed_in.account_id, wanted.name)
-    return await _page(request, site, status=201, created=created, secret=secret)
+        return await _page(request, context, status=error.status, problem=first_problem(error))
+    request.principal.require_owner(_RESTRICTED)
+    created, secret = await context.services.key_ring.grant(request.principal, wanted.name)
+    return await _page(request, context, status=201, created=created, secret=secret)
 
 
-async def revoke(request: PageRequest, site: Site) -> Response:
-    _need_owner(request)
-    form = checked(request, RevokeForm, site.services.settings)
-    await site.services.key_ring.revoke(request.signed_in.account_id, form.key_id)
+async def revoke(request: PageRequest[None], context: PageContext) -> Response:
+    request.principal.require_owner(_RESTRICTED)
+    form = checked(request, RevokeForm, context.services.settings)
+    await context.services.key_ring.revoke(request.account_id, form.key_id)
     return redirect("/keys")
 
 
-def _need_owner(request: PageRequest) -> None:
-    """Raises `Forbidden` for whoever signed in with a key that was given less than an account's key, or an end."""
-    if not request.signed_in.is_owner:
-        raise Forbidden("You signed in with a restricted key. Sign in with a login link, or an unrestricted key, to manage keys.")
-
-
 async def _page(
-    request: PageRequest,
-    site: Site,
+    request: PageRequest[None],
+    context: PageContext,
     *,
     status: int = 200,
     created: ApiKey | None = None,
     secret: str = "",
     problem: str = "",
 ) -> Response:
-    account_id, before = request.signed_in.account_id, cursors.load(request.query.get("after"))
-
-    async def read(reader: Reader) -> list[ApiKey]:
-        return await keys.list_keys(reader, account_id, before=before, limit=_PER_PAGE + 1)
-
-    found = await site.services.database.read(read)
+    before = cursors.load(request.query.get("after"))
+    found = await context.services.key_ring.list_keys(request.principal, before=before, limit=_PER_PAGE + 1)
     older = ""
     if len(found) > _PER_PAGE:
         last = found[_PER_PAGE - 1]
         older = "/keys?" + urlencode({"after": cursors.dump(last.created_at, last.id)})
-    return await site.page(
+    return await context.page(
         request,
         "keys.html",
         status=status,
@@ -84,5 +74,5 @@ async def _page(
         created=created,
         secret=secret,
         problem=problem,
-        own_key_id=request.signed_in.key_id,
+        own_key_id=request.principal.id,
     )

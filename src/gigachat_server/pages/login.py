@@ -11,7 +11,8 @@ from starlette.responses import Response
 
 from gigachat_server.access.sessions import SESSION_S, Session
 from gigachat_server.errors import Unauthenticated
-from gigachat_server.pages.http import COOKIE, PageRequest, Site, checked, redirect, safe_next
+from gigachat_server.pages.context import PageContext, redirect, safe_next
+from gigachat_server.pages.request import COOKIE, PageRequest, checked
 
 
 class LoginForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -22,51 +23,51 @@ class LoginForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     next: str = "/"
 
 
-async def show(request: PageRequest, site: Site) -> Response:
+async def show(request: PageRequest[None], context: PageContext) -> Response:
     if request.session is not None:
         return redirect(safe_next(request.query.get("next", "/")))
     token = request.query.get("token", "")
-    if token and not site.sessions.is_redeemable(token):
-        return await _page(request, site, problem="This link was used already, or it has expired.")
-    return await _page(request, site, token=token)
+    if token and not context.sessions.is_redeemable(token):
+        return await _page(request, context, problem="This link was used already, or it has expired.")
+    return await _page(request, context, token=token)
 
 
-async def sign_in(request: PageRequest, site: Site) -> Response:
-    wait_s = site.attempts.count(request.peer)
+async def sign_in(request: PageRequest[None], context: PageContext) -> Response:
+    wait_s = context.attempts.count(request.peer)
     if wait_s:
         problem = f"Too many attempts. Try again in {wait_s} seconds."
-        return await _page(request, site, problem=problem, status=429, headers={"Retry-After": str(wait_s)})
-    form = checked(request, LoginForm, site.services.settings)
-    opened = site.sessions.redeem(form.token) if form.token else await _by_key(form.key.strip(), site)
+        return await _page(request, context, problem=problem, status=429, headers={"Retry-After": str(wait_s)})
+    form = checked(request, LoginForm, context.services.settings)
+    opened = context.sessions.redeem(form.token) if form.token else await _by_key(form.key.strip(), context)
     if opened is None:
         problem = "This link was used already, or it has expired." if form.token else "This is not a valid API key."
-        return await _page(request, site, problem=problem, status=401)
+        return await _page(request, context, problem=problem, status=401)
     if request.session is not None:
-        site.sessions.close(request.session_id)
+        context.sessions.close(request.session_id)
     session_id, _ = opened
     response = redirect(safe_next(form.next))
     response.set_cookie(COOKIE, session_id, max_age=SESSION_S, path="/", secure=request.is_secure, httponly=True, samesite="lax")
     return response
 
 
-async def sign_out(request: PageRequest, site: Site) -> Response:
-    site.sessions.close(request.session_id)
+async def sign_out(request: PageRequest[None], context: PageContext) -> Response:
+    context.sessions.close(request.session_id)
     response = redirect("/login")
     response.delete_cookie(COOKIE, path="/", secure=request.is_secure, httponly=True, samesite="lax")
     return response
 
 
-async def _by_key(key: str, site: Site) -> tuple[str, Session] | None:
+async def _by_key(key: str, context: PageContext) -> tuple[str, Session] | None:
     try:
-        principal = await site.services.key_ring.authenticate(key)
+        principal = await context.services.key_ring.authenticate(key)
     except Unauthenticated:
         return None
-    return site.sessions.open(principal.account_id, principal.key_id)
+    return context.sessions.open(principal)
 
 
 async def _page(
-    request: PageRequest,
-    site: Site,
+    request: PageRequest[None],
+    context: PageContext,
     *,
     token: str = "",
     problem: str = "",
@@ -74,4 +75,4 @@ async def _page(
     headers: dict[str, str] | None = None,
 ) -> Response:
     wanted = safe_next(request.form.get("next") or request.query.get("next", "/"))
-    return await site.page(request, "login.html", status=status, headers=headers, token=token, problem=problem, next=wanted)
+    return await context.page(request, "login.html", status=status, headers=headers, token=token, problem=problem, next=wanted)

@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING
 import msgspec
 from starlette.responses import Response
 
-from gigachat_server.errors import STORED, Forbidden
-from gigachat_server.pages.http import PageRequest, Site
+from gigachat_server.errors import STORED
+from gigachat_server.pages.context import PageContext
+from gigachat_server.pages.request import PageRequest
 
 if TYPE_CHECKING:
     from gigachat_server.models.endpoints.chat_completions import OpenAIModel
     from gigachat_server.models.endpoints.probe import Probe
 
 _PATIENCE_S = 60.0
+_RESTRICTED = "You signed in with a restricted key. Sign in with a login link, or an unrestricted key, to try models."
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -35,26 +37,25 @@ class Row(msgspec.Struct, frozen=True):
     is_fine: bool = True
 
 
-async def show(request: PageRequest, site: Site) -> Response:
-    rows = [_row(name, model) for name, model in _endpoints(site).items()]
-    return await site.page(request, "models.html", rows=rows, is_tried=False)
+async def show(request: PageRequest[None], context: PageContext) -> Response:
+    rows = [_row(name, model) for name, model in _endpoints(context).items()]
+    return await context.page(request, "models.html", rows=rows, is_tried=False)
 
 
-async def test(request: PageRequest, site: Site) -> Response:
+async def test(request: PageRequest[None], context: PageContext) -> Response:
     """Asks them all at once."""
-    if not request.signed_in.is_owner:
-        raise Forbidden("You signed in with a restricted key. Sign in with a login link, or an unrestricted key, to try models.")
+    request.principal.require_owner(_RESTRICTED)
     from gigachat_server.models.endpoints.probe import probe
 
-    endpoints = {name: model for name, model in _endpoints(site).items() if model.name}
+    endpoints = {name: model for name, model in _endpoints(context).items() if model.name}
     found = await asyncio.gather(*(probe(model, patience_s=_PATIENCE_S) for model in endpoints.values()))
     rows = [_row(name, model, each) for (name, model), each in zip(endpoints.items(), found, strict=True)]
-    return await site.page(request, "models.html", rows=rows, is_tried=True)
+    return await context.page(request, "models.html", rows=rows, is_tried=True)
 
 
-def _endpoints(site: Site) -> dict[str, OpenAIModel]:
+def _endpoints(context: PageContext) -> dict[str, OpenAIModel]:
     """None where the built-in model answers. The HTTP client is imported by whoever calls an endpoint, and not by a page."""
-    model = site.services.model
+    model = context.services.model
     others: dict[str, OpenAIModel] = getattr(model, "others", {})
     default: OpenAIModel | None = getattr(model, "default", None)
     named = {"GIGACHAT_MODEL_URL": default} if default is not None and default not in others.values() else {}

@@ -1,49 +1,75 @@
 """Every address of the pages, as data.
 
-Invariant: a page is shown to whoever is signed in unless it says `is_public`; an address that takes a POST goes through
-the same-origin and CSRF checks before its handler is called (the login, which has no session yet, through the first).
+Invariant: a page is for anyone who is signed in unless it says that it is public, or names the scope that it needs; an address
+that takes a POST goes through the same-origin and CSRF checks before its handler is called (the login, which has no session
+yet, through the first). The handler of an `ActionRoute` takes the body that its `request` says, or mypy fails.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Any, Generic, Literal
 
-import msgspec
 from starlette.responses import Response
 
+from gigachat_server.access.scopes import Scope
+from gigachat_server.edge.answer import Answer
+from gigachat_server.edge.request import B
+from gigachat_server.edge.routes import PUBLIC, SIGNED_IN, Access, AnyRoute
 from gigachat_server.pages import chat, conversation, docs, keys, login, models
-from gigachat_server.pages.http import PageRequest, Site
+from gigachat_server.pages.context import PageContext
+from gigachat_server.pages.request import PageRequest
 
-Handler = Callable[[PageRequest, Site], Awaitable[Response]]
+Handler = Callable[[PageRequest[B], PageContext], Awaitable[Answer | Response]]
 
 STATIC = "/static/"
 
 
-class PageRoute(msgspec.Struct, frozen=True, kw_only=True):
-    method: str
-    path: str
-    handler: Handler
-    is_public: bool = False
-    is_json: bool = False  # for our scripts: JSON comes in, and problems go out as JSON
+class PageRoute(AnyRoute, frozen=True, kw_only=True):
+    """A page, or a form that one of them sends."""
+
+    scope: Access = SIGNED_IN
+    handler: Handler[Any]
+    is_json: bool = False  # for our scripts: problems go out as JSON
 
 
-ROUTES: tuple[PageRoute, ...] = (
-    PageRoute(method="GET", path="/", handler=chat.show),
-    PageRoute(method="POST", path="/web/chat", handler=conversation.say, is_json=True),
-    PageRoute(method="GET", path="/web/chat/events", handler=conversation.follow, is_json=True),
-    PageRoute(method="POST", path="/web/chat/stop", handler=conversation.stop, is_json=True),
-    PageRoute(method="POST", path="/web/chat/retry", handler=conversation.retry, is_json=True),
-    PageRoute(method="POST", path="/web/chat/rate", handler=conversation.rate, is_json=True),
-    PageRoute(method="POST", path="/web/chat/takeover", handler=conversation.take_over, is_json=True),
-    PageRoute(method="POST", path="/web/chat/release", handler=conversation.release, is_json=True),
-    PageRoute(method="POST", path="/web/chatbots", handler=chat.create_chatbot),
+class ActionRoute(PageRoute, Generic[B], frozen=True, kw_only=True):
+    """What a script of the chat page has done: JSON comes in, names the chatbot, and problems go out as JSON."""
+
+    method: str = "POST"
+    handler: Handler[B]
+    request: type[B]
+    chatbot_in: Literal["path", "query", "body"] | None = "body"
+    is_guarded: bool = True
+    is_json: bool = True
+
+
+# fmt: off
+ROUTES = (
+    PageRoute(method="GET", path="/", scope=Scope.CHATBOTS_READ, handler=chat.show),
+    ActionRoute(path="/web/chat", scope=Scope.CONVERSATIONS_WRITE, handler=conversation.say, request=conversation.SayInput,
+                is_prompt=True),
+    PageRoute(method="GET", path="/web/chat/events", scope=Scope.CONVERSATIONS_READ, handler=conversation.follow, is_json=True,
+              chatbot_in="query", is_guarded=True),
+    ActionRoute(path="/web/chat/stop", scope=Scope.CONVERSATIONS_WRITE, handler=conversation.stop,
+                request=conversation.ConversationInput),
+    ActionRoute(path="/web/chat/retry", scope=Scope.CONVERSATIONS_WRITE, handler=conversation.retry,
+                request=conversation.RetryInput, is_prompt=True),
+    ActionRoute(path="/web/chat/rate", scope=Scope.CONVERSATIONS_WRITE, handler=conversation.rate,
+                request=conversation.RatingInput),
+    ActionRoute(path="/web/chat/takeover", scope=Scope.MESSAGES_INJECT, handler=conversation.take_over,
+                request=conversation.TakeoverInput),
+    ActionRoute(path="/web/chat/release", scope=Scope.MESSAGES_INJECT, handler=conversation.release,
+                request=conversation.ConversationInput),
+    PageRoute(method="POST", path="/web/chatbots", scope=Scope.CHATBOTS_WRITE, handler=chat.create_chatbot),
     PageRoute(method="GET", path="/keys", handler=keys.show),
     PageRoute(method="POST", path="/keys", handler=keys.create),
     PageRoute(method="POST", path="/web/keys/revoke", handler=keys.revoke),
     PageRoute(method="GET", path="/models", handler=models.show),
     PageRoute(method="POST", path="/models", handler=models.test),
-    PageRoute(method="GET", path="/login", handler=login.show, is_public=True),
-    PageRoute(method="POST", path="/login", handler=login.sign_in, is_public=True),
+    PageRoute(method="GET", path="/login", scope=PUBLIC, handler=login.show),
+    PageRoute(method="POST", path="/login", scope=PUBLIC, handler=login.sign_in),
     PageRoute(method="POST", path="/logout", handler=login.sign_out),
-    PageRoute(method="GET", path="/docs", handler=docs.show, is_public=True),
+    PageRoute(method="GET", path="/docs", scope=PUBLIC, handler=docs.show),
 )
+# fmt: on

@@ -6,19 +6,19 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from gigachat_server.chat.conversations import BOT
 from gigachat_server.errors import error_with_code
 from gigachat_server.pages.links import Link
 from gigachat_server.records import UNSETTLED, Conversation, Message, Source
-from gigachat_server.store.conversations import BOT
 
 _BADGES = {"user": "User", "assistant": "Assistant", "operator": "Operator", "system": "System"}
-# What became of a reply, and of a prompt. Whatever went well says nothing.
+# Notes on the state of a reply, and of a prompt. What went well has none.
 _REPLIES = {
     "stopped": "Stopped here.",
-    "incomplete": "Broken off here; what had been said is kept.",
+    "incomplete": "Broken off here; the text so far is kept.",
 }
 _PROMPTS = {
-    "queued": "Waits for the reply before it.",
+    "queued": "Waiting for the previous reply.",
     "stopped": "Stopped.",
     "interrupted": "Interrupted by a newer prompt.",
     "intercepted": "Left to the operator.",
@@ -85,7 +85,7 @@ def view(message: Message) -> MessageView:
         id=message.id,
         seq=message.seq,
         role=message.role,
-        badge=_BADGES[message.role],
+        badge=_BADGES.get(message.role, message.role.capitalize()),
         speaker=message.name or message.user_id,
         content=message.content,
         is_markdown=is_reply,

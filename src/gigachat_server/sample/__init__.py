@@ -1,4 +1,4 @@
-"""The sample: a chatbot that answers from gigachat's own documentation, to try all of it without documents of one's own.
+"""The sample: a chatbot that answers from gigachat's own documentation, to try gigachat without your own documents.
 
 Invariant: loading it twice changes nothing; it never touches a chatbot of another name.
 """
@@ -23,6 +23,9 @@ PERSONA = (
     "there. If you are unsure, or the answer is not explicitly written in the sections, say "
     '"Sorry, the documentation does not tell me that."'
 )
+
+# Pages that would only get in the way of the guides: links, tables of fields, and why things were decided.
+_LEFT_OUT = ("docs/index.md", "docs/reference/api.md", "docs/decisions/")
 
 _log = logging.getLogger("gigachat.sample")
 
@@ -50,9 +53,8 @@ def documentation() -> Iterator[tuple[str, str]]:
     else:
         files = {path.relative_to(checkout).as_posix(): path for path in (checkout / "docs").rglob("*.md")}
         files["README.md"] = checkout / "README.md"
-    # Guides first: they are what a newcomer asks about. The reference and the decisions would only get in their way.
     for name in sorted(files, key=lambda name: (name != "README.md", name)):
-        if name.endswith("api.md") or "decisions/" in name:
+        if name.startswith(_LEFT_OUT):
             continue
         if files[name].is_file() and (content := files[name].read_text()).strip():
             yield name, content

@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import functools
 import gc
 import math
 import os
 import resource
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 import uvicorn
@@ -30,10 +32,13 @@ from gigachat_server.api.dispatch import Api
 from gigachat_server.app import PublicApp, running
 from gigachat_server.errors import SetupError
 from gigachat_server.services import Services
-from gigachat_server.serving import local_socket
-from gigachat_server.serving.bounded_http import bounded_http
+from gigachat_server.serving import local_socket, memory
+from gigachat_server.serving.admission import Admission
+from gigachat_server.serving.connection import Bounds, Connection
 from gigachat_server.serving.logs import with_request_lines
+from gigachat_server.serving.unread_answers import UnreadAnswers
 from gigachat_server.settings import Settings
+from gigachat_server.work.tasks import observed
 
 T = TypeVar("T")
 
@@ -41,6 +46,7 @@ BACKLOG = 2048
 KEEP_ALIVE_S = 75  # longer than the proxies before us keep a connection, so that it is they who close it
 _GRACE_S = 2  # to tell those who wait that their reply was cut off
 _MOST_OPEN_FILES = 1 << 20
+_MOST_UNSENT_BYTES = 128 * 1024
 _QUIT = 130
 
 
@@ -58,6 +64,9 @@ def run(main: Coroutine[Any, Any, T]) -> T:
     # Turns make little that only the cycle collector can free, and its passes over a large heap stop everything: with
     # the default thresholds they were a tenth of a turn's processor time.
     gc.set_threshold(50_000, 20, 50)
+    # Threads read and decode; with the default of 5 ms each of them keeps the event loop waiting for that long.
+    sys.setswitchinterval(0.001)
+    memory.settle()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(main)
 
@@ -103,7 +112,7 @@ async def _stopping_when_broken(services: Services, stopped: asyncio.Event) -> A
         await services.database.broken.wait()
         stopped.set()
 
-    watching = asyncio.create_task(stop(), name="store-watch")
+    watching = observed(stop(), name="store-watch")
     try:
         yield
     finally:
@@ -123,7 +132,7 @@ async def _for_commands(services: Services) -> AsyncIterator[Server | None]:
 @asynccontextmanager
 async def listening_locally(services: Services, path: Path) -> AsyncIterator[Server]:
     """Answer this machine's own commands there. Only for the holder of the data folder's lock, or in a folder of its own."""
-    server = Server(with_request_lines(Api(services, is_local=True)), services.settings)
+    server = Server(with_request_lines(Api(services, is_local=True)), services.settings, is_public=False)
     with closing(local_socket.bind(path)) as bound:
         try:
             async with _listening(server, bound):
@@ -133,13 +142,22 @@ async def listening_locally(services: Services, path: Path) -> AsyncIterator[Ser
 
 
 class Server(uvicorn.Server):
-    """A uvicorn server that leaves signals alone, tells when it listens, and stops without delay."""
+    """A uvicorn server that leaves signals alone, tells when it listens, and stops without delay.
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    `is_public`: it bounds how many may come.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings, *, is_public: bool = True) -> None:
+        bounds = Bounds(
+            patience_s=settings.receive_timeout_s,
+            keep_alive_s=KEEP_ALIVE_S,
+            unread=UnreadAnswers(settings.max_unread_bytes, when_all_are_read=memory.GivingBack().soon),
+            admission=Admission(settings) if is_public else None,
+        )
         super().__init__(
             uvicorn.Config(
                 app,
-                http=bounded_http(settings.receive_timeout_s),
+                http=cast(Any, functools.partial(Connection, bounds)),
                 ws="none",
                 lifespan="off",
                 interface="asgi3",
@@ -148,7 +166,6 @@ class Server(uvicorn.Server):
                 proxy_headers=False,  # GIGACHAT_TRUSTED_PROXIES decides, request by request
                 server_header=False,
                 backlog=BACKLOG,
-                timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=math.ceil(settings.shutdown_timeout_s) + _GRACE_S,
             )
         )
@@ -197,10 +214,12 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     except (socket.gaierror, UnicodeError):
-        raise SetupError(f"There is no address {host!r} to listen on: set --host to one of this machine's.") from None
+        raise SetupError(f"Cannot listen on {host!r}: set --host to an address of this machine.") from None
     bound = socket.socket(family, kind, protocol)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # What the kernel takes for a caller who does not read; those who do are not held up by it.
+        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _MOST_UNSENT_BYTES)
         bound.bind(address)
         # Two processes may both bind; only one can listen. Whoever connects from now on waits until we are ready.
         bound.listen(BACKLOG)
@@ -236,6 +255,8 @@ def _listen_to_signals(stopped: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGINT, interrupt)
     loop.add_signal_handler(signal.SIGTERM, stopped.set)
+    # A terminal that closes, or a service manager that wants a reload, is no reason to cut anybody off.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 def raise_open_files_limit() -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import msgspec
-
-from gigachat_server.records import Chatbot, ChatbotConfig
+from gigachat_server.records import Chatbot, ChatbotConfig, RestrictionsConfig
 from gigachat_server.store.database import Database, Reader, Row, Tx
+from gigachat_server.store.json_columns import JsonColumn
 
 _COLUMNS = "id, account_id, name, config, knowledge_version, created_at, updated_at"
-# In this order: whoever writes into a conversation or a document now is waited for, and what they wrote goes with the rest.
+# In this order: the first two wait for those who are writing into them, and what those wrote is deleted with the rest.
 _BELOW = (
     "conversations",
     "documents",
@@ -27,7 +26,12 @@ _BELOW = (
     "fixed_answer_prompts",
 )
 
-_decode_config = msgspec.json.Decoder(ChatbotConfig).decode
+
+def _unreadable() -> ChatbotConfig:
+    return ChatbotConfig(restrictions=RestrictionsConfig.unreadable())
+
+
+_CONFIG = JsonColumn("chatbots.config", ChatbotConfig, otherwise=_unreadable)
 
 
 async def insert(tx: Tx, chatbot: Chatbot) -> None:
@@ -38,7 +42,7 @@ async def insert(tx: Tx, chatbot: Chatbot) -> None:
         id=chatbot.id,
         account_id=chatbot.account_id,
         name=chatbot.name,
-        config=msgspec.json.encode(chatbot.config).decode(),
+        config=_CONFIG.write(chatbot.config),
         knowledge_version=chatbot.knowledge_version,
         created_at=chatbot.created_at,
         updated_at=chatbot.updated_at,
@@ -72,6 +76,14 @@ async def lock_of_any_account(tx: Tx, chatbot_id: str) -> bool:
 async def exists(reader: Reader, chatbot_id: str) -> bool:
     """Whether a chatbot that was found before is still there."""
     return await reader.one("SELECT 1 FROM chatbots WHERE id = :id", id=chatbot_id) is not None
+
+
+async def is_owned(reader: Reader, account_id: str, chatbot_id: str) -> bool:
+    """Whether it is there and the account's."""
+    row = await reader.one(
+        "SELECT 1 FROM chatbots WHERE id = :id AND account_id = :account_id", id=chatbot_id, account_id=account_id
+    )
+    return row is not None
 
 
 async def find_of_any_account(reader: Reader, chatbot_id: str) -> Chatbot | None:
@@ -118,16 +130,22 @@ async def list_chatbots(reader: Reader, account_id: str, *, after: str | None, l
 
 
 async def update(tx: Tx, chatbot: Chatbot) -> bool:
-    """Store its name, config and updated_at; False if it is gone."""
+    """Store its name, config and updated_at; False if it is gone. What a later version added to the config stays.
+
+    For a chatbot that this transaction has locked.
+    """
     tx.forget(f"chatbot {chatbot.id}")
-    return bool(
+    row = await tx.one(
+        "SELECT config FROM chatbots WHERE id = :id AND account_id = :account_id", id=chatbot.id, account_id=chatbot.account_id
+    )
+    return row is not None and bool(
         await tx.run(
             "UPDATE chatbots SET name = :name, config = :config, updated_at = :updated_at "
             "WHERE id = :id AND account_id = :account_id",
             id=chatbot.id,
             account_id=chatbot.account_id,
             name=chatbot.name,
-            config=msgspec.json.encode(chatbot.config).decode(),
+            config=_CONFIG.rewrite(row[0], chatbot.config, chatbot.id),
             updated_at=chatbot.updated_at,
         )
     )
@@ -140,7 +158,7 @@ async def raise_knowledge_version(tx: Tx, chatbot_id: str) -> tuple[int, Chatbot
         "UPDATE chatbots SET knowledge_version = knowledge_version + 1 WHERE id = :id RETURNING knowledge_version, config",
         id=chatbot_id,
     )
-    return (row[0], _decode_config(row[1])) if row else None
+    return (row[0], _CONFIG.read(row[1], chatbot_id)) if row else None
 
 
 async def delete(tx: Tx, account_id: str, chatbot_id: str) -> bool:
@@ -158,4 +176,4 @@ async def delete(tx: Tx, account_id: str, chatbot_id: str) -> bool:
 
 
 def _chatbot(row: Row) -> Chatbot:
-    return Chatbot(row[0], row[1], row[2], _decode_config(row[3]), *row[4:])
+    return Chatbot(row[0], row[1], row[2], _CONFIG.read(row[3], row[0]), *row[4:])

@@ -2,7 +2,7 @@
 
 Idea: each big chatbot has an HNSW index over its own chunks, `WHERE chatbot_id = '<its id>' AND vector_dims(embedding) = 384`.
 One index over everybody's would have to pass over all foreign neighbours, and every small chatbot's write would pay for it.
-It is made and dropped CONCURRENTLY, so that nobody waits; what a crash left half made is `invalid`: never used, and made anew.
+It is made and dropped CONCURRENTLY, so that no query waits. What a crash left half made is `invalid`: never used, and replaced.
 
 Where the table is distributed by `chatbot_id`, the same statements make the index on every shard, empty but on the one that
 has the chatbot; `indisvalid` then speaks for the node that is asked, so after a crash there drop the index by its name.

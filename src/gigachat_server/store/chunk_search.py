@@ -19,6 +19,7 @@ import msgspec
 from gigachat_server.ids import is_id
 from gigachat_server.language.codes import Language
 from gigachat_server.store.database import Reader, Tx
+from gigachat_server.store.documents import known_language
 
 # Words that a chunk must hold all of; each word is the stems any of which is enough.
 WordSet = tuple[tuple[str, ...], ...]
@@ -110,7 +111,8 @@ async def find_extent(reader: Reader, chatbot_id: str, *, models: Sequence[str],
         most=most,
     )
     assert row is not None
-    return Extent(*row)
+    languages = list(dict.fromkeys(map(known_language, row[-1])))
+    return Extent(*(*row[:-1], languages))
 
 
 async def list_counts(reader: Reader, chatbot_id: str, stems: Sequence[str]) -> dict[str, int]:
@@ -158,7 +160,7 @@ async def list_languages(reader: Reader, chatbot_id: str, document_ids: Sequence
         chatbot_id=chatbot_id,
         ids=list(document_ids),
     )
-    return {row[0]: row[1] for row in rows}
+    return {row[0]: known_language(row[1]) for row in rows}
 
 
 async def has_any(reader: Reader, chatbot_id: str, *, models: Sequence[str]) -> bool:

@@ -1,6 +1,6 @@
 """SQL of conversations, and the one statement that orders everything in them.
 
-Invariant: whoever writes into a conversation first takes its next `seq` and `last_at` here, in the same transaction.
+Invariant: every write into a conversation first takes its next `seq` and `last_at` here, in the same transaction.
 The row lock makes `seq` gap-free, and `greatest(last_at + 1, now)` makes times strictly increasing whatever the clocks
 do: wall clocks alone put 3,986 of 8,000 messages out of order with two writers 5 s apart, this put none. Text of the
 chatbot takes its place under the `control_epoch` its turn began with, so none is stored after a human took over.
@@ -30,6 +30,9 @@ _QUEUED = (
     "AND m.turn IN ('queued', 'running') AND m.turn = 'queued')"  # the first condition is that of the index
 )
 _WHICH = "WHERE chatbot_id = :chatbot_id AND conversation_id = :conversation_id"
+
+# A conversation belongs to the account of its chatbot: of a foreign chatbot there is none.
+_OWNED = "EXISTS (SELECT 1 FROM chatbots WHERE id = :chatbot_id AND account_id = :account_id)"
 
 _BY = {None: "", True: "AND controlled_by <> 'bot' ", False: "AND controlled_by = 'bot' "}
 _WAITED_FOR = {None: "", True: "AND handoff_requested_at IS NOT NULL ", False: "AND handoff_requested_at IS NULL "}
@@ -91,7 +94,7 @@ async def open_for_prompt(
     most_queued: int,
     now_us: int,
 ) -> tuple[Place, tuple[int, int]] | None:
-    """The next place, for a prompt that takes the lease if nobody holds it and else waits behind whoever does.
+    """The next place, for a prompt that takes the lease if it is free, and otherwise waits in the queue.
 
     And the `Chatbot.version` that is in force.
 
@@ -146,7 +149,7 @@ async def advance(
 
 
 async def hand_on(tx: Tx, chatbot_id: str, conversation_id: str, *, prompt_id: str | None, lease_until: int | None) -> None:
-    """The lease goes to that prompt's turn, or to nobody. For whoever holds it or has raised the control_epoch."""
+    """Give the lease to that prompt's turn, or free it. Only for the holder, or after raising the control_epoch."""
     await tx.run(
         f"UPDATE conversations SET answering = :prompt_id, lease_until = :lease_until, queued = {_QUEUED} {_WHICH}",
         chatbot_id=chatbot_id,
@@ -198,7 +201,7 @@ async def renew_leases(tx: Tx, leases: Iterable[tuple[str, str, str]], *, lease_
 
 
 async def give_up(tx: Tx, chatbot_id: str, conversation_id: str, *, control_epoch: int, prompt_id: str) -> None:
-    """If that prompt's turn still holds the lease: it has run out. What is not settled is for whoever finds it first."""
+    """End the lease if that prompt's turn still holds it. The first process to find the conversation settles the rest."""
     await tx.run(
         f"UPDATE conversations SET lease_until = 0 {_WHICH} AND control_epoch = :control_epoch AND answering = :prompt_id",
         chatbot_id=chatbot_id,
@@ -266,7 +269,7 @@ async def request_handoff(tx: Tx, chatbot_id: str, conversation_id: str, *, at: 
 
 
 async def end_leases(tx: Tx) -> None:
-    """Nobody answers anything any more: for a process that knows itself to be the only one, and has begun nothing yet."""
+    """End every lease. Only for a process that is alone on the store and has not begun any turn."""
     await tx.run(
         "UPDATE conversations SET lease_until = 0 WHERE answering IS NOT NULL AND (chatbot_id, conversation_id) IN "
         "(SELECT chatbot_id, conversation_id FROM messages WHERE turn IN ('queued', 'running'))"
@@ -274,7 +277,7 @@ async def end_leases(tx: Tx) -> None:
 
 
 async def list_abandoned(reader: Reader, *, now_us: int) -> list[tuple[str, str, int]]:
-    """Conversations with prompts nobody answers any more: (chatbot_id, conversation_id, when its lease ended)."""
+    """Conversations whose open prompts no process is answering: (chatbot_id, conversation_id, when the lease ended)."""
     rows = await reader.all(
         "SELECT DISTINCT c.chatbot_id, c.conversation_id, coalesce(c.lease_until, 0) FROM messages m JOIN conversations c "
         "ON c.chatbot_id = m.chatbot_id AND c.conversation_id = m.conversation_id "
@@ -302,6 +305,17 @@ async def find(reader: Reader, chatbot_id: str, conversation_id: str) -> Convers
     return Conversation(*row) if row else None
 
 
+async def find_owned(reader: Reader, account_id: str, chatbot_id: str, conversation_id: str) -> Conversation | None:
+    """The same for a caller: None if it is another account's."""
+    row = await reader.one(
+        f"SELECT {_COLUMNS} FROM conversations {_WHICH} AND {_OWNED}",
+        account_id=account_id,
+        chatbot_id=chatbot_id,
+        conversation_id=conversation_id,
+    )
+    return Conversation(*row) if row else None
+
+
 async def lock(tx: Tx, chatbot_id: str, conversation_id: str) -> Conversation | None:
     """The conversation as it is, and will be until this transaction changes it or ends. For those who read before they write."""
     row = await tx.one(
@@ -311,7 +325,7 @@ async def lock(tx: Tx, chatbot_id: str, conversation_id: str) -> Conversation | 
 
 
 async def find_answering(reader: Reader, chatbot_id: str, conversation_id: str, *, now_us: int) -> str | None:
-    """The prompt whose turn holds the lease; None if that is nobody's, or has run out."""
+    """The prompt whose turn holds the lease; None if the lease is free, or has run out."""
     row = await reader.one(
         f"SELECT answering FROM conversations {_WHICH} AND lease_until > :now_us",
         chatbot_id=chatbot_id,
@@ -323,6 +337,7 @@ async def find_answering(reader: Reader, chatbot_id: str, conversation_id: str, 
 
 async def list_conversations(
     reader: Reader,
+    account_id: str,
     chatbot_id: str,
     *,
     before: tuple[int, str] | None,
@@ -330,16 +345,17 @@ async def list_conversations(
     by_human: bool | None = None,
     handoff_requested: bool | None = None,
 ) -> list[Conversation]:
-    """The one that spoke last comes first; `before` is (last_at, conversation_id) of the last one already seen.
+    """Of the account's own chatbot, the one that spoke last first; `before` is (last_at, conversation_id) of the last seen.
 
     `by_human`: only those that an operator controls, or (False) the chatbot; `handoff_requested`: only those in which a human
     is waited for, or (False) is not.
     """
     at, conversation_id = before or (2**62, "")
     rows = await reader.all(
-        f"SELECT {_COLUMNS} FROM conversations WHERE chatbot_id = :chatbot_id "
+        f"SELECT {_COLUMNS} FROM conversations WHERE chatbot_id = :chatbot_id AND {_OWNED} "
         f"AND (last_at, conversation_id) < (:at, :conversation_id) {_BY[by_human]}{_WAITED_FOR[handoff_requested]}"
         "ORDER BY last_at DESC, conversation_id DESC LIMIT :limit",
+        account_id=account_id,
         chatbot_id=chatbot_id,
         at=at,
         conversation_id=conversation_id,
@@ -351,7 +367,7 @@ async def list_conversations(
 async def delete(tx: Tx, chatbot_id: str, conversation_id: str) -> bool:
     """Remove it and all it holds; False if there is none."""
     tx.erases()
-    # Its row first: whoever writes into it now is waited for, and what they wrote goes with the rest.
+    # Its row first: this waits for those who are writing into it, and deletes what they wrote with the rest.
     if not await tx.run(f"DELETE FROM conversations {_WHICH}", chatbot_id=chatbot_id, conversation_id=conversation_id):
         return False
     for table in ("events", "drafts", "unanswered", "messages"):

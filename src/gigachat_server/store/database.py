@@ -50,7 +50,7 @@ class Tx(Statements, Protocol):
         """Execute one statement for each row of parameters."""
 
     async def add(self, sql: str, **parameters: Any) -> None:
-        """Execute one INSERT or UPDATE of which nobody needs to know what it did.
+        """Execute one INSERT or UPDATE whose result is not needed.
 
         Those that follow each other directly may become one statement: none of them touches a row of another.
         """

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 
 import msgspec
 
-from gigachat_server.language.codes import Language
+from gigachat_server.language.codes import LANGUAGES, Language
 from gigachat_server.records import Document, DocumentWarning
 from gigachat_server.store import made_embeddings, units, uploads
 from gigachat_server.store.database import Reader, Row, Tx
+from gigachat_server.store.json_columns import AsStored, JsonColumn
 
-_read_warnings = msgspec.json.Decoder(tuple[DocumentWarning, ...]).decode
+_WARNINGS: JsonColumn[tuple[DocumentWarning, ...]] = JsonColumn(
+    "documents.warnings", tuple[DocumentWarning, ...], otherwise=tuple
+)
 _COLUMNS = (
     "chatbot_id, id, name, content_sha256, state, error, chunk_count, characters, embedding_model, created_at, updated_at, "
     "reason, progress, title, media_type, origin, upload_id, file_sha256, chunks_sha256, language, warnings"
@@ -19,11 +22,18 @@ _COLUMNS = (
 
 
 def _document(row: Row) -> Document:
-    return Document(*(*row[:-1], _read_warnings(row[-1]) if row[-1] else ()))
+    warnings = AsStored.of(_WARNINGS.read(row[-1], row[1]), row[-1]) if row[-1] else ()
+    return Document(*(*row[:-2], known_language(row[-2]), warnings))
+
+
+def known_language(stored: str | None) -> Language | None:
+    """One that a later version added says here as much as none."""
+    return stored if stored in LANGUAGES else None
 
 
 def _dump_warnings(document: Document) -> str | None:
-    return msgspec.json.encode(document.warnings).decode() if document.warnings else None
+    dumped = _WARNINGS.write(document.warnings)
+    return dumped if dumped != "[]" else None
 
 
 async def find(reader: Reader, chatbot_id: str, document_id: str) -> Document | None:
@@ -103,7 +113,7 @@ async def list_versions(reader: Reader, chatbot_id: str, *, embedding_models: Se
         chatbot_id=chatbot_id,
         embedding_models=list(embedding_models),
     )
-    return {row[0]: Version(row[1], row[2]) for row in rows}
+    return {row[0]: Version(row[1], known_language(row[2])) for row in rows}
 
 
 async def list_versions_of(
@@ -117,7 +127,7 @@ async def list_versions_of(
         ids=list(ids),
         embedding_models=list(embedding_models),
     )
-    return {row[0]: Version(row[1], row[2]) for row in rows}
+    return {row[0]: Version(row[1], known_language(row[2])) for row in rows}
 
 
 async def put(tx: Tx, document: Document, *, content: str, places: str | None = None, version: int) -> None:
@@ -130,7 +140,8 @@ async def put(tx: Tx, document: Document, *, content: str, places: str | None = 
         ":content_sha256, :places, :language, :warnings) "
         "ON CONFLICT (chatbot_id, id) DO UPDATE SET name = :name, content = :content, content_sha256 = :content_sha256, "
         "state = 'ready', error = NULL, reason = NULL, chunk_count = :chunk_count, characters = :characters, "
-        "embedding_model = :embedding_model, version = :version, lease_until = 0, updated_at = :updated_at, progress = 100, "
+        "embedding_model = :embedding_model, version = :version, lease = NULL, lease_until = 0, tries = 0, "
+        "updated_at = :updated_at, progress = 100, "
         "title = :title, media_type = :media_type, origin = :origin, upload_id = NULL, file_sha256 = :file_sha256, "
         "chunks_sha256 = :content_sha256, places = :places, language = :language, warnings = :warnings",
         chatbot_id=document.chatbot_id,
@@ -161,8 +172,8 @@ async def put_text(tx: Tx, document: Document, *, content: str) -> None:
         "embedding_model, version, created_at, updated_at, size) VALUES (:chatbot_id, :id, :name, :content, :content_sha256, "
         "'pending', NULL, 0, :characters, NULL, 0, :created_at, :updated_at, :characters) "
         "ON CONFLICT (chatbot_id, id) DO UPDATE SET name = :name, content = :content, content_sha256 = :content_sha256, "
-        "state = 'pending', error = NULL, reason = NULL, characters = :characters, size = :characters, lease_until = 0, "
-        "updated_at = :updated_at, "
+        "state = 'pending', error = NULL, reason = NULL, characters = :characters, size = :characters, "
+        "lease = NULL, lease_until = 0, tries = 0, updated_at = :updated_at, "
         "progress = 0, title = NULL, media_type = NULL, origin = NULL, upload_id = NULL, file_sha256 = NULL, places = NULL, "
         "warnings = NULL",
         chatbot_id=document.chatbot_id,
@@ -187,7 +198,8 @@ async def put_file(tx: Tx, document: Document, *, size: int) -> None:
         "(:chatbot_id, :id, :name, '', :content_sha256, 'uploaded', NULL, 0, 0, NULL, 0, :created_at, :updated_at, :media_type, "
         ":origin, :upload_id, :file_sha256, :size) "
         "ON CONFLICT (chatbot_id, id) DO UPDATE SET name = :name, state = 'uploaded', error = NULL, reason = NULL, "
-        "lease_until = 0, updated_at = :updated_at, progress = 0, media_type = :media_type, origin = :origin, "
+        "lease = NULL, lease_until = 0, tries = 0, updated_at = :updated_at, progress = 0, media_type = :media_type, "
+        "origin = :origin, "
         "upload_id = :upload_id, file_sha256 = :file_sha256, size = :size",
         chatbot_id=document.chatbot_id,
         id=document.id,
@@ -208,7 +220,7 @@ async def put_extracted(tx: Tx, document: Document, *, content: str, places: str
     await tx.run(
         "UPDATE documents SET content = :content, content_sha256 = :content_sha256, characters = :characters, title = :title, "
         "places = :places, warnings = :warnings, state = 'embedding', upload_id = NULL, progress = :progress, "
-        "updated_at = :updated_at WHERE chatbot_id = :chatbot_id AND id = :id",
+        "tries = 0, updated_at = :updated_at WHERE chatbot_id = :chatbot_id AND id = :id",
         chatbot_id=document.chatbot_id,
         id=document.id,
         content=content,
@@ -226,7 +238,7 @@ async def put_unchanged(tx: Tx, document: Document, *, places: str | None) -> No
     """The file was read, and its text is the one whose chunks are there."""
     await tx.run(
         "UPDATE documents SET title = :title, places = :places, warnings = :warnings, state = 'ready', error = NULL, "
-        "reason = NULL, upload_id = NULL, progress = 100, lease_until = 0, updated_at = :updated_at "
+        "reason = NULL, upload_id = NULL, progress = 100, lease = NULL, lease_until = 0, tries = 0, updated_at = :updated_at "
         "WHERE chatbot_id = :chatbot_id AND id = :id",
         chatbot_id=document.chatbot_id,
         id=document.id,

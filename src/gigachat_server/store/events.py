@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import msgspec
+from typing import Any
 
-from gigachat_server.errors import NotFound
-from gigachat_server.records import Event, EventType
-from gigachat_server.store.database import Reader, Tx
+from gigachat_server.records import Event, EventData, EventType
+from gigachat_server.store.database import Reader, Row, Tx
+from gigachat_server.store.json_columns import JsonColumn
+
+_DATA: JsonColumn[dict[str, Any]] = JsonColumn("events.data", dict[str, Any], otherwise=dict)
 
 Key = tuple[int, str, int]  # created_at, conversation_id, seq: the order of a chatbot's events
 
 
-async def insert(
-    tx: Tx, chatbot_id: str, conversation_id: str, *, seq: int, type: EventType, data: dict[str, object], created_at: int
-) -> None:
+async def insert(tx: Tx, chatbot_id: str, conversation_id: str, *, seq: int, data: EventData, created_at: int) -> None:
     """Record one event under a `seq` that `conversations.advance` gave in the same transaction."""
     row = {
         "chatbot_id": chatbot_id,
         "conversation_id": conversation_id,
         "seq": seq,
-        "type": type,
-        "data": msgspec.json.encode(data).decode(),
+        "type": data.type,
+        "data": _DATA.write(data.fields()),
         "created_at": created_at,
     }
     await tx.add(
@@ -47,15 +47,7 @@ async def list_events(reader: Reader, chatbot_id: str, conversation_id: str, *, 
         after=after,
         limit=limit,
     )
-    return [Event(row[0], row[1], row[2], row[3], msgspec.json.decode(row[4]), row[5]) for row in rows]
-
-
-async def get(reader: Reader, chatbot_id: str, conversation_id: str, seq: int) -> Event:
-    """Raises `NotFound`."""
-    found = await list_events(reader, chatbot_id, conversation_id, after=seq - 1, limit=1)
-    if not found or found[0].seq != seq:
-        raise NotFound
-    return found[0]
+    return [_event(row) for row in rows]
 
 
 async def list_keys_of_chatbot(reader: Reader, chatbot_id: str, *, after: Key, limit: int = 1 << 31) -> list[Key]:
@@ -85,4 +77,8 @@ async def list_of_types(
         after=after,
         types=types,
     )
-    return [Event(row[0], row[1], row[2], row[3], msgspec.json.decode(row[4]), row[5]) for row in rows]
+    return [_event(row) for row in rows]
+
+
+def _event(row: Row) -> Event:
+    return Event(row[0], row[1], row[2], row[3], _DATA.read(row[4], f"{row[1]} {row[2]}"), row[5])

@@ -98,7 +98,7 @@ async def list_for_matching(reader: Reader, chatbot_id: str, *, embedding_model:
 
 
 async def count_use(tx: Tx, chatbot_id: str, fixed_answer_id: str) -> None:
-    """It was said once more. If it was deleted meanwhile, nobody counts."""
+    """Count one more use, if it still exists."""
     await tx.run(
         f"UPDATE fixed_answers SET use_count = use_count + 1 {_WHICH}",
         chatbot_id=chatbot_id,

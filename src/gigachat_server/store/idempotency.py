@@ -1,22 +1,27 @@
-"""SQL of idempotency: what a request with an `Idempotency-Key` did, for whoever sends it again.
+"""SQL of idempotency: what a request with an `Idempotency-Key` resulted in, for when it is sent again.
 
+Idea: a use case is given the key, a value, and keeps its result under it; what that looks like on the wire is not known here.
 Invariant: a row is written in the same transaction as what the request does, so either both are there or neither; and
-its scope is the caller, the route and the key, so nobody meets the key of another.
+its scope is the caller, the route and the key, so no caller meets the key of another.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal, NoReturn, TypeVar
 
 import msgspec
 
-from gigachat_server.errors import IdempotencyKeyReused
+from gigachat_server.errors import IdempotencyInProgress, IdempotencyKeyReused
 from gigachat_server.store.database import Reader, Tx
+from gigachat_server.store.json_columns import JsonColumn
+
+T = TypeVar("T")
 
 KEPT_US = 24 * 3600 * 1_000_000
 
-# What `response` holds: the answer's body, or the id of the prompt or document that the answer is made from.
-Kind = Literal["answer", "turn", "document"]
+# What `response` holds: the id of the prompt or document that was stored, the result of the use case as JSON, or (as
+# earlier versions kept it) the body of the answer.
+Kind = Literal["turn", "document", "result", "answer"]
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,7 +35,7 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class IdempotencyRecord(msgspec.Struct, frozen=True):
-    """What the request did when it was first sent."""
+    """What the request did when it was first sent. `status` counts for answers and documents."""
 
     kind: Kind
     status: int
@@ -76,6 +81,38 @@ async def keep(tx: Tx, key: Key, kept: IdempotencyRecord, *, now_us: int) -> boo
             oldest=now_us - KEPT_US,
         )
     )
+
+
+async def keep_result(tx: Tx, key: Key | None, result: Any, *, now_us: int) -> None:
+    """Keep what a use case resulted in: a struct, or ids. Without a key nothing is kept.
+
+    Raises `IdempotencyInProgress` if the same request was faster: then this transaction leaves nothing, and what that one
+    resulted in can be read.
+    """
+    if key is not None:
+        await _keep_or_give_way(tx, key, IdempotencyRecord("result", 200, msgspec.json.encode(result).decode()), now_us=now_us)
+
+
+async def keep_document(tx: Tx, key: Key | None, document_id: str, *, is_accepted: bool, now_us: int) -> None:
+    """Likewise for a document, of which its id is kept; `is_accepted`: it is made searchable later."""
+    if key is not None:
+        await _keep_or_give_way(tx, key, IdempotencyRecord("document", 202 if is_accepted else 201, document_id), now_us=now_us)
+
+
+async def _keep_or_give_way(tx: Tx, key: Key, kept: IdempotencyRecord, *, now_us: int) -> None:
+    if not await keep(tx, key, kept, now_us=now_us):
+        raise IdempotencyInProgress(retry_after_s=1)
+
+
+def read_result(kept: IdempotencyRecord, result: type[T]) -> T:
+    """What the use case resulted in. What only a later version can read raises `IdempotencyInProgress`: it is not done twice."""
+    if kept.kind != "result":
+        _refuse()
+    return JsonColumn("idempotency.response", result, otherwise=_refuse).read(kept.response, "a key")
+
+
+def _refuse() -> NoReturn:
+    raise IdempotencyInProgress(retry_after_s=1)
 
 
 async def delete_old(tx: Tx, *, now_us: int) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from gigachat_server.records import Account, ApiKey
 from gigachat_server.store.database import Database, Reader, Row, Tx
+from gigachat_server.store.json_columns import JsonColumn
 
+_SCOPES: JsonColumn[tuple[str, ...]] = JsonColumn("api_keys.scopes", tuple[str, ...], otherwise=tuple)
 _KEY = "id, account_id, name, secret_sha256, last4, scopes, created_at, expires_at, revoked_at"
 
 
@@ -38,7 +38,7 @@ async def insert(tx: Tx, key: ApiKey) -> None:
         name=key.name,
         secret_sha256=key.secret_sha256,
         last4=key.last4,
-        scopes=msgspec.json.encode(key.scopes).decode(),
+        scopes=_SCOPES.write(key.scopes),
         created_at=key.created_at,
         expires_at=key.expires_at,
         revoked_at=key.revoked_at,
@@ -88,5 +88,4 @@ async def revoke(tx: Tx, account_id: str, key_id: str, *, now_us: int) -> bool:
 
 
 def _key(row: Row) -> ApiKey:
-    scopes = tuple(msgspec.json.decode(row[5], type=list[str]))
-    return ApiKey(row[0], row[1], row[2], row[3], row[4], scopes, row[6], row[7], row[8])
+    return ApiKey(*(*row[:5], _SCOPES.read(row[5], row[0]), *row[6:]))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
 from gigachat_server.records import Citation, Feedback, Message, MessageStatus, Source, TurnState
 from gigachat_server.store.database import Reader, Row, Tx
+from gigachat_server.store.json_columns import JsonColumn
 
 _COLUMNS = (
     "chatbot_id, conversation_id, seq, id, role, user_id, name, content, status, in_reply_to, alternative, "
@@ -19,13 +21,13 @@ _INSERT = (
     ":created_at, :updated_at, :citations)"
 )
 _OPEN = "turn IN ('queued', 'running')"
+_SPOKEN = "role IN ('user', 'assistant', 'operator', 'system')"  # a later version may store what no model is to see
 _IN = "WHERE chatbot_id = :chatbot_id AND conversation_id = :conversation_id"
 
-_encode = msgspec.json.Encoder().encode
-_decode_sources = msgspec.json.Decoder(tuple[Source, ...]).decode
-_decode_citations = msgspec.json.Decoder(tuple[Citation, ...]).decode
-_decode_metadata = msgspec.json.Decoder(dict[str, object]).decode
-_decode_feedback = msgspec.json.Decoder(Feedback).decode
+_SOURCES: JsonColumn[tuple[Source, ...]] = JsonColumn("messages.sources", tuple[Source, ...], otherwise=tuple, is_numbered=True)
+_CITATIONS: JsonColumn[tuple[Citation, ...]] = JsonColumn("messages.citations", tuple[Citation, ...], otherwise=tuple)
+_METADATA: JsonColumn[dict[str, Any]] = JsonColumn("messages.metadata", dict[str, Any], otherwise=dict)
+_FEEDBACK: JsonColumn[Feedback | None] = JsonColumn("messages.feedback", Feedback, otherwise=lambda: None)
 
 
 class MemoryRow(msgspec.Struct, frozen=True):
@@ -45,7 +47,7 @@ class MemoryRow(msgspec.Struct, frozen=True):
     @property
     def is_abstained(self) -> bool:
         """Whether it is a reply that says that the documents hold no answer."""
-        return self.role == "assistant" and _decode_metadata(self.metadata).get("abstained") is True
+        return self.role == "assistant" and _METADATA.read(self.metadata, self.id).get("abstained") is True
 
 
 async def insert(tx: Tx, message: Message) -> None:
@@ -66,12 +68,12 @@ async def insert(tx: Tx, message: Message) -> None:
         replaced_by=message.replaced_by,
         turn=message.turn,
         error=message.error,
-        feedback=None if message.feedback is None else _encode(message.feedback).decode(),
-        metadata=_encode(message.metadata).decode() if message.metadata else "{}",
-        sources=_encode(message.sources).decode() if message.sources else "[]",
+        feedback=None if message.feedback is None else _FEEDBACK.write(message.feedback),
+        metadata=_METADATA.write(message.metadata) if message.metadata else "{}",
+        sources=_SOURCES.write(message.sources),
         created_at=message.created_at,
         updated_at=message.updated_at,
-        citations=_encode(message.citations).decode() if message.citations else "[]",
+        citations=_CITATIONS.write(message.citations),
     )
 
 
@@ -114,11 +116,19 @@ async def set_turn(
 
 
 async def set_feedback(tx: Tx, chatbot_id: str, message_id: str, feedback: Feedback | None, *, at: int) -> None:
+    """For a message whose conversation this transaction has locked. None takes all of it back, also what this does not know."""
+    written = None
+    if feedback is not None:
+        row = await tx.one(
+            "SELECT feedback FROM messages WHERE chatbot_id = :chatbot_id AND id = :id", chatbot_id=chatbot_id, id=message_id
+        )
+        stored = row[0] if row else None
+        written = _FEEDBACK.write(feedback) if stored is None else _FEEDBACK.rewrite(stored, feedback, message_id)
     await tx.run(
         "UPDATE messages SET feedback = :feedback, updated_at = :at WHERE chatbot_id = :chatbot_id AND id = :id",
         chatbot_id=chatbot_id,
         id=message_id,
-        feedback=None if feedback is None else _encode(feedback).decode(),
+        feedback=written,
         at=at,
     )
 
@@ -240,13 +250,14 @@ async def remember(reader: Reader, chatbot_id: str, conversation_id: str, *, bef
     """The newest `limit` messages before seq `before` that a model may see, newest first.
 
     Failed prompts are left out, so that one poisonous prompt cannot break a conversation, as are all alternatives of a
-    reply but the first and replies that were replaced.
+    reply but the first, replies that were replaced, and roles that this version does not know.
     """
     if limit == 0 or before <= 1:
         return []
     rows = await reader.all(
         f"SELECT seq, id, role, name, content, embedding, embedding_model, in_reply_to, turn, metadata FROM messages {_IN} "
-        "AND seq < :before AND status <> 'failed' AND alternative = 0 AND replaced_by IS NULL ORDER BY seq DESC LIMIT :limit",
+        f"AND seq < :before AND status <> 'failed' AND alternative = 0 AND replaced_by IS NULL AND {_SPOKEN} "
+        "ORDER BY seq DESC LIMIT :limit",
         chatbot_id=chatbot_id,
         conversation_id=conversation_id,
         before=before,
@@ -276,7 +287,15 @@ async def delete_of_user(tx: Tx, chatbot_id: str, conversation_id: str, user_id:
     return [row[0] for row in (*prompts, *replies)]
 
 
+def pointing_into(sources: Sequence[Source], citations: Sequence[Citation]) -> tuple[Citation, ...]:
+    """Those whose source is there: of what a later version stored, it may not be readable."""
+    last = len(sources)
+    return tuple([each for each in citations if 1 <= each.number <= last])
+
+
 def _message(row: Row) -> Message:
+    sources = _SOURCES.read(row[16], row[3]) if row[16] != "[]" else ()
+    citations = _CITATIONS.read(row[19], row[3]) if row[19] != "[]" else ()
     return Message(
         chatbot_id=row[0],
         conversation_id=row[1],
@@ -292,10 +311,10 @@ def _message(row: Row) -> Message:
         replaced_by=row[11],
         turn=row[12],
         error=row[13],
-        feedback=None if row[14] is None else _decode_feedback(row[14]),
-        metadata=_decode_metadata(row[15]) if row[15] != "{}" else {},
-        sources=_decode_sources(row[16]) if row[16] != "[]" else (),
+        feedback=None if row[14] is None else _FEEDBACK.read(row[14], row[3]),
+        metadata=_METADATA.read(row[15], row[3]) if row[15] != "{}" else {},
+        sources=sources,
         created_at=row[17],
         updated_at=row[18],
-        citations=_decode_citations(row[19]) if row[19] != "[]" else (),
+        citations=pointing_into(sources, citations) if citations else (),
     )

@@ -21,6 +21,9 @@ _WITH_DOCUMENT = ", ".join(
 _OF_SITE = "chatbot_id = :chatbot_id AND site_id = :site_id"
 
 
+_STATES = frozenset(msgspec.structs.asdict(SiteProgress()))  # a later version may know more
+
+
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What came of a page. `links` is what it links to on its site, one a line; None: as it was."""
 
@@ -355,7 +358,7 @@ async def count_by_state(reader: Reader, chatbot_id: str, crawls: dict[str, int]
     not_ready = await _count_not_ready(reader, chatbot_id, list(crawls))
     return {
         site_id: SiteProgress(
-            **states,
+            **{state: number for state, number in states.items() if state in _STATES},
             found=sum(states.values()),
             unreadable=not_ready.get((site_id, "failed"), 0),
             indexing=sum(number for (of, state), number in not_ready.items() if of == site_id and state != "failed"),

@@ -1,6 +1,6 @@
 """SQL of sites. Rows with a `due_at` are the queue of crawls: who takes one holds it by a lease with a name of its own.
 
-Invariant: whoever writes for a crawl says under which lease, and writes nothing once another has taken it.
+Invariant: every write of a crawl names its lease, and changes nothing once another crawl has taken the site.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import msgspec
 
 from gigachat_server.records import Site, SiteState
 from gigachat_server.store.database import Reader, Row, Tx
+from gigachat_server.store.json_columns import JsonColumn
 
 _COLUMNS = (
     "chatbot_id, id, url, kind, depth, max_pages, include, exclude, recrawl_hours, state, reason, error, crawl, due_at, "
@@ -16,14 +17,19 @@ _COLUMNS = (
 )
 _NAMES = tuple(name.strip() for name in _COLUMNS.split(","))
 
-_decode_patterns = msgspec.json.Decoder(tuple[str, ...]).decode
+_PATTERNS: dict[str, JsonColumn[tuple[str, ...]]] = {
+    name: JsonColumn(f"sites.{name}", tuple[str, ...], otherwise=tuple) for name in ("include", "exclude")
+}
 
 
 class Due(msgspec.Struct, frozen=True):
-    """A site that somebody has to see to."""
+    """A site that is to be crawled, or cleared up."""
 
     chatbot_id: str
     id: str
+
+    def __str__(self) -> str:
+        return f"site {self.id}"
 
 
 class Room(msgspec.Struct, frozen=True):
@@ -90,16 +96,25 @@ async def list_sites(reader: Reader, chatbot_id: str, *, after: str | None, limi
 
 
 async def update(tx: Tx, site: Site) -> None:
-    """Store how it is to be crawled, and when next."""
+    """Store how it is to be crawled, and when next. For a site that this transaction has locked."""
+    row = await tx.one(
+        "SELECT include, exclude FROM sites WHERE chatbot_id = :chatbot_id AND id = :id", chatbot_id=site.chatbot_id, id=site.id
+    )
+    if row is None:
+        return
     await tx.run(
         "UPDATE sites SET depth = :depth, max_pages = :max_pages, include = :include, exclude = :exclude, "
         "recrawl_hours = :recrawl_hours, due_at = :due_at, updated_at = :updated_at "
         "WHERE chatbot_id = :chatbot_id AND id = :id",
-        **{
-            name: value
-            for name, value in _parameters(site).items()
-            if name in ("chatbot_id", "id", "depth", "max_pages", "include", "exclude", "recrawl_hours", "due_at", "updated_at")
-        },
+        chatbot_id=site.chatbot_id,
+        id=site.id,
+        depth=site.depth,
+        max_pages=site.max_pages,
+        include=_PATTERNS["include"].rewrite(row[0], site.include, site.id),
+        exclude=_PATTERNS["exclude"].rewrite(row[1], site.exclude, site.id),
+        recrawl_hours=site.recrawl_hours,
+        due_at=site.due_at,
+        updated_at=site.updated_at,
     )
 
 
@@ -107,7 +122,8 @@ async def ask_for_crawl(tx: Tx, chatbot_id: str, site_id: str, *, now_us: int) -
     """Have it crawled now; False if that is so already, or it is gone."""
     return bool(
         await tx.run(
-            "UPDATE sites SET state = 'pending', due_at = :now_us, updated_at = :now_us "
+            "UPDATE sites SET state = 'pending', due_at = :now_us, tries = 0, parked_at = NULL, parked_reason = NULL, "
+            "updated_at = :now_us "
             "WHERE chatbot_id = :chatbot_id AND id = :id AND state IN ('ready', 'failed')",
             chatbot_id=chatbot_id,
             id=site_id,
@@ -120,7 +136,7 @@ async def mark_deleting(tx: Tx, chatbot_id: str, site_id: str, *, now_us: int) -
     """From now on it is gone for everyone but who clears up behind it; its crawl, if one runs, ends."""
     return bool(
         await tx.run(
-            "UPDATE sites SET state = 'deleting', due_at = :now_us, lease = NULL, lease_until = 0 "
+            "UPDATE sites SET state = 'deleting', due_at = :now_us, lease = NULL, lease_until = 0, tries = 0 "
             "WHERE chatbot_id = :chatbot_id AND id = :id AND state <> 'deleting'",
             chatbot_id=chatbot_id,
             id=site_id,
@@ -147,11 +163,11 @@ async def list_due(reader: Reader, *, now_us: int, limit: int) -> list[Due]:
     return [Due(*row) for row in rows]
 
 
-async def claim(tx: Tx, due: Due, *, lease: str, now_us: int, until_us: int) -> SiteState | None:
-    """The state of a site that is now held under that lease; None if another was faster."""
+async def claim(tx: Tx, due: Due, *, lease: str, now_us: int, until_us: int) -> int | None:
+    """Hold the site until the lease ends: how often it was tried with this. None if another was faster."""
     row = await tx.one(
-        "UPDATE sites SET lease = :lease, lease_until = :until_us WHERE chatbot_id = :chatbot_id AND id = :id "
-        "AND due_at <= :now_us AND lease_until <= :now_us RETURNING state",
+        "UPDATE sites SET lease = :lease, lease_until = :until_us, tries = tries + 1, parked_at = NULL, parked_reason = NULL "
+        "WHERE chatbot_id = :chatbot_id AND id = :id AND due_at <= :now_us AND lease_until <= :now_us RETURNING tries",
         chatbot_id=due.chatbot_id,
         id=due.id,
         lease=lease,
@@ -161,19 +177,75 @@ async def claim(tx: Tx, due: Due, *, lease: str, now_us: int, until_us: int) -> 
     return row[0] if row else None
 
 
+async def find_held_state(reader: Reader, due: Due, *, lease: str) -> SiteState | None:
+    """The state of a site; None if it is not held under this lease any more."""
+    row = await reader.one(
+        "SELECT state FROM sites WHERE chatbot_id = :chatbot_id AND id = :id AND lease = :lease",
+        chatbot_id=due.chatbot_id,
+        id=due.id,
+        lease=lease,
+    )
+    return row[0] if row else None
+
+
 async def release_all(tx: Tx) -> None:
     """Nobody holds any. Only for a store that this process has to itself: whoever held one is dead."""
-    await tx.run("UPDATE sites SET lease_until = 0 WHERE lease_until > 0")
+    await tx.run("UPDATE sites SET lease = NULL, lease_until = 0 WHERE lease_until > 0")
 
 
-async def release(tx: Tx, chatbot_id: str, site_id: str, *, lease: str, until_us: int) -> None:
-    """Anybody may go on with it from then on; what is still on its way under this lease is not stored."""
+async def release(tx: Tx, due: Due, *, lease: str, at_us: int, is_counted: bool) -> None:
+    """It may be claimed from then on; unless the try counts, it is as if there had been none.
+
+    What is still on its way under this lease is not stored.
+    """
     await tx.run(
-        "UPDATE sites SET lease = NULL, lease_until = :until_us WHERE chatbot_id = :chatbot_id AND id = :id AND lease = :lease",
-        chatbot_id=chatbot_id,
-        id=site_id,
+        "UPDATE sites SET lease = NULL, lease_until = :at_us, tries = greatest(tries - :given_back, 0) "
+        "WHERE chatbot_id = :chatbot_id AND id = :id AND lease = :lease",
+        chatbot_id=due.chatbot_id,
+        id=due.id,
         lease=lease,
-        until_us=until_us,
+        at_us=at_us,
+        given_back=0 if is_counted else 1,
+    )
+
+
+async def park(
+    tx: Tx, due: Due, *, lease: str, tries: int, reason: str, error: str, why: str, now_us: int, deleting_at_us: int
+) -> bool:
+    """Give up after so many tries: `failed` to its owner, with `reason` and `error`; `why` is for who runs this server.
+
+    It is tried again when its next crawl is due, or asked for; what is to be deleted, from `deleting_at_us` on. False if it is
+    not held under this lease, or was tried less often, since something came of it meanwhile.
+    """
+    return bool(
+        await tx.run(
+            "UPDATE sites SET reason = :reason, error = :error, lease = NULL, lease_until = 0, tries = 0, parked_at = :now_us, "
+            "parked_reason = :why, updated_at = :now_us, "
+            "crawled_at = CASE state WHEN 'deleting' THEN crawled_at ELSE :now_us END, "
+            "due_at = CASE state WHEN 'deleting' THEN :deleting_at_us ELSE :now_us + recrawl_hours * 3600000000 END, "
+            "state = CASE state WHEN 'deleting' THEN state ELSE 'failed' END "
+            "WHERE chatbot_id = :chatbot_id AND id = :id AND lease = :lease AND tries >= :tries",
+            chatbot_id=due.chatbot_id,
+            id=due.id,
+            lease=lease,
+            tries=tries,
+            reason=reason,
+            error=error,
+            why=why,
+            now_us=now_us,
+            deleting_at_us=deleting_at_us,
+        )
+    )
+
+
+async def retry_parked(tx: Tx, *, but: str, now_us: int) -> None:
+    """Have every parked site tried again now, but those that were parked for this reason."""
+    await tx.run(
+        "UPDATE sites SET due_at = :now_us, parked_at = NULL, parked_reason = NULL, "
+        "state = CASE state WHEN 'deleting' THEN state ELSE 'pending' END "
+        "WHERE parked_at IS NOT NULL AND parked_reason <> :but",
+        now_us=now_us,
+        but=but,
     )
 
 
@@ -193,9 +265,12 @@ async def begin_crawl(tx: Tx, due: Due, *, lease: str, now_us: int) -> bool:
 
 
 async def hold(tx: Tx, chatbot_id: str, site_id: str, *, lease: str, until_us: int) -> Room | None:
-    """Renew the lease, and have the row for this transaction; None if the site is no longer held under it."""
+    """Renew the lease, and have the row for this transaction, which stores what came of the crawl; so its tries begin anew.
+
+    None if the site is no longer held under it.
+    """
     row = await tx.one(
-        "UPDATE sites SET lease_until = :until_us WHERE chatbot_id = :chatbot_id AND id = :id AND lease = :lease "
+        "UPDATE sites SET lease_until = :until_us, tries = 0 WHERE chatbot_id = :chatbot_id AND id = :id AND lease = :lease "
         "RETURNING found, max_pages",
         chatbot_id=chatbot_id,
         id=site_id,
@@ -203,6 +278,16 @@ async def hold(tx: Tx, chatbot_id: str, site_id: str, *, lease: str, until_us: i
         until_us=until_us,
     )
     return Room(*row) if row else None
+
+
+async def renew(tx: Tx, due: Due, *, lease: str, until_us: int) -> None:
+    await tx.run(
+        "UPDATE sites SET lease_until = :until_us WHERE chatbot_id = :chatbot_id AND id = :id AND lease = :lease",
+        chatbot_id=due.chatbot_id,
+        id=due.id,
+        lease=lease,
+        until_us=until_us,
+    )
 
 
 async def has_reached_most_pages(reader: Reader, chatbot_id: str, site_id: str) -> bool:
@@ -233,7 +318,7 @@ async def finish(
     """The crawl is over; the next one is due as its schedule says. Without a reason, that is the limit it ran into."""
     await tx.run(
         "UPDATE sites SET state = :state, reason = coalesce(CAST(:reason AS TEXT), limit_reached), error = :error, lease = NULL, "
-        "lease_until = 0, due_at = :now_us + recrawl_hours * 3600000000, crawled_at = :now_us, updated_at = :now_us "
+        "lease_until = 0, tries = 0, due_at = :now_us + recrawl_hours * 3600000000, crawled_at = :now_us, updated_at = :now_us "
         "WHERE chatbot_id = :chatbot_id AND id = :id AND lease = :lease",
         chatbot_id=chatbot_id,
         id=site_id,
@@ -247,11 +332,11 @@ async def finish(
 
 def _parameters(site: Site) -> dict[str, object]:
     values: dict[str, object] = msgspec.structs.asdict(site)
-    patterns = {name: msgspec.json.encode(getattr(site, name)).decode() for name in ("include", "exclude")}
+    patterns = {name: column.write(getattr(site, name)) for name, column in _PATTERNS.items()}
     return {**values, **patterns}
 
 
 def _site(row: Row) -> Site:
     values = dict(zip(_NAMES, row, strict=True))
-    patterns = {name: _decode_patterns(values[name]) for name in ("include", "exclude")}
+    patterns = {name: column.read(values[name], values["id"]) for name, column in _PATTERNS.items()}
     return Site(**{**values, **patterns})

@@ -1,7 +1,7 @@
 """From a prompt to what is said: a fixed answer, or retrieve, build the model's input, listen.
 
-Invariant: nothing here touches the order of messages. What is heard goes into the `Turn`; who may store it, and where it
-takes its place, is decided in `turn.py`.
+Invariant: nothing here touches the order of messages. What is said goes into the `Speech` it is given, and stays there if
+the model fails; who may store it, and where it takes its place, is decided in `chat/turns/`.
 """
 
 from __future__ import annotations
@@ -13,12 +13,11 @@ import msgspec
 
 from gigachat_server.chat.answers import prompt as prompts
 from gigachat_server.chat.answers import rewrite
+from gigachat_server.chat.answers.answer_input import AnswerInput
 from gigachat_server.chat.answers.fixed import FixedAnswerBook
+from gigachat_server.chat.answers.speech import Answer, Speech
 from gigachat_server.chat.answers.suggestions import suggestion
-from gigachat_server.chat.turns import reply
-from gigachat_server.chat.turns.progress import Turn
-from gigachat_server.chat.turns.queue import OpenTurn
-from gigachat_server.chat.turns.unanswered import mark_refusals, reason
+from gigachat_server.chat.answers.unanswered import mark_refusals, reason
 from gigachat_server.ids import random_text
 from gigachat_server.knowledge.search.retrieve import Earlier
 from gigachat_server.knowledge.search.searcher import Retrieval, Searcher
@@ -35,6 +34,7 @@ from gigachat_server.models.base import (
     ModelAttempt,
     ModelCitation,
     ModelInput,
+    Passage,
     Query,
     ReplyEnd,
     SourcesChosen,
@@ -44,7 +44,7 @@ from gigachat_server.models.base import (
     Vector,
 )
 from gigachat_server.models.quoting.extractive import MOST_PASSAGES, is_unanswered_too_often, refused_text
-from gigachat_server.records import Source
+from gigachat_server.records import Chunk, Source
 from gigachat_server.triggers import trigger
 
 FIXED_ANSWER = "fixed_answer"  # the finish_reason, and the model, of a reply that is one
@@ -63,7 +63,7 @@ class PromptMatch(msgspec.Struct, frozen=True):
 
 
 class Answerer:
-    """Has prompts answered."""
+    """Answers prompts."""
 
     def __init__(self, *, model: ChatModel, embedder: Embedder, searcher: Searcher, fixed_answers: FixedAnswerBook) -> None:
         self._model = model
@@ -73,55 +73,44 @@ class Answerer:
 
     @property
     def embedding_model(self) -> str:
-        """Which made the vectors that `answer` returns."""
+        """The model that made the vectors of answers."""
         return self._embedder.name
 
-    async def answer(self, opened: OpenTurn, turn: Turn) -> Vector | None:
-        """Have the turn hear the replies to the prompt; the prompt's vector, if one was needed.
+    async def answer(self, given: AnswerInput, speech: Speech) -> Answer:
+        """Say the replies to the prompt.
 
-        Raises a `ModelError`, or `EmbedderUnavailable`; what was heard until then stays.
+        Raises a `ModelError`, or `EmbedderUnavailable`; what was said until then stays in the speech.
         """
-        chatbot = opened.chatbot
-        turn.model_name = chatbot.config.response.model or self._model.name
+        facts = speech.facts
+        facts.model_name = given.chatbot.config.response.model or self._model.name
         await trigger("S4")
-        matched = await self._match(opened, turn)
-        if matched.fixed_answer_id is not None and await self._say_fixed(opened, matched.fixed_answer_id, turn):
+        matched = await self._match(given, speech)
+        if matched.fixed_answer_id is not None and await self._say_fixed(given, matched.fixed_answer_id, speech):
             await trigger("S7")
-            return matched.vector
+            return Answer(speech.replies(), facts, vector=matched.vector)
         if matched.is_for_human:
-            _hand_off(opened, turn)
+            _hand_off(given, speech)
             await trigger("S7")
-            return None
-        retrieval = await self._retrieve(opened, matched, turn)
-        query = Query(text=opened.text, vector=None, stem_weights={})
+            return speech.so_far()
+        retrieval = await self._retrieve(given, matched, speech)
         sources: tuple[Source, ...] = ()  # also of what is nearby
         if retrieval is not None:
-            query = msgspec.structs.replace(retrieval.found.query, text=opened.text)  # not as it was rewritten
-            sources = tuple(map(reply.source, (*retrieval.passages, *retrieval.nearby), retrieval.chunks))
-            turn.sources = sources[: len(retrieval.passages)]
-            turn.vectors = {chunk.id: chunk.embedding for chunk in retrieval.chunks}
-        model_input = prompts.build(
-            chatbot.config,
-            prompt=opened.text,
-            memory=opened.memory,
-            passages=retrieval.passages if retrieval else (),
-            nearby=retrieval.nearby if retrieval else (),
-            query=query,
-            boundary=random_text(8),
-            suggestion=_suggestion(opened, sources),
-            handoff=_handoff_offer(opened),
-        )
+            sources = tuple(map(_source, (*retrieval.passages, *retrieval.nearby), retrieval.chunks))
+            facts.sources = sources[: len(retrieval.passages)]
+            facts.vectors = {chunk.id: chunk.embedding for chunk in retrieval.chunks}
+        suggested = _suggestion(given, sources) if self._may_refuse(given) else ""
+        model_input = _model_input(given, retrieval, suggested)
         await trigger("S5")
-        await self._listen(opened, model_input, sources, turn)
-        turn.unanswered = reason(turn, opened.text, found=None if retrieval is None else len(retrieval.passages))
-        if turn.heard.handoff is not None and model_input.handoff is not None:
-            _tell_of_handoff(model_input.handoff.message, turn)
+        await self._listen(given, model_input, sources, speech)
+        unanswered = reason(speech, given.text, found=None if retrieval is None else len(retrieval.passages))
+        if facts.handoff is not None and model_input.handoff is not None:
+            _tell_of_handoff(model_input.handoff.message, speech)
         await trigger("S7")
-        return matched.vector
+        return Answer(speech.replies(), facts, unanswered, matched.vector)
 
-    async def _match(self, opened: OpenTurn, turn: Turn) -> PromptMatch:
+    async def _match(self, given: AnswerInput, speech: Speech) -> PromptMatch:
         """Nothing is embedded for small talk, or where there is nothing to compare it with."""
-        chatbot, text = opened.chatbot, opened.text
+        chatbot, text = given.chatbot, given.text
         known = await self._fixed_answers.known(chatbot)
         if (exact := known.find_exact(text)) is not None:
             return PromptMatch(fixed_answer_id=exact)
@@ -132,53 +121,56 @@ class Answerer:
         has_documents = await self._searcher.has_documents(chatbot)
         if not has_documents and not known.has_vectors:
             return PromptMatch()
-        turn.rewrite = await self._rewrite(opened)
-        if turn.rewrite is not None:
-            text = turn.rewrite.text
+        rewritten = speech.facts.rewrite = await self._rewrite(given)
+        if rewritten is not None:
+            text = rewritten.text
         vector = await self._embedder.embed_prompt(text)
-        is_follow_up = turn.rewrite is None and bool(opened.memory.messages)
+        is_follow_up = rewritten is None and bool(given.memory.messages)
         least = self._fixed_answers.least_cosine(chatbot)
         nearest = known.find_nearest(text, vector, least_cosine=least, is_follow_up=is_follow_up)
         return PromptMatch(vector, nearest, has_documents)
 
-    async def _say_fixed(self, opened: OpenTurn, fixed_answer_id: str, turn: Turn) -> bool:
-        """Whether it is still there to be said."""
-        found = await self._fixed_answers.find(opened.chatbot, fixed_answer_id)
+    async def _say_fixed(self, given: AnswerInput, fixed_answer_id: str, speech: Speech) -> bool:
+        """Say the fixed answer. False if it was deleted or switched off meanwhile."""
+        found = await self._fixed_answers.find(given.chatbot, fixed_answer_id)
         if found is None or not found.is_enabled:
             return False
-        turn.model_name, turn.fixed_answer_id = FIXED_ANSWER, found.id
-        turn.say(TextDelta(0, found.answer))
-        turn.heard.ends[0] = ReplyEnd(0, FIXED_ANSWER, abstained=False)
+        speech.facts.model_name, speech.facts.fixed_answer_id = FIXED_ANSWER, found.id
+        speech.say(TextDelta(0, found.answer))
+        speech.facts.ends[0] = ReplyEnd(0, FIXED_ANSWER, abstained=False)
         return True
 
-    async def _retrieve(self, opened: OpenTurn, matched: PromptMatch, turn: Turn) -> Retrieval | None:
+    async def _retrieve(self, given: AnswerInput, matched: PromptMatch, speech: Speech) -> Retrieval | None:
         if matched.vector is None or not matched.is_searched_for:
             return None
-        text: str = opened.text
-        history: Sequence[Earlier] = opened.memory.searched(self._embedder.name)
-        if turn.rewrite is not None:
-            text, history = turn.rewrite.text, ()  # it says what it needs of them
-        is_lenient = self._model.is_generating
-        suggests = not is_lenient or opened.chatbot.config.documents.results.when_nothing_matches == "refuse"
+        if speech.facts.rewrite is None:
+            text, history = given.text, given.memory.searched(self._embedder.name)
+        else:
+            text, history = speech.facts.rewrite.text, []  # it says what it needs of them
         retrieval = await self._searcher.retrieve(
-            opened.chatbot,
+            given.chatbot,
             text,
             matched.vector,
             history,
-            is_lenient=is_lenient,
-            nearby=MOST_PASSAGES if suggests else 0,
+            is_lenient=self._model.is_generating,
+            nearby=MOST_PASSAGES if self._may_refuse(given) else 0,
         )
-        return retrieval.matching(opened.chatbot.config.documents.results.match_threshold)
+        return retrieval.matching(given.chatbot.config.documents.results.match_threshold)
 
-    async def _rewrite(self, opened: OpenTurn) -> rewrite.Rewrite | None:
+    def _may_refuse(self, given: AnswerInput) -> bool:
+        """Whether gigachat itself may say the refusal, and what is near; a model that generates says its own."""
+        return not self._model.is_generating or given.chatbot.config.documents.results.when_nothing_matches == "refuse"
+
+    async def _rewrite(self, given: AnswerInput) -> rewrite.Rewrite | None:
         """The prompt made independent of the conversation by the model, where the chatbot wants that and it leans on it."""
-        config, history = opened.chatbot.config, opened.memory.searched(self._embedder.name)
-        if config.documents.results.rewrite != "model" or not history or len(opened.text) > rewrite.LONGEST:
-            return None  # who says that much says what it is about
-        if not is_dependent(opened.text):
+        config, text = given.chatbot.config, given.text
+        if config.documents.results.rewrite != "model" or not given.memory.messages or len(text) > rewrite.LONGEST:
+            return None  # a prompt that says so much says what it is about
+        history: Sequence[Earlier] = given.memory.searched(self._embedder.name)
+        if not history or not is_dependent(text):
             return None
         model_input = rewrite.build(
-            opened.text,
+            text,
             history,
             boundary=random_text(8),
             model=config.response.model,
@@ -186,77 +178,117 @@ class Answerer:
         )
         return await rewrite.rewrite(self._model, model_input)
 
-    async def _listen(self, opened: OpenTurn, model_input: ModelInput, sources: Sequence[Source], turn: Turn) -> None:
-        """`sources` are those of all passages handed to the model, of which it may choose."""
-        when_nothing = opened.chatbot.config.documents.results.when_nothing_matches
-        if when_nothing == "refuse" and not model_input.passages and not small_talk(model_input.query.text):
-            _refuse(model_input, turn)
+    async def _listen(self, given: AnswerInput, model_input: ModelInput, sources: Sequence[Source], speech: Speech) -> None:
+        """Hear the model out. `sources` are those of all passages that it was handed and may choose from."""
+        facts, config = speech.facts, given.chatbot.config
+        is_refused = config.documents.results.when_nothing_matches == "refuse" and not model_input.passages
+        if is_refused and not small_talk(given.text):
+            _refuse(model_input, speech)
         else:
-            turn.is_model_asked = True
+            facts.is_model_asked = True
             async with aclosing(self._model.stream(model_input)) as stream:
                 async for event in stream:
                     match event:
                         case TextDelta():
-                            if not turn.length:
+                            if not speech.length:
                                 await trigger("S6")
-                            turn.say(event)
+                            speech.say(event)
                         case SourcesChosen():
-                            turn.sources = tuple(sources[place] for place in event.places)
+                            facts.sources = tuple(sources[place] for place in event.places)
                         case TakenBack():
-                            turn.take_back(event.index)
+                            speech.take_back(event.index)
                         case LeftOut():
-                            turn.heard.left_out = event
+                            facts.left_out = event
                         case ModelAttempt():
-                            turn.heard.attempts = (*turn.heard.attempts, event)
+                            facts.attempts = (*facts.attempts, event)
                         case ModelCitation():
-                            turn.heard.cited.setdefault(event.index, []).append(event)
+                            facts.cited.setdefault(event.index, []).append(event)
                         case ReplyEnd():
-                            turn.heard.ends[event.index] = event
+                            facts.ends[event.index] = event
                         case UsageReport():
-                            turn.heard.usage = event
+                            facts.usage = event
                         case HandoffRequest() if model_input.handoff is not None:
-                            turn.heard.handoff = event
-        mark_refusals(turn, prompts.refusals(opened.chatbot.config, language(opened.text)))
+                            facts.handoff = event
+        mark_refusals(speech, prompts.refusals(config, language(given.text)))
 
 
-def _handoff_offer(opened: OpenTurn) -> HandoffOffer | None:
-    interception = opened.chatbot.config.interception
-    if not interception.handoff or not opened.may_hand_off:
-        return None
-    return HandoffOffer(
-        message=prompts.handoff_message(opened.chatbot.config, language(opened.text)),
-        after_unanswered=interception.handoff_after_unanswered,
-        unanswered_before=opened.memory.unanswered_in_a_row,
+def _model_input(given: AnswerInput, retrieval: Retrieval | None, suggested: str) -> ModelInput:
+    """What the model is told; `suggested` may be said behind a refusal."""
+    passages: Sequence[Passage] = ()
+    nearby: Sequence[Passage] = ()
+    query = Query(text=given.text, vector=None, stem_weights={})
+    if retrieval is not None:
+        passages, nearby = retrieval.passages, retrieval.nearby
+        query = msgspec.structs.replace(retrieval.found.query, text=given.text)  # not as it was rewritten
+    return prompts.build(
+        given.chatbot.config,
+        prompt=given.text,
+        memory=given.memory,
+        passages=passages,
+        nearby=nearby,
+        query=query,
+        boundary=random_text(8),
+        suggestion=suggested,
+        handoff=_handoff_offer(given),
     )
 
 
-def _suggestion(opened: OpenTurn, sources: Sequence[Source]) -> str:
-    results = opened.chatbot.config.documents.results
-    if not results.suggest:
+def _source(passage: Passage, chunk: Chunk) -> Source:
+    """A chunk as it stands now, with what it was worth to the prompt."""
+    return Source(
+        id=chunk.id,
+        document_id=chunk.document_id,
+        document_name=chunk.document_name,
+        number=chunk.number,
+        content=chunk.content,
+        line_from=chunk.line_from,
+        line_to=chunk.line_to,
+        score=passage.score,
+        created_at=chunk.created_at,
+        updated_at=chunk.updated_at,
+        page=chunk.page,
+        heading=chunk.heading,
+    )
+
+
+def _handoff_offer(given: AnswerInput) -> HandoffOffer | None:
+    interception = given.chatbot.config.interception
+    if not interception.handoff or not given.may_hand_off:
+        return None
+    return HandoffOffer(
+        message=prompts.handoff_message(given.chatbot.config, language(given.text)),
+        after_unanswered=interception.handoff_after_unanswered,
+        unanswered_before=given.memory.unanswered_in_a_row,
+    )
+
+
+def _suggestion(given: AnswerInput, sources: Sequence[Source]) -> str:
+    results = given.chatbot.config.documents.results
+    if not results.suggest or not sources:
         return ""
-    return suggestion(sources, match_threshold=results.match_threshold, label=near_offer(language(opened.text)))
+    return suggestion(sources, match_threshold=results.match_threshold, label=near_offer(language(given.text)))
 
 
-def _hand_off(opened: OpenTurn, turn: Turn) -> None:
-    """A human is asked for, unless one has been already; whoever asks is told so in either case."""
-    turn.say(TextDelta(0, prompts.handoff_message(opened.chatbot.config, language(opened.text))))
-    turn.heard.ends[0] = ReplyEnd(0, HANDED_OFF, abstained=False)
-    if opened.may_hand_off:
-        turn.heard.handoff = HandoffRequest("asked")
+def _hand_off(given: AnswerInput, speech: Speech) -> None:
+    """Ask for a human, unless one has been asked for already; the end user is told so in either case."""
+    speech.say(TextDelta(0, prompts.handoff_message(given.chatbot.config, language(given.text))))
+    speech.facts.ends[0] = ReplyEnd(0, HANDED_OFF, abstained=False)
+    if given.may_hand_off:
+        speech.facts.handoff = HandoffRequest("asked")
 
 
-def _refuse(model_input: ModelInput, turn: Turn) -> None:
+def _refuse(model_input: ModelInput, speech: Speech) -> None:
     """The persona's refusal instead of a model's guess; no model is there to ask for a human, so the rule does."""
-    turn.say(TextDelta(0, refused_text(model_input)))
-    turn.heard.ends[0] = ReplyEnd(0, abstained=True)
+    speech.say(TextDelta(0, refused_text(model_input)))
+    speech.facts.ends[0] = ReplyEnd(0, abstained=True)
     offer = model_input.handoff
     if offer is not None and is_unanswered_too_often(offer):
-        turn.heard.handoff = HandoffRequest("unanswered")
+        speech.facts.handoff = HandoffRequest("unanswered")
 
 
-def _tell_of_handoff(message: str, turn: Turn) -> None:
-    """A handoff nobody is told of looks like silence: every reply ends with the message, one at least."""
-    replied = [i for i in range(len(turn.message_ids)) if turn.text(i).strip() or i in turn.heard.ends]
+def _tell_of_handoff(message: str, speech: Speech) -> None:
+    """A handoff that is not announced looks like silence: every reply ends with the message, one at least."""
+    said = [speech.text(alternative).strip() for alternative in range(len(speech.message_ids))]
+    replied = [alternative for alternative, text in enumerate(said) if text or alternative in speech.facts.ends]
     for alternative in replied or [0]:
-        text = turn.text(alternative)
-        turn.say(TextDelta(alternative, f"\n\n{message}" if text.strip() else message))
+        speech.say(TextDelta(alternative, f"\n\n{message}" if said[alternative] else message))

@@ -38,10 +38,12 @@ class _Sentence(msgspec.Struct, frozen=True):
 
 def look_up(text: str, sources: Sequence[Source]) -> tuple[Citation, ...]:
     """The citations of a reply whose model does not say what it cites."""
-    if not sources:
+    if not sources or "[" not in text:
         return ()
     pointing = (marker for marker in markers(text) if any(1 <= number <= len(sources) for number in marker.numbers))
     found = list(islice(pointing, MOST_CITATIONS))
+    if not found:
+        return ()
     claims = _claims(text, found)
     known: dict[int, list[_Sentence]] = {}
     left = _MOST_LOOKED_AT
@@ -76,8 +78,8 @@ def checked(said: Iterable[ModelCitation], text: str, sources: Sequence[Source])
 
 
 def _claims(text: str, found: Sequence[Marker]) -> list[_Sentence]:
-    """For each marker what it supports: what its sentence says before it, from the marker before it on."""
-    blank = list(text[: found[-1].end + LONGEST_SENTENCE] if found else "")
+    """For each marker, of one at least, what it supports: what its sentence says before it, from the marker before it on."""
+    blank = list(text[: found[-1].end + LONGEST_SENTENCE])
     for marker in found:
         blank[marker.start : marker.end] = " " * (marker.end - marker.start)
     plain = "".join(blank)

@@ -62,7 +62,7 @@ def without_markers(text: str) -> str:
 
 
 def code_spans(text: str) -> list[tuple[int, int]]:
-    """The spans of fenced blocks, of which the last may be open, and between them of inline code; in order."""
+    """The spans of fenced blocks (the last may be open), and of the inline code between them; in order."""
     found: list[tuple[int, int]] = []
     opened, fence, outside = -1, "", 0
     for match in _FENCE.finditer(text):

@@ -52,7 +52,7 @@ def refusal(persona: str) -> str:
 def refusals(config: ChatbotConfig, spoken: Language | None = None) -> tuple[str, ...]:
     """What says that there is no answer: first what this chatbot says, then what its persona may have a model say.
 
-    Where nobody chose the words it is said in the language `spoken` by whom it answers.
+    Unless the owner chose the words, they are in the language the end user speaks (`spoken`).
     """
     configured, of_persona = config.documents.results.refusal, refusal(config.response.system_persona)
     said = configured or (of_persona if of_persona != DEFAULT_REFUSAL else phrases.refusal(spoken))

@@ -10,11 +10,11 @@ import asyncio
 import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
 from gigachat_server.clock import Clock
 from gigachat_server.errors import NotFound
-from gigachat_server.records import EventType, Message
+from gigachat_server.records import EventData, Message, MessageCreated
 from gigachat_server.store import conversations, events, messages
 from gigachat_server.store.conversations import Place
 from gigachat_server.store.database import Database, Tx
@@ -34,34 +34,25 @@ class Events:
     def now_us(self) -> int:
         return self._clock()
 
-    async def add_message(self, tx: Tx, message: Message) -> None:
-        """Store a message that has its place: it is an event, and both have the same seq. A reply names its prompt."""
+    async def store_message(self, tx: Tx, message: Message) -> None:
+        """Store a message that has its place, and the event that says so, with the same seq. A reply names its prompt."""
         await messages.insert(tx, message)
-        data: dict[str, Any] = {"message_id": message.id}
-        if message.in_reply_to is not None:
-            data["prompt_id"] = message.in_reply_to
-        await self._insert(
-            tx, message.chatbot_id, message.conversation_id, message.seq, message.created_at, "message.created", data
-        )
+        created = MessageCreated(message_id=message.id, prompt_id=message.in_reply_to)
+        chatbot_id, conversation_id, at = message.chatbot_id, message.conversation_id, message.created_at
+        await events.insert(tx, chatbot_id, conversation_id, seq=message.seq, data=created, created_at=at)
+        tx.after_commit(functools.partial(self.wake, chatbot_id, conversation_id))
 
-    async def add(self, tx: Tx, chatbot_id: str, conversation_id: str, event_type: EventType, data: dict[str, Any]) -> Place:
+    async def add(self, tx: Tx, chatbot_id: str, conversation_id: str, happened: EventData) -> Place:
         """An event that is no message, at the conversation's next place. Raises `NotFound` if the chatbot is gone."""
         place = await conversations.open_and_advance(tx, chatbot_id, conversation_id, user_id=None, now_us=self._clock())
         if place is None:
             raise NotFound
-        await self.add_at(tx, place, chatbot_id, conversation_id, event_type, data)
+        await self.add_at(tx, place, chatbot_id, conversation_id, happened)
         return place
 
-    async def add_at(
-        self, tx: Tx, place: Place, chatbot_id: str, conversation_id: str, event_type: EventType, data: dict[str, Any]
-    ) -> None:
+    async def add_at(self, tx: Tx, place: Place, chatbot_id: str, conversation_id: str, happened: EventData) -> None:
         """The same at a place that was taken before in this transaction."""
-        await self._insert(tx, chatbot_id, conversation_id, place.seq, place.at, event_type, data)
-
-    async def _insert(
-        self, tx: Tx, chatbot_id: str, conversation_id: str, seq: int, at: int, event_type: EventType, data: dict[str, Any]
-    ) -> None:
-        await events.insert(tx, chatbot_id, conversation_id, seq=seq, type=event_type, data=data, created_at=at)
+        await events.insert(tx, chatbot_id, conversation_id, seq=place.seq, data=happened, created_at=place.at)
         tx.after_commit(functools.partial(self.wake, chatbot_id, conversation_id))
 
     def wake(self, chatbot_id: str, conversation_id: str) -> None:

@@ -7,9 +7,7 @@ or shown in that conversation until release; what it had said until then is stor
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
-from gigachat_server.chat.events.recorder import RELEASED, TAKEN_OVER, Events
+from gigachat_server.chat.events.recorder import Events
 from gigachat_server.chat.turns.endings import end_turns
 from gigachat_server.chat.turns.live import FrozenTurns, LiveTurns
 from gigachat_server.chat.turns.nodes import Nodes
@@ -17,18 +15,15 @@ from gigachat_server.chat.turns.progress import TurnResult
 from gigachat_server.clock import Clock
 from gigachat_server.errors import AlreadyTakenOver, NotFound
 from gigachat_server.ids import new_id
-from gigachat_server.records import Chatbot, Conversation, Ending, Message
-from gigachat_server.store import conversations, messages
+from gigachat_server.records import Chatbot, ControlReleased, ControlTakenOver, Conversation, Ending, HandoffRequested, Message
+from gigachat_server.store import conversations, idempotency, messages
 from gigachat_server.store.database import Database, Reader, Tx
 
 _MINUTE_US = 60_000_000
 
-# Runs at the end of the transaction, with the conversation as it is then: to keep the answer under an idempotency key.
-Keep = Callable[[Tx, Conversation], Awaitable[None]]
-
 
 class Control:
-    """Takeover, release and handoff."""
+    """Takeover, release, handoff and stop. With a key, each keeps its result under it."""
 
     def __init__(self, database: Database, *, events: Events, live: LiveTurns, nodes: Nodes, clock: Clock) -> None:
         self._database = database
@@ -38,7 +33,7 @@ class Control:
         self._clock = clock
 
     async def take_over(
-        self, chatbot: Chatbot, conversation_id: str, operator: str, *, may_take_from: bool, keep: Keep
+        self, chatbot: Chatbot, conversation_id: str, operator: str, *, may_take_from: bool, key: idempotency.Key | None
     ) -> Conversation:
         """Give the conversation to the operator. On return, no text of the chatbot is stored or shown any more.
 
@@ -49,7 +44,7 @@ class Control:
             async def body(tx: Tx) -> Conversation:
                 await conversations.open_empty(tx, chatbot.id, conversation_id, now_us=self._clock())
                 await self.take_over_in(tx, chatbot, conversation_id, operator, may_take_from=may_take_from, live=live)
-                return await self._keep(tx, chatbot, conversation_id, keep)
+                return await self._keep(tx, chatbot, conversation_id, key)
 
             return await self._database.transaction("control.take_over", body)
 
@@ -87,7 +82,7 @@ class Control:
             return
         unsettled = await messages.list_open(tx, chatbot.id, conversation_id)
         ended = await end_turns(tx, self._events, unsettled, "intercepted", chatbot_name=chatbot.name, live=live)
-        await self._events.add(tx, chatbot.id, conversation_id, TAKEN_OVER, {"operator": operator})
+        await self._events.add(tx, chatbot.id, conversation_id, ControlTakenOver(operator=operator))
         tx.after_commit(lambda: self._live.cut(ended))
 
     def release_at(self, chatbot: Chatbot) -> int | None:
@@ -95,12 +90,12 @@ class Control:
         minutes = chatbot.config.interception.release_after_minutes
         return None if minutes is None else self._clock() + minutes * _MINUTE_US
 
-    async def release(self, chatbot: Chatbot, conversation_id: str, *, keep: Keep) -> Conversation:
+    async def release(self, chatbot: Chatbot, conversation_id: str, *, key: idempotency.Key | None) -> Conversation:
         """Give control back to the chatbot, which answers the next prompt. Raises `NotFound`."""
 
         async def body(tx: Tx) -> Conversation:
             await self._release_in(tx, chatbot.id, conversation_id, reason="released")
-            return await self._keep(tx, chatbot, conversation_id, keep)
+            return await self._keep(tx, chatbot, conversation_id, key)
 
         return await self._database.transaction("control.release", body)
 
@@ -124,15 +119,13 @@ class Control:
     async def _release_in(self, tx: Tx, chatbot_id: str, conversation_id: str, *, reason: str, due_at: int | None = None) -> bool:
         if await conversations.release(tx, chatbot_id, conversation_id, due_at=due_at) is None:
             return False
-        await self._events.add(tx, chatbot_id, conversation_id, RELEASED, {"reason": reason})
+        await self._events.add(tx, chatbot_id, conversation_id, ControlReleased(reason=reason))
         return True
 
-    async def stop(
-        self, chatbot: Chatbot, conversation_id: str, *, keep: Callable[[Tx, TurnResult], Awaitable[None]]
-    ) -> TurnResult:
+    async def stop(self, chatbot: Chatbot, conversation_id: str, *, key: idempotency.Key | None) -> TurnResult:
         """End the reply in the making, and whatever waits behind it; what was said is stored. The messages that made.
 
-        Nothing happens where nothing is being answered. Raises `NotFound`.
+        Nothing happens where nothing is being answered. With a key, the ids of those messages are kept. Raises `NotFound`.
         """
 
         async def end(live: FrozenTurns) -> TurnResult:
@@ -144,7 +137,8 @@ class Control:
                     [message for stored in ended.values() for message in stored.messages],
                     {name: vector for stored in ended.values() for name, vector in stored.vectors.items()},
                 )
-                await keep(tx, newest)
+                ids = [message.id for message in newest.messages]
+                await idempotency.keep_result(tx, key, ids, now_us=self._clock())
                 return newest
 
             return await self._database.transaction("control.stop", body)
@@ -169,7 +163,9 @@ class Control:
         tx.after_commit(lambda: self._live.cut(ended))
         return ended
 
-    async def hand_off(self, chatbot: Chatbot, conversation_id: str, *, reason: str, note: str, keep: Keep) -> Conversation:
+    async def hand_off(
+        self, chatbot: Chatbot, conversation_id: str, *, reason: str, note: str, key: idempotency.Key | None
+    ) -> Conversation:
         """Ask for a human, visibly; nothing happens where one was asked for already, or is there. Raises `NotFound`."""
         message_id = new_id()
 
@@ -178,9 +174,9 @@ class Control:
             await conversations.open_empty(tx, chatbot.id, conversation_id, now_us=now_us)
             if await conversations.request_handoff(tx, chatbot.id, conversation_id, at=now_us):
                 await self._tell(tx, chatbot, conversation_id, message_id)
-                data = {"reason": reason, "note": note, "message_id": message_id}
-                await self._events.add(tx, chatbot.id, conversation_id, "handoff.requested", data)
-            return await self._keep(tx, chatbot, conversation_id, keep)
+                wanted = HandoffRequested(reason=reason, note=note, message_id=message_id)
+                await self._events.add(tx, chatbot.id, conversation_id, wanted)
+            return await self._keep(tx, chatbot, conversation_id, key)
 
         return await self._database.transaction("control.hand_off", body)
 
@@ -206,11 +202,12 @@ class Control:
             created_at=place.at,
             updated_at=place.at,
         )
-        await self._events.add_message(tx, told)
+        await self._events.store_message(tx, told)
 
-    async def _keep(self, tx: Tx, chatbot: Chatbot, conversation_id: str, keep: Keep) -> Conversation:
+    async def _keep(self, tx: Tx, chatbot: Chatbot, conversation_id: str, key: idempotency.Key | None) -> Conversation:
+        """The conversation as it is at the end of the transaction, kept as its result."""
         found = await conversations.find(tx, chatbot.id, conversation_id)
         if found is None:
             raise NotFound
-        await keep(tx, found)
+        await idempotency.keep_result(tx, key, found, now_us=self._clock())
         return found

@@ -1,8 +1,8 @@
 """How turns end other than by their reply: stopped, interrupted by a newer prompt, taken over, or found abandoned.
 
-Idea: whoever ends a turn first raises the conversation's `control_epoch`, so that whatever its model still says can no
-longer be stored; then stores what was said until then as its reply, all in one transaction. Invariant: what was shown
-is stored: a turn of this process is frozen before the transaction begins, one of another has its draft.
+Idea: one transaction first raises the conversation's `control_epoch`, which keeps out everything the model still says, and
+then stores what was said so far as the reply. Invariant: what was shown is stored: a turn of this process is frozen before
+the transaction begins, and a turn of another process has its draft.
 """
 
 from __future__ import annotations
@@ -17,14 +17,24 @@ from gigachat_server.chat.turns.live import FrozenTurns
 from gigachat_server.chat.turns.outcome import vectors_of
 from gigachat_server.chat.turns.progress import Turn, TurnResult
 from gigachat_server.errors import GigachatError
-from gigachat_server.records import Ending, EventType, Message, MessageStatus, TurnState
+from gigachat_server.records import (
+    Ending,
+    Message,
+    MessageReplaced,
+    MessageStatus,
+    TurnFailed,
+    TurnIntercepted,
+    TurnInterrupted,
+    TurnState,
+    TurnStopped,
+)
 from gigachat_server.store import conversations, drafts, messages
 from gigachat_server.store.database import Tx
 
-_ENDED_AS: dict[Ending, EventType] = {
-    "stopped": "turn.stopped",
-    "interrupted": "turn.interrupted",
-    "intercepted": "turn.intercepted",
+_ENDED_AS: dict[Ending, type[TurnStopped | TurnInterrupted | TurnIntercepted]] = {
+    "stopped": TurnStopped,
+    "interrupted": TurnInterrupted,
+    "intercepted": TurnIntercepted,
 }
 
 
@@ -37,9 +47,9 @@ async def end_turns(
     chatbot_name: str,
     live: FrozenTurns,
 ) -> dict[str, TurnResult]:
-    """These prompts, of one conversation, are settled on purpose; by prompt, what their callers are to get.
+    """Settle these prompts of one conversation on purpose. Returns, by prompt, what their callers get.
 
-    For whoever has just raised the conversation's control_epoch. `live` are the conversation's turns of this process.
+    The caller has just raised the conversation's control_epoch. `live` are the conversation's turns in this process.
     """
     ended = {}
     for prompt in prompts:
@@ -47,8 +57,7 @@ async def end_turns(
         said = [await _store(tx, events, each, ()) for each in said]
         if said:
             await replace_earlier(tx, events, prompt, said[0])
-        data = {"prompt_id": prompt.id}
-        place = await events.add(tx, prompt.chatbot_id, prompt.conversation_id, _ENDED_AS[state], data)
+        place = await events.add(tx, prompt.chatbot_id, prompt.conversation_id, _ENDED_AS[state](prompt_id=prompt.id))
         await messages.set_turn(tx, prompt.chatbot_id, prompt.id, state, at=place.at)
         settled = msgspec.structs.replace(prompt, turn=state, updated_at=place.at)
         await drafts.delete(tx, prompt.chatbot_id, prompt.conversation_id, prompt.id)
@@ -61,11 +70,11 @@ async def end_turns(
 async def fail_turn(
     tx: Tx, events: Events, prompt: Message, said: Sequence[Message], error: GigachatError
 ) -> tuple[list[Message], Message]:
-    """The turn failed: what was said is stored as `incomplete`, and the prompt is settled.
+    """Settle the prompt of a failed turn, and store what was said as `incomplete`.
 
-    A prompt that has a whole reply from before keeps it: what was said since stays readable behind it, and the prompt
-    counts as answered, its error telling that no new reply could be made. One of which nothing was ever shown is left out
-    of what the model sees later.
+    A prompt with a whole reply from an earlier turn keeps it: what was said since stays readable behind it, and the prompt
+    counts as answered, with an error that says no new reply could be made. A prompt that never got a word in reply is left
+    out of what the model sees later.
     """
     kept = [each for each in await messages.list_replies(tx, prompt) if each.status == "completed"]
     broken = [msgspec.structs.replace(each, status="incomplete") for each in said]
@@ -77,13 +86,13 @@ async def fail_turn(
 
 
 async def fail_abandoned_turn(tx: Tx, events: Events, prompt: Message, error: GigachatError, *, chatbot_name: str) -> None:
-    """The turn of a process that is gone failed: what its draft holds is stored."""
+    """Fail the turn of a process that is gone, and store what its draft holds."""
     await fail_turn(tx, events, prompt, await _said(tx, prompt, None, chatbot_name), error)
     await drafts.delete(tx, prompt.chatbot_id, prompt.conversation_id, prompt.id)
 
 
 async def fail_unread_turns(tx: Tx, events: Events, chatbot_id: str, conversation_id: str, error: GigachatError) -> None:
-    """All that waits or is being answered failed, without a look at what was said, which nobody can read, perhaps."""
+    """Fail everything that waits or is being answered, without reading what was said: it may be unreadable."""
     for prompt_id, seq in await messages.list_open_ids(tx, chatbot_id, conversation_id):
         await _mark_failed(tx, events, chatbot_id, conversation_id, prompt_id, seq, error)
         await drafts.delete(tx, chatbot_id, conversation_id, prompt_id)
@@ -92,8 +101,7 @@ async def fail_unread_turns(tx: Tx, events: Events, chatbot_id: str, conversatio
 async def _mark_failed(
     tx: Tx, events: Events, chatbot_id: str, conversation_id: str, prompt_id: str, seq: int, error: GigachatError
 ) -> tuple[TurnState, MessageStatus, int]:
-    data = {"prompt_id": prompt_id, "code": error.code}
-    place = await events.add(tx, chatbot_id, conversation_id, "turn.failed", data)
+    place = await events.add(tx, chatbot_id, conversation_id, TurnFailed(prompt_id=prompt_id, code=error.code))
     replies = await messages.list_reply_statuses(tx, chatbot_id, conversation_id, prompt_id, after=seq)
     state: TurnState = "done" if "completed" in replies else "failed"
     status: MessageStatus = "completed" if replies else "failed"
@@ -102,19 +110,19 @@ async def _mark_failed(
 
 
 async def replace_earlier(tx: Tx, events: Events, prompt: Message, by: Message) -> None:
-    """Whatever replies the prompt had before give way to those that begin with this one."""
+    """Replace the prompt's earlier replies by those that begin with this one."""
     replaced = await messages.replace_replies(tx, prompt, by=by)
     for message_id in replaced:
-        data = {"message_id": message_id, "replaced_by": by.id}
-        await events.add(tx, prompt.chatbot_id, prompt.conversation_id, "message.replaced", data)
+        gone = MessageReplaced(message_id=message_id, replaced_by=by.id)
+        await events.add(tx, prompt.chatbot_id, prompt.conversation_id, gone)
 
 
 async def _said(tx: Tx, prompt: Message, turn: Turn | None, chatbot_name: str) -> list[Message]:
     """What was said in reply to the prompt and is not stored yet."""
     if prompt.turn != "running":
         return []
-    if turn is not None and turn.length:
-        said = reply.replies(turn, unfinished="stopped", is_cut=True)
+    if turn is not None and turn.speech.length:
+        said = reply.replies(turn.speech.shown(), prompt, chatbot_name=chatbot_name, unfinished="stopped")
     else:
         kept = await drafts.list_of(tx, prompt.chatbot_id, prompt.conversation_id)
         said = [
@@ -131,5 +139,5 @@ async def _store(tx: Tx, events: Events, said: Message, kept: Sequence[Message])
     place = await conversations.open_and_advance(tx, said.chatbot_id, said.conversation_id, user_id=None, now_us=events.now_us())
     assert place is not None  # the conversation was there a statement ago
     said = reply.placed(said, seq=place.seq, at=place.at, behind=kept)
-    await events.add_message(tx, said)
+    await events.store_message(tx, said)
     return said

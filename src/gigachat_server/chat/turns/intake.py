@@ -1,32 +1,44 @@
-"""How a prompt gets in: stored in its place, with the lease or behind whoever has it; or found to be in already.
+"""How a prompt gets in: stored in its place, with the lease or behind the turn that holds it; or found to be in already.
 
-Idea: all that a request decides, it decides within one transaction: whether its `Idempotency-Key` is new, what it ends,
-where it stands, and whose turn it is. Invariant: nothing here runs or waits; what is to happen once it is durable, the
-caller is told (`IntakeResult`).
+Idea: one transaction decides everything about a request: whether its `Idempotency-Key` is new, which turns it ends, where it
+stands, and whose turn it is. Invariant: nothing here runs or waits; the caller does what follows the commit (`Begin`).
 """
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from typing import Literal
+
 import msgspec
 
+from gigachat_server.access.speakers import CLIENT_PREFIX
 from gigachat_server.chat.answers.memory import Memory, first_answered_at, recall
 from gigachat_server.chat.events.recorder import Events
 from gigachat_server.chat.turns.control import Control
 from gigachat_server.chat.turns.live import FrozenTurns
 from gigachat_server.chat.turns.outcome import answered_with, joined_to
-from gigachat_server.chat.turns.queue import LEASE_US, MOST_QUEUED, OpenTurn
+from gigachat_server.chat.turns.progress import Lease
+from gigachat_server.chat.turns.queue import LEASE_US, MOST_QUEUED, lease
 from gigachat_server.clock import Clock
-from gigachat_server.errors import ConversationBusy, ConversationTakenOver, FieldError, InvalidRequest, NotFound
-from gigachat_server.records import UNSETTLED, Chatbot, EventType, Message, Overlap, TurnState
+from gigachat_server.errors import (
+    ConversationBusy,
+    ConversationTakenOver,
+    FieldError,
+    GigachatError,
+    InvalidRequest,
+    NotFound,
+)
+from gigachat_server.records import UNSETTLED, Chatbot, Message, TurnIntercepted, TurnQueued, TurnStarted, TurnState
 from gigachat_server.store import chatbots, conversations, idempotency, messages
 from gigachat_server.store.conversations import BOT, Place
 from gigachat_server.store.database import Reader, Tx
+from gigachat_server.triggers import trigger
 
-CLIENT_PREFIX = "client:"
-_REOPENED_AS: dict[TurnState, EventType] = {
-    "running": "turn.started",
-    "queued": "turn.queued",
-    "intercepted": "turn.intercepted",
+_REOPENED_AS: dict[TurnState, type[TurnStarted | TurnQueued | TurnIntercepted]] = {
+    "running": TurnStarted,
+    "queued": TurnQueued,
+    "intercepted": TurnIntercepted,
 }
 
 
@@ -45,11 +57,15 @@ class PromptRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class IntakeResult(msgspec.Struct, frozen=True, kw_only=True):
-    """A prompt as it is stored; `opened` if it is its turn now. `is_known`: it was stored before, by the same request."""
+    """A message as it is stored; `lease` if it is a prompt whose turn it is now. `is_known`: it was stored before."""
 
     prompt: Message
-    opened: OpenTurn | None = None
+    lease: Lease | None = None
     is_known: bool = False
+
+
+# Called with what was stored once that is durable, unless it was known before.
+Begin = Callable[[IntakeResult], None]
 
 
 class Intake:
@@ -69,121 +85,76 @@ class Intake:
         key: idempotency.Key | None,
         prompt_id: str,
         live: FrozenTurns,
+        begin: Begin,
     ) -> IntakeResult:
-        """The prompt in its place, and whether it is its turn (S2); with a key that was used before, the prompt of then.
+        """Store the prompt in its place (S2). A key that was used before gives the prompt stored then.
 
-        Raises `AlreadyTakenOver`, `ConversationBusy`, `IdempotencyKeyReused`, `NotFound`.
+        Raises `ConversationBusy`, `IdempotencyKeyReused`, `NotFound`.
         """
         now_us = self._clock()
-        if key is not None and (asked := await self._kept_before(tx, chatbot, key, prompt_id, now_us)) is not None:
-            return asked
-        operator = request.operator
-        await self._make_room(tx, chatbot, request, live)
-        place, chatbot = await self._place(tx, chatbot, request, prompt_id, now_us)
-        prompt = Message(
-            chatbot_id=chatbot.id,
-            conversation_id=request.conversation_id,
-            seq=place.seq,
-            id=prompt_id,
-            role="user" if operator is None else "operator",
-            user_id=request.user_id,
-            name=operator or "",
-            content=request.text,
-            status="completed",
-            in_reply_to=None,
-            alternative=0,
-            replaced_by=None,
-            turn=None if operator is not None else _turn_state(place, prompt_id),
-            metadata=request.metadata,
-            sources=(),
-            created_at=place.at,
-            updated_at=place.at,
-        )
-        await self._events.add_message(tx, prompt)
-        if prompt.turn != "running":
-            return IntakeResult(prompt=prompt)
-        return IntakeResult(prompt=prompt, opened=await self._opened(tx, chatbot, prompt, place, before=place.seq))
-
-    async def _make_room(self, tx: Tx, chatbot: Chatbot, request: PromptRequest, live: FrozenTurns) -> None:
-        """What has to end before this is said, ends; so that what the chatbot had said until then stands before it."""
-        conversation_id, interception = request.conversation_id, chatbot.config.interception
-        if request.operator is not None:
-            found = await conversations.lock(tx, chatbot.id, conversation_id)
-            if found is not None and found.controlled_by != BOT:
-                release_at = self._control.release_at(chatbot)
-                await conversations.extend_control(tx, chatbot.id, conversation_id, release_at=release_at)
-            elif interception.mode == "takeover":
-                await conversations.open_empty(tx, chatbot.id, conversation_id, now_us=self._clock())
-                await self._control.take_over_in(tx, chatbot, conversation_id, request.operator, may_take_from=False, live=live)
-            return
-        if interception.release_after_minutes is not None:
+        if key is not None and (known := await self._known(tx, chatbot, key, prompt_id, now_us)) is not None:
+            return await _stored(tx, known, begin)
+        conversation_id = request.conversation_id
+        if chatbot.config.interception.release_after_minutes is not None:
             await self._control.release_due_in(tx, chatbot.id, conversation_id)
         if chatbot.config.response.overlap == "interrupt":
             # Its row has to be there to be held: of two that begin it at once, the second interrupts the first.
-            await conversations.open_empty(tx, chatbot.id, conversation_id, now_us=self._clock())
+            await conversations.open_empty(tx, chatbot.id, conversation_id, now_us=now_us)
             await self._control.end_turns_in(tx, chatbot, conversation_id, "interrupted", live=live)
-
-    async def _place(
-        self, tx: Tx, chatbot: Chatbot, request: PromptRequest, prompt_id: str, now_us: int
-    ) -> tuple[Place, Chatbot]:
-        conversation_id = request.conversation_id
-        if request.operator is None:
-            return await self._take_place(tx, chatbot, conversation_id, request.user_id, prompt_id, now_us)
-        place = await conversations.open_and_advance(tx, chatbot.id, conversation_id, user_id=None, now_us=now_us)
-        if place is None:
-            raise NotFound
-        return place, chatbot
-
-    async def _take_place(
-        self, tx: Tx, chatbot: Chatbot, conversation_id: str, user_id: str, prompt_id: str, now_us: int
-    ) -> tuple[Place, Chatbot]:
-        """For a prompt; and the chatbot as it is in this transaction."""
         taken = await conversations.open_for_prompt(
             tx,
             chatbot.id,
             conversation_id,
-            user_id=user_id,
+            user_id=request.user_id,
             prompt_id=prompt_id,
             lease_until=now_us + LEASE_US,
-            most_queued=_most_queued(chatbot.config.response.overlap),
+            most_queued=_most_queued(chatbot),
             now_us=now_us,
         )
         if taken is None:
-            if not await chatbots.exists(tx, chatbot.id):
-                raise NotFound  # deleted while the request was on its way
-            raise ConversationBusy(retry_after_s=1)
-        place, version = taken
-        if version == chatbot.version:
-            return place, chatbot
-        return place, await chatbots.find(tx, chatbot.account_id, chatbot.id) or chatbot
-
-    async def _kept_before(
-        self, tx: Tx, chatbot: Chatbot, key: idempotency.Key, prompt_id: str, now_us: int
-    ) -> IntakeResult | None:
-        """The prompt that this key stands for already; None if it stands for this one from now on."""
-        if await idempotency.keep(tx, key, idempotency.IdempotencyRecord("turn", 201, prompt_id), now_us=now_us):
-            return None
-        kept = await idempotency.find(tx, key, now_us=now_us)
-        prompt = await messages.find(tx, chatbot.id, kept.response) if kept else None
-        if (prompt := await answered_with(tx, prompt)) is None:
-            raise NotFound  # deleted since
-        return IntakeResult(prompt=prompt, is_known=True)
-
-    async def _opened(
-        self, tx: Tx, chatbot: Chatbot, prompt: Message, place: Place, *, before: int, joined: tuple[Message, ...] = ()
-    ) -> OpenTurn:
+            raise await _refusal(tx, chatbot)
+        place, chatbot = taken[0], await _in_force(tx, chatbot, taken[1])
+        prompt = _message(chatbot, request, place, prompt_id, role="user", turn=_turn_state(place, prompt_id))
+        await self._events.store_message(tx, prompt)
+        if prompt.turn != "running":
+            return await _stored(tx, IntakeResult(prompt=prompt), begin)
         memory = Memory()
-        if before > 1:
-            memory = await recall(tx, chatbot, prompt, before=before, control_epoch=place.control_epoch, without=joined)
-        return OpenTurn(
-            chatbot=chatbot,
-            prompt=prompt,
-            text="\n".join(message.content for message in (*joined, prompt)),
-            epoch=place.control_epoch,
-            start_seq=place.seq,
-            memory=memory,
-            may_hand_off=place.handoff_requested_at is None,
-        )
+        if place.seq > 1:
+            memory = await recall(tx, chatbot, prompt, before=place.seq, control_epoch=place.control_epoch)
+        return await _stored(tx, IntakeResult(prompt=prompt, lease=lease(chatbot, prompt, place, memory=memory)), begin)
+
+    async def inject(
+        self,
+        tx: Tx,
+        *,
+        chatbot: Chatbot,
+        request: PromptRequest,
+        key: idempotency.Key | None,
+        prompt_id: str,
+        live: FrozenTurns,
+        begin: Begin,
+    ) -> IntakeResult:
+        """Store what an operator says, in its place. It is never answered, whoever is in control.
+
+        Raises `AlreadyTakenOver`, `IdempotencyKeyReused`, `NotFound`.
+        """
+        now_us, operator, conversation_id = self._clock(), request.operator or "", request.conversation_id
+        if key is not None and (known := await self._known(tx, chatbot, key, prompt_id, now_us)) is not None:
+            return await _stored(tx, known, begin)
+        conversation = await conversations.lock(tx, chatbot.id, conversation_id)
+        if conversation is not None and conversation.controlled_by != BOT:
+            release_at = self._control.release_at(chatbot)
+            await conversations.extend_control(tx, chatbot.id, conversation_id, release_at=release_at)
+        elif chatbot.config.interception.mode == "takeover":
+            # What the chatbot had said until then stands before it.
+            await conversations.open_empty(tx, chatbot.id, conversation_id, now_us=now_us)
+            await self._control.take_over_in(tx, chatbot, conversation_id, operator, may_take_from=False, live=live)
+        place = await conversations.open_and_advance(tx, chatbot.id, conversation_id, user_id=None, now_us=now_us)
+        if place is None:
+            raise NotFound
+        said = _message(chatbot, request, place, prompt_id, role="operator", turn=None)
+        await self._events.store_message(tx, said)
+        return await _stored(tx, IntakeResult(prompt=said), begin)
 
     async def reopen(
         self,
@@ -193,31 +164,107 @@ class Intake:
         conversation_id: str,
         prompt_id: str,
         key: idempotency.Key | None,
+        begin: Begin,
         only_if_failed: bool = False,
     ) -> IntakeResult:
-        """The prompt is to be answered again: at once, or after those that are being answered."""
+        """Have the prompt answered again: at once, or after the prompts that are being answered."""
         now_us = self._clock()
-        if key is not None and (asked := await self._kept_before(tx, chatbot, key, prompt_id, now_us)) is not None:
-            return asked
+        if key is not None and (known := await self._known(tx, chatbot, key, prompt_id, now_us)) is not None:
+            return await _stored(tx, known, begin)
         await conversations.lock(tx, chatbot.id, conversation_id)
         prompt = await messages.find(tx, chatbot.id, prompt_id)
         if prompt is None:
             raise NotFound
         if prompt.turn in UNSETTLED or (only_if_failed and prompt.error is None):
-            return IntakeResult(prompt=prompt, is_known=True)
-        await self._control.release_due_in(tx, chatbot.id, prompt.conversation_id)
-        place, chatbot = await self._take_place(tx, chatbot, prompt.conversation_id, prompt.user_id, prompt_id, now_us)
+            return await _stored(tx, IntakeResult(prompt=prompt, is_known=True), begin)
+        await self._control.release_due_in(tx, chatbot.id, conversation_id)
+        taken = await conversations.open_for_prompt(
+            tx,
+            chatbot.id,
+            conversation_id,
+            user_id=prompt.user_id,
+            prompt_id=prompt_id,
+            lease_until=now_us + LEASE_US,
+            most_queued=_most_queued(chatbot),
+            now_us=now_us,
+        )
+        if taken is None:
+            raise await _refusal(tx, chatbot)
+        place, chatbot = taken[0], await _in_force(tx, chatbot, taken[1])
         state = _turn_state(place, prompt_id)
         if state == "intercepted" and not only_if_failed:
             raise ConversationTakenOver
-        data = {"prompt_id": prompt_id}
-        await self._events.add_at(tx, place, chatbot.id, prompt.conversation_id, _REOPENED_AS[state], data)
+        await self._events.add_at(tx, place, chatbot.id, conversation_id, _REOPENED_AS[state](prompt_id=prompt_id))
         await messages.set_turn(tx, chatbot.id, prompt_id, state, at=place.at)
         prompt = msgspec.structs.replace(prompt, turn=state, status="completed", error=None, updated_at=place.at)
         if state != "running":
-            return IntakeResult(prompt=prompt)
+            return await _stored(tx, IntakeResult(prompt=prompt), begin)
         before, joined = await first_answered_at(tx, prompt), await joined_to(tx, prompt)
-        return IntakeResult(prompt=prompt, opened=await self._opened(tx, chatbot, prompt, place, before=before, joined=joined))
+        memory = await recall(tx, chatbot, prompt, before=before, control_epoch=place.control_epoch, without=joined)
+        held = lease(chatbot, prompt, place, memory=memory, joined=joined)
+        return await _stored(tx, IntakeResult(prompt=prompt, lease=held), begin)
+
+    async def _known(self, tx: Tx, chatbot: Chatbot, key: idempotency.Key, prompt_id: str, now_us: int) -> IntakeResult | None:
+        """The prompt that this key stands for already; None if it stands for this one from now on."""
+        if await idempotency.keep(tx, key, idempotency.IdempotencyRecord("turn", 201, prompt_id), now_us=now_us):
+            return None
+        kept = await idempotency.find(tx, key, now_us=now_us)
+        prompt = await messages.find(tx, chatbot.id, kept.response) if kept else None
+        if (prompt := await answered_with(tx, prompt)) is None:
+            raise NotFound  # deleted since
+        return IntakeResult(prompt=prompt, is_known=True)
+
+
+async def _stored(tx: Tx, result: IntakeResult, begin: Begin) -> IntakeResult:
+    """Begin its turn after the commit, before anyone else can learn of it: so no turn is ended before it is there."""
+    if not result.is_known:
+        tx.after_commit(functools.partial(begin, result))
+    await trigger("S2")
+    return result
+
+
+async def _refusal(tx: Tx, chatbot: Chatbot) -> GigachatError:
+    """The reason why the conversation takes no prompt."""
+    if not await chatbots.exists(tx, chatbot.id):
+        return NotFound()  # deleted while the request was on its way
+    return ConversationBusy(retry_after_s=1)
+
+
+async def _in_force(tx: Tx, chatbot: Chatbot, version: tuple[int, int]) -> Chatbot:
+    """The chatbot as this transaction sees it, whose version that is."""
+    if version == chatbot.version:
+        return chatbot
+    return await chatbots.find(tx, chatbot.account_id, chatbot.id) or chatbot
+
+
+def _message(
+    chatbot: Chatbot,
+    request: PromptRequest,
+    place: Place,
+    message_id: str,
+    *,
+    role: Literal["user", "operator"],
+    turn: TurnState | None,
+) -> Message:
+    return Message(
+        chatbot_id=chatbot.id,
+        conversation_id=request.conversation_id,
+        seq=place.seq,
+        id=message_id,
+        role=role,
+        user_id=request.user_id,
+        name=request.operator or "",
+        content=request.text,
+        status="completed",
+        in_reply_to=None,
+        alternative=0,
+        replaced_by=None,
+        turn=turn,
+        metadata=request.metadata,
+        sources=(),
+        created_at=place.at,
+        updated_at=place.at,
+    )
 
 
 def may_end_turns(chatbot: Chatbot, request: PromptRequest) -> bool:
@@ -227,8 +274,8 @@ def may_end_turns(chatbot: Chatbot, request: PromptRequest) -> bool:
     return chatbot.config.response.overlap == "interrupt"
 
 
-def _most_queued(overlap: Overlap) -> int:
-    return {"queue": MOST_QUEUED, "coalesce": MOST_QUEUED, "reject": 0, "interrupt": MOST_QUEUED}[overlap]
+def _most_queued(chatbot: Chatbot) -> int:
+    return 0 if chatbot.config.response.overlap == "reject" else MOST_QUEUED
 
 
 def _turn_state(place: Place, prompt_id: str) -> TurnState:

@@ -1,9 +1,9 @@
 """What keeps turns alive and cleans up behind those that died.
 
-Idea: whoever runs a turn says so in the store, again and again: its lease is renewed, and what has been said is kept as a
-draft. So a turn whose process was killed, or froze, is found by its lease, and taken up by whoever finds it first.
-Invariants: a draft never outlives its turn; what was shown of a reply becomes an `incomplete` message; a prompt of which
-nothing had been shown is answered after all, unless that has failed before in the same way.
+Idea: the node that runs a turn keeps saying so in the store: it renews the lease, and keeps what has been said as a draft.
+So a turn whose process was killed, or froze, is found by its lease, and the first node that finds it takes it up.
+Invariants: a draft never outlives its turn; what was shown of a reply becomes an `incomplete` message; a prompt that got no
+word in reply is answered after all, unless that has failed before in the same way.
 """
 
 from __future__ import annotations
@@ -19,14 +19,17 @@ from gigachat_server.chat.turns import reply
 from gigachat_server.chat.turns.control import Control
 from gigachat_server.chat.turns.endings import fail_abandoned_turn, fail_unread_turns
 from gigachat_server.chat.turns.live import LiveTurns
-from gigachat_server.chat.turns.progress import Turn, is_set_within
+from gigachat_server.chat.turns.progress import Lease, Turn
 from gigachat_server.chat.turns.queue import LEASE_US, start_next
 from gigachat_server.chat.turns.turn import Turns
 from gigachat_server.clock import Clock
 from gigachat_server.errors import InvalidRequest, ReplyCutOff, StorageUnavailable
-from gigachat_server.records import Chatbot, Message
+from gigachat_server.records import Chatbot, Message, TurnRecovered
 from gigachat_server.store import chatbots, conversations, drafts, events, idempotency, messages
 from gigachat_server.store.database import Database, Reader, Tx
+from gigachat_server.work.background import Background
+from gigachat_server.work.loop import Loop
+from gigachat_server.work.pace import Backoff
 
 DRAFT_AFTER_S = 0.25  # most replies are whole by then and need no draft
 _DRAFT_EVERY_S = 0.25
@@ -34,6 +37,7 @@ _RENEW_EVERY_S = 10.0
 _TAKE_UP_EVERY_S = 1.0
 _RELEASE_EVERY_S = 5.0
 _FORGET_EVERY_S = 600.0
+_SOON = Backoff(first_s=0.5, longest_s=4.0)  # those who wait for a reply wait for this as well, and leases run out
 _MOST_RECOVERIES = 1  # a prompt that brings its process down must not do so for ever
 _MOST_TAKEN_UP = 64  # conversations at once: a start behind thousands must not call the model for all of them
 
@@ -44,83 +48,89 @@ class Lifecycle:
     """The background work of turns."""
 
     def __init__(
-        self, database: Database, *, turns: Turns, control: Control, events: Events, live: LiveTurns, clock: Clock
+        self,
+        database: Database,
+        *,
+        turns: Turns,
+        control: Control,
+        events: Events,
+        live: LiveTurns,
+        clock: Clock,
+        background: Background,
+        prompts_wait: asyncio.Event,
     ) -> None:
+        """`prompts_wait` is set when another node leaves prompts behind."""
         self._database = database
         self._turns = turns
-        self._control = control
         self._events = events
         self._live = live
         self._clock = clock
-        self._tasks: list[asyncio.Task[None]] = []
         self._taken_up: set[tuple[str, str]] = set()  # conversations in which a turn may run that was abandoned
         self._left_alone: set[tuple[str, str]] = set()  # those that cannot even be given up
-        self._is_waited_for = asyncio.Event()
 
-    def start(self, *, takes_up: bool = True) -> None:
-        """`takes_up`: also what others left behind, and what is due whoever began it."""
-        own = ((self.keep_drafts, _DRAFT_EVERY_S), (self.renew_leases, _RENEW_EVERY_S))
-        everyones = (
-            (self.recover, _TAKE_UP_EVERY_S),
-            (self._control.release_due, _RELEASE_EVERY_S),
-            (self.forget, _FORGET_EVERY_S),
+        def soon(name: str, body: Callable[[], Awaitable[None]], every_s: float, wake: asyncio.Event | None = None) -> Loop:
+            return background.loop(name, body, every_s=every_s, backoff=_SOON, rests_first=True, wake=wake)
+
+        self._own = (
+            soon("drafts", self.keep_drafts, _DRAFT_EVERY_S),
+            soon("turn-leases", self.renew_leases, _RENEW_EVERY_S),
         )
-        for work, every_s in (*own, *everyones) if takes_up else own:
-            self._tasks.append(asyncio.create_task(self._repeat(work, every_s), name=work.__name__))
+        self._for_everyone = (
+            soon("recovery", self.recover, _TAKE_UP_EVERY_S, prompts_wait),
+            soon("releases", control.release_due, _RELEASE_EVERY_S),
+            background.loop("idempotency-keys", self.forget, every_s=_FORGET_EVERY_S, rests_first=True),
+        )
 
-    def look_now(self) -> None:
-        """Another node has left something behind."""
-        self._is_waited_for.set()
+    def start(self, *, is_dormant: bool = False) -> None:
+        """`is_dormant`: this process is no node, and takes care of its own turns alone."""
+        for loop in self._own if is_dormant else (*self._own, *self._for_everyone):
+            loop.start()
 
     async def aclose(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _repeat(self, work: Callable[[], Awaitable[None]], every_s: float) -> None:
-        woken = self._is_waited_for if work == self.recover else asyncio.Event()
-        while True:
-            await is_set_within(woken, every_s)
-            woken.clear()
-            try:
-                await work()
-            except StorageUnavailable:
-                pass  # the store has said so itself; it is tried again
-            except Exception:  # noqa: BLE001 - the job loop: what fails once must not end what keeps turns alive
-                _log.exception("%s failed", work.__name__)
+        for loop in (*self._own, *self._for_everyone):
+            await loop.aclose()
 
     async def keep_drafts(self) -> None:
         """Keep what running turns have said since they were last kept."""
         now_s = asyncio.get_running_loop().time()
         talking = [
-            turn
+            (turn, lease)
             for turn in self._live
-            if turn.is_running and turn.length > turn.drafted_to and now_s - turn.began_at_s >= DRAFT_AFTER_S
+            if turn.is_running
+            and (lease := turn.lease) is not None
+            and turn.speech.length > lease.drafted_to
+            and now_s - lease.began_at_s >= DRAFT_AFTER_S
         ]
         if not talking:
             return
         # One after the other by their ids, as their leases are renewed: two that wait for each other would both lose time.
-        talking.sort(key=_by_conversation)
+        talking.sort(key=lambda talker: _by_conversation(talker[0]))
         try:
             await self._keep_drafts_of(talking)
         except InvalidRequest:  # the store cannot hold what one of them says, which is no reason to lose the others'
-            for turn in talking:
+            for talker in talking:
                 with contextlib.suppress(InvalidRequest):
-                    await self._keep_drafts_of([turn])
+                    await self._keep_drafts_of([talker])
 
-    async def _keep_drafts_of(self, talking: Sequence[Turn]) -> None:
-        kept = [(turn, reply.drafts(turn), turn.drafted_to) for turn in talking]
-        for turn in talking:
-            turn.drafted_to = turn.length  # before it is so: a turn that ends meanwhile must know that it has a draft
+    async def _keep_drafts_of(self, talking: Sequence[tuple[Turn, Lease]]) -> None:
+        kept = [(turn, lease, reply.drafts(turn.speech.so_far(), lease.prompt), lease.drafted_to) for turn, lease in talking]
+        for turn, lease in talking:
+            lease.drafted_to = turn.speech.length  # before it is so: a turn that ends meanwhile must know that it has a draft
 
         async def body(tx: Tx) -> list[bool]:
-            return [all([await drafts.put(tx, draft, control_epoch=turn.epoch) for draft in said]) for turn, said, _ in kept]
+            return [all([await drafts.put(tx, draft, control_epoch=lease.epoch) for draft in said]) for _, lease, said, _ in kept]
 
-        for (turn, _, before), is_kept in zip(kept, await self._database.transaction("turn.draft", body), strict=True):
+        try:
+            are_kept = await self._database.transaction("turn.draft", body)
+        except BaseException:
+            for _, lease, _, before in kept:
+                lease.drafted_to = max(before, 1)  # it is tried again, and may be stored already
+            raise
+        for (turn, lease, _, before), is_kept in zip(kept, are_kept, strict=True):
             if is_kept:
-                self._events.wake_elsewhere(turn.chatbot.id, turn.conversation_id)
+                self._events.wake_elsewhere(turn.chatbot_id, turn.conversation_id)
             else:
-                turn.drafted_to = before
+                lease.drafted_to = before
 
     async def renew_leases(self) -> None:
         running = sorted(map(_by_conversation, filter(_is_running, self._live)))
@@ -209,11 +219,11 @@ class Lifecycle:
         kept = await drafts.list_of(tx, chatbot.id, prompt.conversation_id)
         was_shown = any(draft.prompt_id == prompt.id for draft in kept)
         recoveries = await events.list_of_types(tx, chatbot.id, prompt.conversation_id, ("turn.recovered",), after=prompt.seq)
-        count = sum(event.data["prompt_id"] == prompt.id for event in recoveries)
+        count = sum(event.prompt_id == prompt.id for event in recoveries)
         if was_shown or count >= _MOST_RECOVERIES:
             await fail_abandoned_turn(tx, self._events, prompt, ReplyCutOff(retry_after_s=1), chatbot_name=chatbot.name)
             return
-        place = await self._events.add(tx, chatbot.id, prompt.conversation_id, "turn.recovered", {"prompt_id": prompt.id})
+        place = await self._events.add(tx, chatbot.id, prompt.conversation_id, TurnRecovered(prompt_id=prompt.id))
         await messages.set_turn(tx, chatbot.id, prompt.id, "queued", at=place.at)
 
     async def forget(self) -> None:
@@ -230,4 +240,4 @@ def _is_running(turn: Turn) -> bool:
 
 
 def _by_conversation(turn: Turn) -> tuple[str, str, str]:
-    return turn.chatbot.id, turn.conversation_id, turn.prompt_id
+    return turn.chatbot_id, turn.conversation_id, turn.prompt_id

@@ -1,7 +1,7 @@
-"""The turns that somebody in this process runs or waits for.
+"""The turns that this process runs or waits for.
 
-Invariant: a turn is here before its prompt is stored and until it has ended; so whoever ends turns in the store finds here
-all that must learn of it, and freezes them first: what is shown is then never more than what is stored.
+Invariant: a turn is here before its prompt is stored and until it has ended. So code that ends turns in the store finds here
+every turn that must learn of it, and freezes them first: what is shown is then never more than what is stored.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import TypeVar
 
+from gigachat_server.chat.answers.speech import always
 from gigachat_server.chat.turns.progress import Turn, TurnResult
 from gigachat_server.errors import GigachatError
 
@@ -17,11 +18,11 @@ K = TypeVar("K")
 
 
 class TurnMovedOn(Exception):
-    """Meanwhile another node has begun a turn, of which more may be shown."""
+    """Another node has begun a turn meanwhile, and may show more of it."""
 
 
 class FrozenTurns(ExitStack):
-    """Turns of which nothing more is shown until it is left: those of this process, and `elsewhere` prompts of others."""
+    """Turns that show nothing more until it is left: those of this process, and `elsewhere` the prompts of others."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -29,7 +30,7 @@ class FrozenTurns(ExitStack):
         self.elsewhere: frozenset[str] | None = None  # None: there is no elsewhere
 
     def add(self, turn: Turn) -> None:
-        self.enter_context(turn.frozen())
+        self.enter_context(turn.speech.frozen())
         self.turns.append(turn)
 
     def find(self, prompt_id: str) -> Turn | None:
@@ -47,31 +48,28 @@ class FrozenTurns(ExitStack):
 class LiveTurns:
     """Finds turns by their prompt and by their conversation."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, may_show: Callable[[], bool] = always) -> None:
+        """`may_show` says whether the turns of this process may show anything at all."""
+        self.may_show = may_show
         self._by_prompt: dict[str, list[Turn]] = {}
         self._by_conversation: dict[tuple[str, str], list[Turn]] = {}
         self._freezes: dict[tuple[str, str], list[FrozenTurns]] = {}
-        self.may_show: Callable[[], bool] = lambda: True  # anything at all
 
     def __iter__(self) -> Iterator[Turn]:
         return iter([turn for turns in self._by_prompt.values() for turn in turns])
 
     def add(self, turn: Turn) -> None:
         """It is here until it ends."""
-        turn.may_show = self._may_show
         self._by_prompt.setdefault(turn.prompt_id, []).append(turn)
-        self._by_conversation.setdefault((turn.chatbot.id, turn.conversation_id), []).append(turn)
+        self._by_conversation.setdefault((turn.chatbot_id, turn.conversation_id), []).append(turn)
         turn.when_ended(self.discard)
-        for freeze in self._freezes.get((turn.chatbot.id, turn.conversation_id), ()):
+        for freeze in self._freezes.get((turn.chatbot_id, turn.conversation_id), ()):
             freeze.add(turn)  # one that was found waiting, and was handed the lease meanwhile
-
-    def _may_show(self) -> bool:
-        return self.may_show()
 
     def discard(self, turn: Turn) -> None:
         """Also one that never began."""
         _remove(self._by_prompt, turn.prompt_id, turn)
-        _remove(self._by_conversation, (turn.chatbot.id, turn.conversation_id), turn)
+        _remove(self._by_conversation, (turn.chatbot_id, turn.conversation_id), turn)
 
     def find(self, prompt_id: str) -> Turn | None:
         """The turn that answers this prompt or waits to. Of several (a retry begins as another ends) the one begun last."""

@@ -1,4 +1,4 @@
-"""What came of a prompt, read from the store: the same answer that whoever waited for it got."""
+"""What came of a prompt, read from the store: the same answer its caller got, or would have got."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def answered_with(reader: Reader, prompt: Message | None) -> Message | Non
         told = await events.list_of_types(
             reader, prompt.chatbot_id, prompt.conversation_id, ("turn.coalesced",), after=prompt.seq
         )
-        joined = next((event.data["with"] for event in told if event.data["prompt_id"] == prompt.id), "")
+        joined = next((str(event.data.get("with", "")) for event in told if event.prompt_id == prompt.id), "")
         prompt = await messages.find(reader, prompt.chatbot_id, joined)
     return prompt
 
@@ -38,7 +38,7 @@ async def answered_with(reader: Reader, prompt: Message | None) -> Message | Non
 async def joined_to(reader: Reader, prompt: Message) -> tuple[Message, ...]:
     """The prompts that were coalesced into this one's turn, in their order."""
     told = await events.list_of_types(reader, prompt.chatbot_id, prompt.conversation_id, ("turn.coalesced",), after=prompt.seq)
-    ids = [event.data["prompt_id"] for event in told if event.data["with"] == prompt.id]
+    ids = [event.prompt_id for event in told if event.data.get("with") == prompt.id]
     found = await messages.list_by_id(reader, prompt.chatbot_id, ids) if ids else {}
     return tuple(sorted(found.values(), key=lambda message: message.seq))
 

@@ -1,40 +1,31 @@
 """Whose turn it is: a conversation's prompts are answered one after the other, in the order they came.
 
 Idea: the conversation's row holds the lease, `answering` and `lease_until`. A prompt that finds it free takes it with the
-same statement that gives it its place; whoever ends a turn hands it on to the next that waits, in the same transaction.
-Invariant: a conversation with prompts that are not settled always has somebody responsible for them: the holder of its
-lease, or, once that has run out, whoever finds it (`lifecycle.py`).
+same statement that gives it its place; the transaction that ends a turn hands it on to the next prompt that waits.
+Invariant: a node is always responsible for the unsettled prompts of a conversation: the holder of its lease, or, once that
+has run out, the first node that finds it (`lifecycle.py`).
 """
 
 from __future__ import annotations
 
 import msgspec
 
+from gigachat_server.chat.answers.answer_input import AnswerInput
 from gigachat_server.chat.answers.memory import Memory, first_answered_at, recall
 from gigachat_server.chat.events.recorder import Events
 from gigachat_server.chat.turns.outcome import joined_to
-from gigachat_server.records import Chatbot, Message
+from gigachat_server.chat.turns.progress import Lease
+from gigachat_server.records import Chatbot, Message, TurnStarted
 from gigachat_server.store import chatbots, conversations, messages
+from gigachat_server.store.conversations import Place
 from gigachat_server.store.database import Tx
 
 LEASE_US = 30_000_000
 MOST_QUEUED = 8
 
 
-class OpenTurn(msgspec.Struct, frozen=True, kw_only=True):
-    """A prompt whose turn it is: what its turn needs to run. `text` is what it is to answer."""
-
-    chatbot: Chatbot
-    prompt: Message
-    text: str
-    epoch: int
-    start_seq: int
-    memory: Memory
-    may_hand_off: bool
-
-
-async def start_next(tx: Tx, events: Events, chatbot_id: str, conversation_id: str, *, now_us: int) -> OpenTurn | None:
-    """Hand the lease on to the prompt that has waited longest; without one, nobody holds it."""
+async def start_next(tx: Tx, events: Events, chatbot_id: str, conversation_id: str, *, now_us: int) -> Lease | None:
+    """Hand the lease on to the prompt that has waited longest, or give it up where none waits."""
     prompt = await messages.find_first_queued(tx, chatbot_id, conversation_id)
     chatbot = await chatbots.find_of_any_account(tx, chatbot_id) if prompt else None
     if prompt is None or chatbot is None:
@@ -45,9 +36,9 @@ async def start_next(tx: Tx, events: Events, chatbot_id: str, conversation_id: s
 
 async def start(
     tx: Tx, events: Events, chatbot: Chatbot, prompt: Message, *, now_us: int, joined: tuple[Message, ...] = ()
-) -> OpenTurn:
+) -> Lease:
     """Hand the lease on to this prompt; those of `joined` are answered with it."""
-    place = await events.add(tx, chatbot.id, prompt.conversation_id, "turn.started", {"prompt_id": prompt.id})
+    place = await events.add(tx, chatbot.id, prompt.conversation_id, TurnStarted(prompt_id=prompt.id))
     await messages.set_turn(tx, chatbot.id, prompt.id, "running", at=place.at)
     await conversations.hand_on(tx, chatbot.id, prompt.conversation_id, prompt_id=prompt.id, lease_until=now_us + LEASE_US)
     before = place.seq
@@ -55,12 +46,21 @@ async def start(
         # One that is answered anew is asked the same, and knows no more, than when it was answered first.
         before, joined = await first_answered_at(tx, prompt), await joined_to(tx, prompt)
     memory = await recall(tx, chatbot, prompt, before=before, control_epoch=place.control_epoch, without=joined)
-    return OpenTurn(
+    return lease(
+        chatbot,
+        msgspec.structs.replace(prompt, turn="running", status="completed", error=None, updated_at=place.at),
+        place,
+        memory=memory,
+        joined=joined,
+    )
+
+
+def lease(chatbot: Chatbot, prompt: Message, place: Place, *, memory: Memory, joined: tuple[Message, ...] = ()) -> Lease:
+    """The right to answer the prompt, and those of `joined` with it, from this place in the conversation on."""
+    answer_input = AnswerInput(
         chatbot=chatbot,
-        prompt=msgspec.structs.replace(prompt, turn="running", status="completed", error=None, updated_at=place.at),
         text="\n".join(message.content for message in (*joined, prompt)),
-        epoch=place.control_epoch,
-        start_seq=place.seq,
         memory=memory,
         may_hand_off=place.handoff_requested_at is None,
     )
+    return Lease(prompt=prompt, answer_input=answer_input, epoch=place.control_epoch, start_seq=place.seq)

@@ -6,78 +6,72 @@ that text; and only replies of a turn that came to its own end tell of a handoff
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
 from gigachat_server.chat.answers.citations import checked, look_up
-from gigachat_server.chat.turns.progress import Turn
-from gigachat_server.models.base import HandoffRequest, LeftOut, Passage, ReplyEnd, UsageReport
-from gigachat_server.records import Chunk, Citation, Message, MessageStatus, Source
+from gigachat_server.chat.answers.speech import Answer, ReplyFacts, SpokenReply
+from gigachat_server.models.base import HandoffRequest, LeftOut, ReplyEnd, UsageReport
+from gigachat_server.records import Citation, Message, MessageStatus, Source
 from gigachat_server.store.drafts import Draft
 
 
-def replies(turn: Turn, *, unfinished: MessageStatus, is_cut: bool = False) -> list[Message]:
-    """The replies said so far, but for their place in the order. Those not at their end get the status `unfinished`.
+def replies(answer: Answer, prompt: Message, *, chatbot_name: str, unfinished: MessageStatus) -> list[Message]:
+    """The replies to that prompt, but for their place in the order. Those not at their end get the status `unfinished`."""
+    facts = answer.facts
+    handoff = facts.handoff if unfinished == "completed" else None
+    made = []
+    for spoken in answer.replies:
+        sources = _sources(spoken, facts)
+        cited = _model_citations(spoken, sources)
+        made.append(
+            _message(
+                prompt,
+                chatbot_name=chatbot_name,
+                message_id=spoken.message_id,
+                alternative=spoken.alternative,
+                content=spoken.text,
+                status=unfinished if spoken.end is None else "completed",
+                metadata=_metadata(facts, spoken.end, handoff),
+                sources=sources,
+                citations=look_up(spoken.text, sources) if cited is None else cited,
+            )
+        )
+    return made
 
-    `is_cut`: as far as they had been said when the turn was frozen; what came after that was never shown.
-    """
-    return [
-        msgspec.structs.replace(each, citations=_citations(_said_cited(turn, each), each))
-        for each in _replies(turn, unfinished=unfinished, is_cut=is_cut)
-    ]
 
-
-def drafts(turn: Turn, *, is_cut: bool = False) -> list[Draft]:
+def drafts(answer: Answer, prompt: Message) -> list[Draft]:
     """The same, as it is kept while the turn goes on: of citations, no more than what the model itself says."""
     return [
         Draft(
-            chatbot_id=turn.chatbot.id,
-            conversation_id=turn.conversation_id,
-            prompt_id=turn.prompt_id,
-            alternative=reply.alternative,
-            message_id=reply.id,
-            metadata=reply.metadata,
-            content=reply.content,
-            sources=reply.sources,
-            citations=_said_cited(turn, reply),
+            chatbot_id=prompt.chatbot_id,
+            conversation_id=prompt.conversation_id,
+            prompt_id=prompt.id,
+            alternative=spoken.alternative,
+            message_id=spoken.message_id,
+            metadata=_metadata(answer.facts, spoken.end, None),
+            content=spoken.text,
+            sources=(sources := _sources(spoken, answer.facts)),
+            citations=_model_citations(spoken, sources),
         )
-        for reply in _replies(turn, unfinished="incomplete", is_cut=is_cut)
+        for spoken in answer.replies
     ]
 
 
-def _replies(turn: Turn, *, unfinished: MessageStatus, is_cut: bool) -> Iterator[Message]:
-    ends = turn.frozen_ends if is_cut else turn.heard.ends
-    handoff = turn.heard.handoff if unfinished == "completed" else None
-    for alternative, message_id in enumerate(turn.message_ids):
-        text, end = turn.text(alternative, is_cut=is_cut), ends.get(alternative)
-        if not text.strip():
-            continue
-        yield _message(
-            turn.prompt,
-            chatbot_name=turn.chatbot.name,
-            message_id=message_id,
-            alternative=alternative,
-            content=text,
-            status=unfinished if end is None else "completed",
-            metadata=_metadata(turn, end, handoff),
-            sources=() if end is not None and end.abstained else turn.sources,
-        )
+def _sources(spoken: SpokenReply, facts: ReplyFacts) -> tuple[Source, ...]:
+    return () if spoken.end is not None and spoken.end.abstained else facts.sources
 
 
-def _said_cited(turn: Turn, reply: Message) -> tuple[Citation, ...] | None:
+def _model_citations(spoken: SpokenReply, sources: Sequence[Source]) -> tuple[Citation, ...] | None:
     """What the model itself says that the reply cites, as far as it holds; None if it says nothing of it."""
-    said = turn.heard.cited.get(reply.alternative)
-    return None if said is None else checked(said, reply.content, reply.sources)
-
-
-def _citations(said: tuple[Citation, ...] | None, reply: Message) -> tuple[Citation, ...]:
-    return look_up(reply.content, reply.sources) if said is None else said
+    return None if spoken.cited is None else checked(spoken.cited, spoken.text, sources)
 
 
 def from_draft(draft: Draft, prompt: Message, *, chatbot_name: str, status: MessageStatus) -> Message:
     """The reply to that prompt as far as its draft holds it."""
-    reply = _message(
+    found = look_up(draft.content, draft.sources) if draft.citations is None else draft.citations
+    return _message(
         prompt,
         chatbot_name=chatbot_name,
         message_id=draft.message_id,
@@ -86,8 +80,8 @@ def from_draft(draft: Draft, prompt: Message, *, chatbot_name: str, status: Mess
         status=status,
         metadata=draft.metadata,
         sources=draft.sources,
+        citations=found,
     )
-    return msgspec.structs.replace(reply, citations=_citations(draft.citations, reply))
 
 
 def placed(reply: Message, *, seq: int, at: int, behind: Sequence[Message] = ()) -> Message:
@@ -96,41 +90,23 @@ def placed(reply: Message, *, seq: int, at: int, behind: Sequence[Message] = ())
     return msgspec.structs.replace(reply, seq=seq, created_at=at, updated_at=at, replaced_by=replaced_by)
 
 
-def source(passage: Passage, chunk: Chunk) -> Source:
-    """A chunk as it stands now, with what it was worth to the prompt."""
-    return Source(
-        id=chunk.id,
-        document_id=chunk.document_id,
-        document_name=chunk.document_name,
-        number=chunk.number,
-        content=chunk.content,
-        line_from=chunk.line_from,
-        line_to=chunk.line_to,
-        score=passage.score,
-        created_at=chunk.created_at,
-        updated_at=chunk.updated_at,
-        page=chunk.page,
-        heading=chunk.heading,
-    )
-
-
-def _metadata(turn: Turn, end: ReplyEnd | None, handoff: HandoffRequest | None) -> dict[str, object]:
-    usage = turn.heard.usage
+def _metadata(facts: ReplyFacts, end: ReplyEnd | None, handoff: HandoffRequest | None) -> dict[str, object]:
+    usage, rewrite, left_out = facts.usage, facts.rewrite, facts.left_out
     metadata: dict[str, object] = {
-        "model": usage.model if usage else turn.model_name,
+        "model": usage.model if usage else facts.model_name,
         "usage": _tokens(usage),
         "finish_reason": end.finish_reason if end else None,
     }
-    if turn.rewrite is not None:
-        metadata["rewrite"] = {"text": turn.rewrite.text, "usage": _tokens(turn.rewrite.usage)}
+    if rewrite is not None:
+        metadata["rewrite"] = {"text": rewrite.text, "usage": _tokens(rewrite.usage)}
     if end is not None and end.abstained is not None:
         metadata["abstained"] = end.abstained
-    if turn.fixed_answer_id is not None:
-        metadata["fixed_answer_id"] = turn.fixed_answer_id
-    if turn.heard.attempts:
-        metadata["attempts"] = [{"model": each.model, "code": each.code} for each in turn.heard.attempts]
-    if turn.heard.left_out not in (None, LeftOut()):
-        metadata["left_out"] = {"messages": turn.heard.left_out.messages, "passages": turn.heard.left_out.passages}
+    if facts.fixed_answer_id is not None:
+        metadata["fixed_answer_id"] = facts.fixed_answer_id
+    if facts.attempts:
+        metadata["attempts"] = [{"model": each.model, "code": each.code} for each in facts.attempts]
+    if left_out is not None and left_out != LeftOut():
+        metadata["left_out"] = {"messages": left_out.messages, "passages": left_out.passages}
     if handoff is not None:
         metadata["handoff"] = {"reason": handoff.reason, "note": handoff.note}
     return metadata
@@ -153,6 +129,7 @@ def _message(
     status: MessageStatus,
     metadata: dict[str, object],
     sources: tuple[Source, ...],
+    citations: tuple[Citation, ...],
 ) -> Message:
     return Message(
         chatbot_id=prompt.chatbot_id,
@@ -169,6 +146,7 @@ def _message(
         replaced_by=None,
         metadata=metadata,
         sources=sources,
+        citations=citations,
         created_at=0,
         updated_at=0,
     )

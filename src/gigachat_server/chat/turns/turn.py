@@ -1,8 +1,8 @@
 """Answer one prompt: store it, have it answered, store the replies.
 
 Idea: a turn is a task of its own. The request that started it only watches (`progress.py`), so a caller who goes away, or
-reads slowly, changes nothing: the reply is finished and stored all the same. Whoever settles a turn hands the lease on in
-the same transaction, and the next turn begins as that is durable.
+reads slowly, changes nothing: the reply is finished and stored all the same. The transaction that settles a turn also hands
+the lease on, and the next turn begins as soon as that is durable.
 
 Invariant: the prompt is durable before the model is called; a reply gets its place in the order when it is stored, under
 the `control_epoch` its turn began with, or not at all; and what a caller is told of a turn is what the store says of it.
@@ -14,27 +14,30 @@ import asyncio
 import contextlib
 import functools
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from typing import Any, TypeVar
 
 import msgspec
 
 from gigachat_server.chat.answers.answer import Answerer
+from gigachat_server.chat.answers.speech import Answer, Speech
 from gigachat_server.chat.events.recorder import Events
 from gigachat_server.chat.turns import reply, unanswered
+from gigachat_server.chat.turns.coalescing import join_waiting
 from gigachat_server.chat.turns.control import Control
+from gigachat_server.chat.turns.elsewhere import ViewElsewhere, read_elsewhere
 from gigachat_server.chat.turns.endings import fail_turn, replace_earlier
 from gigachat_server.chat.turns.intake import Intake, IntakeResult, PromptRequest, may_end_turns, prompt_of
 from gigachat_server.chat.turns.live import FrozenTurns, LiveTurns
 from gigachat_server.chat.turns.nodes import Nodes
-from gigachat_server.chat.turns.outcome import answered_with, read_outcome
-from gigachat_server.chat.turns.progress import Turn, TurnResult
-from gigachat_server.chat.turns.queue import MOST_QUEUED, OpenTurn, start, start_next
+from gigachat_server.chat.turns.outcome import read_outcome
+from gigachat_server.chat.turns.progress import Lease, Turn, TurnResult
+from gigachat_server.chat.turns.queue import MOST_QUEUED, start_next
 from gigachat_server.clock import Clock
 from gigachat_server.errors import GigachatError, ModelEmpty, ModelError, ShuttingDown, StorageUnavailable
 from gigachat_server.ids import new_id
-from gigachat_server.models.base import HandoffRequest, Vector
-from gigachat_server.records import UNSETTLED, Chatbot, Message
+from gigachat_server.models.base import HandoffRequest
+from gigachat_server.records import UNSETTLED, Chatbot, HandoffRequested, Message
 from gigachat_server.store import conversations, drafts, idempotency, messages
 from gigachat_server.store.database import Database, Reader, Tx
 from gigachat_server.triggers import trigger
@@ -46,11 +49,11 @@ _log = logging.getLogger("gigachat.turn")
 _LOOK_AGAIN_S = 1.0  # a wake-up may be missed
 _REPLY_S = 10.0  # how long callers wait for a whole reply to be stored while the store is away
 _FAILURE_S = 2.0  # and for a failure
-_SETTLE_S = 30.0  # for so long it is tried all the same: by then the lease has run out, and whoever finds that goes on
+_SETTLE_S = 30.0  # storing is tried for so long: by then the lease has run out, and the node that finds it goes on
 
 
 class TurnHandle(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a request: a turn to watch, or, where nothing is to be waited for, the newest messages."""
+    """What became of a request: a turn to watch, or the newest messages where there is nothing to wait for."""
 
     prompt: Message
     turn: Turn | None = None
@@ -59,7 +62,7 @@ class TurnHandle(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def replies(self) -> list[Message]:
-        """Those that are stored already."""
+        """The replies that are stored already."""
         return [message for message in (self.stored.messages if self.stored else ()) if message.in_reply_to is not None]
 
     async def result(self) -> TurnResult:
@@ -70,7 +73,7 @@ class TurnHandle(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Turns:
-    """Takes prompts and sees each to its end."""
+    """Takes prompts and brings each to its end."""
 
     def __init__(
         self,
@@ -91,29 +94,39 @@ class Turns:
         self._nodes = nodes
         self._clock = clock
         self._tasks: set[asyncio.Task[None]] = set()
-        self._late: set[asyncio.Task[None]] = set()  # those that store what nobody waits for any more
+        self._late: set[asyncio.Task[None]] = set()  # tasks still storing after their callers were answered
         self._is_stopping = False
 
     # --- prompts in ---
 
     async def start(self, chatbot: Chatbot, request: PromptRequest, key: idempotency.Key | None = None) -> TurnHandle:
-        """Store what was said. The turn that answers it runs by itself; without one the stored message is all there is.
+        """Store a message. A prompt is answered by a turn that runs on its own; an operator's message just stands there.
 
-        With a key that was used before, what came of it then. Raises `ConversationBusy`, `IdempotencyKeyReused`, `NotFound`.
+        A key that was used before gives what came of it then. Raises `ConversationBusy`, `IdempotencyKeyReused`, `NotFound`.
         """
-
-        async def store(live: FrozenTurns) -> tuple[IntakeResult, Turn]:
-            turn = self._new_turn(chatbot, request.conversation_id, new_id())
-            body = functools.partial(
-                self._intake.store_prompt, chatbot=chatbot, request=request, key=key, prompt_id=turn.prompt_id, live=live
-            )
-            return await self._transact("turn.start", turn, body), turn
-
+        store = functools.partial(self._store_prompt, chatbot, request, key)
         if may_end_turns(chatbot, request):
-            asked, turn = await self._nodes.while_frozen(chatbot.id, request.conversation_id, store)
+            result, turn = await self._nodes.while_frozen(chatbot.id, request.conversation_id, store)
         else:
-            asked, turn = await store(FrozenTurns())
-        return await self._go_on(chatbot, asked, turn, is_retry=False)
+            result, turn = await store(FrozenTurns())
+        return await self._handle(chatbot, result, turn, is_retry=False)
+
+    async def _store_prompt(
+        self, chatbot: Chatbot, request: PromptRequest, key: idempotency.Key | None, live: FrozenTurns
+    ) -> tuple[IntakeResult, Turn]:
+        turn = self._new_turn(chatbot, request.conversation_id, new_id())
+        take_in = self._intake.store_prompt if request.operator is None else self._intake.inject
+        body = functools.partial(
+            take_in,
+            chatbot=chatbot,
+            request=request,
+            key=key,
+            prompt_id=turn.prompt_id,
+            live=live,
+            begin=functools.partial(self._begin, turn),
+        )
+        with self._unless_stored(turn):
+            return await self._database.transaction("turn.start", body), turn
 
     async def retry(
         self, chatbot: Chatbot, conversation_id: str, message_id: str, key: idempotency.Key | None = None
@@ -127,70 +140,65 @@ class Turns:
             return await prompt_of(reader, chatbot, conversation_id, message_id)
 
         prompt = await self._database.read(read)
-        turn = self._new_turn(chatbot, conversation_id, prompt.id)
+        result, turn = await self._reopen("turn.retry", chatbot, prompt, key)
+        return await self._handle(chatbot, result, turn, is_retry=True)
+
+    async def _reopen(
+        self, name: str, chatbot: Chatbot, prompt: Message, key: idempotency.Key | None, *, only_if_failed: bool = False
+    ) -> tuple[IntakeResult, Turn]:
+        turn = self._new_turn(chatbot, prompt.conversation_id, prompt.id)
         body = functools.partial(
-            self._intake.reopen, chatbot=chatbot, conversation_id=conversation_id, prompt_id=prompt.id, key=key
+            self._intake.reopen,
+            chatbot=chatbot,
+            conversation_id=prompt.conversation_id,
+            prompt_id=prompt.id,
+            key=key,
+            begin=functools.partial(self._begin, turn),
+            only_if_failed=only_if_failed,
         )
-        asked = await self._transact("turn.retry", turn, body)
-        return await self._go_on(chatbot, asked, turn, is_retry=True)
+        with self._unless_stored(turn):
+            return await self._database.transaction(name, body), turn
 
-    async def _transact(self, name: str, turn: Turn, body: Callable[[Tx], Awaitable[IntakeResult]]) -> IntakeResult:
-        """Run the body that stores this turn's prompt, and then the turn. One that was not stored leaves no trace."""
-
-        async def and_begin(tx: Tx) -> IntakeResult:
-            asked = await body(tx)
-            # After the commit, and before anyone else can learn of it: so nobody can end a turn that is not there yet.
-            if not asked.is_known:
-                tx.after_commit(functools.partial(self._begin, asked, turn))
-            await trigger("S2")
-            return asked
-
+    @contextlib.contextmanager
+    def _unless_stored(self, turn: Turn) -> Iterator[None]:
+        """A turn whose prompt could not be stored leaves no trace."""
         try:
-            return await self._database.transaction(name, and_begin)
+            yield
         except Exception:
             self._live.discard(turn)
             raise  # a cancelled caller says nothing of the transaction: if it goes through, the turn begins
 
-    def _begin(self, asked: IntakeResult, turn: Turn) -> None:
+    def _begin(self, turn: Turn, result: IntakeResult) -> None:
         if turn.is_ended:
-            return  # by a transaction that came after its own, and of which we heard first
-        if asked.opened is not None:
-            self._run_soon(asked.opened, turn)
-        elif asked.prompt.turn == "queued":
-            self._follow_soon(asked.prompt, turn)
+            return  # a later transaction ended it, and its result reached us first
+        if result.lease is not None:
+            self._run_soon(result.lease, turn)
+        elif result.prompt.turn == "queued":
+            self._follow_soon(turn)
 
-    async def _go_on(self, chatbot: Chatbot, asked: IntakeResult, turn: Turn, *, is_retry: bool) -> TurnHandle:
+    async def _handle(self, chatbot: Chatbot, result: IntakeResult, turn: Turn, *, is_retry: bool) -> TurnHandle:
         """After its transaction: the turn that runs or waits, or what came of the prompt before."""
-        if asked.is_known:
+        if result.is_known:
             self._live.discard(turn)
-            return await self._replayed(chatbot, asked.prompt, is_retry=is_retry)
-        if asked.prompt.turn not in UNSETTLED:
+            return await self._replayed(chatbot, result.prompt, is_retry=is_retry)
+        if result.prompt.turn not in UNSETTLED:
             self._live.discard(turn)
-            return TurnHandle(prompt=asked.prompt)
-        return TurnHandle(prompt=asked.prompt, turn=turn)
+            return TurnHandle(prompt=result.prompt)
+        return TurnHandle(prompt=result.prompt, turn=turn)
 
     async def _replayed(self, chatbot: Chatbot, prompt: Message, *, is_retry: bool) -> TurnHandle:
         """What came of a prompt that was stored before. A turn that failed is run again, for the same prompt."""
         turn = self._live.find(prompt.id)
         # A retry that failed is one even where the prompt has a reply from before.
         if turn is None and (prompt.turn == "failed" or (is_retry and prompt.error is not None)):
-            turn = self._new_turn(chatbot, prompt.conversation_id, prompt.id)
-            body = functools.partial(
-                self._intake.reopen,
-                chatbot=chatbot,
-                conversation_id=prompt.conversation_id,
-                prompt_id=prompt.id,
-                key=None,
-                only_if_failed=True,
-            )
-            again = await self._transact("turn.again", turn, body)
+            again, turn = await self._reopen("turn.again", chatbot, prompt, None, only_if_failed=True)
             if not again.is_known and again.prompt.turn in UNSETTLED:
                 return TurnHandle(prompt=again.prompt, turn=turn, is_replayed=True)
             self._live.discard(turn)
             prompt, turn = again.prompt, self._live.find(prompt.id)
         if turn is None and prompt.turn in UNSETTLED:
             turn = self._new_turn(chatbot, prompt.conversation_id, prompt.id)
-            self._follow_soon(prompt, turn)
+            self._follow_soon(turn)
         if turn is not None:
             return TurnHandle(prompt=prompt, turn=turn, is_replayed=True)
         outcome = await self._database.read(functools.partial(read_outcome, chatbot_id=chatbot.id, prompt_id=prompt.id))
@@ -199,30 +207,31 @@ class Turns:
         return TurnHandle(prompt=prompt, stored=outcome, is_replayed=True)
 
     def _new_turn(self, chatbot: Chatbot, conversation_id: str, prompt_id: str) -> Turn:
-        """In `LiveTurns` before anything of it is stored: whoever ends it in the store from then on finds it there."""
-        turn = Turn(chatbot, conversation_id, prompt_id, [new_id() for _ in range(chatbot.config.response.n)])
+        """Add it to `LiveTurns` before anything of it is stored, so anything that ends it in the store finds it there."""
+        speech = Speech(chatbot.config.response.n, may_show=self._live.may_show)
+        turn = Turn(chatbot.id, conversation_id, prompt_id, speech)
         self._live.add(turn)
         return turn
 
     # --- running ---
 
-    def resume(self, opened: OpenTurn) -> None:
-        """See through a turn that the lease was handed on to. For `after_commit`, so that nobody can end it unnoticed."""
-        turn = self._live.find(opened.prompt.id)
-        self._run_soon(opened, turn or self._new_turn(opened.chatbot, opened.prompt.conversation_id, opened.prompt.id))
+    def resume(self, lease: Lease) -> None:
+        """Run a turn that the lease was handed on to. For `after_commit`, so that it cannot be ended unnoticed."""
+        prompt = lease.prompt
+        turn = self._live.find(prompt.id) or self._new_turn(lease.chatbot, prompt.conversation_id, prompt.id)
+        self._run_soon(lease, turn)
 
-    def _run_soon(self, opened: OpenTurn, turn: Turn) -> None:
-        self._take_up(opened, turn)
-        turn.runner = self._keep_task(turn, self._run(opened, turn))
+    def _run_soon(self, lease: Lease, turn: Turn) -> None:
+        self._take_up(lease, turn)
+        lease.runner = self._keep_task(turn, self._run(lease, turn))
 
-    def _take_up(self, opened: OpenTurn, turn: Turn) -> None:
-        turn.chatbot, turn.prompt, turn.is_stored = opened.chatbot, opened.prompt, True
-        turn.expect(opened.chatbot.config.response.n)
-        turn.epoch, turn.start_seq = opened.epoch, opened.start_seq
-        turn.began_at_s = asyncio.get_running_loop().time()
+    def _take_up(self, lease: Lease, turn: Turn) -> None:
+        lease.began_at_s = asyncio.get_running_loop().time()
+        turn.lease, turn.is_stored = lease, True
+        turn.speech.expect(lease.chatbot.config.response.n)
 
-    def _follow_soon(self, prompt: Message, turn: Turn) -> None:
-        turn.prompt, turn.is_stored = prompt, True
+    def _follow_soon(self, turn: Turn) -> None:
+        turn.is_stored = True
         self._keep_task(turn, self._follow(turn))
 
     def _keep_task(self, turn: Turn, running: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -232,44 +241,48 @@ class Turns:
         return task
 
     def _forget_task(self, turn: Turn, task: asyncio.Task[None]) -> None:
-        """It has ended; if a bug ended it, nobody waits for the turn any longer."""
+        """If a bug ended the task, those who wait for the turn are told so."""
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("the task of a turn failed", exc_info=error)
             turn.end(GigachatError())
 
-    async def _run(self, opened: OpenTurn, turn: Turn) -> None:
-        """See the turn to its end, whatever happens: the store knows how it ended before anyone is told."""
+    async def _run(self, lease: Lease, turn: Turn) -> None:
+        """Bring the turn to its end, whatever happens: the store knows how it ended before anyone is told."""
         try:
             if self._is_stopping:
-                await self._leave(opened, turn)
+                await self._leave(lease, turn)
                 return
             await trigger("S3")
-            if opened.chatbot.config.response.overlap == "coalesce":
-                gathered = await self._gather(opened, turn)
+            if lease.chatbot.config.response.overlap == "coalesce":
+                gathered = await self._gather(lease, turn)
                 if gathered is None:
                     await self._follow(turn)
                     return
-                opened, turn = gathered
-            await self._answer(opened, turn)
+                lease, turn = gathered
+            await self._answer(lease, turn)
         except GigachatError as error:
-            await self._fail(opened, turn, error)
+            await self._fail(lease, turn, error)
         except asyncio.CancelledError:
-            if not turn.is_ended:  # or else it was cut off: whoever did that has seen to the rest
-                await self._leave(opened, turn)
+            if not turn.is_ended:  # or else it was cut off: whatever did that has dealt with the rest
+                await self._leave(lease, turn)
         except Exception:  # noqa: BLE001 - the edge of the turn's task: a bug must not leave its caller waiting
             _log.exception("turn failed")
-            await self._fail(opened, turn, GigachatError())
+            await self._fail(lease, turn, GigachatError())
 
-    async def _gather(self, opened: OpenTurn, turn: Turn) -> tuple[OpenTurn, Turn] | None:
-        """Wait until nothing more was said for a while; all that was said by then is one turn, that of the last prompt.
+    async def _gather(self, lease: Lease, turn: Turn) -> tuple[Lease, Turn] | None:
+        """Wait until no prompt has come for a while. All that came are answered in one turn, the last prompt's.
 
         None if the turn was ended elsewhere meanwhile.
         """
-        wait_s = opened.chatbot.config.response.coalesce_ms / 1000
+        lead = functools.partial(self._lead, lease)
+        wait_s = lease.chatbot.config.response.coalesce_ms / 1000
         for rounds_left in reversed(range(MOST_QUEUED)):  # a clock that jumps must not have it wait for ever
             await asyncio.sleep(wait_s)
-            body = functools.partial(self._join_waiting, opened=opened, turn=turn, must_end=not rounds_left)
+
+            async def body(tx: Tx, must_end: bool = not rounds_left) -> Lease | float | None:
+                return await join_waiting(tx, self._events, lease, now_us=self._clock(), must_end=must_end, lead=lead)
+
             gathered = await self._database.transaction("turn.gather", body)
             if not isinstance(gathered, float):
                 break
@@ -278,186 +291,157 @@ class Turns:
         leader = None if gathered is None else self._live.find(gathered.prompt.id)
         return None if gathered is None or leader is None else (gathered, leader)
 
-    async def _join_waiting(self, tx: Tx, *, opened: OpenTurn, turn: Turn, must_end: bool) -> OpenTurn | float | None:
-        """Join what waits to this turn, if the last of it is old enough; else how long that takes, in seconds."""
-        chatbot, prompt, now_us = opened.chatbot, opened.prompt, self._clock()
-        held = await conversations.hold(tx, chatbot.id, prompt.conversation_id, control_epoch=opened.epoch, prompt_id=prompt.id)
-        if not held:
-            return None
-        if await messages.list_replies(tx, prompt):
-            return opened  # what was answered before is answered anew by itself
-        unsettled = await messages.list_open(tx, chatbot.id, prompt.conversation_id)
-        waiting = [each for each in unsettled if each.seq > prompt.seq and not await messages.list_replies(tx, each)]
-        *joined, last = [prompt, *waiting]
-        window_us = chatbot.config.response.coalesce_ms * 1000
-        left_us = min(window_us, last.created_at + window_us - now_us)
-        if left_us > 0 and not must_end and len(unsettled) <= MOST_QUEUED:
-            return left_us / 1_000_000
-        if not joined:
-            return opened
-        for each in joined:
-            data = {"prompt_id": each.id, "with": last.id}
-            place = await self._events.add(tx, chatbot.id, prompt.conversation_id, "turn.coalesced", data)
-            await messages.set_turn(tx, chatbot.id, each.id, "coalesced", at=place.at)
-        together = await start(tx, self._events, chatbot, last, now_us=now_us, joined=tuple(joined))
-        tx.after_commit(lambda: self._lead(together, joined, turn))
-        return together
-
-    def _lead(self, opened: OpenTurn, joined: Sequence[Message], turn: Turn) -> None:
+    def _lead(self, waited: Lease, lease: Lease, joined: Sequence[Message]) -> None:
         """The last prompt's turn goes on for all of them, in the task that has waited."""
-        leader = self._live.find(opened.prompt.id) or self._new_turn(
-            opened.chatbot, opened.prompt.conversation_id, opened.prompt.id
-        )
-        self._take_up(opened, leader)
-        leader.runner, turn.runner = turn.runner, None
+        prompt = lease.prompt
+        leader = self._live.find(prompt.id) or self._new_turn(lease.chatbot, prompt.conversation_id, prompt.id)
+        self._take_up(lease, leader)
+        lease.runner, waited.runner = waited.runner, None
         for each in joined:
             if (follower := self._live.find(each.id)) is not None:
                 follower.follow(leader)
 
-    async def _answer(self, opened: OpenTurn, turn: Turn) -> None:
-        vector = await self._answerer.answer(opened, turn)
-        replies = reply.replies(turn, unfinished="completed")
+    async def _answer(self, lease: Lease, turn: Turn) -> None:
+        answer = await self._answerer.answer(lease.answer_input, turn.speech)
+        replies = reply.replies(answer, lease.prompt, chatbot_name=lease.chatbot.name, unfinished="completed")
         if not replies:
             raise ModelEmpty  # an empty reply is never stored, and an answer is never an empty array
-        stored = await self._store(opened, turn, replies, vector)
+        stored = await self._store(lease, turn, answer, replies)
         if stored is None:
             await self._follow(turn)
         else:
-            turn.end(TurnResult(stored, turn.vectors))
+            turn.end(TurnResult(stored, answer.facts.vectors))
 
-    async def _store(
-        self, opened: OpenTurn, turn: Turn, replies: Sequence[Message], vector: Vector | None
-    ) -> list[Message] | None:
+    async def _store(self, lease: Lease, turn: Turn, answer: Answer, replies: Sequence[Message]) -> list[Message] | None:
         """The replies, durable and in their places (S8); None if the turn was ended elsewhere meanwhile."""
-        prompt, chatbot_id, conversation_id = opened.prompt, opened.chatbot.id, opened.prompt.conversation_id
-        kept_vector = None if vector is None else vector.astype("<f4").tobytes()
+        prompt = lease.prompt
+        vector = None if answer.vector is None else answer.vector.astype("<f4", copy=False).tobytes()
 
         async def body(tx: Tx) -> list[Message] | None:
             placed: list[Message] = []
             for each in replies:
                 place = await conversations.advance(
                     tx,
-                    chatbot_id,
-                    conversation_id,
-                    control_epoch=opened.epoch,
+                    prompt.chatbot_id,
+                    prompt.conversation_id,
+                    control_epoch=lease.epoch,
                     now_us=self._clock(),
                     is_last=len(placed) + 1 == len(replies),
                 )
                 if place is None:
                     return None  # so was the first: nothing is written yet
                 placed.append(reply.placed(each, seq=place.seq, at=place.at))
-                await self._events.add_message(tx, placed[-1])
-            at = placed[-1].created_at
-            # It is there: whoever deletes a prompt that is being answered raises the epoch.
+                await self._events.store_message(tx, placed[-1])
+            at, first = placed[-1].created_at, placed[0]
+            # The prompt is still there: deleting one that is being answered raises the epoch.
             model = self._answerer.embedding_model
-            await messages.finish_prompt(tx, chatbot_id, prompt.id, vector=kept_vector, embedding_model=model, at=at)
-            is_anew = turn.start_seq != prompt.seq  # not the first time that it is answered, perhaps
+            await messages.finish_prompt(tx, prompt.chatbot_id, prompt.id, vector=vector, embedding_model=model, at=at)
+            is_anew = lease.start_seq != prompt.seq  # not the first time that it is answered, perhaps
             if is_anew:
-                await replace_earlier(tx, self._events, prompt, placed[0])
-            await unanswered.note(tx, self._events, turn, prompt, at=at, is_anew=is_anew)
-            if turn.heard.handoff is not None:
-                await self._request_handoff(tx, placed[0], turn.heard.handoff)
-            if turn.drafted_to or is_anew:
-                await drafts.delete(tx, chatbot_id, conversation_id, prompt.id)
+                await replace_earlier(tx, self._events, prompt, first)
+            await unanswered.note(tx, self._events, answer, prompt, at=at, is_anew=is_anew)
+            if answer.facts.handoff is not None:
+                await self._request_handoff(tx, first, answer.facts.handoff)
+            if lease.drafted_to or is_anew:
+                await drafts.delete(tx, prompt.chatbot_id, prompt.conversation_id, prompt.id)
             if place is not None and place.queued:
                 await self._hand_on(tx, prompt)
             await trigger("S8")
             return placed
 
-        return await self._settle("turn.finish", turn, body, or_else=StorageUnavailable(retry_after_s=1), after_s=_REPLY_S)
+        late = StorageUnavailable(retry_after_s=1)
+        return await self._settle("turn.finish", lease, turn, body, or_else=late, after_s=_REPLY_S)
 
     async def _settle(
-        self, name: str, turn: Turn, body: Callable[[Tx], Awaitable[T]], *, or_else: GigachatError, after_s: float
+        self, name: str, lease: Lease, turn: Turn, body: Callable[[Tx], Awaitable[T]], *, or_else: GigachatError, after_s: float
     ) -> T:
         """Store how the turn ended. While the store is away callers are told `or_else` in time, and it is stored later on."""
-        turn.is_settling = True
-        giving_up = asyncio.get_running_loop().call_later(after_s, self._give_up_waiting, turn, or_else)
+        lease.is_settling = True
+        giving_up = asyncio.get_running_loop().call_later(after_s, self._give_up_waiting, lease, turn, or_else)
         try:
             return await self._database.transaction(name, body, patience_s=_SETTLE_S)
         finally:
             giving_up.cancel()
 
-    def _give_up_waiting(self, turn: Turn, error: GigachatError) -> None:
-        if turn.runner is not None:
-            self._late.add(turn.runner)
-            turn.runner.add_done_callback(self._late.discard)
+    def _give_up_waiting(self, lease: Lease, turn: Turn, error: GigachatError) -> None:
+        if lease.runner is not None:
+            self._late.add(lease.runner)
+            lease.runner.add_done_callback(self._late.discard)
         turn.end(error)
 
     async def _request_handoff(self, tx: Tx, said: Message, wanted: HandoffRequest) -> None:
         if await conversations.request_handoff(tx, said.chatbot_id, said.conversation_id, at=said.created_at):
-            data = {"reason": wanted.reason, "note": wanted.note, "message_id": said.id}
-            await self._events.add(tx, said.chatbot_id, said.conversation_id, "handoff.requested", data)
+            requested = HandoffRequested(reason=wanted.reason, note=wanted.note, message_id=said.id)
+            await self._events.add(tx, said.chatbot_id, said.conversation_id, requested)
 
     async def _hand_on(self, tx: Tx, ended: Message) -> None:
         following = await start_next(tx, self._events, ended.chatbot_id, ended.conversation_id, now_us=self._clock())
         if following is not None:
             tx.after_commit(functools.partial(self.resume, following))
 
-    async def _leave(self, opened: OpenTurn, turn: Turn) -> None:
-        """This node stops in the middle of the turn. Of which nothing was said yet, another one begins it anew."""
-        error = ShuttingDown(retry_after_s=5)
-        if turn.length or not (self._is_stopping and self._database.is_shared):
-            await self._fail(opened, turn, error)
+    async def _leave(self, lease: Lease, turn: Turn) -> None:
+        """This node stops in the middle of the turn. If nothing of it was said yet, another one begins it anew."""
+        error, prompt = ShuttingDown(retry_after_s=5), lease.prompt
+        if turn.speech.length or not (self._is_stopping and self._database.is_shared):
+            await self._fail(lease, turn, error)
             return
 
-        body = functools.partial(self._give_up_in, opened=opened)
+        body = functools.partial(self._give_up_in, lease=lease)
         try:
-            await self._settle("turn.leave", turn, body, or_else=error, after_s=_FAILURE_S)
+            await self._settle("turn.leave", lease, turn, body, or_else=error, after_s=_FAILURE_S)
         except StorageUnavailable as second:
-            _log.error("cannot leave prompt %s to others: %s", opened.prompt.id, second)
+            _log.error("cannot leave prompt %s to others: %s", prompt.id, second)
         finally:
             turn.end(error)
 
-    async def _give_up_in(self, tx: Tx, *, opened: OpenTurn) -> bool:
-        """The turn is for whoever finds it first. Whether it had the lease until now."""
-        prompt = opened.prompt
-        await conversations.give_up(
-            tx, prompt.chatbot_id, prompt.conversation_id, control_epoch=opened.epoch, prompt_id=prompt.id
-        )
+    async def _give_up_in(self, tx: Tx, *, lease: Lease) -> bool:
+        """The lease runs out now: the turn is for the node that finds it first. Always true: it was ours until now."""
+        prompt = lease.prompt
+        await conversations.give_up(tx, prompt.chatbot_id, prompt.conversation_id, control_epoch=lease.epoch, prompt_id=prompt.id)
         tx.after_commit(self._nodes.tell_of_waiting)
         return True
 
-    async def _fail(self, opened: OpenTurn, turn: Turn, error: GigachatError) -> None:
-        """Settle the prompt as failed, with what was said in reply to it until then, and tell whoever waits."""
+    async def _fail(self, lease: Lease, turn: Turn, error: GigachatError) -> None:
+        """Settle the prompt as failed, with what was said in reply so far, and tell everyone who waits."""
         if not isinstance(error, ModelError):
             _log.warning("turn ended with %s", error.code)
         is_ours = True
         try:
-            is_ours = await self._store_failure(opened, turn, error)
+            is_ours = await self._store_failure(lease, turn, error)
         except GigachatError as second:
-            _log.error("cannot mark prompt %s as failed: %s", opened.prompt.id, second)
+            _log.error("cannot mark prompt %s as failed: %s", lease.prompt.id, second)
         finally:
             if is_ours:
                 turn.end(error)
         if not is_ours:
             await self._follow(turn)
 
-    async def _store_failure(self, opened: OpenTurn, turn: Turn, error: GigachatError) -> bool:
-        """Whether the turn still had the lease; it has it no longer.
+    async def _store_failure(self, lease: Lease, turn: Turn, error: GigachatError) -> bool:
+        """Whether the turn still held the lease. It does not hold it any longer.
 
-        What cannot be stored of the reply, perhaps the very cause of the failure, is left out. If not even the failure can
-        be stored, the lease runs out at once, so that the next prompt does not wait for it.
+        If the store cannot hold the reply, which may be why the turn failed, the reply is left out. If the store cannot even
+        hold the failure, the lease runs out at once, so that the next prompt does not have to wait for it.
         """
-        said = reply.replies(turn, unfinished="incomplete")
-        with_reply = functools.partial(self._fail_in, opened=opened, said=said, error=error)
-        without_reply = functools.partial(self._fail_in, opened=opened, said=[], error=error)
-        give_up = functools.partial(self._give_up_in, opened=opened)
-        for name, body in (("turn.fail", with_reply), ("turn.fail_unsaid", without_reply), ("turn.give_up", give_up)):
+        so_far = turn.speech.so_far()
+        said = reply.replies(so_far, lease.prompt, chatbot_name=lease.chatbot.name, unfinished="incomplete")
+        attempts: dict[str, Callable[[Tx], Awaitable[bool]]] = {
+            "turn.fail": functools.partial(self._fail_in, lease=lease, said=said, error=error),
+            "turn.fail_unsaid": functools.partial(self._fail_in, lease=lease, said=(), error=error),
+            "turn.give_up": functools.partial(self._give_up_in, lease=lease),
+        }
+        for name, body in attempts.items():
             try:
-                is_ours = await self._settle(name, turn, body, or_else=error, after_s=_FAILURE_S)
+                return await self._settle(name, lease, turn, body, or_else=error, after_s=_FAILURE_S)
             except StorageUnavailable:
                 raise
             except Exception:  # noqa: BLE001 - the edge of the failure itself: a second one must not keep the lease
-                _log.exception("%s of prompt %s", name, opened.prompt.id)
-                continue
-            turn.has_partial_reply = is_ours and bool(said) and body is with_reply
-            return is_ours
+                _log.exception("%s of prompt %s", name, lease.prompt.id)
         return True
 
-    async def _fail_in(self, tx: Tx, *, opened: OpenTurn, said: Sequence[Message], error: GigachatError) -> bool:
-        prompt = opened.prompt
+    async def _fail_in(self, tx: Tx, *, lease: Lease, said: Sequence[Message], error: GigachatError) -> bool:
+        prompt = lease.prompt
         if not await conversations.hold(
-            tx, prompt.chatbot_id, prompt.conversation_id, control_epoch=opened.epoch, prompt_id=prompt.id
+            tx, prompt.chatbot_id, prompt.conversation_id, control_epoch=lease.epoch, prompt_id=prompt.id
         ):
             return False
         if (stored := await messages.find(tx, prompt.chatbot_id, prompt.id)) is not None:
@@ -467,17 +451,17 @@ class Turns:
         return True
 
     async def _follow(self, turn: Turn) -> None:
-        """The turn is settled elsewhere: have it say what is said there, and end as the store says it ended, once it did."""
-        with self._events.woken(turn.chatbot.id, turn.conversation_id) as woken:
+        """Follow a turn that is settled elsewhere: say what is said there, and end the way the store says it ended."""
+        with self._events.woken(turn.chatbot_id, turn.conversation_id) as woken:
             turn.when_ended(lambda _: woken.set())
             while not turn.is_ended:
                 woken.clear()
                 with contextlib.suppress(StorageUnavailable):  # it is asked again
-                    outcome, said = await self._heard_elsewhere(turn)
-                    for each in said:
-                        turn.catch_up(*each)
-                    if outcome is not None:
-                        turn.end(outcome)
+                    view = await self._view_elsewhere(turn)
+                    for each in view.replies:
+                        turn.speech.catch_up(each.alternative, each.message_id, each.text)
+                    if view.outcome is not None:
+                        turn.end(view.outcome)
                         return
                 if self._is_stopping:
                     turn.end(ShuttingDown(retry_after_s=5))
@@ -486,21 +470,15 @@ class Turns:
                     async with asyncio.timeout(_LOOK_AGAIN_S):
                         await woken.wait()
 
-    async def _heard_elsewhere(self, turn: Turn) -> tuple[TurnResult | GigachatError | None, list[tuple[int, str, str]]]:
-        """How it ended, if it did; and of each reply its alternative, id and text so far."""
-        chatbot_id, conversation_id = turn.chatbot.id, turn.conversation_id
-
-        async def read(reader: Reader) -> tuple[TurnResult | GigachatError | None, list[tuple[int, str, str]]]:
-            outcome = await read_outcome(reader, chatbot_id=chatbot_id, prompt_id=turn.prompt_id)
-            if isinstance(outcome, TurnResult):
-                replies = [message for message in outcome.messages if message.in_reply_to is not None]
-                return outcome, [(message.alternative, message.id, message.content) for message in replies]
-            if outcome is not None or turn.is_running or not self._database.is_shared:
-                return outcome, []
-            prompt = await answered_with(reader, await messages.find(reader, chatbot_id, turn.prompt_id))
-            kept = await drafts.list_of(reader, chatbot_id, conversation_id)
-            mine = [draft for draft in kept if prompt is not None and draft.prompt_id == prompt.id]
-            return None, [(draft.alternative, draft.message_id, draft.content) for draft in mine]
+    async def _view_elsewhere(self, turn: Turn) -> ViewElsewhere:
+        async def read(reader: Reader) -> ViewElsewhere:
+            return await read_elsewhere(
+                reader,
+                chatbot_id=turn.chatbot_id,
+                conversation_id=turn.conversation_id,
+                prompt_id=turn.prompt_id,
+                has_drafts=self._database.is_shared and not turn.is_running,
+            )
 
         return await self._database.read(read)
 
@@ -514,8 +492,8 @@ class Turns:
         self._events.wake_all_here()
         await asyncio.sleep(0)  # a task that is cancelled before its first step could not tell anyone
         for turn in self._live:
-            if turn.runner is not None:
-                turn.runner.cancel()
+            if turn.lease is not None and turn.lease.runner is not None:
+                turn.lease.runner.cancel()
         for task in self._late:
             task.cancel()
         while self._tasks:

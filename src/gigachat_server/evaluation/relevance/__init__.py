@@ -1,5 +1,5 @@
-"""Fitting the scale by which the features of a passage become its relevance, from prompts with known answers.
+"""Fits the scale that turns the features of a passage into its relevance, from prompts with known answers.
 
-`examples.py` says what a prompt teaches, `fit.py` fits and cross-validates, `figures.py` says how good that is. All of it is
-numpy alone and pure: the features come from a server's own `/retrieve`, so any embedder can be fitted, also one behind a URL.
+`examples.py` says what a prompt teaches, `fit.py` fits and cross-validates, `figures.py` says how good the fit is. All of it
+is pure numpy: the features come from a server's own `/retrieve`, so any embedder can be fitted, even one behind a URL.
 """

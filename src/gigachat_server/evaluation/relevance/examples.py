@@ -1,8 +1,8 @@
 """What a prompt teaches: the features of the first passages it finds, and which of these answer it.
 
-Idea: prompts that the documents do not answer teach what must be refused, and so does an answerable prompt once the passages
-that answer it are taken out of what it found: a near miss without a style of its own. Invariant: the features are those that
-`/retrieve` shows of a passage; nothing else of prompts and documents enters a fit.
+Idea: prompts that the documents do not answer teach what to refuse, and so does an answerable prompt without the passages that
+answer it: a near miss in the same style. Invariant: only the features that `/retrieve` shows enter a fit; nothing else of
+prompts and documents does.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How good a fitted scale is, on prompts that it did not see: rates with intervals, and what each relevance turned out to mean.
+"""How good a fitted scale is on prompts that it did not see: rates with intervals, and calibration.
 
 Invariant: pure; the intervals are drawn with a fixed seed.
 """

@@ -1,11 +1,11 @@
 """A ridge regression of relevance on features, its scores on prompts it has not seen, and the bias that gives .78 its meaning.
 
-Idea: a prompt counts by one passage: an answerable one by the best of those that answer it, any other by the best of all. Which
-one that is hangs on the weights, so they are fitted and it is chosen anew until nothing changes. What a fit is worth is told by
-scores of prompts whose whole collection it did not see. The scale's bias is then set so that the chosen threshold of these
-scores is .78, whatever the embedder.
+Idea: each prompt counts with one passage: an answerable prompt with the best that answers it, any other with the best of all.
+The best depends on the weights, so fitting and choosing alternate until nothing changes. The quality of a fit comes from
+prompts whose whole collection it did not see. The bias is then set so that the chosen threshold of these scores is .78,
+whatever the embedder.
 
-Invariant: pure and without chance; the same examples give the same scale.
+Invariant: pure and deterministic; the same examples give the same scale.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Bars(msgspec.Struct, frozen=True):
 
 
 def without_prior(found: Sequence[Example]) -> list[Example]:
-    """The examples as if nothing were known of a prompt by itself: for chatbots that are asked about anything."""
+    """The examples without the prior of a prompt: for chatbots that are asked about anything."""
     known = np.array([name != "prior" for name in FEATURES])
     return [msgspec.structs.replace(one, features=one.features * known) for one in found]
 
@@ -80,13 +80,11 @@ def fit(found: Sequence[Example], groups: Mapping[str, float], *, bars: Bars, to
     """The scale of all examples, and what it does out of fold. Raises `SetupError` where there are too few."""
     sides = [sum(one.teaches and one.is_answerable is side for one in found) for side in (True, False)]
     if min(sides) < _FEWEST:
-        raise SetupError(
-            f"{sides[0]} answerable and {sides[1]} other prompts teach something: a fit takes {_FEWEST} of either side."
-        )
+        raise SetupError(f"{sides[0]} answerable and {sides[1]} other prompts are usable: a fit needs {_FEWEST} of either side.")
     weights = example_weights(found, dict(groups), total=_TOTAL)
     parts = folds(found, together)
     if len(parts) < 2:
-        raise SetupError("A fit takes two collections or more: it is tried on those that it was not made from.")
+        raise SetupError("A fit needs two collections or more: it is tried on collections that it was not made from.")
     scores: list[Array] = [np.zeros(0)] * len(found)
     for tried in parts:
         held_out = set(tried)
@@ -188,7 +186,7 @@ def _threshold(found: Sequence[Example], best: Array, shares: Mapping[str, float
     for kind, share in shares.items():
         of_kind = best[[place for place, one in enumerate(found) if one.kind == kind and not one.is_answerable]]
         if not len(of_kind):
-            raise SetupError(f"No unanswerable prompt is of the kind {kind!r}.")
+            raise SetupError(f"No unanswerable prompt has the kind {kind!r}.")
         thresholds.append(_refusing(of_kind, share))
     return max(thresholds)
 

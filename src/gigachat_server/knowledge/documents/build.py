@@ -26,7 +26,10 @@ from gigachat_server.language.detect import language
 from gigachat_server.language.terms import terms
 from gigachat_server.models.base import Matrix
 from gigachat_server.records import TextSplitterConfig
+from gigachat_server.store.json_columns import JsonColumn
 from gigachat_server.store.units import UnitRow, text_hash
+
+_PLACES: JsonColumn[list[Place]] = JsonColumn("documents.places", list[Place], otherwise=list)
 
 
 class Text(msgspec.Struct, frozen=True):
@@ -65,7 +68,7 @@ class BuiltText(msgspec.Struct, frozen=True):
 def cut(text: Text, splitter: TextSplitterConfig) -> CutText:
     """A blank text has no chunks, and no units."""
     chunks = split(text.content, size=splitter.chunk_size, overlap=splitter.chunk_overlap)
-    places = msgspec.json.decode(text.places, type=list[Place]) if text.places else []
+    places = _PLACES.read(text.places, "a document") if text.places else []
     spoken = language(text.content)
     return CutText(
         chunks=chunks,

@@ -1,6 +1,6 @@
 """Files on their way to a text: stored as bytes where every node finds them, and read when their turn has come.
 
-Idea: a file is stored in pieces, each in a transaction of its own, so that neither this process nor the store has to hold it
+Idea: a file is stored in pieces, each in its own transaction, so that neither this process nor the store has to hold it
 whole; the document names it in the last one. Invariant: a document either names bytes that are all there, or none; they are
 removed in the transaction that stores their text, or that says why there is none.
 """
@@ -21,14 +21,14 @@ PIECE_BYTES = 1024 * 1024
 
 
 class FileStore:
-    """The bytes of files that nobody has read yet."""
+    """The bytes of files that wait to be read."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
 
     async def store(self, chatbot_id: str, data: bytes | Path) -> Upload:
-        """All but the last piece of the file is stored; nobody knows of it before `Upload.finish`."""
+        """All but the last piece of the file is stored; it stays invisible until `Upload.finish`."""
         upload = Upload(chatbot_id, new_id(), self._clock())
         pieces = _pieces(data)
         while (piece := await asyncio.to_thread(next, pieces, None)) is not None:

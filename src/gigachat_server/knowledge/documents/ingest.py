@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import hashlib
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 
@@ -28,7 +28,7 @@ from gigachat_server.knowledge.search.searcher import Searcher
 from gigachat_server.knowledge.search.vector_space import built_with
 from gigachat_server.models.base import Embedder
 from gigachat_server.records import Chatbot, Chunk, Document, TextSplitterConfig
-from gigachat_server.store import chatbots, chunks, documents, ingest_queue, made_embeddings, units, uploads
+from gigachat_server.store import chatbots, chunks, documents, idempotency, ingest_queue, made_embeddings, units, uploads
 from gigachat_server.store.chunks import StoredChunk
 from gigachat_server.store.database import Database, Reader, Tx
 from gigachat_server.triggers import trigger
@@ -44,9 +44,8 @@ class DocumentNameTaken(Conflict):
     message = "Another document of this chatbot has that name."
 
 
-# Runs at the end of the transaction that stores a document: what an idempotency key stands for is kept with it.
-class Keep(Protocol):
-    async def __call__(self, tx: Tx, document: Document) -> None: ...
+# What else becomes durable together with a document, for those who store one as a part of something larger.
+Besides = Callable[[Tx, Document], Awaitable[None]]
 
 
 class IngestResult(msgspec.Struct, frozen=True):
@@ -77,17 +76,26 @@ class Ingest:
         await self._extractor.aclose()
 
     async def push(
-        self, chatbot: Chatbot, name: str, content: str, *, document_id: str | None = None, keep: Keep | None = None
+        self,
+        chatbot: Chatbot,
+        name: str,
+        content: str,
+        *,
+        document_id: str | None = None,
+        key: idempotency.Key | None = None,
+        besides: Besides | None = None,
     ) -> IngestResult:
         """Have this text be the document of that name (or of that id, which may rename it), searchable on return.
 
-        Without an embedder to reach, the text is accepted as `pending`. Raises `NotFound`, `DocumentNameTaken`.
+        Without an embedder to reach, the text is accepted as `pending`. With a key, the document's id is kept under it;
+        `besides` runs at the end of the transaction that stores it. Raises `NotFound`, `DocumentNameTaken`.
         """
+        also = self._also(key, besides, is_accepted=False)
         sha256 = _sha256(content)
         earlier = await self._find(chatbot.id, name, document_id)
         if earlier and self._is_unchanged(earlier, name=name, sha256=sha256):
-            if keep is not None:
-                await self._database.transaction("document.keep", functools.partial(keep, document=earlier))
+            if key is not None or besides is not None:
+                await self._database.transaction("document.keep", lambda tx: also(tx, earlier))
             return await self.held(earlier)
         now_us = self._clock()
         document = Document(
@@ -105,16 +113,36 @@ class Ingest:
         )
         try:
             splitter = chatbot.config.documents.text_splitter
-            return await self._embed_and_replace(splitter, document, Text(content), must_exist=document_id is not None, keep=keep)
+            return await self._embed_and_replace(splitter, document, Text(content), must_exist=document_id is not None, also=also)
         except TooManyChunks as error:
             raise InvalidRequest(errors=(FieldError("content", error.detail or error.message),)) from None
         except (EmbedderUnavailable, _NewerVersion):
-            return IngestResult(await self.accept(chatbot, name, content, document_id=document_id, keep=keep), [])
+            return IngestResult(await self._accept(chatbot, name, content, document_id=document_id, also=also), [])
 
     async def accept(
-        self, chatbot: Chatbot, name: str, content: str, *, document_id: str | None = None, keep: Keep | None = None
+        self,
+        chatbot: Chatbot,
+        name: str,
+        content: str,
+        *,
+        document_id: str | None = None,
+        key: idempotency.Key | None = None,
     ) -> Document:
         """Store the text durably as `pending`; a worker makes it searchable. Raises as `push` does."""
+        also = self._also(key, None, is_accepted=True)
+        return await self._accept(chatbot, name, content, document_id=document_id, also=also)
+
+    def _also(self, key: idempotency.Key | None, besides: Besides | None, *, is_accepted: bool) -> Besides:
+        """What ends every transaction that stores a document for a caller."""
+
+        async def also(tx: Tx, document: Document) -> None:
+            await idempotency.keep_document(tx, key, document.id, is_accepted=is_accepted, now_us=self._clock())
+            if besides is not None:
+                await besides(tx, document)
+
+        return also
+
+    async def _accept(self, chatbot: Chatbot, name: str, content: str, *, document_id: str | None, also: Besides) -> Document:
         sha256 = _sha256(content)
         now_us = self._clock()
 
@@ -123,8 +151,7 @@ class Ingest:
                 raise NotFound
             earlier = await _find_target(tx, chatbot.id, name, document_id)
             if earlier and self._is_unchanged(earlier, name=name, sha256=sha256):
-                if keep is not None:
-                    await keep(tx, document=earlier)
+                await also(tx, earlier)
                 return earlier
             document = Document(
                 chatbot_id=chatbot.id,
@@ -142,8 +169,7 @@ class Ingest:
             await documents.put_text(tx, document, content=content)
             await self._forget_file(tx, earlier)
             tx.after_commit(functools.partial(self.watch.changed, document.chatbot_id, document.id))
-            if keep is not None:
-                await keep(tx, document=document)
+            await also(tx, document)
             return document
 
         return await self._database.transaction("document.accept", body)
@@ -157,7 +183,8 @@ class Ingest:
         media_type: str | None,
         document_id: str | None = None,
         origin: str | None = None,
-        keep: Keep | None = None,
+        key: idempotency.Key | None = None,
+        besides: Besides | None = None,
     ) -> Document:
         """Have this file be the document of that name (or of that id, which may rename it), as `push` does, but later.
 
@@ -168,9 +195,10 @@ class Ingest:
         with their ids. What failed before is tried again.
 
         `media_type` and the extension of `name` only help where the content does not tell what it is; a charset in
-        `media_type` counts as HTTP means it. `origin` is kept with the document for whoever brings files from elsewhere.
-        `keep` runs in the transaction that stores it. Raises as `push` does; the path may be deleted on return.
+        `media_type` counts as HTTP means it. `origin` is stored with the document, for callers such as the crawler.
+        `key` and `besides` as of `push`. Raises as `push` does; the path may be deleted on return.
         """
+        also = self._also(key, besides, is_accepted=True)
         sha256, size = await hash_of(data), len(data) if isinstance(data, bytes) else (await asyncio.to_thread(data.stat)).st_size
         earlier = await self._find(chatbot.id, name, document_id)
         is_same = earlier is not None and self._is_same_file(earlier, name=name, sha256=sha256)
@@ -185,8 +213,7 @@ class Ingest:
             if document_id is not None and (earlier is None or earlier.id != document_id):
                 raise NotFound
             if earlier and self._is_same_file(earlier, name=name, sha256=sha256):
-                if keep is not None:
-                    await keep(tx, document=earlier)
+                await also(tx, earlier)
                 return earlier
             if upload is None:
                 return None  # it has changed since we looked
@@ -214,8 +241,7 @@ class Ingest:
             await documents.put_file(tx, document, size=size)
             await self._forget_file(tx, earlier)
             tx.after_commit(functools.partial(self.watch.changed, document.chatbot_id, document.id))
-            if keep is not None:
-                await keep(tx, document=document)
+            await also(tx, document)
             await trigger("I1")
             return document
 
@@ -223,7 +249,7 @@ class Ingest:
         if document is not None:
             return document
         return await self.accept_file(
-            chatbot, name, data, media_type=media_type, document_id=document_id, origin=origin, keep=keep
+            chatbot, name, data, media_type=media_type, document_id=document_id, origin=origin, key=key, besides=besides
         )
 
     async def work_off(self, claimed: Document, splitter: TextSplitterConfig) -> None:
@@ -350,7 +376,7 @@ class Ingest:
         *,
         only_if_waiting: bool = False,
         must_exist: bool = False,
-        keep: Keep | None = None,
+        also: Besides | None = None,
     ) -> IngestResult:
         """Raises `_NewerVersion` when what was embedded is not what is wanted any more, and `TooManyChunks`."""
         is_short = len(text.content) <= _INLINE_CHARACTERS
@@ -434,8 +460,8 @@ class Ingest:
             await made_embeddings.delete(tx, final.chatbot_id, final.id)
             await self._forget_file(tx, target)
             tx.after_commit(functools.partial(self.watch.changed, final.chatbot_id, final.id))
-            if keep is not None:
-                await keep(tx, document=final)
+            if also is not None:
+                await also(tx, final)
             await trigger("I5")
             return IngestResult(final, placed)
 

@@ -1,4 +1,4 @@
-"""The directions of a document's texts: taken from where the same text was embedded before, made where it never was.
+"""The vectors of a document's texts: reused if the same text was embedded before, made otherwise.
 
 Idea: a text is known by its hash. It may be in the document as it is now, in another document of the chatbot, or in what was
 made for this document before the process died; and a text that a document holds many times is one text. What is made for a

@@ -1,19 +1,19 @@
-"""Documents on their way to being searchable, for those who follow one.
+"""Follows a document through its ingest.
 
-Invariant: a follower reads what is stored: it is told every state in which it finds the document, and the last one always.
-Being woken only saves waiting, so changes that another node makes are seen as well, a moment later.
+Invariant: a follower reads what is stored: it reports every state in which it finds the document, and always the last one.
+A wake-up only saves waiting, so changes from another node are seen too, a moment later.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator
 
 from gigachat_server.errors import NotFound, ShuttingDown, StorageUnavailable
 from gigachat_server.records import WAITING, Document
 from gigachat_server.store import documents
 from gigachat_server.store.database import Database, Reader
+from gigachat_server.work.waking import Watchers, is_set_within
 
 _LOOK_EVERY_S = 1.0
 
@@ -23,32 +23,27 @@ class DocumentWatch:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._followers: dict[tuple[str, str], set[asyncio.Event]] = {}
-        self._is_closed = False
+        self._watchers: Watchers[tuple[str, str]] = Watchers()
 
     def changed(self, chatbot_id: str, document_id: str) -> None:
         """It is durable that something of the document is another than before."""
-        for follower in self._followers.get((chatbot_id, document_id), ()):
-            follower.set()
+        self._watchers.wake((chatbot_id, document_id))
 
     def close(self) -> None:
         """Every follower ends with `ShuttingDown`."""
-        self._is_closed = True
-        for followers in self._followers.values():
-            for follower in followers:
-                follower.set()
+        self._watchers.close()
 
     async def follow(self, chatbot_id: str, document_id: str, *, idle_s: float) -> AsyncGenerator[Document | None, None]:
-        """The document now and whenever it has changed, until nobody works on it; None whenever it stayed for `idle_s`.
+        """The document now and after each change, until its ingest ends; None whenever it has not changed for `idle_s`.
 
         Raises `NotFound` once it is deleted, `ShuttingDown` when this process stops.
         """
         loop = asyncio.get_running_loop()
         told: Document | None = None
         told_at = loop.time()
-        with self._woken(chatbot_id, document_id) as woken:
+        with self._watchers.watching((chatbot_id, document_id)) as woken:
             while True:
-                if self._is_closed:
+                if self._watchers.is_closed:
                     raise ShuttingDown(retry_after_s=5)
                 woken.clear()
                 document = await self._find(chatbot_id, document_id, otherwise=told)
@@ -60,11 +55,7 @@ class DocumentWatch:
                 elif loop.time() - told_at >= idle_s:
                     told_at = loop.time()
                     yield None
-                timer = loop.call_later(_LOOK_EVERY_S, woken.set)
-                try:
-                    await woken.wait()
-                finally:
-                    timer.cancel()
+                await is_set_within(woken, _LOOK_EVERY_S)
 
     async def _find(self, chatbot_id: str, document_id: str, *, otherwise: Document | None) -> Document | None:
         async def read(reader: Reader) -> Document | None:
@@ -77,15 +68,3 @@ class DocumentWatch:
         if document is None:
             raise NotFound
         return document
-
-    @contextmanager
-    def _woken(self, chatbot_id: str, document_id: str) -> Iterator[asyncio.Event]:
-        follower = asyncio.Event()
-        followed = (chatbot_id, document_id)
-        self._followers.setdefault(followed, set()).add(follower)
-        try:
-            yield follower
-        finally:
-            self._followers[followed].discard(follower)
-            if not self._followers[followed]:
-                del self._followers[followed]

@@ -1,1 +1,1 @@
-"""Text out of files, read by a process of its own that can harm nothing."""
+"""Extracts text from files, in a sandboxed process."""

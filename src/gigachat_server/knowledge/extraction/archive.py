@@ -1,8 +1,8 @@
-"""Zip files, of which documents of offices and books are made: opened only once their table of contents is harmless.
+"""Opens the zip files that office documents and e-books are made of, once their table of contents is harmless.
 
-Invariant: no more is unpacked than that table says, which is at most `MOST_BYTES` and `MOST_RATIO` times what the file has:
-Python reads of each entry what is declared, and not a byte more. Nothing is unpacked to a disk, and an archive within an
-archive is never opened, so one that holds itself is as harmless as any.
+Invariant: unpacking never exceeds that table, which may declare at most `MOST_BYTES` and `MOST_RATIO` times the file's size:
+Python reads of each entry what is declared, and not a byte more. Nothing is unpacked to disk, and an archive within an archive
+is never opened, so one that holds itself is harmless.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The process that reads one file: a fork of `forker.py`, a request in, an answer out.
 
-Idea: whatever a file does to a parser, it does it here. Standard input is a frame with a `Request`, then the file; standard
+Idea: whatever a file does to a parser happens here. Standard input is a frame with a `Request`, then the file; standard
 output is an `Outcome`. Invariant: it answers with one `Outcome`, or the kernel ended it.
 """
 
@@ -96,7 +96,7 @@ def read(data: bytes, *, name: str, media_type: str | None, most_characters: int
 def main(*, parent: int) -> None:
     """In a fork of the process `parent`."""
     file, answers = os.fdopen(0, "rb", closefd=False), os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints is no answer
+    os.dup2(2, 1)  # a library's output must not mix with the answer
     length = int.from_bytes(_exactly(file, HEAD_BYTES), "big")
     request = msgspec.msgpack.decode(_exactly(file, length), type=Request)
     sandbox.enter(parent=parent)
@@ -123,5 +123,5 @@ def _outcome(data: bytes, request: Request) -> Outcome:
 def _exactly(stream: BinaryIO, count: int) -> bytes:
     data = stream.read(count)
     if len(data) != count:
-        sys.exit(1)  # whoever asked is gone
+        sys.exit(1)  # the server is gone
     return data

@@ -1,7 +1,7 @@
-"""The processes that read a file each, as the process that serves has them: forked when needed, and ended in any case.
+"""The server's side of the processes that each read a file: forks them on demand, and always ends them.
 
-Idea: they are forked from one that is ready, `extraction/forker.py`. It is started when the first file comes and ended when
-none has come for a while, since it takes 30 MB.
+Idea: they are forked from a prepared process, `extraction/forker.py`. It starts with the first file and ends when none has come
+for a while, because it takes 30 MB.
 
 Invariant: a child has ended when its block is left, however that is left; and so has the forker after `aclose`.
 """
@@ -21,10 +21,11 @@ from contextlib import asynccontextmanager, suppress
 import msgspec
 
 from gigachat_server.knowledge.extraction.forker import END, FORK, NOT_FORKED, NUMBER_BYTES, STATUS_BYTES
+from gigachat_server.work.tasks import observed
 
 _IDLE_S = 60.0
 _END_S = 5.0  # a killed process takes no time, but a machine may be busy
-_FORKER = ("-S", "-m", "gigachat_server.knowledge.extraction.forker")
+_FORKER = ("-B", "-S", "-m", "gigachat_server.knowledge.extraction.forker")
 
 
 class Child(msgspec.Struct):
@@ -75,7 +76,7 @@ class Children:
         if self._forker is not None and self._forker.is_there:
             return self._forker
         if self._starting is None:
-            # A task of its own: whoever waits for it may be cancelled, and the process would be nobody's.
+            # A separate task: if the waiting caller is cancelled, the process still has an owner.
             self._starting = asyncio.create_task(self._start(), name="forker")
         return await asyncio.shield(self._starting)
 
@@ -91,7 +92,7 @@ class Children:
 
     def _leave(self) -> None:
         if self._forker is not None:
-            self._left = asyncio.create_task(self._forker.aclose(), name="forker")
+            self._left = observed(self._forker.aclose(), name="forker")
             self._forker = None
 
 
@@ -103,12 +104,13 @@ class _Forker:
         self._control = control
         self._numbers = itertools.count()
         self._running: dict[int, asyncio.Future[int]] = {}
-        self._listening = asyncio.create_task(self._listen(), name="forker")
+        self._listening = observed(self._listen(), name="forker")
 
     @classmethod
     async def start(cls) -> _Forker:
         """Raises `OSError`."""
-        # It inherits no settings: it needs none, and some are secrets. Where our packages are it is told (hence -S).
+        # It inherits no settings: it needs none, and some are secrets. Where our packages are it is told (hence -S), and it
+        # leaves no bytecode behind (-B).
         environment = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "PYTHONUTF8": "1"}
         control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         control.setblocking(False)

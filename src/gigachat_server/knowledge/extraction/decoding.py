@@ -1,8 +1,8 @@
-"""From the bytes of a text to its characters, whatever encoding they are in.
+"""Decodes the bytes of a text, in any encoding.
 
-Idea: what the bytes themselves prove counts first (a byte order mark, being UTF-8 but for a few errors), then what the file or
-the server says about it, then what the bytes look like (`guessing.py`). Invariant: every sequence of bytes has a text; what
-means nothing in the encoding becomes U+FFFD, and is warned of, as is what was guessed.
+Idea: proof in the bytes comes first (a byte order mark, UTF-8 apart from a few errors), then what the file or the server
+declares, then what the bytes look like (`guessing.py`). Invariant: every sequence of bytes decodes; bytes without meaning in
+the encoding become U+FFFD, with a warning, and so does a guess get one.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _MEANT = {"iso-8859-1": "cp1252", "latin-1": "cp1252", "latin1": "cp1252", "asci
 
 
 def decode(data: bytes, *, declared: str | None = None, warnings: Warnings | None = None) -> str:
-    """The text. `declared`: the encoding that whoever sent it named. `warnings` learns what was guessed, or means nothing."""
+    """The text. `declared` is the sender's encoding. `warnings` collects guesses and bytes without meaning."""
     encoding, is_guessed = _encoding_of(data, declared)
     mark = next((mark for mark, of_mark in _MARKS if of_mark == encoding and data.startswith(mark)), b"")
     text = data[len(mark) :].decode(encoding, "replace")
@@ -141,7 +141,7 @@ def _declared_within(data: bytes) -> str | None:
 
 
 def known_charset(name: str) -> str | None:
-    """Python's name of it; None of one that is no charset of texts on the web."""
+    """Python's name of it; None if it is not a charset of texts on the web."""
     name = name.strip().lower()
     try:
         found = codecs.lookup(_MEANT.get(name, name)).name

@@ -1,9 +1,9 @@
-"""The text of a file, read by a process of its own that can harm nobody.
+"""Extracts the text of a file in a sandboxed process.
 
-Idea: files come from anyone, and the libraries that read them are large and old. So a child process reads one file each
-(`children.py`, `extraction/child.py`), with limits that the kernel holds (`extraction/sandbox.py`): memory, time, no network.
-The file is handed to it piece by piece, and what it answers is bounded, so this process never holds more than a piece and a
-text. Only small texts in UTF-8 are read here: there is nothing to them but to decode them.
+Idea: files come from anyone, and the libraries that read them are large and old. So each file is read by a child process
+(`children.py`, `extraction/child.py`) under limits that the kernel enforces (`extraction/sandbox.py`): memory, time, no
+network. It gets the file piece by piece and its answer is bounded, so this process never holds more than a piece and a text.
+Only small texts in UTF-8, which only need decoding, are read here.
 
 Invariant: at most `AT_ONCE` of them run; each has ended when the call ends, however that ends.
 """

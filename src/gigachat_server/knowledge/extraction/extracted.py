@@ -1,6 +1,6 @@
-"""What was read out of a file: its text, and where in it pages and headings begin.
+"""The result of reading a file: its text, and where its pages and headings begin.
 
-Invariant: a text holds neither NUL nor lone surrogates, no more characters than were allowed, and `places` rise.
+Invariant: a text holds neither NUL nor lone surrogates and stays within the limit; `places` rise.
 """
 
 from __future__ import annotations
@@ -168,12 +168,12 @@ def too_long(most: int) -> TextTooLong:
     return TextTooLong(f"Its text has more than {most} characters: split the file, or raise GIGACHAT_MAX_DOCUMENT_CHARACTERS.")
 
 
-# NUL, and what nobody sees within a word: soft hyphens, zero-width blanks and joiners that join nothing, byte order marks.
+# NUL, and what is invisible within a word: soft hyphens, zero-width blanks and joiners that join nothing, byte order marks.
 _UNWANTED = {0: "\ufffd", 0xAD: None, 0x200B: None, 0x2060: None, 0xFEFF: None}
 
 
 def clean(text: str) -> str:
-    """Without what no text may hold, and without what would cut a word in two that is whole to whoever sees it."""
+    """Without forbidden characters, and without invisible ones that would split a word."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -1,14 +1,14 @@
-"""The process that children are forked from: it has what they need imported, and sees no byte of any file.
+"""The process that children are forked from: it has imported what they need, and never sees a byte of any file.
 
-Idea: a Python that imports what reads files takes 0.2 s of processor time; the fork of one that has done so takes 0.006 s. And
-once a child has begun it can open nothing any more, so nothing may be left to import (`sandbox.py`).
+Idea: starting a Python that imports the readers takes 0.2 s of processor time; forking one that has takes 0.006 s. A child can
+open nothing once it has begun, so nothing may be left to import (`sandbox.py`).
 Standard input is a socket of packets, each a letter and a number, from the process that started this one:
 
 - `F` with a descriptor: fork child `number`, which reads a file from there and answers to there;
 - `E`: end it. Four bytes on standard output, behind its number, say how it ended.
 
-Invariant: a child that is not ended here has not been waited for, so its process number is nobody else's. All of them end with
-this process, and this one with the socket.
+Invariant: a child that is not ended here has not been waited for, so its process number cannot be reused. All of them end with
+this process, and this one ends with the socket.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def main() -> None:
             status = _end(pids.pop(number)) if number in pids else NOT_FORKED
             os.write(1, number + status.to_bytes(STATUS_BYTES, "big", signed=True))
         else:
-            os._exit(0)  # nobody is there any more, and its children are told by the kernel
+            os._exit(0)  # the server is gone, and the kernel ends the children
 
 
 def import_all() -> None:

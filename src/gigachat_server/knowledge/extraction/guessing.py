@@ -1,9 +1,8 @@
-"""Which old encoding a text is in that does not say so: told from what it would say.
+"""Guesses an undeclared old encoding from what the text would say in it.
 
-Idea: a text is in a language, and of the letters beyond ASCII each language has a few, besides its common words. In the right
-encoding nearly all bytes beyond ASCII are letters of one language, or signs that all have; in a wrong one they are letters of
-none. Where nearly every letter is beyond ASCII, a library knows more, if there are enough of them. Invariant: time is in
-proportion to the sample.
+Idea: each language has common words and only a few letters beyond ASCII. In the right encoding nearly all bytes beyond ASCII
+are letters of one language, or signs that all share; in a wrong one they fit no language. If nearly every letter is beyond
+ASCII, and there are enough of them, a library knows more. Invariant: time is linear in the sample.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""HTML: what a page says, with its headings, lists, tables and code, without its menus, banners and footers.
+"""HTML: the content of a page, with headings, lists, tables and code, without menus, banners and footers.
 
-Idea: a page says itself what is what, and what does not belong to it is told in `html_parts.py`. Written as Markdown, which
-people, models and the cutting of chunks understand alike. Invariant: a page is never empty because of what was left out; text
-of one line stays together as it is seen, whatever elements it is of.
+Idea: the elements say what is what, and `html_parts.py` decides what does not belong. The result is Markdown, which people,
+models and the chunker all understand. Invariant: leaving parts out never empties a page; text that is seen on one line stays
+together, whatever its elements.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _STRUCK = ("s", "del", "strike")
 _NUMERALS = {"a": "lowerLetter", "A": "upperLetter", "i": "lowerRoman", "I": "upperRoman"}
 _MOST_SPAN = 1_000
 _MOST_CELLS = 2_000_000  # of a table, with those that are covered
-_LONG_CELL = 500  # characters on the average: then it is no table
+_LONG_CELL = 500  # characters on average: then it is not a table
 _TINY = ("0", "1", "2")  # pixels: a picture that counts visitors
 
 
@@ -266,7 +266,7 @@ class _PageWriter:
 
 
 class _Sink:
-    """Takes what would be written, for whoever wants it on one line."""
+    """Collects what would be written, to put it on one line."""
 
     def __init__(self, parts: list[str], writer: TextWriter) -> None:
         self._parts = parts
@@ -352,5 +352,5 @@ def _without_permalink(heading: str) -> str:
 
 
 def _spaced(text: str | None) -> str:
-    """Lines of the source are no lines of the page."""
+    """Lines of the source are not lines of the page."""
     return "" if not text else text.replace("\n", " ")

@@ -1,8 +1,8 @@
-"""Which elements of a page belong to what it says, and which are around it: menus, banners, footers, what nobody sees.
+"""Tells the content of a page from what surrounds it: menus, banners, footers, invisible text.
 
-Idea: an element's name, role or class only makes it suspect. What it holds decides: links and a few words are navigation,
-sentences and figures are content, a question about cookies with a button is a banner. What is hidden until somebody clicks on a
-tab or a question is content, too. Invariant: where a page is all navigation, nothing of it is left out.
+Idea: an element's name, role or class only makes it suspect. Its contents decide: links and a few words are navigation,
+sentences and figures are content, a question about cookies with a button is a banner. Text that a click on a tab or a question
+reveals is content too. Invariant: if a page is all navigation, nothing is left out.
 """
 
 from __future__ import annotations

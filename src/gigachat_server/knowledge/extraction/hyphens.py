@@ -1,4 +1,4 @@
-"""Words that a line's end has cut in two, put together again, pure.
+"""Joins words that a line break has split; pure.
 
 Idea: a hyphen at the end of a line belongs to the word (`E-1042`, `well-known`) or to the line (`deliv-ery`). It is the word's
 next to a digit, a capital or a sign; between small letters what the document says elsewhere decides: the whole word, the word
@@ -19,7 +19,7 @@ _KEEPS = frozenset(
      "multi", "near", "non", "old", "one", "open", "part", "post", "pre", "pro", "real", "second", "self", "semi", "short",
      "single", "state", "step", "third", "three", "top", "twenty", "two", "ultra", "user", "well", "wide", "zero")
 )  # fmt: skip
-_SHORTEST = 3  # letters of a word that is one by itself
+_SHORTEST = 3  # letters of a word that can stand alone
 
 
 class Hyphens:

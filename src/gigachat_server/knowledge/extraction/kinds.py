@@ -1,7 +1,7 @@
-"""Which kind of file it is: told by its content first, then by its name and by what the sender says it is.
+"""Detects a file's format: from its content first, then from its name and declared media type.
 
-Invariant: a wrong extension or media type changes nothing where the content tells; they count only between kinds that are
-all text, such as Markdown and CSV.
+Invariant: a wrong extension or media type does no harm if the content is clear; they only decide between formats that are all
+text, such as Markdown and CSV.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def _kind_of_archive(archive: zipfile.ZipFile) -> Kind:
             return kind
     if "content.xml" in names and ("meta-inf/manifest.xml" in names or "mimetype" in names):
         return "opendocument"
-    raise FileUnknown(f"It is a zip file that is no document: unpack it, and push what is in it. {FileUnknown.wanted}")
+    raise FileUnknown(f"It is a zip file, not a document: unpack it, and push its contents. {FileUnknown.wanted}")
 
 
 def _kind_of_text(data: bytes, name: str, media_type: str | None) -> Kind:

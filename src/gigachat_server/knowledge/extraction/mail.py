@@ -1,7 +1,7 @@
-"""Mail (.eml) and saved pages (.mht): subject, from whom, when, what it says, and what is attached to it.
+"""Mail (.eml) and saved pages (.mht): subject, sender, date, body and attachments.
 
-Idea: what is attached is read as the file that it is, once, under a heading with its name; a message in a message is, too.
-Invariant: of what cannot be read, the name is told in a warning; a message in a message in a message and so on ends somewhere.
+Idea: each attachment is read once, as a file of its format, under a heading with its name; so is an attached message.
+Invariant: a warning names each attachment that cannot be read; nesting of messages is bounded.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def _attached(writer: TextWriter, part: Any, most: int, depth: int) -> None:
 
 
 def _message_in(part: Any, name: str) -> Any:
-    """The message that is attached, whichever way; None if something else is."""
+    """The attached message, in either form; None if the attachment is something else."""
     if part.get_content_type() == "message/rfc822":
         inner = part.get_payload()
         return inner[0] if isinstance(inner, list) and inner else None

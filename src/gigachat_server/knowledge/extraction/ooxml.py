@@ -1,8 +1,8 @@
 """What DOCX, PPTX and XLSX have in common: parts in a zip file that name each other, charts and diagrams among them.
 
-Idea: elements are known by their local names alone, since each program, and each edition of the standard, has namespaces of its
-own. Whatever names a part that is not there does without it, as office programs do. Invariant: a part that cannot be read is
-warned of; entities and types are refused before anything is parsed.
+Idea: elements are recognised only by their local names, because namespaces differ between programs and editions of the
+standard. References to missing parts are ignored, as office programs do. Invariant: an unreadable part gives a warning;
+entities and document types are refused before parsing.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Package:
         return None if name is None else self._archive.read(name)
 
     def xml(self, part: str | None) -> Any:
-        """The root element of a part; None, and a warning, if it cannot be read; None if there is no such part."""
+        """The root element of a part; None, with a warning, if it cannot be read; None if the part does not exist."""
         if part is None or part not in self:
             return None
         root = self._parsed(part)

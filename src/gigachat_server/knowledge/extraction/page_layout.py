@@ -190,7 +190,7 @@ def _are_columns(cells: Sequence[Sequence[Sequence[Piece]]]) -> bool:
 
 
 def _unwrapped(cells: Sequence[Sequence[Sequence[Piece]]], rows: Sequence[Row]) -> list[list[str]]:
-    """The table's rows; what goes on on a line of its own below its cell is put back there."""
+    """The table's rows; text that continues on a line below its cell is put back into the cell."""
     table: list[list[str]] = []
     for number, each in enumerate(cells):
         texts = [" ".join(piece.text for piece in pieces) for pieces in each]

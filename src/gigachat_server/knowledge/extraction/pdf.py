@@ -1,8 +1,8 @@
-"""PDF: the text of each page as it is read, column by column and table by table, with what was filled into forms.
+"""PDF: the text of each page in reading order, column by column and table by table, with form values.
 
-Idea: PDFium says which characters stand where. Words are put together again to lines, columns and tables (`page_layout.py`), and
-what stands at the top or bottom of most pages is left out (`running_heads.py`). Invariant: a page of which nothing can be
-read is warned of, and takes no other with it.
+Idea: PDFium gives the position of each character. Words are assembled into lines, columns and tables (`page_layout.py`), and
+what most pages repeat at the top or bottom is left out (`running_heads.py`). Invariant: an unreadable page gives a warning and
+does not affect the others.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""One page of a PDF as PDFium knows it: its words with their places, what was filled in, and whether it is a picture.
+"""One page of a PDF from PDFium: its words with positions, its form values, and whether it is a picture.
 
-Invariant: a page is looked at as it was written, whichever way it is turned when it is shown. PDFium is asked for the places of
-the first and last character of each word alone, so time is in proportion to the words.
+Invariant: a page is read in its unrotated form. PDFium is only asked for the positions of the first and last character of each
+word, so time is linear in the words.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def _words(pdfium: Any, textpage: Any) -> list[Piece]:
     for found in _WORD.finditer(text):
         first, last = places(found.start()), places(found.end() - 1)
         if last > first and found[0][-1] in _LINE_HYPHENS:
-            last -= 1  # it has no place of its own
+            last -= 1  # it has no position
         pdfium.FPDFText_GetLooseCharBox(textpage.raw, first, box)
         pdfium.FPDFText_GetLooseCharBox(textpage.raw, last, other)
         is_apart = first > 0 and pdfium.FPDFText_IsGenerated(textpage.raw, first - 1) == 1
@@ -164,7 +164,7 @@ def _string(call: Any, *arguments: Any) -> str:
 
 
 def _with_annotations(rows: list[Row], annotations: list[tuple[Piece, str]]) -> list[Row]:
-    """Each behind the line that it stands on, else on a line of its own at the end, behind the name of its field."""
+    """Each after the line that it is on, else on a separate line at the end, after the name of its field."""
     behind: dict[int, list[Piece]] = {}
     own: list[Row] = []
     for piece, name in annotations:

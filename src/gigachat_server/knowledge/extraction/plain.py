@@ -1,4 +1,4 @@
-"""Plain text and Markdown: the text is handed on as it is; headings are told of, and rows of tables name their columns."""
+"""Plain text and Markdown: the text as it is, with its headings noted; rows of tables name their columns."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Rows of tables, whatever format they are in: each on a line of its own that says what its columns are.
+"""Writes table rows of any format, each on its own line with the names of its columns.
 
-Idea: a chunk may hold one row of a thousand, and a reply may quote one line of it, so a row has to make sense by itself:
-`Country: Norway | Fee: 9`. Which row names the columns, a format says (`header_rows`), or the rows themselves: a name is a
-word, and what stands below it is of another kind. Invariant: no cell is lost; memory and time are in proportion to the rows.
+Idea: a chunk may hold one row of a thousand, and a reply may quote one line of it, so a row must make sense alone:
+`Country: Norway | Fee: 9`. The header row is declared by the format (`header_rows`) or inferred: a name is a word, and the
+cells below it are of another kind. Invariant: no cell is lost; memory and time are linear in the rows.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def _measures(rows: Sequence[Sequence[str]]) -> bool:
 
 
 def _may_name(name: str, below: Sequence[str]) -> bool:
-    """Whether it names what is below it: it is no value, is not said again, and does not look like it."""
+    """Whether it names what is below it: it is not a value, is not repeated, and does not look like the cells below."""
     if not name:
         return True
     if _YEAR.fullmatch(name):

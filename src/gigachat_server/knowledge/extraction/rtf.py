@@ -1,7 +1,7 @@
-"""RTF: the text of a document, with its tables, lists and notes, without what steers how it looks.
+"""RTF: the text of a document, with its tables, lists and notes, without formatting.
 
-Idea: one pass over the tokens with a stack of groups. A group says at its start whether it is text, such as a note, or something
-that nobody reads, such as a table of fonts. Invariant: time is in proportion to the file, and no byte is looked at twice.
+Idea: one pass over the tokens with a stack of groups. A group says at its start whether it is text, such as a note, or
+internal, such as a table of fonts. Invariant: time is linear in the file, and no byte is read twice.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from gigachat_server.knowledge.extraction.extracted import FileText, TextWriter
 from gigachat_server.knowledge.extraction.rows import write_table
 
 _TOKEN = re.compile(rb"\\([a-zA-Z]{1,32})(-?\d{1,10})? ?|\\'([0-9a-fA-F]{2})|\\(.)|([{}])|[\r\n]+|([^\\{}\r\n]+)", re.S)
-# Groups that nobody reads, as are all that begin with `\*` but for a few.
+# Internal groups, as are nearly all that begin with `\*`.
 _UNSEEN = frozenset(
     ("fonttbl", "colortbl", "stylesheet", "info", "pict", "object", "listtable", "listoverridetable", "revtbl", "rsidtbl",
      "generator", "xmlnstbl", "themedata", "colorschememapping", "latentstyles", "datastore", "filetbl", "fldinst", "nonshppict",

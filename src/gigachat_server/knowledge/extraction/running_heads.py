@@ -1,8 +1,8 @@
-"""What stands at the top or bottom of most pages and is no part of the text: titles, and numbers of pages, pure.
+"""Finds titles and page numbers that most pages repeat at the top or bottom; pure.
 
-Idea: only what stands first or last on a page is looked at, and only if it is said word for word on most pages, or counts the
-pages. Rows of tables are none. Invariant: what differs between pages in anything but the number of the page stays, and of no
-page more than a small share is taken away.
+Idea: only the first and last lines of a page are candidates, and only if most pages repeat them word for word, or if they count
+the pages. Table rows never are. Invariant: text that differs between pages in more than the page number stays, and no page
+loses more than a small share.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a process that reads foreign files gives up before it reads them: files, the network, other processes, memory, time.
+"""Restricts a process before it reads foreign files: no files, network or other processes; bounded memory and time.
 
 Idea: a parser that a hostile file has taken over can do no more than its process can. So everything is imported first; then
 the kernel allows the few system calls that computing and answering need, and refuses all others: nothing can be opened, sent,

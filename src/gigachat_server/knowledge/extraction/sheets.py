@@ -2,7 +2,7 @@
 
 Idea: a sheet is read as a stream of rows, of which none is kept. Cells are shown as their number formats have it
 (`number_formats.py`). What is merged is said in each cell that it covers. Invariant: what is hidden is read and warned of, as
-is a formula whose value nobody has calculated.
+is a formula that was never calculated.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def _strings(root: Any) -> list[str]:
 
 
 def _rich(element: Any) -> str:
-    """A text, which may be of several runs; how it is pronounced is no part of it."""
+    """A text, possibly of several runs, without its phonetic guide."""
     texts = (each.text or "" for each in descendants(element, "t") if local(each.getparent()) != "rPh")
     return _ESCAPED.sub(lambda match: chr(int(match[1], 16)), "".join(texts))
 

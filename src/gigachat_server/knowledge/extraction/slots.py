@@ -1,7 +1,7 @@
-"""Places for work that only so much of may be done at once, shared fairly: nobody has all of them, and turns are taken.
+"""A limit on concurrent work, shared fairly between groups that take turns.
 
-Invariant: at most `total` are taken, and at most `most_each` by one group; a place that becomes free goes to whoever waits
-longest of the group that has the fewest, among those that may have one more.
+Invariant: at most `total` slots are taken, at most `most_each` of them by one group; a free slot goes to the longest waiting
+caller of the group that has the fewest, among the groups below their limit.
 """
 
 from __future__ import annotations

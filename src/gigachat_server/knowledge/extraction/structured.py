@@ -73,7 +73,7 @@ def _write_value(writer: TextWriter, value: Any) -> None:
 
 
 def _is_table(value: Any) -> bool:
-    """A list of objects whose values are no lists or objects themselves."""
+    """A list of objects whose values are neither lists nor objects."""
     return (
         isinstance(value, list)
         and len(value) > 1
@@ -156,7 +156,7 @@ def read_xml(data: bytes, media_type: str | None, most: int) -> FileText:
 
 
 def _element(element: Any, depth: int) -> Iterator[str]:
-    """A line for each element that says something of its own, with its name and its attributes."""
+    """A line for each element that has its own text, with its name and its attributes."""
     indent = "  " * min(depth, _DEEPEST)
     attributes = ", ".join(f"{key.rpartition('}')[2]} {value}" for key, value in element.attrib.items())
     said = " ".join(part for part in [element.text or "", *(each.tail or "" for each in element)] if part.strip())

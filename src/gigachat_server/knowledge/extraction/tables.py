@@ -1,7 +1,7 @@
-"""CSV: every row on a line of its own that says what its columns are, so that a row makes sense by itself.
+"""CSV: every row on its own line with the names of its columns, so that a row makes sense alone.
 
-Idea: quotation marks hold cells together that have line breaks in them; but a mark that nobody closes would hold the rest of the
-file. So a cell that goes over many lines, or to the end, was none: its line is read by itself, and warned of. Invariant: no line
+Idea: quotation marks hold cells with line breaks together, but an unclosed mark would swallow the rest of the file. So a cell
+over many lines, or to the end, is not taken for one: its line is read separately, with a warning. Invariant: no line
 is lost, and each is looked at a bounded number of times.
 """
 
@@ -50,7 +50,7 @@ def _lines_of_row(lines: list[str], start: int, delimiter: str) -> int | None:
     for count, line in enumerate(lines[start : start + _MOST_LINES], start=1):
         is_odd, is_open = _marks(line, delimiter, is_open)
         if is_odd and count > 1:
-            return None  # what seems to close the cell of a line above opens one of its own
+            return None  # what seems to close the cell of a line above opens a new one
         if not is_open:
             return count
     return None

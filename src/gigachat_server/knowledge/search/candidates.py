@@ -9,7 +9,7 @@ words weigh most of all that were found is always among them, since the others a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -25,11 +25,11 @@ from gigachat_server.knowledge.search.scoring import (
     Ranking,
     Search,
     Standing,
-    covered,
     heaviest,
     idf,
     length_norm,
     load_stems,
+    with_alike,
 )
 from gigachat_server.language.codes import Language
 from gigachat_server.store.chunk_search import FoundChunk, FoundUnit
@@ -140,16 +140,16 @@ class Pool:
             is_unidentified=bool(identifiers) and not any(self.counts.holding.get(word, 0) for word in identifiers),
         )
 
-    def covered(self, places: Sequence[int]) -> list[float]:
+    def softened(self, places: Sequence[int], coverage: list[float]) -> list[float]:
         """The coverage of these promising ones, words that are alike counting in part."""
         held = [self._terms_of(self.promising[place]) for place in places]
 
-        def holding(term: str, among: Iterable[int]) -> list[int]:
-            return [place for place in among if term in held[place]]
+        def holding(term: str) -> list[int]:
+            return [number for number, terms in enumerate(held) if term in terms]
 
         words = self._search.words
         idfs = [self.idf(word.alternatives) for word in words]
-        return covered(words, idfs, count=len(places), alike=self._vocabulary.alike, holding=holding)
+        return with_alike(coverage, words, idfs, alike=self._vocabulary.alike, holding=holding)
 
     def _terms_of(self, chunk: FoundChunk) -> Mapping[str, int]:
         known = self._terms.get(chunk.id)

@@ -1,9 +1,9 @@
 """All chunks of one chatbot in memory: the directions of their units, and inverted lists of their terms.
 
-The idea: 10,000 chunks have 33,000 units, which are 13 MB and compared one by one in milliseconds, so up to 16,384 chunks
-nothing is approximate. Of more, the leading numbers of the chunks' embeddings (`vectors.py`) and all the words say which 3,000
-chunks may be the best, and those are scored as they would be among few. A removed document leaves its rows as tombstones until
-they outnumber the live rows; then the rows are packed anew.
+The idea: 2,500 chunks have 8,000 units, which are compared one by one in half a millisecond, so of them nothing is approximate.
+Up to 16,384 chunks the codes of all units (`codes.py`) say, with all the words, which 1,000 chunks may be the best; of more,
+the leading numbers of the chunks' embeddings (`vectors.py`) say which 3,000. Those are scored as they would be among few. A
+removed document leaves its rows as tombstones until they outnumber the live rows; then the rows are packed anew.
 
 Invariants: every score is made of the whole cosine of the best unit, the whole BM25 and the whole coverage; only live rows
 count, in the results as in N, the average length and every document frequency, so an index kept up to date answers like one
@@ -14,8 +14,7 @@ It is not thread-safe: its owner lets one thread at a time touch it, searching i
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -37,25 +36,27 @@ from gigachat_server.knowledge.search.scoring import (
     Ranking,
     Search,
     Standing,
-    covered,
     distinct,
     heaviest,
     idf,
     length_norm,
+    with_alike,
 )
-from gigachat_server.knowledge.search.vectors import BLOCK_ROWS, Rows, UnitComparison, Vectors
+from gigachat_server.knowledge.search.vectors import BLOCK_ROWS, FEW_UNITS, Rows, UnitComparison, Vectors
 from gigachat_server.language.codes import Language
 from gigachat_server.models.base import Matrix, Vector
 
 _COUNT_BITS = MOST_COUNT.bit_length()  # a posting is row << 8 | count
 _MOST_WEIGHTS = 500_000  # numbers of worked-out weights that are kept, 16 bytes each
 _LOOKED_AT = 3_000  # rows of many that are scored, or more where more are asked for
+_LOOKED_AT_CODED = 1_000  # likewise where codes say which: they are nearer the truth
 _LOOKED_AT_EACH = 20  # for each that is asked for
 _FEWEST_TOMBSTONES = 256  # fewer are not worth packing
 _FURTHER = 8  # times as many rows are looked at where too few are distinct
 _FURTHEST = 1_000  # rows that are looked at for that, or as many as are asked for
 _COMPARED_ROWS = 4_096  # at once, with what their document has said
-_MOST_ALIKE_WORDS = 1_000  # prompts' words of which the terms like them are remembered
+_FEW_POSTINGS = 64  # of a term: so many are looked at one by one
+_MOST_ALIKE_WORDS = 4_000  # prompts' words of which the terms like them are remembered
 _TERM_BYTES, _ROW_BYTES = 230, 130  # Python's own cost of a dictionary entry with its array; of a row's id and slots
 
 
@@ -99,6 +100,7 @@ class _Words(NamedTuple):
     bm25: npt.NDArray[np.float64]
     coverage: npt.NDArray[np.float64]  # by words that are the same
     identified: npt.NDArray[np.float64]
+    idfs: Sequence[float]  # of the prompt's own words
     is_unidentified: bool
 
 
@@ -113,8 +115,8 @@ class _Ranking(NamedTuple):
 class ChatbotIndex:
     """The searchable chunks of one chatbot."""
 
-    def __init__(self, dimension: int, *, capacity: int = 64, block_rows: int = BLOCK_ROWS) -> None:
-        self._vectors = Vectors(dimension, capacity=capacity, block_rows=block_rows)
+    def __init__(self, dimension: int, *, capacity: int = 64, block_rows: int = BLOCK_ROWS, few_units: int = FEW_UNITS) -> None:
+        self._vectors = Vectors(dimension, capacity=capacity, block_rows=block_rows, few_units=few_units)
         self._lengths: npt.NDArray[np.float64] = np.zeros(max(capacity, 1))  # 0 for a tombstone
         self._live: npt.NDArray[np.bool_] = np.zeros(len(self._lengths), dtype=np.bool_)
         self._chunk_ids: list[str] = []
@@ -295,7 +297,8 @@ class ChatbotIndex:
         ranked, compared = self._ranked(search, vector, words, left_out)
         reach, furthest = limit, max(limit, _FURTHEST)
         while True:
-            ranked.ranking.refine(partial(self._covered_at, search, ranked))
+            softened = partial(self._with_alike_at, search, words.idfs, ranked)
+            ranked.ranking.refine(softened)
             places = ranked.ranking.best(reach)
             kept = distinct(
                 places,
@@ -324,7 +327,7 @@ class ChatbotIndex:
         return ranked.ranking.candidates(
             kept,
             Standing(fifth_best=compared.nth_best_unit(FIFTH), units=len(compared.units), is_unidentified=words.is_unidentified),
-            coverage_of=partial(self._covered_at, search, ranked),
+            softened=softened,
             language_of=self._languages.__getitem__,
         )
 
@@ -391,10 +394,14 @@ class ChatbotIndex:
         vector = vector.astype(np.float32, copy=False)
         rank = self._vectors.estimates(vector)
         rank[~self._live[: len(rank)]] = -np.inf
-        count = min(max(_LOOKED_AT, _LOOKED_AT_EACH * limit), self._live_count)
+        count = min(max(self._looked_at, _LOOKED_AT_EACH * limit), self._live_count)
         rows = np.sort(np.argpartition(rank, len(rank) - count)[len(rank) - count :])
         cosines = self._vectors.compare(rows, vector).best
         return [(self._chunk_ids[rows[place]], float(cosines[place])) for place in np.argsort(-cosines)[:limit]]
+
+    @property
+    def _looked_at(self) -> int:
+        return _LOOKED_AT_CODED if self._vectors.are_coded else _LOOKED_AT
 
     def _promising(self, search: Search, vector: Vector, words: _Words, left_out: npt.NDArray[np.bool_]) -> Rows:
         """Live rows that may be among the best, rising, the one whose words weigh most among them.
@@ -415,64 +422,70 @@ class ChatbotIndex:
             rank[~self._live[:used]] = -np.inf
         rank[left_out] = -np.inf
         counted = self._live_count - int(np.count_nonzero(left_out))
-        count = min(max(_LOOKED_AT, _LOOKED_AT_EACH * search.limit), counted)
+        count = min(max(self._looked_at, _LOOKED_AT_EACH * search.limit), counted)
         rows: Rows = np.argpartition(rank, used - count)[used - count :]
         return np.union1d(rows, [heaviest_row]) if greatest > 0 else np.sort(rows)
 
     def _words(self, search: Search) -> _Words:
         """Of every row."""
         own = [self._weights_of(word.alternatives) for word in search.words]
-        total = sum(weights.idf for weights in own)
+        idfs = [weights.idf for weights in own]
+        total = sum(idfs)
         identifying = [self._weights_of(word) for word in search.identifiers]
         identified = np.zeros(len(self._chunk_ids))
         for weights in identifying:
             identified[weights.rows] = 1.0
         asked = [(self._weights_of(word), search.bag[word]) for word in heaviest(search.bag)]
+        lengths = [len(weights.rows) for weights in own]
         return _Words(
-            bm25=self._added([(w.rows, w.bm25 if times == 1 else times * w.bm25) for w, times in asked]),
-            coverage=self._added([(w.rows, np.full(len(w.rows), w.idf / total)) for w in own]) if total > 0 else identified * 0,
+            bm25=self._added([w.rows for w, _ in asked], [w.bm25 if times == 1 else times * w.bm25 for w, times in asked]),
+            coverage=self._added([w.rows for w in own], [np.repeat([idf / total for idf in idfs], lengths)])
+            if total > 0
+            else identified * 0,
             identified=identified,
+            idfs=idfs,
             is_unidentified=bool(identifying) and not any(len(weights.rows) for weights in identifying),
         )
 
-    def _added(self, parts: Sequence[tuple[Rows, npt.NDArray[np.float64]]]) -> npt.NDArray[np.float64]:
-        """For every row the sum of what it was given."""
+    def _added(self, rows: Sequence[Rows], weights: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
+        """For every row the sum of what it was given: those weights, in a row, to those rows."""
         used = len(self._chunk_ids)
-        given = [part for part in parts if len(part[0])]
-        if not given:
+        if not any(map(len, rows)):
             return np.zeros(used)
-        rows, weights = (np.concatenate(each) for each in zip(*given, strict=True))
-        return np.bincount(rows, weights=weights, minlength=used).astype(np.float64, copy=False)
+        summed = np.bincount(np.concatenate(rows), weights=np.concatenate(weights), minlength=used)
+        return summed.astype(np.float64, copy=False)
 
     def _vectors_at(self, ranked: _Ranking, places: Sequence[int]) -> Matrix:
         return self._vectors.of([ranked.rows[place] for place in places])
 
-    def _covered_at(self, search: Search, ranked: _Ranking, places: Sequence[int]) -> list[float]:
+    def _with_alike_at(
+        self, search: Search, idfs: Sequence[float], ranked: _Ranking, places: list[int], coverage: list[float]
+    ) -> list[float]:
         """The coverage of the rows there, words that are alike counting in part."""
         rows = [ranked.rows[place] for place in places]
-        idfs = [self.idf(word.alternatives) for word in search.words]
-        return covered(search.words, idfs, count=len(rows), alike=self._alike_to, holding=partial(self._holding, rows))
+        number_of = {row: number for number, row in enumerate(rows)}
+        holding = partial(self._holding, np.array(rows, np.uint32), number_of)
+        return with_alike(coverage, search.words, idfs, alike=self._alike_to, holding=holding)
 
     def _alike_to(self, word: str) -> list[tuple[str, float]]:
         known = self._alike.get(word)
         if known is None:
-            if len(self._alike) > _MOST_ALIKE_WORDS:
+            if len(self._alike) >= _MOST_ALIKE_WORDS:
                 self._alike = {}
             known = self._alike[word] = self._vocabulary.alike(word)
         return known
 
-    def _holding(self, rows: Sequence[int], term: str, places: Iterable[int]) -> list[int]:
-        """Those of the places whose rows hold the term."""
+    def _holding(self, rows: npt.NDArray[np.uint32], number_of: Mapping[int, int], term: str) -> list[int]:
+        """The numbers of those of the rows that hold the term."""
         held = self._postings.get(term)
         if held is None:
             return []
-        found = []
-        for place in places:
-            row = rows[place]
-            at = bisect_left(held, row << _COUNT_BITS)  # postings rise with their rows
-            if at < len(held) and held[at] >> _COUNT_BITS == row:
-                found.append(place)
-        return found
+        if len(held) <= _FEW_POSTINGS:
+            return [number for posting in held if (number := number_of.get(posting >> _COUNT_BITS)) is not None]
+        postings = np.frombuffer(held, dtype=np.uint32)
+        at = np.searchsorted(postings, rows << _COUNT_BITS)  # postings rise with their rows
+        is_held = postings[np.minimum(at, len(postings) - 1)] >> _COUNT_BITS == rows
+        return np.flatnonzero(is_held).tolist()
 
 
 def _single(numbers: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -10,17 +10,18 @@ Invariant: a look that ends well leaves what should be; one that is cut off anyw
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 
 import msgspec
 
-from gigachat_server.errors import GigachatError
 from gigachat_server.store import chunk_indexes
 from gigachat_server.store.chunk_indexes import Big
 from gigachat_server.store.database import Database, Reader, Statements
+from gigachat_server.work.background import Background
+from gigachat_server.work.pace import Backoff
 
 _LOOK_EVERY_S = 30.0
+_BACKOFF = Backoff(first_s=30.0, longest_s=600.0)  # building one may take long, and search waits for none
 
 _log = logging.getLogger("gigachat.knowledge")
 
@@ -36,32 +37,21 @@ class _Plan(msgspec.Struct, frozen=True):
 class IndexBuilder:
     """Keeps the indexes of chatbots of `least` chunks and more; one that shrinks keeps its own down to half of that."""
 
-    def __init__(self, database: Database, *, least: int) -> None:
+    def __init__(self, database: Database, *, least: int, background: Background) -> None:
         self._database = database
         self._least = least
-        self._task: asyncio.Task[None] | None = None
+        self._looking = background.loop("index-builder", self.look, every_s=_LOOK_EVERY_S, backoff=_BACKOFF)
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._loop(), name="index-builder")
+        self._looking.start()
 
     async def aclose(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await self._looking.aclose()
 
     async def look(self) -> None:
         """Every big chatbot has its index and no other has one, unless another node is about it."""
         if await self._database.read(self._plan):
             await self._database.apart(self._see_to_it)
-
-    async def _loop(self) -> None:
-        while True:
-            try:
-                await self.look()
-            except GigachatError as error:
-                _log.warning("cannot see to the indexes of big chatbots: %s", error)
-            await asyncio.sleep(_LOOK_EVERY_S)
 
     async def _plan(self, reader: Reader) -> _Plan:
         existing = await chunk_indexes.list_existing(reader)
@@ -79,6 +69,10 @@ class IndexBuilder:
         plan = await self._plan(statements)  # only now nobody else changes what there is
         for index in plan.drop:
             await chunk_indexes.drop(statements, index)
-        for big in plan.create:
+        failures: list[BaseException | None] = []
+        for big in plan.create:  # one that cannot be made must not keep the others from theirs
             _log.info("chatbot %s has %d chunks and gets an index", big.chatbot_id, big.chunks)
-            await chunk_indexes.create(statements, big)
+            failures += await asyncio.gather(chunk_indexes.create(statements, big), return_exceptions=True)
+        for failure in failures:
+            if failure is not None:
+                raise failure

@@ -75,7 +75,7 @@ class Indexes:
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._known = KnownChunks(database)
 
-    def start(self) -> None:
+    def start(self, *, is_dormant: bool = False) -> None:
         """An index is made when it is searched."""
 
     async def has_documents(self, chatbot: Chatbot) -> bool:

@@ -29,8 +29,8 @@ class RerankingSearcher:
         self._searcher = searcher
         self._reranker = reranker
 
-    def start(self) -> None:
-        self._searcher.start()
+    def start(self, *, is_dormant: bool = False) -> None:
+        self._searcher.start(is_dormant=is_dormant)
 
     async def has_documents(self, chatbot: Chatbot) -> bool:
         return await self._searcher.has_documents(chatbot)

@@ -27,6 +27,9 @@ from gigachat_server.language.terms import QueryWord
 from gigachat_server.models.base import Matrix, RankWeights, RelevanceScale, Vector
 
 Numbers = TypeVar("Numbers", float, npt.NDArray[np.float64])
+Places = npt.NDArray[np.intp]
+# For some places and their coverage by words that are the same: their coverage with words that are alike counting in part.
+Softened = Callable[[list[int], list[float]], list[float]]
 Word = TypeVar("Word")
 Alternatives = tuple[str, ...]  # the terms of one word of a prompt: whoever holds any of them holds the word
 
@@ -162,6 +165,7 @@ class Ranking:
         self._chunk_ids = chunk_ids
         self._document_ids = document_ids
         self._refined: set[int] = set()
+        self._ahead: Places | None = None  # the places that were refined together, ahead of all others
         self._same = _SAME_RANK * max(search.rank.cosine, 1.0)
         self._rank = rank_scores(
             search.rank, cosine=self._cosine, coverage=coverage, lexical=self._lexical, identified=identified
@@ -176,51 +180,62 @@ class Ranking:
         limit = min(limit, self.counted)
         if limit < 1:
             return []
-        least = np.partition(self._rank, len(self._rank) - limit)[len(self._rank) - limit]
-        near = np.flatnonzero(self._rank >= least - self._same)
-        rank = np.round(self._rank[near] / self._same)
+        if self._ahead is not None and limit <= len(self._ahead):
+            return [int(self._ahead[at]) for at in self._greatest(self._rank[self._ahead], limit, self._ahead)]
+        return self._greatest(self._rank, limit)
+
+    def _greatest(self, ranks: npt.NDArray[np.float64], limit: int, places: Places | None = None) -> list[int]:
+        """Where the greatest of these ranks are, which are those of these places, or of all."""
+        least = np.partition(ranks, len(ranks) - limit)[len(ranks) - limit]
+        near = np.flatnonzero(ranks >= least - self._same)
+        rank = np.round(ranks[near] / self._same)
         last = np.partition(rank, len(rank) - limit)[len(rank) - limit]
-        ahead = near[rank > last].tolist()
-        by_rank = dict(zip(ahead, rank[rank > last].tolist(), strict=True))
-        ahead.sort(key=lambda place: (-by_rank[place], self._chunk_ids[place]))
+        is_ahead = rank > last
+        ahead = near[is_ahead].tolist()
+        by_rank = dict(zip(ahead, rank[is_ahead].tolist(), strict=True))
+
+        def chunk_id(at: int) -> str:
+            return self._chunk_ids[at if places is None else int(places[at])]
+
+        ahead.sort(key=lambda at: (-by_rank[at], chunk_id(at)))
         # However many are equal at the end, no more of them are sorted than fit.
-        equal = near[rank == last].tolist()
-        return [*ahead, *heapq.nsmallest(limit - len(ahead), equal, key=self._chunk_ids.__getitem__)]
+        return [*ahead, *heapq.nsmallest(limit - len(ahead), near[rank == last].tolist(), key=chunk_id)]
 
     def leave_out(self, places: npt.NDArray[np.bool_]) -> None:
         """From now on the places marked do not count either."""
         self._rank[places] = -np.inf
         self.counted = int(np.count_nonzero(self._rank > -np.inf))
+        self._ahead = None
 
-    def refine(self, coverage_of: Callable[[list[int]], Sequence[float]]) -> None:
+    def refine(self, softened: Softened) -> None:
         """The best of them are ordered with all that they cover. None loses by it, so they stay ahead of the others."""
-        if self._search.rank.coverage > 0:
-            self._cover(self.best(max(_REFINED, self._search.limit)), coverage_of)
+        if self._search.rank.coverage <= 0 or self._ahead is not None:
+            return
+        most = max(_REFINED, self._search.limit)
+        ahead = np.flatnonzero(self._rank > -np.inf) if self.counted <= most else np.array(self.best(most), np.intp)
+        self._cover(ahead.tolist(), softened)
+        self._ahead = ahead
 
-    def _cover(self, places: Sequence[int], coverage_of: Callable[[list[int]], Sequence[float]]) -> None:
+    def _cover(self, places: Sequence[int], softened: Softened) -> None:
         missing = [place for place in places if place not in self._refined]
         if not missing:
             return
         self._refined.update(missing)
-        self._coverage[missing] = coverage_of(missing)
-        self._rank[missing] = rank_scores(
-            self._search.rank,
-            cosine=self._cosine[missing],
-            coverage=self._coverage[missing],
-            lexical=self._lexical[missing],
-            identified=self._identified[missing],
-        )
+        before = self._coverage[missing]
+        after = np.array(softened(missing, before.tolist()))
+        self._coverage[missing] = after
+        self._rank[missing] += self._search.rank.coverage * (after - before)
 
     def candidates(
         self,
         places: Sequence[int],
         standing: Standing,
         *,
-        coverage_of: Callable[[list[int]], Sequence[float]],
+        softened: Softened,
         language_of: Callable[[str], Language | None],
     ) -> list[Candidate]:
         """The chunks there, best first, with their scores. `language_of` a document, by its id."""
-        self._cover(places, coverage_of)
+        self._cover(places, softened)
         search = self._search
         foreign = {spoken: is_foreign(search.text, spoken) for spoken in {language_of(self._document_ids[p]) for p in places}}
         found = []
@@ -254,35 +269,35 @@ class Ranking:
         return found
 
 
-def covered(
+def with_alike(
+    coverage: list[float],
     words: Sequence[QueryWord],
     idfs: Sequence[float],
     *,
-    count: int,
     alike: Callable[[str], Iterable[tuple[str, float]]],
-    holding: Callable[[str, Iterable[int]], list[int]],
+    holding: Callable[[str], Iterable[int]],
 ) -> list[float]:
-    """Of `count` places: the share of the words' idf that the chunk there holds, words that are alike counting in part.
+    """The coverage of some places by words that are the same, with words that are alike counting in part.
 
-    `alike`: terms like a word, the likest first; `holding`: those of some places whose chunks hold a term.
+    Coverage is the share of the words' idf that a chunk holds. `alike`: terms like a word, the likest first; `holding`: the
+    numbers of the places whose chunks hold a term.
     """
-    held = [0.0] * count
     total = sum(idfs)
     if total <= 0:
-        return held
+        return coverage
     for word, weight in zip(words, idfs, strict=True):
-        left = set(range(count))
+        near: dict[int, float] = {}
+        for term, likeness in alike(word.word):
+            for number in holding(term):
+                near.setdefault(number, likeness)
+        if not near:  # which is what most words are, so whoever holds the word itself is asked last
+            continue
         for term in word.alternatives:
-            for place in holding(term, left):
-                held[place] += weight
-                left.discard(place)
-        for term, likeness in alike(word.word) if left else ():
-            for place in holding(term, left):
-                held[place] += weight * likeness
-                left.discard(place)
-            if not left:
-                break
-    return [each / total for each in held]
+            for number in holding(term):
+                near.pop(number, None)
+        for number, likeness in near.items():
+            coverage[number] += weight * likeness / total
+    return coverage
 
 
 def crowding(places: Sequence[int], document_ids: Sequence[str]) -> list[int]:

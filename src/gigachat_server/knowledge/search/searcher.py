@@ -85,8 +85,8 @@ def manner_of(chatbot: Chatbot, scale: RelevanceScale, *, prior: float, is_lenie
 class Searcher(Protocol):
     """Searches the documents of any chatbot."""
 
-    def start(self) -> None:
-        """What it keeps up in the background begins."""
+    def start(self, *, is_dormant: bool = False) -> None:
+        """What it keeps up in the background begins; not `is_dormant`, in a process that is no node."""
 
     async def has_documents(self, chatbot: Chatbot) -> bool:
         """Whether anything can be found at all; without documents a prompt needs no vector."""

@@ -45,9 +45,11 @@ from gigachat_server.store import chunk_search
 from gigachat_server.store.chunk_indexes import LARGEST_DIMENSION
 from gigachat_server.store.chunk_search import Extent
 from gigachat_server.store.database import Database, Reader, Tx
+from gigachat_server.work.background import Background
 
 # Reading the terms of fewer takes less than handing them to a thread does.
 _INLINE_CHUNKS = 300
+_INLINE_WORDS = 10  # of a prompt: likewise, that are compared with the terms of chunks
 _FURTHER = 8  # times as many chunks are looked at where too few are distinct
 _ROUNDS = 4  # of looking for what was crowded out
 _MOST_REMEMBERED = 10_000  # chatbots
@@ -89,6 +91,7 @@ class StoreSearch:
         limits: Limits | None = None,
         *,
         prior_of: PriorOf = no_prior,
+        background: Background | None = None,
     ) -> None:
         self._small = small
         self._database = database
@@ -99,10 +102,11 @@ class StoreSearch:
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._chunks = KnownChunks(database)
         self._counting = asyncio.Lock()
-        self.builder = IndexBuilder(database, least=self._limits.indexed)
+        self.builder = IndexBuilder(database, least=self._limits.indexed, background=background or Background())
 
-    def start(self) -> None:
-        self.builder.start()
+    def start(self, *, is_dormant: bool = False) -> None:
+        if not is_dormant:
+            self.builder.start()
 
     async def has_documents(self, chatbot: Chatbot) -> bool:
         return chatbot.knowledge_version > 0 and (await self._current(chatbot)).extent.is_searchable
@@ -140,7 +144,7 @@ class StoreSearch:
             without += repeating
             ranking = await self._look_for(chatbot, known, search, pool, without=without)
             places, repeating = await self._distinct(chatbot.id, pool, ranking, search)
-        candidates = ranking.candidates(places, pool.standing(), coverage_of=pool.covered, language_of=pool.languages.__getitem__)
+        candidates = ranking.candidates(places, pool.standing(), softened=pool.softened, language_of=pool.languages.__getitem__)
         found = judged(
             candidates,
             query,
@@ -261,7 +265,8 @@ class StoreSearch:
 
         await self._database.read(read)
         ranking = pool.ranked()
-        ranking.refine(pool.covered)
+        refining = partial(ranking.refine, pool.softened)
+        await (asyncio.to_thread(refining) if len(search.words) > _INLINE_WORDS else _at_once(refining))
         return ranking
 
     async def _holding(

@@ -8,7 +8,8 @@ for the units of those that may be among the best.
 
 Invariants: a cosine is always that of a whole unit; what leads decides alone which chunks are looked at. Chunks without
 leading numbers are estimated by their units, so there is no moment at which anything is missing, and leading numbers can be made
-again from the units, block by block, whenever somebody has the time. One block, which is the common case, is never approximate.
+again from the units, block by block, whenever there is time. In a single block, which is the common case, nothing leads: its
+units are all compared while they are few, and their codes (`codes.py`) say which ones are worth it when they are some.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from gigachat_server.knowledge.search.codes import Codes
 from gigachat_server.knowledge.search.directions import Directions, cosines, inverse_norms, means, products, quantised
 from gigachat_server.knowledge.search.members import Members
 from gigachat_server.models.base import Matrix, Vector
@@ -26,6 +28,7 @@ from gigachat_server.models.base import Matrix, Vector
 BLOCK_ROWS = 16_384  # chunks that lead together
 LEADING = 128
 _SAMPLE_ROWS = 8_192  # chunks that the axes are taken from
+FEW_UNITS = 8_192  # of one block that are all compared: estimating first is no faster
 _UNITS = 65_536  # that are held together
 _AT_ONCE = 4_096  # chunks whose units are widened together
 
@@ -133,8 +136,9 @@ class _Leading(NamedTuple):
 class Vectors:
     """Numbered chunks that only grow in number, each with its units; `kept` makes fewer of them."""
 
-    def __init__(self, dimension: int, *, capacity: int = 64, block_rows: int = BLOCK_ROWS) -> None:
+    def __init__(self, dimension: int, *, capacity: int = 64, block_rows: int = BLOCK_ROWS, few_units: int = FEW_UNITS) -> None:
         self.dimension = dimension
+        self._few_units = few_units
         self._block_rows = block_rows
         self._units = _Units(dimension, max(1, min(capacity, _UNITS)))
         self._members: Rows = np.zeros(max(capacity, 1), np.intp)
@@ -142,6 +146,7 @@ class Vectors:
         self._chunks = self._pairs = 0
         self._leading: dict[int, _Leading] = {}  # by the number of its block
         self._axes: _Axes | None = None
+        self._codes: Codes | None = None  # of all units, where there are some of them and no block leads
 
     def __len__(self) -> int:
         return self._chunks
@@ -149,11 +154,21 @@ class Vectors:
     @property
     def nbytes(self) -> int:
         leading = sum(each.numbers.nbytes + each.steps.nbytes for each in self._leading.values())
-        return self._units.nbytes + self._members.nbytes + self._starts.nbytes + leading
+        codes = self._codes.nbytes if self._codes is not None else 0
+        return self._units.nbytes + self._members.nbytes + self._starts.nbytes + leading + codes
 
     @property
     def are_few(self) -> bool:
         """Whether `compare_all` is the way to search them."""
+        return self._is_one_block and self._codes is None
+
+    @property
+    def are_coded(self) -> bool:
+        """Whether estimates are those of codes: so near that few chunks need a look."""
+        return self._codes is not None
+
+    @property
+    def _is_one_block(self) -> bool:
         return self._chunks <= self._block_rows
 
     def append(self, directions: Directions, members: Members) -> None:
@@ -166,10 +181,22 @@ class Vectors:
         self._chunks += chunks
         self._pairs += pairs
         self._units.append(directions)
+        self._encode(directions)
+
+    def _encode(self, directions: Directions) -> None:
+        """Have codes of all units, these last ones included, while there are neither few of them nor more than one block."""
+        if not self._is_one_block:
+            self._codes = None
+        elif self._codes is not None:
+            self._codes.append(directions, inverse_norms(directions))
+        elif len(self._units) > self._few_units:
+            every, norms = self._units.of(np.arange(len(self._units)))
+            self._codes = Codes((every[:FEW_UNITS] * norms[:FEW_UNITS, None]).mean(axis=0))
+            self._codes.append(every, norms)
 
     def kept(self, chunks: Rows) -> Vectors:
         """Those chunks alone, in their order, which rises."""
-        kept = Vectors(self.dimension, capacity=max(len(chunks), 64), block_rows=self._block_rows)
+        kept = Vectors(self.dimension, capacity=max(len(chunks), 64), block_rows=self._block_rows, few_units=self._few_units)
         kept._axes = self._axes
         for start in range(0, len(chunks), _AT_ONCE):
             members, starts = self._members_of(chunks[start : start + _AT_ONCE])
@@ -197,6 +224,9 @@ class Vectors:
 
     def estimates(self, vector: Vector) -> Vector:
         """About what `compare_all` finds of every chunk, in a fraction of the time. The array is the caller's to change."""
+        if self._codes is not None:
+            units = self._codes.estimates(vector)
+            return np.maximum.reduceat(units[self._members[: self._pairs]], self._starts[: self._chunks])
         estimated = np.empty(self._chunks, np.float32)
         turned: dict[int, tuple[Vector, np.float32]] = {}
         for block, start in enumerate(range(0, self._chunks, self._block_rows)):
@@ -235,7 +265,7 @@ class Vectors:
         The axes are taken anew whenever there are twice as many chunks, and blocks follow one by one: what was typical of the
         first chunks need not be so of the rest.
         """
-        if self.are_few:
+        if self._is_one_block:
             return False
         if self._axes is None or self._chunks >= 2 * self._axes.taken_of:
             rows = np.linspace(0, self._chunks - 1, min(_SAMPLE_ROWS, self._chunks)).astype(np.intp)

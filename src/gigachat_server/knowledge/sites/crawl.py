@@ -223,7 +223,7 @@ class Crawler:
     async def _make_document(self, held: CrawlLease, page: SitePage, fetched: FetchResult, found: Reading) -> None:
         """The page is the document of its URL, and is stored as read, in one transaction with it."""
 
-        async def keep(tx: Tx, document: Document) -> None:
+        async def store_page(tx: Tx, document: Document) -> None:
             assert found.content_sha256 is not None
             if (same := await site_pages.find_same_content(tx, page, content_sha256=found.content_sha256)) is not None:
                 raise _Duplicate(same)
@@ -239,7 +239,12 @@ class Crawler:
 
         try:
             await self._ingest.accept_file(
-                held.chatbot, page.url, fetched.body, media_type=fetched.headers["content-type"], origin=page.url, keep=keep
+                held.chatbot,
+                page.url,
+                fetched.body,
+                media_type=fetched.headers["content-type"],
+                origin=page.url,
+                besides=store_page,
             )
         except _Duplicate as duplicate:
             error = f"It is the same as {duplicate.url}."

@@ -1,20 +1,18 @@
-"""Crawls as background work: rows are the queue, a lease says which node crawls a site; see `jobs.py` for documents.
+"""Crawls as background work: which site is next, and what becomes of a try; `work/leased.py` has the policy.
 
-Invariant: a site is crawled by one node at a time; one that dies loses its lease within `LEASE_S`, and another goes on with
-the same crawl. A crawl whose time has come begins without anybody asking.
+Invariant: a site is crawled by one node at a time; when that node dies, another goes on with the same crawl. A crawl whose
+time has come begins without anybody asking.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 from gigachat_server.clock import Clock
-from gigachat_server.errors import GigachatError, StorageUnavailable
-from gigachat_server.ids import random_text
 from gigachat_server.knowledge.documents.ingest import Ingest
 from gigachat_server.knowledge.sites.sites import Sites
 from gigachat_server.records import Chatbot, PageKind, Site
@@ -22,116 +20,56 @@ from gigachat_server.settings import Settings
 from gigachat_server.store import chatbots, site_pages, sites
 from gigachat_server.store.database import Database, Reader, Tx
 from gigachat_server.store.sites import Due
+from gigachat_server.work.background import Background
 
 if TYPE_CHECKING:
     from gigachat_server.fetching.safe_fetch import SafeFetch
     from gigachat_server.knowledge.sites.crawl import Crawler, CrawlLease
 
-LEASE_S = 30
-_RENEW_S = 10
-_RETRY_S = 5
 _LOOK_EVERY_S = 5.0
 _AT_ONCE = 32  # most of them wait, as their robots.txt asks; `Politeness` bounds how many fetch
+_DELETE_AGAIN_US = 3_600_000_000
+_PARKED = "Something went wrong on our side each time; `gigachat doctor` says what. Ask for another crawl to try again."
 
 _log = logging.getLogger("gigachat.sites")
 
 
-class SiteWorker:
-    """Crawls sites that are due, some at a time. `accepted`: a document waits to be ingested."""
+class SiteQueue:
+    """The sites that are due. `make_crawler` is called once there is something to crawl."""
 
-    def __init__(
-        self, database: Database, sites: Sites, ingest: Ingest, settings: Settings, clock: Clock, accepted: Callable[[], None]
-    ) -> None:
+    def __init__(self, database: Database, sites: Sites, clock: Clock, make_crawler: Callable[[], Crawler]) -> None:
         self._database = database
         self._sites = sites
-        self._ingest = ingest
-        self._settings = settings
         self._clock = clock
-        self._accepted = accepted
-        self._wake_up = asyncio.Event()
-        self._loop_task: asyncio.Task[None] | None = None
-        self._tasks: dict[str, asyncio.Task[None]] = {}  # by site
-        self._safe_fetch: SafeFetch | None = None
-        self._crawler: Crawler | None = None
-        self.first_retry_s = 2.0
-        sites.on_due = self.wake_up
+        self._make_crawler = make_crawler
 
-    def start(self) -> None:
-        self._loop_task = asyncio.create_task(self._loop(), name="site-worker")
-
-    def wake_up(self) -> None:
-        """There may be something to do. A process that is no node, but was given something, sees to it from then on."""
-        if self._loop_task is None:
-            self.start()
-        self._wake_up.set()
-
-    async def aclose(self) -> None:
-        tasks = [*self._tasks.values(), *([self._loop_task] if self._loop_task is not None else [])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        if self._safe_fetch is not None:
-            await self._safe_fetch.aclose()
-
-    async def _loop(self) -> None:
-        while True:
-            self._wake_up.clear()
-            try:
-                for due in await self._list_due():
-                    self._take_up(due)
-            except GigachatError as error:
-                _log.warning("cannot look for sites to crawl: %s", error)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_EVERY_S):
-                    await self._wake_up.wait()
-
-    async def _list_due(self) -> list[Due]:
-        free = _AT_ONCE - len(self._tasks)
-        if free <= 0:
-            return []
-
+    async def find_next(self, running: Collection[Due], without: Collection[Due]) -> Due | None:
         async def read(reader: Reader) -> list[Due]:
-            return await sites.list_due(reader, now_us=self._clock(), limit=_AT_ONCE)
+            return await sites.list_due(reader, now_us=self._clock(), limit=1 + len(without))
 
-        # Those in hand are in the list until their leases are stored.
-        return [due for due in await self._database.read(read) if due.id not in self._tasks][:free]
+        return next((due for due in await self._database.read(read) if due not in without), None)
 
-    def _take_up(self, due: Due) -> None:
-        def forget(_: asyncio.Task[None]) -> None:
-            del self._tasks[due.id]
-            self.wake_up()
-
-        task = self._tasks[due.id] = asyncio.create_task(self._work_off(due), name=f"site {due.id}")
-        task.add_done_callback(forget)
-
-    async def _work_off(self, due: Due) -> None:
-        lease = random_text(8)
-        try:
-            claimed = await self._claim(due, lease)
-            if claimed is None:
-                return
-            if claimed == "deleting":
-                await self._sites.clear_up(due.chatbot_id, due.id)
-                return
-            held = await self._begin(due, lease)
-            if held is not None:
-                await self._crawl(held)
-        except StorageUnavailable as error:
-            _log.warning("site %s has to wait: %s", due.id, error)
-            await self._release(due, lease, after_s=_RETRY_S)
-        except asyncio.CancelledError:
-            await self._release(due, lease, after_s=0)
-            raise
-        except Exception:  # noqa: BLE001 - the job loop: a site that fails must not stop the others
-            _log.exception("site %s cannot be crawled", due.id)
-            await self._fail(due, lease)
-
-    async def _claim(self, due: Due, lease: str) -> str | None:
-        async def body(tx: Tx) -> str | None:
-            now_us = self._clock()
-            return await sites.claim(tx, due, lease=lease, now_us=now_us, until_us=now_us + LEASE_S * 1_000_000)
+    async def claim(self, due: Due, lease: str, *, now_us: int, until_us: int) -> int | None:
+        async def body(tx: Tx) -> int | None:
+            return await sites.claim(tx, due, lease=lease, now_us=now_us, until_us=until_us)
 
         return await self._database.transaction("site.claim", body)
+
+    async def renew(self, due: Due, lease: str, *, until_us: int) -> None:
+        async def body(tx: Tx) -> None:
+            await sites.renew(tx, due, lease=lease, until_us=until_us)
+
+        await self._database.transaction("site.renew", body)
+
+    async def work_off(self, due: Due, lease: str) -> None:
+        async def read(reader: Reader) -> str | None:
+            return await sites.find_held_state(reader, due, lease=lease)
+
+        state = await self._database.read(read)
+        if state == "deleting":
+            await self._sites.clear_up(due.chatbot_id, due.id)
+        elif state is not None and (held := await self._begin(due, lease)) is not None:
+            await self._crawl(held)
 
     async def _begin(self, due: Due, lease: str) -> CrawlLease | None:
         """The site with its crawl begun, or gone on with; None if the chatbot is gone."""
@@ -162,16 +100,81 @@ class SiteWorker:
     async def _crawl(self, held: CrawlLease) -> None:
         from gigachat_server.knowledge.sites.crawl import LeaseLost
 
-        renewing = asyncio.create_task(self._renew(held))
         try:
-            await self._made_crawler().run(held)
+            await self._make_crawler().run(held)
         except LeaseLost:
             _log.info("site %s is crawled by another node, or gone", held.site.id)
         finally:
-            renewing.cancel()
             self._sites.wake(held.site.id)
 
-    def _made_crawler(self) -> Crawler:
+    async def release(self, due: Due, lease: str, *, at_us: int, reason: str | None, is_counted: bool) -> None:
+        async def body(tx: Tx) -> None:
+            await sites.release(tx, due, lease=lease, at_us=at_us, is_counted=is_counted)
+
+        await self._database.transaction("site.release", body)
+
+    async def park(self, due: Due, lease: str, *, tries: int, now_us: int, reason: str) -> bool:
+        async def body(tx: Tx) -> bool:
+            tx.after_commit(functools.partial(self._sites.wake, due.id))
+            return await sites.park(
+                tx,
+                due,
+                lease=lease,
+                tries=tries,
+                reason="internal_error",
+                error=_PARKED,
+                why=reason,
+                now_us=now_us,
+                deleting_at_us=now_us + _DELETE_AGAIN_US,
+            )
+
+        return await self._database.transaction("site.park", body)
+
+
+class SiteWorker:
+    """Crawls sites that are due, some at a time. `due` wakes it; it sets `accepted` when a document waits to be ingested."""
+
+    def __init__(
+        self,
+        database: Database,
+        sites: Sites,
+        ingest: Ingest,
+        settings: Settings,
+        clock: Clock,
+        background: Background,
+        *,
+        due: asyncio.Event,
+        accepted: asyncio.Event,
+    ) -> None:
+        self._database = database
+        self._sites = sites
+        self._ingest = ingest
+        self._settings = settings
+        self._clock = clock
+        self._accepted = accepted
+        self._safe_fetch: SafeFetch | None = None
+        self._crawler: Crawler | None = None
+        self.first_retry_s = 2.0
+        queue = SiteQueue(database, sites, clock, self._make_crawler)
+        self._leased = background.leased("crawls", queue, at_once=_AT_ONCE, every_s=_LOOK_EVERY_S, wake=due)
+
+    def start(self, *, is_dormant: bool = False) -> None:
+        """`is_dormant`: this process is no node, and works only once it was given something itself."""
+        self._leased.start(is_dormant=is_dormant)
+
+    def wake_up(self) -> None:
+        """There may be something to do."""
+        self._leased.wake_up()
+
+    def drain(self) -> None:
+        self._leased.drain()
+
+    async def aclose(self) -> None:
+        await self._leased.aclose()
+        if self._safe_fetch is not None:
+            await self._safe_fetch.aclose()
+
+    def _make_crawler(self) -> Crawler:
         if self._crawler is None:
             # The HTTP client takes 0.2 s and 9 MB to import, so only those who crawl do.
             from gigachat_server.fetching.safe_fetch import SafeFetch
@@ -183,44 +186,8 @@ class SiteWorker:
                 self._ingest,
                 self._clock,
                 self._safe_fetch,
-                accepted=self._accepted,
+                accepted=self._accepted.set,
                 changed=self._sites.wake,
                 first_retry_s=self.first_retry_s,
             )
         return self._crawler
-
-    async def _renew(self, held: CrawlLease) -> None:
-        site = held.site
-
-        async def body(tx: Tx) -> None:
-            until_us = self._clock() + LEASE_S * 1_000_000
-            await sites.hold(tx, site.chatbot_id, site.id, lease=held.lease, until_us=until_us)
-
-        while True:
-            await asyncio.sleep(_RENEW_S)
-            with contextlib.suppress(StorageUnavailable):  # it is tried again before the lease has run out
-                await self._database.transaction("site.hold", body)
-
-    async def _release(self, due: Due, lease: str, *, after_s: int) -> None:
-        async def body(tx: Tx) -> None:
-            until_us = self._clock() + after_s * 1_000_000
-            await sites.release(tx, due.chatbot_id, due.id, lease=lease, until_us=until_us)
-
-        with contextlib.suppress(StorageUnavailable):  # then its lease runs out
-            await self._database.transaction("site.release", body)
-
-    async def _fail(self, due: Due, lease: str) -> None:
-        async def body(tx: Tx) -> None:
-            await sites.finish(
-                tx,
-                due.chatbot_id,
-                due.id,
-                lease=lease,
-                state="failed",
-                reason="internal_error",
-                error="Something went wrong on our side; the server's log says more.",
-                now_us=self._clock(),
-            )
-
-        with contextlib.suppress(StorageUnavailable):
-            await self._database.transaction("site.fail", body)

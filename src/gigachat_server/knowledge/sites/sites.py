@@ -7,8 +7,8 @@ a crash leaves of them is cleared up by the next worker.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
 
 import msgspec
 
@@ -16,16 +16,14 @@ from gigachat_server.clock import Clock
 from gigachat_server.errors import Conflict, NotFound, ShuttingDown, StorageUnavailable
 from gigachat_server.knowledge.documents.ingest import Ingest
 from gigachat_server.records import Site, SiteProgress
-from gigachat_server.store import chatbots, site_pages, sites
+from gigachat_server.store import chatbots, idempotency, site_pages, sites
 from gigachat_server.store.database import Database, Reader, Tx
+from gigachat_server.work.waking import Watchers, is_set_within
 
 MOST_SITES = 100  # of one chatbot
 
 _LOOK_EVERY_S = 0.5  # other nodes crawl, too, and documents become ready without a word
 _DELETED_AT_ONCE = 50
-
-# Run in the transaction that does what an idempotency key stands for; raises what the same request is answered that was faster.
-Keep = Callable[[Tx, "SiteStatus"], Awaitable[None]]
 
 
 class SiteExists(Conflict):
@@ -51,21 +49,24 @@ class SiteStatus(msgspec.Struct, frozen=True):
 
 
 class Sites:
-    def __init__(self, database: Database, ingest: Ingest, clock: Clock) -> None:
+    """`due` is set when there may be a site to crawl or to clear up."""
+
+    def __init__(self, database: Database, ingest: Ingest, clock: Clock, due: asyncio.Event) -> None:
         self._database = database
         self._ingest = ingest
         self._clock = clock
-        self._watchers: dict[str, set[asyncio.Event]] = {}
-        self._is_closed = False
-        self.on_due: Callable[[], None] = lambda: None  # there may be a site to see to
+        self._due = due
+        self._watchers: Watchers[str] = Watchers()
 
-    async def add(self, account_id: str, site: Site, keep: Keep) -> None:
-        """Have it crawled. Raises `NotFound`, `SiteExists`, `TooManySites`."""
+    async def add(self, account_id: str, site: Site, *, key: idempotency.Key | None) -> SiteStatus:
+        """Have it crawled; with a key, its status is kept under it. Raises `NotFound`, `SiteExists`, `TooManySites`."""
+        added = SiteStatus(site, SiteProgress())
 
         async def body(tx: Tx) -> None:
             if await chatbots.lock(tx, account_id, site.chatbot_id) is None:
                 raise NotFound
-            await keep(tx, SiteStatus(site, SiteProgress()))
+            # First: the same request may have added it, and is then told so, not that it exists.
+            await idempotency.keep_result(tx, key, added, now_us=self._clock())
             if await sites.find_by_url(tx, site.chatbot_id, site.kind, site.url) is not None:
                 raise SiteExists
             if await sites.count(tx, site.chatbot_id) >= MOST_SITES:
@@ -73,7 +74,8 @@ class Sites:
             await sites.insert(tx, site)
 
         await self._database.transaction("site.add", body)
-        self.on_due()
+        self._due.set()
+        return added
 
     async def change(self, chatbot_id: str, site_id: str, change: Callable[[Site], Site]) -> Site:
         """What it becomes counts from its next crawl on, which its schedule may bring now. Raises `NotFound`."""
@@ -90,11 +92,14 @@ class Sites:
             return changed
 
         changed = await self._database.transaction("site.change", body)
-        self.on_due()
+        self._due.set()
         return changed
 
-    async def crawl_now(self, chatbot_id: str, site_id: str, keep: Keep) -> SiteStatus:
-        """It is crawled as soon as a worker is free; one that is being crawled goes on. Raises `NotFound`."""
+    async def crawl_now(self, chatbot_id: str, site_id: str, *, key: idempotency.Key | None) -> SiteStatus:
+        """It is crawled as soon as a worker is free; one that is being crawled goes on. Raises `NotFound`.
+
+        With a key, its status is kept under it.
+        """
 
         async def body(tx: Tx) -> SiteStatus:
             await sites.ask_for_crawl(tx, chatbot_id, site_id, now_us=self._clock())
@@ -102,11 +107,11 @@ class Sites:
             if site is None:
                 raise NotFound
             (seen,) = await see_all(tx, [site])
-            await keep(tx, seen)
+            await idempotency.keep_result(tx, key, seen, now_us=self._clock())
             return seen
 
         seen = await self._database.transaction("site.crawl", body)
-        self.on_due()
+        self._due.set()
         return seen
 
     async def remove(self, chatbot_id: str, site_id: str) -> None:
@@ -161,9 +166,9 @@ class Sites:
         loop = asyncio.get_running_loop()
         shown: SiteStatus | None = None
         told_at = loop.time()
-        with self._woken(site_id) as woken:
+        with self._watchers.watching(site_id) as woken:
             while True:
-                if self._is_closed:
+                if self._watchers.is_closed:
                     raise ShuttingDown(retry_after_s=5)
                 woken.clear()
                 seen: SiteStatus | None = None
@@ -177,33 +182,15 @@ class Sites:
                 elif loop.time() - told_at >= idle_s:
                     told_at = loop.time()
                     yield None
-                try:
-                    async with asyncio.timeout(_LOOK_EVERY_S):
-                        await woken.wait()
-                except TimeoutError:
-                    pass
+                await is_set_within(woken, _LOOK_EVERY_S)
 
     def close(self) -> None:
         """Every follower ends with `ShuttingDown`."""
-        self._is_closed = True
-        for site_id in self._watchers:
-            self.wake(site_id)
+        self._watchers.close()
 
     def wake(self, site_id: str) -> None:
         """Something of it has changed."""
-        for watcher in self._watchers.get(site_id, ()):
-            watcher.set()
-
-    @contextmanager
-    def _woken(self, site_id: str) -> Iterator[asyncio.Event]:
-        watcher = asyncio.Event()
-        self._watchers.setdefault(site_id, set()).add(watcher)
-        try:
-            yield watcher
-        finally:
-            self._watchers[site_id].discard(watcher)
-            if not self._watchers[site_id]:
-                del self._watchers[site_id]
+        self._watchers.wake(site_id)
 
 
 async def see_all(reader: Reader, found: list[Site]) -> list[SiteStatus]:

@@ -61,11 +61,11 @@ def read(path: Path, *, embedder: str) -> RelevanceFile:
     except OSError as error:
         raise SetupError(f"GIGACHAT_RELEVANCE: cannot read {path}: {error.strerror}.") from None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise SetupError(f"GIGACHAT_RELEVANCE: {path} is no file of `gigachat eval --fit`: {error}.") from None
+        raise SetupError(f"GIGACHAT_RELEVANCE: {path} is not a file from `gigachat eval --fit`: {error}.") from None
     if found.embedder != embedder:
         raise SetupError(
             f"GIGACHAT_RELEVANCE: {path} was fitted for the embedder {found.embedder}, and this server uses {embedder}: "
-            "fit it anew with `gigachat eval --fit`, or leave the setting out."
+            "fit it again with `gigachat eval --fit`, or leave the setting out."
         )
     return found
 

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gigachat_server.settings import prepare_libraries
+
 ASSETS = Path(__file__).parents[2] / "assets"
 
 
@@ -17,7 +19,10 @@ class Session:
 
     def __init__(self, graph: Path, *, folder: Path | None = None, given: Mapping[str, npt.NDArray[Any]] | None = None) -> None:
         """Tensors of the graph that are in files are mapped from `folder`, those that are in none are `given`."""
+        prepare_libraries()
         import onnxruntime  # takes 0.3 s: the server answers before that is over
+
+        onnxruntime.disable_telemetry_events()
 
         options = onnxruntime.SessionOptions()
         # Two threads that run one session are 40 % faster than one run over two threads.

@@ -1,8 +1,8 @@
-"""Replies from Anthropic's own API, whose compatible one caches nothing and leaves out what it does not know.
+"""Replies from Anthropic's own API; its OpenAI-compatible one caches nothing and drops unknown parameters.
 
-Only the request and the events differ from `openai.py`: everything else (patience, retries, refusals that are learnt, what is
-an error) is the same. Persona and rules, and the memory, are marked to be cached: of two prompts in a conversation the second
-pays a tenth for them.
+Only the request and the events differ from `openai.py`: everything else (timeouts, retries, learning from
+refusals, errors) is the same. Persona, rules and memory are marked for caching: the second prompt of a conversation pays a
+tenth for them.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from gigachat_server.models.base import ChatMessage, LeftOut, ModelInput
 from gigachat_server.models.endpoints.anthropic_events import EventReader
 from gigachat_server.models.endpoints.chat_completions import OpenAIModel
 from gigachat_server.models.endpoints.completion_stream import CompletionParser
+from gigachat_server.models.endpoints.connection import Access
 from gigachat_server.models.endpoints.handoff_call import handoff_tool
-from gigachat_server.models.endpoints.http import Access
 from gigachat_server.models.endpoints.messages import shaped
 from gigachat_server.models.endpoints.refusals import Adjustment, Value
 from gigachat_server.models.endpoints.url import endpoint_url

@@ -25,7 +25,7 @@ class EventReader:
         self._model: str | None = None
 
     def read(self, payload: bytes) -> Sequence[Read] | None:
-        """What is in it; None if it is no JSON."""
+        """Its contents; None if it is not JSON."""
         value = decode_anything(payload, keeps_surrogates=True)
         if value is NOTHING:
             return None

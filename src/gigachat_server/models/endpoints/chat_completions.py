@@ -1,8 +1,8 @@
 """Replies from any OpenAI-compatible endpoint, which is trusted with the prompt and with nothing else.
 
-Invariant: a call ends within `Timeouts.total_s` in a complete reply or in one named `ModelError`, whatever the endpoint
-does; it is made at most twice (what the endpoint refuses of it aside) and never again once anything was shown; and no
-error or log line holds the URL, the key or a word of what the endpoint said.
+Invariant: a call ends within `Timeouts.total_s` in a complete reply or in one named `ModelError`, whatever the endpoint does;
+it is made at most twice (not counting repeats without a refused parameter) and never again once anything was shown; and no
+error or log line holds the URL, the key or the endpoint's words.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from gigachat_server.errors import (
 )
 from gigachat_server.models.base import CallOptions, ChatMessage, LeftOut, ModelEvent, ModelInput, UsageReport
 from gigachat_server.models.endpoints.completion_stream import CompletionParser, Limits, joined
+from gigachat_server.models.endpoints.connection import Access, Inflater, inflated, open_session
 from gigachat_server.models.endpoints.errors import failure_said
 from gigachat_server.models.endpoints.handoff_call import handoff_tool
-from gigachat_server.models.endpoints.http import Access, Inflater, inflated, open_session
 from gigachat_server.models.endpoints.knowledge import Knowledge, context_tokens_in
 from gigachat_server.models.endpoints.messages import shaped
 from gigachat_server.models.endpoints.refusals import PARAMETERS, SYSTEM, Adjustment, Value, adjustment
@@ -164,7 +164,7 @@ class OpenAIModel:
         )
 
     def omitted(self, model_input: ModelInput, adjusted: Adjustment) -> frozenset[str]:
-        """The parameters that are not sent. Whoever wants no `max_tokens` wants none under its newer name, too."""
+        """The parameters that are not sent. Omitting `max_tokens` also omits it under its newer name."""
         wanted = self._omit | frozenset(model_input.options.omit)
         return adjusted.omitted | wanted | ({"max_completion_tokens"} if "max_tokens" in wanted else frozenset())
 
@@ -287,7 +287,7 @@ class _Attempts:
         self.is_accepted = True
         if not self._doubted.is_nothing and self._doubted.is_of_model:
             self._known.adjustment = self._known.adjustment.also(self._doubted)
-            log.warning("the model endpoint refuses the parameter %s: it is not sent any more", self._doubted)
+            log.warning("the model endpoint refuses the parameter %s: it will no longer be sent", self._doubted)
 
     def end(self, call: _Call) -> None:
         """What the call tells of the model, now that it is over."""
@@ -298,7 +298,7 @@ class _Attempts:
             self._known.note(call.usage.prompt_tokens, shaped(self._input, left_out=self.left_out))
         if call.parser.unknown_ending:
             word = call.parser.unknown_ending
-            log.warning("a reply ended for a reason nobody knows%s", f": {word}" if _IDENTIFIER.fullmatch(word) else "")
+            log.warning("a reply ended for an unknown reason%s", f": {word}" if _IDENTIFIER.fullmatch(word) else "")
 
     def pause_before_next_s(self, call: _Call, error: ModelError) -> float | None:
         """How long until it is sent again, otherwise or as it was; None if it is not."""

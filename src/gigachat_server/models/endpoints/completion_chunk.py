@@ -1,8 +1,8 @@
-"""One piece of a chat completion as it was meant, whatever is odd about it; no I/O.
+"""Decodes one chunk of a chat completion, tolerating oddities; no I/O.
 
-Idea: what is as it should be is decoded in one pass; only what is not is looked at field by field. Invariant: what is odd and
-carries no text changes nothing (an index as a text, a count as a fraction, an empty error); what may have carried text and
-cannot be read is `Unreadable`, since a reply with a hole in it is not the reply.
+Idea: a well-formed chunk is decoded in one pass; only a malformed one is read field by field. Invariant: an oddity that carries
+no text is ignored (an index as a string, a fractional count, an empty error); one that may have carried text but cannot be read
+is `Unreadable`, because a reply with a hole in it is not the reply.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _ERROR_KEYS = ("error", "errors", "detail", "error_code", "error_msg", "error_me
 
 
 class Unreadable(Exception):
-    """It may have been a part of a reply, and nobody can tell which."""
+    """It may have held a part of a reply, but cannot be read."""
 
 
 class Content(msgspec.Struct, gc=False):
@@ -105,7 +105,7 @@ _decode = msgspec.json.Decoder(Chunk).decode
 
 
 def read_chunks(payload: bytes) -> Sequence[Read] | None:
-    """What is in it, most often one chunk; None if it is no JSON. Raises `Unreadable`."""
+    """Its contents, most often one chunk; None if it is not JSON. Raises `Unreadable`."""
     try:
         chunk = _decode(payload)
     except (ValueError, RecursionError):

@@ -100,7 +100,7 @@ class CompletionParser:
         self._is_json: bool | None = None  # None: no byte yet that tells
         self._has_chunk = False
         self._is_cut = False  # an alternative reached its limit
-        self._is_strange = False  # something came that is no chunk
+        self._is_strange = False  # something other than a chunk came
         self.failure: ModelError | None = None
         self.told: ErrorContent | None = None
         self.unknown_ending = ""
@@ -265,7 +265,7 @@ class CompletionParser:
             self._fail(ModelInterrupted() if line else ModelMalformed())
 
     def _read(self, payload: bytes, events: list[ModelEvent]) -> bool:
-        """Takes in a chunk, or what else it is. False if it is no JSON."""
+        """Take in a chunk, or anything else. False if it is not JSON."""
         try:
             found = self._read_payload(payload)
             if found is None:
@@ -303,7 +303,7 @@ class CompletionParser:
             elif 0 <= index < self._n and self.failure is None:
                 self._read_choice(index, choice, events)
         if self._is_cut and self._are_begun_ended:
-            self.is_finished = True  # whoever does not stop at the limit is not waited for
+            self.is_finished = True  # an endpoint that ignores the limit is not waited for
 
     def _fail(self, failure: ModelError) -> None:
         """A failure counts unless every reply that began is complete already: then it costs the usage at most."""
@@ -455,7 +455,7 @@ class CompletionParser:
     def _close(self, events: list[ModelEvent]) -> None:
         begun = [each for each in self._alternatives.values() if each.is_there or each.text.is_waiting]
         if begun and not self.is_done_seen and not all(each.is_ended for each in begun):
-            self.failure = ModelInterrupted()  # neither [DONE] nor a finish_reason: nobody said that this is all
+            self.failure = ModelInterrupted()  # neither [DONE] nor a finish_reason: it may be incomplete
             return
         if self.is_done_seen:
             for index, alternative in self._alternatives.items():

@@ -1,7 +1,7 @@
-"""The words with which endpoints say how a reply ended, as ours; no I/O.
+"""Maps endpoints' finish reasons to ours; no I/O.
 
-Invariant: only a word that is known to mean it ends a reply as "stop". One that tells of a failure is a failure, however it is
-spelt, and one that nobody knows is "unknown", which is stored with the reply.
+Invariant: only a word that is known to mean it ends a reply as "stop". A word for a failure is a failure, however it is spelt;
+an unfamiliar word becomes "unknown", which is stored with the reply.
 """
 
 from __future__ import annotations

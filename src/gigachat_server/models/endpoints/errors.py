@@ -1,4 +1,4 @@
-"""What an endpoint's failures mean: statuses, error bodies and errors inside a stream, as our own errors; no I/O.
+"""Maps an endpoint's failures (statuses, error bodies, errors inside a stream) to our own errors; no I/O.
 
 Invariant: the endpoint's prose is compared with words that we know, and never passed on.
 """

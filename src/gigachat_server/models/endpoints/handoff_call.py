@@ -1,8 +1,8 @@
-"""The handoff as a tool call: what an endpoint's model is offered, and what its call means; no I/O.
+"""The handoff as a tool call: the tool that a model is offered, and the meaning of its call; no I/O.
 
-The idea: a model asks for a human through a structured action, so no wording of its text does it by accident or fails
-to. Invariant: a call of the tool hands off, however broken its arguments are, and what is kept of an endpoint's calls
-stays within `ARGUMENTS_CHARACTERS` an alternative.
+The idea: a model asks for a human through a structured action, so no wording of its text can trigger or miss a handoff by
+accident. Invariant: a call of the tool hands off, however broken its arguments are, and the arguments kept stay within
+`ARGUMENTS_CHARACTERS` per alternative.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class ToolCalls:
 
     def add(self, pieces: Any) -> None:
         """Takes in the `tool_calls` of a delta or a message: calls, or pieces of them, of which those of one `index` belong
-        together. What is no list of tool calls changes nothing."""
+        together. Anything but a list of tool calls changes nothing."""
         for position, piece in enumerate(pieces if isinstance(pieces, list) else [pieces]):
             if not isinstance(piece, dict):
                 continue

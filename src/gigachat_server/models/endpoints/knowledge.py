@@ -1,6 +1,6 @@
-"""What is learnt of a model while it is called: what it refuses, how it thinks, how much it takes; no I/O.
+"""What calls have taught about a model: refused parameters, reasoning marks, context length; no I/O.
 
-Invariant: nothing here is more than a better guess for the next call, so nothing is lost with the process.
+Invariant: everything here only improves the guess for the next call, so losing it with the process does no harm.
 """
 
 from __future__ import annotations

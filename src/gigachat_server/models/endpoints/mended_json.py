@@ -1,6 +1,6 @@
-r"""JSON from strangers, decoded even where its text is unsound; no I/O.
+r"""Decodes JSON from strangers, even if its text is invalid; no I/O.
 
-Invariant: every text that leaves here is valid Unicode but for lone surrogates where they are asked for. Bytes that are not
+Invariant: every text that leaves here is valid Unicode, except lone surrogates on request. Bytes that are not
 UTF-8 and lone surrogates become U+FFFD, raw control characters blanks; an escaped NUL (`\u0000`) is sound JSON and stays, so
 callers replace it where it matters.
 """
@@ -23,7 +23,7 @@ NOTHING = object()  # what no JSON decodes to
 
 
 def decode_mended(decoder: msgspec.json.Decoder[T], payload: bytes) -> T | None:
-    """What `payload` says, after a repair of its text if need be; None if it is no such thing."""
+    """What `payload` says, repaired if necessary; None if it does not match."""
     try:
         return decoder.decode(payload)
     except msgspec.ValidationError:
@@ -37,7 +37,7 @@ def decode_mended(decoder: msgspec.json.Decoder[T], payload: bytes) -> T | None:
 
 
 def decode_anything(payload: bytes, *, keeps_surrogates: bool = False) -> Any:
-    """What `payload` says in dicts, lists and texts, after a repair if need be; `NOTHING` if it is no JSON.
+    """What `payload` says in dicts, lists and texts, repaired if necessary; `NOTHING` if it is not JSON.
 
     `keeps_surrogates`: half of a character that was cut in two is left as it is, so that the other half can be put to it.
     """
@@ -54,7 +54,7 @@ def decode_anything(payload: bytes, *, keeps_surrogates: bool = False) -> Any:
 
 
 def _refuse_constant(name: str) -> None:
-    raise ValueError(name)  # NaN and Infinity are Python's JSON, and nobody else's
+    raise ValueError(name)  # NaN and Infinity are JSON only to Python
 
 
 def _mended(payload: bytes) -> str:

@@ -1,9 +1,9 @@
-"""The messages of a prompt in the one shape that every chat template takes, as many as the model takes; no I/O.
+"""A prompt's messages in the shape that every chat template accepts, as many as fit the model; no I/O.
 
-Templates of models are strict in different ways: some raise where a system message is not the first, some where two of one
-role follow one another, some where the first is not a user's, or the last. Invariant: what leaves here is at most one
-system message, then user and assistant in turn, a user first and last, and none of them blank. What was told and is
-nobody's turn (a note of this service) stands in the assistant's, where no end user's words ever are.
+Chat templates are strict in different ways: some require the system message first, some refuse two messages of one role in a
+row, some require that the first or the last message is a user's. Invariant: the result is at most one system message, then
+user and assistant in turn, a user first and last, and none of them blank. gigachat's own notes go into the assistant's
+messages, which never hold an end user's words.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def weight(text: str) -> tuple[int, int]:
 
 
 def tokens(text: str, characters_per_token: float = CHARACTERS_PER_TOKEN) -> float:
-    """About how many tokens a text is, with a margin, since nobody knows without the model's own tokenizer."""
+    """An upper estimate of a text's tokens: the exact number needs the model's own tokenizer."""
     dense, others = weight(text)
     return (dense + others / characters_per_token) * _MARGIN + _MESSAGE_TOKENS
 

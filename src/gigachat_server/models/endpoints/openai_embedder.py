@@ -1,7 +1,7 @@
 """Embeddings from any OpenAI-compatible endpoint, which is trusted with the texts and with nothing else.
 
-Endpoints take only so many texts at once, and only so long ones, and each says so in its own words: a batch that is refused
-is halved, a text that is refused is shortened, and what was taken is remembered. Invariant: a call ends within
+Endpoints limit the number and the length of texts, and each says so in its own words: a refused batch is halved, a refused
+text is shortened, and the sizes that worked are remembered. Invariant: a call ends within
 `Timeouts.total_s`, in unit vectors of one dimension and in the order of the texts, or in `EmbedderUnavailable`, which is an
 `EmbedderRejected` where asking again will not help; and no error or log line holds the URL, the key or a word of what the
 endpoint said.
@@ -22,9 +22,9 @@ from yarl import URL
 
 from gigachat_server.errors import EmbedderRejected, EmbedderUnavailable
 from gigachat_server.models.base import Matrix, RelevanceScale, Vector
+from gigachat_server.models.endpoints.connection import Access, inflated, open_session
 from gigachat_server.models.endpoints.embedding_answer import MalformedAnswer, vectors_in
 from gigachat_server.models.endpoints.errors import failure_said, retry_after_s
-from gigachat_server.models.endpoints.http import Access, inflated, open_session
 from gigachat_server.models.endpoints.said import ErrorContent, said
 from gigachat_server.models.endpoints.url import endpoint_url
 
@@ -36,7 +36,7 @@ MAX_CHARACTERS = 6000
 LEAST_CHARACTERS = 200  # of a text: an endpoint that takes no more than that is of no use
 BLANK = "-"  # some endpoints refuse a text without any visible character
 
-# A compromise for a model nobody has measured: the relevance is 0.78 at cosine 0.40 when the passage holds 45 % of the
+# A compromise for an unmeasured model: the relevance is 0.78 at cosine 0.40 when the passage holds 45 % of the
 # prompt's words by weight, at 0.56 when it holds none (a paraphrase or a translation), and at 0.22 when it holds all.
 # This suits models whose unrelated texts are below 0.3, as those trained with in-batch contrast at a common temperature
 # are. Where unrelated texts have 0.7 and more (the E5 family), give a scale of the model's own.
@@ -198,7 +198,10 @@ class OpenAIEmbedder:
             matrix = await self._embed_fitting([texts[0][:shorter]])
             if shorter < self._max_characters:
                 self._max_characters = max(shorter, LEAST_CHARACTERS)
-                log.warning("the embedding endpoint takes no longer texts: %d characters of each are sent", self._max_characters)
+                log.warning(
+                    "the embedding endpoint limits the length of texts: sending at most %d characters of each",
+                    self._max_characters,
+                )
             return matrix
 
     async def _embed_halves(self, texts: Sequence[str]) -> Matrix:
@@ -211,7 +214,7 @@ class OpenAIEmbedder:
         most = max((number for number in told if 1 <= number < refused), default=(refused + 1) // 2)
         if most < self._batch_texts:
             self._batch_texts = most
-            log.warning("the embedding endpoint takes no more texts at once: %d are sent", most)
+            log.warning("the embedding endpoint limits the number of texts: sending at most %d at once", most)
 
     async def _ask_twice(self, inputs: list[str]) -> Matrix:
         try:

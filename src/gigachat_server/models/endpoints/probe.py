@@ -1,7 +1,7 @@
-"""What an endpoint answers to one small prompt, and which models it lists: for whoever connects it.
+"""Tests a new endpoint: its answer to one small prompt, and the models it lists.
 
-Invariant: what is found out is what a turn would find out, since it is asked in the same way; and nothing the endpoint says is
-repeated but the names of its models.
+Invariant: the test asks exactly as a turn would, so it finds what a turn would find; it repeats nothing that the endpoint says
+except the names of its models.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Several endpoints as one model: which of them a model's name means, and who is asked when one fails.
+"""Several endpoints as one model: resolves model names to endpoints, and falls back when one fails.
 
-A file in TOML has a table for each provider, whose name stands before a slash in the names of models. Invariants: another
-model is asked only while nothing of a reply was shown and no action was sent, within the time that the first had; a refusal
-of the prompt itself is no reason to ask another; and no message holds what is in the file beyond the names of its tables.
+A TOML file has a table for each provider, whose name stands before a slash in model names. Invariants: another model is asked
+only while nothing of a reply was shown and no action was sent, within the first one's time limit; a refusal of the prompt
+itself never causes a fallback; and messages repeat nothing from the file except the names of its tables.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import tomllib
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
-from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -34,8 +33,9 @@ from gigachat_server.errors import (
 from gigachat_server.models.base import HandoffRequest, LeftOut, ModelAttempt, ModelEvent, ModelInput, TextDelta
 from gigachat_server.models.endpoints.anthropic import AnthropicModel
 from gigachat_server.models.endpoints.chat_completions import OpenAIModel, Timeouts
-from gigachat_server.models.endpoints.http import Access
+from gigachat_server.models.endpoints.connection import Access
 from gigachat_server.records import Omittable
+from gigachat_server.settings import expanded
 
 log = logging.getLogger("gigachat.models")
 
@@ -69,14 +69,14 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     first_token_timeout_s: float | None = None
     idle_timeout_s: float | None = None
     timeout_s: float | None = None
-    price_in: float = 0.0  # of a million tokens, for whoever reads the file
+    price_in: float = 0.0  # of a million tokens, for readers of the file
     price_out: float = 0.0
 
 
 def read_providers(path: str) -> dict[str, Provider]:
     """The file's tables. Raises `SetupError`."""
     try:
-        tables = tomllib.loads(Path(path).expanduser().read_text(encoding="utf-8"))
+        tables = tomllib.loads(expanded(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeError, tomllib.TOMLDecodeError) as error:
         raise SetupError(f"GIGACHAT_MODEL_PROVIDERS {path} cannot be read as TOML: {error}.") from None
     try:
@@ -84,10 +84,10 @@ def read_providers(path: str) -> dict[str, Provider]:
     except msgspec.ValidationError as error:
         raise SetupError(f"GIGACHAT_MODEL_PROVIDERS {path}: {error}.") from None
     if not providers:
-        raise SetupError(f"GIGACHAT_MODEL_PROVIDERS {path} names no provider: it has a table such as [openai] for each.")
+        raise SetupError(f"GIGACHAT_MODEL_PROVIDERS {path} names no provider: it needs a table such as [openai] for each.")
     for name in providers:
         if not name or "/" in name:
-            raise SetupError(f"GIGACHAT_MODEL_PROVIDERS {path}: the name of a provider holds no slash.")
+            raise SetupError(f"GIGACHAT_MODEL_PROVIDERS {path}: a provider's name must not contain a slash.")
     return providers
 
 
@@ -180,7 +180,7 @@ def _is_of_endpoint(error: ModelError) -> bool:
 
 
 class _Breaker:
-    """Skips whoever failed time and again."""
+    """Skips providers that keep failing."""
 
     def __init__(self) -> None:
         self._failed_at: deque[float] = deque(maxlen=_FAILURES)

@@ -1,9 +1,9 @@
-"""What an endpoint does not take of a request, learnt from its refusals; no I/O.
+"""Learns from an endpoint's refusals which parts of a request it does not accept; no I/O.
 
-Idea: whoever refuses a request names what it does not like somewhere, in one of many wordings. What is named, was sent and can
-be done without is left out (or, where it is too much, lessened) and the request sent again: only if that is accepted it was
-right, and is remembered for the model. So a wrong guess costs a call, and nothing else. Fields that the endpoint names as
-such come before its prose, and prose of its own before what it repeats of a prompt.
+Idea: a refusal names its cause somewhere, in one of many wordings. A named parameter that was sent and is dispensable is left
+out (or lowered, if it is too high), and the request is sent again; if that is accepted, the guess was right and is remembered
+for the model. So a wrong guess costs one call and nothing else. Fields that the endpoint names explicitly take precedence over
+its prose, and its own prose over text it repeats from a prompt.
 """
 
 from __future__ import annotations

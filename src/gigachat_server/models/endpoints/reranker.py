@@ -1,8 +1,8 @@
-"""A reranker behind HTTP: how relevant texts are to a query, as a model says that reads both together.
+"""A reranker behind HTTP: a model that reads query and text together and scores their relevance.
 
-Two forms are spoken: that of Cohere, Jina, vLLM and OpenVINO (`documents` in, `results` with `relevance_score` out; some put a
-`data` around them), and that of text-embeddings-inference (`texts` in, a list of `score`s out). Which it is, is learnt from the
-first refusal. Invariant: a call ends within `TIMEOUT_S` in an order or in None, and no log line holds what was said.
+It speaks two forms: that of Cohere, Jina, vLLM and OpenVINO (`documents` in, `results` with `relevance_score` out; some wrap
+them in `data`), and that of text-embeddings-inference (`texts` in, a list of `score`s out). The first refusal shows which.
+Invariant: a call ends within `TIMEOUT_S` with an order or None, and no log line holds any text.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from gigachat_server.models.endpoints.http import Access, inflated, open_session
+from gigachat_server.models.endpoints.connection import Access, inflated, open_session
 from gigachat_server.models.endpoints.mended_json import decode_anything
 from gigachat_server.models.endpoints.url import endpoint_url
 
@@ -32,7 +32,7 @@ class Reranker(Protocol):
     """Orders texts by how well they answer a query."""
 
     async def order(self, query: str, texts: Sequence[str]) -> list[int] | None:
-        """The places of the texts, best first, each once; None if nobody can tell now."""
+        """The positions of the texts, best first, each once; None if the reranker cannot answer now."""
 
     async def aclose(self) -> None: ...
 

@@ -1,8 +1,8 @@
-"""What an endpoint says in an error, whatever form it says it in; no I/O.
+"""Reads what an endpoint says in an error, in any form; no I/O.
 
 An error comes as an object, an object in a list (Gemini), a text (xAI), a text that is JSON again (gateways that pass on what
-another endpoint said), a list of fields (FastAPI, Mistral), or as no JSON at all. `said` reads them all into one form. What is
-read is only ever compared with words that we know: nothing of it is passed on.
+another endpoint said), a list of fields (FastAPI, Mistral), or not as JSON. `said` reads them all into one form. The
+result is only compared with known words, never passed on.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """An OpenAI-compatible endpoint that always gives the same reply, as fast as a socket allows.
 
 `gigachat bench` and the tests run it as "the model endpoint": `uvicorn gigachat_server.models.stub_endpoint:app`.
-Invariant: without a delay an answer is bytes made beforehand and sent in one piece, so the endpoint is never what a
-measurement measures. It is a raw ASGI application, has no key and checks none.
+Invariant: without a delay an answer is prepared bytes sent in one piece, so a measurement never measures the endpoint. It is a
+raw ASGI application, and ignores keys.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ class StubEndpoint:
         )
 
     def _looked_at(self, request: _Request) -> tuple[int, str | None]:
-        """How many tokens its messages are (1 where nobody wants to know), and why they are not taken."""
+        """The number of tokens of its messages (1 if they are not counted), and why they are refused, if they are."""
         if self.template == "chatml" and not self.context_tokens:
             return 1, None
         messages = msgspec.json.decode(request.messages)
@@ -175,7 +175,7 @@ class StubEndpoint:
 
 
 async def _body_of(receive: Receive) -> bytes | None:
-    """None if whoever asked is gone."""
+    """None if the caller is gone."""
     body: bytes = b""
     while True:
         message = await receive()

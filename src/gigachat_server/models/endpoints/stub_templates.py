@@ -1,6 +1,6 @@
-"""Chat templates of well-known models, as what they refuse; no I/O.
+"""What the chat templates of well-known models refuse; no I/O.
 
-A server with templates of its own (vLLM, llama.cpp, LM Studio, text-generation-inference) renders the messages with the
+A server that applies chat templates (vLLM, llama.cpp, LM Studio, text-generation-inference) renders the messages with the
 model's and answers with an error where the template raises one. `refusal_of` says what it would raise.
 """
 
@@ -25,7 +25,7 @@ def _alternation(messages: Messages, error: str) -> str | None:
 
 
 def _mistral_first(messages: Messages) -> str | None:
-    """Mistral 7B Instruct 0.1 and 0.2: no system role, not even an error of its own for it."""
+    """Mistral 7B Instruct 0.1 and 0.2: no system role, and no specific error for it."""
     return _alternation(messages, "Conversation roles must alternate user/assistant/user/assistant/...")
 
 

@@ -1,9 +1,9 @@
-"""The text of a reply told from what some servers leave in it: a model's reasoning, and calls of tools; no I/O.
+"""Separates a reply's text from reasoning and tool calls that some servers leave in it; no I/O.
 
 Servers that do not know a model's template pass on its marks as text: `<think>...</think>` before the reply, only the closing
-mark where the template opened the reasoning itself, a tool call between marks of its own. Invariants: what comes out depends
-on the text alone, never on how it was cut; a mark that stands in the middle of a reply, in code or in quotes, is text. Text is
-held back only while it may be a mark.
+mark if the template opened the reasoning itself, a tool call between special marks. Invariants: the output depends only on the
+text, never on how it was split; a mark in the middle of a reply, in code or in quotes, is text. Text is held back only while it
+may be a mark.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ _LONGEST_WAIT = 160  # characters of blanks after a closing mark
 class ReplyText:
     """One reply as it arrives. `feed` and `finish` give what is its text.
 
-    `is_taken_back`: all that came out before was reasoning, as its closing mark tells; whoever showed it has to forget it.
+    `is_taken_back`: all that came out before was reasoning, as its closing mark shows; a caller that showed it must discard it.
     `call`: what stands where a tool is called, as it was written, once `finish` was called. `begins_thinking`: the model is
     known to send only the closing mark, so nothing comes out before it, or, without one, before the end.
     `has_thought`, `closed_only`: reasoning was seen; it had only its closing mark.

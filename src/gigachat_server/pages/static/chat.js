@@ -35,7 +35,7 @@ function start() {
   });
   promptField.addEventListener("input", refresh);
   document.getElementById("speakers").addEventListener("input", (event) => {
-    // Whoever writes a name means to speak under it.
+    // Typing a name selects it.
     if (event.target === userField) speakAs("user");
     else if (event.target === operatorField) speakAs("operator");
     else refresh();
@@ -61,7 +61,7 @@ function start() {
   control.addEventListener("click", (event) => event.target.closest("[data-release]") && act("release"));
   document.addEventListener("click", (event) => closeMenus(event.target));
   document.addEventListener("keydown", (event) => event.key === "Escape" && closeMenus(document.body));
-  // A browser opens few connections to one server: a page that nobody looks at must not hold one.
+  // A browser opens few connections to one server: a hidden page must not hold one.
   document.addEventListener("visibilitychange", () => (document.hidden ? unfollow() : follow()));
   copyButtons();
   rememberOperator();
@@ -130,8 +130,8 @@ async function takeOver(name) {
   promptField.focus();
 }
 
-// Whether it was done. Where nobody can tell, it is asked again: under its key a prompt is stored once all the same, and
-// whatever has no key may be done twice.
+// Whether it was done. If that is unknown, the request is sent again: a prompt has a key, so it is stored once, and a request
+// without a key may be repeated.
 async function done(path, body, key) {
   for (let tried = 1; tried <= TRIES; tried++) {
     const response = await post(path, body, key).catch(() => null);
@@ -144,7 +144,7 @@ async function done(path, body, key) {
     showProblem("The server does not answer. Trying again…");
     await new Promise((resolve) => setTimeout(resolve, 250 * 2 ** tried));
   }
-  showProblem("The server cannot be reached. What you wrote is still here; try again in a moment.");
+  showProblem("The server cannot be reached. Your text is still here; try again in a moment.");
   return false;
 }
 
@@ -200,7 +200,7 @@ function follow(waitMs = 1000) {
   source.addEventListener("delta", (event) => take(event, applyDelta));
   source.addEventListener("gone", (event) => {
     unfollow();
-    showProblem(JSON.parse(event.data).detail, ["Load the page again", location.href, ""]);
+    showProblem(JSON.parse(event.data).detail, ["Reload the page", location.href, ""]);
   });
   source.addEventListener("error", () => {
     // Most breaks the browser mends itself, with Last-Event-ID; what a proxy answered in our place, it does not.

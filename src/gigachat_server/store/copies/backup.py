@@ -50,8 +50,8 @@ class Backup(msgspec.Struct, frozen=True):
     rows: dict[str, int]
 
 
-def _nobody(done: int, total: int) -> None:
-    """Watches."""
+def _unwatched(done: int, total: int) -> None:
+    """Ignore the progress."""
 
 
 @contextmanager
@@ -74,7 +74,7 @@ def being_written(file: Path) -> Iterator[Path]:
             _remove(part)
 
 
-def copy_store(source: apsw.Connection, file: Path, watching: Watching = _nobody) -> Backup:
+def copy_store(source: apsw.Connection, file: Path, watching: Watching = _unwatched) -> Backup:
     """The store as that connection sees it, in the transaction that it is in and that this ends, as a backup.
 
     Raises `SetupError`.
@@ -83,7 +83,7 @@ def copy_store(source: apsw.Connection, file: Path, watching: Watching = _nobody
         rows = counts(source)
         _refuse_too_little_room(file, _size(source))
         _copy_pages(source, part, watching)
-        source.execute("ROLLBACK")  # whoever writes can fold its log again, while the copy is looked at
+        source.execute("ROLLBACK")  # from here on writers can fold the log again, while the copy is verified
         _fold_into_one_file(part)
         _erase_remnants(part)
         found = examine(part)
@@ -93,7 +93,7 @@ def copy_store(source: apsw.Connection, file: Path, watching: Watching = _nobody
 
 
 def make_of(store: Path, file: Path) -> Backup:
-    """Have that file of a store, which nobody uses any more, as a backup. Raises `SetupError`."""
+    """Turn the file of a store that is no longer in use into a backup. Raises `SetupError`."""
     with being_written(file) as part:
         store.replace(part)
         _fold_into_one_file(part)
@@ -133,10 +133,10 @@ def examine(file: Path) -> Backup:
     """What is in a backup, after a look at all of it. Raises `SetupError` if it is none, or damaged."""
     if _bytes(wal_of(file)):
         raise SetupError(
-            f"{file} is no backup: {wal_of(file).name} beside it holds a part of it. Make one with `gigachat backup`."
+            f"{file} is not a backup: {wal_of(file).name} beside it holds a part of it. Make one with `gigachat backup`."
         )
     if not file.is_file():
-        raise SetupError(f"There is no backup {file}.")
+        raise SetupError(f"The backup {file} does not exist.")
     refuse_damage(file, Note.UNKNOWN, is_full=True)
     try:
         with closing(open_unchanging(file)) as connection, file.open("rb") as stream:
@@ -154,7 +154,7 @@ def counts(connection: apsw.Connection) -> dict[str, int]:
 
 
 def back_up_before(folder: Path, migration: Migration) -> Backup:
-    """A backup beside the store, of which this process holds the lock; the newest few of them are kept. Raises `SetupError`."""
+    """Make a backup beside the store, whose lock this process holds, and keep the newest few. Raises `SetupError`."""
     file = folder / f"gigachat-before-{migration.number:04}.sqlite3"
     with closing(open_reader(folder / FILE_NAME)) as source:
         source.execute("BEGIN")
@@ -162,7 +162,7 @@ def back_up_before(folder: Path, migration: Migration) -> Backup:
             made = copy_store(source, file)
         except SetupError as error:
             raise SetupError(
-                f"The message store was not migrated, for lack of a backup: {error} `gigachat migrate --no-backup` does without."
+                f"The message store was not migrated, because the backup failed: {error} `gigachat migrate --no-backup` skips it."
             ) from None
     for old in sorted(folder.glob("gigachat-before-[0-9][0-9][0-9][0-9].sqlite3"))[:-KEPT]:
         old.unlink(missing_ok=True)
@@ -182,7 +182,7 @@ def is_empty(folder: Path) -> bool:
     return not file.exists() and not wal_of(file).exists()
 
 
-def put_in_place(backup: Backup, folder: Path, *, lock: FolderLock, watching: Watching = _nobody) -> Path | None:
+def put_in_place(backup: Backup, folder: Path, *, lock: FolderLock, watching: Watching = _unwatched) -> Path | None:
     """From now on the folder's store is what the backup holds. Where a former store is now, if there was one."""
     file = store_in(folder)
     _refuse_too_little_room(file, backup.size)
@@ -190,7 +190,7 @@ def put_in_place(backup: Backup, folder: Path, *, lock: FolderLock, watching: Wa
         restoring = folder / f"{FILE_NAME}.restoring"
         _copy_file(backup, restoring, watching)
         former = _set_aside(file, lock) if not is_empty(folder) else None
-        # Whoever starts in between finds a store that was here and is gone, and refuses.
+        # A server that starts in between finds its store gone, and refuses to start.
         lock.write(Note.CLOSED)
         restoring.replace(file)
         sync_folder(folder)

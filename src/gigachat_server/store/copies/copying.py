@@ -1,9 +1,8 @@
 """Copies every row of one store into another, whichever database either is on, and proves that both hold the same.
 
-Idea: a table is read and written in the order of its primary key, in batches of bounded bytes of which each is written all
-or not at all. What an earlier run has written of a table is therefore its beginning: whoever goes on compares that with the
-source's beginning and copies the rest, and no place need be remembered. What is copied is what the embedded store has: all
-that PostgreSQL alone has is made from that, and made there.
+Idea: a table is read and written in the order of its primary key, in batches of bounded size, each written whole or not
+at all. So what an earlier run has copied of a table is its beginning: the next run compares that with the source's beginning
+and copies the rest, without having to remember a place. It copies what the embedded store has; PostgreSQL derives the rest.
 
 Invariant: `copy` returns only if each table was read back from the target and is equal to the source's. A table's digest is
 the SHA-256 of its rows in the order of the key, texts compared by their bytes, each a MessagePack array of its columns in
@@ -48,7 +47,7 @@ class Table(msgspec.Struct, frozen=True):
 
 
 class Rows(Protocol):
-    """All rows of a store, as they are at one moment, or while nobody else writes."""
+    """All rows of a store, at one moment, or while there are no other writers."""
 
     dialect: Dialect
 
@@ -75,7 +74,7 @@ class TableCopy(msgspec.Struct, frozen=True):
 
 
 class Watcher(Protocol):
-    """Whoever wants to know how far it is."""
+    """Shows the progress of a copy."""
 
     def begin(self, label: str) -> None: ...
 
@@ -127,8 +126,7 @@ async def _copy_table(source: Rows, target: Target, table: Table, watcher: Watch
 def _refuse_another(before: TableCopy, found: str) -> None:
     if before.digest != found:
         raise SetupError(
-            f"The store that was copied into holds other {before.table} than the one that is copied from: the latter has "
-            "changed since. Start again with an empty one."
+            f"The {before.table} of the two stores differ: the source has changed since. Start again with an empty one."
         )
 
 
@@ -147,7 +145,7 @@ async def _ahead(batches: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
         reading = asyncio.ensure_future(_next(batches))
         try:
             while True:
-                await asyncio.wait({reading})  # whoever is cancelled here leaves nobody in the middle of a read
+                await asyncio.wait({reading})  # a cancellation must not leave the read half done
                 if (batch := reading.result()) is None:
                     return
                 reading = asyncio.ensure_future(_next(batches))

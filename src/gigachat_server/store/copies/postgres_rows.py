@@ -28,7 +28,7 @@ ORDER BY c.relname, a.attname COLLATE "C"
 
 
 class PostgresRows:
-    """What a connection reads, within the transaction that whoever opened it began."""
+    """What a connection reads, within the transaction that its caller began."""
 
     dialect: Dialect = "postgres"
 
@@ -95,7 +95,7 @@ class PostgresTarget(PostgresRows):
             raise SetupError(f"A text of {table.name} ({key}) holds a NUL character, which PostgreSQL does not store.") from None
 
     async def begin_empty(self) -> None:
-        """Begin a transaction, until the end of which nobody else reads or writes, and in which nothing is there."""
+        """Begin a transaction that locks everyone else out until it ends, and empties the tables."""
         await _begin_locked(self._connection, "BEGIN", "ACCESS EXCLUSIVE")
         await self._connection.execute(f"TRUNCATE {', '.join(await self.tables())}")
 
@@ -114,7 +114,7 @@ async def refuse_nodes(connection: Any) -> None:
 
 
 async def hold_still(connection: Any) -> None:
-    """Begin a transaction that sees one state, which nobody changes until it ends. Raises `SetupError`."""
+    """Begin a transaction that sees one state and keeps it unchanged until it ends. Raises `SetupError`."""
     await refuse_nodes(connection)
     await _begin_locked(connection, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", "SHARE")
 
@@ -129,7 +129,7 @@ async def _begin_locked(connection: Any, begin: str, mode: str) -> None:
 
 
 async def have_to_itself(connection: Any) -> None:
-    """Nobody serves the database, and no other command fills it. Raises `SetupError`."""
+    """Make sure that no server uses the database and no other command fills it. Raises `SetupError`."""
     await refuse_nodes(connection)
     if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _COPYING):
         raise SetupError("Another `gigachat move` or `gigachat restore` fills this database.")

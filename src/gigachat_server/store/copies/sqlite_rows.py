@@ -16,7 +16,7 @@ from gigachat_server.store.engines.sqlite import SQLiteDatabase
 
 
 class SQLiteRows:
-    """What a connection reads. Whoever has it closes it."""
+    """What a connection reads. The caller closes it."""
 
     dialect: Dialect = "sqlite"
 

@@ -1,7 +1,7 @@
 """The connections to the store's file: the one that writes, those that read, and how its log is folded into it.
 
-Invariant: a connection never folds or removes the log by itself, not even when it is closed: whoever holds the folder's
-lock decides that, and notes it there first.
+Invariant: a connection never folds or removes the log on its own, not even when it is closed: the holder of the folder's lock
+decides that, and notes it there first.
 """
 
 from __future__ import annotations
@@ -59,6 +59,6 @@ def fold(connection: apsw.Connection) -> bool:
 def open_reader(file: Path) -> apsw.Connection:
     connection = apsw.Connection(str(file), flags=apsw.SQLITE_OPEN_READONLY, statementcachesize=512)
     connection.set_busy_timeout(BUSY_TIMEOUT_MS)
-    for pragma in ("query_only = 1", "mmap_size = 0", "cache_size = -2048"):
+    for pragma in ("query_only = 1", "mmap_size = 0", "cache_size = -2048", "temp_store = 2"):
         connection.execute(f"PRAGMA {pragma}").fetchall()
     return connection

@@ -1,10 +1,10 @@
-"""What can be known of a store's files before anything is done with them, so that damage is refused and not made worse.
+"""Checks a store's files before anything is done with them, so that damage is refused and not made worse.
 
-Invariant: nothing here changes a file, makes one or waits for a lock. Only for files that nobody writes meanwhile: for the
-holder of the folder's lock, or where nobody holds it.
+Invariant: nothing here changes a file, creates one or waits for a lock. Use it only on files without a concurrent writer: as
+the holder of the folder's lock, or while the lock is free.
 
-What cannot be seen: SQLite has no checksums of pages in the file itself, so what was altered within a text looks whole; and
-of a write-ahead log whose end is gone nobody can say whether that end was acknowledged, unless its index outlived it.
+What it cannot detect: SQLite has no checksums of pages in the file itself, so a change within a text looks valid; and whether
+the lost end of a write-ahead log was acknowledged can only be told if the log's index survived.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ def _refuse_what_sqlite_finds(file: Path, note: Note, *, is_full: bool) -> None:
         raise SetupError(damaged(file, " ".join(found.split())))
     if not is_ours:
         raise SetupError(
-            f"{file} holds no message store: another program made it, or the {file.name}-wal that was beside it is missing. "
-            "It was left as it is: put the right file there, or restore a backup."
+            f"{file} is not a message store: another program made it, or the {file.name}-wal that was beside it is missing. "
+            "Nothing was changed: put the right file there, or restore a backup."
         )
 
 
@@ -130,7 +130,7 @@ def _refuse_what_is_missing(file: Path, note: Note) -> None:
         raise SetupError(f"{file} is not a SQLite database, or is damaged. Restore it from a backup.")
     if note is Note.OPEN and _size(log) < _LEAST_WAL_BYTES:
         raise SetupError(
-            f"{log} is missing or empty: the gigachat that ran last did not end by itself, and its newest messages were in "
+            f"{log} is missing or empty: the gigachat that ran last was not shut down, and its newest messages were in "
             f"there. Put it back, or restore a backup; or, to go on without them, remove {lock}."
         )
 

@@ -100,7 +100,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def read_note(folder: Path) -> Note:
-    """What the lock of that folder says, for whoever does not hold it. Raises `OSError`."""
+    """What the lock of that folder says, for a process that does not hold it. Raises `OSError`."""
     try:
         descriptor = os.open(folder / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:

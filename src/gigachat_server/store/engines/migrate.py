@@ -1,7 +1,7 @@
 """Brings a store to the schema this version needs: numbered migrations, each applied once.
 
 Idea: a migration is SQL that is applied in one transaction, and may have a step in Python that is repeated, each time in a
-transaction of its own, until it has nothing left to do; how far it has come is stored in the same transaction. So a process
+separate transaction, until nothing is left to do; its progress is stored in the same transaction. So a process
 that is killed in the middle leaves a store with which the next one goes on, and on a shared store several do it together:
 each transaction begins by waiting for the others', and by looking what they have done.
 
@@ -102,7 +102,7 @@ def missing(schema: Schema, known: Sequence[Migration]) -> list[Migration]:
 def refuse_half_filled(schema: Schema) -> None:
     if schema.filled_from is not None:
         raise SetupError(
-            f"The message store is only half filled from {schema.filled_from}: run that `gigachat move` again, and it goes on; "
+            f"The message store is only partly filled from {schema.filled_from}: run that `gigachat move` again to continue, "
             "or start with an empty store."
         )
 
@@ -118,7 +118,7 @@ async def migrate(
     """Apply what is missing; what that was. Raises `SetupError` if the store is of a newer version.
 
     `before` is called with the first one if the store was migrated before, so it may hold something, and nothing of it was
-    begun. `is_filling`: it is for whoever fills a store from another one.
+    begun. `is_filling`: the store is being filled from another one.
     """
     known = migrations(database.dialect) if known is None else known
 
@@ -147,7 +147,7 @@ async def migrate(
 
 
 async def _apply(database: Database, migration: Migration, clock: Clock) -> None:
-    """Have it applied, by whoever else is at it or by this process."""
+    """Return when it is applied, by this process or by another."""
 
     async def begin(tx: Tx) -> bool:
         await _be_alone(tx, database.dialect)
@@ -199,7 +199,7 @@ async def _be_alone(tx: Tx, dialect: Dialect) -> None:
 
 
 async def mark_filling(tx: Tx, source: str) -> None:
-    """Until it is marked as filled, nobody serves this store."""
+    """Mark the store as being filled: no server serves it until it is marked as filled."""
     await tx.run(
         "INSERT INTO schema_migrations (number, name, applied_at) VALUES (:number, :source, :begun)",
         number=_FILLING,

@@ -2,10 +2,10 @@
 
 Idea: a body runs inside a transaction on a connection of the pool. Where the server says that it lost a race, or the
 connection dies before COMMIT was sent, nothing was written, and the body is run again. Where the connection dies *during*
-COMMIT, nobody was told how it ended: then a row that the body wrote under an id made beforehand (`Tx.proven_by`) is looked
+COMMIT, the outcome is unknown: then a row that the body wrote under an id made beforehand (`Tx.proven_by`) is looked
 for, and only if that is not there is the body run again.
 
-Invariant: whoever is told of a commit has had it confirmed by the server, or has seen its rows. A connection to a server
+Invariant: a commit is reported only if the server confirmed it or its rows were seen. A connection to a server
 that became read-only (a primary that was demoted) is not used again: pinging it with `SELECT 1` would find it well.
 """
 
@@ -156,7 +156,7 @@ class _Statements:
 
 
 def statements_on(connection: Any) -> Tx:
-    """Statements of the common subset on a connection that whoever has it closes."""
+    """Statements of the common subset on a connection that the caller closes."""
     return _Statements(connection)
 
 
@@ -248,13 +248,13 @@ class PostgresDatabase:
     async def transaction(self, name: str, body: Callable[[Tx], Awaitable[T]], *, patience_s: float = PATIENCE_S) -> T:
         lost: list[tuple[_Statements, T]] = []  # those of which the COMMIT was sent, and never answered
         once = functools.partial(self._write_once, name, body, lost)
-        # Whoever is told that it failed will ask again, and wait for what nobody knows to be at work.
+        # A caller who gets an error will try again, and wait for a statement that may still be running.
         return await self._to_its_end(name, once, patience_s=lambda: max(patience_s, _COMMIT_S if lost else 0.0))
 
     async def _to_its_end(
         self, name: str, once: Callable[[], Awaitable[T]], *, patience_s: Callable[[], float] = lambda: PATIENCE_S
     ) -> T:
-        """Try until it is done, in a task of its own: a caller who is cancelled must not leave a connection in the middle."""
+        """Try until it is done, in a separate task: a cancelled caller must not leave a connection mid-transaction."""
         task: asyncio.Task[T] = asyncio.create_task(self._try(name, once, patience_s), name="store")
         self._running.add(task)
         task.add_done_callback(self._forget_task)
@@ -263,7 +263,7 @@ class PostgresDatabase:
     def _forget_task(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
         if not task.cancelled():
-            task.exception()  # if nobody waits any more, nobody need be told
+            task.exception()  # mark it as retrieved: the caller is gone
 
     async def _try(self, name: str, once: Callable[[], Awaitable[T]], patience_s: Callable[[], float]) -> T:
         began_at = time.monotonic()
@@ -322,7 +322,7 @@ class PostgresDatabase:
                 await self._pool.release(connection)
 
     def _leave(self) -> None:
-        """The server stopped to answer, and would keep waiting for ever whoever has asked it something."""
+        """The server stopped answering, and would leave every pending caller waiting for ever."""
         for connection in self._in_use:
             with contextlib.suppress(asyncpg.InterfaceError):  # it was left before
                 connection.terminate()
@@ -371,7 +371,7 @@ class PostgresDatabase:
         for callback in statements.callbacks:
             try:
                 callback()
-            except Exception:  # noqa: BLE001 - it is durable, and whoever waits for it must learn so
+            except Exception:  # noqa: BLE001 - it is durable, and its caller must learn so
                 _log.exception("after %s", name)
 
     async def apart(self, body: Callable[[Statements], Awaitable[T]]) -> T:
@@ -406,7 +406,7 @@ class PostgresDatabase:
         except FAILURES as error:
             raise StorageUnavailable(f"PostgreSQL: {in_one_line(error)}.", retry_after_s=60) from None
         try:
-            # Whoever finds nobody keeps out all others while the block runs, and is seen by them from then on.
+            # A node that finds itself alone keeps others out while the block runs, and is visible to them from then on.
             is_alone = await connection.fetchval("SELECT pg_try_advisory_lock($1)", PRESENCE)
             await connection.execute(f"SET lock_timeout = '{_ARRIVAL_S:.0f}s'")
             with contextlib.suppress(asyncpg.LockNotAvailableError):  # by one that stood still there, and ends no lease any more
@@ -443,7 +443,7 @@ class PostgresDatabase:
         if self._is_failing or time.monotonic() - self._wrote_at > _PROOF_S:
 
             async def body(tx: Tx) -> None:
-                # A message that nobody decodes: it is written to the log, and so confirmed by the disk, and nothing else is.
+                # A message without a reader: it only goes through the log, so the disk confirms it.
                 # A transaction that only reads may write it, too.
                 emit = "SELECT pg_logical_emit_message(true, 'gigachat', '') IS NULL"
                 if await tx.one(f"{emit} WHERE current_setting('transaction_read_only') = 'off'") is None:
@@ -525,7 +525,7 @@ async def _commit(connection: Any) -> None:
 
 
 async def _is_proven(name: str, connection: Any, statements: _Statements) -> bool:
-    """Whether what a transaction wrote is there, though nobody confirmed it. Raises `StorageUnavailable` if nobody can know.
+    """Whether the rows of an unconfirmed transaction are there. Raises `StorageUnavailable` if that cannot be known.
 
     A server that is still about to commit it holds its rows until then: the body, run again, waits for them, and finds
     them taken; then this is asked again.
@@ -555,7 +555,7 @@ async def open_postgres(url: str, *, connections: int, application: str = APPLIC
         state = await _fit_server(connector, connections=connections)
         pool = await asyncpg.create_pool(
             connect=connector.connect,
-            min_size=0,  # or it would try by itself to have them back, and log each failure at length
+            min_size=0,  # or the pool would keep reconnecting, and log each failure at length
             max_size=connections,
             timeout=server.connect_s,
             max_inactive_connection_lifetime=300,

@@ -211,5 +211,7 @@ def opening(place: str) -> Any:
     """What the driver raises within becomes a `SetupError`."""
     try:
         yield
+    except KeyError:  # a container may run under a number that is no user
+        raise SetupError(f"{VARIABLE} names no user, and neither does this system: put it before the host.") from None
     except (*FAILURES, ValueError) as error:
         raise SetupError(cannot_open(place, error)) from None

@@ -125,7 +125,7 @@ class _Statements:
 
 
 def statements_on(connection: apsw.Connection) -> Reader:
-    """Statements of the common subset on a connection that whoever has it closes."""
+    """Statements of the common subset on a connection that the caller closes."""
     return _Statements(connection)
 
 
@@ -167,7 +167,7 @@ class _Job:
         self.callbacks, self.forgotten, self.is_erasing = statements.callbacks, statements.forgotten, statements.is_erasing
 
     def deliver(self) -> None:
-        """On the event loop: answer whoever waits. A caller who went away is no reason to skip the callbacks."""
+        """On the event loop: answer the callers. The callbacks run even if a caller is gone."""
         if self.error is None:
             for callback in self.callbacks:
                 try:
@@ -251,13 +251,13 @@ class SQLiteDatabase:
 
     @asynccontextmanager
     async def arriving(self) -> AsyncIterator[bool]:
-        yield True  # the folder's lock lets nobody else in
+        yield True  # the folder's lock keeps every other process out
 
     def tell(self, topic: str) -> None:
-        """There is nobody else."""
+        """There are no other nodes."""
 
     def on_told(self, callback: Callable[[str | None], None]) -> None:
-        """Nobody else is there to tell."""
+        """There are no other nodes to wake."""
 
     async def aclose(self) -> None:
         """Finish what is queued, fold the WAL into the file, give up the lock."""
@@ -334,7 +334,7 @@ class SQLiteDatabase:
         """Run every job in one transaction. A body that fails fails alone; a store that fails fails them all."""
         try:
             if self._must_stop:
-                raise StorageUnavailable("The disk failed to confirm a write, so this server ends.", retry_after_s=5)
+                raise StorageUnavailable("The disk failed to confirm a write, so this server exits.", retry_after_s=5)
             self._eraser.reopen_log()
             self._begin()
             if not self._write_all(group):
@@ -355,7 +355,7 @@ class SQLiteDatabase:
         try:
             self._writer.execute("BEGIN IMMEDIATE")
         except apsw.BusyError:
-            # Whoever comes while it lasts is told at once: each group would wait anew, and those behind it for them all.
+            # While it lasts, new callers fail at once: each group would wait again, and those behind it for all of them.
             self._writer.set_busy_timeout(0)
             self._is_locked_out = True
             raise
@@ -370,7 +370,7 @@ class SQLiteDatabase:
                 job.drive(self._writer)
         except _UNAVAILABLE:
             raise  # nothing is wrong with the body
-        except Exception:  # noqa: BLE001 - whichever failed fails again, by itself
+        except Exception:  # noqa: BLE001 - the one that failed fails again, alone
             return False
         return True
 
@@ -380,14 +380,14 @@ class SQLiteDatabase:
             job.drive(self._writer)
         except _UNAVAILABLE:
             raise  # the group's transaction is not to be trusted any more
-        except Exception as error:  # noqa: BLE001 - a failing body fails alone; whoever awaits it gets the error
+        except Exception as error:  # noqa: BLE001 - a failing body fails alone; its caller gets the error
             job.error = error
             self._writer.execute("ROLLBACK TO job")
         self._writer.execute("RELEASE job")
 
     def _give_up(self, group: list[_Job], error: Exception) -> None:
         self._note_failure(error)
-        if self._writer.in_transaction:  # SQLite ends some by itself
+        if self._writer.in_transaction:  # SQLite rolls back some on its own
             self._writer.execute("ROLLBACK")
         failure = error if isinstance(error, StorageUnavailable) else StorageUnavailable(retry_after_s=1)
         for job in group:
@@ -425,7 +425,7 @@ class SQLiteDatabase:
             except _UNAVAILABLE as error:
                 _log.error("store cannot read: %s", type(error).__name__)
                 job.error = StorageUnavailable(retry_after_s=1)
-            except Exception as error:  # noqa: BLE001 - handed to whoever awaits the read
+            except Exception as error:  # noqa: BLE001 - passed to the caller of the read
                 job.error = error
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
@@ -433,7 +433,7 @@ class SQLiteDatabase:
         connection.close()
 
     def _deliver(self, group: list[_Job]) -> None:
-        """Have the event loop answer whoever waits, after it has forgotten what they changed."""
+        """Let the event loop answer the callers, after it has dropped what they changed."""
 
         def deliver_all() -> None:
             if self._must_stop:
@@ -447,7 +447,7 @@ class SQLiteDatabase:
 
         try:
             group[0].future.get_loop().call_soon_threadsafe(deliver_all)
-        except RuntimeError:  # the event loop is closed: nobody waits any more
+        except RuntimeError:  # the event loop is closed
             _log.warning("%d transactions completed after their event loop had closed", len(group))
 
 

@@ -1,13 +1,13 @@
-"""Nodes tell each other where something has happened: PostgreSQL's LISTEN and NOTIFY.
+"""Nodes wake each other through PostgreSQL's LISTEN and NOTIFY.
 
-Idea: a topic names what changed and carries nothing of it; who is told reads the store. Topics are gathered while the last
-message is on its way and sent outside of transactions, because a transaction that notifies holds a lock of the whole
-database until it is on disk, and all others would commit one after the other.
+Idea: a topic names what changed but carries no data; the woken node reads the store. Topics are gathered while the last message
+is in flight and sent outside transactions, because a transaction that notifies holds a lock of the whole database until it is
+on disk, and all others would commit one after the other.
 
-Invariants: a wake-up may be missed (a node dies between its commit and its message; a connection breaks), so nobody relies
-on one: who waits also looks by itself, and after a break everybody is woken, since nobody knows what was missed. And who
-is told nothing for `_FRESH_S` knows that nothing was told: the connection was seen to lead to a server that takes writes, as
-the one does on which the others tell.
+Invariants: a wake-up may be missed (a node dies between its commit and its message; a connection breaks), so no waiter relies
+on one: it also polls, and after a break every waiter is woken, because anything may have been missed. A connection that was
+silent for `_FRESH_S` has been verified to lead to a writable server, the one through which other nodes notify, so silence means
+that nothing happened.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ import asyncpg
 import msgspec
 
 from gigachat_server.ids import random_text
+from gigachat_server.work.background import Background
+from gigachat_server.work.pace import Backoff
 
-# All that asyncpg raises, whoever is to blame: `_kind` in postgres.py tells them apart.
+# All that asyncpg raises, whatever the cause: `_kind` in postgres.py tells them apart.
 FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 
 _CHANNEL = "gigachat"
@@ -33,6 +35,7 @@ _ANSWER_S = 3.0  # a server that takes longer is taken for one that will not ans
 _FRESH_S = 1.5  # shorter than others wait for an answer before they go on without (chat/turns/nodes.py)
 _STOOD_STILL_S = 0.5
 _RECONNECT_S = 0.25
+_TALK_AGAIN = Backoff(first_s=_RECONNECT_S, longest_s=2.0)  # after what no server and no connection is to blame for
 
 # The advisory lock that each process on the store holds, shared, on this connection: a process that is killed lets go of it
 # at once, one that stands still keeps it.
@@ -61,19 +64,17 @@ class WakeUps:
         self._answered_at = 0.0  # when that was asked which the server answered last
         self._is_doubted = False
         self._shows_presence, self._is_present = False, asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._talking = Background().loop("wake-ups", self._talk, every_s=0, backoff=_TALK_AGAIN)
         self.callback: Callable[[str | None], None] = lambda topic: None
         self.when_silent: Callable[[], None] = lambda: None
 
     async def start(self) -> None:
         """Raises what asyncpg does when the server cannot be reached."""
         await self._listen()
-        self._task = asyncio.create_task(self._keep_talking(), name="wake-ups")
+        self._talking.start()
 
     async def aclose(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._talking.aclose()
         if self._connection is not None and not self._connection.is_closed():
             with contextlib.suppress(*FAILURES):
                 async with asyncio.timeout(_ANSWER_S):
@@ -130,38 +131,37 @@ class WakeUps:
             for topic in message.topics:
                 self.callback(topic)
 
-    async def _keep_talking(self) -> None:
+    async def _talk(self) -> None:
         """Tell what is to be told, and see now and then that the server still answers; go to another when it does not."""
         loop = asyncio.get_running_loop()
-        while True:
-            asked_at = loop.time()
-            try:
-                if self._connection is None or self._connection.is_closed():
-                    await self._listen()
-                    async with asyncio.timeout(_ANSWER_S):
-                        await self._be_present()
-                    self.callback(None)
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_CHECK_EVERY_S):
-                        await self._has_work.wait()
-                self._has_work.clear()
-                asked_at = loop.time()
+        asked_at = loop.time()
+        try:
+            if self._connection is None or self._connection.is_closed():
+                await self._listen()
                 async with asyncio.timeout(_ANSWER_S):
-                    await self._check()
                     await self._be_present()
-                    await self._send()
-            except FAILURES as error:
-                if self._connection is not None:
-                    self._connection.terminate()
-                if isinstance(error, TimeoutError) and loop.time() - asked_at < _ANSWER_S + _STOOD_STILL_S:
-                    self.when_silent()  # and not because this process did not listen
-                await asyncio.sleep(_RECONNECT_S)
+                self.callback(None)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_CHECK_EVERY_S):
+                    await self._has_work.wait()
+            self._has_work.clear()
+            asked_at = loop.time()
+            async with asyncio.timeout(_ANSWER_S):
+                await self._check()
+                await self._be_present()
+                await self._send()
+        except FAILURES as error:
+            if self._connection is not None:
+                self._connection.terminate()
+            if isinstance(error, TimeoutError) and loop.time() - asked_at < _ANSWER_S + _STOOD_STILL_S:
+                self.when_silent()  # and not because this process did not listen
+            await asyncio.sleep(_RECONNECT_S)
 
     async def _check(self) -> None:
         """A connection that leads nowhere looks like one on which nothing happens. Raises what asyncpg does, if it is one."""
         asked_at = asyncio.get_running_loop().time()
         if self._is_doubted or asked_at - self._answered_at > _CHECK_EVERY_S:
-            # On a server that was demoted nobody tells anything any more.
+            # No node notifies through a demoted server.
             if await self._connection.fetchval("SELECT current_setting('transaction_read_only')") != "off":
                 raise asyncpg.ReadOnlySQLTransactionError("the server takes no writes")
             self._answered_at, self._is_doubted = asked_at, False
@@ -169,7 +169,7 @@ class WakeUps:
     async def _be_present(self) -> None:
         if not self._shows_presence or self._is_present.is_set():
             return
-        # Never waited for: whoever keeps everybody out for the moment must not look like a server that does not answer.
+        # Never waits for the lock: a short exclusive lock must not look like a dead server.
         if await self._connection.fetchval(f"SELECT pg_try_advisory_lock_shared({PRESENCE})"):
             self._is_present.set()
 

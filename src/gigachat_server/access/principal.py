@@ -1,0 +1,75 @@
+"""Who is calling: one object for every way in, whatever the credential was.
+
+Invariant: only `access/` looks at scopes. Everybody else asks the principal: `require`, `may`, `check_reach`.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from gigachat_server.access.scopes import SCOPES, Scope
+from gigachat_server.errors import Forbidden, NotFound
+from gigachat_server.records import Chatbot
+
+
+class PrincipalKind(StrEnum):
+    KEY = "key"  # an API key: the client's server
+    LOCAL = "local"  # whoever operates this machine: its commands, and the login links it hands out
+
+
+class Principal(msgspec.Struct, frozen=True, kw_only=True):
+    """Who is calling, for which account, and what they may do.
+
+    `id` also names the caller in stored idempotency keys: it is the key's id, or `local`. A principal bound to a chatbot or
+    a user (None: not bound) reaches nothing else of its account.
+    """
+
+    kind: PrincipalKind
+    account_id: str
+    id: str
+    scopes: frozenset[Scope]
+    is_owner: bool = False  # may do all that an account's own key may, for as long
+    chatbot_id: str | None = None
+    user_id: str | None = None
+
+    def may(self, scope: Scope) -> bool:
+        return scope in self.scopes
+
+    def require(self, scope: Scope, detail: str = "This needs a key with the scope {scope}.") -> None:
+        """Raises `Forbidden`, saying `detail`."""
+        if scope not in self.scopes:
+            raise Forbidden(detail.format(scope=scope))
+
+    def require_owner(self, detail: str) -> None:
+        """Raises `Forbidden` for a key that was given less than an account's own key, or an end."""
+        if not self.is_owner:
+            raise Forbidden(detail)
+
+    def require_grantable(self, scopes: tuple[Scope, ...]) -> None:
+        """Raises `Forbidden` if one of them is not the principal's to give."""
+        if excess := [scope for scope in scopes if scope not in self.scopes]:
+            raise Forbidden(f"Your key cannot give what it does not have: {excess[0]}.")
+
+    def check_reach(self, chatbot: Chatbot) -> None:
+        """Raises `NotFound` for a chatbot that is not the principal's: a foreign one looks like none."""
+        if chatbot.account_id != self.account_id or self.chatbot_id not in (None, chatbot.id):
+            raise NotFound
+
+    @property
+    def limit_key(self) -> str:
+        """Whose requests count together."""
+        return f"{self.kind}:{self.id}"
+
+    @property
+    def log_context(self) -> str:
+        """For a line in the log. Names no secret."""
+        return f"account={self.account_id} principal={self.limit_key}"
+
+
+def local_operator(account_id: str) -> Principal:
+    """Who commands of this machine speak as: every scope, no key."""
+    return Principal(
+        kind=PrincipalKind.LOCAL, account_id=account_id, id=PrincipalKind.LOCAL.value, scopes=frozenset(SCOPES), is_owner=True
+    )

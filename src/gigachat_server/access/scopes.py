@@ -1,0 +1,37 @@
+"""Scopes: what a credential may do. The values are the wire's words; code uses the names."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from enum import StrEnum
+
+
+class Scope(StrEnum):
+    CHATBOTS_READ = "chatbots:read"
+    CHATBOTS_WRITE = "chatbots:write"
+    DOCUMENTS_READ = "documents:read"
+    DOCUMENTS_WRITE = "documents:write"
+    CONVERSATIONS_READ = "conversations:read"
+    CONVERSATIONS_WRITE = "conversations:write"
+    MESSAGES_INJECT = "messages:inject"
+    WEBHOOKS_WRITE = "webhooks:write"
+    KEYS_WRITE = "keys:write"
+
+
+SCOPES = tuple(Scope)
+# A key that someone carries into their application cannot mint further keys.
+DEFAULT_SCOPES = tuple(scope for scope in SCOPES if scope is not Scope.KEYS_WRITE)
+
+_BY_VALUE = {scope.value: scope for scope in SCOPES}
+
+
+def unknown_scopes(values: Iterable[str]) -> list[str]:
+    """Those that name no scope."""
+    return [value for value in values if value not in _BY_VALUE]
+
+
+@functools.lru_cache(maxsize=256)
+def known_scopes(values: tuple[str, ...]) -> frozenset[Scope]:
+    """Those that this version knows: a key made by a later one may carry more, which grant nothing here."""
+    return frozenset(_BY_VALUE[value] for value in values if value in _BY_VALUE)

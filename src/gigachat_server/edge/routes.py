@@ -1,0 +1,49 @@
+"""What every row of a table of routes says, on whatever surface.
+
+Invariant: a route names the scope its caller needs, or says that it is public or for anyone who is signed in. How the type of
+its body agrees with its handler, the rows of each surface say (`api/routes.py`, `pages/routes.py`).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+import msgspec
+
+from gigachat_server.access.scopes import Scope
+
+PUBLIC: Final = "public"
+SIGNED_IN: Final = "signed in"
+
+Access = Scope | Literal["public", "signed in"]
+
+
+class AnyRoute(msgspec.Struct, frozen=True, kw_only=True):
+    method: str
+    path: str
+    scope: Access
+    handler: Any
+    request: Any = None  # struct of the body; None: no body is read
+    chatbot_in: Literal["path", "query", "body"] | None = None  # where the request names its chatbot; a path tells itself
+    is_guarded: bool = False  # end users reach it: the chatbot's restrictions apply
+    is_large: bool = False  # the body may be as large as a document
+    takes_file: bool = False  # the body may be a form with a file instead, which is answered with 202
+    is_merge: bool = False  # the body is any part of `request`, to be merged into what is stored
+    is_body_optional: bool = False  # no body stands for an empty object
+    has_location: bool = False  # what it made is found below this path, by its id
+    status: int = 200  # of success
+    is_prompt: bool = False  # starts a turn, which handles its Idempotency-Key itself
+
+    def __post_init__(self) -> None:
+        if "{chatbot_id}" in self.path:
+            msgspec.structs.force_setattr(self, "chatbot_in", "path")
+
+    @property
+    def is_list(self) -> bool:
+        """Whether it answers with an array that may be long."""
+        return False
+
+    @property
+    def is_idempotent(self) -> bool:
+        """Whether an `Idempotency-Key` is understood."""
+        return self.is_prompt

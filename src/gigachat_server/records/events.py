@@ -1,0 +1,160 @@
+"""What happens in a conversation, as events: one struct for the data of each type, as clients and webhooks get it.
+
+Invariant: data holds ids, never copies. Whatever changes in a message, some event names it: in `message_id`, or, for a
+prompt, in `prompt_id`. The guide to following live tells what each type means.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from gigachat_server.records.learning import UnansweredReason
+
+EventType = Literal[
+    "message.created",
+    "message.replaced",
+    "message.feedback",
+    "messages.deleted",
+    "turn.started",
+    "turn.queued",
+    "turn.failed",
+    "turn.stopped",
+    "turn.interrupted",
+    "turn.intercepted",
+    "turn.coalesced",
+    "turn.recovered",
+    "prompt.unanswered",
+    "handoff.requested",
+    "conversation.taken_over",
+    "conversation.released",
+]
+
+
+class Event(msgspec.Struct, frozen=True):
+    """A fact about a conversation, as it is stored; its `seq` has no gaps.
+
+    A later version may have stored a type that is none of this one's, or more in the data: followers get it as it is.
+    """
+
+    chatbot_id: str
+    conversation_id: str
+    seq: int
+    type: EventType
+    data: dict[str, Any]
+    created_at: int
+
+    @property
+    def prompt_id(self) -> str:
+        """Of the prompt that it names; empty where it names none."""
+        return str(self.data.get("prompt_id", ""))
+
+
+class EventData(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What an event of one type says. The tag is the type."""
+
+    @property
+    def type(self) -> EventType:
+        return self.__struct_config__.tag  # type: ignore[return-value]
+
+    def fields(self) -> dict[str, Any]:
+        """As it is stored, and shown: without the type, which stands beside it."""
+        fields: dict[str, Any] = msgspec.to_builtins(self)
+        del fields["type"]
+        return fields
+
+
+class MessageCreated(EventData, frozen=True, kw_only=True, tag="message.created"):
+    """A message was stored. A reply names its prompt, which it settles."""
+
+    message_id: str
+    prompt_id: str | None = None
+
+
+class MessageReplaced(EventData, frozen=True, kw_only=True, tag="message.replaced"):
+    """A reply gave way to another one."""
+
+    message_id: str
+    replaced_by: str
+
+
+class FeedbackGiven(EventData, frozen=True, kw_only=True, tag="message.feedback"):
+    """A reply was rated, or its rating was taken back."""
+
+    message_id: str
+
+
+class MessagesDeleted(EventData, frozen=True, kw_only=True, tag="messages.deleted"):
+    message_ids: list[str]
+
+
+class TurnStarted(EventData, frozen=True, kw_only=True, tag="turn.started"):
+    """A prompt that had waited is being answered, or one that was answered before."""
+
+    prompt_id: str
+
+
+class TurnQueued(EventData, frozen=True, kw_only=True, tag="turn.queued"):
+    """A prompt that was answered before waits to be answered again."""
+
+    prompt_id: str
+
+
+class TurnFailed(EventData, frozen=True, kw_only=True, tag="turn.failed"):
+    """A prompt got no reply, or not the whole. `code` is the error's."""
+
+    prompt_id: str
+    code: str
+
+
+class TurnStopped(EventData, frozen=True, kw_only=True, tag="turn.stopped"):
+    prompt_id: str
+
+
+class TurnInterrupted(EventData, frozen=True, kw_only=True, tag="turn.interrupted"):
+    """A newer prompt ended the reply."""
+
+    prompt_id: str
+
+
+class TurnIntercepted(EventData, frozen=True, kw_only=True, tag="turn.intercepted"):
+    """An operator who took over ended the reply."""
+
+    prompt_id: str
+
+
+class TurnCoalesced(EventData, frozen=True, kw_only=True, tag="turn.coalesced", rename={"with_": "with"}):
+    """A prompt is answered together with a later one."""
+
+    prompt_id: str
+    with_: str
+
+
+class TurnRecovered(EventData, frozen=True, kw_only=True, tag="turn.recovered"):
+    """A prompt whose process died is answered after all."""
+
+    prompt_id: str
+
+
+class PromptUnanswered(EventData, frozen=True, kw_only=True, tag="prompt.unanswered"):
+    prompt_id: str
+    reason: UnansweredReason
+
+
+class HandoffRequested(EventData, frozen=True, kw_only=True, tag="handoff.requested"):
+    """A human is wanted. `message_id` is the message that says so to the end user."""
+
+    reason: str
+    note: str
+    message_id: str
+
+
+class ControlTakenOver(EventData, frozen=True, kw_only=True, tag="conversation.taken_over"):
+    operator: str
+
+
+class ControlReleased(EventData, frozen=True, kw_only=True, tag="conversation.released"):
+    """The chatbot answers again: an operator released the conversation, or was silent for too long."""
+
+    reason: str
