@@ -185,11 +185,11 @@ async def test_no_connection_left(server: PostgresServer, database: str) -> None
 DEFAULTS = {
     "default_transaction_isolation": "serializable",
     "default_transaction_deferrable": "on",
-    "statement_timeout": "20",
+    "statement_timeout": "300",
     "lock_timeout": "1",
-    "idle_in_transaction_session_timeout": "1",
-    "idle_session_timeout": "20",
-    "transaction_timeout": "20",
+    "idle_in_transaction_session_timeout": "50",
+    "idle_session_timeout": "500",
+    "transaction_timeout": "300",
     "search_path": '"$user", public, elsewhere',
     "timezone": "Asia/Kathmandu",
     "datestyle": "German, DMY",
@@ -216,12 +216,12 @@ async def test_a_role_with_defaults_of_its_own(tmp_path: Path, server: PostgresS
         await _increment_together(opened)
         await opened.apart(_sleep)
     command = await connect(url, "test")
-    await command.fetchval("SELECT pg_sleep(0.1)")
+    await command.fetchval("SELECT pg_sleep(0.6)")
     command.terminate()
 
 
 async def _sleep(statements: Reader) -> None:
-    await statements.one("SELECT pg_sleep(0.1)")
+    await statements.one("SELECT pg_sleep(0.6)")
 
 
 async def _increment_together(database: PostgresDatabase) -> None:
@@ -266,7 +266,7 @@ def test_a_standby_is_refused_by_name(tmp_path: Path) -> None:
     "parameters",
     [
         ("channel_binding=require", "connect_timeout=15"),  # Neon
-        ("application_name=shop", "options=-c%20statement_timeout%3D30ms", "connect_timeout=0"),
+        ("application_name=shop", "options=-c%20statement_timeout%3D300ms", "connect_timeout=0"),
         ("pgbouncer=true", "connection_limit=1", "pool_timeout=0", "schema=public"),  # as Supabase writes them for Prisma
         ("keepalives=1", "keepalives_idle=30", "tcp_user_timeout=9", "gssencmode=disable", "load_balance_hosts=random"),
         ("target_session_attrs=any", "fallback_application_name=x", "client_encoding=latin1", "replication=database"),

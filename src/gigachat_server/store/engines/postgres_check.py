@@ -28,9 +28,7 @@ SPARE_CONNECTIONS = 2  # beside those of the pool: one for wake-ups, and one now
 _MOST_CLIENTS = 8
 _ANSWER_S = 3.0
 
-# Within a transaction, for elsewhere a pooler may have a statement prepared in one session and executed in another; and
-# whatever the role's own limits are, this much is answered.
-BEGIN = (
+_BEGIN = (
     "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; "
     "SET LOCAL idle_in_transaction_session_timeout = 0"
 )
@@ -89,7 +87,22 @@ FROM (SELECT 1) AS always LEFT JOIN pg_extension v ON v.extname = 'vector' LEFT 
 
 
 async def state_of(connection: Any) -> ServerState:
+    """To be called once for a connection: it leaves a transaction open."""
+    await _begin(connection)
     return ServerState(*await connection.fetchrow(_STATE))
+
+
+async def _begin(connection: Any) -> None:
+    """A transaction without the limits that the role may have.
+
+    Outside of one, a pooler may have a statement prepared in one session and executed in another.
+    """
+    await connection.execute(f"{no_transaction_timeout(connection)}{_BEGIN}")
+
+
+def no_transaction_timeout(connection: Any) -> str:
+    """The statement that has none from now on; nothing where the server is too old for one. It acts at once."""
+    return "SET transaction_timeout = 0; " if connection.get_server_version().major >= 17 else ""
 
 
 def problems(state: ServerState, *, connections: int) -> Iterator[str]:
@@ -224,7 +237,7 @@ async def _session(connection: Any, *, stays: bool = False) -> int:
     """Which process of the server serves a transaction of that connection. `stays`: which then is left open."""
     try:
         async with asyncio.timeout(_ANSWER_S):
-            await connection.execute(BEGIN)
+            await _begin(connection)
             row = await connection.fetchrow("SELECT pg_backend_pid()")
             if not stays:
                 await connection.execute("COMMIT")

@@ -18,7 +18,7 @@ import asyncpg
 import numpy as np
 
 from gigachat_server.errors import SetupError
-from gigachat_server.store.engines.postgres_check import BEGIN, POOLER, ServerState, is_of_a_pooler, state_of
+from gigachat_server.store.engines.postgres_check import POOLER, ServerState, is_of_a_pooler, no_transaction_timeout, state_of
 from gigachat_server.store.engines.postgres_url import VARIABLE, ServerUrl
 from gigachat_server.store.engines.wakeups import FAILURES
 
@@ -54,9 +54,8 @@ _OF_REQUESTS = {
     "hnsw.iterative_scan": "relaxed_order",
 }
 
-# What not every version of PostgreSQL has; and pgvector's operators, where they are in a schema that is not searched.
-_WHERE_IT_IS = """
-SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'transaction_timeout' AND setting <> '0';
+# Finds pgvector's types and operators where they are in a schema that is not searched.
+_SEARCH_VECTORS = """
 SELECT set_config('search_path', concat_ws(', ', nullif(current_setting('search_path'), ''), quote_ident(nspname)), false)
 FROM pg_extension JOIN pg_namespace n ON n.oid = extnamespace
 WHERE extname = 'vector' AND nspname <> ALL (current_schemas(true))
@@ -99,7 +98,6 @@ class Connector:
             connection = await self.connect(statement_cache_size=0, target_session_attrs="any")
         try:
             async with asyncio.timeout(self.url.connect_s):
-                await connection.execute(BEGIN)
                 return await state_of(connection)
         finally:
             connection.terminate()
@@ -134,7 +132,8 @@ def _hang_up(connecting: asyncio.Task[Any]) -> None:
 
 async def set_up(connection: Any) -> None:
     """It has the settings of every connection."""
-    await connection.execute("; ".join((*(f"SET {name} = '{value}'" for name, value in _SESSION.items()), _WHERE_IT_IS)))
+    settings = "; ".join(f"SET {name} = '{value}'" for name, value in _SESSION.items())
+    await connection.execute(f"{no_transaction_timeout(connection)}{settings}; {_SEARCH_VECTORS}")
 
 
 async def set_up_for_requests(connection: Any) -> None:
