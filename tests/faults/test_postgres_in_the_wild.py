@@ -151,6 +151,20 @@ def test_a_role_without_rights_to_the_tables(tmp_path: Path, server: PostgresSer
     assert "GRANT ALL ON ALL TABLES" in refused(tmp_path, url_of(server, f"guest_{database}", database))
 
 
+def test_a_role_that_does_not_own_the_tables_serves_them_and_does_not_migrate_them(
+    tmp_path: Path, server: PostgresServer, database: str
+) -> None:
+    Gigachat(tmp_path / "data", database_url=url_of(server, database, database)).output("migrate")
+    guest = f"guest_{database}"
+    server.query(f"CREATE ROLE {guest} LOGIN")
+    server.query(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {guest}", database)
+    url = url_of(server, guest, database)
+    with Gigachat(tmp_path / "data", database_url=url).serving() as serving:
+        assert serving.url
+    server.query("DELETE FROM schema_migrations WHERE number = (SELECT max(number) FROM schema_migrations)", database)
+    assert f"run `gigachat migrate` as {database}" in refused(tmp_path, url)
+
+
 def test_a_role_that_only_reads(tmp_path: Path, server: PostgresServer, database: str) -> None:
     server.query(f"ALTER ROLE {database} SET default_transaction_read_only = on")
     line = refused(tmp_path, url_of(server, database, database))

@@ -36,7 +36,14 @@ from gigachat_server.store.database import Reader, Row
 from gigachat_server.store.engines.connections import open_reader
 from gigachat_server.store.engines.damage import open_unchanging, refuse_damage
 from gigachat_server.store.engines.folder import read_note
-from gigachat_server.store.engines.migrate import Schema, migrations, missing, refuse_half_filled, schema_of
+from gigachat_server.store.engines.migrate import (
+    Schema,
+    migrations,
+    missing,
+    refuse_foreign_tables,
+    refuse_half_filled,
+    schema_of,
+)
 from gigachat_server.store.engines.sqlite import FILE_NAME, statements_on
 
 _OLDEST_SQLITE = (3, 51, 3)
@@ -125,7 +132,7 @@ async def _of_postgres(settings: Settings) -> AsyncIterator[Finding]:
             return
         async with looking_at(location) as reader:
             schema = await schema_of(reader, "postgres")
-            yield _schema(schema)
+            yield await _schema(reader, schema)
             yield await _durable(reader)
             yield _connections(*await _row(reader, _CONNECTIONS, application=APPLICATION), most=settings.database_connections + 1)
             for finding in await _parked(reader, schema):
@@ -153,10 +160,12 @@ def _vector(installed: str | None, offered: str | None) -> Finding:
     return Finding(f"pgvector {installed}" if installed else "no pgvector")
 
 
-def _schema(schema: Schema) -> Finding:
+async def _schema(reader: Reader, schema: Schema) -> Finding:
     try:
         refuse_half_filled(schema)
         todo = missing(schema, migrations("postgres"))
+        if todo:
+            await refuse_foreign_tables(reader, "postgres", todo)
     except SetupError as error:
         return Finding("message store", str(error))
     if not schema.number:
