@@ -117,24 +117,28 @@ async def _of_folder(settings: Settings) -> AsyncIterator[Finding]:
 
 async def _of_postgres(settings: Settings) -> AsyncIterator[Finding]:
     from gigachat_server.store.engines.postgres import APPLICATION, examine
+    from gigachat_server.store.engines.postgres_check import SPARE_CONNECTIONS
 
     location = Location.of(settings)
     try:
         found = await examine(settings.database_url, connections=settings.database_connections)
-        first, *others = found.problems or [""]
-        yield Finding(f"PostgreSQL {found.state.version.partition(' ')[0]}: {location}", first)
-        for problem in others:
-            yield Finding("and", problem)
+        for problem in found.problems or [""]:
+            yield Finding(f"PostgreSQL {found.state.version.partition(' ')[0]}: {location}", problem)
         if found.warning:
-            yield Finding(found.warning)
-        yield _vector(found.state.vector, found.state.vector_offered)
+            yield Finding("parameters", found.warning, is_urgent=False)
+        if (version := found.state.vector) is not None:
+            yield Finding(f"pgvector {version}")
+        elif (version := found.state.vector_offered) is not None:
+            yield Finding(f"pgvector {version}, added to the database at the first start")
         if found.state.is_standby or found.state.is_read_only:
             return
         async with looking_at(location) as reader:
             schema = await schema_of(reader, "postgres")
             yield await _schema(reader, schema)
             yield await _durable(reader)
-            yield _connections(*await _row(reader, _CONNECTIONS, application=APPLICATION), most=settings.database_connections + 1)
+            yield _connections(
+                *await _row(reader, _CONNECTIONS, application=APPLICATION), most=settings.database_connections + SPARE_CONNECTIONS
+            )
             for finding in await _parked(reader, schema):
                 yield finding
     except SetupError as error:
@@ -152,12 +156,6 @@ async def _row(reader: Reader, sql: str, **parameters: Any) -> Row:
     row = await reader.one(sql, **parameters)
     assert row is not None
     return row
-
-
-def _vector(installed: str | None, offered: str | None) -> Finding:
-    if installed is None and offered is not None:
-        return Finding(f"pgvector {offered}, added to the database at the first start")
-    return Finding(f"pgvector {installed}" if installed else "no pgvector")
 
 
 async def _schema(reader: Reader, schema: Schema) -> Finding:
