@@ -22,6 +22,7 @@ FINE = ServerState(
     has_tables=False,
     may_create=True,
     may_write=True,
+    sees_all=True,
     most_connections=97,
     vector_offered="0.8.5",
     vector="0.8.5",

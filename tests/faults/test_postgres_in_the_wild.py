@@ -165,6 +165,17 @@ def test_a_role_that_does_not_own_the_tables_serves_them_and_does_not_migrate_th
     assert f"run `gigachat migrate` as {database}" in refused(tmp_path, url)
 
 
+def test_a_role_from_which_rows_are_hidden(tmp_path: Path, server: PostgresServer, database: str) -> None:
+    Gigachat(tmp_path / "data", database_url=url_of(server, database, database)).output("migrate")
+    server.query("ALTER TABLE messages ENABLE ROW LEVEL SECURITY; ALTER TABLE messages FORCE ROW LEVEL SECURITY", database)
+    assert "Row-level security" in refused(tmp_path, url_of(server, database, database))
+
+
+def test_a_role_that_may_not_connect(tmp_path: Path, server: PostgresServer, database: str) -> None:
+    server.query(f"CREATE ROLE stranger_{database} LOGIN; REVOKE CONNECT ON DATABASE {database} FROM PUBLIC")
+    assert "permission denied for database" in refused(tmp_path, url_of(server, f"stranger_{database}", database))
+
+
 def test_a_role_that_only_reads(tmp_path: Path, server: PostgresServer, database: str) -> None:
     server.query(f"ALTER ROLE {database} SET default_transaction_read_only = on")
     line = refused(tmp_path, url_of(server, database, database))
@@ -295,6 +306,27 @@ async def test_parameters_of_a_url(
     async with aclosing(await open_postgres(url, connections=2)) as opened:
         await opened.prove_writable()
     assert len([record for record in caplog.records if "ignored" in record.message]) == 1
+
+
+@pytest.mark.parametrize(
+    ("parameter", "says"),
+    [
+        ("sslmode=require", "offers no TLS"),
+        ("sslmode=verify-full&sslrootcert=system", "offers no TLS"),
+        ("sslmode=verify-full&sslrootcert=%2Fnone.pem", "No such file"),
+        ("sslmode=verify-full", "sslrootcert=system"),
+        ("sslmode=maybe", "sslmode has to be one of"),
+        ("options=-c%20no.such%3D1%20-c%20nosuch%3D1", "nosuch"),
+    ],
+)
+async def test_parameters_that_do_not_fit_the_server(
+    server: PostgresServer, parameter: str, says: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    url = server.dsn().partition("?")[0] + "?" + parameter
+    with pytest.raises(SetupError, match=says) as refusal:
+        await open_postgres(url, connections=2)
+    assert "\n" not in str(refusal.value)
 
 
 # --- poolers ---

@@ -607,15 +607,25 @@ async def _fit_server(connector: Connector, *, connections: int) -> ServerState:
     _refuse(problems(state, connections=connections))
     await refuse_shared_sessions(connector.connect, connections=connections)
     if state.vector is None:
-        connection = await connector.session()
-        try:
-            with contextlib.suppress(asyncpg.UniqueViolationError):  # another node was faster
-                await connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
-        finally:
-            await connection.close(timeout=_CLOSE_S)
+        await _add_vectors(connector)
         state = await connector.state()
         _refuse(problems(state, connections=connections))
     return state
+
+
+async def _add_vectors(connector: Connector) -> None:
+    connection = await connector.session()
+    try:
+        await connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+    except asyncpg.UniqueViolationError:
+        pass  # another node was faster
+    except asyncpg.PostgresError as error:
+        raise SetupError(
+            f"The database at {connector.url.place} lacks pgvector, and adding it failed ({in_one_line(error)}): have an "
+            "administrator run `CREATE EXTENSION vector` in it."
+        ) from None
+    finally:
+        connection.terminate()
 
 
 def _refuse(found: Iterator[str]) -> None:

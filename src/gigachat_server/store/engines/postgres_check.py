@@ -51,6 +51,7 @@ class ServerState(msgspec.Struct, frozen=True):
     has_tables: bool
     may_create: bool  # tables in that schema
     may_write: bool  # in the tables that are there
+    sees_all: bool  # of their rows
     most_connections: int  # that this role can have at once
     vector_offered: str | None  # the version that the server could add
     vector: str | None
@@ -67,10 +68,10 @@ SELECT current_setting('server_version'), current_setting('server_version_num'):
     current_user::text, current_database()::text, current_schema()::text,
     to_regclass('schema_migrations') IS NOT NULL,
     coalesce(has_schema_privilege(current_schema(), 'CREATE'), false),
-    NOT EXISTS (SELECT FROM unnest(ARRAY['schema_migrations', 'chatbots', 'conversations', 'messages', 'chunks']) AS name
-        WHERE to_regclass(name) IS NOT NULL AND NOT (has_table_privilege(to_regclass(name), 'SELECT')
+    NOT EXISTS (SELECT FROM {tables} WHERE to_regclass(name) IS NOT NULL AND NOT (has_table_privilege(to_regclass(name), 'SELECT')
             AND has_table_privilege(to_regclass(name), 'INSERT') AND has_table_privilege(to_regclass(name), 'UPDATE')
             AND has_table_privilege(to_regclass(name), 'DELETE'))),
+    NOT EXISTS (SELECT FROM {tables} WHERE to_regclass(name) IS NOT NULL AND row_security_active(to_regclass(name))),
     (SELECT min(allowed) FROM (
         SELECT current_setting('max_connections')::int - CASE WHEN rolsuper THEN 0
             ELSE current_setting('superuser_reserved_connections')::int
@@ -83,7 +84,9 @@ SELECT current_setting('server_version'), current_setting('server_version_num'):
     v.extversion, n.nspname::text, coalesce(has_schema_privilege(n.oid, 'USAGE'), true),
     EXISTS (SELECT FROM pg_extension WHERE extname = 'citus')
 FROM (SELECT 1) AS always LEFT JOIN pg_extension v ON v.extname = 'vector' LEFT JOIN pg_namespace n ON n.oid = v.extnamespace
-"""
+""".format(
+    tables="unnest(ARRAY['schema_migrations', 'accounts', 'chatbots', 'conversations', 'messages', 'events', 'chunks']) AS name"
+)
 
 
 async def state_of(connection: Any) -> ServerState:
@@ -132,6 +135,11 @@ def problems(state: ServerState, *, connections: int) -> Iterator[str]:
         yield (
             f"The role {state.role} may not read and write gigachat's tables: connect as the role that owns them, "
             f"or have it run `GRANT ALL ON ALL TABLES IN SCHEMA {_name(state.schema or 'public')} TO {_name(state.role)}`."
+        )
+    if not state.sees_all:
+        yield (
+            f"Row-level security hides rows of gigachat's tables from {state.role}: connect as the role that owns them, "
+            f"or have an administrator run `ALTER ROLE {_name(state.role)} BYPASSRLS`."
         )
     if state.most_connections < connections + SPARE_CONNECTIONS:
         yield (

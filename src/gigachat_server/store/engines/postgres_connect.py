@@ -185,21 +185,18 @@ def cannot_open(place: str, error: BaseException) -> str:
             f"PostgreSQL at {place} has no connection left ({in_one_line(error)}): raise max_connections, end other programs, "
             "or lower GIGACHAT_DATABASE_CONNECTIONS."
         )
-    if isinstance(error, (asyncpg.UndefinedFileError, asyncpg.FeatureNotSupportedError)):
-        return f"PostgreSQL at {place} lacks the extension pgvector: install it on the server (package postgresql-NN-pgvector)."
-    if isinstance(error, asyncpg.InsufficientPrivilegeError):
-        return (
-            f"The database at {place} lacks pgvector, and this user may not add it: "
-            "have an administrator run `CREATE EXTENSION vector` in it."
-        )
     text = "it does not answer" if isinstance(error, TimeoutError) else in_one_line(error)
     if "startup parameter" in text:
         return f"A pooler in front of PostgreSQL at {place} refuses a parameter of {VARIABLE} ({text}): take it out of the URL."
+    if "rejected SSL upgrade" in text:
+        return f"PostgreSQL at {place} offers no TLS, which {VARIABLE} asks for: switch `ssl` on there, or take sslmode out."
     if "root certificate" in text:
         return (
             f"{VARIABLE} asks for a verified certificate, and no authority is known: add sslrootcert=system to it, or "
             "sslrootcert= with the path of the provider's certificate."
         )
+    if isinstance(error, asyncpg.InsufficientPrivilegeError):
+        return f"PostgreSQL at {place} does not let this user do what gigachat has to: {text}."
     if isinstance(error, ValueError):
         return f"{VARIABLE} cannot be read: {text}."
     return f"Cannot reach PostgreSQL at {place}: {text}. Is it running, and does {VARIABLE} name it?"
