@@ -112,6 +112,16 @@ async def test_a_failure_that_cannot_be_stored_gives_the_lease_back(tmp_path: Pa
     assert turns(tmp_path) == ["done", "done"]
 
 
+async def test_a_failure_that_can_never_be_stored_does_not_hold_up_the_next_prompt(tmp_path: Path) -> None:
+    async with gigachat(tmp_path, model=answering({"smile": [ModelUnreachable()]}), clock=Clock()) as api:
+        chatbot = await api.chatbot()
+        refuse(tmp_path, "events", IS_FAILURE)
+        assert (await ask(api, chatbot, "smile")).code == "upstream_unreachable"
+        assert (await api.say(chatbot, "and now?"))[-1]["content"] == "re: and now?"
+        assert (await api.say(chatbot, "and then?"))[-1]["content"] == "re: and then?"
+    assert turns(tmp_path)[1:] == ["done", "done"]
+
+
 async def test_a_prompt_that_cannot_be_stored_is_refused_at_once(tmp_path: Path) -> None:
     async with gigachat(tmp_path, model=answering({}), clock=Clock()) as api:
         chatbot = await api.chatbot()
