@@ -181,7 +181,7 @@ class Lifecycle:
                 self._left_alone.pop(found[:2], None)
             else:
                 self._left_alone[found[:2]] = asyncio.get_running_loop().time() + _LEFT_ALONE_S
-                _log.error("a prompt of a conversation of chatbot %s cannot be settled now", found[0], exc_info=outcome)
+                _log.error("a conversation of chatbot %s stays as it is for a minute", found[0], exc_info=outcome)
         await asyncio.gather(*(self._pass_over(*found) for found in left), return_exceptions=True)
 
     async def _recover_one(self, chatbot_id: str, conversation_id: str, lease_was: int) -> None:
