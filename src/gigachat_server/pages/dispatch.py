@@ -7,6 +7,7 @@ wrong.
 
 from __future__ import annotations
 
+import functools
 import logging
 from contextlib import suppress
 from typing import Any
@@ -16,7 +17,7 @@ from starlette.types import Receive, Scope
 
 from gigachat_server.access.principal import Principal
 from gigachat_server.access.sessions import LINK_S
-from gigachat_server.edge.body import decode, read_body
+from gigachat_server.edge.body import decode, parsed, read_body
 from gigachat_server.edge.frame import Frame
 from gigachat_server.edge.problem import problem_headers, render_problem
 from gigachat_server.edge.request import Authoriser, parse_query
@@ -114,7 +115,7 @@ class _PageSurface:
             raise UnsupportedMediaType
         if route.scope != PUBLIC:
             check_csrf(request)
-        return decode(raw, route.request, settings) if is_json else None
+        return await parsed(raw, functools.partial(decode, wanted=route.request, settings=settings)) if is_json else None
 
     def _static(self, request: PageRequest[Any]) -> Response:
         answer = self.context.static.answer(

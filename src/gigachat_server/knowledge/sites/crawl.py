@@ -143,7 +143,7 @@ class Crawler:
         url = web_urls.parse(page.url)
         try:
             rules = await crawl.robots.of(url)
-            if not rules.allows(url):
+            if not await rules.allow(url):
                 refused = Reading(fate="skipped", reason="robots", error="robots.txt asks to leave it alone.", links=())
                 await self._settle(crawl.held, page, refused)
                 return
