@@ -135,7 +135,7 @@ class _ApiSurface:
 
     async def _allow_origin(self, origin: str, request: Request[Any], response: Response) -> None:
         """CORS: pages on the chatbot's own hostnames may call what end users reach, and read the answer."""
-        segments = request.raw_path.split("/")
+        segments = request.encoded_path.decode("ascii", "replace").split("/")
         if len(segments) < 3 or segments[1] != "chatbots" or not is_id(segments[2]):
             return
         try:

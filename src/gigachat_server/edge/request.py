@@ -46,7 +46,8 @@ class Request(Generic[B]):
         self.method: str = scope["method"]
         self.path: str = scope["path"]  # decoded
         self.encoded_path: bytes = scope["raw_path"]
-        self.raw_path = self.encoded_path.decode("ascii", "replace")
+        self.root: str = scope.get("root_path", "")  # the path that the public address has: every link starts with it
+        self.raw_path = self.root + self.encoded_path.decode("ascii", "replace")  # as the caller knows it
         self.raw_query: bytes = scope["query_string"]
         self.headers = plain_headers(scope)
         given = self.headers.get("x-request-id", "")

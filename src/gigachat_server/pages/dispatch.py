@@ -130,7 +130,7 @@ class _PageSurface:
     async def render_problem(self, error: GigachatError, request: PageRequest[Any]) -> Response:
         route = request.route
         if isinstance(route, PageRoute) and route.is_json:
-            return render_problem(error, instance=request.path, request_id=request.request_id)
+            return render_problem(error, instance=request.raw_path, request_id=request.request_id)
         if route is not None and isinstance(error, Unauthenticated):
             return redirect(login_address(request))
         if request.session is None:
@@ -139,6 +139,9 @@ class _PageSurface:
         return await self.context.page(request, "error.html", status=error.status, headers=problem_headers(error), error=error)
 
     async def finish(self, request: PageRequest[Any], response: Response) -> None:
+        location = response.headers.get("location", "")
+        if location.startswith("/"):
+            response.headers["location"] = request.root + location
         for name, value in SECURITY_HEADERS.items():
             response.headers[name] = value
         response.headers.setdefault("Cache-Control", "no-store")

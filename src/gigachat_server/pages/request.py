@@ -40,6 +40,7 @@ class PageRequest(Request[B]):
     def __init__(self, scope: Scope, authoriser: Authoriser, settings: Settings) -> None:
         super().__init__(scope, authoriser, trusted=settings.proxy_networks)
         self.origin = origin_of(scope, self.headers, settings)  # where the browser sees this server: http://127.0.0.1:8000
+        self.address = settings.public_url.rstrip("/") or self.origin  # what people type
         self.session_id = cookie(self.headers.get("cookie", ""), COOKIE)
         self.session: Session | None = None
         self.form: dict[str, str] = {}
