@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from gigachat_server.clock import system_clock
-from gigachat_server.learning.groups import grouped, is_little
+from gigachat_server.learning.group_index import vector_of
+from gigachat_server.learning.similar import group
 from gigachat_server.models.base import HandoffRequest
 from gigachat_server.models.embedders.hashing_embedder import HashingEmbedder, embed
 from gigachat_server.models.fake import Pause, ScriptedModel
 from gigachat_server.models.quoting.extractive import ExtractiveModel
 from gigachat_server.records import UnansweredPrompt
+from gigachat_server.store import unanswered as store_unanswered
+from gigachat_server.store.database import Tx
 from gigachat_server.triggers import acting
 from tests import stores
 from tests.harness import Api, gigachat
+from tests.hold_ups import hold_ups
 from tests.turns import answering, ask, asking, asking_held, assert_at_rest, contents, rows, until_settled
 
 REFUSAL = "Sorry, I don't know how to help with that."
@@ -319,28 +325,85 @@ def unanswered(number: int, text: str, vector: bytes, *, model: str | None = "ha
     return msgspec.structs.replace(row, embedding_model=model)
 
 
-@pytest.mark.parametrize(("model", "expected"), [("hashing", [[1, 2]]), ("another", [[2], [1]]), (None, [[2], [1]])])
-def test_vectors_of_different_models_are_not_compared(model: str | None, expected: list[list[int]]) -> None:
+@pytest.mark.parametrize(
+    ("model", "expected"), [("hashing", [["p1", "p2"]]), ("another", [["p1"], ["p2"]]), (None, [["p1"], ["p2"]])]
+)
+def test_vectors_of_different_models_are_not_compared(model: str | None, expected: list[list[str]]) -> None:
     vector = embed("the same").tobytes()
     rows = [unanswered(1, "Do you sell boats?", vector, model=model), unanswered(2, "Are llamas for sale?", vector)]
-    groups = grouped(rows, embedding_model="hashing", least_cosine=0.8)
-    assert [[row.seq for row in each.prompts] for each in groups] == expected
+    groups = group([vector_of(row, "hashing") for row in rows], least_cosine=0.8)
+    assert [[each.id for each in members] for members in groups] == expected
 
 
-def test_ten_thousand_rows_are_grouped_whole() -> None:
-    words = [f"word{number}" for number in range(100)]
-    texts = [f"{words[n % 100]} {words[n % 99]} {words[n % 7]} thing" for n in range(2_000)]
-    vectors = {text: embed(text).tobytes() for text in texts}
-    made = [unanswered(n, text, vectors[text]) for n, text in enumerate(texts * 5)]
-    groups = grouped(made, embedding_model="hashing", least_cosine=0.8)
-    assert sorted(row.seq for each in groups for row in each.prompts) == list(range(len(made)))
-    assert [each.place for each in groups] == sorted((each.place for each in groups), reverse=True)
+async def fill_with_unanswered(api: Api, chatbot: str, count: int) -> None:
+    """So many more prompts that went unanswered, of which no two ask the same, as if each had been said."""
+    await api.say(chatbot, "zebras yaks xenons")
+    vectors = np.random.default_rng(1).standard_normal((count, embed("x").size)).astype("<f4")
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    own = {"id": ":id", "seq": ":seq", "content": ":content", "embedding": ":embedding", "embedding_model": "'hashing'"}
+
+    async def body(tx: Tx) -> None:
+        names = [row[0] for row in await tx.all("SELECT name FROM pragma_table_info('messages')")]
+        values = ", ".join(own.get(name, name) for name in names)
+        copy = f"INSERT INTO messages ({', '.join(names)}) SELECT {values} FROM messages WHERE id = :like"
+        (row,) = await tx.all("SELECT chatbot_id, prompt_id, conversation_id, created_at FROM unanswered WHERE state = 'open'")
+        for n in range(count):
+            text = f"words about thing{n} and item{n * 7} " + "more of them " * 20
+            await tx.run(copy, id=f"m{n}", seq=1000 + n, content=text, embedding=vectors[n].tobytes(), like=row[1])
+            made = UnansweredPrompt(row[0], f"m{n}", row[2], 1000 + n, "nothing_matched", created_at=row[3] - count + n)
+            await store_unanswered.insert(tx, made)
+
+    await api.services.database.transaction("test.fill", body)
 
 
-@pytest.mark.parametrize(("count", "length", "expected"), [(0, 0, True), (199, 60, True), (200, 60, False), (1, 32_000, False)])
-def test_much_text_is_not_grouped_on_the_event_loop(count: int, length: int, expected: bool) -> None:
-    row = UnansweredPrompt("b", "p", "c", 1, "nothing_matched", created_at=1, content="x" * length)
-    assert is_little([row] * count) == expected
+@pytest.mark.sqlite_only
+async def test_thousands_that_are_all_different_hold_up_nobody_and_are_grouped_once(tmp_path: Path) -> None:
+    async with gigachat(tmp_path) as api:
+        chatbot = await shop(api)
+        await fill_with_unanswered(api, chatbot, 4_000)
+        for query in ("?limit=1", "?limit=1", "?limit=100"):
+            async with hold_ups() as met:
+                (first, *_) = await listed(api, chatbot, query)
+            assert first["prompt"] == "zebras yaks xenons"
+            assert met.longest_s < 0.25, query
+        # What changed since costs no more than that.
+        began_s = time.process_time()
+        async with hold_ups() as met:
+            await api.say(chatbot, "llamas alpacas camels", conversation="c2")
+            (llamas,) = await listed(api, chatbot, "?limit=1")
+            assert (await api.post(f"{chatbot}/unanswered/{llamas['id']}/dismiss")).status == 200
+            (zebras,) = await listed(api, chatbot, "?limit=1")
+        assert (llamas["prompt"], zebras["id"]) == ("llamas alpacas camels", first["id"])
+        assert met.longest_s < 0.25
+        assert time.process_time() - began_s < 0.25, "to group them anew takes that long each time"
+
+
+async def test_groups_follow_whatever_becomes_of_their_prompts(tmp_path: Path) -> None:
+    async with gigachat(tmp_path) as api:
+        chatbot = await shop(api)
+
+        async def seen() -> list[tuple[str, int]]:
+            return [(each["prompt"], each["count"]) for each in await listed(api, chatbot)]
+
+        await api.say(chatbot, "llamas alpacas camels", conversation="c1")
+        await api.say(chatbot, "boats oars sails", conversation="c2")
+        await api.say(chatbot, "camels llamas alpacas", conversation="c3")
+        assert await seen() == [("llamas alpacas camels", 2), ("boats oars sails", 1)]
+        await api.say(chatbot, "sails boats oars", conversation="c4")
+        assert await seen() == [("boats oars sails", 2), ("llamas alpacas camels", 2)]
+        assert (await api.call("DELETE", f"{chatbot}/conversations/c1")).status == 204  # the first of a group
+        assert await seen() == [("boats oars sails", 2), ("camels llamas alpacas", 1)]
+        (boats, llamas) = await listed(api, chatbot)
+        assert (await api.post(f"{chatbot}/unanswered/{boats['id']}/dismiss")).body["count"] == 2
+        assert await seen() == [("camels llamas alpacas", 1)]
+        assert [each["id"] for each in await listed(api, chatbot, "?state=dismissed")] == [boats["id"]]
+        await api.say(chatbot, "oars sails boats", conversation="c5")
+        assert await seen() == [("oars sails boats", 1), ("camels llamas alpacas", 1)]
+        answered = {"answer": "We sell none.", "as": "document", "name": "llamas"}
+        assert (await api.post(f"{chatbot}/unanswered/{llamas['id']}/answer", answered)).status == 201
+        assert await seen() == [("oars sails boats", 1)]
+        for path in (f"{chatbot}/unanswered/{llamas['id']}/dismiss", f"{chatbot}/unanswered/{boats['id']}/dismiss"):
+            assert (await api.post(path)).code == "unanswered_settled"
 
 
 # --- answering ---

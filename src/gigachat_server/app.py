@@ -274,15 +274,29 @@ async def _release_work(tx: Tx) -> None:
 
 
 class PublicApp:
-    """All that is served over TCP: the pages, and for every other path the API."""
+    """All that is served over TCP: the pages, and for every other path the API.
+
+    A proxy may take the path of the public address off or, as ids with a slash (`%2F`) need it, leave it.
+    """
 
     def __init__(self, services: Services) -> None:
         self.web = Web(services)
         self._api = Api(services)
+        self._root = services.settings.public_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._root:
+            scope = _below(self._root, scope)
         answering = self.web if self.web.handles(scope["path"]) else self._api
         await answering(scope, receive, send)
+
+
+def _below(root: str, scope: Scope) -> Scope:
+    """The request as it is without the path that the public address has, which `root_path` then names."""
+    raw_path: bytes = scope["raw_path"]
+    if not raw_path.startswith(f"{root}/".encode()):
+        return {**scope, "root_path": root}
+    return {**scope, "root_path": root, "path": scope["path"][len(root) :], "raw_path": raw_path[len(root) :]}
 
 
 def make_searcher(settings: Settings, database: Database, embedder: Embedder, background: Background) -> Searcher:

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -159,6 +160,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = ""
 
+    public_url: Annotated[
+        str,
+        Meta(
+            description="Address under which people reach this server, if it is not its own: `https://example.com` or, behind a "
+            "proxy that serves it under a path, `https://example.com/chat`. Links, redirects and cookies follow it."
+        ),
+    ] = ""
     trusted_proxies: Annotated[
         str,
         Meta(description="Addresses or networks, separated by commas, whose X-Forwarded-For is trusted. Default: none."),
@@ -241,6 +249,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def socket_path(self) -> Path:
         """Where a running server listens for this machine's own commands."""
         return self.data_folder / "gigachat.sock"
+
+    @property
+    def public_path(self) -> str:
+        """The path of the public address, such as `/chat`, or nothing."""
+        return urlsplit(self.public_url).path.rstrip("/")
 
     @property
     def proxy_networks(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
@@ -356,6 +369,10 @@ _SERVICE_VARIABLES = tuple(
 )
 
 
+_PUBLIC_URL = re.compile(r"https?://[A-Za-z0-9.:\[\]-]{1,255}(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?")
+_OWN_FOLDERS = ("chatbots", "static", "web", "api-keys")
+
+
 def _without_services(environment: Mapping[str, str]) -> dict[str, str]:
     """The variables that a person set for gigachat, as opposed to those that Kubernetes sets for a Service of that name."""
     return {
@@ -397,6 +414,10 @@ def _check(settings: Settings, names: Mapping[str, str]) -> None:
         url = getattr(settings, name)
         if url and not url.startswith(("http://", "https://")):
             raise SetupError(f"{names[name]} must start with http:// or https://.")
+    if settings.public_url and not _PUBLIC_URL.fullmatch(settings.public_url):
+        raise SetupError(f"{names['public_url']} must be an http or https URL with a plain path: https://example.com/chat.")
+    if settings.public_path.split("/")[1:2] in ([name] for name in _OWN_FOLDERS):
+        raise SetupError(f"{names['public_url']} must have another path: gigachat has a folder {settings.public_path} itself.")
     triggers.check(settings.failpoint)
     for name in ("trusted_proxies", "fetch_allow"):
         try:

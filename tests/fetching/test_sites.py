@@ -19,6 +19,7 @@ from gigachat_server.models.embedders.hashing_embedder import HashingEmbedder
 from gigachat_server.store.database import Tx
 from tests.fetching.canaries import SITE, Request, Response, canaries, serving
 from tests.harness import Api, gigachat, until
+from tests.hold_ups import hold_ups
 
 ALLOW: dict[str, Any] = {"fetch_allow": SITE, "fetch_ports": "1-65535"}
 
@@ -425,6 +426,29 @@ async def test_a_header_that_is_no_utf8_is_no_trouble(tmp_path: Path) -> None:
     async with serving(lambda _: page) as site, crawling(tmp_path) as (api, sites):
         assert (await crawled(api, sites, site.url, kind="page"))["state"] == "ready"
         assert len(await documents_of(api, sites)) == 1
+
+
+HOSTILE = {
+    "a long type": Response(html(text="Parcels ship."), headers={"Content-Type": "text/html" + ";" * 7_000}),
+    "a type of parameters": Response(html(text="Parcels ship."), headers={"Content-Type": "text/html" + ";a*0*=b" * 1_000}),
+    "links below a deep base": Response(f'<base href="/{"a/" * 900}">' + "".join(f"<a href={n}>" for n in range(1_300))),
+    "rules": Response("User-agent: *\n" + "".join(f"Disallow: /*a*%{n}x$\n" for n in range(15_000))),
+}
+
+
+@pytest.mark.sqlite_only
+@pytest.mark.parametrize("name", HOSTILE)
+async def test_nothing_that_a_site_sends_holds_up_the_loop(tmp_path: Path, name: str) -> None:
+    wanted = "/robots.txt" if name == "rules" else "/"
+    pages = Pages(**{"": html(text="Parcels ship."), "robots.txt": Response(status=404)})
+    async with (
+        serving(lambda request: HOSTILE[name] if request.path == wanted else pages(request)) as site,
+        crawling(tmp_path) as (api, sites),
+    ):
+        await crawled(api, sites, site.url + "/other", kind="page")
+        async with hold_ups() as met:
+            await crawled(api, sites, site.url + "/", kind="page")
+        assert met.longest_s < 0.1
 
 
 async def test_sitemaps_without_an_end_are_left(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from gigachat_server.language.words import may_ask_the_same, normalised, points_back
 from gigachat_server.learning.fixed_answers import Phrasings
-from gigachat_server.learning.similar import PromptVector, group
+from gigachat_server.learning.similar import Grouping, PromptVector, group
 from gigachat_server.models.embedders.hashing_embedder import embed
 from gigachat_server.store.fixed_answers import FixedPrompt
 
@@ -46,6 +46,33 @@ def test_one_that_comes_later_moves_none_that_was_there() -> None:
     before = grouped(*texts[:40])
     after = grouped(*texts)
     assert [members[: len(old)] for members, old in zip(after, before, strict=False)] == before
+
+
+@pytest.mark.parametrize("with_vectors", [True, False])
+@pytest.mark.parametrize("batch", [1, 7, 60])
+def test_prompts_that_are_added_in_batches_are_grouped_as_if_at_once(batch: int, with_vectors: bool) -> None:
+    texts = [f"word{n % 7} word{n % 5} word{n % 3} thing" for n in range(60)]
+    said = [PromptVector(str(n), text, embed(text) if with_vectors else None) for n, text in enumerate(texts)]
+    grouping = Grouping(least_cosine=0.8)
+    for start in range(0, len(said), batch):
+        grouping.add(said[start : start + batch])
+    at_once = [[each.id for each in members] for members in group(said, least_cosine=0.8)]
+    assert [[each.id for each in members] for members in grouping.groups] == at_once
+
+
+@pytest.mark.parametrize("with_vectors", [True, False])
+def test_whole_groups_can_be_removed_and_nothing_less(with_vectors: bool) -> None:
+    texts = ("parcel refund delay", "office opening hours", "delay refund parcel", "Parcel refund delay!", "tents poles pegs")
+    said = [PromptVector(str(n), text, embed(text) if with_vectors else None) for n, text in enumerate(texts)]
+    grouping = Grouping(least_cosine=0.8)
+    grouping.add(said)
+    assert not grouping.remove({"0"})
+    assert not grouping.remove({"0", "2", "4"})
+    assert [[each.id for each in members] for members in grouping.groups] == [["0", "2", "3"], ["1"], ["4"]]
+    assert grouping.remove({"0", "2", "3", "unknown"})
+    grouping.add([PromptVector("5", texts[2], said[2].vector), PromptVector("6", texts[0], said[0].vector)])
+    grouping.add([PromptVector("7", texts[1], said[1].vector)])
+    assert [[each.id for each in members] for members in grouping.groups] == [["1", "7"], ["4"], ["5", "6"]]
 
 
 def test_vectors_of_two_lengths_and_none_are_grouped_among_their_own() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import time
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,20 @@ async def test_every_route_and_error_is_described_to_anybody(tmp_path: Path) -> 
         assert f"{code} {status} {meaning}".replace("`", "") in page.text
     assert len(page.ids) == len(set(page.ids))
     assert 'href="/openapi.json"' in reply.text
+
+
+async def test_the_page_is_made_once_for_everybody(tmp_path: Path) -> None:
+    async with pages(tmp_path) as site:
+        first = await site.stranger.get("/docs")
+        took_s = []
+        for path in ("/login", "/docs"):
+            began_s = time.process_time()
+            replies = [await site.stranger.get(path) for _ in range(20)]
+            took_s.append(time.process_time() - began_s)
+        assert {reply.text for reply in replies} == {first.text}
+        assert took_s[1] < 4 * took_s[0], "to make it takes ten times as long as a small page"
+        elsewhere = await site.stranger.get("/docs", Host="chat.example.com")
+        assert "http://chat.example.com/chatbots" in elsewhere.text
 
 
 def test_fields_are_told_down_to_the_nested_ones() -> None:

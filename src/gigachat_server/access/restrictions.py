@@ -17,6 +17,9 @@ from gigachat_server.records import RestrictionsConfig
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
+_MOST_HOPS = 32  # more proxies in a row are a caller's invention
+_LONGEST_HOSTNAME = 253
+
 
 def parse_address(text: str) -> Address | None:
     """An address as peers and proxies write it: with a port, in brackets, with a zone; IPv4 mapped into IPv6 is IPv4."""
@@ -46,7 +49,7 @@ def peer_address(client: str | None, forwarded_for: str | None, trusted: Sequenc
     peer = parse_address(client or "")
     if peer is None:
         return None
-    hops = forwarded_for.split(",") if forwarded_for else []
+    hops = forwarded_for.rsplit(",", _MOST_HOPS)[-_MOST_HOPS:] if forwarded_for else []
     while hops and any(peer in network for network in trusted):
         hop = parse_address(hops.pop())
         if hop is None:
@@ -104,6 +107,8 @@ def hostname_of(url: str) -> str:
 def canonical_hostname(name: str) -> str:
     """Lower case, in ASCII (IDNA), without the root's dot; empty if it cannot be a hostname."""
     name = name.strip().lower().removesuffix(".")
+    if len(name) > _LONGEST_HOSTNAME:
+        return ""  # to convert it takes quadratic time
     try:
         return name if name.isascii() else name.encode("idna").decode()
     except UnicodeError:

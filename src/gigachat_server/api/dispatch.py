@@ -5,6 +5,7 @@ The steps of a request are in `edge/frame.py`.
 
 from __future__ import annotations
 
+import functools
 import logging
 from typing import Any
 from urllib.parse import unquote, unquote_to_bytes
@@ -18,7 +19,7 @@ from gigachat_server.access.restrictions import check_restrictions, is_listed
 from gigachat_server.access.speakers import client_defined_id
 from gigachat_server.api.openapi import openapi_json
 from gigachat_server.api.routes import ROUTES, RouteMatch, RouteTable
-from gigachat_server.edge.body import check_media_type, decode, parse_object, read_body
+from gigachat_server.edge.body import check_media_type, decode, parse_object, parsed, read_body
 from gigachat_server.edge.frame import Frame
 from gigachat_server.edge.problem import render_problem
 from gigachat_server.edge.request import Authoriser, Request
@@ -39,6 +40,8 @@ from gigachat_server.store import chatbots
 
 _CORS_METHODS = "GET, POST, PUT, DELETE"
 _CORS_HEADERS = "Authorization, Content-Type, Accept, Idempotency-Key, Last-Event-ID, Prefer, X-Request-Id"
+
+_MOST_SEGMENTS = 16  # more than any route has
 
 
 class _Made(msgspec.Struct):
@@ -112,7 +115,8 @@ class _ApiSurface:
             raw = b"{}"
         else:
             check_media_type(request.headers)
-        return parse_object(raw, settings) if route.is_merge else decode(raw, route.request, settings)
+        parse = parse_object if route.is_merge else functools.partial(decode, wanted=route.request)
+        return await parsed(raw, functools.partial(parse, settings=settings))
 
     async def render_problem(self, error: GigachatError, request: Request[Any]) -> Response:
         return render_problem(error, instance=request.raw_path, request_id=request.request_id)
@@ -131,7 +135,7 @@ class _ApiSurface:
 
     async def _allow_origin(self, origin: str, request: Request[Any], response: Response) -> None:
         """CORS: pages on the chatbot's own hostnames may call what end users reach, and read the answer."""
-        segments = request.raw_path.split("/")
+        segments = request.encoded_path.decode("ascii", "replace").split("/")
         if len(segments) < 3 or segments[1] != "chatbots" or not is_id(segments[2]):
             return
         try:
@@ -150,6 +154,8 @@ class _ApiSurface:
 
 
 def _segments(encoded: bytes) -> list[str]:
+    if encoded.count(b"/") > _MOST_SEGMENTS:
+        raise NotFound
     try:
         return [unquote_to_bytes(part).decode() for part in encoded.split(b"/")]
     except UnicodeDecodeError:

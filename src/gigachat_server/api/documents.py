@@ -144,7 +144,7 @@ def _ingested(ingested: IngestResult, status: int, request: Request[Any], servic
 
 def _accepted(document: Document, request: Request[Any], services: Services) -> Answer:
     services.ingest_worker.wake_up()
-    location = f"/chatbots/{document.chatbot_id}/documents/{document.id}"
+    location = f"{request.root}/chatbots/{document.chatbot_id}/documents/{document.id}"
     return Answer(wire.document(document, request.account_id), 202, {"Location": location})
 
 

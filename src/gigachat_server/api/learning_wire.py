@@ -154,14 +154,14 @@ class WireReplay(msgspec.Struct, frozen=True):
 
 
 def group(found: Group, suggestion: Suggestion | None) -> WireUnanswered:
-    first, last = found.prompts[0], found.prompts[-1]
+    first, last = found.first, found.newest[-1]
     return WireUnanswered(
         id=found.id,
         chatbot_id=first.chatbot_id,
         state=first.state,
         prompt=first.content,
-        count=len(found.prompts),
-        examples=[_example(row) for row in reversed(found.prompts[-EXAMPLES:])],
+        count=len(found.ids),
+        examples=[_example(row) for row in reversed(found.newest[-EXAMPLES:])],
         suggested_answer=None if suggestion is None else _suggestion(suggestion),
         oldest_at=wire_time(first.created_at),
         newest_at=wire_time(last.created_at),

@@ -42,11 +42,10 @@ async def list_all(request: Request[None], services: Services) -> Answer:
     """Groups of those that ask much the same, the one with the newest prompt first."""
     limit, before = query_limit(request.query), cursors.load(request.query.get("after"))
     state = query_choice(request.query, "state", _STATES) or "open"
-    groups = await services.learning.groups(request.chatbot.id, state)  # type: ignore[arg-type]
-    found = [each for each in groups if before is None or each.place < before]
-    headers = next_link(request, cursors.dump(*found[limit - 1].place)) if len(found) > limit else {}
-    suggestions = await services.learning.suggestions(request.chatbot.id, found[:limit])
-    return Answer([learning_wire.group(each, suggestions.get(each.id)) for each in found[:limit]], headers=headers)
+    page = await services.learning.page(request.chatbot.id, state, before=before, limit=limit)  # type: ignore[arg-type]
+    headers = {} if page.last is None else next_link(request, cursors.dump(*page.last))
+    suggestions = await services.learning.suggestions(request.chatbot.id, page.groups)
+    return Answer([learning_wire.group(each, suggestions.get(each.id)) for each in page.groups], headers=headers)
 
 
 async def answer(request: Request[AnswerInput], services: Services) -> Answer:

@@ -26,6 +26,7 @@ from gigachat_server.chat.turns.progress import TurnResult
 from gigachat_server.chat.turns.turn import TurnHandle, Turns
 from gigachat_server.errors import FieldError, InvalidRequest, NotFound
 from gigachat_server.knowledge.search.retrieve import Earlier
+from gigachat_server.language.words import is_blank
 from gigachat_server.records import Chatbot, Conversation, Feedback, FeedbackGiven, Message
 from gigachat_server.settings import Settings
 from gigachat_server.store import conversations, messages
@@ -93,6 +94,8 @@ class Conversations:
         `InvalidRequest`.
         """
         _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
+        if is_blank(text):
+            raise InvalidRequest(errors=(FieldError("prompt", "Must contain text: it is empty, blank or invisible."),))
         request = PromptRequest(
             conversation_id=client_defined_id(conversation_id, "conversation_id"),
             user_id=speaker_id(user_id, "user_id"),

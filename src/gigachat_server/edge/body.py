@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Mapping
+from codecs import BOM_UTF8
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -31,6 +32,8 @@ T = TypeVar("T")
 _MOST_ERRORS = 50
 _SMALL_BODY = 64 * 1024  # of a larger one that is wrong, only the first fault is named
 _LARGEST_MERGE = 256 * 1024
+_INLINE_BYTES = 16 * 1024  # more can take longer than others should wait between two words of a reply
+_LONGEST_FIELD = 200  # characters of a field's path that an error repeats
 _FORBIDDEN = re.compile("[\x00\ud800-\udfff]")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # in a body that does not decode: not one of a pair
 # Control characters but for tabs, ends of lines and paragraphs, and what turns the direction of all that follows.
@@ -77,12 +80,26 @@ def check_media_type(headers: Mapping[str, str]) -> None:
     raise UnsupportedMediaType(f"Send application/json, not {media_type[:100]}.")
 
 
+async def parsed(raw: bytes, parse: Callable[[bytes], T]) -> T:
+    """What `parse` makes of the body: in a thread if it is large, so that a caller who builds a slow one waits alone."""
+    return parse(raw) if len(raw) <= _INLINE_BYTES else await asyncio.to_thread(parse, raw)
+
+
+def _utf8(raw: bytes) -> bytes:
+    """The body without a byte order mark. Raises `MalformedBody` for JSON in UTF-16 or UTF-32, which RFC 8259 rules out."""
+    encoding = json.detect_encoding(raw)
+    if encoding.startswith(("utf-16", "utf-32")):
+        raise MalformedBody(f"The request body must be UTF-8; this one is {encoding[:6].upper()}.")
+    return raw.removeprefix(BOM_UTF8)
+
+
 def decode(raw: bytes, wanted: type[T], settings: Settings) -> T:
     """The body as that struct. Raises `MalformedBody`, or `InvalidRequest` naming the fields at fault.
 
     A body that is right is read once, by a decoder in C. Of a wrong one every field is named if it is small; of a large
-    one the first, since to look at millions of values would hold up everyone else.
+    one the first, since to look at millions of values would take too long.
     """
+    raw = _utf8(raw)
     try:
         body = msgspec.json.decode(raw, type=wanted)
     except msgspec.ValidationError as error:
@@ -90,16 +107,16 @@ def decode(raw: bytes, wanted: type[T], settings: Settings) -> T:
             _check_syntax(raw)
             raise InvalidRequest(errors=(_first_error(error, ""),)) from None
         data = _parse(raw)
-        _refuse(_text_errors(data, "", depth=settings.max_depth))
+        _refuse_texts(data, settings)
         return convert(data, wanted)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         if len(raw) <= _SMALL_BODY:
-            _refuse(_text_errors(_parse(raw), "", depth=settings.max_depth))
+            _refuse_texts(_parse(raw), settings)
         elif _SURROGATE.search(raw):
             raise InvalidRequest(errors=(FieldError("", "Must not contain lone surrogates."),)) from None
         raise MalformedBody from None
     if b"\\u0000" in raw:  # NUL can only come escaped
-        _refuse(_text_errors(msgspec.to_builtins(body), "", depth=settings.max_depth))
+        _refuse_texts(msgspec.to_builtins(body), settings)
     return body
 
 
@@ -116,8 +133,8 @@ def parse_object(raw: bytes, settings: Settings) -> dict[str, Any]:
     """The body as a plain JSON object, its texts checked, for a merge. Raises as `decode` does."""
     if len(raw) > _LARGEST_MERGE:
         raise PayloadTooLarge(f"A change may have at most {_LARGEST_MERGE} bytes.")
-    data = _parse(raw)
-    _refuse(_text_errors(data, "", depth=settings.max_depth))
+    data = _parse(_utf8(raw))
+    _refuse_texts(data, settings)
     if not isinstance(data, dict):
         raise InvalidRequest(errors=(FieldError("", "Expected an object."),))
     return data
@@ -142,38 +159,50 @@ def _parse(raw: bytes) -> Any:
         raise MalformedBody(f"The request body is not valid JSON{place}.") from None
 
 
-def _refuse(errors: list[FieldError]) -> None:
+def _refuse_texts(data: Any, settings: Settings) -> None:
+    """Raises `InvalidRequest` for what no field may hold."""
+    errors: list[FieldError] = []
+    _find_text_errors(data, None, settings.max_depth, errors)
     if errors:
-        raise InvalidRequest(errors=tuple(errors[:_MOST_ERRORS]))
+        raise InvalidRequest(errors=tuple(errors))
 
 
 def _first_error(error: msgspec.ValidationError, field: str) -> FieldError:
     """What msgspec says, with the field beside the sentence instead of in it."""
     text, _, path = str(error).partition(" - at `$")
-    return FieldError((field + path.rstrip("`")).lstrip("."), text.rstrip(".") + ".")
+    return FieldError((field + path.rstrip("`")).lstrip(".")[:_LONGEST_FIELD], text.rstrip(".") + ".")
 
 
-def _text_errors(data: Any, field: str, *, depth: int) -> list[FieldError]:
-    """What no field may hold, wherever it is."""
+_Path = tuple[Any, str] | None  # of a value: the path of what it is in, and the step from there
+
+
+def _find_text_errors(data: Any, path: _Path, depth: int, errors: list[FieldError]) -> None:
+    """Add what no field may hold, wherever it is. Paths are written out for errors alone: most values are fine."""
+    if len(errors) == _MOST_ERRORS:
+        return
     if isinstance(data, str):
-        found = _FORBIDDEN.search(data)
-        if found is None:
-            return []
-        what = "NUL characters" if found[0] == "\x00" else "lone surrogates"
-        return [FieldError(field, f"Must not contain {what}.")]
-    if isinstance(data, float) and not -1.8e308 < data < 1.8e308:
-        return [FieldError(field, "Must be a finite number.")]
-    if isinstance(data, (dict, list)) and depth == 0:
-        return [FieldError(field, "Nested too deeply.")]
-    if isinstance(data, list):
-        return [e for i, item in enumerate(data) for e in _text_errors(item, f"{field}[{i}]", depth=depth - 1)]
-    if isinstance(data, dict):
-        errors = []
+        if (found := _FORBIDDEN.search(data)) is not None:
+            what = "NUL characters" if found[0] == "\x00" else "lone surrogates"
+            errors.append(FieldError(_written(path), f"Must not contain {what}."))
+    elif isinstance(data, float) and not -1.8e308 < data < 1.8e308:
+        errors.append(FieldError(_written(path), "Must be a finite number."))
+    elif isinstance(data, (dict, list)) and depth == 0:
+        errors.append(FieldError(_written(path), "Nested too deeply."))
+    elif isinstance(data, list):
+        for number, item in enumerate(data):
+            _find_text_errors(item, (path, f"[{number}]"), depth - 1, errors)
+    elif isinstance(data, dict):
         for name, value in data.items():
-            errors += _text_errors(name, f"{field}.<name>".lstrip("."), depth=depth - 1)
-            errors += _text_errors(value, f"{field}.{name}".lstrip("."), depth=depth - 1)
-        return errors
-    return []
+            _find_text_errors(name, (path, ".<name>"), depth - 1, errors)
+            _find_text_errors(value, (path, "." + name), depth - 1, errors)
+
+
+def _written(path: _Path) -> str:
+    steps = []
+    while path is not None:
+        path, step = path
+        steps.append(step)
+    return "".join(reversed(steps)).lstrip(".")[:_LONGEST_FIELD]
 
 
 def _field_errors(data: Any, wanted: Any, field: str) -> list[FieldError]:
@@ -187,7 +216,7 @@ def _field_errors(data: Any, wanted: Any, field: str) -> list[FieldError]:
         return []
     fields = {f.encode_name: f for f in msgspec.structs.fields(wanted)}
     prefix = field + "." if field else ""
-    found = [FieldError(f"{prefix}{name}", "Unknown field.") for name in data if name not in fields]
+    found = [FieldError(f"{prefix}{name}"[:_LONGEST_FIELD], "Unknown field.") for name in data if name not in fields]
     for name, described in fields.items():
         if name in data:
             found += _field_errors(data[name], described.type, prefix + name)

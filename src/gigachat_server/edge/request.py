@@ -26,6 +26,8 @@ B = TypeVar("B")
 D = TypeVar("D", bound=bool | None)
 R = TypeVar("R")
 
+_MOST_RANGES = 50  # of an Accept header that are looked at
+_WEIGHT = re.compile(r"(?:0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 
 
@@ -44,7 +46,8 @@ class Request(Generic[B]):
         self.method: str = scope["method"]
         self.path: str = scope["path"]  # decoded
         self.encoded_path: bytes = scope["raw_path"]
-        self.raw_path = self.encoded_path.decode("ascii", "replace")
+        self.root: str = scope.get("root_path", "")  # the path that the public address has: every link starts with it
+        self.raw_path = self.root + self.encoded_path.decode("ascii", "replace")  # as the caller knows it
         self.raw_query: bytes = scope["query_string"]
         self.headers = plain_headers(scope)
         given = self.headers.get("x-request-id", "")
@@ -87,7 +90,7 @@ class Request(Generic[B]):
     @property
     def accepts_events(self) -> bool:
         """Whether the caller would rather have an event stream."""
-        return "text/event-stream" in self.headers.get("accept", "")
+        return prefers_events(self.headers.get("accept", ""))
 
     async def reauthorise(self) -> None:
         """For long answers: raises once the caller may not make this request any more."""
@@ -100,11 +103,38 @@ class Request(Generic[B]):
 
 def plain_headers(scope: Scope) -> dict[str, str]:
     """By lower-case name. Of a repeated one all count, in their order (RFC 9110, 5.3): a proxy may add its own after ours."""
-    headers: dict[str, str] = {}
-    for raw_name, raw_value in scope["headers"]:
-        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    return headers
+    values: dict[str, list[str]] = {}
+    for name, value in scope["headers"]:
+        values.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
+    return {name: ", ".join(each) for name, each in values.items()}
+
+
+# --- what the caller accepts ---
+
+
+def prefers_events(accept: str) -> bool:
+    """Whether an `Accept` header wants an event stream rather than JSON (RFC 9110, 12.5.1): wanted as much, if it is named."""
+    weights: dict[str, float] = {}
+    for text in accept.lower().split(",", _MOST_RANGES)[:_MOST_RANGES]:
+        media_range, *parameters = (part.strip() for part in text.split(";"))
+        weights[media_range] = max(weights.get(media_range, 0.0), _weight(parameters))
+    events, answer = _weight_of("text/event-stream", weights), _weight_of("application/json", weights)
+    return events > answer or (events == answer > 0 and "text/event-stream" in weights)
+
+
+def _weight_of(media_type: str, weights: Mapping[str, float]) -> float:
+    """The most specific range that the type is in counts."""
+    ranges = (media_type, media_type.partition("/")[0] + "/*", "*/*")
+    return next((weights[each] for each in ranges if each in weights), 0.0)
+
+
+def _weight(parameters: Sequence[str]) -> float:
+    """0 to 1; what is no number does not count."""
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "q" and _WEIGHT.fullmatch(value.strip()):
+            return float(value)
+    return 1.0
 
 
 # --- queries ---

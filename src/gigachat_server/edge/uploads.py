@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 LONGEST_NAME = 1024
 _EXTENDED_NAME = re.compile(rb";\s*filename\*\s*=\s*\"?([\w.:-]{1,40})'[^';\"]*'([^;\s\"]+)", re.I)
+_LONGEST_CONTENT_TYPE = 1000
 _MOST_PARTS = 8
 _MOST_FIELD_BYTES = 4 * LONGEST_NAME
 _MOST_HEADERS, _MOST_HEADER_BYTES = 8, 8 * 1024
@@ -125,6 +126,8 @@ class _Form:
         # Only those who send files wait for this to be imported.
         from python_multipart.multipart import MultipartParser, parse_options_header
 
+        if len(content_type) > _LONGEST_CONTENT_TYPE:  # to parse it takes quadratic time
+            raise MalformedForm(f"The Content-Type of a form has at most {_LONGEST_CONTENT_TYPE} characters.")
         self._options = parse_options_header
         _, parameters = parse_options_header(content_type)
         boundary = parameters.get(b"boundary", b"")

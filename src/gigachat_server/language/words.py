@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gigachat_server.language.blank import is_blank
 from gigachat_server.language.human import asks_for_human
 from gigachat_server.language.sameness import SHARED_STEMS, may_ask_the_same, normalised
 from gigachat_server.language.sentences import LONGEST_SENTENCE, sentences
@@ -15,6 +16,7 @@ __all__ = [
     "SmallTalk",
     "asks_for_human",
     "content_words",
+    "is_blank",
     "is_dependent",
     "may_ask_the_same",
     "normalised",

@@ -1,35 +1,33 @@
 """What operators make of unanswered prompts: groups of those that ask the same, answered once for all of them.
 
-Idea: rows are per prompt, groups are worked out when they are asked for. A group is called by its first prompt, which stays its
-first for as long as it is open. Invariant: what is made of a group and that its prompts are settled is one transaction, so of two
-operators who answer it at once one is told that it is done.
+Idea: rows are per prompt, groups are worked out when they are asked for, and kept (`group_index.py`). A group is called by its
+first prompt, which stays its first for as long as it is open. Invariant: what is made of a group and that its prompts are
+settled is one transaction, so of two operators who answer it at once one is told that it is done.
 """
 
 from __future__ import annotations
 
 import asyncio
-import functools
+from bisect import bisect_left
 from collections.abc import Sequence
 
 import msgspec
-import numpy as np
 
 from gigachat_server.clock import Clock
 from gigachat_server.errors import Conflict, NotFound
 from gigachat_server.knowledge.documents.ingest import Ingest
 from gigachat_server.language.words import normalised
 from gigachat_server.learning.fixed_answers import FixedAnswers
-from gigachat_server.learning.similar import PromptVector, group
+from gigachat_server.learning.group_index import GroupIndex, GroupOutline
 from gigachat_server.models.base import Embedder
 from gigachat_server.records import Chatbot, Document, FixedAnswer, UnansweredPrompt, UnansweredState
 from gigachat_server.store import idempotency, unanswered
 from gigachat_server.store.database import Database, Reader, Tx
 from gigachat_server.store.unanswered import Suggestion
 
-MOST_GROUPED = 10_000  # of the newest prompts
 MOST_PROMPTS = 50  # of a fixed answer
-_INLINE = 200, 20_000  # grouping fewer prompts and characters takes a few milliseconds, and no thread
-_SUGGESTED_FOR = 20  # of a group's newest prompts, what operators said to them is looked at
+MOST_SHOWN = 20  # of a group's newest prompts; what operators said to them is suggested
+_BATCH = 500
 _LONGEST_NAME = 200
 
 
@@ -39,23 +37,22 @@ class UnansweredSettled(Conflict):
 
 
 class Group(msgspec.Struct, frozen=True):
-    """Unanswered prompts that ask much the same, oldest first."""
+    """Unanswered prompts that ask much the same: its first one, and its newest ones, oldest first."""
 
-    prompts: list[UnansweredPrompt]
+    ids: list[str]
+    first: UnansweredPrompt
+    newest: list[UnansweredPrompt]
 
     @property
     def id(self) -> str:
-        return self.prompts[0].prompt_id
+        return self.ids[0]
 
-    @property
-    def place(self) -> tuple[int, str]:
-        """In the list of groups, of which the one with the newest prompt comes first."""
-        return self.prompts[-1].created_at, self.id
 
-    @property
-    def wordings(self) -> list[str]:
-        """What they say, each once, as many as a fixed answer takes."""
-        return list({normalised(each.content): each.content for each in reversed(self.prompts)}.values())[::-1][:MOST_PROMPTS]
+class GroupPage(msgspec.Struct, frozen=True):
+    """Groups, the one with the newest prompt first; `last` is the place of the last one if more follow."""
+
+    groups: list[Group]
+    last: tuple[int, str] | None
 
 
 class GroupOutcome(msgspec.Struct, frozen=True):
@@ -75,25 +72,45 @@ class Learning:
         self, database: Database, *, embedder: Embedder, fixed_answers: FixedAnswers, ingest: Ingest, clock: Clock
     ) -> None:
         self._database = database
-        self._embedder = embedder
+        self._index = GroupIndex(database, embedder)
         self._fixed_answers = fixed_answers
         self._ingest = ingest
         self._clock = clock
 
-    async def groups(self, chatbot_id: str, state: UnansweredState) -> list[Group]:
-        """Of the newest 10,000 prompts in that state."""
+    async def page(self, chatbot_id: str, state: UnansweredState, *, before: tuple[int, str] | None, limit: int) -> GroupPage:
+        """Of the groups of the newest 10,000 prompts in that state."""
+        outlines = await self._index.outlines(chatbot_id, state)
+        end = len(outlines) if before is None else bisect_left(outlines, before, key=_place_of)
+        start = max(end - limit, 0)
+        chosen = outlines[start:end][::-1]
+        return GroupPage(await self._shown(chatbot_id, chosen), chosen[-1].place if start else None)
 
-        async def read(reader: Reader) -> list[UnansweredPrompt]:
-            return await unanswered.list_newest(reader, chatbot_id, state, limit=MOST_GROUPED)
+    async def _shown(self, chatbot_id: str, outlines: Sequence[GroupOutline]) -> list[Group]:
+        """With what their prompts say; without those that were deleted meanwhile."""
+        shown = [list(dict.fromkeys((each.ids[0], *each.ids[-MOST_SHOWN:]))) for each in outlines]
+        by_id = {row.prompt_id: row for row in await self._rows(chatbot_id, [each for ids in shown for each in ids])}
+        groups = []
+        for outline, ids in zip(outlines, shown, strict=True):
+            rows = [by_id[each] for each in ids if each in by_id]
+            if rows:
+                groups.append(Group(outline.ids, rows[0], rows[-MOST_SHOWN:]))
+        return groups
 
-        rows = (await self._database.read(read))[::-1]
-        embedder = self._embedder
-        run = functools.partial(grouped, rows, embedding_model=embedder.name, least_cosine=embedder.scale.similar_prompt)
-        return run() if is_little(rows) else await asyncio.to_thread(run)
+    async def _rows(self, chatbot_id: str, prompt_ids: Sequence[str]) -> list[UnansweredPrompt]:
+        """In no more than a batch at once, since each is a prompt of up to 32,000 characters."""
+        found: list[UnansweredPrompt] = []
+        for start in range(0, len(prompt_ids), _BATCH):
+            batch = prompt_ids[start : start + _BATCH]
+
+            async def read(reader: Reader, batch: Sequence[str] = batch) -> list[UnansweredPrompt]:
+                return await unanswered.list_of_prompts(reader, chatbot_id, batch)
+
+            found += await self._database.read(read)
+        return found
 
     async def suggestions(self, chatbot_id: str, groups: Sequence[Group]) -> dict[str, Suggestion]:
         """What an operator said to the newest prompt of a group that one said anything to, by the group's id."""
-        wanted = [each.prompt_id for each_group in groups for each in each_group.prompts[-_SUGGESTED_FOR:]]
+        wanted = [row.prompt_id for each in groups for row in each.newest]
         if not wanted:
             return {}
 
@@ -103,7 +120,7 @@ class Learning:
         by_prompt = {suggestion.prompt_id: suggestion for suggestion in await self._database.read(read)}
         found = {}
         for each in groups:
-            said = [by_prompt[row.prompt_id] for row in each.prompts[-_SUGGESTED_FOR:] if row.prompt_id in by_prompt]
+            said = [by_prompt[row.prompt_id] for row in each.newest if row.prompt_id in by_prompt]
             if said:
                 found[each.id] = said[-1]
         return found
@@ -130,7 +147,7 @@ class Learning:
         async def settle(tx: Tx, made: FixedAnswer) -> None:
             settled[:] = [await self._settle(tx, found, key, "answered", fixed_answer=made)]
 
-        wordings = prompts or found.wordings
+        wordings = prompts or await self._wordings(chatbot.id, found)
         await self._fixed_answers.put(chatbot, None, prompts=wordings, answer=answer, is_enabled=True, besides=settle)
         return settled[0]
 
@@ -139,7 +156,7 @@ class Learning:
     ) -> GroupOutcome:
         """Have a document with the question and its answer. Raises `NotFound`, `UnansweredSettled`."""
         found = await self._open_group(chatbot.id, prompt_id)
-        asked = found.prompts[0].content
+        asked = found.first.content
         settled: list[GroupOutcome] = []
 
         async def settle(tx: Tx, document: Document) -> None:
@@ -155,10 +172,16 @@ class Learning:
         row = await self._database.read(read)
         if row is None:
             raise NotFound
-        for found in await self.groups(chatbot_id, "open"):
-            if any(each.prompt_id == prompt_id for each in found.prompts):
-                return found
-        return Group([row])  # older than those that are grouped; or settled, which whoever settles it is told
+        outlines = await self._index.outlines(chatbot_id, "open")
+        outline = next((each for each in outlines if prompt_id in each.ids), None)
+        groups = [] if outline is None else await self._shown(chatbot_id, [outline])
+        # One that is in no group is older than those that are; or settled, which is what comes of settling it again.
+        return groups[0] if groups else Group([prompt_id], row, [row])
+
+    async def _wordings(self, chatbot_id: str, found: Group) -> list[str]:
+        """What its prompts say, as a fixed answer takes it."""
+        texts = [row.content for row in await self._rows(chatbot_id, found.ids)]
+        return await asyncio.to_thread(wordings, texts)
 
     async def _settle(
         self,
@@ -173,8 +196,8 @@ class Learning:
         made = fixed_answer or document
         count = await unanswered.settle(
             tx,
-            found.prompts[0].chatbot_id,
-            [each.prompt_id for each in found.prompts],
+            found.first.chatbot_id,
+            found.ids,
             state,
             answered_by=None if made is None else made.id,
             at=self._clock(),
@@ -187,23 +210,13 @@ class Learning:
         return settled
 
 
-def is_little(rows: Sequence[UnansweredPrompt]) -> bool:
-    """Whether grouping them takes so little that the event loop can do it. Pure."""
-    most_rows, most_characters = _INLINE
-    return len(rows) < most_rows and sum(len(row.content) for row in rows) < most_characters
+def wordings(texts: Sequence[str]) -> list[str]:
+    """Of texts, oldest first, each wording once, as many as a fixed answer takes. Pure."""
+    return list({normalised(text): text for text in reversed(texts)}.values())[::-1][:MOST_PROMPTS]
 
 
-def grouped(rows: Sequence[UnansweredPrompt], *, embedding_model: str, least_cosine: float) -> list[Group]:
-    """Rows, oldest first, in groups, the one with the newest prompt first; vectors of other models do not count. Pure."""
-    by_id = {row.prompt_id: row for row in rows}
-    vectors = {
-        row.prompt_id: np.frombuffer(row.embedding, "<f4")
-        for row in rows
-        if row.embedding is not None and row.embedding_model == embedding_model
-    }
-    said = [PromptVector(row.prompt_id, row.content, vectors.get(row.prompt_id)) for row in rows]
-    groups = [Group([by_id[each.id] for each in members]) for members in group(said, least_cosine=least_cosine)]
-    return sorted(groups, key=lambda each: each.place, reverse=True)
+def _place_of(outline: GroupOutline) -> tuple[int, str]:
+    return outline.place
 
 
 def document_name(asked: str) -> str:

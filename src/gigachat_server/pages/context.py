@@ -34,7 +34,8 @@ class PageContext:
         self.services = services
         self.sessions = Sessions(services.clock, account_id=services.account.id)
         self.attempts = AttemptLimit(services.clock)
-        self.static = StaticFiles()
+        self.static = StaticFiles(services.settings.public_path)
+        self.rendered: dict[str, str] = {}  # what is the same for everybody, by its template
 
     async def render(self, template: str, **values: object) -> str:
         """The template filled in, away from the event loop: a long conversation takes a while."""

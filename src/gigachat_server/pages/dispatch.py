@@ -7,6 +7,7 @@ wrong.
 
 from __future__ import annotations
 
+import functools
 import logging
 from contextlib import suppress
 from typing import Any
@@ -16,7 +17,7 @@ from starlette.types import Receive, Scope
 
 from gigachat_server.access.principal import Principal
 from gigachat_server.access.sessions import LINK_S
-from gigachat_server.edge.body import decode, read_body
+from gigachat_server.edge.body import decode, parsed, read_body
 from gigachat_server.edge.frame import Frame
 from gigachat_server.edge.problem import problem_headers, render_problem
 from gigachat_server.edge.request import Authoriser, parse_query
@@ -114,7 +115,7 @@ class _PageSurface:
             raise UnsupportedMediaType
         if route.scope != PUBLIC:
             check_csrf(request)
-        return decode(raw, route.request, settings) if is_json else None
+        return await parsed(raw, functools.partial(decode, wanted=route.request, settings=settings)) if is_json else None
 
     def _static(self, request: PageRequest[Any]) -> Response:
         answer = self.context.static.answer(
@@ -129,7 +130,7 @@ class _PageSurface:
     async def render_problem(self, error: GigachatError, request: PageRequest[Any]) -> Response:
         route = request.route
         if isinstance(route, PageRoute) and route.is_json:
-            return render_problem(error, instance=request.path, request_id=request.request_id)
+            return render_problem(error, instance=request.raw_path, request_id=request.request_id)
         if route is not None and isinstance(error, Unauthenticated):
             return redirect(login_address(request))
         if request.session is None:
@@ -138,6 +139,9 @@ class _PageSurface:
         return await self.context.page(request, "error.html", status=error.status, headers=problem_headers(error), error=error)
 
     async def finish(self, request: PageRequest[Any], response: Response) -> None:
+        location = response.headers.get("location", "")
+        if location.startswith("/"):
+            response.headers["location"] = request.root + location
         for name, value in SECURITY_HEADERS.items():
             response.headers[name] = value
         response.headers.setdefault("Cache-Control", "no-store")

@@ -5,7 +5,9 @@ It needs no login, no network and no script: everyone who can reach the server c
 
 from __future__ import annotations
 
+import asyncio
 import functools
+import html
 import json
 import re
 from collections.abc import Iterator
@@ -18,6 +20,7 @@ from gigachat_server.api.openapi import error_codes, openapi
 from gigachat_server.pages.context import PageContext
 from gigachat_server.pages.request import PageRequest
 
+_REFERENCE = "reference.html"
 _TITLES = {
     "chatbots": "Chatbots",
     "documents": "Documents",
@@ -78,7 +81,13 @@ class Group(msgspec.Struct, frozen=True):
 
 
 async def show(request: PageRequest[None], context: PageContext) -> Response:
-    return await context.page(request, "docs.html", groups=groups(), codes=error_codes(), base=request.origin)
+    """All but who asks, and for what address, is the same for everybody, and made once."""
+    reference = context.rendered.get(_REFERENCE)
+    if reference is None:
+        described = await asyncio.to_thread(groups)
+        reference = context.rendered[_REFERENCE] = await context.render(_REFERENCE, groups=described, codes=error_codes())
+    shown = reference.replace("$BASE", html.escape(request.address))
+    return await context.page(request, "docs.html", reference=shown)
 
 
 @functools.cache

@@ -64,7 +64,7 @@ async def _page(
     older = ""
     if len(found) > _PER_PAGE:
         last = found[_PER_PAGE - 1]
-        older = "/keys?" + urlencode({"after": cursors.dump(last.created_at, last.id)})
+        older = f"{request.root}/keys?" + urlencode({"after": cursors.dump(last.created_at, last.id)})
     return await context.page(
         request,
         "keys.html",

@@ -46,14 +46,16 @@ async def sign_in(request: PageRequest[None], context: PageContext) -> Response:
         context.sessions.close(request.session_id)
     session_id, _ = opened
     response = redirect(safe_next(form.next))
-    response.set_cookie(COOKIE, session_id, max_age=SESSION_S, path="/", secure=request.is_secure, httponly=True, samesite="lax")
+    response.set_cookie(
+        COOKIE, session_id, max_age=SESSION_S, path=request.root + "/", secure=request.is_secure, httponly=True, samesite="lax"
+    )
     return response
 
 
 async def sign_out(request: PageRequest[None], context: PageContext) -> Response:
     context.sessions.close(request.session_id)
     response = redirect("/login")
-    response.delete_cookie(COOKIE, path="/", secure=request.is_secure, httponly=True, samesite="lax")
+    response.delete_cookie(COOKIE, path=request.root + "/", secure=request.is_secure, httponly=True, samesite="lax")
     return response
 
 

@@ -1,4 +1,4 @@
-"""Templates to HTML. Invariant: whatever is put into a template is escaped, unless `markdown` made it.
+"""Templates to HTML. Invariant: whatever is put into a template is escaped, unless `markdown` or another template made it.
 
 Importing this module costs a tenth of a second: only `Site.render` does, when the first page is asked for.
 """
@@ -31,6 +31,7 @@ def environment(static: StaticFiles) -> jinja2.Environment:
         auto_reload=False,
     )
     templates.globals["static"] = static.url
+    templates.globals["root"] = static.root
     templates.filters["markdown"] = markdown
     templates.filters["prose"] = _prose
     templates.filters["when"] = _when

@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
-from starlette.requests import cookie_parser
 from starlette.types import Scope
 
 from gigachat_server.access import scopes
@@ -41,7 +40,8 @@ class PageRequest(Request[B]):
     def __init__(self, scope: Scope, authoriser: Authoriser, settings: Settings) -> None:
         super().__init__(scope, authoriser, trusted=settings.proxy_networks)
         self.origin = origin_of(scope, self.headers, settings)  # where the browser sees this server: http://127.0.0.1:8000
-        self.session_id = cookie_parser(self.headers.get("cookie", "")).get(COOKIE, "")
+        self.address = settings.public_url.rstrip("/") or self.origin  # what people type
+        self.session_id = cookie(self.headers.get("cookie", ""), COOKIE)
         self.session: Session | None = None
         self.form: dict[str, str] = {}
 
@@ -56,6 +56,16 @@ class PageRequest(Request[B]):
     def check_addresses(self, restrictions: RestrictionsConfig) -> None:
         """The addresses that a chatbot is restricted to hold here too; its hostnames are those of other pages."""
         check_restrictions(restrictions, peer=self.peer, headers={}, has_key=True)
+
+
+def cookie(header: str, name: str) -> str:
+    """The value of that cookie, the last if it comes twice, or nothing. A quoted value is not unquoted: none of ours is."""
+    found = ""
+    for pair in re.split("[;,]", header):  # repeated headers are joined by commas
+        given, _, value = pair.partition("=")
+        if given.strip() == name:
+            found = value.strip()
+    return found
 
 
 def parse_form(raw: bytes, headers: Mapping[str, str]) -> dict[str, str]:

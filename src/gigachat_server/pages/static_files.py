@@ -26,12 +26,14 @@ class StaticFile(msgspec.Struct, frozen=True):
 class StaticFiles:
     """Every static file, in memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, root: str = "") -> None:
+        """`root`: the path of the public address."""
+        self.root = root
         self._files = {path.name: _load(path) for path in FOLDER.iterdir() if path.suffix in _TYPES}
 
     def url(self, name: str) -> str:
         """An address that changes with the content, so that browsers may keep what it names for good."""
-        return f"/static/{name}?v={self._files[name].digest}"
+        return f"{self.root}/static/{name}?v={self._files[name].digest}"
 
     def answer(self, name: str, *, version: str, if_none_match: str) -> Response | None:
         """The file, or that the browser has it; None if there is no such file."""

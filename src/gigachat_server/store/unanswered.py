@@ -32,6 +32,21 @@ class Suggestion(msgspec.Struct, frozen=True):
     content: str
 
 
+class Place(msgspec.Struct, frozen=True, order=True):
+    """An unanswered prompt's place in the order of all."""
+
+    created_at: int
+    prompt_id: str
+
+
+class Version(msgspec.Struct, frozen=True):
+    """Changes with whatever changes the prompts of a state."""
+
+    count: int
+    created_at: int | None
+    updated_at: int | None
+
+
 async def insert(tx: Tx, row: UnansweredPrompt) -> bool:
     """False if that prompt is open, or was dismissed. One that was answered meanwhile is open again."""
     return bool(
@@ -82,6 +97,39 @@ async def list_newest(reader: Reader, chatbot_id: str, state: UnansweredState, *
         chatbot_id=chatbot_id,
         state=state,
         limit=limit,
+    )
+    return [UnansweredPrompt(*row) for row in rows]
+
+
+async def get_version(reader: Reader, chatbot_id: str, state: UnansweredState) -> Version:
+    row = await reader.one(
+        "SELECT count(*), max(created_at), max(updated_at) FROM unanswered WHERE chatbot_id = :chatbot_id AND state = :state",
+        chatbot_id=chatbot_id,
+        state=state,
+    )
+    assert row is not None, "an aggregate has one row"
+    return Version(*row)
+
+
+async def list_places(reader: Reader, chatbot_id: str, state: UnansweredState, *, limit: int) -> list[Place]:
+    """Of those in that state, the newest first."""
+    rows = await reader.all(
+        "SELECT created_at, prompt_id FROM unanswered WHERE chatbot_id = :chatbot_id AND state = :state "
+        "ORDER BY created_at DESC, prompt_id DESC LIMIT :limit",
+        chatbot_id=chatbot_id,
+        state=state,
+        limit=limit,
+    )
+    return [Place(*row) for row in rows]
+
+
+async def list_of_prompts(reader: Reader, chatbot_id: str, prompt_ids: Sequence[str]) -> list[UnansweredPrompt]:
+    """Oldest first."""
+    rows = await reader.all(
+        f"SELECT {_COLUMNS} FROM unanswered u {_PROMPT} WHERE u.chatbot_id = :chatbot_id AND u.prompt_id = ANY(:prompt_ids) "
+        "ORDER BY u.created_at, u.prompt_id",
+        chatbot_id=chatbot_id,
+        prompt_ids=list(prompt_ids),
     )
     return [UnansweredPrompt(*row) for row in rows]
 

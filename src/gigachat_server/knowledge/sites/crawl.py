@@ -45,7 +45,7 @@ _MOST_SITEMAPS = 100  # of one crawl: an index may name others without end
 _KNOWN_AT_ONCE = 500
 _MOST_NAMED, _LONGEST_NAMED = 5, 200  # pages that could not be read, and characters of an address
 _FEWEST_CONTENTS = 3  # different ones, that call the same address their own: then whoever wrote that made a mistake
-_INLINE_BYTES = 20_000  # reading less takes less than handing it to a thread does
+_INLINE_BYTES = 2_000  # reading more can take longer than others should wait, whatever links it is made of
 # A crawl whose entrance ended so has seen nothing of the site.
 _SHUT = ("robots", "other_host", "not_text")
 
@@ -143,7 +143,7 @@ class Crawler:
         url = web_urls.parse(page.url)
         try:
             rules = await crawl.robots.of(url)
-            if not rules.allows(url):
+            if not await rules.allow(url):
                 refused = Reading(fate="skipped", reason="robots", error="robots.txt asks to leave it alone.", links=())
                 await self._settle(crawl.held, page, refused)
                 return

@@ -7,45 +7,36 @@ fails, mean that nothing may, since nobody knows what they say.
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
-
-from protego import Protego
 
 from gigachat_server.fetching import web_urls
 from gigachat_server.fetching.safe_fetch import FetchFailed, FetchResult, SafeFetch
 from gigachat_server.fetching.web_urls import WebUrl
+from gigachat_server.knowledge.sites import robot_rules
+from gigachat_server.knowledge.sites.robot_rules import RobotRules
 
 AGENT = "gigachat"
 _MOST_BYTES = 512 * 1024
 _LONGEST_DELAY_S = 30.0
-
-
-class Rules(Protocol):
-    def allows(self, url: WebUrl) -> bool: ...
-
-    @property
-    def delay_s(self) -> float:
-        """How long to wait between two requests; 0: nothing is asked for."""
+_MOST_INLINE_TEXT = 10_000  # characters, read in a few milliseconds
+_MOST_INLINE = 50_000  # rules times characters of an address, looked at in a few milliseconds
 
 
 class RobotsUnreachable(Exception):
     """The rules cannot be had now."""
 
 
-class _Anything:
-    delay_s = 0.0
+class Rules:
+    """The rules of one place."""
 
-    def allows(self, url: WebUrl) -> bool:
-        return True
+    def __init__(self, rules: RobotRules) -> None:
+        self._rules = rules
+        self.delay_s = min(rules.delay_s, _LONGEST_DELAY_S)  # to wait between two requests; 0: nothing is asked for
 
-
-class _AsWritten:
-    def __init__(self, text: str) -> None:
-        self._rules = Protego.parse(text)
-        self.delay_s = min(self._rules.crawl_delay(AGENT) or 0.0, _LONGEST_DELAY_S)
-
-    def allows(self, url: WebUrl) -> bool:
-        return self._rules.can_fetch(url.text, AGENT)
+    async def allow(self, url: WebUrl) -> bool:
+        """Thousands of rules are looked at in a thread, since to do so takes longer than others should wait."""
+        if len(self._rules.rules) * len(url.target) <= _MOST_INLINE:
+            return self._rules.allows(url.target)
+        return await asyncio.to_thread(self._rules.allows, url.target)
 
 
 class Robots:
@@ -70,12 +61,15 @@ class Robots:
             if error.reason == "too_large":
                 raise RobotsUnreachable from None
             raise
-        return _rules_of(fetched)
+        return await _rules_of(fetched)
 
 
-def _rules_of(fetched: FetchResult) -> Rules:
+async def _rules_of(fetched: FetchResult) -> Rules:
     if fetched.status == 429 or fetched.status >= 500:
         raise RobotsUnreachable
     if fetched.status != 200:
-        return _Anything()
-    return _AsWritten(fetched.body.decode("utf-8-sig", "replace"))
+        return Rules(RobotRules([]))
+    text = fetched.body.decode("utf-8-sig", "replace")
+    if len(text) <= _MOST_INLINE_TEXT:
+        return Rules(robot_rules.read(text, AGENT))
+    return Rules(await asyncio.to_thread(robot_rules.read, text, AGENT))

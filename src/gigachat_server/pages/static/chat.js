@@ -15,6 +15,7 @@ const userField = document.getElementById("user-id");
 const operatorField = document.getElementById("operator-name");
 
 let source = null; // of events, while the page is looked at
+const root = document.body.dataset.root; // the path before those of all pages
 let place = messages?.dataset.last ?? "0"; // behind what is shown
 let isBegun = Number(place) > 0; // there is something to follow
 let unsent = null; // the prompt that may or may not have arrived, and its key
@@ -152,13 +153,13 @@ function post(path, body, key) {
   const headers = { "Content-Type": "application/json", "X-CSRF-Token": composer.dataset.csrf };
   if (key) headers["Idempotency-Key"] = key;
   const signal = AbortSignal.timeout(PATIENCE_MS);
-  return fetch(`/web/chat${path}`, { method: "POST", headers, body: JSON.stringify(body), signal });
+  return fetch(`${root}/web/chat${path}`, { method: "POST", headers, body: JSON.stringify(body), signal });
 }
 
 async function showRefusal(response) {
   const problem = await response.json().catch(() => ({}));
   const fields = (problem.errors ?? []).map((error) => `${error.field}: ${error.message}`).join(" ");
-  const link = response.status === 401 ? ["Sign in", "/login", "_blank"] : null;
+  const link = response.status === 401 ? ["Sign in", `${root}/login`, "_blank"] : null;
   showProblem(fields || problem.detail || `The server answered ${response.status}.`, link);
 }
 
@@ -194,7 +195,7 @@ function follow(waitMs = 1000) {
     conversation: composer.dataset.conversation,
     after: place,
   });
-  source = new EventSource(`/web/chat/events?${query}`);
+  source = new EventSource(`${root}/web/chat/events?${query}`);
   source.addEventListener("open", () => (waitMs = 1000));
   source.addEventListener("change", (event) => take(event, applyChange));
   source.addEventListener("delta", (event) => take(event, applyDelta));

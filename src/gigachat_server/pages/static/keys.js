@@ -5,7 +5,7 @@ for (const button of document.querySelectorAll("[data-copy]")) {
   button.addEventListener("click", () => copy(button));
 }
 
-if (document.querySelector(".fresh")) history.replaceState(null, "", "/keys");
+if (document.querySelector(".fresh")) history.replaceState(null, "", `${document.body.dataset.root}/keys`);
 
 async function copy(button) {
   const text = document.getElementById(button.dataset.copy);
