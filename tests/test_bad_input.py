@@ -403,3 +403,18 @@ async def test_numbers_of_any_size_in_metadata_come_back_as_they_were(tmp_path: 
             reply = await api.post(f"{chatbot}/conversations", raw=raw, headers={"Idempotency-Key": "k"})
             assert reply.status == 201
         assert (await api.messages(chatbot))[0]["metadata"] == {"a": 123456789012345678901234567890, "b": -1e308}
+
+
+async def test_no_text_of_a_list_holds_nul_either(tmp_path: Path) -> None:
+    """Lists are decoded into tuples."""
+    async with gigachat(tmp_path) as api:
+        chatbot = await api.chatbot()
+        for method, path, body in (
+            ("POST", f"{chatbot}/fixed-answers", {"answer": "At nine.", "prompts": ["When?", "a\0b"]}),
+            ("POST", f"{chatbot}/sites", {"url": "https://example.com/", "kind": "page", "include": ["a\0b"]}),
+            ("POST", f"{chatbot}/replay", {"conversation_ids": ["a\0b"]}),
+            ("POST", "/chatbots", {"name": "x", "response": {"fallback_models": ["a\0b"]}}),
+        ):
+            refused = await api.call(method, path, body)
+            assert refused.status == 422, (path, refused.text)
+            assert any("NUL" in error["message"] for error in refused.body["errors"]), refused.text

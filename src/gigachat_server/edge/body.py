@@ -163,9 +163,9 @@ def _text_errors(data: Any, field: str, *, depth: int) -> list[FieldError]:
         return [FieldError(field, f"Must not contain {what}.")]
     if isinstance(data, float) and not -1.8e308 < data < 1.8e308:
         return [FieldError(field, "Must be a finite number.")]
-    if isinstance(data, (dict, list)) and depth == 0:
+    if isinstance(data, (dict, list, tuple)) and depth == 0:
         return [FieldError(field, "Nested too deeply.")]
-    if isinstance(data, list):
+    if isinstance(data, (list, tuple)):  # a decoded body has tuples
         return [e for i, item in enumerate(data) for e in _text_errors(item, f"{field}[{i}]", depth=depth - 1)]
     if isinstance(data, dict):
         errors = []
