@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from gigachat_server.api.openapi import error_codes
+from gigachat_server.api.problem_schemas import error_codes
 from gigachat_server.pages.docs import Field, Operation, groups
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "api.md"

@@ -77,7 +77,7 @@ class WireQueue(msgspec.Struct, frozen=True):
     waiting: Annotated[int, Meta(description="Not begun yet.")]
     working: Annotated[int, Meta(description="These are being read or embedded.")]
     bytes: Annotated[int, Meta(description="How large they are together: bytes of files, characters of texts.")]
-    oldest_at: Annotated[str, Meta(description="Since when the one waits that waits longest.")]
+    oldest_at: Annotated[wire.Moment, Meta(description="Since when the one waits that waits longest.")]
 
 
 async def queues(request: Request[None], services: Services) -> Answer:
