@@ -45,7 +45,7 @@ def check(data: Path, *options: str, patience_s: float) -> subprocess.CompletedP
 def main() -> int:
     seconds, seed = int(os.environ.get("SCHEMA_SECONDS", "300")), os.environ.get("SCHEMA_SEED", "1")
     with tempfile.TemporaryDirectory() as folder, stores.using(stores.SQLiteStores()):
-        ended = check(Path(folder) / "data", f"--seed={seed}", f"--max-time={seconds}", "--workers=2", patience_s=4 * seconds)
+        ended = check(Path(folder) / "data", f"--seed={seed}", f"--max-time={seconds}", patience_s=4 * seconds)
     sys.stdout.write(ended.stdout + ended.stderr)
     return ended.returncode
 
