@@ -97,7 +97,7 @@ $(VENV)/installed-tools: $(VENV)/installed-dev
 
 # Python 3.11 as well is the lowest: what is newer has no wheels of these versions.
 $(LOWEST)/installed: pyproject.toml $(VENV)/installed-tools
-	$(BIN)/uv venv --quiet --clear --python '>=3.11,<3.12' $(LOWEST)
+	$(BIN)/uv venv --quiet --clear --seed --python '>=3.11,<3.12' $(LOWEST)
 	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --editable '.[dev]'
 	@touch $@
 
