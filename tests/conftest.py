@@ -116,8 +116,8 @@ def store(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The many rounds of a fault, and what needs more network than loopback, are for those who ask for them with `-m`."""
-    unasked = [name for name in ("faults", "network") if name not in config.getoption("-m")]
+    """The many rounds of a fault, and what needs more than loopback or tools of others, are for those who ask with `-m`."""
+    unasked = [name for name in ("clients", "faults", "network") if name not in config.getoption("-m")]
     deselected = [item for item in items if any(item.get_closest_marker(name) for name in unasked)]
     config.hook.pytest_deselected(items=deselected)
     items[:] = [item for item in items if item not in deselected]

@@ -403,3 +403,42 @@ async def test_numbers_of_any_size_in_metadata_come_back_as_they_were(tmp_path: 
             reply = await api.post(f"{chatbot}/conversations", raw=raw, headers={"Idempotency-Key": "k"})
             assert reply.status == 201
         assert (await api.messages(chatbot))[0]["metadata"] == {"a": 123456789012345678901234567890, "b": -1e308}
+
+
+async def test_no_text_of_a_list_holds_nul_either(tmp_path: Path) -> None:
+    """Lists are decoded into tuples."""
+    async with gigachat(tmp_path) as api:
+        chatbot = await api.chatbot()
+        for method, path, body in (
+            ("POST", f"{chatbot}/fixed-answers", {"answer": "At nine.", "prompts": ["When?", "a\0b"]}),
+            ("POST", f"{chatbot}/sites", {"url": "https://example.com/", "kind": "page", "include": ["a\0b"]}),
+            ("POST", f"{chatbot}/replay", {"conversation_ids": ["a\0b"]}),
+            ("POST", "/chatbots", {"name": "x", "response": {"fallback_models": ["a\0b"]}}),
+        ):
+            refused = await api.call(method, path, body)
+            assert refused.status == 422, (path, refused.text)
+            assert any("NUL" in error["message"] for error in refused.body["errors"]), refused.text
+
+
+async def test_a_wrong_query_is_refused_before_anything_is_stored(tmp_path: Path) -> None:
+    async with gigachat(tmp_path) as api:
+        chatbot = await api.chatbot()
+        (reply,) = await api.say(chatbot, "Hello?")
+        conversation = f"{chatbot}/conversations/c1"
+        message, wrong = f"{conversation}/messages/{reply['id']}", "?embedding=maybe"
+        prompt = {"conversation_id": "c1", "user_id": "ann@example.com", "prompt": "Again?"}
+        document = {"name": "a.txt", "content": "We open at nine."}
+        before = await api.messages(chatbot)
+        for method, path, body, headers in (
+            ("POST", f"{chatbot}/conversations", prompt, {}),
+            ("POST", f"{chatbot}/conversations", prompt, {"Accept": "text/event-stream"}),
+            ("POST", f"{message}/retry", {}, {}),
+            ("POST", f"{conversation}/stop", None, {}),
+            ("PUT", f"{message}/feedback", {"rating": "up"}, {}),
+            ("POST", f"{chatbot}/documents", document, {}),
+            ("POST", f"{chatbot}/documents", document, {"Prefer": "respond-async"}),
+        ):
+            refused = await api.call(method, path + wrong, body, headers=headers)
+            assert (refused.status, refused.fields) == (422, {"embedding"}), (path, refused.text)
+        assert await api.messages(chatbot) == before
+        assert (await api.get(f"{chatbot}/documents")).body == []

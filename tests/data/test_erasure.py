@@ -100,7 +100,7 @@ def test_remnants_are_overwritten_and_nothing_else(tmp_path: Path, secure_delete
     assert contents(file) == before
 
 
-@pytest.mark.parametrize("damage", [b"", b"SQLite format 3\0", os.urandom(4096 * 3)])
+@pytest.mark.parametrize("damage", [b"", b"SQLite format 3\0", os.urandom(4096 * 3)], ids=["empty", "header", "noise"])
 def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path, damage: bytes) -> None:
     file = tmp_path / "any"
     file.write_bytes(damage)

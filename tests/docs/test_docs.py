@@ -18,7 +18,7 @@ import pytest
 
 from gigachat_server import cli, settings
 from gigachat_server.access.keys import SCOPES
-from gigachat_server.api.openapi import error_codes
+from gigachat_server.api.problem_schemas import error_codes
 from gigachat_server.api.routes import ROUTES
 from gigachat_server.app import make_model
 from gigachat_server.cli import COMMANDS

@@ -231,6 +231,7 @@ def test_a_text_that_names_no_encoding_is_read_as_it_looks(text: str, encoding: 
         (formats.page("<main><p>" + "word " * MOST + "</p></main>"), "a.html", TextTooLong),
         (b"<div>" * 1_000_000, "a.html", FileTooComplex),
     ],
+    ids=lambda value: f"{len(value)} bytes" if isinstance(value, bytes) else None,  # an archive holds the time
 )  # fmt: skip
 def test_what_has_no_text_fails_with_its_own_code(data: bytes, name: str, kind: type[DocumentFailed]) -> None:
     with pytest.raises(kind) as raised:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gigachat_server.api.openapi import error_codes, openapi
+from gigachat_server.api.openapi import openapi
+from gigachat_server.api.problem_schemas import error_codes
 from gigachat_server.pages.docs import groups
 from tests.pages.pages import Page, pages
 

@@ -48,7 +48,7 @@ class HandoffInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 async def say(request: Request[PromptInput], services: Services) -> Answer | Response:
-    wanted = request.body
+    wanted, with_embedding = request.body, _with_embedding(request)
     started = await services.conversations.speak(
         request.principal,
         request.chatbot,
@@ -58,19 +58,21 @@ async def say(request: Request[PromptInput], services: Services) -> Answer | Res
         metadata=wanted.metadata,
         key=request.key,
     )
-    return await _turn_answer(request, started, wants_stream=_wants_stream(request, wanted.stream))
+    return await _turn_answer(request, started, with_embedding, wants_stream=_wants_stream(request, wanted.stream))
 
 
 async def retry(request: Request[RetryInput], services: Services) -> Answer | Response:
     """Has the prompt, or the prompt of this reply, answered anew; the reply that is replaced stays readable."""
+    with_embedding = _with_embedding(request)
     started = await services.conversations.retry(
         request.principal, request.chatbot, _id(request), request.named["message_id"], key=request.key
     )
-    return await _turn_answer(request, started, wants_stream=_wants_stream(request, request.body.stream))
+    return await _turn_answer(request, started, with_embedding, wants_stream=_wants_stream(request, request.body.stream))
 
 
-async def _turn_answer(request: Request[Any], started: TurnHandle, *, wants_stream: bool) -> Answer | Response:
-    with_embedding = _with_embedding(request)
+async def _turn_answer(
+    request: Request[Any], started: TurnHandle, with_embedding: bool, *, wants_stream: bool
+) -> Answer | Response:
     headers = REPLAYED if started.is_replayed else {}
     if wants_stream:
         return sse.stream_turn(started, request, with_embedding=with_embedding, headers=headers)
@@ -117,10 +119,11 @@ async def hand_off(request: Request[HandoffInput], services: Services) -> Answer
 
 async def give_feedback(request: Request[Feedback], services: Services) -> Answer:
     """Keeps what the end user thought of a reply; a rating of null takes it back."""
+    with_embedding = _with_embedding(request)
     rated = await services.conversations.rate(
         request.principal, request.chatbot, _id(request), request.named["message_id"], request.body
     )
-    (message,) = wire.messages(rated, request.account_id, with_embedding=_with_embedding(request))
+    (message,) = wire.messages(rated, request.account_id, with_embedding=with_embedding)
     return Answer(message)
 
 

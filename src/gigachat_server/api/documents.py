@@ -77,7 +77,7 @@ class WireQueue(msgspec.Struct, frozen=True):
     waiting: Annotated[int, Meta(description="Not begun yet.")]
     working: Annotated[int, Meta(description="These are being read or embedded.")]
     bytes: Annotated[int, Meta(description="How large they are together: bytes of files, characters of texts.")]
-    oldest_at: Annotated[str, Meta(description="Since when the one waits that waits longest.")]
+    oldest_at: Annotated[wire.Moment, Meta(description="Since when the one waits that waits longest.")]
 
 
 async def queues(request: Request[None], services: Services) -> Answer:
@@ -102,6 +102,7 @@ async def _push(
     request: Request[DocumentInput | FileInput], services: Services, *, document_id: str | None, success: int
 ) -> Answer:
     wanted, chatbot, key = request.body, request.chatbot, request.key
+    _with_embedding(request)  # refused before anything is stored, and also where the answer has no chunks
     if request.kept is not None:
         return await _repeated(request, services, request.kept)
     if isinstance(wanted, FileInput):
@@ -149,8 +150,12 @@ def _accepted(document: Document, request: Request[Any], services: Services) -> 
 
 
 def _wire_chunks(ingested: IngestResult, request: Request[Any]) -> list[wire.WireChunk]:
-    with_embedding = query_flag(request.query, "embedding", default=True)
+    with_embedding = _with_embedding(request)
     return [wire.chunk(chunk, request.account_id, with_embedding=with_embedding) for chunk in ingested.chunks]
+
+
+def _with_embedding(request: Request[Any]) -> bool:
+    return query_flag(request.query, "embedding", default=True)
 
 
 def _check_content(content: str, most: int) -> None:

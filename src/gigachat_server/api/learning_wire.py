@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from gigachat_server.api import wire
 from gigachat_server.clock import wire_time
@@ -28,7 +28,7 @@ class WireExample(msgspec.Struct, frozen=True):
     prompt: str
     reason: UnansweredReason
     answered_by: str | None
-    created_at: str
+    created_at: wire.Moment
 
 
 class WireSuggestion(msgspec.Struct, frozen=True):
@@ -50,8 +50,8 @@ class WireUnanswered(msgspec.Struct, frozen=True):
     count: int
     examples: Annotated[list[WireExample], Meta(description=f"The newest, {EXAMPLES} at most.")]
     suggested_answer: WireSuggestion | None
-    oldest_at: str
-    newest_at: str
+    oldest_at: wire.Moment
+    newest_at: wire.Moment
 
 
 class WireFixedAnswer(msgspec.Struct, frozen=True):
@@ -64,8 +64,8 @@ class WireFixedAnswer(msgspec.Struct, frozen=True):
     answer: str
     is_enabled: bool
     use_count: int
-    created_at: str
-    updated_at: str
+    created_at: wire.Moment
+    updated_at: wire.Moment
 
 
 class WireSettled(msgspec.Struct, frozen=True):
@@ -150,7 +150,7 @@ class WireReplay(msgspec.Struct, frozen=True):
 
     turns: list[WireReplayedTurn]
     summary: WireReplaySummary
-    error: dict[str, Any] | None = None
+    error: wire.Problem | UnsetType = UNSET
 
 
 def group(found: Group, suggestion: Suggestion | None) -> WireUnanswered:

@@ -102,6 +102,7 @@ class MergeRoute(ApiRoute, frozen=True, kw_only=True):
 PAGES = ("limit", "after")
 CHATBOT = "/chatbots/{chatbot_id}"
 DOCUMENTS = CHATBOT + "/documents"
+DOCUMENT = DOCUMENTS + "/{document_id}"
 SITES = CHATBOT + "/sites"
 SITE = SITES + "/{site_id}"
 CONVERSATIONS = CHATBOT + "/conversations"
@@ -109,6 +110,7 @@ CONVERSATION = CONVERSATIONS + "/{conversation_id}"
 MESSAGE = CONVERSATION + "/messages/{message_id}"
 UNANSWERED = CHATBOT + "/unanswered"
 FIXED_ANSWERS = CHATBOT + "/fixed-answers"
+FIXED_ANSWER = FIXED_ANSWERS + "/{fixed_answer_id}"
 
 # fmt: off
 ROUTES = (
@@ -133,13 +135,13 @@ ROUTES = (
               accepted=wire.WireDocument,
               request=documents.DocumentInput, response=list[wire.WireChunk], status=201, query=("embedding",),
               summary="Push a text or a file, or replace the document of that name; a text returns its chunks"),
-    Route(method="GET", path=DOCUMENTS + "/{document_id}", scope=Scope.DOCUMENTS_READ, handler=documents.get,
+    Route(method="GET", path=DOCUMENT, scope=Scope.DOCUMENTS_READ, handler=documents.get,
           response=wire.WireDocumentWithContent, is_streamed=True,
           summary="Get a document with its text, or follow its state until it is ready or failed"),
-    FileRoute(method="PUT", path=DOCUMENTS + "/{document_id}", scope=Scope.DOCUMENTS_WRITE, handler=documents.put, is_large=True,
+    FileRoute(method="PUT", path=DOCUMENT, scope=Scope.DOCUMENTS_WRITE, handler=documents.put, is_large=True,
               accepted=wire.WireDocument, request=documents.DocumentInput, response=list[wire.WireChunk],
               query=("embedding",), summary="Replace a document: its name and text, or its file"),
-    Route(method="DELETE", path=DOCUMENTS + "/{document_id}", scope=Scope.DOCUMENTS_WRITE, handler=documents.delete, status=204,
+    Route(method="DELETE", path=DOCUMENT, scope=Scope.DOCUMENTS_WRITE, handler=documents.delete, status=204,
           summary="Delete a document"),
 
     Route(method="GET", path=CHATBOT + "/retrieve", scope=Scope.DOCUMENTS_READ, handler=retrieval.retrieve, is_guarded=True,
@@ -227,12 +229,12 @@ ROUTES = (
     BodyRoute(method="POST", path=FIXED_ANSWERS, scope=Scope.DOCUMENTS_WRITE, handler=fixed_answers.create,
               request=fixed_answers.FixedAnswerInput, response=learning_wire.WireFixedAnswer, status=201, has_location=True,
               summary="Add an answer that is given word for word to everyone who asks one of its prompts"),
-    Route(method="GET", path=FIXED_ANSWERS + "/{fixed_answer_id}", scope=Scope.DOCUMENTS_READ, handler=fixed_answers.get,
+    Route(method="GET", path=FIXED_ANSWER, scope=Scope.DOCUMENTS_READ, handler=fixed_answers.get,
           response=learning_wire.WireFixedAnswer, summary="Get a fixed answer"),
-    BodyRoute(method="PUT", path=FIXED_ANSWERS + "/{fixed_answer_id}", scope=Scope.DOCUMENTS_WRITE, handler=fixed_answers.put,
+    BodyRoute(method="PUT", path=FIXED_ANSWER, scope=Scope.DOCUMENTS_WRITE, handler=fixed_answers.put,
               request=fixed_answers.FixedAnswerInput, response=learning_wire.WireFixedAnswer,
               summary="Replace a fixed answer; its use count stays"),
-    Route(method="DELETE", path=FIXED_ANSWERS + "/{fixed_answer_id}", scope=Scope.DOCUMENTS_WRITE, handler=fixed_answers.delete,
+    Route(method="DELETE", path=FIXED_ANSWER, scope=Scope.DOCUMENTS_WRITE, handler=fixed_answers.delete,
           status=204, summary="Delete a fixed answer"),
 
     Route(method="GET", path="/api-keys", scope=Scope.KEYS_WRITE, handler=keys.list_all,

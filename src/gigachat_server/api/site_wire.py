@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from gigachat_server.api.wire import Moment
 from gigachat_server.clock import wire_time
 from gigachat_server.knowledge.sites.sites import SiteStatus
 from gigachat_server.records import PageState, SiteKind, SitePage, SiteProgress
@@ -50,10 +51,10 @@ class WireSite(msgspec.Struct, frozen=True):
     ]
     error: Annotated[str | None, Meta(description="The same for a person.")]
     progress: WireSiteProgress
-    crawled_at: str | None
-    next_crawl_at: str | None
-    created_at: str
-    updated_at: str
+    crawled_at: Moment | None
+    next_crawl_at: Moment | None
+    created_at: Moment
+    updated_at: Moment
 
 
 class WireSitePage(msgspec.Struct, frozen=True):
@@ -68,7 +69,7 @@ class WireSitePage(msgspec.Struct, frozen=True):
     error: Annotated[str | None, Meta(description="The same for a person.")]
     document_id: str | None
     depth: int
-    fetched_at: str | None
+    fetched_at: Moment | None
 
 
 def site(seen: SiteStatus, account_id: str) -> WireSite:

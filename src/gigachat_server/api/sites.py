@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 from starlette.responses import Response
 
-from gigachat_server.api import site_wire, sse
+from gigachat_server.api import site_wire, sse, wire
 from gigachat_server.edge.answer import Answer
 from gigachat_server.edge.body import convert
 from gigachat_server.edge.problem import problem
@@ -163,7 +163,7 @@ async def _follow(followed: AsyncGenerator[SiteStatus | None, None], request: Re
         yield sse.event("error", problem(error, instance=request.raw_path, request_id=request.request_id))
         return
     if last is not None:
-        yield sse.event("done", {"id": last.site.id, "state": last.site.state})
+        yield sse.event("done", wire.WorkDone(last.site.id, last.site.state))
 
 
 def _checked_url(text: str, settings: Settings) -> str:

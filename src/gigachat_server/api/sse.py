@@ -81,7 +81,7 @@ def stream_turn(started: TurnHandle, request: Request[Any], *, with_embedding: b
 async def _turn(started: TurnHandle, request: Request[Any], with_embedding: bool) -> AsyncGenerator[bytes, None]:
     turn = started.turn
     message_ids = turn.speech.message_ids if turn is not None else [message.id for message in started.replies]
-    start = {"prompt": wire.message(started.prompt, request.account_id, {}), "message_ids": message_ids}
+    start = wire.StreamStart(wire.message(started.prompt, request.account_id, {}), message_ids)
     yield event("start", start, place=str(started.prompt.seq))
     if turn is not None:
         async with aclosing(turn.watch(idle_s=PING_S)) as watched:
@@ -100,7 +100,7 @@ def _ending(stored: TurnResult, request: Request[Any], with_embedding: bool) -> 
     messages = wire.messages(stored, request.account_id, with_embedding=with_embedding)
     parts = [event("message", message, place=str(message.seq)) for message in messages]
     last = messages[-1]
-    parts.append(event("done", {"conversation_id": last.conversation_id, "seq": last.seq}))
+    parts.append(event("done", wire.StreamDone(last.conversation_id, last.seq)))
     return b"".join(parts)
 
 
@@ -160,7 +160,7 @@ async def _follow_document(followed: AsyncGenerator[Document | None, None], requ
         yield event("error", problem(error, instance=request.raw_path, request_id=request.request_id))
         return
     if last is not None:
-        yield event("done", {"id": last.id, "state": last.state})
+        yield event("done", wire.WorkDone(last.id, last.state))
 
 
 def place_of(request: Request[Any]) -> Place:
@@ -174,8 +174,7 @@ def place_of(request: Request[Any]) -> Place:
 
 
 def delta(said: ReplyPiece, seq: int) -> bytes:
-    data = {"message_id": said.message_id, "offset": said.offset, "text": said.text}
-    return event("delta", data, place=event_id(seq, said.end))
+    return event("delta", wire.StreamDelta(said.message_id, said.offset, said.text), place=event_id(seq, said.end))
 
 
 def event_id(seq: int, position: int) -> str:

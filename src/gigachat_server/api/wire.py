@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 import numpy as np
 import orjson
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from gigachat_server.chat.conversations import Transcript
 from gigachat_server.chat.feed import FeedEvent
@@ -40,6 +40,8 @@ from gigachat_server.records import (
     TurnState,
 )
 
+# UTC, with six digits.
+Moment = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 WireState = Literal["pending", "extracting", "embedding", "ready", "failed"]
 
 
@@ -53,8 +55,8 @@ class WireChatbot(msgspec.Struct, frozen=True):
     restrictions: RestrictionsConfig
     documents: DocumentsConfig
     interception: InterceptionConfig
-    created_at: str
-    updated_at: str
+    created_at: Moment
+    updated_at: Moment
 
 
 class WireDocument(msgspec.Struct, frozen=True):
@@ -75,8 +77,8 @@ class WireDocument(msgspec.Struct, frozen=True):
         list[DocumentWarning],
         Meta(description="What of the file was not read, or not for certain. Empty: what a person sees of it was read."),
     ]
-    created_at: str
-    updated_at: str
+    created_at: Moment
+    updated_at: Moment
 
 
 class WireDocumentWithContent(WireDocument, frozen=True):
@@ -88,12 +90,12 @@ class Lines(msgspec.Struct, frozen=True, rename={"from_": "from"}):
     to: int
 
 
-class Location(msgspec.Struct, frozen=True, omit_defaults=True):
+class Location(msgspec.Struct, frozen=True):
     """Where in its document a chunk begins; `page` and `heading` where the document has them."""
 
     lines: Lines
-    page: int | None = None
-    heading: str | None = None
+    page: int | UnsetType = UNSET
+    heading: str | UnsetType = UNSET
 
 
 class ChunkMetadata(msgspec.Struct, frozen=True):
@@ -111,8 +113,8 @@ class WireChunk(msgspec.Struct, frozen=True):
     content: str
     metadata: ChunkMetadata
     embedding: str | None
-    created_at: str
-    updated_at: str
+    created_at: Moment
+    updated_at: Moment
 
 
 class WireSource(WireChunk, frozen=True):
@@ -231,8 +233,8 @@ class WireMessage(msgspec.Struct, frozen=True):
     error: str | None
     feedback: Feedback | None
     seq: int
-    created_at: str
-    updated_at: str
+    created_at: Moment
+    updated_at: Moment
 
 
 class WireConversation(msgspec.Struct, frozen=True):
@@ -241,13 +243,13 @@ class WireConversation(msgspec.Struct, frozen=True):
     user_id: str | None
     controlled_by: str
     control_epoch: int
-    release_at: str | None
-    handoff_requested_at: str | None
+    release_at: Moment | None
+    handoff_requested_at: Moment | None
     answering: str | None
     queued: int
     seq: int
-    created_at: str
-    updated_at: str
+    created_at: Moment
+    updated_at: Moment
 
 
 class WireEvent(msgspec.Struct, frozen=True):
@@ -259,7 +261,54 @@ class WireEvent(msgspec.Struct, frozen=True):
     data: dict[str, Any]
     message: WireMessage | None
     prompt: WireMessage | None
-    created_at: str
+    created_at: Moment
+
+
+class StreamStart(msgspec.Struct, frozen=True):
+    """The prompt is stored. `message_ids` are those that its replies will have."""
+
+    prompt: WireMessage
+    message_ids: list[str]
+
+
+class StreamDelta(msgspec.Struct, frozen=True):
+    """A piece of a reply in the making, from that character of it on."""
+
+    message_id: str
+    offset: int
+    text: str
+
+
+class StreamDone(msgspec.Struct, frozen=True):
+    """All that a prompt led to is stored; `seq` is that of its last message."""
+
+    conversation_id: str
+    seq: int
+
+
+class WorkDone(msgspec.Struct, frozen=True):
+    """The document or site of that id is worked on no more."""
+
+    id: str
+    state: str
+
+
+class FieldProblem(msgspec.Struct, frozen=True):
+    field: Annotated[str, Meta(description="Which field: `response.n`, `prompts[0]`, or the name of a parameter or header.")]
+    message: str
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """Every error (RFC 9457). Programs act on `code`; the texts are for people."""
+
+    type: Annotated[str, Meta(description="Where the code is explained: a path of this server.")]
+    title: str
+    status: int
+    detail: str
+    instance: Annotated[str, Meta(description="The path that was asked for.")]
+    code: Annotated[str, Meta(description="What went wrong. A code never changes its meaning.")]
+    request_id: Annotated[str, Meta(description="Of this request in the server's log.")]
+    errors: Annotated[list[FieldProblem] | UnsetType, Meta(description="The invalid fields of a 422.")] = UNSET
 
 
 class WireKey(msgspec.Struct, frozen=True):
@@ -267,9 +316,9 @@ class WireKey(msgspec.Struct, frozen=True):
     name: str
     last4: str
     scopes: list[str]
-    created_at: str
-    expires_at: str | None
-    revoked_at: str | None
+    created_at: Moment
+    expires_at: Moment | None
+    revoked_at: Moment | None
 
 
 class WireNewKey(WireKey, frozen=True):
@@ -486,7 +535,9 @@ def _with_header(document_name: str, content: str) -> str:
 
 
 def _location(place: Chunk | Source) -> ChunkMetadata:
-    return ChunkMetadata(Location(Lines(place.line_from, place.line_to), place.page, place.heading))
+    page = UNSET if place.page is None else place.page
+    heading = UNSET if place.heading is None else place.heading
+    return ChunkMetadata(Location(Lines(place.line_from, place.line_to), page, heading))
 
 
 @functools.lru_cache(maxsize=1024)

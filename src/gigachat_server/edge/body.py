@@ -186,9 +186,9 @@ def _find_text_errors(data: Any, path: _Path, depth: int, errors: list[FieldErro
             errors.append(FieldError(_written(path), f"Must not contain {what}."))
     elif isinstance(data, float) and not -1.8e308 < data < 1.8e308:
         errors.append(FieldError(_written(path), "Must be a finite number."))
-    elif isinstance(data, (dict, list)) and depth == 0:
+    elif isinstance(data, (dict, list, tuple)) and depth == 0:
         errors.append(FieldError(_written(path), "Nested too deeply."))
-    elif isinstance(data, list):
+    elif isinstance(data, (list, tuple)):  # a decoded body has tuples
         for number, item in enumerate(data):
             _find_text_errors(item, (path, f"[{number}]"), depth - 1, errors)
     elif isinstance(data, dict):

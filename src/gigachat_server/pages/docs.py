@@ -16,7 +16,8 @@ from typing import Any
 import msgspec
 from starlette.responses import Response
 
-from gigachat_server.api.openapi import error_codes, openapi
+from gigachat_server.api.openapi import openapi
+from gigachat_server.api.problem_schemas import error_codes
 from gigachat_server.pages.context import PageContext
 from gigachat_server.pages.request import PageRequest
 
@@ -176,7 +177,8 @@ def _type(schema: dict[str, Any]) -> str:
 
 
 def _default(schema: dict[str, Any]) -> str:
-    return json.dumps(schema["default"], ensure_ascii=False) if "default" in schema else ""
+    default = schema.get("default", schema.get("x-default", msgspec.UNSET))
+    return "" if default is msgspec.UNSET else json.dumps(default, ensure_ascii=False)
 
 
 def _curl(method: str, path: str, fields: list[Field], *, is_public: bool) -> str:

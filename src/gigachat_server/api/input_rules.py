@@ -1,0 +1,141 @@
+r"""What only code checks of a request, as JSON Schema: patterns of texts, parameters and ids.
+
+Idea: the structs of requests carry types, lengths and choices, which the decoder enforces. What is checked after it (a text that
+is blank, a control character in an id, an address that is none) is told here, by struct and field, for the OpenAPI document
+alone: nothing is refused because of this file. Invariant: what a rule refuses the server refuses, too, but where the rule says
+in words that it is narrower; `tests/schema/test_input_rules.py` asks the server.
+
+Patterns are ECMA 262, as JSON Schema has them: whitespace is spelt out, since `\s` differs between languages.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from gigachat_server.access.scopes import SCOPES
+from gigachat_server.api.routes import CHATBOT, CONVERSATION, CONVERSATIONS, UNANSWERED
+
+Schema = dict[str, Any]
+
+_BLANK = r"\u0009-\u000d\u001c-\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+# Blanks, and the marks around a text that do not count for what it asks.
+_MARKS = _BLANK + (
+    r"!\u0022'-*,.:;?\[\]_\u00a1\u00ab\u00bb\u00bf\u037e\u061f\u2018\u2019\u201c\u201d\u2024-\u2026\u203c\u2047-\u2049"
+    r"\u207d\u207e\u208d\u208e\u3002\ufe10\ufe12-\ufe16\ufe19\ufe30\ufe33-\ufe36\ufe47\ufe48\ufe4d-\ufe50\ufe52\ufe54-\ufe57"
+    r"\ufe59\ufe5a\ufe61\uff01\uff02\uff07-\uff0a\uff0c\uff0e\uff1a\uff1b\uff1f\uff3b\uff3d\uff3f\uff61"
+)
+TEXT = r"^[^\u0000]*$"  # of every string in a body: JSON's NUL cannot be stored
+_SAYS_SOMETHING = rf"^[^\u0000]*[^\u0000{_MARKS}][^\u0000]*$"
+_NOT_BLANK = rf"^[^\u0000]*[^\u0000{_BLANK}][^\u0000]*$"
+_ONE_LINE = r"^[^\u0000-\u0008\u000a-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]+$"
+_NO_CONTROLS = r"^[^\u0000-\u001f\u007f-\u009f]+$"
+_HEADER = r"^[!-~¡-¬®-ÿ]([ -~¡-¬®-ÿ]*[!-~¡-¬®-ÿ])?$"
+
+_OCTET = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_IPV4 = rf"{_OCTET}(\.{_OCTET}){{3}}"
+_H = "[0-9A-Fa-f]{1,4}"
+_IPV6 = "|".join(
+    [
+        f"({_H}:){{7}}{_H}",
+        f"({_H}:){{1,7}}:",
+        *(f"({_H}:){{1,{7 - tail}}}(:{_H}){{1,{tail}}}" for tail in range(1, 7)),
+        f":(:{_H}){{1,7}}",
+        "::",
+        f"::([Ff]{{4}}:)?{_IPV4}",
+    ]
+)
+_NETWORK = rf"^({_IPV4}(/([0-9]|[12][0-9]|3[0-2]))?|({_IPV6})(/([0-9]|[1-9][0-9]|1[01][0-9]|12[0-8]))?)$"
+_OF_NAMES = r"!\u0022$-)+\-.0-9;->A-~"
+_HOSTNAME = rf"^(\*\.)?[!\u0022$-)+\-0-9;->A-~][{_OF_NAMES}]*$"
+_LABEL = "[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_URL = rf"^https?://({_LABEL}\.){{0,3}}[A-Za-z]([A-Za-z0-9-]{{0,61}}[A-Za-z0-9])?([/?#][!#-;=?-\[\]_a-z~]*)?$"
+
+CLIENT_ID: Schema = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": _NO_CONTROLS, "not": {"enum": [".", ".."]}}
+_SPEAKER: Schema = {
+    "pattern": _NO_CONTROLS,
+    "not": {"anyOf": [{"enum": [".", ".."]}, {"pattern": rf"^client:[{_BLANK}]*(bot)?[{_BLANK}]*$"}]},
+}
+_OPERATOR: Schema = {
+    "pattern": rf"^(client:)?{_NO_CONTROLS[1:-2]}{{1,248}}$",  # with the prefix it is a user_id
+    "not": {"pattern": rf"^(client:)?[{_BLANK}]*(bot)?[{_BLANK}]*$"},
+}
+_DOCUMENT_NAME: Schema = {"pattern": _ONE_LINE}
+
+# By struct and field; of a list, about each of its items.
+FIELDS: dict[tuple[str, str], Schema] = {
+    ("PromptInput", "conversation_id"): {"pattern": _NO_CONTROLS, "not": {"enum": [".", ".."]}},
+    ("PromptInput", "user_id"): _SPEAKER,
+    ("TakeoverInput", "operator"): _OPERATOR,
+    ("ReplayInput", "conversation_ids"): {"pattern": _NO_CONTROLS, "not": {"enum": [".", ".."]}},
+    ("DocumentInput", "name"): _DOCUMENT_NAME,
+    ("DocumentInput", "content"): {"minLength": 1, "pattern": _NOT_BLANK},
+    ("FixedAnswerInput", "prompts"): {"pattern": _SAYS_SOMETHING},
+    ("FixedAnswerInput", "answer"): {"pattern": _SAYS_SOMETHING},
+    ("AnswerInput", "answer"): {"pattern": _SAYS_SOMETHING},
+    ("AnswerInput", "prompts"): {"pattern": _SAYS_SOMETHING},
+    ("KeyInput", "scopes"): {"enum": list(SCOPES)},
+    ("SiteInput", "url"): {"format": "uri", "pattern": _URL},
+    ("RestrictionsConfig", "ip_addresses"): {"pattern": _NETWORK},
+    ("RestrictionsConfig", "hostnames"): {"pattern": _HOSTNAME},
+}
+# What no schema of one field can say, as words behind what the field means.
+NOTES: dict[tuple[str, str], str] = {
+    ("PromptInput", "user_id"): "What only looks like the prefix, such as `Client:`, is refused.",
+    ("PromptInput", "metadata"): "No string of it holds NUL, and it is nested 32 deep at most.",
+    ("DocumentInput", "content"): "At most as many characters as the server's GIGACHAT_MAX_DOCUMENT_CHARACTERS.",
+    ("SiteInput", "url"): (
+        "The pattern is what every server takes; addresses of the public internet, names that are not ASCII, and the ports of "
+        "GIGACHAT_FETCH_PORTS are taken, too."
+    ),
+    ("RestrictionsConfig", "hostnames"): "Write names that are not ASCII as `xn--...`.",
+    ("ReplayInput", "unanswered"): "Not together with `conversation_ids`.",
+    ("ReplayInput", "config"): "No other `text_splitter` than the chatbot has: documents are not cut anew for this.",
+    ("TextSplitterConfig", "chunk_size"): "More than chunk_overlap.",
+}
+# What no field alone can say, by struct.
+WHOLE: dict[str, Schema] = {
+    "ReplayInput": {
+        "not": {
+            "properties": {"unanswered": {"const": True}, "conversation_ids": {"type": "array", "minItems": 1}},
+            "required": ["unanswered", "conversation_ids"],
+        }
+    },
+}
+
+_SEQ = r"^[0-9]{1,18}$"
+_PLACE = r"^[0-9]{1,18}(\.[0-9]{1,18})?$"
+# A cursor is "<microseconds> <id>" in base64: sixteen digits, a space, and what may stand there.
+_THREE_DIGITS = "([MN][DTjz]|O[DT])[AEIMQUYcgk][w-z0-5]"
+_DIGIT_AND_SPACE = "([MN][CSiy]|O[CS])"
+_OF_MOMENTS = f"^({_THREE_DIGITS}){{5}}{_DIGIT_AND_SPACE}A$"
+_UUID_CHARACTERS = "[LMNOYZ][2CDGSTWijmyz][01ABEFIJMNQRUVYZcdghkl]"
+_OF_IDS = f"^({_THREE_DIGITS}){{5}}{_DIGIT_AND_SPACE}[AB][0-5h-mt-z]({_UUID_CHARACTERS}[0-5h-mt-z]){{11}}{_UUID_CHARACTERS}$"
+_OF_CLIENT_IDS = f"^({_THREE_DIGITS}){{5}}{_DIGIT_AND_SPACE}[A-D][0-9A-Za-z_-]+$"
+
+QUERY: dict[str, Schema] = {"query": {"type": "string", "minLength": 1, "maxLength": 32_000, "pattern": _NOT_BLANK}}
+# Where a page or a stream starts, by path; elsewhere `after` may be anything that the `Link` header says.
+AFTER: dict[str, Schema] = {
+    CONVERSATION + "/messages": {"type": "string", "pattern": _SEQ},
+    CONVERSATION + "/events": {"type": "string", "pattern": _SEQ},
+    CHATBOT + "/events": {"type": "string", "pattern": _OF_MOMENTS},
+    CONVERSATIONS: {"type": "string", "pattern": _OF_CLIENT_IDS},
+    UNANSWERED: {"type": "string", "pattern": _OF_IDS},
+    "/api-keys": {"type": "string", "pattern": _OF_IDS},
+}
+LAST_EVENT_ID: dict[str, Schema] = {
+    CONVERSATION + "/events": {"type": "string", "pattern": _PLACE},
+    CHATBOT + "/events": AFTER[CHATBOT + "/events"],
+}
+IDEMPOTENCY_KEY: Schema = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": _HEADER}
+PATH: dict[str, Schema] = {"conversation_id": CLIENT_ID, "user_id": CLIENT_ID}
+DOCUMENT_NAME: Schema = {"type": "string", "minLength": 1, "maxLength": 1024, **_DOCUMENT_NAME}
+
+
+def is_full_match(schema: Schema, text: str) -> bool:
+    """Whether the text is one that the rule lets through."""
+    refused = schema.get("not", {})
+    alternatives = refused.get("anyOf", [refused])
+    return bool(re.search(schema.get("pattern", ""), text)) and not any(
+        text in each.get("enum", ()) or ("pattern" in each and re.search(each["pattern"], text)) for each in alternatives
+    )

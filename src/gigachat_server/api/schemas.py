@@ -1,0 +1,188 @@
+"""The schemas of the OpenAPI document, made from the structs: what is sent, what is answered, what is streamed.
+
+Idea: one struct may be both sent and answered, and that is two schemas. As it is sent (`...Input`), what has a default may be
+left out, and every rule of `input_rules.py` is told; as it is answered, every field is there, and more may come with a later
+version. The body of a PATCH (`...Part`) is what is sent with nothing required.
+
+A default is told as `x-default`: where `default` stands, generators send it along (a PATCH would reset what it does not
+mean) or demand it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import msgspec
+
+from gigachat_server.api import input_rules, learning_wire, site_wire, wire
+from gigachat_server.api.routes import CHATBOT, CONVERSATION, CONVERSATIONS, DOCUMENT, MESSAGE, ROUTES, SITE
+from gigachat_server.records import EventType
+
+Schema = dict[str, Any]
+
+_REF = "#/components/schemas/"
+_TURN = {"start": wire.StreamStart, "delta": wire.StreamDelta, "message": wire.WireMessage, "done": wire.StreamDone}
+_FEED = dict.fromkeys(get_args(EventType), wire.WireEvent)
+# The events of each stream, by name, with what their data is; `error` may end any of them.
+STREAMS: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
+    ("POST", CONVERSATIONS): ("TurnStream", _TURN),
+    ("POST", MESSAGE + "/retry"): ("TurnStream", _TURN),
+    ("GET", CONVERSATION + "/events"): ("ConversationStream", {**_FEED, "delta": wire.StreamDelta}),
+    ("GET", CHATBOT + "/events"): ("ChatbotStream", _FEED),
+    ("GET", DOCUMENT): ("DocumentStream", {"document": wire.WireDocument, "done": wire.WorkDone}),
+    ("GET", SITE): ("SiteStream", {"site": site_wire.WireSite, "done": wire.WorkDone}),
+    ("POST", CHATBOT + "/replay"): (
+        "ReplayStream",
+        {"turn": learning_wire.WireReplayedTurn, "done": learning_wire.WireReplaySummary},
+    ),
+}
+
+
+class Schemas:
+    """The components, and where in them each type is."""
+
+    def __init__(self) -> None:
+        sent = [route.request for route in ROUTES if route.request is not None]
+        answered = [kind for route in ROUTES for kind in (route.response, route.accepted) if kind is not None]
+        streamed = [kind for _, events in STREAMS.values() for kind in events.values()]
+        answered += [*streamed, wire.Problem]
+        requests, inputs = msgspec.json.schema_components(sent, ref_template=_REF + "{name}")
+        responses, outputs = msgspec.json.schema_components(answered, ref_template=_REF + "{name}")
+        renamed = {name: name if name.endswith("Input") or name not in outputs else f"{name}Input" for name in inputs}
+        self.components: dict[str, Schema] = {name: _as_answered(schema) for name, schema in outputs.items()}
+        for name, schema in inputs.items():
+            self.components[renamed[name]] = _renamed({**_as_sent(name, schema), "title": renamed[name]}, renamed)
+        self._sent = {repr(kind): _renamed(schema, renamed) for kind, schema in zip(sent, requests, strict=True)}
+        self._answered = dict(zip(map(repr, answered), responses, strict=True))
+        for route in ROUTES:
+            if route.is_merge and route.request is not None:
+                self._add_part(renamed[route.request.__name__])
+        config = self.components["ReplayInput"]["properties"]["config"]
+        self.components["ReplayInput"]["properties"]["config"] = {
+            "$ref": _REF + "ChatbotInputPart",
+            "description": config["description"],
+        }
+        for name, events in dict(STREAMS.values()).items():
+            self.components[name] = self._stream(name, events)
+
+    def sent(self, kind: Any, *, is_merge: bool) -> Schema:
+        """The body of a request."""
+        schema = self._sent[repr(kind)]
+        return {"$ref": schema["$ref"] + "Part"} if is_merge else schema
+
+    def answered(self, kind: Any) -> Schema:
+        return self._answered[repr(kind)]
+
+    def _add_part(self, name: str) -> None:
+        whole = {key: value for key, value in self.components[name].items() if key != "required"}
+        description = f"Any part of a {name}; what is left out stays as it is."
+        self.components[f"{name}Part"] = {**whole, "title": f"{name}Part", "description": description}
+
+    def _stream(self, name: str, events: dict[str, Any]) -> Schema:
+        """One event of a stream as an object of its lines. Events of one form stand together."""
+        by_data: dict[str, list[str]] = {}
+        for event, kind in {**events, "error": wire.Problem}.items():
+            by_data.setdefault(self.answered(kind)["$ref"], []).append(event)
+        return {
+            "title": name,
+            "description": "One event of the stream: its lines `id:`, `event:` and `data:`, which is one line of JSON.",
+            "oneOf": [_event(names, reference) for reference, names in by_data.items()],
+        }
+
+
+def _event(names: list[str], reference: str) -> Schema:
+    data = {"type": "string", "contentMediaType": "application/json", "contentSchema": {"$ref": reference}}
+    return {
+        "type": "object",
+        "required": ["event", "data"],
+        "properties": {
+            "id": {"type": "string", "description": "The place to go on from, as `Last-Event-ID`."},
+            "event": {"type": "string", "enum": names},
+            "data": {**data, "description": f"JSON: a {reference.rpartition('/')[2]}."},
+        },
+    }
+
+
+def _as_answered(schema: Schema) -> Schema:
+    """Fields with a default are there, too; only those that may be unset are not."""
+    answered = _open(schema)
+    properties = schema.get("properties", {})
+    answered.pop("additionalProperties", None)
+    if properties:
+        always = {*schema.get("required", ()), *(name for name, each in properties.items() if "default" in each)}
+        answered["required"] = [name for name in properties if name in always]
+        answered["properties"] = {name: _open(_without(each, "default")) for name, each in properties.items()}
+    return answered
+
+
+def _as_sent(struct: str, schema: Schema) -> Schema:
+    properties = {name: _field_as_sent(struct, name, described) for name, described in schema["properties"].items()}
+    return {**schema, "properties": properties, **input_rules.WHOLE.get(struct, {})}
+
+
+def _field_as_sent(struct: str, name: str, described: Schema) -> Schema:
+    rule = input_rules.FIELDS.get((struct, name), {})
+    field = _open(_without(described, "default"))
+    if field.get("type") == "array":
+        field["items"] = {**_text(field["items"]), **rule}
+    else:
+        field = {**_text(field), **rule}
+    if note := input_rules.NOTES.get((struct, name)):
+        field["description"] = f"{field.get('description', '')} {note}".strip()
+    if "default" in described:
+        field["x-default"] = described["default"]
+    return field
+
+
+def _text(schema: Schema) -> Schema:
+    """A string that is free otherwise holds no NUL."""
+    if "anyOf" in schema:
+        return {**schema, "anyOf": [_text(choice) for choice in schema["anyOf"]]}
+    if schema.get("type") == "string" and not {"enum", "pattern"} & schema.keys():
+        return {**schema, "pattern": input_rules.TEXT}
+    return schema
+
+
+def _open(schema: Schema) -> Schema:
+    """An object of which no field is told may have any."""
+    if schema.get("type") == "object" and not {"properties", "additionalProperties"} & schema.keys():
+        return {**schema, "additionalProperties": True}
+    return dict(schema)
+
+
+def _without(schema: Schema, *names: str) -> Schema:
+    return {name: value for name, value in schema.items() if name not in names}
+
+
+def _renamed(schema: Any, names: dict[str, str]) -> Any:
+    """The same with the components that it refers to under their new names."""
+    if isinstance(schema, dict):
+        return {
+            key: _REF + names[value.removeprefix(_REF)] if key == "$ref" else _renamed(value, names)
+            for key, value in schema.items()
+        }
+    if isinstance(schema, list):
+        return [_renamed(item, names) for item in schema]
+    return schema
+
+
+def prune(document: Schema) -> None:
+    """Leaves out the components that nothing refers to."""
+    components = document["components"]["schemas"]
+    reached = _references(document["paths"])
+    waiting = list(reached)
+    while waiting:
+        deeper = _references(components[waiting.pop()]) - reached
+        reached |= deeper
+        waiting += deeper
+    for name in components.keys() - reached:
+        del components[name]
+
+
+def _references(schema: Any) -> set[str]:
+    if isinstance(schema, dict):
+        named = {value.removeprefix(_REF) for key, value in schema.items() if key == "$ref"}
+        return named.union(*map(_references, schema.values()))
+    if isinstance(schema, list):
+        return set().union(*map(_references, schema))
+    return set()

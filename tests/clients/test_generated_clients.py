@@ -1,0 +1,92 @@
+"""Clients that others' generators make of the OpenAPI document work, and their types are right: `make test-clients`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gigachat_server.api.openapi import openapi_json
+from tests.harness import gigachat
+
+pytestmark = [pytest.mark.clients, pytest.mark.sqlite_only]
+
+HERE = Path(__file__).parent
+EXPECTED = {"temperature": 0, "tokens": 200, "role": "assistant", "code": "not_found"}
+PATIENCE_S = 150
+
+
+async def output(folder: Path, *command: str | Path, **variables: str) -> str:
+    """What it prints. Asserts that it succeeds."""
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        cwd=folder,
+        env={**os.environ, "CI": "true", **variables},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            printed, told = await process.communicate()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        raise
+    assert process.returncode == 0, (command, printed.decode(), told.decode())
+    return printed.decode()
+
+
+async def answers(tmp_path: Path, folder: Path, *command: str | Path, **variables: str) -> Any:
+    """What the calls of a client bring, of a server of their own."""
+    async with gigachat(tmp_path) as api:
+        return json.loads(await output(folder, *command, api.url, api.key, **variables))
+
+
+def document(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "openapi.json").write_bytes(openapi_json())
+
+
+@pytest.mark.skipif(shutil.which("npm") is None and not os.environ.get("REQUIRE_ALL"), reason="npm is not installed")
+async def test_typescript(tmp_path: Path) -> None:
+    """The document is clean to `redocly lint`; `tsc` and node take the client of openapi-typescript and openapi-fetch."""
+    folder = tmp_path / "typescript"
+    document(folder)
+    for name in ("package.json", "tsconfig.json", "calls.ts"):
+        shutil.copy(HERE / name, folder)
+    await output(folder, "npm", "install", "--no-audit", "--no-fund", "--silent")
+    programs = folder / "node_modules" / ".bin"
+    lint = await output(folder, programs / "redocly", "lint", "--format=json", "openapi.json", REDOCLY_TELEMETRY="off")
+    assert json.loads(lint)["totals"] == {"errors": 0, "warnings": 0, "ignored": 0}, lint
+    await output(folder, programs / "openapi-typescript", "openapi.json", "-o", "api.d.ts")
+    await output(folder, programs / "tsc", "--project", "tsconfig.json")
+    assert await answers(tmp_path, folder, "node", "calls.js") == EXPECTED
+
+
+async def test_python(tmp_path: Path) -> None:
+    """mypy and Python take the client of openapi-python-client, which leaves nothing out."""
+    folder = tmp_path / "python"
+    document(folder)
+    shutil.copy(HERE / "calls.py", folder)
+    programs = Path(sys.executable).parent
+    path = os.pathsep.join([str(programs), os.environ["PATH"]])
+    generated = await output(
+        folder,
+        programs / "openapi-python-client",
+        "generate",
+        "--path=openapi.json",
+        "--meta=none",
+        "--output-path=gigachat_client",
+        PATH=path,
+    )
+    assert "WARNING" not in generated, generated
+    assert "omitted" not in generated, generated
+    check = ("-m", "mypy", "--config-file=", "--strict", "--follow-imports=silent", "calls.py")
+    await output(folder, sys.executable, *check)
+    assert await answers(tmp_path, folder, sys.executable, "calls.py", PYTHONPATH=str(folder)) == EXPECTED

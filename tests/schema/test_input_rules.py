@@ -1,0 +1,130 @@
+"""Each rule of `api/input_rules.py` says what the server does: both are asked about the same texts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gigachat_server.api import input_rules
+from tests.harness import Api, gigachat
+
+pytestmark = pytest.mark.sqlite_only  # what is asked for is refused before any store sees it
+
+SHARED = [
+    "a",
+    "0",
+    "ä",
+    "日本",
+    " a ",
+    "a\tb",
+    "a\nb",
+    "a\x00b",
+    "\x7f",
+    "\x85",
+    " ",
+    "\u3000",
+    "?!",
+    "“…”",
+    "¿?",
+    "-",
+    "🙂",
+    "a\u2028b",
+]
+IDS = [*SHARED, ".", "..", "...", "a/b", "client:x", "x" * 255]
+SPEAKERS = [
+    *IDS,
+    "client:",
+    "client: ",
+    "client:bot",
+    "client: bot",
+    "client:botany",
+    "client:\u3000",
+    "x" * 248,
+    "client:" + "x" * 248,
+]
+NAMES = [*SHARED, "\u202ea", "a\u2066b", "https://example.com/a-b.html"]
+ADDRESSES = [
+    "10.0.0.1", "10.0.0.0/8", "10.0.0.0/33", "010.0.0.1", "256.0.0.1", "1.2.3", "::", "::1", "1::", "2001:db8::/32",
+    "2001:db8::/129", "1:2:3:4:5:6:7:8", "1:2:3:4:5:6:7::", "::2:3:4:5:6:7:8", "1:2:3:4:5:6:7", "1::2::3", "1:2:3:4:5:6:7:8:9",
+    "::ffff:10.0.0.1", "::FFFF:10.0.0.1/100", "12345::", "g::", "", "localhost",
+]  # fmt: skip
+HOSTNAMES = [
+    "example.com", "*.example.com", "EXAMPLE.com.", "a_b.example", "xn--bcher-kva.example", "*", "*.", "a.*.b", "https://a",
+    "a/b", "a:80", "a b", "a@b", "a?b", "a#b", "localhost",
+]  # fmt: skip
+URLS = [
+    "http://example.com", "https://example.com/a?b=c#d", "HTTPS://example.com", "ftp://example.com", "example.com",
+    "//example.com",
+    "https://", "https://a b/", "https://u:p@example.com/", "https://a..b/", "https://-a.com/", "https://example.com/\\",
+    'https://example.com/"', "https://example.com/%41", "https://example.com/<", "https://127.0.0.1/", "https://10/",
+]  # fmt: skip
+
+
+async def asked(api: Api, chatbot: str, struct: str, field: str, text: str) -> int:
+    """The status of a request that is right but for this text."""
+    conversation = f"{chatbot}/conversations/c1"
+    prompt: dict[str, Any] = {"conversation_id": "c1", "user_id": "ann", "prompt": "Hello?"}
+    answer = {"answer": "At nine.", "prompts": ["When do you open?"]}
+    match struct, field:
+        case "PromptInput", _:
+            reply = await api.post(f"{chatbot}/conversations", {**prompt, field: text})
+        case "TakeoverInput", _:
+            reply = await api.post(f"{conversation}/takeover", {"operator": text, "force": True})
+        case "ReplayInput", _:
+            reply = await api.post(f"{chatbot}/replay", {"conversation_ids": [text]})
+        case "DocumentInput", _:
+            reply = await api.post(f"{chatbot}/documents", {"name": "n", "content": "c", field: text})
+        case "FixedAnswerInput", _:
+            reply = await api.post(f"{chatbot}/fixed-answers", {**answer, field: text if field == "answer" else [text]})
+        case "AnswerInput", _:
+            path = f"{chatbot}/unanswered/01a22d97-90fe-707c-ade1-024f7050ccc9/answer"
+            reply = await api.post(path, {**answer, "as": "fixed_answer", field: text if field == "answer" else [text]})
+        case "SiteInput", _:
+            reply = await api.post(f"{chatbot}/sites", {"url": text, "kind": "page"})
+        case "RestrictionsConfig", _:
+            reply = await api.call("PATCH", chatbot, {"restrictions": {field: [text]}})
+            await api.call("PATCH", chatbot, {"restrictions": {field: []}})
+        case _:
+            raise AssertionError(f"nothing asks about {struct}.{field}")
+    return reply.status
+
+
+TEXTS = {
+    ("PromptInput", "conversation_id"): IDS,
+    ("PromptInput", "user_id"): SPEAKERS,
+    ("TakeoverInput", "operator"): [text for text in SPEAKERS if text not in (".", "..")],
+    ("ReplayInput", "conversation_ids"): IDS,
+    ("DocumentInput", "name"): NAMES,
+    ("DocumentInput", "content"): SHARED,
+    ("FixedAnswerInput", "prompts"): SHARED,
+    ("FixedAnswerInput", "answer"): SHARED,
+    ("AnswerInput", "answer"): SHARED,
+    ("AnswerInput", "prompts"): SHARED,
+    ("SiteInput", "url"): URLS,
+    ("RestrictionsConfig", "ip_addresses"): ADDRESSES,
+    ("RestrictionsConfig", "hostnames"): HOSTNAMES,
+}
+
+
+def test_every_rule_about_texts_is_asked_about() -> None:
+    assert set(TEXTS) | {("KeyInput", "scopes")} == set(input_rules.FIELDS)
+
+
+@pytest.mark.parametrize(("struct", "field"), TEXTS)
+async def test_a_rule_refuses_what_the_server_refuses(tmp_path: Path, struct: str, field: str) -> None:
+    rule = input_rules.FIELDS[struct, field]
+    async with gigachat(tmp_path) as api:
+        await api.services.site_worker.aclose()  # what an address names is not fetched
+        chatbot = await api.chatbot()
+        await api.say(chatbot, "Hello?")
+        for text in TEXTS[struct, field]:
+            status = await asked(api, chatbot, struct, field, text)
+            is_accepted = status != 422
+            assert status < 500, text
+            assert input_rules.is_full_match(rule, text) == is_accepted or (struct, field, text) in NARROWER, (text, status)
+
+
+# Where the rule says in words that it is narrower than the server.
+NARROWER = {("SiteInput", "url", "HTTPS://example.com")}
