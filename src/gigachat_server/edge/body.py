@@ -33,8 +33,6 @@ _SMALL_BODY = 64 * 1024  # of a larger one that is wrong, only the first fault i
 _LARGEST_MERGE = 256 * 1024
 _FORBIDDEN = re.compile("[\x00\ud800-\udfff]")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # in a body that does not decode: not one of a pair
-# Control characters but for tabs, ends of lines and paragraphs, and what turns the direction of all that follows.
-_NO_NAME = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 async def read_body(receive: Receive, headers: Mapping[str, str], *, limit: int, timeout_s: float) -> bytes:
@@ -194,12 +192,3 @@ def _field_errors(data: Any, wanted: Any, field: str) -> list[FieldError]:
         elif described.required:
             found.append(FieldError(prefix + name, "Required."))
     return found
-
-
-def name_error(field: str, name: str) -> FieldError | None:
-    """Why this cannot be what a document is called: it is shown in one line, and as what it is."""
-    found = _NO_NAME.search(name)
-    if found is None:
-        return None
-    what = "NUL characters" if found[0] == "\0" else "line breaks, control characters or marks of direction"
-    return FieldError(field, f"Must not contain {what}.")
