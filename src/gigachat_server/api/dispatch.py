@@ -29,16 +29,14 @@ from gigachat_server.errors import (
     InvalidRequest,
     MethodNotAllowed,
     NotFound,
-    StorageUnavailable,
     Unauthenticated,
 )
-from gigachat_server.ids import is_id
 from gigachat_server.records import RestrictionsConfig
 from gigachat_server.services import Services
-from gigachat_server.store import chatbots
 
 _CORS_METHODS = "GET, POST, PUT, DELETE"
 _CORS_HEADERS = "Authorization, Content-Type, Accept, Idempotency-Key, Last-Event-ID, Prefer, X-Request-Id"
+_CORS_EXPOSED = "Link, Retry-After, X-Request-Id, Idempotent-Replayed"
 
 
 class _Made(msgspec.Struct):
@@ -127,26 +125,31 @@ class _ApiSurface:
         if not any(name == b"cache-control" for name, _ in response.raw_headers):
             response.raw_headers.append((b"cache-control", b"no-store"))
         if "origin" in request.headers:
-            await self._allow_origin(request.headers["origin"], request, response)
+            _allow_origin(request.headers["origin"], request, response)
 
-    async def _allow_origin(self, origin: str, request: Request[Any], response: Response) -> None:
-        """CORS: pages on the chatbot's own hostnames may call what end users reach, and read the answer."""
-        segments = request.raw_path.split("/")
-        if len(segments) < 3 or segments[1] != "chatbots" or not is_id(segments[2]):
-            return
-        try:
-            chatbot = await chatbots.find_remembered_of_any_account(self.context.database, segments[2])
-        except StorageUnavailable:
-            return  # the answer itself says so
-        if chatbot is None or not is_listed(origin, chatbot.config.restrictions.hostnames):
-            return
-        response.headers["Access-Control-Allow-Origin"] = origin
-        response.headers["Vary"] = "Origin"
-        response.headers["Access-Control-Expose-Headers"] = "Link, Retry-After, X-Request-Id, Idempotent-Replayed"
-        if request.method == "OPTIONS":
-            response.headers["Access-Control-Allow-Methods"] = _CORS_METHODS
-            response.headers["Access-Control-Allow-Headers"] = _CORS_HEADERS
-            response.headers["Access-Control-Max-Age"] = "600"
+
+def _allow_origin(origin: str, request: Request[Any], response: Response) -> None:
+    """CORS: pages on the chatbot's own hostnames may read what it answers; any page may ask, and read that it may not.
+
+    Invariant: before a key has opened the chatbot, the headers are the same whether there is such a chatbot or not.
+    """
+    segments = request.raw_path.split("/")
+    if len(segments) < 3 or segments[1] != "chatbots":
+        return
+    chatbot = request.named_chatbot
+    if chatbot is not None and not is_listed(origin, chatbot.config.restrictions.hostnames):
+        return
+    for name, value in _cors_headers(origin, is_preflight=request.method == "OPTIONS").items():
+        response.headers[name] = value
+
+
+def _cors_headers(origin: str, *, is_preflight: bool) -> dict[str, str]:
+    headers = {"Access-Control-Allow-Origin": origin, "Vary": "Origin", "Access-Control-Expose-Headers": _CORS_EXPOSED}
+    if is_preflight:
+        headers["Access-Control-Allow-Methods"] = _CORS_METHODS
+        headers["Access-Control-Allow-Headers"] = _CORS_HEADERS
+        headers["Access-Control-Max-Age"] = "600"
+    return headers
 
 
 def _segments(encoded: bytes) -> list[str]:
