@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gigachat_server.access.speakers import client_defined_id, known_id, operator_name, shown_name, speaker_id
+from gigachat_server.access.speakers import client_defined_id, operator_name, shown_name, speaker_id
 from gigachat_server.chat.answers.prompt import told_name
 from gigachat_server.errors import InvalidRequest
 from gigachat_server.language.invisible import has_misleading, without_misleading
@@ -84,11 +84,11 @@ def test_no_operator_is_called_as_the_chatbot_is(name: str) -> None:
     "sign", sorted(set(UNSEEN) - set("\u2800\u3000\u00a0\u2003\u202f\u0301\u0336\u20dd\U0001d159")), ids=ascii
 )
 def test_what_is_not_seen_is_in_no_id_and_no_name(sign: str) -> None:
-    for check in (client_defined_id, shown_name, operator_name):
+    for check in (speaker_id, shown_name, operator_name):
         for text in (f"a{sign}b", f"{sign}ab", f"ab{sign}"):
             with pytest.raises(InvalidRequest):
                 check(text, "name")
-    assert known_id(f"a{sign}b", "id"), "what an earlier version stored can be read and deleted"
+    assert client_defined_id(f"a{sign}b", "id"), "a conversation_id is any string; and what was stored before can be deleted"
     assert without_misleading(f"a{sign}b") == "ab"
 
 
@@ -120,14 +120,10 @@ async def test_names_are_checked_wherever_they_are_given(tmp_path: Path) -> None
             ("POST", f"{chatbot}/documents", {"name": turned, "content": "x"}, "name"),
             ("POST", talk, {**say, "user_id": turned}, "user_id"),
             ("POST", talk, {**say, "user_id": "client:" + turned}, "user_id"),
-            ("POST", talk, {**say, "conversation_id": turned}, "conversation_id"),
             ("POST", f"{talk}/c1/takeover", {"operator": turned}, "operator"),
-            ("POST", f"{talk}/x%E2%80%AEy/takeover", {"operator": "eve"}, "conversation_id"),
-            ("POST", f"{talk}/x%E2%80%AEy/handoff", None, "conversation_id"),
         ):
             reply = await api.call(method, path, body)
             assert (reply.status, reply.fields) == (422, {field}), (path, reply.text)
-        assert (await api.get(f"{talk}/x%E2%80%AEy")).status == 404
         assert (await api.call("DELETE", f"{chatbot}/users/x%E2%80%AEy")).status == 204
 
 

@@ -1,7 +1,7 @@
 """Who speaks: the ids that clients make up, and which of them stand for the client's own staff.
 
-Invariant: an id has one form (NFC) wherever it is stored or compared, two ids that differ can be told apart by sight, and only
-the exact prefix `client:` makes an operator: what looks like it is refused.
+Invariant: an id has one form (NFC) wherever it is stored or compared, speakers whose ids differ can be told apart by
+sight, and only the exact prefix `client:` makes an operator: what looks like it is refused.
 """
 
 from __future__ import annotations
@@ -19,15 +19,7 @@ _BOT_AS_SEEN = skeleton("bot")
 
 
 def client_defined_id(text: str, field: str) -> str:
-    """An id that a client makes up, in the one form (NFC) it is compared in. Raises `InvalidRequest`."""
-    text = known_id(text, field)
-    if has_misleading(text):
-        raise InvalidRequest(errors=(FieldError(field, _MISLEADING),))
-    return text
-
-
-def known_id(text: str, field: str) -> str:
-    """An id by which something is found: an earlier version may have stored what is refused today. Raises `InvalidRequest`."""
+    """An id that a client made up, any string by contract, in the one form (NFC) it is compared in. Raises `InvalidRequest`."""
     is_plain = text.isascii() and text.isprintable()  # as nearly all are: there is one form of it, and no control character
     if not is_plain:
         text = unicodedata.normalize("NFC", text)
@@ -41,7 +33,7 @@ def known_id(text: str, field: str) -> str:
 
 
 def shown_name(text: str, field: str) -> str:
-    """What somebody calls a chatbot or a key: shown as what it is. Raises `InvalidRequest`."""
+    """What a speaker, a chatbot or a key is called: shown as what it is. Raises `InvalidRequest`."""
     if has_misleading(text):
         raise InvalidRequest(errors=(FieldError(field, _MISLEADING),))
     return text
@@ -58,7 +50,7 @@ def document_name(text: str, field: str) -> str:
 
 def speaker_id(text: str, field: str) -> str:
     """A user_id. What merely looks like the `client:` prefix is refused: no spelling passes for staff."""
-    text = client_defined_id(text, field)
+    text = shown_name(client_defined_id(text, field), field)
     if text.startswith(CLIENT_PREFIX):
         seen = skeleton(text.removeprefix(CLIENT_PREFIX))
         if seen == _BOT_AS_SEEN:

@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope
 
 from gigachat_server.access.principal import Principal, local_operator
 from gigachat_server.access.restrictions import check_restrictions, is_listed
-from gigachat_server.access.speakers import client_defined_id
+from gigachat_server.access.speakers import client_defined_id, shown_name
 from gigachat_server.api.openapi import openapi_json
 from gigachat_server.api.routes import ROUTES, RouteMatch, RouteTable
 from gigachat_server.edge.body import check_media_type, decode, parse_object, read_body
@@ -23,6 +23,7 @@ from gigachat_server.edge.frame import Frame
 from gigachat_server.edge.problem import render_problem
 from gigachat_server.edge.request import Authoriser, Request
 from gigachat_server.edge.routes import PUBLIC, AnyRoute
+from gigachat_server.edge.signposts import other_address, other_method, why_no_key, why_refused
 from gigachat_server.errors import (
     FieldError,
     GigachatError,
@@ -34,6 +35,8 @@ from gigachat_server.errors import (
 from gigachat_server.records import RestrictionsConfig
 from gigachat_server.services import Services
 
+_TABLE = RouteTable(ROUTES)
+_ADDRESSES = tuple(dict.fromkeys([*(route.path for route in ROUTES), "/openapi.json"]))
 _CORS_METHODS = "GET, POST, PUT, DELETE"
 _CORS_HEADERS = "Authorization, Content-Type, Accept, Idempotency-Key, Last-Event-ID, Prefer, X-Request-Id"
 _CORS_EXPOSED = "Link, Retry-After, X-Request-Id, Idempotent-Replayed"
@@ -51,6 +54,14 @@ class Api(Frame[Request[Any]]):
     def __init__(self, services: Services, *, is_local: bool = False) -> None:
         super().__init__(_ApiSurface(services, is_local=is_local), services)
 
+    @staticmethod
+    def handles(encoded_path: bytes) -> bool:
+        """Whether this is one of its addresses."""
+        try:
+            return encoded_path == b"/openapi.json" or _TABLE.find(_segments(encoded_path)) is not None
+        except InvalidRequest:
+            return True  # and says so
+
 
 class _ApiSurface:
     log = logging.getLogger("gigachat.api")
@@ -59,7 +70,6 @@ class _ApiSurface:
     def __init__(self, services: Services, *, is_local: bool) -> None:
         self.context = services
         self._is_local = is_local
-        self._table = RouteTable(ROUTES)
 
     def open(self, scope: Scope, authoriser: Authoriser) -> Request[Any]:
         return Request(scope, authoriser, trusted=self.context.settings.proxy_networks)
@@ -67,14 +77,14 @@ class _ApiSurface:
     def find(self, request: Request[Any]) -> AnyRoute | Response:
         if request.path == "/openapi.json" and request.method in ("GET", "HEAD"):
             return Response(openapi_json(), media_type="application/json")
-        found = self._table.find(_segments(request.encoded_path))
+        found = _TABLE.find(_segments(request.encoded_path))
         if found is None:
-            raise NotFound
+            raise NotFound(other_address(_segments(request.encoded_path), _ADDRESSES))
         if request.method == "OPTIONS":
             return Response(status_code=204, headers={"Allow": _allowed(found)})
         route = found.by_method.get("GET" if request.method == "HEAD" else request.method)
         if route is None:
-            raise MethodNotAllowed(headers={"Allow": _allowed(found)})
+            raise MethodNotAllowed(other_method(request.method, found.by_method), headers={"Allow": _allowed(found)})
         request.named = found.path
         return route
 
@@ -85,14 +95,18 @@ class _ApiSurface:
             return await self._local_operator(request.headers.get("x-gigachat-account"))
         kind, _, secret = request.headers.get("authorization", "").partition(" ")
         if kind.lower() != "bearer" or not secret.strip():
-            raise Unauthenticated
-        return await self.context.key_ring.authenticate(secret.strip())
+            raise Unauthenticated(why_no_key(request.headers, request.raw_query))
+        try:
+            return await self.context.key_ring.authenticate(secret.strip())
+        except Unauthenticated:
+            raise Unauthenticated(why_refused(secret.strip())) from None
 
     async def _local_operator(self, account_name: str | None) -> Principal:
         """This machine's operator, for the account that the command names (percent-encoded), made when missing."""
         account = self.context.account
         name = client_defined_id(unquote(account_name), "X-Gigachat-Account") if account_name else account.name
         if name != account.name:
+            shown_name(name, "X-Gigachat-Account")
             account = await self.context.key_ring.ensure_account(name)
         return local_operator(account.id)
 
@@ -110,7 +124,7 @@ class _ApiSurface:
             raw = b"{}"
         else:
             check_media_type(request.headers)
-        return parse_object(raw, settings) if route.is_merge else decode(raw, route.request, settings)
+        return parse_object(raw, route.request, settings) if route.is_merge else decode(raw, route.request, settings)
 
     async def render_problem(self, error: GigachatError, request: Request[Any]) -> Response:
         return render_problem(error, instance=request.raw_path, request_id=request.request_id)

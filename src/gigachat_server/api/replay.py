@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 from starlette.responses import Response
 
-from gigachat_server.access.speakers import known_id
+from gigachat_server.access.speakers import client_defined_id
 from gigachat_server.api import learning_wire
 from gigachat_server.api.chatbots import merged_config
 from gigachat_server.api.sse import PING, PING_S, EventStream, event
@@ -45,7 +45,7 @@ async def replay(request: Request[ReplayInput], services: Services) -> Response:
         raise InvalidRequest(errors=(FieldError("unanswered", "Give either this or conversation_ids."),))
     selection = Selection(
         limit=wanted.limit,
-        conversation_ids=tuple(known_id(each, "conversation_ids") for each in wanted.conversation_ids),
+        conversation_ids=tuple(client_defined_id(each, "conversation_ids") for each in wanted.conversation_ids),
         is_of_unanswered=wanted.unanswered,
     )
     chatbot = _proposed(request.chatbot, wanted.config)

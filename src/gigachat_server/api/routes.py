@@ -38,6 +38,8 @@ from gigachat_server.services import Services
 
 B = TypeVar("B")
 
+PAGES = ("limit", "after")
+
 Handler = Callable[[Request[B], Services], Awaitable[Answer | Response]]
 
 
@@ -57,6 +59,14 @@ class ApiRoute(AnyRoute, frozen=True, kw_only=True):
     @property
     def is_idempotent(self) -> bool:
         return self.method == "POST" and not self.is_secret and not self.is_unstored
+
+    @property
+    def parameters(self) -> tuple[str, ...] | None:
+        """Health is told whatever a probe adds. Every list is paged, and vectors can be left out of every answer, by contract."""
+        if self.scope == PUBLIC:
+            return None
+        usual = (*(PAGES if self.is_list else ()), *(("embedding",) if self.chatbot_in else ()))
+        return tuple(dict.fromkeys((*self.query, *usual)))
 
     @property
     def is_list(self) -> bool:
@@ -99,7 +109,6 @@ class MergeRoute(ApiRoute, frozen=True, kw_only=True):
     is_merge: bool = True
 
 
-PAGES = ("limit", "after")
 CHATBOT = "/chatbots/{chatbot_id}"
 DOCUMENTS = CHATBOT + "/documents"
 SITES = CHATBOT + "/sites"
@@ -283,7 +292,7 @@ class RouteTable:
         for template, by_method in self._by_length.get(len(segments), ()):
             path = {}
             for wanted, given in zip(template, segments, strict=True):
-                if wanted.startswith("{"):
+                if wanted.startswith("{") and given:
                     path[wanted[1:-1]] = given
                 elif wanted != given:
                     break

@@ -14,7 +14,7 @@ import msgspec
 
 from gigachat_server.access.principal import Principal
 from gigachat_server.access.scopes import Scope
-from gigachat_server.access.speakers import client_defined_id, known_id, operator_name, speaker_id
+from gigachat_server.access.speakers import client_defined_id, operator_name, speaker_id
 from gigachat_server.chat.answers.memory import recall_for_next
 from gigachat_server.chat.erasure import Erasure
 from gigachat_server.chat.events.recorder import Events
@@ -152,9 +152,8 @@ class Conversations:
     ) -> Conversation:
         """Give the conversation to an operator, from another one only with `may_take_from`. Raises `AlreadyTakenOver`."""
         _admit(principal, Scope.MESSAGES_INJECT, chatbot)
-        conversation_id = client_defined_id(conversation_id, "conversation_id")  # it may be new
         name = operator_name(operator, "operator")
-        return await self._control.take_over(chatbot, conversation_id, name, may_take_from=may_take_from, key=key)
+        return await self._control.take_over(chatbot, _id(conversation_id), name, may_take_from=may_take_from, key=key)
 
     async def release(self, principal: Principal, chatbot: Chatbot, conversation_id: str, *, key: Key | None) -> Conversation:
         """Give the conversation back to the chatbot, which answers the next prompt."""
@@ -166,8 +165,7 @@ class Conversations:
     ) -> Conversation:
         """Ask for a human; the chatbot goes on until one takes over."""
         _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
-        conversation_id = client_defined_id(conversation_id, "conversation_id")  # it may be new
-        return await self._control.hand_off(chatbot, conversation_id, reason="asked", note=note, key=key)
+        return await self._control.hand_off(chatbot, _id(conversation_id), reason="asked", note=note, key=key)
 
     # --- reading ---
 
@@ -315,7 +313,7 @@ class Conversations:
     async def erase_user(self, principal: Principal, chatbot: Chatbot, user_id: str) -> None:
         """Delete all that one end user said and the replies to it; a conversation that was theirs alone goes whole."""
         _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
-        await self._erasure.delete_user(chatbot.id, known_id(user_id, "user_id"))
+        await self._erasure.delete_user(chatbot.id, client_defined_id(user_id, "user_id"))
 
     def _checked_metadata(self, metadata: dict[str, Any]) -> dict[str, Any]:
         if metadata and _is_deeper(metadata, self._settings.max_depth):
@@ -332,7 +330,7 @@ def _admit(principal: Principal, scope: Scope, chatbot: Chatbot) -> None:
 
 
 def _id(conversation_id: str) -> str:
-    return known_id(conversation_id, "conversation_id")
+    return client_defined_id(conversation_id, "conversation_id")
 
 
 async def _get(reader: Reader, principal: Principal, chatbot: Chatbot, conversation_id: str) -> Conversation:

@@ -16,6 +16,8 @@ import msgspec
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
+from gigachat_server.edge.field_faults import BODY, example, located, unknown_field
+from gigachat_server.edge.malformed import why_malformed
 from gigachat_server.errors import (
     FieldError,
     InvalidRequest,
@@ -86,16 +88,16 @@ def decode(raw: bytes, wanted: type[T], settings: Settings) -> T:
     except msgspec.ValidationError as error:
         if len(raw) > _SMALL_BODY:
             _check_syntax(raw)
-            raise InvalidRequest(errors=(_first_error(error, ""),)) from None
-        data = _parse(raw)
+            raise InvalidRequest(errors=(FieldError(*located(error, "")),)) from None
+        data = _parse(raw, wanted)
         _refuse(_text_errors(data, "", depth=settings.max_depth))
         return convert(data, wanted)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         if len(raw) <= _SMALL_BODY:
-            _refuse(_text_errors(_parse(raw), "", depth=settings.max_depth))
+            _refuse(_text_errors(_parse(raw, wanted), "", depth=settings.max_depth))
         elif _SURROGATE.search(raw):
-            raise InvalidRequest(errors=(FieldError("", "Must not contain lone surrogates."),)) from None
-        raise MalformedBody from None
+            raise InvalidRequest(errors=(FieldError(BODY, "Must not contain lone surrogates."),)) from None
+        raise MalformedBody(why_malformed(raw, example(wanted)) if len(raw) <= _SMALL_BODY else None) from None
     if b"\\u0000" in raw:  # NUL can only come escaped
         _refuse(_text_errors(msgspec.to_builtins(body), "", depth=settings.max_depth))
     return body
@@ -106,18 +108,18 @@ def convert(data: Any, wanted: type[T]) -> T:
     try:
         return msgspec.convert(data, wanted)
     except msgspec.ValidationError as error:
-        errors = _field_errors(data, wanted, "")[:_MOST_ERRORS] or [_first_error(error, "")]
+        errors = _field_errors(data, wanted, "")[:_MOST_ERRORS] or [FieldError(*located(error, ""))]
         raise InvalidRequest(errors=tuple(errors)) from None
 
 
-def parse_object(raw: bytes, settings: Settings) -> dict[str, Any]:
-    """The body as a plain JSON object, its texts checked, for a merge. Raises as `decode` does."""
+def parse_object(raw: bytes, wanted: Any, settings: Settings) -> dict[str, Any]:
+    """The body as a plain JSON object, its texts checked, to be merged into a `wanted`. Raises as `decode` does."""
     if len(raw) > _LARGEST_MERGE:
         raise PayloadTooLarge(f"A change may have at most {_LARGEST_MERGE} bytes.")
-    data = _parse(raw)
+    data = _parse(raw, wanted)
     _refuse(_text_errors(data, "", depth=settings.max_depth))
     if not isinstance(data, dict):
-        raise InvalidRequest(errors=(FieldError("", "Expected an object."),))
+        raise InvalidRequest(errors=(FieldError(BODY, "Must be an object."),))
     return data
 
 
@@ -129,26 +131,19 @@ def _check_syntax(raw: bytes) -> None:
         raise MalformedBody from None
 
 
-def _parse(raw: bytes) -> Any:
+def _parse(raw: bytes, wanted: Any) -> Any:
     def refuse_constant(name: str) -> Any:
         raise ValueError(name)
 
     try:
         return json.loads(raw, parse_constant=refuse_constant)
-    except (ValueError, RecursionError) as error:
-        place = f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
-        raise MalformedBody(f"The request body is not valid JSON{place}.") from None
+    except (ValueError, RecursionError):
+        raise MalformedBody(why_malformed(raw, example(wanted))) from None
 
 
 def _refuse(errors: list[FieldError]) -> None:
     if errors:
         raise InvalidRequest(errors=tuple(errors[:_MOST_ERRORS]))
-
-
-def _first_error(error: msgspec.ValidationError, field: str) -> FieldError:
-    """What msgspec says, with the field beside the sentence instead of in it."""
-    text, _, path = str(error).partition(" - at `$")
-    return FieldError((field + path.rstrip("`")).lstrip("."), text.rstrip(".") + ".")
 
 
 def _text_errors(data: Any, field: str, *, depth: int) -> list[FieldError]:
@@ -181,11 +176,11 @@ def _field_errors(data: Any, wanted: Any, field: str) -> list[FieldError]:
         try:
             msgspec.convert(data, wanted)
         except msgspec.ValidationError as error:
-            return [_first_error(error, field)]
+            return [FieldError(*located(error, field, wanted))]
         return []
     fields = {f.encode_name: f for f in msgspec.structs.fields(wanted)}
     prefix = field + "." if field else ""
-    found = [FieldError(f"{prefix}{name}", "Unknown field.") for name in data if name not in fields]
+    found = [FieldError(f"{prefix}{name}", unknown_field(name, fields)) for name in data if name not in fields]
     for name, described in fields.items():
         if name in data:
             found += _field_errors(data[name], described.type, prefix + name)

@@ -14,7 +14,7 @@ from msgspec import Meta
 from starlette.responses import Response
 
 from gigachat_server.access.scopes import Scope
-from gigachat_server.access.speakers import known_id
+from gigachat_server.access.speakers import client_defined_id
 from gigachat_server.errors import NotFound
 from gigachat_server.ids import is_id, new_id
 from gigachat_server.pages.context import PageContext, redirect
@@ -60,7 +60,7 @@ class _Shown(msgspec.Struct, kw_only=True):
 
 async def show(request: PageRequest[None], context: PageContext) -> Response:
     wanted = request.query.get("conversation", "")
-    named = known_id(wanted, "conversation") if wanted else None
+    named = client_defined_id(wanted, "conversation") if wanted else None
     shown = await _read(request, context.services)
     if shown.chatbot is not None and named is not None:
         await _read_conversation(request, context.services, shown, shown.chatbot, named)
