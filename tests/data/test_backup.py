@@ -184,7 +184,7 @@ def test_a_backup_is_one_private_file_that_says_what_it_is(of_kind: Making, tmp_
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith("b.")] == ["b.sqlite3"]
     assert "exists already" in refused(gigachat, "backup", tmp_path / "b.sqlite3")
     assert gigachat.run("backup", tmp_path / "b.sqlite3", "--force", "--quiet").stdout == ""
-    assert "no folder" in refused(gigachat, "backup", tmp_path / "none" / "b.sqlite3")
+    assert "does not exist" in refused(gigachat, "backup", tmp_path / "none" / "b.sqlite3")
 
 
 def test_a_backup_goes_into_either_database(tmp_path: Path, of_kind: Making) -> None:
@@ -241,7 +241,7 @@ def test_what_is_no_sound_backup_is_refused(tmp_path: Path) -> None:
     ):
         bad.write_bytes(content)
         assert says in refused(target, "restore", bad)
-    assert "no backup" in refused(target, "restore", tmp_path / "none.sqlite3")
+    assert "does not exist" in refused(target, "restore", tmp_path / "none.sqlite3")
     bad.write_bytes(whole)
     (tmp_path / "bad.sqlite3-wal").write_bytes(b"x" * 1000)
     assert "-wal beside it" in refused(target, "restore", bad)

@@ -158,8 +158,6 @@ class Refusing(HashingEmbedder):
 
 # Whatever makes one document fail each time, and what ends that.
 POISONS = {
-    "the chatbot's configuration": ("UPDATE chatbots SET config = '7' WHERE name = 'a'", "UPDATE chatbots SET config = '{}'"),
-    "what is stored of it": ("UPDATE documents SET warnings = '7' WHERE name = 'a'", "UPDATE documents SET warnings = NULL"),
     "its text": ("UPDATE documents SET content = 'poison', content_sha256 = :sha256 WHERE name = 'a'", ""),
 }
 
@@ -262,15 +260,15 @@ async def test_a_site_that_always_fails_is_parked_and_crawled_again_when_asked(t
         await api.services.site_worker.aclose()
         made = await api.post(sites, {"url": "http://127.0.0.1/", "kind": "page"})
         assert made.status == 202, made.text
-        await execute(api, "UPDATE sites SET include = '7'")
+        await execute(api, "UPDATE sites SET url = 'no address'")
         key = api.key
     async with at_rest(tmp_path, fetch_allow="127.0.0.1") as (api, time):
         api.key = key
         assert await rows(api, "SELECT tries FROM sites") == [(1,)]
         await time.advance(600)
         ((state, reason, why),) = await rows(api, "SELECT state, reason, parked_reason FROM sites")
-        assert (state, reason, "ValidationError" in why) == ("failed", "internal_error", True)
-        await execute(api, "UPDATE sites SET include = '[]'")
+        assert (state, reason, bool(why)) == ("failed", "internal_error", True)
+        await execute(api, "UPDATE sites SET url = 'http://127.0.0.1/'")
         path = f"{sites}/{made.body['id']}"
         assert (await api.get(path)).body["state"] == "failed"
         assert (await api.post(f"{path}/crawl")).status == 202

@@ -155,7 +155,10 @@ class Frame(Generic[Q]):
                 if request.kept is not None and request.kept.kind == "answer":
                     return replay(request.kept)
         try:
-            response = await self._handled(request, route)
+            if route.is_list:
+                response = await self._lists.answered(request.account_id, lambda: route.handler(request, self._surface.context))
+            else:
+                response = render(await route.handler(request, self._surface.context))
         except IdempotencyInProgress:
             # The same request was carried out while this one was on its way: there is a result now.
             if request.key is None or request.kept is not None or route.is_prompt:
@@ -164,11 +167,6 @@ class Frame(Generic[Q]):
         if request.kept is not None:
             response.headers.update(REPLAYED)
         return response
-
-    async def _handled(self, request: Q, route: AnyRoute) -> Response:
-        if route.is_list:
-            return await self._lists.answered(request.account_id, lambda: route.handler(request, self._surface.context))
-        return render(await route.handler(request, self._surface.context))
 
     async def _find_kept(self, key: idempotency.Key) -> IdempotencyRecord | None:
         async def read(reader: Reader) -> IdempotencyRecord | None:
