@@ -52,8 +52,9 @@ def speaker_id(text: str, field: str) -> str:
     """A user_id. What merely looks like the `client:` prefix is refused: no spelling passes for staff."""
     text = shown_name(client_defined_id(text, field), field)
     if text.startswith(CLIENT_PREFIX):
-        seen = skeleton(text.removeprefix(CLIENT_PREFIX))
-        if seen == _BOT_AS_SEEN:
+        name = text.removeprefix(CLIENT_PREFIX)
+        seen = skeleton(name)
+        if name.strip() == "bot" or (not name.isascii() and seen == _BOT_AS_SEEN):
             raise InvalidRequest(errors=(FieldError(field, "Must name a person: 'bot' is the chatbot."),))
         if seen:
             return text

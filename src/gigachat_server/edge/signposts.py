@@ -113,24 +113,24 @@ def why_no_key(headers: Mapping[str, str], raw_query: bytes) -> str:
             return f"A key in the address is not read, and ends up in logs. {_SEND}"
     if "gigachat_session=" in headers.get("cookie", ""):
         return f"The API does not read the cookie of the pages; it needs a key. {_SEND}"
-    return f"No key was sent. {_SEND}"
+    return f"No API key was sent. {_SEND}"
 
 
 def why_refused(secret: str) -> str:
     """What may be wrong with a key that was sent: told from its form, and the same for unknown, revoked and expired ones."""
     if is_well_formed(secret):
-        return "This key was revoked, has expired, or was made by another server; `gigachat keys create` makes one."
+        return "This API key was revoked, has expired, or was made by another server; `gigachat keys create` makes one."
     if secret.lower().startswith("bearer "):
         return f"The word Bearer was sent twice. {_SEND}"
     if secret[0] in "\"'`" or secret[-1] in "\"'`":
-        return f"The key stands in quotes; send it without them. {_SEND}"
+        return f"The API key stands in quotes; send it without them. {_SEND}"
     if secret.startswith("gca_") and len(secret) == _KEY_LENGTH:
-        return "This key has a typing error: its last characters do not fit the rest."
+        return "This API key has a typing error: its last characters do not fit the rest."
     if secret.startswith("gca_"):
-        return f"This key is not complete: a key has {_KEY_LENGTH} characters, and this has {len(secret)}."
+        return f"This API key is not complete: a key has {_KEY_LENGTH} characters, and this has {len(secret)}."
     if _PLACEHOLDER.search(secret):
-        return "This looks like a placeholder: put a key in its place; `gigachat keys create` makes one."
-    return "This server knows no such key; those that `gigachat keys create` makes begin with gca_ and have 50 characters."
+        return "This looks like a placeholder: put an API key in its place; `gigachat keys create` makes one."
+    return "This server knows no such API key; those that `gigachat keys create` makes begin with gca_ and have 50 characters."
 
 
 # --- queries ---
