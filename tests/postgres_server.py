@@ -72,7 +72,7 @@ class PostgresServer:
         self.folder = folder
         self.data = folder / "data"
         self.log = folder / "log"
-        self.port = _free_port()
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     @classmethod
@@ -349,7 +349,7 @@ def _programs() -> Path:
 
 def _may_run(program: Path) -> bool:
     try:
-        subprocess.run([program, "--version"], check=True, capture_output=True, cwd="/", **_as_owner())
+        subprocess.run([program, "--version"], check=True, capture_output=True, cwd="/", **as_owner())
     except (PermissionError, subprocess.CalledProcessError):
         return False
     return True
@@ -360,7 +360,7 @@ def _run(program: str, *arguments: str | Path, check: bool = True) -> subprocess
     variables = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     ended = subprocess.run(
         [_programs() / program, *arguments],
-        capture_output=True, text=True, check=False, timeout=PATIENCE_S, cwd="/", env=variables, **_as_owner(),
+        capture_output=True, text=True, check=False, timeout=PATIENCE_S, cwd="/", env=variables, **as_owner(),
     )  # fmt: skip
     if check and ended.returncode != 0:
         raise AssertionError(f"{program}: {ended.stderr or ended.stdout}")
@@ -372,7 +372,7 @@ def _spawn(command: list[str], log: Path) -> subprocess.Popen[bytes]:
     with log.open("ab") as out:
         return subprocess.Popen(
             ["setpriv", "--pdeathsig", "QUIT", *command],
-            stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd="/", start_new_session=True, **_as_owner(),
+            stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd="/", start_new_session=True, **as_owner(),
         )  # fmt: skip
 
 
@@ -384,7 +384,7 @@ class _Identity(TypedDict, total=False):
     extra_groups: list[int]
 
 
-def _as_owner() -> _Identity:
+def as_owner() -> _Identity:
     owner = _owner()
     return {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []} if owner else {}
 
@@ -419,7 +419,7 @@ def _children(parent: int) -> list[int]:
     return found
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """Outside of the range from which outgoing connections get theirs: it stays free while the server is down."""
     while True:
         port = random.randint(20_000, 32_000)

@@ -32,7 +32,7 @@ LAYERS = (
 # An edge is where a failure of any kind must end in an answer or a state instead of a lost task.
 EDGES = {
     "edge/frame.py": 1,  # the application boundary
-    "chat/turns/turn.py": 1,  # the turn's task
+    "chat/turns/turn.py": 2,  # the turn's task, and storing that it failed
     "work/loop.py": 1,  # a pass of any background work
     "work/leased.py": 3,  # the claim of any row, the job on it, and what can be stored about it
     "learning/fixed_answers.py": 1,  # what an embedder raises for one phrasing among many
@@ -71,6 +71,7 @@ TASKS = {
     "serving/server.py": "the server, which is awaited at the end",
     "store/copies/copying.py": "the batch that is read ahead",
     "store/engines/postgres.py": "statements that go on when their caller was cancelled",
+    "store/engines/postgres_connect.py": "hosts that are tried at the same time",
     "work/tasks.py": "`observed` itself",
 }
 # Commands and measurements end with their process.

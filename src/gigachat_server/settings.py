@@ -37,7 +37,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = ""
     database_connections: Annotated[
-        int, Meta(ge=2, le=1000, description="Maximum connections of one node to PostgreSQL, plus one for wake-ups.")
+        int,
+        Meta(
+            ge=2,
+            le=1000,
+            description="Maximum connections of one node to PostgreSQL, plus one for wake-ups and one for index upkeep.",
+        ),
     ] = 10
     host: Annotated[
         str, Meta(description="Address to listen on. Put a proxy with TLS in front of any address but a loopback one.")

@@ -29,8 +29,8 @@ def test_doctor_looks_at_postgresql_and_not_at_the_data_folder(tmp_path: Path, f
         shown = gigachat.run("doctor").stdout
     assert f"message store of schema {migrations('postgres')[-1].number}" in shown
     assert "pgvector 0." in shown
-    assert " by gigachat; a node takes up to 11" in shown
-    assert ("what is acknowledged" in shown) == (_setting(url, "fsync") == "on")
+    assert " by gigachat; a node takes up to 12" in shown
+    assert ("acknowledged data is" in shown) == (_setting(url, "fsync") == "on")
     assert ("runs with fsync off" in shown) == (_setting(url, "fsync") == "off")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -140,3 +141,16 @@ def test_a_hangup_cuts_no_stream(tmp_path: Path) -> None:
             stopped = server.call(f"{chatbot}/conversations/c1/stop", KEY, {})
             assert stopped.status == 200, stopped.text
             assert asked.result(60).text.rstrip().rpartition("event: ")[2].startswith("done")
+
+
+@pytest.mark.sqlite_only
+def test_no_other_process_of_the_user_may_look_into_the_server(tmp_path: Path) -> None:
+    """The kernel hands what belongs to such a process to root: its memory, its environment, its open files."""
+    script = (
+        "import ctypes; from gigachat_server.serving.server import keep_memory_private\n"
+        "keep_memory_private(); print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"
+    )
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "0\n"
+    with Gigachat(tmp_path).serving() as server:
+        limits = Path(f"/proc/{server.process.pid}/limits").read_text()
+        assert re.search(r"Max core file size +0 +0", limits), "the server has called it"

@@ -36,11 +36,17 @@ from gigachat_server.store.database import Reader, Row
 from gigachat_server.store.engines.connections import open_reader
 from gigachat_server.store.engines.damage import open_unchanging, refuse_damage
 from gigachat_server.store.engines.folder import read_note
-from gigachat_server.store.engines.migrate import Schema, migrations, missing, refuse_half_filled, schema_of
+from gigachat_server.store.engines.migrate import (
+    Schema,
+    migrations,
+    missing,
+    refuse_foreign_tables,
+    refuse_half_filled,
+    schema_of,
+)
 from gigachat_server.store.engines.sqlite import FILE_NAME, statements_on
 
 _OLDEST_SQLITE = (3, 51, 3)
-_OLDEST_POSTGRES = 16
 _LEAST_FREE_BYTES = 200 * 1024 * 1024
 _FEW_OPEN_FILES = 4096
 _PATIENCE_S = 20.0
@@ -110,27 +116,35 @@ async def _of_folder(settings: Settings) -> AsyncIterator[Finding]:
 
 
 async def _of_postgres(settings: Settings) -> AsyncIterator[Finding]:
-    from gigachat_server.store.engines.postgres import APPLICATION
+    from gigachat_server.store.engines.postgres import APPLICATION, examine
+    from gigachat_server.store.engines.postgres_check import SPARE_CONNECTIONS
 
     location = Location.of(settings)
     try:
+        found = await examine(settings.database_url, connections=settings.database_connections)
+        for problem in found.problems or [""]:
+            yield Finding(f"PostgreSQL {found.state.version.partition(' ')[0]}: {location}", problem)
+        if found.warning:
+            yield Finding("parameters", found.warning, is_urgent=False)
+        if (version := found.state.vector) is not None:
+            yield Finding(f"pgvector {version}")
+        elif (version := found.state.vector_offered) is not None:
+            yield Finding(f"pgvector {version}, added to the database at the first start")
+        if found.state.is_standby or found.state.is_read_only:
+            return
         async with looking_at(location) as reader:
-            (version,), vector = await _row(reader, _SERVER), await reader.one(_VECTOR)
-            old = "gigachat needs 16 or newer." if int(version.partition(".")[0]) < _OLDEST_POSTGRES else ""
-            yield Finding(f"PostgreSQL {version.partition(' ')[0]}: {location}", old)
-            yield _vector(*vector) if vector else Finding("pgvector", "Install it on the server (postgresql-NN-pgvector).")
             schema = await schema_of(reader, "postgres")
-            yield _schema(schema)
+            yield await _schema(reader, schema)
             yield await _durable(reader)
-            yield _connections(*await _row(reader, _CONNECTIONS, application=APPLICATION), most=settings.database_connections + 1)
+            yield _connections(
+                *await _row(reader, _CONNECTIONS, application=APPLICATION), most=settings.database_connections + SPARE_CONNECTIONS
+            )
             for finding in await _parked(reader, schema):
                 yield finding
     except SetupError as error:
         yield Finding(f"PostgreSQL: {location}", str(error))
 
 
-_SERVER = "SELECT current_setting('server_version')"
-_VECTOR = "SELECT default_version, installed_version FROM pg_available_extensions WHERE name = 'vector'"
 _CONNECTIONS = (
     "SELECT CAST(current_setting('max_connections') AS INTEGER), "
     "(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'), "
@@ -144,16 +158,12 @@ async def _row(reader: Reader, sql: str, **parameters: Any) -> Row:
     return row
 
 
-def _vector(available: str, installed: str | None) -> Finding:
-    if installed is None:
-        return Finding(f"pgvector {available}, added to the database at the first start")
-    return Finding(f"pgvector {installed}")
-
-
-def _schema(schema: Schema) -> Finding:
+async def _schema(reader: Reader, schema: Schema) -> Finding:
     try:
         refuse_half_filled(schema)
         todo = missing(schema, migrations("postgres"))
+        if todo:
+            await refuse_foreign_tables(reader, "postgres", todo)
     except SetupError as error:
         return Finding("message store", str(error))
     if not schema.number:

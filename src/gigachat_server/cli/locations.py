@@ -39,6 +39,7 @@ from gigachat_server.store.engines.migrate import (
     refuse_half_filled,
     schema_of,
 )
+from gigachat_server.store.engines.postgres_url import place_of
 from gigachat_server.store.engines.sqlite import FILE_NAME, SQLiteDatabase, open_sqlite
 
 _SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
@@ -58,9 +59,9 @@ class Location(msgspec.Struct, frozen=True):
     @classmethod
     def parse(cls, text: str) -> Self:
         """`postgresql://...`, `sqlite:///absolute/folder`, or a folder. Raises `SetupError`."""
-        parts = urlsplit(text)
-        if parts.scheme in ("postgresql", "postgres"):
+        if text.lower().startswith(("postgresql://", "postgres://")):
             return cls(url=text)
+        parts = urlsplit(text)
         if parts.scheme == "sqlite" and not parts.netloc:
             folder = Path(unquote(parts.path))
         elif "://" not in text and text:
@@ -80,8 +81,7 @@ class Location(msgspec.Struct, frozen=True):
         """For people, and so without a password."""
         if not self.url:
             return str(self.folder)
-        parts = urlsplit(self.url)
-        return f"postgresql://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        return f"postgresql://{place_of(self.url)}"
 
 
 @asynccontextmanager
@@ -253,12 +253,13 @@ async def _connected(location: Location, command: str) -> AsyncIterator[Any]:
     import asyncpg
 
     from gigachat_server.store.engines import postgres
+    from gigachat_server.store.engines.postgres_connect import in_one_line
 
     connection = await postgres.connect(location.url, f"gigachat {command}")
     try:
         yield connection
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-        raise SetupError(f"{location} failed: {postgres.in_one_line(error)}. Run the command again.") from None
+        raise SetupError(f"{location} failed: {in_one_line(error)}. Run the command again.") from None
     finally:
         connection.terminate()
 

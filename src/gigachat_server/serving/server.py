@@ -9,6 +9,7 @@ Invariant: the application that needs no key is bound to the local socket alone,
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import errno
 import functools
 import gc
@@ -45,6 +46,7 @@ T = TypeVar("T")
 BACKLOG = 2048
 KEEP_ALIVE_S = 75  # longer than the proxies before us keep a connection, so that it is they who close it
 _GRACE_S = 2  # to tell those who wait that their reply was cut off
+_PR_SET_DUMPABLE = 4
 _MOST_OPEN_FILES = 1 << 20
 _MOST_UNSENT_BYTES = 128 * 1024
 _QUIT = 130
@@ -75,6 +77,7 @@ def run(main: Coroutine[Any, Any, T]) -> T:
 async def serving(settings: Settings) -> AsyncIterator[Serving]:
     """A gigachat that serves until the block is left. SIGTERM, SIGINT and a broken store set `stopped`. Raises `SetupError`."""
     raise_open_files_limit()
+    keep_memory_private()
     stopped = asyncio.Event()
     _listen_to_signals(stopped)
     with closing(bind(settings.host, settings.port)) as port:
@@ -266,3 +269,9 @@ def raise_open_files_limit() -> None:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with suppress(ValueError, OSError):  # a sandbox may forbid it: then the old limit holds
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def keep_memory_private() -> None:
+    """Let no other process of this user read or trace this one, whose memory holds keys and what users said; dump no core."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)

@@ -9,20 +9,21 @@ word in reply is answered after all, unless that has failed before in the same w
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from gigachat_server.chat.events.recorder import Events
 from gigachat_server.chat.turns import reply
 from gigachat_server.chat.turns.control import Control
 from gigachat_server.chat.turns.endings import fail_abandoned_turn, fail_unread_turns
 from gigachat_server.chat.turns.live import LiveTurns
-from gigachat_server.chat.turns.progress import Turn
+from gigachat_server.chat.turns.progress import Lease, Turn
 from gigachat_server.chat.turns.queue import LEASE_US, start_next
 from gigachat_server.chat.turns.turn import Turns
 from gigachat_server.clock import Clock
-from gigachat_server.errors import ReplyCutOff, StorageUnavailable
+from gigachat_server.errors import InvalidRequest, ReplyCutOff, StorageUnavailable
 from gigachat_server.records import Chatbot, Message, TurnRecovered
 from gigachat_server.store import chatbots, conversations, drafts, events, idempotency, messages
 from gigachat_server.store.database import Database, Reader, Tx
@@ -37,6 +38,7 @@ _TAKE_UP_EVERY_S = 1.0
 _RELEASE_EVERY_S = 5.0
 _FORGET_EVERY_S = 600.0
 _SOON = Backoff(first_s=0.5, longest_s=4.0)  # those who wait for a reply wait for this as well, and leases run out
+_LEFT_ALONE_S = 60.0  # what could not be settled is not tried again before
 _MOST_RECOVERIES = 1  # a prompt that brings its process down must not do so for ever
 _MOST_TAKEN_UP = 64  # conversations at once: a start behind thousands must not call the model for all of them
 
@@ -65,7 +67,7 @@ class Lifecycle:
         self._live = live
         self._clock = clock
         self._taken_up: set[tuple[str, str]] = set()  # conversations in which a turn may run that was abandoned
-        self._left_alone: set[tuple[str, str]] = set()  # those that cannot even be given up
+        self._left_alone: dict[tuple[str, str], float] = {}  # those that cannot even be given up, and until when
 
         def soon(name: str, body: Callable[[], Awaitable[None]], every_s: float, wake: asyncio.Event | None = None) -> Loop:
             return background.loop(name, body, every_s=every_s, backoff=_SOON, rests_first=True, wake=wake)
@@ -104,6 +106,14 @@ class Lifecycle:
             return
         # One after the other by their ids, as their leases are renewed: two that wait for each other would both lose time.
         talking.sort(key=lambda talker: _by_conversation(talker[0]))
+        try:
+            await self._keep_drafts_of(talking)
+        except InvalidRequest:  # the store cannot hold what one of them says, which is no reason to lose the others'
+            for talker in talking:
+                with contextlib.suppress(InvalidRequest):
+                    await self._keep_drafts_of([talker])
+
+    async def _keep_drafts_of(self, talking: Sequence[tuple[Turn, Lease]]) -> None:
         kept = [(turn, lease, reply.drafts(turn.speech.so_far(), lease.prompt), lease.drafted_to) for turn, lease in talking]
         for turn, lease in talking:
             lease.drafted_to = turn.speech.length  # before it is so: a turn that ends meanwhile must know that it has a draft
@@ -151,7 +161,8 @@ class Lifecycle:
 
     def _is_to_be_taken_up(self, chatbot_id: str, conversation_id: str) -> bool:
         is_running = self._live.running(chatbot_id, conversation_id) is not None
-        return not is_running and (chatbot_id, conversation_id) not in self._left_alone
+        left_until = self._left_alone.get((chatbot_id, conversation_id), 0.0)
+        return not is_running and asyncio.get_running_loop().time() >= left_until
 
     def _room(self) -> int:
         """How many more may be taken up now: what is settled without a model leaves room at once."""
@@ -162,12 +173,16 @@ class Lifecycle:
         """Whatever becomes of one keeps neither the others nor the server down, unless nothing can be stored at all."""
         outcomes = await asyncio.gather(*(self._recover_one(*found) for found in abandoned), return_exceptions=True)
         self._taken_up.update(found[:2] for found in abandoned)
+        left = [found for found, outcome in zip(abandoned, outcomes, strict=True) if outcome is not None]
         for found, outcome in zip(abandoned, outcomes, strict=True):
             if isinstance(outcome, StorageUnavailable):
                 raise outcome
-            if outcome is not None:
-                self._left_alone.add(found[:2])
-                _log.error("a conversation of chatbot %s stays as it is until the next start", found[0], exc_info=outcome)
+            if outcome is None:
+                self._left_alone.pop(found[:2], None)
+            else:
+                self._left_alone[found[:2]] = asyncio.get_running_loop().time() + _LEFT_ALONE_S
+                _log.error("a conversation of chatbot %s stays as it is for a minute", found[0], exc_info=outcome)
+        await asyncio.gather(*(self._pass_over(*found) for found in left), return_exceptions=True)
 
     async def _recover_one(self, chatbot_id: str, conversation_id: str, lease_was: int) -> None:
         async def body(tx: Tx) -> None:
@@ -190,6 +205,18 @@ class Lifecycle:
             return
         await fail_unread_turns(tx, self._events, chatbot_id, conversation_id, ReplyCutOff(retry_after_s=1))
         await conversations.hand_on(tx, chatbot_id, conversation_id, prompt_id=None, lease_until=None)
+
+    async def _pass_over(self, chatbot_id: str, conversation_id: str, lease_was: int) -> None:
+        """The next prompt that waits has its turn, though the one before it is not settled."""
+
+        async def body(tx: Tx) -> None:
+            if await conversations.raise_epoch(tx, chatbot_id, conversation_id, lease_was=lease_was) is None:
+                return
+            following = await start_next(tx, self._events, chatbot_id, conversation_id, now_us=self._clock())
+            if following is not None:
+                tx.after_commit(functools.partial(self._turns.resume, following))
+
+        await self._database.transaction("turn.pass_over", body)
 
     async def _recover_in(self, tx: Tx, *, chatbot_id: str, conversation_id: str, lease_was: int) -> None:
         if await conversations.raise_epoch(tx, chatbot_id, conversation_id, lease_was=lease_was) is None:

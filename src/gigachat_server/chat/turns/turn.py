@@ -223,7 +223,7 @@ class Turns:
 
     def _run_soon(self, lease: Lease, turn: Turn) -> None:
         self._take_up(lease, turn)
-        lease.runner = self._keep_task(self._run(lease, turn))
+        lease.runner = self._keep_task(turn, self._run(lease, turn))
 
     def _take_up(self, lease: Lease, turn: Turn) -> None:
         lease.began_at_s = asyncio.get_running_loop().time()
@@ -232,13 +232,20 @@ class Turns:
 
     def _follow_soon(self, turn: Turn) -> None:
         turn.is_stored = True
-        self._keep_task(self._follow(turn))
+        self._keep_task(turn, self._follow(turn))
 
-    def _keep_task(self, running: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _keep_task(self, turn: Turn, running: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(running, name="turn")
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(functools.partial(self._forget_task, turn))
         return task
+
+    def _forget_task(self, turn: Turn, task: asyncio.Task[None]) -> None:
+        """If a bug ended the task, those who wait for the turn are told so."""
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("the task of a turn failed", exc_info=error)
+            turn.end(GigachatError())
 
     async def _run(self, lease: Lease, turn: Turn) -> None:
         """Bring the turn to its end, whatever happens: the store knows how it ended before anyone is told."""
@@ -379,12 +386,7 @@ class Turns:
             await self._fail(lease, turn, error)
             return
 
-        async def body(tx: Tx) -> None:
-            await conversations.give_up(
-                tx, prompt.chatbot_id, prompt.conversation_id, control_epoch=lease.epoch, prompt_id=prompt.id
-            )
-            tx.after_commit(self._nodes.tell_of_waiting)
-
+        body = functools.partial(self._give_up_in, lease=lease)
         try:
             await self._settle("turn.leave", lease, turn, body, or_else=error, after_s=_FAILURE_S)
         except StorageUnavailable as second:
@@ -392,34 +394,61 @@ class Turns:
         finally:
             turn.end(error)
 
+    async def _give_up_in(self, tx: Tx, *, lease: Lease) -> bool:
+        """The lease runs out now: the turn is for the node that finds it first. Always true: it was ours until now."""
+        prompt = lease.prompt
+        await conversations.give_up(tx, prompt.chatbot_id, prompt.conversation_id, control_epoch=lease.epoch, prompt_id=prompt.id)
+        tx.after_commit(self._nodes.tell_of_waiting)
+        return True
+
     async def _fail(self, lease: Lease, turn: Turn, error: GigachatError) -> None:
         """Settle the prompt as failed, with what was said in reply so far, and tell everyone who waits."""
-        prompt, so_far = lease.prompt, turn.speech.so_far()
-        said = reply.replies(so_far, prompt, chatbot_name=lease.chatbot.name, unfinished="incomplete")
-
-        async def body(tx: Tx) -> bool:
-            if not await conversations.hold(
-                tx, prompt.chatbot_id, prompt.conversation_id, control_epoch=lease.epoch, prompt_id=prompt.id
-            ):
-                return False
-            if (stored := await messages.find(tx, prompt.chatbot_id, prompt.id)) is not None:
-                await fail_turn(tx, self._events, stored, said, error)
-            await drafts.delete(tx, prompt.chatbot_id, prompt.conversation_id, prompt.id)
-            await self._hand_on(tx, prompt)
-            return True
-
         if not isinstance(error, ModelError):
             _log.warning("turn ended with %s", error.code)
         is_ours = True
         try:
-            is_ours = await self._settle("turn.fail", lease, turn, body, or_else=error, after_s=_FAILURE_S)
+            is_ours = await self._store_failure(lease, turn, error)
         except GigachatError as second:
-            _log.error("cannot mark prompt %s as failed: %s", prompt.id, second)
+            _log.error("cannot mark prompt %s as failed: %s", lease.prompt.id, second)
         finally:
             if is_ours:
                 turn.end(error)
         if not is_ours:
             await self._follow(turn)
+
+    async def _store_failure(self, lease: Lease, turn: Turn, error: GigachatError) -> bool:
+        """Whether the turn still held the lease. It does not hold it any longer.
+
+        If the store cannot hold the reply, which may be why the turn failed, the reply is left out. If the store cannot even
+        hold the failure, the lease runs out at once, so that the next prompt does not have to wait for it.
+        """
+        so_far = turn.speech.so_far()
+        said = reply.replies(so_far, lease.prompt, chatbot_name=lease.chatbot.name, unfinished="incomplete")
+        attempts: dict[str, Callable[[Tx], Awaitable[bool]]] = {
+            "turn.fail": functools.partial(self._fail_in, lease=lease, said=said, error=error),
+            "turn.fail_unsaid": functools.partial(self._fail_in, lease=lease, said=(), error=error),
+            "turn.give_up": functools.partial(self._give_up_in, lease=lease),
+        }
+        for name, body in attempts.items():
+            try:
+                return await self._settle(name, lease, turn, body, or_else=error, after_s=_FAILURE_S)
+            except StorageUnavailable:
+                raise
+            except Exception:  # noqa: BLE001 - the edge of the failure itself: a second one must not keep the lease
+                _log.exception("%s of prompt %s", name, lease.prompt.id)
+        return True
+
+    async def _fail_in(self, tx: Tx, *, lease: Lease, said: Sequence[Message], error: GigachatError) -> bool:
+        prompt = lease.prompt
+        if not await conversations.hold(
+            tx, prompt.chatbot_id, prompt.conversation_id, control_epoch=lease.epoch, prompt_id=prompt.id
+        ):
+            return False
+        if (stored := await messages.find(tx, prompt.chatbot_id, prompt.id)) is not None:
+            await fail_turn(tx, self._events, stored, said, error)
+        await drafts.delete(tx, prompt.chatbot_id, prompt.conversation_id, prompt.id)
+        await self._hand_on(tx, prompt)
+        return True
 
     async def _follow(self, turn: Turn) -> None:
         """Follow a turn that is settled elsewhere: say what is said there, and end the way the store says it ended."""

@@ -33,6 +33,13 @@ _LOOK_FOR = {
     "postgres": "SELECT 1 WHERE to_regclass('schema_migrations') IS NOT NULL",
 }
 
+# Finds a table of these that this role may not change: whose that is, and who asks.
+_FOREIGN = (
+    "SELECT pg_get_userbyid(c.relowner)::text, current_user::text FROM pg_class c "
+    "WHERE c.oid = ANY (SELECT to_regclass(name) FROM unnest(CAST(:tables AS TEXT[])) AS name) "
+    "AND NOT (pg_has_role(c.relowner, 'USAGE') AND has_schema_privilege(c.relnamespace, 'CREATE')) LIMIT 1"
+)
+
 # What a transaction of a migration begins with. Where other nodes may start at the same time, it waits for theirs, however
 # long they take; what it then waits for is a node that answers requests, which should not have to wait for it.
 _ALONE: dict[Dialect, tuple[str, ...]] = {
@@ -107,6 +114,17 @@ def refuse_half_filled(schema: Schema) -> None:
         )
 
 
+async def refuse_foreign_tables(reader: Reader, dialect: Dialect, todo: Sequence[Migration]) -> None:
+    """Raises `SetupError` if the tables that these migrations change belong to another user of the database."""
+    tables = sorted({effect.table for migration in todo for effect in effects(migration)})
+    if dialect == "postgres" and (row := await reader.one(_FOREIGN, tables=["schema_migrations", *tables])) is not None:
+        owner, role = row
+        raise SetupError(
+            f"The message store has to be migrated, which the role {role} may not do: run `gigachat migrate` as {owner}, "
+            "who owns its tables, then start this again."
+        )
+
+
 async def migrate(
     database: Database,
     clock: Clock,
@@ -139,6 +157,8 @@ async def migrate(
     todo = missing(schema, known)
     if not is_filling:
         refuse_half_filled(schema)
+    if todo:
+        await database.read(lambda reader: refuse_foreign_tables(reader, database.dialect, todo))
     if todo and before is not None and schema.applied and todo[0].number not in schema.begun:
         await before(todo[0])
     for migration in todo:

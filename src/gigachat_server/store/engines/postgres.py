@@ -16,18 +16,19 @@ import contextlib
 import functools
 import logging
 import re
-import struct
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, TypeVar, cast
-from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
-import numpy as np
+import msgspec
 
-from gigachat_server.errors import SetupError, StorageUnavailable
+from gigachat_server.errors import InvalidRequest, SetupError, StorageUnavailable
 from gigachat_server.store.database import Dialect, Durability, Reader, Row, Statements, Tx
+from gigachat_server.store.engines.postgres_check import ServerState, problems, refuse_shared_sessions
+from gigachat_server.store.engines.postgres_connect import Connector, in_one_line, know_vectors, opening, set_up_for_requests
+from gigachat_server.store.engines.postgres_url import read_url
 from gigachat_server.store.engines.wakeups import FAILURES, PRESENCE, WakeUps
 
 T = TypeVar("T")
@@ -35,7 +36,7 @@ T = TypeVar("T")
 _log = logging.getLogger("gigachat.store")
 
 PATIENCE_S = 2.0  # how long a request waits for a connection, a lock, or a server that comes back
-_CONNECT_S = 3.0
+_CLOSE_S = 3.0
 # A synchronous standby that is gone keeps a COMMIT waiting for ever; so long, too, it is tried to learn what became of one
 # that the server never answered.
 _COMMIT_S = 5.0
@@ -46,29 +47,20 @@ _MOST_CONFLICTS = 5
 _BACKOFF_S = 0.05
 _BUSY_BACKOFF_S = 0.25
 _ARRIVAL_S = 10.0  # how long a process that starts waits for one that found itself alone
-_NEXT_HOST_S = 0.5  # a host that takes longer to answer does not keep the next one waiting
 
 APPLICATION = "gigachat"  # how a node's connections are known to other programs
-
-# Bound in each session, so that no server setting and no stuck statement of another program can hold a request for long.
-_SESSION = {
-    "lock_timeout": "1000",
-    "statement_timeout": "30000",
-    "idle_in_transaction_session_timeout": "10000",
-    "jit": "off",  # planning it takes longer than our statements
-    "max_parallel_workers_per_gather": "0",  # and so does starting a worker
-    # pgvector's: an index looks at some more chunks than the 100 nearest that a search wants (docs/decisions/0012), and goes
-    # on where some have been deleted.
-    "hnsw.ef_search": "490",
-    "hnsw.iterative_scan": "relaxed_order",
-}
 
 # Serialization failure, deadlock; and what another was faster to insert, be it a row or a table.
 _CONFLICT = ("40001", "40P01", "23505", "42P07")
 _READ_ONLY = "25006"
-_GONE = ("57P", "08", "25P03")
+# The last two: what was prepared on it is not there, or somebody else's is. So it was not ours alone.
+_GONE = ("57P", "08", "25P03", "26000", "42P05")
 # Full disk, too many clients, a lock, a timeout, I/O, damage; and a password or a database that is being changed.
 _BUSY = ("53", "55P03", "57014", "58", "XX001", "XX002", "28", "3D000")
+
+# A character that the database's encoding lacks, or a value too large for its place.
+_REFUSED_STATES = ("22021", "22P05", "54000")
+_REFUSED = "The message store cannot hold this text: a character of it is not one, or it is too long."
 
 _NO_TEXT_HAS = "\ufffe"  # Unicode has promised never to make it a character
 
@@ -290,6 +282,8 @@ class PostgresDatabase:
                     case "gone" | "busy" | "conflict" as kind if kind != "conflict" or _is_race(error):
                         self._note_failure(name, error)
                         raise StorageUnavailable(retry_after_s=1) from None
+                    case "refused":
+                        raise InvalidRequest(_REFUSED) from None
                 raise
             self._note_success()
             return result
@@ -384,11 +378,9 @@ class PostgresDatabase:
         try:
             connection = await self._connect()
             try:
-                await connection.execute(
-                    "SET application_name = 'gigachat upkeep'; SET statement_timeout = 0; SET lock_timeout = 0"
-                )
+                await connection.execute("SET application_name = 'gigachat upkeep'")
                 result = await body(_Statements(connection))
-                await connection.close(timeout=_CONNECT_S)  # once it is, whatever it had locked is free
+                await connection.close(timeout=_CLOSE_S)  # once it is, whatever it had locked is free
                 return result
             finally:
                 connection.terminate()
@@ -469,14 +461,15 @@ class PostgresDatabase:
             await asyncio.wait(set(self._running))
         await self._wake_ups.aclose()
         try:
-            async with asyncio.timeout(_CONNECT_S):
+            async with asyncio.timeout(_CLOSE_S):
                 await self._pool.close()
         except FAILURES:
             self._pool.terminate()
 
 
 def _kind(error: BaseException) -> str:
-    """What is to be done about it: `conflict` (run again), `gone` (on another connection), `busy` (later), or it is a bug."""
+    """What is to be done about it: run it again (`conflict`), on another connection (`gone`), later (`busy`), never (`refused`);
+    or it is a `bug`."""
     if isinstance(error, asyncpg.PostgresError):
         state = error.sqlstate or ""
         if state in _CONFLICT or isinstance(error, asyncpg.InvalidCachedStatementError):
@@ -485,6 +478,11 @@ def _kind(error: BaseException) -> str:
             return "gone"
         if state.startswith(_BUSY):
             return "busy"
+        if state in _REFUSED_STATES:
+            return "refused"
+    elif isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError):
+        # The driver could not encode a value; which it repeats, so its text may say anything.
+        return "refused" if isinstance(error.__cause__, UnicodeError) else "bug"
     elif isinstance(error, asyncpg.InterfaceError):
         text = str(error)
         return "gone" if "closed" in text or "closing" in text or "released" in text else "bug"
@@ -544,171 +542,96 @@ async def _roll_back(connection: Any) -> None:
         await connection.execute("ROLLBACK")
 
 
-def in_one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
-
-
 # --- opening ---
 
 
 async def open_postgres(url: str, *, connections: int, application: str = APPLICATION) -> PostgresDatabase:
     """The store at that URL, of one host or of several of which one is writable. Raises `SetupError`."""
-    url, named = _writable(url), {"application_name": application}
-    try:
-        connect = functools.partial(_connect, _urls_of_hosts(url), server_settings=named)
-        schema, is_distributed = await _prepare_server(connect)
+    server = read_url(url)
+    if server.warning:
+        _log.warning("%s", server.warning)
+    with opening(server.place):
+        connector = Connector(server, application)
+        state = await _fit_server(connector, connections=connections)
         pool = await asyncpg.create_pool(
-            connect=connect,
+            connect=connector.connect,
             min_size=0,  # or the pool would keep reconnecting, and log each failure at length
             max_size=connections,
-            timeout=_CONNECT_S,
+            timeout=server.connect_s,
             max_inactive_connection_lifetime=300,
             statement_cache_size=512,
-            init=functools.partial(_prepare_session, schema=schema),
+            init=set_up_for_requests,
             reset=_keep_session,
-            server_settings=named,
         )
-        apart = functools.partial(connect, timeout=_CONNECT_S)
-        wake_ups = WakeUps(apart)
+        wake_ups = WakeUps(connector.session)
         await wake_ups.start()
-    except KeyError:  # a container may run under a number that is no user
-        raise SetupError("GIGACHAT_DATABASE_URL names no user, and neither does this system: put it before the host.") from None
-    except (*FAILURES, ValueError) as error:
-        raise SetupError(_cannot_open(url, error)) from None
     # Citus plans a statement for one table at a time.
-    return PostgresDatabase(pool, wake_ups, apart, joins=not is_distributed)
-
-
-def _writable(url: str) -> str:
-    """Of several hosts the one that takes writes, unless the URL says otherwise."""
-    if "target_session_attrs=" in url:
-        return url
-    return url + ("&" if "?" in url else "?") + "target_session_attrs=read-write"
-
-
-_VECTOR_SCHEMA = "SELECT n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'vector'"
+    return PostgresDatabase(pool, wake_ups, connector.session, joins=not state.is_distributed)
 
 
 async def connect(url: str, application: str) -> Any:
     """One connection for a command that takes its time, without the limits of requests. Raises `SetupError`."""
-    try:
-        named = {"application_name": application}
-        connection = await _connect(_urls_of_hosts(_writable(url)), timeout=_CONNECT_S, server_settings=named)
-        if (schema := await connection.fetchval(_VECTOR_SCHEMA)) is not None:
-            await _know_vectors(connection, schema)
-    except (*FAILURES, ValueError) as error:
-        raise SetupError(_cannot_open(url, error)) from None
+    server = read_url(url)
+    with opening(server.place):
+        connection = await Connector(server, application).session()
+        await know_vectors(connection)
     return connection
 
 
-def _urls_of_hosts(url: str) -> list[str]:
-    """One for each host."""
-    parts = urlsplit(url)
-    user, at, hosts = parts.netloc.rpartition("@")
-    return [urlunsplit(parts._replace(netloc=f"{user}{at}{host}")) for host in hosts.split(",")]
+class Examination(msgspec.Struct, frozen=True):
+    """What a server would find at its start. `problems`: a line each; `warning`: what of the URL is not honoured."""
+
+    state: ServerState
+    problems: list[str]
+    warning: str
 
 
-async def _connect(urls: Sequence[str], dsn: None = None, **options: Any) -> Any:
-    """A connection to the first of them that is what the URL asks for. One that does not answer does not hold up the next."""
-    untried, trying = list(urls), set[asyncio.Task[Any]]()
-    last: BaseException = OSError("there is no host")
+async def examine(url: str, *, connections: int) -> Examination:
+    """Changes nothing. Raises `SetupError` where the server cannot be reached."""
+    server = read_url(url)
+    with opening(server.place):
+        connector = Connector(server, f"{APPLICATION} looks")
+        state = await connector.state()
+        found = list(problems(state, connections=connections))
+        try:
+            if not found:
+                await refuse_shared_sessions(connector.connect, connections=connections)
+        except SetupError as error:
+            found.append(str(error))
+    return Examination(state, found, server.warning)
+
+
+async def _fit_server(connector: Connector, *, connections: int) -> ServerState:
+    """Have pgvector there, on a server with which gigachat can work."""
+    state = await connector.state()
+    _refuse(problems(state, connections=connections))
+    await refuse_shared_sessions(connector.connect, connections=connections)
+    if state.vector is None:
+        await _add_vectors(connector)
+        state = await connector.state()
+        _refuse(problems(state, connections=connections))
+    return state
+
+
+async def _add_vectors(connector: Connector) -> None:
+    connection = await connector.session()
     try:
-        while untried or trying:
-            if untried:
-                trying.add(asyncio.create_task(asyncpg.connect(untried.pop(0), **options)))
-            ended, trying = await asyncio.wait(
-                trying, timeout=_NEXT_HOST_S if untried else None, return_when=asyncio.FIRST_COMPLETED
-            )
-            for task in ended:
-                if (error := task.exception()) is None:
-                    trying |= ended - {task}
-                    return task.result()
-                last = error
-        raise last
+        await connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+    except asyncpg.UniqueViolationError:
+        pass  # another node was faster
+    except asyncpg.PostgresError as error:
+        raise SetupError(
+            f"The database at {connector.url.place} lacks pgvector, and adding it failed ({in_one_line(error)}): have an "
+            "administrator run `CREATE EXTENSION vector` in it."
+        ) from None
     finally:
-        for task in trying:
-            task.add_done_callback(_hang_up)
-            task.cancel()
+        connection.terminate()
 
 
-def _hang_up(connecting: asyncio.Task[Any]) -> None:
-    if not connecting.cancelled() and connecting.exception() is None:
-        connecting.result().terminate()
-
-
-async def _prepare_server(connect: Callable[..., Awaitable[Any]]) -> tuple[str, bool]:
-    """Have pgvector there, with vectors of half precision and scans that go on.
-
-    The schema it is in, and whether Citus distributes what is stored.
-    """
-    connection = await connect(timeout=_CONNECT_S)
-    try:
-        if connection.get_server_version().major < 16:
-            raise SetupError(f"PostgreSQL {connection.get_server_version().major} is too old: gigachat needs 16 or newer.")
-        schema = await connection.fetchval(_VECTOR_SCHEMA)
-        if schema is None:
-            with contextlib.suppress(asyncpg.UniqueViolationError):  # another node was faster
-                await connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
-            schema = await connection.fetchval(_VECTOR_SCHEMA)
-        version = await connection.fetchval("SELECT extversion FROM pg_extension WHERE extname = 'vector'")
-        if tuple(map(int, version.split(".")[:2])) < (0, 8):
-            raise SetupError(
-                f"pgvector {version} is too old: gigachat needs 0.8 or newer (then `ALTER EXTENSION vector UPDATE`)."
-            )
-        is_distributed = await connection.fetchval("SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'citus')")
-        return str(schema), bool(is_distributed)
-    finally:
-        await connection.close(timeout=_CONNECT_S)
-
-
-async def _prepare_session(connection: Any, *, schema: str) -> None:
-    settings = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in _SESSION.items())
-    # A server may be told to confirm what is not on its disk yet; what is acknowledged here has to be.
-    durable = "set_config('synchronous_commit', 'on', false)"
-    await connection.execute(f"SELECT {settings}; SELECT {durable} WHERE current_setting('synchronous_commit') = 'off'")
-    await _know_vectors(connection, schema)
-
-
-async def _know_vectors(connection: Any, schema: str) -> None:
-    """A vector comes and goes as the bytes of its floats."""
-    await connection.set_type_codec("vector", schema=schema, encoder=_encode_vector, decoder=_decode_vector, format="binary")
+def _refuse(found: Iterator[str]) -> None:
+    for problem in found:
+        raise SetupError(problem)
 
 
 async def _keep_session(connection: Any) -> None:
     """Between two uses: nothing of ours outlives a transaction, and a RESET would cost a round trip."""
-
-
-# pgvector's binary form: the dimension and a zero as 16-bit numbers, then 32-bit floats, all of it big-endian.
-
-
-def _encode_vector(value: bytes) -> bytes:
-    floats = np.frombuffer(value, dtype="<f4")
-    return struct.pack(">HH", len(floats), 0) + floats.astype(">f4").tobytes()
-
-
-def _decode_vector(value: bytes) -> bytes:
-    return np.frombuffer(value, dtype=">f4", offset=4).astype("<f4").tobytes()
-
-
-def _cannot_open(url: str, error: Exception) -> str:
-    place = _place(url)
-    if isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
-        return f"PostgreSQL at {place} refuses the user or password of GIGACHAT_DATABASE_URL."
-    if isinstance(error, asyncpg.InvalidCatalogNameError):
-        return f"PostgreSQL at {place} has no such database: create it, or correct GIGACHAT_DATABASE_URL."
-    if isinstance(error, (asyncpg.UndefinedFileError, asyncpg.FeatureNotSupportedError)):
-        return f"PostgreSQL at {place} lacks the extension pgvector: install it on the server (package postgresql-NN-pgvector)."
-    if isinstance(error, asyncpg.InsufficientPrivilegeError):
-        return (
-            f"The database at {place} lacks pgvector, and this user may not add it: "
-            "have an administrator run `CREATE EXTENSION vector` in it."
-        )
-    if isinstance(error, ValueError):
-        return f"GIGACHAT_DATABASE_URL cannot be read: {in_one_line(error)}."
-    return f"Cannot reach PostgreSQL at {place}: {in_one_line(error)}. Is it running, and does GIGACHAT_DATABASE_URL name it?"
-
-
-def _place(url: str) -> str:
-    """The hosts and the database of the URL, without its password."""
-    parts = urlsplit(url)
-    return f"{parts.netloc.rpartition('@')[2] or 'its socket'}{parts.path}"
