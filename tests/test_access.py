@@ -12,7 +12,7 @@ from multidict import CIMultiDict
 
 from gigachat_server.access import keys
 from gigachat_server.access.restrictions import hostname_of, is_listed, peer_address
-from gigachat_server.access.scopes import Scope
+from gigachat_server.access.scopes import DEFAULT_SCOPES, RETIRED, Scope
 from gigachat_server.api.routes import ROUTES, Route, RouteTable
 from gigachat_server.settings import Settings
 from tests.harness import Api, gigachat
@@ -119,9 +119,10 @@ def test_a_route_without_a_scope_does_not_start() -> None:
 
 def test_every_route_below_a_chatbot_that_end_users_reach_is_guarded() -> None:
     for route in ROUTES:
-        # The last two show what is said in conversations, too.
-        reached = any(part in route.path for part in ("/conversations", "/users", "/events", "/retrieve", "/replay"))
-        reached = reached or route.path.endswith("/unanswered")
+        # The last ones show what is said in conversations, too.
+        reached = any(
+            part in route.path for part in ("/conversations", "/users", "/events", "/retrieve", "/replay", "/unanswered")
+        )
         assert route.is_guarded == reached, f"{route.method} {route.path}"
 
 
@@ -216,7 +217,25 @@ def test_hostnames_are_compared_in_one_form(page: str, host: str) -> None:
     assert not host or is_listed(page, [host.upper()])
 
 
-async def test_preflights_are_answered_from_the_chatbots_hostnames(tmp_path: Path) -> None:
+async def test_who_has_no_key_cannot_tell_by_the_headers_whether_a_chatbot_exists(tmp_path: Path) -> None:
+    async with gigachat(tmp_path) as api:
+        there = await api.chatbot(restrictions={"hostnames": ["www.example.com"]})
+        open_to_all = await api.chatbot()
+        other = await api.services.key_ring.ensure_account("other")
+        _, theirs = await api.services.key_ring.create(other.id, "theirs")
+        missing = "/chatbots/01a204e3-15f7-77b1-9db6-d193b16a5979"
+        for origin in ("https://www.example.com", "https://evil.test"):
+            for method, key in (("OPTIONS", None), ("POST", None), ("POST", "gca_" + "0" * 46), ("GET", theirs)):
+                seen = set()
+                for chatbot in (there, open_to_all, missing):
+                    asked = {"Origin": origin, "Access-Control-Request-Method": "POST", "X-Request-Id": "r"}
+                    reply = await api.call(method, f"{chatbot}/conversations", key=key, headers=asked)
+                    fields = {name: value for name, value in reply.headers.items() if name not in ("Date", "Content-Length")}
+                    seen.add((reply.status, str(fields), reply.text.replace(chatbot, "")))
+                assert len(seen) == 1, (origin, method, seen)
+
+
+async def test_a_page_on_the_chatbots_hostnames_may_read_its_answers(tmp_path: Path) -> None:
     async with gigachat(tmp_path) as api:
         chatbot = await api.chatbot(restrictions={"hostnames": ["www.example.com"]})
         asked = {"Origin": "https://www.example.com", "Access-Control-Request-Method": "POST"}
@@ -224,9 +243,8 @@ async def test_preflights_are_answered_from_the_chatbots_hostnames(tmp_path: Pat
         assert reply.status == 204
         assert reply.headers["Access-Control-Allow-Origin"] == "https://www.example.com"
         assert "Authorization" in reply.headers["Access-Control-Allow-Headers"]
-        stranger = {**asked, "Origin": "https://evil.test"}
-        refused = await api.call("OPTIONS", f"{chatbot}/conversations", key=None, headers=stranger)
-        assert "Access-Control-Allow-Origin" not in refused.headers
+        got = await api.get(chatbot, headers={"Origin": "https://evil.test"})
+        assert got.status == 200 and "Access-Control-Allow-Origin" not in got.headers
         said = await api.post(f"{chatbot}/conversations", PROMPT, headers={"Origin": "https://www.example.com"})
         assert said.headers["Access-Control-Allow-Origin"] == "https://www.example.com"
         assert said.headers["Vary"] == "Origin"
@@ -254,3 +272,29 @@ async def test_a_key_gives_only_what_it_has(tmp_path: Path) -> None:
         refused = await api.post("/api-keys", {"name": "x", "scopes": ["chatbots:write"]}, key=maker)
         assert (refused.status, refused.code) == (403, "forbidden")
         assert (await api.post("/api-keys", {"name": "x", "scopes": ["keys:write"]}, key=maker)).status == 201
+
+
+async def test_a_scope_without_a_meaning_is_in_no_key_by_default_and_never_gains_one(tmp_path: Path) -> None:
+    async with gigachat(tmp_path) as api:
+        assert set(DEFAULT_SCOPES) == {
+            "chatbots:read", "chatbots:write", "documents:read", "documents:write", "conversations:read", "conversations:write",
+            "messages:inject",
+        }  # fmt: skip
+        old, secret = await api.services.key_ring.create(
+            api.services.account.id, "old", scopes=(*DEFAULT_SCOPES, "webhooks:write")
+        )
+        assert (await api.get("/chatbots", key=secret)).status == 200, "a key that has it stays valid"
+        principal = await api.services.key_ring.authenticate(secret)
+        assert {scope.value for scope in principal.scopes} == set(DEFAULT_SCOPES)
+        assert principal.is_owner and old.scopes[-1] == "webhooks:write"
+        named, _ = await api.services.key_ring.grant(principal, "named", scopes=("chatbots:read", "webhooks:write"))
+        assert named.scopes == ("chatbots:read", "webhooks:write"), "a script that names it goes on working"
+        assert RETIRED.isdisjoint(scope.value for scope in Scope), "no scope may be called so again: old keys would get it"
+
+
+async def test_settling_an_unanswered_prompt_is_guarded_as_the_list_is(tmp_path: Path) -> None:
+    async with gigachat(tmp_path) as api:
+        chatbot = await api.chatbot(restrictions={"ip_addresses": ["192.0.2.0/24"]})
+        for path, body in (("answer", {"answer": "Nine."}), ("dismiss", None)):
+            reply = await api.post(f"{chatbot}/unanswered/01a204e3-15f7-77b1-9db6-d193b16a5979/{path}", body)
+            assert reply.code == "address_refused", path

@@ -155,15 +155,18 @@ async def test_events_of_what_is_foreign_or_missing_look_the_same(tmp_path: Path
         _, key = await api.services.key_ring.create(stranger.id, "theirs")
         for accept in ("application/json", "text/event-stream"):
             headers = {"Accept": accept, "X-Request-Id": "same"}
-            missing = [
-                await api.get(f"{other}{EVENTS}", headers=headers),
-                await api.get(f"{chatbot}/conversations/c2/events", headers=headers),
+            no_chatbot = [
                 await api.get(f"{chatbot}{EVENTS}", headers=headers, key=key),
                 await api.get(f"{chatbot}/events", headers=headers, key=key),
                 await api.get(f"/chatbots/{'0' * 8}-0000-7000-8000-{'0' * 12}/events", headers=headers),
             ]
-            assert {(reply.status, reply.code) for reply in missing} == {(404, "not_found")}
-            assert len({str({**reply.body, "instance": ""}) for reply in missing}) == 1
+            no_conversation = [
+                await api.get(f"{other}{EVENTS}", headers=headers),
+                await api.get(f"{chatbot}/conversations/c2/events", headers=headers),
+            ]
+            for missing in (no_chatbot, no_conversation):
+                assert {(reply.status, reply.code) for reply in missing} == {(404, "not_found")}
+                assert len({str({**reply.body, "instance": ""}) for reply in missing}) == 1
 
 
 async def test_a_place_that_cannot_be_is_refused(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ In an event stream the same document is the data of the event `error`.
   "instance": "/chatbots",
   "code": "invalid_request",
   "request_id": "5f0c1b9a7d2e4c38",
-  "errors": [{"field": "response.n", "message": "Expected `int` <= 4."}]
+  "errors": [{"field": "response.n", "message": "Must be at most 4."}]
 }
 ```
 

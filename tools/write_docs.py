@@ -13,6 +13,9 @@ import write_file_table
 from gigachat_server import settings
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+from tests.mistakes import ID, Mistake  # noqa: E402
+from tests.mistakes import MISTAKES as TABLE  # noqa: E402
 
 SETTINGS = """\
 # Settings
@@ -61,9 +64,36 @@ def decisions_page() -> str:
     return DECISIONS + "".join(f"- [{title}]({path.name})\n" for title, path in zip(titles, pages, strict=True))
 
 
+MISTAKES = """\
+# Mistakes
+
+What people get wrong when they first call the API, and what the answer tells them: in `detail`, or for a field in `errors`.
+Without a key an answer says nothing about what is stored. Each row is tested.
+
+| mistake | request | answer |
+|---|---|---|
+"""
+
+
+def mistakes_page() -> str:
+    return MISTAKES + "".join(
+        f"| {each.what} | {_request(each)} | {each.status} `{each.code}`: {_cell(each.told)} |\n" for each in TABLE
+    )
+
+
+def _request(mistake: Mistake) -> str:
+    path = mistake.path.replace("$BOT", "/chatbots/ID").replace(ID, "ID")
+    return f"`{mistake.method} {path}`"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;")
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "docs/reference/settings.md": settings_page,
     "docs/reference/api.md": write_api_reference.page,
+    "docs/reference/mistakes.md": mistakes_page,
     "docs/decisions/README.md": decisions_page,
     "docs/explanation/architecture.md": write_file_table.page,
 }

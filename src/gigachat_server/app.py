@@ -287,7 +287,8 @@ class PublicApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._root:
             scope = _below(self._root, scope)
-        answering = self.web if self.web.handles(scope["path"]) else self._api
+        is_page = self.web.handles(scope["path"]) or (_is_of_browser(scope) and not self._api.handles(scope["raw_path"]))
+        answering = self.web if is_page else self._api
         await answering(scope, receive, send)
 
 
@@ -297,6 +298,12 @@ def _below(root: str, scope: Scope) -> Scope:
     if not raw_path.startswith(f"{root}/".encode()):
         return {**scope, "root_path": root}
     return {**scope, "root_path": root, "path": scope["path"][len(root) :], "raw_path": raw_path[len(root) :]}
+
+
+def _is_of_browser(scope: Scope) -> bool:
+    """Whether somebody opened an address, rather than a program calling it."""
+    accepted = b", ".join(value for name, value in scope["headers"] if name == b"accept")
+    return scope["method"] in ("GET", "HEAD") and b"text/html" in accepted
 
 
 def make_searcher(settings: Settings, database: Database, embedder: Embedder, background: Background) -> Searcher:

@@ -116,7 +116,7 @@ def test_following_survives_the_server(shop: Shop) -> None:
 
 def test_what_is_not_there_cannot_be_followed(shop: Shop) -> None:
     ended = shop.gigachat.run("conversations", "follow", "none", "--chatbot", "shop")
-    assert (ended.returncode, "There is nothing here" in ended.stderr) == (1, True)
+    assert (ended.returncode, "This chatbot has no conversation with this id" in ended.stderr) == (1, True)
 
 
 def _until(lines: IO[str], text: str) -> str:

@@ -11,13 +11,14 @@ import pytest
 
 from gigachat_server.api import sse
 from gigachat_server.errors import ModelInterrupted, ModelUnreachable
+from gigachat_server.language.invisible import without_misleading
 from gigachat_server.models.base import ModelInput
 from gigachat_server.models.fake import Pause, Script, ScriptedModel
 from gigachat_server.pages.chat import SAMPLE_CHATBOT, SAMPLE_PROMPTS, SHOWN_MESSAGES
 from gigachat_server.records import ApiKey
 from gigachat_server.store import keys
 from gigachat_server.store.database import Reader
-from tests.pages.pages import MATCHING, Page, Pages, event_html, html_of, pages
+from tests.pages.pages import MATCHING, Change, Page, Pages, event_html, html_of, pages
 from tests.pages.payloads import XSS
 from tests.test_files import uploaded
 
@@ -78,7 +79,7 @@ async def test_who_spoke_is_told_by_the_stored_role(tmp_path: Path) -> None:
             ("Operator", "Bob of support", "I am Bob"),
         ):
             assert f'<span class="badge {badge.lower()}">{badge}</span>' in page.text
-            assert f'<span class="speaker">{speaker}</span>' in page.text
+            assert f'<span class="speaker"><bdi>{speaker}</bdi></span>' in page.text
             assert text in Page(page.text).text
         assert 'value="ann"' in page.text
 
@@ -235,6 +236,31 @@ async def test_the_addresses_a_chatbot_is_restricted_to_hold_here_too(tmp_path: 
         assert (await site.visitor.say(named, "Hello")).status == 201
 
 
+async def test_restrictions_that_are_set_later_end_the_stream_before_the_next_message(tmp_path: Path) -> None:
+    async with pages(tmp_path, trusted_proxies="127.0.0.1/32") as site:
+        chatbot = await site.api.chatbot()
+        await site.visitor.ask(chatbot, "Hello")
+        inside = {"X-Forwarded-For": "192.0.2.7"}
+
+        async def restrict_and_speak() -> None:
+            restricted = {"restrictions": {"ip_addresses": ["192.0.2.0/24"]}}
+            assert (await site.api.call("PATCH", chatbot, restricted)).status == 200
+            said = {"conversation_id": "c1", "user_id": "ann", "prompt": "Only for inside"}
+            assert (await site.api.post(f"{chatbot}/conversations", said, headers=inside)).status == 201
+
+        speaking: list[asyncio.Task[None]] = []
+
+        def is_over(found: list[Change]) -> bool:
+            if not speaking:
+                speaking.append(asyncio.create_task(restrict_and_speak()))
+            return found[-1].name == "gone" or "Only for inside" in event_html(found)
+
+        found = await site.visitor.follow(chatbot, until=is_over)
+        await speaking[0]
+        assert found[-1].name == "gone" and found[-1].data["code"] == "address_refused"
+        assert "Only for inside" not in event_html(found)
+
+
 async def test_the_first_chatbot_is_made_here(tmp_path: Path) -> None:
     async with pages(tmp_path) as site:
         assert "Create your first chatbot" in (await site.visitor.get("/")).text
@@ -285,7 +311,7 @@ async def test_text_stays_text_wherever_it_is_shown(tmp_path: Path) -> None:
     async with pages(tmp_path, model=ScriptedModel(_say_again)) as site:
         for number, payload in enumerate(XSS):
             line = "".join(c for c in payload if c.isprintable())
-            chatbot = await site.api.chatbot(name=payload[:255], **MATCHING)
+            chatbot = await site.api.chatbot(name=without_misleading(payload[:255]), **MATCHING)
             await site.api.push(chatbot, line[:255], f"text {payload}")
             told = await site.visitor.ask(chatbot, payload, user_id=line[:255], conversation=line[:200])
             await site.visitor.say(chatbot, payload, user_id=f"client:{line}"[:255], conversation=f"o{number}")

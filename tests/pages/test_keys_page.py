@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,3 +79,27 @@ async def test_older_keys_are_on_further_pages(tmp_path: Path) -> None:
             following = re.findall(r'href="(/keys\?after=[^"]+)"', page.text)
             address = following[0] if following else ""
         assert seen == set(names)
+
+
+@pytest.mark.parametrize("given", [{"scopes": ("chatbots:read",)}, {"expires_at": 9_000_000_000_000_000}])
+async def test_a_key_that_may_do_less_sees_neither_keys_nor_endpoints(tmp_path: Path, given: dict[str, Any]) -> None:
+    async with pages(tmp_path) as site:
+        ring, account_id = site.api.services.key_ring, site.api.services.account.id
+        await ring.create(account_id, "of the accountant")
+        _, secret = await ring.create(account_id, "narrow", **given)
+        await site.stranger.sign_in(key=secret)
+        for reply in (await site.stranger.get("/keys"), await site.stranger.post("/keys", name=" ")):
+            assert reply.status == 403
+            assert "of the accountant" not in reply.text
+        assert (await site.stranger.get("/models")).status == 403
+
+
+async def test_a_key_that_may_not_read_documents_sees_none_on_the_chat_page(tmp_path: Path) -> None:
+    async with pages(tmp_path) as site:
+        chatbot = await site.api.chatbot()
+        await site.api.push(chatbot, "secret plan", "Nine.")
+        ring = site.api.services.key_ring
+        _, secret = await ring.create(site.api.services.account.id, "narrow", scopes=("chatbots:read", "conversations:read"))
+        await site.stranger.sign_in(key=secret)
+        shown = Page((await site.stranger.get("/")).text).text
+        assert "document" not in shown, shown

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gigachat_server.access.restrictions import peer_address
+from gigachat_server.api.chatbots import ChatbotInput
 from gigachat_server.edge.body import parse_object
 from gigachat_server.edge.request import plain_headers
 from gigachat_server.errors import InvalidRequest
@@ -149,5 +150,5 @@ def test_errors_name_each_field_as_before() -> None:
 
 def _errors(raw: bytes) -> dict[str, Any]:
     with pytest.raises(InvalidRequest) as caught:
-        parse_object(raw, Settings())
+        parse_object(raw, ChatbotInput, Settings())
     return {error.field: error.message for error in caught.value.errors}

@@ -18,7 +18,8 @@ import zlib
 from gigachat_server.access.principal import Principal, PrincipalKind
 from gigachat_server.access.scopes import DEFAULT_SCOPES as DEFAULT_SCOPES
 from gigachat_server.access.scopes import SCOPES as SCOPES
-from gigachat_server.access.scopes import Scope, known_scopes, unknown_scopes
+from gigachat_server.access.scopes import known_scopes, unknown_scopes
+from gigachat_server.access.speakers import shown_name
 from gigachat_server.clock import Clock
 from gigachat_server.errors import FieldError, InvalidRequest, NotFound, Unauthenticated
 from gigachat_server.ids import new_id
@@ -82,7 +83,7 @@ class KeyRing:
         if unknown := unknown_scopes(scopes):
             message = f"Unknown: {unknown[0]!r}. Choose from {', '.join(SCOPES)}."
             raise InvalidRequest(errors=(FieldError("scopes", message),))
-        wanted = tuple(dict.fromkeys(Scope(scope) for scope in scopes))
+        name, wanted = shown_name(name, "name"), tuple(dict.fromkeys(scopes))
         principal.require_grantable(wanted)
         expires_at = None if expires_in_days is None else self._clock() + expires_in_days * _DAY_US
         return await self.create(principal.account_id, name, scopes=wanted, expires_at=expires_at)

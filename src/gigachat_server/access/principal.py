@@ -9,7 +9,7 @@ from enum import StrEnum
 
 import msgspec
 
-from gigachat_server.access.scopes import SCOPES, Scope
+from gigachat_server.access.scopes import RETIRED, SCOPES, Scope
 from gigachat_server.errors import Forbidden, NotFound
 from gigachat_server.records import Chatbot
 
@@ -47,9 +47,9 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
         if not self.is_owner:
             raise Forbidden(detail)
 
-    def require_grantable(self, scopes: tuple[Scope, ...]) -> None:
-        """Raises `Forbidden` if one of them is not the principal's to give."""
-        if excess := [scope for scope in scopes if scope not in self.scopes]:
+    def require_grantable(self, scopes: tuple[str, ...]) -> None:
+        """Raises `Forbidden` if one of them is not the principal's to give; those that are retired give nothing."""
+        if excess := [scope for scope in scopes if scope not in self.scopes and scope not in RETIRED]:
             raise Forbidden(f"Your key cannot give what it does not have: {excess[0]}.")
 
     def check_reach(self, chatbot: Chatbot) -> None:

@@ -15,20 +15,23 @@ class Scope(StrEnum):
     CONVERSATIONS_READ = "conversations:read"
     CONVERSATIONS_WRITE = "conversations:write"
     MESSAGES_INJECT = "messages:inject"
-    WEBHOOKS_WRITE = "webhooks:write"
     KEYS_WRITE = "keys:write"
 
 
 SCOPES = tuple(Scope)
-# A key that someone carries into their application cannot mint further keys.
+# Names that keys were given before they meant anything. They are accepted and grant nothing, in this version and in later
+# ones: no scope is ever called so again, or an upgrade would give old keys a new power.
+RETIRED = frozenset({"webhooks:write"})
+# A key that someone carries into their application cannot mint further keys. A key is stored with the names of its scopes, so
+# what is added here is in new keys alone.
 DEFAULT_SCOPES = tuple(scope for scope in SCOPES if scope is not Scope.KEYS_WRITE)
 
 _BY_VALUE = {scope.value: scope for scope in SCOPES}
 
 
 def unknown_scopes(values: Iterable[str]) -> list[str]:
-    """Those that name no scope."""
-    return [value for value in values if value not in _BY_VALUE]
+    """Those that name no scope, and never did."""
+    return [value for value in values if value not in _BY_VALUE and value not in RETIRED]
 
 
 @functools.lru_cache(maxsize=256)

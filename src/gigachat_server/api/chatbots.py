@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from gigachat_server.access.restrictions import restriction_errors
+from gigachat_server.access.speakers import shown_name
 from gigachat_server.api import wire
 from gigachat_server.edge.answer import Answer
 from gigachat_server.edge.body import convert
@@ -92,7 +93,7 @@ def merged_config(held: Chatbot, patch: dict[str, Any]) -> tuple[str, ChatbotCon
         errors += _splitter_errors(config.documents.text_splitter)
     if errors:
         raise InvalidRequest(errors=tuple(errors))
-    return said.name if "name" in patch else held.name, config
+    return shown_name(said.name, "name") if "name" in patch else held.name, config
 
 
 def _splitter_errors(splitter: TextSplitterConfig) -> list[FieldError]:

@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope
 
 from gigachat_server.access.principal import Principal, local_operator
 from gigachat_server.access.restrictions import check_restrictions, is_listed
-from gigachat_server.access.speakers import client_defined_id
+from gigachat_server.access.speakers import client_defined_id, shown_name
 from gigachat_server.api.openapi import openapi_json
 from gigachat_server.api.routes import ROUTES, RouteMatch, RouteTable
 from gigachat_server.edge.body import check_media_type, decode, parse_object, parsed, read_body
@@ -24,22 +24,23 @@ from gigachat_server.edge.frame import Frame
 from gigachat_server.edge.problem import render_problem
 from gigachat_server.edge.request import Authoriser, Request
 from gigachat_server.edge.routes import PUBLIC, AnyRoute
+from gigachat_server.edge.signposts import other_address, other_method, why_no_key, why_refused
 from gigachat_server.errors import (
     FieldError,
     GigachatError,
     InvalidRequest,
     MethodNotAllowed,
     NotFound,
-    StorageUnavailable,
     Unauthenticated,
 )
-from gigachat_server.ids import is_id
 from gigachat_server.records import RestrictionsConfig
 from gigachat_server.services import Services
-from gigachat_server.store import chatbots
 
+_TABLE = RouteTable(ROUTES)
+_ADDRESSES = tuple(dict.fromkeys([*(route.path for route in ROUTES), "/openapi.json"]))
 _CORS_METHODS = "GET, POST, PUT, DELETE"
 _CORS_HEADERS = "Authorization, Content-Type, Accept, Idempotency-Key, Last-Event-ID, Prefer, X-Request-Id"
+_CORS_EXPOSED = "Link, Retry-After, X-Request-Id, Idempotent-Replayed"
 
 _MOST_SEGMENTS = 16  # more than any route has
 
@@ -56,6 +57,14 @@ class Api(Frame[Request[Any]]):
     def __init__(self, services: Services, *, is_local: bool = False) -> None:
         super().__init__(_ApiSurface(services, is_local=is_local), services)
 
+    @staticmethod
+    def handles(encoded_path: bytes) -> bool:
+        """Whether this is one of its addresses."""
+        try:
+            return encoded_path == b"/openapi.json" or _TABLE.find(_segments(encoded_path)) is not None
+        except InvalidRequest:
+            return True  # and says so
+
 
 class _ApiSurface:
     log = logging.getLogger("gigachat.api")
@@ -64,7 +73,6 @@ class _ApiSurface:
     def __init__(self, services: Services, *, is_local: bool) -> None:
         self.context = services
         self._is_local = is_local
-        self._table = RouteTable(ROUTES)
 
     def open(self, scope: Scope, authoriser: Authoriser) -> Request[Any]:
         return Request(scope, authoriser, trusted=self.context.settings.proxy_networks)
@@ -72,14 +80,14 @@ class _ApiSurface:
     def find(self, request: Request[Any]) -> AnyRoute | Response:
         if request.path == "/openapi.json" and request.method in ("GET", "HEAD"):
             return Response(openapi_json(), media_type="application/json")
-        found = self._table.find(_segments(request.encoded_path))
+        found = _TABLE.find(_segments(request.encoded_path))
         if found is None:
-            raise NotFound
+            raise NotFound(other_address(_segments(request.encoded_path), _ADDRESSES))
         if request.method == "OPTIONS":
             return Response(status_code=204, headers={"Allow": _allowed(found)})
         route = found.by_method.get("GET" if request.method == "HEAD" else request.method)
         if route is None:
-            raise MethodNotAllowed(headers={"Allow": _allowed(found)})
+            raise MethodNotAllowed(other_method(request.method, found.by_method), headers={"Allow": _allowed(found)})
         request.named = found.path
         return route
 
@@ -90,14 +98,18 @@ class _ApiSurface:
             return await self._local_operator(request.headers.get("x-gigachat-account"))
         kind, _, secret = request.headers.get("authorization", "").partition(" ")
         if kind.lower() != "bearer" or not secret.strip():
-            raise Unauthenticated
-        return await self.context.key_ring.authenticate(secret.strip())
+            raise Unauthenticated(why_no_key(request.headers, request.raw_query))
+        try:
+            return await self.context.key_ring.authenticate(secret.strip())
+        except Unauthenticated:
+            raise Unauthenticated(why_refused(secret.strip())) from None
 
     async def _local_operator(self, account_name: str | None) -> Principal:
         """This machine's operator, for the account that the command names (percent-encoded), made when missing."""
         account = self.context.account
         name = client_defined_id(unquote(account_name), "X-Gigachat-Account") if account_name else account.name
         if name != account.name:
+            shown_name(name, "X-Gigachat-Account")
             account = await self.context.key_ring.ensure_account(name)
         return local_operator(account.id)
 
@@ -115,8 +127,8 @@ class _ApiSurface:
             raw = b"{}"
         else:
             check_media_type(request.headers)
-        parse = parse_object if route.is_merge else functools.partial(decode, wanted=route.request)
-        return await parsed(raw, functools.partial(parse, settings=settings))
+        parse = parse_object if route.is_merge else decode
+        return await parsed(raw, functools.partial(parse, wanted=route.request, settings=settings))
 
     async def render_problem(self, error: GigachatError, request: Request[Any]) -> Response:
         return render_problem(error, instance=request.raw_path, request_id=request.request_id)
@@ -131,26 +143,31 @@ class _ApiSurface:
         if not any(name == b"cache-control" for name, _ in response.raw_headers):
             response.raw_headers.append((b"cache-control", b"no-store"))
         if "origin" in request.headers:
-            await self._allow_origin(request.headers["origin"], request, response)
+            _allow_origin(request.headers["origin"], request, response)
 
-    async def _allow_origin(self, origin: str, request: Request[Any], response: Response) -> None:
-        """CORS: pages on the chatbot's own hostnames may call what end users reach, and read the answer."""
-        segments = request.encoded_path.decode("ascii", "replace").split("/")
-        if len(segments) < 3 or segments[1] != "chatbots" or not is_id(segments[2]):
-            return
-        try:
-            chatbot = await chatbots.find_remembered_of_any_account(self.context.database, segments[2])
-        except StorageUnavailable:
-            return  # the answer itself says so
-        if chatbot is None or not is_listed(origin, chatbot.config.restrictions.hostnames):
-            return
-        response.headers["Access-Control-Allow-Origin"] = origin
-        response.headers["Vary"] = "Origin"
-        response.headers["Access-Control-Expose-Headers"] = "Link, Retry-After, X-Request-Id, Idempotent-Replayed"
-        if request.method == "OPTIONS":
-            response.headers["Access-Control-Allow-Methods"] = _CORS_METHODS
-            response.headers["Access-Control-Allow-Headers"] = _CORS_HEADERS
-            response.headers["Access-Control-Max-Age"] = "600"
+
+def _allow_origin(origin: str, request: Request[Any], response: Response) -> None:
+    """CORS: pages on the chatbot's own hostnames may read what it answers; any page may ask, and read that it may not.
+
+    Invariant: before a key has opened the chatbot, the headers are the same whether there is such a chatbot or not.
+    """
+    segments = request.encoded_path.decode("ascii", "replace").split("/")
+    if len(segments) < 3 or segments[1] != "chatbots":
+        return
+    chatbot = request.named_chatbot
+    if chatbot is not None and not is_listed(origin, chatbot.config.restrictions.hostnames):
+        return
+    for name, value in _cors_headers(origin, is_preflight=request.method == "OPTIONS").items():
+        response.headers[name] = value
+
+
+def _cors_headers(origin: str, *, is_preflight: bool) -> dict[str, str]:
+    headers = {"Access-Control-Allow-Origin": origin, "Vary": "Origin", "Access-Control-Expose-Headers": _CORS_EXPOSED}
+    if is_preflight:
+        headers["Access-Control-Allow-Methods"] = _CORS_METHODS
+        headers["Access-Control-Allow-Headers"] = _CORS_HEADERS
+        headers["Access-Control-Max-Age"] = "600"
+    return headers
 
 
 def _segments(encoded: bytes) -> list[str]:

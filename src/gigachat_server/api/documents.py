@@ -7,11 +7,11 @@ from typing import Annotated, Any, get_args
 import msgspec
 from msgspec import Meta
 
+from gigachat_server.access.speakers import document_name
 from gigachat_server.api import wire
 from gigachat_server.api.sse import PING_S, EventStream, stream_document
 from gigachat_server.clock import wire_time
 from gigachat_server.edge.answer import Answer
-from gigachat_server.edge.body import name_error
 from gigachat_server.edge.request import Request, next_link, query_choice, query_flag, query_limit
 from gigachat_server.edge.uploads import FileInput
 from gigachat_server.errors import FieldError, InvalidRequest, NotFound
@@ -111,8 +111,7 @@ async def _push(
             chatbot, wanted.name, request.file, media_type=wanted.media_type, document_id=document_id, key=key
         )
         return _accepted(document, request, services)
-    if (error := name_error("name", wanted.name)) is not None:
-        raise InvalidRequest(errors=(error,))
+    document_name(wanted.name, "name")
     _check_content(wanted.content, services.settings.max_document_characters)
     if "respond-async" in request.headers.get("prefer", ""):
         document = await services.ingest.accept(chatbot, wanted.name, wanted.content, document_id=document_id, key=key)

@@ -38,6 +38,8 @@ from gigachat_server.services import Services
 
 B = TypeVar("B")
 
+PAGES = ("limit", "after")
+
 Handler = Callable[[Request[B], Services], Awaitable[Answer | Response]]
 
 
@@ -57,6 +59,14 @@ class ApiRoute(AnyRoute, frozen=True, kw_only=True):
     @property
     def is_idempotent(self) -> bool:
         return self.method == "POST" and not self.is_secret and not self.is_unstored
+
+    @property
+    def parameters(self) -> tuple[str, ...] | None:
+        """Health is told whatever a probe adds. Every list is paged, and vectors can be left out of every answer, by contract."""
+        if self.scope == PUBLIC:
+            return None
+        usual = (*(PAGES if self.is_list else ()), *(("embedding",) if self.chatbot_in else ()))
+        return tuple(dict.fromkeys((*self.query, *usual)))
 
     @property
     def is_list(self) -> bool:
@@ -99,7 +109,6 @@ class MergeRoute(ApiRoute, frozen=True, kw_only=True):
     is_merge: bool = True
 
 
-PAGES = ("limit", "after")
 CHATBOT = "/chatbots/{chatbot_id}"
 DOCUMENTS = CHATBOT + "/documents"
 DOCUMENT = DOCUMENTS + "/{document_id}"
@@ -215,10 +224,10 @@ ROUTES = (
           response=list[learning_wire.WireUnanswered], query=(*PAGES, "state"),
           summary="List groups of unanswered prompts that ask the same, the group with the newest prompt first"),
     BodyRoute(method="POST", path=UNANSWERED + "/{prompt_id}/answer", scope=Scope.DOCUMENTS_WRITE, handler=unanswered.answer,
-              request=unanswered.AnswerInput, response=learning_wire.WireSettled, status=201,
+              is_guarded=True, request=unanswered.AnswerInput, response=learning_wire.WireSettled, status=201,
               summary="Answer a group of unanswered prompts, with a fixed answer or a document"),
     Route(method="POST", path=UNANSWERED + "/{prompt_id}/dismiss", scope=Scope.DOCUMENTS_WRITE, handler=unanswered.dismiss,
-          response=learning_wire.WireSettled, summary="Take a group of unanswered prompts off the list"),
+          is_guarded=True, response=learning_wire.WireSettled, summary="Take a group of unanswered prompts off the list"),
     BodyRoute(method="POST", path=CHATBOT + "/replay", scope=Scope.CONVERSATIONS_READ, handler=replay.replay, is_guarded=True,
               request=replay.ReplayInput, is_body_optional=True, response=learning_wire.WireReplay, is_streamed=True,
               is_unstored=True,
@@ -285,7 +294,7 @@ class RouteTable:
         for template, by_method in self._by_length.get(len(segments), ()):
             path = {}
             for wanted, given in zip(template, segments, strict=True):
-                if wanted.startswith("{"):
+                if wanted.startswith("{") and given:
                     path[wanted[1:-1]] = given
                 elif wanted != given:
                     break

@@ -111,19 +111,34 @@ def stream_events(
     return EventStream(_follow(followed, request, with_embedding, of_chatbot))
 
 
+class Admission:
+    """Whether the caller of a long answer may still have it: the key, its scope, the chatbot and its restrictions.
+
+    Invariant: nothing that happened after a revocation or a new restriction was answered is shown, but for the pieces of a
+    reply that was already being followed, and those for `PING_S / 3` at most.
+    """
+
+    def __init__(self, request: Request[Any]) -> None:
+        self._request = request
+        self._checked_at = asyncio.get_running_loop().time()
+
+    async def check(self, *, is_fact: bool) -> None:
+        """Before a piece is sent; `is_fact`: it tells of something stored. Raises as the request itself would."""
+        now = asyncio.get_running_loop().time()
+        if is_fact or now - self._checked_at >= PING_S / 3:  # sooner than silence is broken, or it would take twice as long
+            await self._request.reauthorise()
+            self._checked_at = now
+
+
 async def _follow(
     followed: AsyncGenerator[FeedEvent | FeedDelta | None, None], request: Request[Any], with_embedding: bool, of_chatbot: bool
 ) -> AsyncGenerator[bytes, None]:
-    loop = asyncio.get_running_loop()
-    checked_at = loop.time()
+    admission = Admission(request)
     yield PING  # the head leaves at once, so that the caller knows that it is connected
     try:
         async with aclosing(followed):
             async for each in followed:
-                # A key may have been revoked since. More often than silence is broken, so that it never takes twice as long.
-                if loop.time() - checked_at >= PING_S / 3:
-                    await request.reauthorise()
-                    checked_at = loop.time()
+                await admission.check(is_fact=isinstance(each, FeedEvent))
                 match each:
                     case None:
                         yield PING
@@ -145,15 +160,12 @@ def stream_document(followed: AsyncGenerator[Document | None, None], request: Re
 
 
 async def _follow_document(followed: AsyncGenerator[Document | None, None], request: Request[Any]) -> AsyncGenerator[bytes, None]:
-    loop = asyncio.get_running_loop()
-    checked_at = loop.time()
+    admission = Admission(request)
     last: Document | None = None
     try:
         async with aclosing(followed):
             async for document in followed:
-                if loop.time() - checked_at >= PING_S / 3:
-                    await request.reauthorise()
-                    checked_at = loop.time()
+                await admission.check(is_fact=document is not None)
                 last = document or last
                 yield PING if document is None else event("document", wire.document(document, request.account_id))
     except GigachatError as error:

@@ -12,6 +12,7 @@ import msgspec
 
 from gigachat_server.access.principal import Principal
 from gigachat_server.access.scopes import Scope
+from gigachat_server.access.speakers import shown_name
 from gigachat_server.chat.erasure import Erasure
 from gigachat_server.clock import Clock
 from gigachat_server.errors import NotFound
@@ -45,6 +46,7 @@ class Chatbots:
     ) -> Chatbot:
         """A new chatbot of the principal's account; with a key, it is kept under it as it is now."""
         principal.require(Scope.CHATBOTS_WRITE)
+        name = shown_name(name, "name")
         now_us = self._clock()
         chatbot = Chatbot(new_id(), principal.account_id, name, config, 0, now_us, now_us)
 

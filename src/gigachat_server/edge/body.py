@@ -17,6 +17,8 @@ import msgspec
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
+from gigachat_server.edge.field_faults import BODY, LONGEST_FIELD, example, located, unknown_field
+from gigachat_server.edge.malformed import why_malformed
 from gigachat_server.errors import (
     FieldError,
     InvalidRequest,
@@ -33,11 +35,8 @@ _MOST_ERRORS = 50
 _SMALL_BODY = 64 * 1024  # of a larger one that is wrong, only the first fault is named
 _LARGEST_MERGE = 256 * 1024
 _INLINE_BYTES = 16 * 1024  # more can take longer than others should wait between two words of a reply
-_LONGEST_FIELD = 200  # characters of a field's path that an error repeats
 _FORBIDDEN = re.compile("[\x00\ud800-\udfff]")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # in a body that does not decode: not one of a pair
-# Control characters but for tabs, ends of lines and paragraphs, and what turns the direction of all that follows.
-_NO_NAME = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 async def read_body(receive: Receive, headers: Mapping[str, str], *, limit: int, timeout_s: float) -> bytes:
@@ -105,16 +104,16 @@ def decode(raw: bytes, wanted: type[T], settings: Settings) -> T:
     except msgspec.ValidationError as error:
         if len(raw) > _SMALL_BODY:
             _check_syntax(raw)
-            raise InvalidRequest(errors=(_first_error(error, ""),)) from None
-        data = _parse(raw)
+            raise InvalidRequest(errors=(FieldError(*located(error, "")),)) from None
+        data = _parse(raw, wanted)
         _refuse_texts(data, settings)
         return convert(data, wanted)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         if len(raw) <= _SMALL_BODY:
-            _refuse_texts(_parse(raw), settings)
+            _refuse_texts(_parse(raw, wanted), settings)
         elif _SURROGATE.search(raw):
-            raise InvalidRequest(errors=(FieldError("", "Must not contain lone surrogates."),)) from None
-        raise MalformedBody from None
+            raise InvalidRequest(errors=(FieldError(BODY, "Must not contain lone surrogates."),)) from None
+        raise MalformedBody(why_malformed(raw, example(wanted)) if len(raw) <= _SMALL_BODY else None) from None
     if b"\\u0000" in raw:  # NUL can only come escaped
         _refuse_texts(msgspec.to_builtins(body), settings)
     return body
@@ -125,18 +124,18 @@ def convert(data: Any, wanted: type[T]) -> T:
     try:
         return msgspec.convert(data, wanted)
     except msgspec.ValidationError as error:
-        errors = _field_errors(data, wanted, "")[:_MOST_ERRORS] or [_first_error(error, "")]
+        errors = _field_errors(data, wanted, "")[:_MOST_ERRORS] or [FieldError(*located(error, ""))]
         raise InvalidRequest(errors=tuple(errors)) from None
 
 
-def parse_object(raw: bytes, settings: Settings) -> dict[str, Any]:
-    """The body as a plain JSON object, its texts checked, for a merge. Raises as `decode` does."""
+def parse_object(raw: bytes, wanted: Any, settings: Settings) -> dict[str, Any]:
+    """The body as a plain JSON object, its texts checked, to be merged into a `wanted`. Raises as `decode` does."""
     if len(raw) > _LARGEST_MERGE:
         raise PayloadTooLarge(f"A change may have at most {_LARGEST_MERGE} bytes.")
-    data = _parse(_utf8(raw))
+    data = _parse(_utf8(raw), wanted)
     _refuse_texts(data, settings)
     if not isinstance(data, dict):
-        raise InvalidRequest(errors=(FieldError("", "Expected an object."),))
+        raise InvalidRequest(errors=(FieldError(BODY, "Must be an object."),))
     return data
 
 
@@ -148,15 +147,14 @@ def _check_syntax(raw: bytes) -> None:
         raise MalformedBody from None
 
 
-def _parse(raw: bytes) -> Any:
+def _parse(raw: bytes, wanted: Any) -> Any:
     def refuse_constant(name: str) -> Any:
         raise ValueError(name)
 
     try:
         return json.loads(raw, parse_constant=refuse_constant)
-    except (ValueError, RecursionError) as error:
-        place = f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
-        raise MalformedBody(f"The request body is not valid JSON{place}.") from None
+    except (ValueError, RecursionError):
+        raise MalformedBody(why_malformed(raw, example(wanted))) from None
 
 
 def _refuse_texts(data: Any, settings: Settings) -> None:
@@ -165,12 +163,6 @@ def _refuse_texts(data: Any, settings: Settings) -> None:
     _find_text_errors(data, None, settings.max_depth, errors)
     if errors:
         raise InvalidRequest(errors=tuple(errors))
-
-
-def _first_error(error: msgspec.ValidationError, field: str) -> FieldError:
-    """What msgspec says, with the field beside the sentence instead of in it."""
-    text, _, path = str(error).partition(" - at `$")
-    return FieldError((field + path.rstrip("`")).lstrip(".")[:_LONGEST_FIELD], text.rstrip(".") + ".")
 
 
 _Path = tuple[Any, str] | None  # of a value: the path of what it is in, and the step from there
@@ -202,7 +194,7 @@ def _written(path: _Path) -> str:
     while path is not None:
         path, step = path
         steps.append(step)
-    return "".join(reversed(steps)).lstrip(".")[:_LONGEST_FIELD]
+    return "".join(reversed(steps)).lstrip(".")[:LONGEST_FIELD]
 
 
 def _field_errors(data: Any, wanted: Any, field: str) -> list[FieldError]:
@@ -212,23 +204,14 @@ def _field_errors(data: Any, wanted: Any, field: str) -> list[FieldError]:
         try:
             msgspec.convert(data, wanted)
         except msgspec.ValidationError as error:
-            return [_first_error(error, field)]
+            return [FieldError(*located(error, field, wanted))]
         return []
     fields = {f.encode_name: f for f in msgspec.structs.fields(wanted)}
     prefix = field + "." if field else ""
-    found = [FieldError(f"{prefix}{name}"[:_LONGEST_FIELD], "Unknown field.") for name in data if name not in fields]
+    found = [FieldError(f"{prefix}{name}"[:LONGEST_FIELD], unknown_field(name, fields)) for name in data if name not in fields]
     for name, described in fields.items():
         if name in data:
             found += _field_errors(data[name], described.type, prefix + name)
         elif described.required:
             found.append(FieldError(prefix + name, "Required."))
     return found
-
-
-def name_error(field: str, name: str) -> FieldError | None:
-    """Why this cannot be what a document is called: it is shown in one line, and as what it is."""
-    found = _NO_NAME.search(name)
-    if found is None:
-        return None
-    what = "NUL characters" if found[0] == "\0" else "line breaks, control characters or marks of direction"
-    return FieldError(field, f"Must not contain {what}.")

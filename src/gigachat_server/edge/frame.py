@@ -21,8 +21,9 @@ from gigachat_server.edge.idempotency import REPLAYED, key_of, replay
 from gigachat_server.edge.long_lists import LongLists
 from gigachat_server.edge.request import Authoriser, Request, parse_query
 from gigachat_server.edge.routes import AnyRoute
+from gigachat_server.edge.signposts import unknown_parameter, what_is_missing
 from gigachat_server.edge.uploads import is_form, received
-from gigachat_server.errors import GigachatError, IdempotencyInProgress, NotFound, ShuttingDown
+from gigachat_server.errors import FieldError, GigachatError, IdempotencyInProgress, InvalidRequest, NotFound, ShuttingDown
 from gigachat_server.ids import is_id
 from gigachat_server.records import RestrictionsConfig
 from gigachat_server.services import Services
@@ -79,6 +80,8 @@ class Frame(Generic[Q]):
         except ClientDisconnect:
             return
         except GigachatError as error:
+            if isinstance(error, NotFound) and error.detail is None and request.route is not None:
+                error.detail = what_is_missing(request.route, has_chatbot=request.named_chatbot is not None)
             if error.status >= 500 and error.status not in _BY_THE_WAY:
                 surface.log.error("%s %s: %s (%s)", request.method, request.raw_path, error.code, _whose(request))
             response = await surface.render_problem(error, request)
@@ -99,6 +102,7 @@ class Frame(Generic[Q]):
             await trigger("S0")
         await self.authorise(request)
         request.query = request.query or parse_query(request.raw_query)
+        _check_parameters(request, route)
         if route.method == "POST" and self._services.is_shutting_down:
             raise ShuttingDown(retry_after_s=5)
         if route.takes_file and is_form(request.headers):
@@ -169,6 +173,16 @@ class Frame(Generic[Q]):
             return await idempotency.find(reader, key, now_us=self._services.clock())
 
         return await self._services.database.read(read)
+
+
+def _check_parameters(request: Request[Any], route: AnyRoute) -> None:
+    """Raises `InvalidRequest` for what would otherwise be ignored in silence."""
+    allowed = route.parameters
+    if allowed is None:
+        return
+    unknown = [FieldError(name, unknown_parameter(name, allowed)) for name in request.query if name not in allowed]
+    if unknown:
+        raise InvalidRequest(errors=tuple(unknown))
 
 
 def _chatbot_id(request: Request[Any], route: AnyRoute) -> str:

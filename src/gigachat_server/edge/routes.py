@@ -44,6 +44,11 @@ class AnyRoute(msgspec.Struct, frozen=True, kw_only=True):
         return False
 
     @property
+    def parameters(self) -> tuple[str, ...] | None:
+        """The names of the query that it understands; None: others are ignored."""
+        return None
+
+    @property
     def is_idempotent(self) -> bool:
         """Whether an `Idempotency-Key` is understood."""
         return self.is_prompt

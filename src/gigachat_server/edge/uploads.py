@@ -22,7 +22,8 @@ import msgspec
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope
 
-from gigachat_server.edge.body import name_error, refuse_compressed
+from gigachat_server.access.speakers import document_name
+from gigachat_server.edge.body import refuse_compressed
 from gigachat_server.errors import FieldError, InvalidRequest, MalformedForm, PayloadTooLarge, RequestTimeout, StorageUnavailable
 from gigachat_server.knowledge.extraction.decoding import known_charset
 from gigachat_server.settings import Settings
@@ -243,8 +244,7 @@ def _label(raw: bytes, field: str) -> str:
         name = raw.decode()
     except UnicodeDecodeError:
         raise InvalidRequest(errors=(FieldError(field, "Its name must be UTF-8."),)) from None
-    if (error := name_error(field, name)) is not None:
-        raise InvalidRequest(errors=(error,))
+    document_name(name, field)
     if not 1 <= len(name) <= LONGEST_NAME:
         raise InvalidRequest(errors=(FieldError(field, f"Its name must have 1 to {LONGEST_NAME} characters."),))
     return name

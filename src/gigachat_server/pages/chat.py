@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 from starlette.responses import Response
 
+from gigachat_server.access.scopes import Scope
 from gigachat_server.access.speakers import client_defined_id
 from gigachat_server.errors import NotFound
 from gigachat_server.ids import is_id, new_id
@@ -88,6 +89,8 @@ async def create_chatbot(request: PageRequest[None], context: PageContext) -> Re
 async def _read(request: PageRequest[None], services: Services) -> _Shown:
     account_id, chosen = request.account_id, request.query.get("chatbot", "")
 
+    may_see_documents = request.may(Scope.DOCUMENTS_READ)
+
     async def read(reader: Reader) -> _Shown:
         shown = _Shown(chatbots=await chatbots.list_chatbots(reader, account_id, after=None, limit=_MOST_LISTED))
         shown.chatbot = next(iter(shown.chatbots), None)
@@ -99,6 +102,8 @@ async def _read(request: PageRequest[None], services: Services) -> _Shown:
             return shown
         if shown.chatbot not in shown.chatbots:
             shown.chatbots.append(shown.chatbot)
+        if not may_see_documents:
+            return shown
         chatbot_id = shown.chatbot.id
         found = await documents.list_documents(reader, chatbot_id, after=None, limit=_MOST_LISTED)
         shown.document_count = len(found)

@@ -8,7 +8,6 @@ API: both go through `chat/conversations.py`.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from typing import Annotated, Any, Literal
@@ -143,15 +142,12 @@ class _Following:
 
     async def pieces(self, followed: AsyncGenerator[FeedEvent | FeedDelta | None, None]) -> AsyncGenerator[bytes, None]:
         """Ends with `gone` once the visitor may not see it any more, or the conversation was deleted."""
-        loop = asyncio.get_running_loop()
-        checked_at = loop.time()
+        admission = sse.Admission(self._request)
         yield sse.PING
         try:
             async with aclosing(followed):
                 async for each in followed:
-                    if loop.time() - checked_at >= sse.PING_S / 3:
-                        await self._request.reauthorise()  # the visitor may have signed out since
-                        checked_at = loop.time()
+                    await admission.check(is_fact=isinstance(each, FeedEvent))
                     match each:
                         case None:
                             yield sse.PING

@@ -22,6 +22,7 @@ from gigachat_server.edge.frame import Frame
 from gigachat_server.edge.problem import problem_headers, render_problem
 from gigachat_server.edge.request import Authoriser, parse_query
 from gigachat_server.edge.routes import PUBLIC, AnyRoute
+from gigachat_server.edge.signposts import other_address, other_method
 from gigachat_server.errors import (
     GigachatError,
     MethodNotAllowed,
@@ -76,9 +77,10 @@ class _PageSurface:
             return self._static(request)
         by_method = self.routes.get(request.path)
         if not by_method:
-            raise NotFound
+            raise NotFound(other_address(request.path.split("/"), [path for path in self.routes if not path.startswith("/web/")]))
         if method not in by_method:
-            raise MethodNotAllowed(headers={"Allow": ", ".join(sorted(by_method))})
+            allowed = sorted(by_method)
+            raise MethodNotAllowed(other_method(request.method, allowed), headers={"Allow": ", ".join(allowed)})
         return by_method[method]
 
     async def identify(self, request: PageRequest[Any], route: AnyRoute) -> Principal | None:

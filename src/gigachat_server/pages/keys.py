@@ -1,8 +1,9 @@
 """The page of API keys.
 
 Whoever is signed in as the account's owner, with a login link or a key that was given all that an account's key has,
-creates and revokes its keys here, although such a key lacks `keys:write`: a login is a person, and this page is where
-persons make keys. Invariant: a restricted key, or one with an end, cannot leave another key behind.
+sees, creates and revokes its keys here, although such a key lacks `keys:write`: a login is a person, and this page is where
+persons make keys. Invariant: a restricted key, or one with an end, neither sees the account's keys nor leaves
+another one behind.
 """
 
 from __future__ import annotations
@@ -28,17 +29,18 @@ class RevokeForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 async def show(request: PageRequest[None], context: PageContext) -> Response:
+    request.principal.require_owner(_RESTRICTED)
     return await _page(request, context)
 
 
 async def create(request: PageRequest[None], context: PageContext) -> Response:
     """The secret is in this answer and nowhere else, ever."""
+    request.principal.require_owner(_RESTRICTED)
     request.form = {**request.form, "name": request.form.get("name", "").strip()}
     try:
         wanted = checked(request, KeyInput, context.services.settings)
     except InvalidRequest as error:
         return await _page(request, context, status=error.status, problem=first_problem(error))
-    request.principal.require_owner(_RESTRICTED)
     created, secret = await context.services.key_ring.grant(request.principal, wanted.name)
     return await _page(request, context, status=201, created=created, secret=secret)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import re
+import unicodedata
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
@@ -17,6 +18,7 @@ from markdown_it.rules_core import StateCore
 from markdown_it.token import Token
 from markupsafe import Markup, escape
 
+from gigachat_server.language.invisible import without_misleading
 from gigachat_server.pages.links import Link
 
 # Some constructs take time that grows with the square of the text, and missing cells of tables are filled in. What is
@@ -28,6 +30,8 @@ MOST_CELLS = 4_000
 _OPEN, _THEN, _CLOSE = "\uf8d1", "\uf8d2", "\uf8d3"
 _NO_MARKS = {ord(mark): None for mark in (_OPEN, _THEN, _CLOSE)}
 _LINKED = re.compile(rf"\[{_OPEN}([0-9]{{1,4}}){_THEN}([^{_CLOSE}]*){_CLOSE}\]")
+# A name with dots that ends like a domain, an IPv4 address, or whatever stands behind a scheme.
+_HOST_IN_LABEL = re.compile(r"(?<=://)[^\s/?#]+|(?:[\w-]+\.)+[^\W\d_]{2,}(?![\w-])|\b\d{1,3}(?:\.\d{1,3}){3}\b")
 _UNLINKED = re.compile(f"{_OPEN}[0-9]+{_THEN}([^{_CLOSE}]*){_CLOSE}")
 
 
@@ -120,16 +124,41 @@ def _style_to_class(token: Token) -> None:
 
 
 def _with_hosts(tokens: list[Token]) -> list[Token]:
-    """Links tell where they go: a text that names another host deceives nobody. Those that go nowhere are none."""
+    """Links tell where they go, beside their label, which cannot turn that round. Those that go nowhere are none."""
     found: list[Token] = []
-    host = ""
+    link: list[Token] | None = None
     for token in tokens:
         if token.type == "link_open":
-            href = str(token.attrs["href"])
-            host = urlsplit(href).netloc.rpartition("@")[2] if is_safe_link(href) else ""
-            token.attrs = {"href": href, "rel": "noopener noreferrer nofollow", "target": "_blank"}
-        if host or token.type not in ("link_open", "link_close"):
+            link = [token]
+        elif token.type == "link_close" and link is not None:
+            found += _link_with_host(link[0], link[1:], token)
+            link = None
+        elif link is not None:
+            link.append(token)
+        else:
             found.append(token)
-        if token.type == "link_close" and host:
-            found.append(Token("text", "", 0, content=f" ({host})"))
     return found
+
+
+def _link_with_host(opened: Token, label: list[Token], closed: Token) -> list[Token]:
+    """A label that names another host is no link: there, the host is."""
+    href = str(opened.attrs["href"])
+    if not is_safe_link(href):
+        return label
+    host = urlsplit(href).netloc.rpartition("@")[2]
+    opened.attrs = {"href": href, "rel": "noopener noreferrer nofollow", "target": "_blank"}
+    for token in label:
+        token.content = without_misleading(token.content)
+    isolated = [Token("bdi_open", "bdi", 1), *label, Token("bdi_close", "bdi", -1)]
+    name = Token("text", "", 0, content=host)
+    before, after = Token("text", "", 0, content=" ("), Token("text", "", 0, content=")")
+    if names_another_host("".join(token.content for token in label), host):
+        return [*isolated, before, opened, name, closed, after]
+    return [opened, *isolated, closed, before, name, after]
+
+
+def names_another_host(label: str, host: str) -> bool:
+    """Whether the label looks like a host, or an address on one, other than that of its link."""
+    named = _HOST_IN_LABEL.findall(unicodedata.normalize("NFKC", label).casefold().replace("\u3002", "."))
+    own = _HOST_IN_LABEL.findall(host.casefold())
+    return any(each.removeprefix("www.") not in [known.removeprefix("www.") for known in own] for each in named)

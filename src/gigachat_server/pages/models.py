@@ -38,6 +38,7 @@ class Row(msgspec.Struct, frozen=True):
 
 
 async def show(request: PageRequest[None], context: PageContext) -> Response:
+    request.principal.require_owner(_RESTRICTED)
     rows = [_row(name, model) for name, model in _endpoints(context).items()]
     return await context.page(request, "models.html", rows=rows, is_tried=False)
 

@@ -13,6 +13,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from gigachat_server.clock import wire_time
+from gigachat_server.language.invisible import without_misleading
 from gigachat_server.pages.markdown import markdown
 from gigachat_server.pages.static_files import StaticFiles
 
@@ -36,6 +37,7 @@ def environment(static: StaticFiles) -> jinja2.Environment:
     templates.filters["prose"] = _prose
     templates.filters["when"] = _when
     templates.filters["wire_time"] = wire_time
+    templates.filters["visible"] = without_misleading  # for attributes, where no `<bdi>` can stand
     return templates
 
 

@@ -3,13 +3,14 @@
 What changes least comes first, so that what two prompts of a conversation have in common is all but the sections and the
 prompt. Invariant: who said what comes from stored roles alone. A document's or an end user's words only ever stand inside a data
 block or a user message, however much they look like instructions or like staff; the block's boundary is made anew for
-each prompt, so no text can close it.
+each prompt, so no text can close it, and a name is told as words alone.
 """
 
 from __future__ import annotations
 
 import functools
 import re
+import unicodedata
 from collections.abc import Sequence
 
 from gigachat_server.chat.answers.markers import without_markers
@@ -25,6 +26,9 @@ from gigachat_server.store.messages import MemoryRow
 DEFAULT_REFUSAL = "Sorry, I don't know how to help with that."
 
 _REFUSAL = re.compile(r"\bsay[,:]?\s+[\"“](.{1,500}?)[\"”]", re.IGNORECASE | re.DOTALL)
+
+_IN_NAMES = ".@+'-_"
+_LONGEST_NAME = 64
 
 # The same for every prompt of a chatbot, so that providers can cache it, and the memory behind it.
 _RULES = """\
@@ -144,10 +148,16 @@ def _told(memory: Memory, size: int) -> list[ChatMessage]:
     return told + [ChatMessage("system", _NOTES[change.type]) for change in changes if newest]
 
 
+def told_name(name: str) -> str:
+    """A name as the model is told it: a few words, which cannot end the brackets that they stand in."""
+    plain = "".join(each if each.isalnum() or each in _IN_NAMES or unicodedata.category(each)[0] == "M" else " " for each in name)
+    return " ".join(plain.split())[:_LONGEST_NAME].rstrip() or "staff"
+
+
 def _remembered(message: MemoryRow) -> ChatMessage:
     if message.role == "operator":
         # Chat models know no third speaker: staff spoke for the same side as the model, so that is whose words these are.
-        return ChatMessage("assistant", f"[{message.name}, human support] {message.content}")
+        return ChatMessage("assistant", f"[{told_name(message.name)}, human support] {message.content}")
     if message.role == "system":
         return ChatMessage("system", message.content)
     if message.role == "assistant":
