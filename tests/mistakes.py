@@ -97,7 +97,7 @@ MISTAKES = (
     wrong_json("two objects", b'{"name": "x"}{"name": "y"}', "something stands behind the end of the JSON; send one object"),
     wrong_json("XML", b"<name>x</name>", "The body is XML or HTML, but this call takes JSON"),
     wrong_json("Latin-1", '{"name": "Zoë"}'.encode("latin-1"), "The body is not UTF-8 from byte 13 on; send JSON in UTF-8."),
-    wrong_json("UTF-16", '{"name": "x"}'.encode("utf-16"), "The body is UTF-16 or UTF-32; send JSON in UTF-8."),
+    wrong_json("UTF-16", '{"name": "x"}'.encode("utf-16"), "The body is UTF-16; send JSON in UTF-8."),
     Mistake("XML, and said so", "POST", "/chatbots", raw=b"<a/>", headers={"Content-Type": "text/xml"}, status=415, code="unsupported_media_type", told="Send application/json, not text/xml."),
 
     wrong_field("an array", "/chatbots", [{"name": "x"}], "body: Must be an object, not an array."),

@@ -128,7 +128,8 @@ async def trace(folder: str, tracer: Tracer) -> None:
     """One prompt of a chatbot with a document, traced."""
     model = ScriptedModel(["You can return it ", "within 30 days [1]."])
     settings = Settings(data=folder, api_key=KEY)
-    async with app.running(settings, embedder=HashingEmbedder(), model=model) as services:
+    # No node: what nodes do in the background is no part of the way.
+    async with app.running(settings, embedder=HashingEmbedder(), model=model, is_node=False) as services:
         application = app.PublicApp(services)
         made = await post(application, "/chatbots", {"name": "traced", "documents": {"results": {"match_threshold": 0}}})
         path = f"/chatbots/{made['id']}"

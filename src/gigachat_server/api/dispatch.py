@@ -40,6 +40,7 @@ _TABLE = RouteTable(ROUTES)
 _ADDRESSES = tuple(dict.fromkeys([*(route.path for route in ROUTES), "/openapi.json"]))
 _CORS_METHODS = "GET, POST, PUT, DELETE"
 _CORS_HEADERS = "Authorization, Content-Type, Accept, Idempotency-Key, Last-Event-ID, Prefer, X-Request-Id"
+_LONGEST_ORIGIN = 300  # a hostname has at most 253 characters
 _CORS_EXPOSED = "Link, Retry-After, X-Request-Id, Idempotent-Replayed"
 
 _MOST_SEGMENTS = 16  # more than any route has
@@ -152,7 +153,7 @@ def _allow_origin(origin: str, request: Request[Any], response: Response) -> Non
     Invariant: before a key has opened the chatbot, the headers are the same whether there is such a chatbot or not.
     """
     segments = request.encoded_path.decode("ascii", "replace").split("/")
-    if len(segments) < 3 or segments[1] != "chatbots":
+    if len(segments) < 3 or segments[1] != "chatbots" or len(origin) > _LONGEST_ORIGIN:
         return
     chatbot = request.named_chatbot
     if chatbot is not None and not is_listed(origin, chatbot.config.restrictions.hostnames):

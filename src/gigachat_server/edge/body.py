@@ -88,7 +88,7 @@ def _utf8(raw: bytes) -> bytes:
     """The body without a byte order mark. Raises `MalformedBody` for JSON in UTF-16 or UTF-32, which RFC 8259 rules out."""
     encoding = json.detect_encoding(raw)
     if encoding.startswith(("utf-16", "utf-32")):
-        raise MalformedBody(f"The request body must be UTF-8; this one is {encoding[:6].upper()}.")
+        raise MalformedBody(f"The body is {encoding[:6].upper()}; send JSON in UTF-8.")
     return raw.removeprefix(BOM_UTF8)
 
 

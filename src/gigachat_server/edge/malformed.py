@@ -25,8 +25,6 @@ def why_malformed(raw: bytes, example: str) -> str:
     """One sentence or two. `example` is a body that this call takes."""
     if not raw.strip():
         return f"The body is empty; send a JSON object such as {example}."
-    if raw[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in raw[:4]:
-        return "The body is UTF-16 or UTF-32; send JSON in UTF-8."
     try:
         text = raw.decode()
     except UnicodeDecodeError as error:
