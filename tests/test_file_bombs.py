@@ -334,7 +334,7 @@ NAMES = [
     "../../etc/passwd", "..\\..\\windows\\system.ini", "/etc/passwd", "//host/share/x.txt", "\\\\host\\share\\x.txt", "C:\\x.txt",
     "....//....//x", "%2e%2e%2fx.txt", "..%c0%af..%c0%afx",
     "~/x.txt", "~root", "a/b/c.txt", "./x", ".", "..", "...", "-rf", "--help",
-    "x.txt;rm -rf .", "$(id)", "`id`", "| cat", "&", "x\ty", "\u200b",
+    "x.txt;rm -rf .", "$(id)", "`id`", "| cat", "&", "x\ty",
     "café.txt", "文件.txt", "ملف.txt",
     "CON", "NUL", "aux.txt", "x" * 255, "x" * 1024, "a" * 300 + "/" + "b" * 300,
     "x.txt ", " x.txt", "'; DROP TABLE documents; --",
@@ -362,6 +362,7 @@ async def test_a_name_is_only_a_label(tmp_path: Path, monkeypatch: pytest.Monkey
             reply = await send(api, f"{chatbot}/documents", file, field("name", name))
             assert (reply.status, reply.body["name"]) == (202, name)
             await upload(api, chatbot, name, b"Parcels ship on Monday.")
-        turned = await send(api, f"{chatbot}/documents", file_part("\u202egpj.exe", b"Parcels ship on Monday."))
-        assert (turned.status, turned.fields) == (422, {"file"}), "it would be shown as another name"
+        for name in ("\u202egpj.exe", "\u200b"):
+            refused = await send(api, f"{chatbot}/documents", file_part(name, b"Parcels ship on Monday."))
+            assert (refused.status, refused.fields) == (422, {"file"}), "it would be shown as another name, or as none"
         assert _files(tmp_path) <= known

@@ -104,7 +104,7 @@ def test_a_source_that_has_changed_since_is_told(tmp_path: Path, fresh_database:
             await database.transaction("test", lambda tx: tx.run("UPDATE chatbots SET name = 'another'"))
 
     asyncio.run(change())
-    assert "holds other chatbots" in refused(Gigachat(tmp_path / "unused"), "move", there, url)
+    assert "The chatbots of the two stores differ" in refused(Gigachat(tmp_path / "unused"), "move", there, url)
 
 
 def test_stores_in_use_are_left_alone(tmp_path: Path, fresh_database: Databases) -> None:

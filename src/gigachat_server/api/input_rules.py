@@ -28,7 +28,12 @@ _MARKS = _BLANK + (
 TEXT = r"^[^\u0000]*$"  # of every string in a body: JSON's NUL cannot be stored
 _SAYS_SOMETHING = rf"^[^\u0000]*[^\u0000{_MARKS}][^\u0000]*$"
 _NOT_BLANK = rf"^[^\u0000]*[^\u0000{_BLANK}][^\u0000]*$"
-_ONE_LINE = r"^[^\u0000-\u0008\u000a-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]+$"
+# What is never seen, or turns what follows. Joiners and variation selectors, which some scripts need, are left to the server.
+_MISLEADING = (
+    r"\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb"
+)
+_ONE_LINE = rf"^[^\u0000-\u0008\u000a-\u001f\u007f-\u009f{_MISLEADING}]+$"
+_SHOWN = rf"^[^\u0000-\u001f\u007f-\u009f{_MISLEADING}]+$"
 _NO_CONTROLS = r"^[^\u0000-\u001f\u007f-\u009f]+$"
 _HEADER = r"^[!-~¡-¬®-ÿ]([ -~¡-¬®-ÿ]*[!-~¡-¬®-ÿ])?$"
 
@@ -53,11 +58,11 @@ _URL = rf"^https?://({_LABEL}\.){{0,3}}[A-Za-z]([A-Za-z0-9-]{{0,61}}[A-Za-z0-9])
 
 CLIENT_ID: Schema = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": _NO_CONTROLS, "not": {"enum": [".", ".."]}}
 _SPEAKER: Schema = {
-    "pattern": _NO_CONTROLS,
+    "pattern": _SHOWN,
     "not": {"anyOf": [{"enum": [".", ".."]}, {"pattern": rf"^client:[{_BLANK}]*(bot)?[{_BLANK}]*$"}]},
 }
 _OPERATOR: Schema = {
-    "pattern": rf"^(client:)?{_NO_CONTROLS[1:-2]}{{1,248}}$",  # with the prefix it is a user_id
+    "pattern": rf"^(client:)?{_SHOWN[1:-2]}{{1,248}}$",  # with the prefix it is a user_id
     "not": {"pattern": rf"^(client:)?[{_BLANK}]*(bot)?[{_BLANK}]*$"},
 }
 _DOCUMENT_NAME: Schema = {"pattern": _ONE_LINE}
