@@ -250,6 +250,16 @@ async def test_a_page_on_the_chatbots_hostnames_may_read_its_answers(tmp_path: P
         assert said.headers["Vary"] == "Origin"
 
 
+@pytest.mark.parametrize(
+    "origin", ["https://a<b>", "javascript:alert(1)", "https://" + "a" * 263, "null", "https://a, https://b"]
+)
+async def test_an_origin_that_no_browser_would_write_is_not_repeated(tmp_path: Path, origin: str) -> None:
+    async with gigachat(tmp_path) as api:
+        asked = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+        reply = await api.call("OPTIONS", f"{await api.chatbot()}/conversations", key=None, headers=asked)
+        assert "Access-Control-Allow-Origin" not in reply.headers
+
+
 @pytest.mark.parametrize("name", ["client:\u200b", "client: ", "client:\u00a0\u200d"])
 async def test_an_operator_has_a_name_that_can_be_seen(tmp_path: Path, name: str) -> None:
     async with gigachat(tmp_path) as api:

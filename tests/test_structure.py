@@ -40,7 +40,7 @@ EDGES = {
     "chat/turns/lifecycle.py": 1,  # one conversation among many at the start
     "serving/exchange.py": 1,  # the process boundary: what the application itself missed
     "store/engines/postgres.py": 1,  # what runs after a commit
-    "store/engines/sqlite.py": 4,  # the writer's and the readers' threads, and what runs after a commit
+    "store/engines/sqlite.py": 5,  # the writer's and the readers' threads, and what runs after a commit
 }
 # Where a `while` waits for time to pass, and why that is no background work: that is a `Loop` of `work/`, or a `Leased`.
 WAITING = {

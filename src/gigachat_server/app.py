@@ -302,8 +302,9 @@ def _below(root: str, scope: Scope) -> Scope:
 
 def _is_of_browser(scope: Scope) -> bool:
     """Whether somebody opened an address, rather than a program calling it."""
-    accepted = b", ".join(value for name, value in scope["headers"] if name == b"accept")
-    return scope["method"] in ("GET", "HEAD") and b"text/html" in accepted
+    if scope["method"] not in ("GET", "HEAD"):
+        return False
+    return any(name == b"accept" and b"text/html" in value for name, value in scope["headers"])
 
 
 def make_searcher(settings: Settings, database: Database, embedder: Embedder, background: Background) -> Searcher:

@@ -7,18 +7,22 @@ import os
 import random
 import re
 import sys
+import threading
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
 
+from gigachat_server.clock import system_clock
 from gigachat_server.store.copies.backup import copy_store
 from gigachat_server.store.database import Reader, Row, Tx
 from gigachat_server.store.engines import eraser, remnants
 from gigachat_server.store.engines.connections import open_reader
 from gigachat_server.store.engines.folder import Note, read_note
+from gigachat_server.store.engines.migrate import migrate
 from gigachat_server.store.engines.sqlite import FILE_NAME, SQLiteDatabase, open_sqlite
 from tests.harness import gigachat, until
 
@@ -164,6 +168,90 @@ async def test_a_large_store_is_erased_in_the_background(tmp_path: Path, monkeyp
     await database.aclose()
 
 
+async def test_what_is_deleted_while_a_scan_runs_is_looked_for_by_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(eraser, "_AT_ONCE_BYTES", 0)
+    began, may_end, scans, scan = threading.Event(), threading.Event(), [], remnants.scan
+
+    def held_up(descriptor: int, **options: Any) -> list[int]:
+        found = scan(descriptor, **options)
+        scans.append(len(found))
+        began.set()
+        may_end.wait(30)
+        return found
+
+    monkeypatch.setattr(remnants, "scan", held_up)
+    database = open_sqlite(tmp_path)
+    await write(database, "first")
+    await erase(database)
+    assert await asyncio.to_thread(began.wait, 30)
+    await write(database, SECRET)
+    await erase(database)
+    may_end.set()
+    await until(partial(is_done, tmp_path))
+    assert len(scans) == 2
+    assert holding(tmp_path, SECRET) == set()
+    await database.aclose()
+
+
+async def test_a_scan_that_breaks_down_leaves_the_store_at_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(descriptor: int, **options: Any) -> list[int]:
+        raise ValueError("a bug")
+
+    database = open_sqlite(tmp_path)
+    await migrate(database, system_clock)
+    await write(database, SECRET)
+    with monkeypatch.context() as patched:
+        patched.setattr(remnants, "scan", broken)
+        await erase(database)
+    await write(database, "after")
+    assert (await database.read(read_all)) == [("after",)]
+    await database.aclose()
+    database = open_sqlite(tmp_path)
+    await until(partial(is_done, tmp_path))
+    assert holding(tmp_path, SECRET) == set()
+    await database.aclose()
+
+
+async def test_what_the_writer_remembers_of_a_page_brings_nothing_back(tmp_path: Path) -> None:
+    """A row that comes to a page whose remnants were overwritten is written with the page as it is now."""
+    database = open_sqlite(tmp_path)
+    deleted = await shuffle(database)
+    await erase(database)
+    await until(partial(is_done, tmp_path))
+
+    async def touch(tx: Tx) -> None:
+        await tx.run("UPDATE shuffled SET body = 'X' || substr(body, 2)")
+
+    await database.transaction("touch", touch)
+    found = set(re.findall(r"MARK\d{5}-", (tmp_path / FILE_NAME).read_bytes().decode("latin-1")))
+    found |= set(re.findall(r"MARK\d{5}-", (tmp_path / f"{FILE_NAME}-wal").read_bytes().decode("latin-1")))
+    assert not deleted & found
+    await database.aclose()
+
+
+async def shuffle(database: SQLiteDatabase) -> set[str]:
+    """Rows of every size in an order that makes SQLite move them about, deleted in part; what was deleted."""
+    chance = random.Random(11)
+    texts = {number: f"MARK{number:05}-" + "lorem " * chance.choice([1, 3, 10, 60]) for number in range(3_000)}
+
+    async def body(tx: Tx) -> None:
+        await tx.run("CREATE TABLE said (body TEXT)")
+        await tx.run("CREATE TABLE shuffled (thread, seq, body, PRIMARY KEY (thread, seq)) WITHOUT ROWID")
+        for number, text in texts.items():
+            await tx.run("INSERT INTO shuffled VALUES (:thread, :seq, :body)", thread=chance.randrange(60), seq=number, body=text)
+        await tx.run("DELETE FROM shuffled WHERE thread % 3 = 0")
+
+    await database.transaction("shuffle", body)
+
+    async def read(reader: Reader) -> list[Row]:
+        return await reader.all("SELECT seq FROM shuffled")
+
+    kept = {row[0] for row in await database.read(read)}
+    return {f"MARK{number:05}-" for number in texts if number not in kept}
+
+
 async def test_what_filled_a_page_that_is_used_again_is_gone_too(tmp_path: Path) -> None:
     """A long text fills pages of its own; a shorter one takes them over and leaves their ends."""
     database = open_sqlite(tmp_path)
@@ -192,6 +280,7 @@ def test_a_backup_holds_no_remnants(tmp_path: Path) -> None:
 KILLED = """
 import asyncio, os, sys
 from pathlib import Path
+from typing import Any
 from gigachat_server.clock import system_clock
 from gigachat_server.store.engines import remnants
 from gigachat_server.store.engines.migrate import migrate
@@ -204,9 +293,9 @@ async def main():
     await write(database, "kept")
     await write(database, sys.argv[2])
     if sys.argv[3] == "while the log is empty":
-        remnants.scan = lambda descriptor: os._exit(9)
+        remnants.scan = lambda descriptor, **options: os._exit(9)
     if sys.argv[3] == "while remnants are overwritten":
-        remnants.scan = lambda descriptor: [1]
+        remnants.scan = lambda descriptor, **options: [1]
         remnants.overwrite = lambda descriptor, pages: os._exit(9)
     await erase(database)
     os._exit(9)

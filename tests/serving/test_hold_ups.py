@@ -146,6 +146,7 @@ def test_errors_name_each_field_as_before() -> None:
         "c\0": "Must not contain NUL characters.",
         "d": "Must be a finite number.",
     }
+    assert _errors(b'"\\u0000"') == {"body": "Must not contain NUL characters."}
 
 
 def _errors(raw: bytes) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import re
 from typing import Any
 from urllib.parse import unquote, unquote_to_bytes
 
@@ -40,7 +41,7 @@ _TABLE = RouteTable(ROUTES)
 _ADDRESSES = tuple(dict.fromkeys([*(route.path for route in ROUTES), "/openapi.json"]))
 _CORS_METHODS = "GET, POST, PUT, DELETE"
 _CORS_HEADERS = "Authorization, Content-Type, Accept, Idempotency-Key, Last-Event-ID, Prefer, X-Request-Id"
-_LONGEST_ORIGIN = 300  # a hostname has at most 253 characters
+_ORIGIN = re.compile(r"https?://[A-Za-z0-9._:\[\]-]{1,262}")  # as browsers write one; nothing else is repeated
 _CORS_EXPOSED = "Link, Retry-After, X-Request-Id, Idempotent-Replayed"
 
 _MOST_SEGMENTS = 16  # more than any route has
@@ -153,7 +154,7 @@ def _allow_origin(origin: str, request: Request[Any], response: Response) -> Non
     Invariant: before a key has opened the chatbot, the headers are the same whether there is such a chatbot or not.
     """
     segments = request.encoded_path.decode("ascii", "replace").split("/")
-    if len(segments) < 3 or segments[1] != "chatbots" or len(origin) > _LONGEST_ORIGIN:
+    if len(segments) < 3 or segments[1] != "chatbots" or not _ORIGIN.fullmatch(origin):
         return
     chatbot = request.named_chatbot
     if chatbot is not None and not is_listed(origin, chatbot.config.restrictions.hostnames):

@@ -194,7 +194,7 @@ def _written(path: _Path) -> str:
     while path is not None:
         path, step = path
         steps.append(step)
-    return "".join(reversed(steps)).lstrip(".")[:LONGEST_FIELD]
+    return "".join(reversed(steps)).lstrip(".")[:LONGEST_FIELD] or BODY
 
 
 def _field_errors(data: Any, wanted: Any, field: str) -> list[FieldError]:

@@ -56,7 +56,7 @@ def plain(said: str, words: Collection[str] = ()) -> str:
 
 def unknown_field(name: str, known: Collection[str]) -> str:
     """What to send instead of a field that there is not."""
-    near = difflib.get_close_matches(name.casefold(), known, 1, 0.6)
+    near = difflib.get_close_matches(name[:64].casefold(), known, 1, 0.6)
     return f"Unknown field. Did you mean {near[0]}?" if near else f"Unknown field. There are {', '.join(known)}."
 
 

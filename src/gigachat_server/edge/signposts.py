@@ -141,7 +141,7 @@ def unknown_parameter(name: str, allowed: Sequence[str]) -> str:
         return "Unknown query parameter. This call takes none."
     if name.casefold() in _OTHER_PAGES and {"limit", "after"} <= set(allowed):
         return "Unknown query parameter. Use limit, and follow the header Link, whose address has after."
-    near = difflib.get_close_matches(name.casefold(), allowed, 1, 0.6)
+    near = difflib.get_close_matches(name[:64].casefold(), allowed, 1, 0.6)
     if near:
         return f"Unknown query parameter. Did you mean {near[0]}?"
     return f"Unknown query parameter. This call takes {', '.join(allowed)}."

@@ -24,6 +24,7 @@ import apsw
 
 from gigachat_server.store.engines import remnants
 from gigachat_server.store.engines.connections import BUSY_TIMEOUT_MS, SIGNING, fold
+from gigachat_server.store.engines.damage import wal_of
 from gigachat_server.store.engines.folder import FolderLock, Note, sync_folder
 
 MARKER = "erasing"
@@ -42,12 +43,15 @@ class Eraser:
     def __init__(self, file: Path, lock: FolderLock, writer: apsw.Connection) -> None:
         self._lock = lock
         self._writer = writer
+        self._log = wal_of(file)
         self._marker = file.with_name(MARKER)
         self._descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC)
         self._is_log_clean = True
         self._is_scan_wanted = False
         self._is_scanned = threading.Event()
+        self._is_closing = threading.Event()
         self._scanner: threading.Thread | None = None
+        self._scanned: list[int] = []  # by the scan, which may run in its own thread
         self._found: list[int] = []
         self._scan_at = 0.0  # earliest, on the monotonic clock
         if self._marker.exists():
@@ -60,15 +64,16 @@ class Eraser:
 
     def want(self) -> None:
         """A transaction that is durable now deleted something for good. Raises `OSError`."""
+        self._is_log_clean, self._is_scan_wanted = False, True
         if not self._marker.exists():
             self._marker.touch(0o600)
             sync_folder(self._marker.parent)
-        self._is_log_clean, self._is_scan_wanted = False, True
 
     def step(self) -> None:
         """Do what can be done now, in a bounded time. Raises `apsw.Error`, `OSError`."""
         if self._scanner is not None and self._is_scanned.is_set():
             self._scanner = None
+            self._found = self._scanned
         is_due = self._is_scan_wanted and self._scanner is None and not self._found and time.monotonic() >= self._scan_at
         is_small = os.fstat(self._descriptor).st_size <= _AT_ONCE_BYTES
         if self._is_log_clean and not self._found and not is_due:
@@ -79,13 +84,20 @@ class Eraser:
                 return
             self._is_log_clean = True
             if is_due and is_small:
+                self._is_scan_wanted = False
                 self._scan()
+                self._found = self._scanned
             batch, self._found = self._found[:_AT_ONCE_PAGES], self._found[_AT_ONCE_PAGES:]
-            if batch and remnants.overwrite(self._descriptor, batch):
+            if batch:
+                remnants.overwrite(self._descriptor, batch)
                 self._writer.release_memory()  # its copies of these pages would bring the remnants back
         if is_due and not is_small:
             self._start_scan()  # of the file into which the log was just folded
         self._finish()
+
+    def give_up(self) -> None:
+        """Leave what is left to the next start, which finds the marker."""
+        self._is_log_clean, self._is_scan_wanted, self._found = True, False, []
 
     def reopen_log(self) -> None:
         """Before anything is committed: the log holds a frame, and the lock says so. Raises `apsw.Error`, `OSError`."""
@@ -95,6 +107,7 @@ class Eraser:
 
     def close(self) -> None:
         """For after the writer was closed."""
+        self._is_closing.set()
         if self._scanner is not None:
             self._scanner.join()
         os.close(self._descriptor)
@@ -112,8 +125,13 @@ class Eraser:
                 return
             self._lock.write(Note.CLOSED)
             try:
+                # The lock on writing keeps other programs, too, from committing something that could be folded meanwhile.
                 is_empty = self._truncate()
-                yield is_empty
+                self._writer.execute("BEGIN IMMEDIATE")
+                try:
+                    yield is_empty and not self._has_log()
+                finally:
+                    self._writer.execute("ROLLBACK")
             finally:
                 self.reopen_log()
         finally:
@@ -126,16 +144,23 @@ class Eraser:
             return False
         return True
 
+    def _has_log(self) -> bool:
+        try:
+            return self._log.stat().st_size > 0
+        except FileNotFoundError:
+            return False
+
     def _start_scan(self) -> None:
+        self._is_scan_wanted = False  # here, and not by the scan: what is deleted while it begins wants another one
         self._is_scanned.clear()
         self._scanner = threading.Thread(target=self._scan, name="store-eraser", daemon=True)
         self._scanner.start()
 
     def _scan(self) -> None:
-        self._is_scan_wanted = False
         began = time.monotonic()
+        self._scanned = []
         try:
-            self._found = remnants.scan(self._descriptor)
+            self._scanned = remnants.scan(self._descriptor, is_stopped=self._is_closing.is_set)
         except OSError as error:
             _log.warning("cannot look for remnants of deleted text: %s", error)
             self._is_scan_wanted = True

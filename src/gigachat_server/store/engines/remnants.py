@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 _BLOCK_PAGES = 64
@@ -39,14 +39,19 @@ class Layout(NamedTuple):
     first_trunk: int
 
 
-def scan(descriptor: int) -> list[int]:
-    """The numbers, from 1, of pages that hold remnants. While others write to the file it may name pages that do not."""
+def scan(descriptor: int, *, is_stopped: Callable[[], bool] = lambda: False) -> list[int]:
+    """The numbers, from 1, of pages that hold remnants: of all pages, or of those looked at until it was stopped.
+
+    While others write to the file it may name pages that hold none.
+    """
     layout = read_layout(descriptor)
     if layout is None:
         return []
     free = _free_pages(descriptor, layout)
     found = []
     for first in range(1, layout.pages + 1, _BLOCK_PAGES):  # reading a block lets other threads run
+        if is_stopped():
+            break
         data = os.pread(descriptor, _BLOCK_PAGES * layout.page_size, (first - 1) * layout.page_size)
         for place in range(len(data) // layout.page_size):
             page = data[place * layout.page_size : (place + 1) * layout.page_size]

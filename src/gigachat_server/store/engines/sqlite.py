@@ -316,6 +316,9 @@ class SQLiteDatabase:
             self._eraser.step()
         except (apsw.Error, OSError) as error:
             self._note_failure(error)
+        except Exception:  # noqa: BLE001 - the writer's thread: without it the store would stand still
+            _log.exception("deleted text was not erased; the next start tries again")
+            self._eraser.give_up()
 
     def _waiting_after(self, first: _Job) -> tuple[list[_Job], bool]:
         """The jobs that wait, and whether no more will come."""
