@@ -84,6 +84,13 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.kind}:{self.id}"
 
     @property
+    def actor(self) -> str:
+        """Who it was, for the audit log: `operator:ann`, `key:1a2B3c4D`, `local`."""
+        if self.kind is PrincipalKind.LOCAL:
+            return str(self.kind)
+        return f"{self.kind}:{self.operator or self.id}"
+
+    @property
     def log_context(self) -> str:
         """For a line in the log. Names no secret."""
         return f"account={self.account_id} principal={self.limit_key}"

@@ -8,7 +8,7 @@ Its names are one vocabulary, whichever file explains a noun: the rest imports t
 
 from __future__ import annotations
 
-from gigachat_server.records.accounts import Account, ApiKey
+from gigachat_server.records.accounts import Account, ApiKey, AuditEntry
 from gigachat_server.records.chatbots import (
     DEFAULT_PERSONA,
     Address,
@@ -68,6 +68,7 @@ __all__ = [
     "Account",
     "Address",
     "ApiKey",
+    "AuditEntry",
     "Chatbot",
     "ChatbotConfig",
     "Chunk",

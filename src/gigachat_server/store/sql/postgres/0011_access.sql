@@ -141,6 +141,7 @@ CREATE TABLE audit (
     detail      TEXT,
     PRIMARY KEY (account_id, id)
 );
+CREATE INDEX audit_by_account ON audit (account_id, at, id);
 CREATE INDEX audit_by_time ON audit (at);
 
 CREATE INDEX conversations_by_user ON conversations (chatbot_id, user_id, last_at);
