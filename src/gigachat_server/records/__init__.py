@@ -8,6 +8,15 @@ Its names are one vocabulary, whichever file explains a noun: the rest imports t
 
 from __future__ import annotations
 
+from gigachat_server.records.access import (
+    Algorithm,
+    EndUser,
+    IdentityKey,
+    SourceView,
+    UserSession,
+    WidgetKey,
+    WidgetSettings,
+)
 from gigachat_server.records.accounts import Account, ApiKey, AuditEntry
 from gigachat_server.records.chatbots import (
     DEFAULT_PERSONA,
@@ -40,6 +49,7 @@ from gigachat_server.records.documents import WAITING, Chunk, Document, Document
 from gigachat_server.records.events import (
     ControlReleased,
     ControlTakenOver,
+    ConversationIdentified,
     Event,
     EventData,
     EventType,
@@ -67,6 +77,7 @@ __all__ = [
     "WAITING",
     "Account",
     "Address",
+    "Algorithm",
     "ApiKey",
     "AuditEntry",
     "Chatbot",
@@ -76,10 +87,12 @@ __all__ = [
     "ControlReleased",
     "ControlTakenOver",
     "Conversation",
+    "ConversationIdentified",
     "Document",
     "DocumentState",
     "DocumentWarning",
     "DocumentsConfig",
+    "EndUser",
     "Ending",
     "Event",
     "EventData",
@@ -89,6 +102,7 @@ __all__ = [
     "FixedAnswer",
     "HandoffRequested",
     "Hostname",
+    "IdentityKey",
     "InterceptionConfig",
     "Message",
     "MessageCreated",
@@ -110,6 +124,7 @@ __all__ = [
     "SiteProgress",
     "SiteState",
     "Source",
+    "SourceView",
     "TextSplitterConfig",
     "TurnCoalesced",
     "TurnFailed",
@@ -123,5 +138,8 @@ __all__ = [
     "UnansweredPrompt",
     "UnansweredReason",
     "UnansweredState",
+    "UserSession",
     "WarningCode",
+    "WidgetKey",
+    "WidgetSettings",
 ]

@@ -8,7 +8,7 @@ chatbot takes its place under the `control_epoch` its turn began with, so none i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import msgspec
 
@@ -344,22 +344,29 @@ async def list_conversations(
     limit: int,
     by_human: bool | None = None,
     handoff_requested: bool | None = None,
+    user_id: str | None = None,
+    among: Collection[str] | None = None,
 ) -> list[Conversation]:
     """Of the account's own chatbot, the one that spoke last first; `before` is (last_at, conversation_id) of the last seen.
 
     `by_human`: only those that an operator controls, or (False) the chatbot; `handoff_requested`: only those in which a human
-    is waited for, or (False) is not.
+    is waited for, or (False) is not; `user_id`: only theirs; `among`: only those, and then those that are no user's, too.
     """
     at, conversation_id = before or (2**62, "")
+    of_user = "" if user_id is None else "AND user_id = :user_id "
+    if among is not None:
+        of_user = "AND (user_id = :user_id OR user_id IS NULL) AND conversation_id = ANY(:among) "
     rows = await reader.all(
         f"SELECT {_COLUMNS} FROM conversations WHERE chatbot_id = :chatbot_id AND {_OWNED} "
-        f"AND (last_at, conversation_id) < (:at, :conversation_id) {_BY[by_human]}{_WAITED_FOR[handoff_requested]}"
+        f"AND (last_at, conversation_id) < (:at, :conversation_id) {of_user}{_BY[by_human]}{_WAITED_FOR[handoff_requested]}"
         "ORDER BY last_at DESC, conversation_id DESC LIMIT :limit",
         account_id=account_id,
         chatbot_id=chatbot_id,
         at=at,
         conversation_id=conversation_id,
         limit=limit,
+        **({} if user_id is None else {"user_id": user_id}),
+        **({} if among is None else {"among": [*among]}),
     )
     return [Conversation(*row) for row in rows]
 
@@ -386,6 +393,25 @@ async def list_of_user(reader: Reader, chatbot_id: str, user_id: str) -> list[tu
         user_id=user_id,
     )
     return [(row[0], bool(row[1])) for row in rows]
+
+
+async def give_to(tx: Tx, chatbot_id: str, was: str, user_id: str, *, most: int) -> list[str]:
+    """The newest conversations of one end user become another's; their ids."""
+    rows = await tx.all(
+        "SELECT conversation_id FROM conversations WHERE chatbot_id = :chatbot_id AND user_id = :was "
+        "ORDER BY last_at DESC, conversation_id DESC LIMIT :most FOR UPDATE",
+        chatbot_id=chatbot_id,
+        was=was,
+        most=most,
+    )
+    ids = sorted(row[0] for row in rows)
+    await tx.run(
+        "UPDATE conversations SET user_id = :user_id WHERE chatbot_id = :chatbot_id AND conversation_id = ANY(:ids)",
+        chatbot_id=chatbot_id,
+        user_id=user_id,
+        ids=ids,
+    )
+    return ids
 
 
 async def forget_opener(tx: Tx, chatbot_id: str, conversation_id: str, user_id: str) -> None:
