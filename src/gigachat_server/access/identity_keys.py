@@ -23,7 +23,7 @@ from gigachat_server.store import audit, chatbots, identity_keys
 from gigachat_server.store.database import Database, Reader, Tx
 
 MOST_LIVE = 5
-SECRET_PREFIX = "gcs_"
+_SHOWN_AS = "gcs_"
 _PURPOSE = "identity-key"
 _ID_LENGTH = 12
 
@@ -100,7 +100,7 @@ class IdentityKeys:
     async def secret_of(self, key: IdentityKey) -> str:
         """What both sides sign with. Raises `SecretMissing`."""
         derived = await self._secrets.derive(_PURPOSE, key.chatbot_id, key.id, key.version)
-        return text_of(derived, SECRET_PREFIX)
+        return text_of(derived, _SHOWN_AS)
 
     async def _record(self, tx: Tx, principal: Principal, chatbot: Chatbot, act: str, key_id: str) -> None:
         await audit.add(
