@@ -7,7 +7,7 @@ metadata, vector, score, note or name of another user; and of the sources as muc
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -77,6 +77,7 @@ class EndUserConversation(msgspec.Struct, frozen=True):
     handoff_requested_at: wire.Moment | None
     answering: Annotated[str | None, Meta(description="The prompt that is being answered.")]
     queued: int
+    status: Literal["open", "closed"]
     seq: int
     created_at: wire.Moment
     updated_at: wire.Moment
@@ -112,6 +113,8 @@ SHOWN_EVENTS: Mapping[str, tuple[str, ...]] = {
     "conversation.taken_over": ("operator",),
     "conversation.released": ("reason",),
     "conversation.identified": (),
+    "conversation.closed": (),
+    "conversation.reopened": (),
 }
 
 
@@ -157,6 +160,7 @@ class EndUserView:
             handoff_requested_at=None if record.handoff_requested_at is None else wire_time(record.handoff_requested_at),
             answering=record.answering,
             queued=record.queued,
+            status="closed" if record.status == "closed" else "open",
             seq=record.last_seq,
             created_at=wire_time(record.created_at),
             updated_at=wire_time(record.last_at),

@@ -22,6 +22,7 @@ from gigachat_server.api import (
     fixed_answers,
     health,
     identity_keys,
+    inbox,
     keys,
     learning_wire,
     replay,
@@ -122,6 +123,8 @@ SITE = SITES + "/{site_id}"
 CONVERSATIONS = CHATBOT + "/conversations"
 CONVERSATION = CONVERSATIONS + "/{conversation_id}"
 MESSAGE = CONVERSATION + "/messages/{message_id}"
+NOTES = CONVERSATION + "/notes"
+CANNED_REPLIES = CHATBOT + "/canned-replies"
 UNANSWERED = CHATBOT + "/unanswered"
 FIXED_ANSWERS = CHATBOT + "/fixed-answers"
 FIXED_ANSWER = FIXED_ANSWERS + "/{fixed_answer_id}"
@@ -186,8 +189,8 @@ ROUTES = (
 
     Route(method="GET", path=CONVERSATIONS, scope=Scope.CONVERSATIONS_READ, handler=conversations.list_all,
           is_guarded=True, end_user="own", response=list[wire.WireConversation],
-          query=(*PAGES, "controlled_by", "handoff_requested"),
-          summary="List conversations, most recently active first"),
+          query=(*PAGES, "controlled_by", "handoff_requested", "status", "waiting", "assigned_to", "operator", "user_id", "sort"),
+          summary="List conversations, most recently active first, or longest waiting first"),
     BodyRoute[conversations.PromptInput | conversations.EndUserPrompt](
               method="POST", path=CONVERSATIONS, scope=Scope.CONVERSATIONS_WRITE, handler=conversations.say,
               is_guarded=True, end_user="own", request=conversations.PromptInput,
@@ -196,6 +199,9 @@ ROUTES = (
               summary="Start or continue a conversation; answers with the newest messages"),
     Route(method="GET", path=CONVERSATION, scope=Scope.CONVERSATIONS_READ, handler=conversations.get,
           is_guarded=True, end_user="own", response=wire.WireConversation, summary="Get a conversation"),
+    BodyRoute(method="PATCH", path=CONVERSATION, scope=Scope.MESSAGES_INJECT, handler=inbox.change, is_guarded=True,
+              request=inbox.ConversationChange, response=wire.WireConversation,
+              summary="Open, snooze, close or assign a conversation"),
     Route(method="DELETE", path=CONVERSATION, scope=Scope.CONVERSATIONS_WRITE, handler=conversations.delete, is_guarded=True,
           status=204, summary="Delete a conversation with its messages"),
     Route(method="GET", path=CONVERSATION + "/messages", scope=Scope.CONVERSATIONS_READ, handler=conversations.list_messages,
@@ -232,6 +238,23 @@ ROUTES = (
           after="The last `id:` that you have. The stream resumes some seconds before it, so events may come twice. "
                 "Without it the stream begins now.",
           summary="Follow what happens in all conversations, as Server-Sent Events"),
+    Route(method="GET", path=NOTES, scope=Scope.MESSAGES_INJECT, handler=inbox.list_notes, is_guarded=True,
+          response=list[inbox.WireNote], query=PAGES, summary="List the notes that operators wrote, oldest first"),
+    BodyRoute(method="POST", path=NOTES, scope=Scope.MESSAGES_INJECT, handler=inbox.add_note, is_guarded=True,
+              request=inbox.NoteInput, response=inbox.WireNote, status=201,
+              summary="Write a note for the other operators; end users never see it"),
+    Route(method="DELETE", path=NOTES + "/{note_id}", scope=Scope.MESSAGES_INJECT, handler=inbox.delete_note, is_guarded=True,
+          status=204, summary="Delete a note"),
+    Route(method="GET", path=CANNED_REPLIES, scope=Scope.MESSAGES_INJECT, handler=inbox.list_canned_replies,
+          response=list[inbox.WireCannedReply], query=PAGES, summary="List canned replies, by shortcut"),
+    BodyRoute(method="POST", path=CANNED_REPLIES, scope=Scope.MESSAGES_INJECT, handler=inbox.create_canned_reply,
+              request=inbox.CannedReplyInput, response=inbox.WireCannedReply, status=201, has_location=True,
+              summary="Add words that operators often need"),
+    BodyRoute(method="PUT", path=CANNED_REPLIES + "/{canned_reply_id}", scope=Scope.MESSAGES_INJECT,
+              handler=inbox.put_canned_reply, request=inbox.CannedReplyInput, response=inbox.WireCannedReply,
+              summary="Replace a canned reply"),
+    Route(method="DELETE", path=CANNED_REPLIES + "/{canned_reply_id}", scope=Scope.MESSAGES_INJECT,
+          handler=inbox.delete_canned_reply, status=204, summary="Delete a canned reply"),
     Route(method="DELETE", path=USER, scope=Scope.CONVERSATIONS_WRITE, handler=conversations.delete_user,
           is_guarded=True, status=204, summary="Delete everything that one end user said, and what is known of them"),
 

@@ -35,6 +35,7 @@ from gigachat_server.records import Chatbot, Conversation, ConversationIdentifie
 from gigachat_server.settings import Settings
 from gigachat_server.store import conversations, end_users, messages, user_sessions
 from gigachat_server.store.conversations import BOT as BOT  # who controls a conversation that no operator does
+from gigachat_server.store.conversations import ConversationFilter as ConversationFilter
 from gigachat_server.store.database import Database, Reader, Tx
 from gigachat_server.store.idempotency import Key
 
@@ -233,26 +234,26 @@ class Conversations:
         principal: Principal,
         chatbot: Chatbot,
         *,
-        before: tuple[int, str] | None,
+        after: tuple[int, str] | None,
         limit: int,
-        by_human: bool | None = None,
-        handoff_requested: bool | None = None,
+        which: ConversationFilter = ConversationFilter(),  # noqa: B008 - frozen
+        longest_waiting_first: bool = False,
     ) -> list[Conversation]:
-        """The one that spoke last comes first; see `store.conversations.list_conversations`."""
+        """The one that spoke last comes first, or the one in which somebody has waited longest for a human, of those alone.
+
+        `after`: the time by which they are sorted, and the id, of the last one that the caller has.
+        """
         _admit(principal, Scope.CONVERSATIONS_READ, chatbot)
+        account_id = principal.account_id
+        if principal.is_end_user:
+            which = _of_user(principal, which, longest_waiting_first=longest_waiting_first)
 
         async def read(reader: Reader) -> list[Conversation]:
-            return await conversations.list_conversations(
-                reader,
-                principal.account_id,
-                chatbot.id,
-                before=before,
-                limit=limit,
-                by_human=by_human,
-                handoff_requested=handoff_requested,
-                user_id=principal.user_id,
-                among=principal.conversation_ids,
-            )
+            if longest_waiting_first:
+                return await conversations.list_longest_waiting(
+                    reader, account_id, chatbot.id, after=after, limit=limit, which=which
+                )
+            return await conversations.list_conversations(reader, account_id, chatbot.id, before=after, limit=limit, which=which)
 
         return await self._database.read(read)
 
@@ -383,6 +384,20 @@ class Conversations:
         if metadata and len(msgspec.json.encode(metadata)) > most:
             raise InvalidRequest(errors=(FieldError("metadata", f"Must have at most {most} bytes as JSON."),))
         return metadata
+
+
+def _of_user(principal: Principal, which: ConversationFilter, *, longest_waiting_first: bool) -> ConversationFilter:
+    """Their own alone, whatever they ask for. Raises `InvalidRequest` for what only staff can ask."""
+    staff = {
+        "assigned_to": which.assigned_to,
+        "waiting": which.is_waiting,
+        "operator": which.controlled_by,
+        "status": which.status,
+    }
+    asked = [name for name, value in (*staff.items(), ("sort", longest_waiting_first or None)) if value is not None]
+    if asked:
+        raise InvalidRequest(errors=tuple(FieldError(name, "Is for your staff: leave it out.") for name in asked))
+    return msgspec.structs.replace(which, owned_by=principal.user_id, among=principal.conversation_ids)
 
 
 def _admit(principal: Principal, scope: Scope, chatbot: Chatbot) -> None:
