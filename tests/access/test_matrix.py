@@ -278,7 +278,9 @@ def test_the_matrix_is_large() -> None:
 @pytest.mark.slow
 async def test_each_credential_reaches_what_its_column_says_and_nothing_else(tmp_path: Path) -> None:
     async with gigachat(tmp_path) as api:
-        scene, wrong, refusals = await scene_of(api), [], {}
+        scene = await scene_of(api)
+        wrong: list[tuple[Any, ...]] = []
+        refusals: dict[tuple[str, str], set[str]] = {}
         before = await _stored(api)
         for route, column, target in cells():
             expected = column.expected(route, target)
