@@ -196,7 +196,7 @@ def _switch(name: str, summary: str, *, is_enabled: bool) -> None:
 
 
 _switch("enable", "Let visitors in again with a widget key.", is_enabled=True)
-_switch("disable", "Let no one in with a widget key, nor with the sessions it opened, until it is enabled.", is_enabled=False)
+_switch("disable", "Refuse a widget key, and the sessions it opened, until it is enabled again.", is_enabled=False)
 
 
 @widget_keys.command("revoke")
