@@ -134,7 +134,7 @@ class Proposals:
             await idempotency.keep_result(tx, key, [said.id], now_us=self._clock())
             return said
 
-        return await self._decide("proposal.send", chatbot, conversation_id, proposal_id, say)
+        return await self._decide("proposal.send", chatbot, conversation_id, proposal_id, key, say)
 
     async def discard(
         self,
@@ -164,7 +164,7 @@ class Proposals:
             await idempotency.keep_result(tx, key, dropped, now_us=self._clock())
             return dropped
 
-        return await self._decide("proposal.discard", chatbot, conversation_id, proposal_id, drop)
+        return await self._decide("proposal.discard", chatbot, conversation_id, proposal_id, key, drop)
 
     async def _decide(
         self,
@@ -172,6 +172,7 @@ class Proposals:
         chatbot: Chatbot,
         conversation_id: str,
         proposal_id: str,
+        key: idempotency.Key | None,
         act: Callable[[Tx, Conversation, Proposal], Awaitable[T]],
     ) -> T:
         """Act on an open proposal while its conversation stands still."""
@@ -182,6 +183,7 @@ class Proposals:
             proposal = await proposals.find(tx, ProposalRef(chatbot.id, conversation_id, proposal_id))
             if conversation is None or proposal is None:
                 raise NotFound
+            await idempotency.give_way(tx, key, now_us=self._clock())
             # Settings may have changed since, so that a newer prompt did not put it out of date.
             if await messages.has_prompt_since(tx, chatbot.id, conversation_id, proposal.created_at):
                 raise ProposalDecidedAlready
