@@ -13,7 +13,10 @@ from urllib.parse import urlsplit
 from starlette.types import Receive, Scope, Send
 
 from gigachat_server import triggers
+from gigachat_server.access.budgets import Budgets
 from gigachat_server.access.keys import KeyRing
+from gigachat_server.access.limits import Limits
+from gigachat_server.access.limits_upkeep import LimitsUpkeep
 from gigachat_server.api.dispatch import Api
 from gigachat_server.chat.answers.answer import Answerer
 from gigachat_server.chat.chatbots import Chatbots
@@ -121,6 +124,7 @@ def _workers(services: Services) -> Sequence[Worker]:
         services.site_worker,
         services.nodes,
         services.lifecycle,
+        services.limits_upkeep,
     )
 
 
@@ -208,6 +212,9 @@ async def _assemble(
     accepted, due = asyncio.Event(), asyncio.Event()  # a document waits; a site is to be crawled
     web_sites = Sites(database, ingest, clock, due)
     feed = Feed(database, events, live, clock)
+    budgets = Budgets(database, clock)
+    opened.push_async_callback(budgets.settle)
+    limits = Limits(database, budgets, clock)
     erasure = Erasure(database, turns=turns, events=events, live=live, clock=clock)
 
     def forget_chatbot(chatbot_id: str) -> None:
@@ -232,8 +239,18 @@ async def _assemble(
         replay=Replay(database, answerer),
         chatbots=Chatbots(database, erasure=erasure, clock=clock, on_recut=accepted.set, on_deleted=forget_chatbot),
         conversations=Conversations(
-            database, turns=turns, control=control, feed=feed, erasure=erasure, events=events, settings=settings
+            database,
+            turns=turns,
+            control=control,
+            feed=feed,
+            erasure=erasure,
+            events=events,
+            limits=limits,
+            settings=settings,
         ),
+        limits=limits,
+        budgets=budgets,
+        limits_upkeep=LimitsUpkeep(database, budgets, clock, background),
         events=events,
         feed=feed,
         control=control,

@@ -50,6 +50,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     conversation_ids: frozenset[str] | None = None  # an end user's token may be narrowed to some
     operator: str | None = None  # the handle of an operator who is signed in
     role: Role | None = None  # theirs in the account
+    address: str | None = None  # of an end user: what limits count as one address
 
     @property
     def is_end_user(self) -> bool:

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 from starlette.responses import Response
 
+from gigachat_server.access.standings import headers as limit_headers
 from gigachat_server.api import sse, wire
 from gigachat_server.chat.turns.turn import TurnHandle
 from gigachat_server.edge import cursors
@@ -73,7 +74,7 @@ async def retry(request: Request[RetryInput], services: Services) -> Answer | Re
 async def _turn_answer(
     request: Request[Any], started: TurnHandle, with_embedding: bool, *, wants_stream: bool
 ) -> Answer | Response:
-    headers = REPLAYED if started.is_replayed else {}
+    headers = {**(REPLAYED if started.is_replayed else {}), **limit_headers(started.standings)}
     if wants_stream:
         return sse.stream_turn(started, request, with_embedding=with_embedding, headers=headers)
     stored = await started.result()

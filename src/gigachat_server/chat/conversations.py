@@ -7,14 +7,17 @@ another protocol, only translates: it parses a request, calls, and shapes what c
 
 from __future__ import annotations
 
+import functools
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
+from gigachat_server.access.limits import Limits
 from gigachat_server.access.principal import Principal
 from gigachat_server.access.scopes import Scope
 from gigachat_server.access.speakers import client_defined_id, operator_name, speaker_id
+from gigachat_server.access.streams import Streams
 from gigachat_server.chat.answers.memory import recall_for_next
 from gigachat_server.chat.erasure import Erasure
 from gigachat_server.chat.events.recorder import Events
@@ -23,7 +26,8 @@ from gigachat_server.chat.turns.control import Control
 from gigachat_server.chat.turns.intake import PromptRequest
 from gigachat_server.chat.turns.outcome import vectors_of
 from gigachat_server.chat.turns.progress import TurnResult
-from gigachat_server.chat.turns.turn import TurnHandle, Turns
+from gigachat_server.chat.turns.spending import most_tokens
+from gigachat_server.chat.turns.turn import Admit, TurnHandle, Turns
 from gigachat_server.errors import FieldError, InvalidRequest, NotFound
 from gigachat_server.knowledge.search.retrieve import Earlier
 from gigachat_server.language.words import is_blank
@@ -65,6 +69,7 @@ class Conversations:
         feed: Feed,
         erasure: Erasure,
         events: Events,
+        limits: Limits,
         settings: Settings,
     ) -> None:
         self._database = database
@@ -73,6 +78,8 @@ class Conversations:
         self._feed = feed
         self._erasure = erasure
         self._events = events
+        self._limits = limits
+        self._streams = Streams()
         self._settings = settings
 
     # --- speaking ---
@@ -91,7 +98,7 @@ class Conversations:
         """Store what a user says, or an operator (`client:`), and have it answered if it is a prompt.
 
         With a key that was used before, what came of it then. Raises `ConversationBusy`, `IdempotencyKeyReused`,
-        `InvalidRequest`.
+        `InvalidRequest`, `RateLimited`.
         """
         _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
         if is_blank(text):
@@ -104,14 +111,15 @@ class Conversations:
         )
         if request.operator is not None:
             principal.require(Scope.MESSAGES_INJECT, _SPEAKS_AS_CLIENT)
-        return await self._turns.start(chatbot, request, key)
+        return await self._turns.start(chatbot, request, key, self._admitting(principal, chatbot, text))
 
     async def retry(
         self, principal: Principal, chatbot: Chatbot, conversation_id: str, message_id: str, *, key: Key | None
     ) -> TurnHandle:
         """Have a prompt, or the prompt of that reply, answered anew. Raises as `speak` does, and `ConversationTakenOver`."""
         _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
-        return await self._turns.retry(chatbot, _id(conversation_id), message_id, key)
+        admit = self._admitting(principal, chatbot, "")
+        return await self._turns.retry(chatbot, _id(conversation_id), message_id, key, admit)
 
     async def stop(self, principal: Principal, chatbot: Chatbot, conversation_id: str, *, key: Key | None) -> TurnResult:
         """End the reply in the making and whatever waits behind it. With a key, the ids of these messages are kept."""
@@ -287,15 +295,16 @@ class Conversations:
     ) -> AsyncGenerator[FeedEvent | FeedDelta | None, None]:
         """All that happens from that place on, with every word of a reply; see `Feed.follow_conversation`.
 
-        Raises `InvalidRequest` for a place that the conversation has not reached.
+        Raises `InvalidRequest` for a place that the conversation has not reached, `RateLimited` for one stream too many.
         """
         _admit(principal, Scope.CONVERSATIONS_READ, chatbot)
         account_id, conversation_id = principal.account_id, _id(conversation_id)
         if place.seq > await self._feed.last_seq(account_id, chatbot.id, conversation_id):
             raise InvalidRequest(errors=(FieldError("Last-Event-ID", "Must be the id of an event of this stream."),))
-        return self._feed.follow_conversation(
+        followed = self._feed.follow_conversation(
             account_id, chatbot.id, conversation_id, place, idle_s=idle_s, with_vectors=with_vectors
         )
+        return self._streams.counted(principal, chatbot, followed) if principal.is_end_user else followed
 
     async def follow_all(
         self, principal: Principal, chatbot: Chatbot, since_us: int | None, *, idle_s: float, with_vectors: bool = False
@@ -317,6 +326,10 @@ class Conversations:
         """Delete all that one end user said and the replies to it; a conversation that was theirs alone goes whole."""
         _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
         await self._erasure.delete_user(chatbot.id, client_defined_id(user_id, "user_id"))
+
+    def _admitting(self, principal: Principal, chatbot: Chatbot, text: str) -> Admit:
+        """What is asked before such a prompt of theirs is answered."""
+        return functools.partial(self._limits.admit, principal, chatbot, most_tokens(chatbot.config, text))
 
     def _checked_metadata(self, metadata: dict[str, Any]) -> dict[str, Any]:
         if metadata and _is_deeper(metadata, self._settings.max_depth):

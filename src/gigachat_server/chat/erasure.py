@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable
 
+from gigachat_server.access.limits import USER
 from gigachat_server.chat.events.recorder import Events
 from gigachat_server.chat.turns.live import LiveTurns
 from gigachat_server.chat.turns.queue import start_next
@@ -16,7 +17,7 @@ from gigachat_server.chat.turns.turn import Turns
 from gigachat_server.clock import Clock
 from gigachat_server.errors import NotFound
 from gigachat_server.records import Message, MessagesDeleted
-from gigachat_server.store import chatbots, conversations, drafts, messages, unanswered
+from gigachat_server.store import chatbots, conversations, drafts, messages, rates, unanswered
 from gigachat_server.store.database import Database, Tx
 
 
@@ -61,6 +62,7 @@ class Erasure:
                     await self._delete_part(tx, chatbot_id, conversation_id, user_id)
                 else:
                     await self._delete_whole(tx, chatbot_id, conversation_id)
+            await rates.delete_of_subject(tx, chatbot_id, USER, user_id)
 
         await self._database.transaction("user.delete", body)
 

@@ -59,6 +59,18 @@ from gigachat_server.records.events import (
     TurnStopped,
 )
 from gigachat_server.records.learning import FixedAnswer, UnansweredPrompt, UnansweredReason, UnansweredState
+from gigachat_server.records.limits import (
+    AddressRate,
+    AnonymousBudget,
+    BudgetConfig,
+    BudgetsConfig,
+    KeyRate,
+    LimitsConfig,
+    RateConfig,
+    SessionRate,
+    Spending,
+    UserRate,
+)
 from gigachat_server.records.sites import PageKind, PageState, Site, SiteKind, SitePage, SiteProgress, SiteState
 
 __all__ = [
@@ -67,8 +79,12 @@ __all__ = [
     "WAITING",
     "Account",
     "Address",
+    "AddressRate",
+    "AnonymousBudget",
     "ApiKey",
     "AuditEntry",
+    "BudgetConfig",
+    "BudgetsConfig",
     "Chatbot",
     "ChatbotConfig",
     "Chunk",
@@ -90,6 +106,8 @@ __all__ = [
     "HandoffRequested",
     "Hostname",
     "InterceptionConfig",
+    "KeyRate",
+    "LimitsConfig",
     "Message",
     "MessageCreated",
     "MessageReplaced",
@@ -101,15 +119,18 @@ __all__ = [
     "PageKind",
     "PageState",
     "PromptUnanswered",
+    "RateConfig",
     "ResponseConfig",
     "RestrictionsConfig",
     "ResultsConfig",
+    "SessionRate",
     "Site",
     "SiteKind",
     "SitePage",
     "SiteProgress",
     "SiteState",
     "Source",
+    "Spending",
     "TextSplitterConfig",
     "TurnCoalesced",
     "TurnFailed",
@@ -123,5 +144,6 @@ __all__ = [
     "UnansweredPrompt",
     "UnansweredReason",
     "UnansweredState",
+    "UserRate",
     "WarningCode",
 ]

@@ -232,7 +232,10 @@ class SQLiteDatabase:
         self._forgotten += 1
         self._remembered.pop(key, None)
 
-    async def transaction(self, name: str, body: Callable[[Tx], Awaitable[T]], *, patience_s: float = 0.0) -> T:
+    async def transaction(
+        self, name: str, body: Callable[[Tx], Awaitable[T]], *, patience_s: float = 0.0, may_be_lost: bool = False
+    ) -> T:
+        # With others in a group it waits for the disk once with them, which is hardly longer.
         return cast("T", await self._enqueue(self._writes, name, body))
 
     async def apart(self, body: Callable[[Statements], Awaitable[T]]) -> T:

@@ -1,0 +1,46 @@
+"""What limits leave behind is cleaned up, so that their tables hold no more than the last hour's callers."""
+
+from __future__ import annotations
+
+from gigachat_server.access.budgets import Budgets
+from gigachat_server.clock import Clock
+from gigachat_server.store import budgets as budget_rows
+from gigachat_server.store import rates
+from gigachat_server.store.database import Database, Tx
+from gigachat_server.work.background import Background
+
+_SETTLE_EVERY_S = 10.0
+_FORGET_EVERY_S = 600.0
+
+
+class LimitsUpkeep:
+    """The background work of limits."""
+
+    def __init__(self, database: Database, budgets: Budgets, clock: Clock, background: Background) -> None:
+        self._database = database
+        self._clock = clock
+        self._settling = background.loop("budgets", budgets.settle, every_s=_SETTLE_EVERY_S, rests_first=True)
+        self._forgetting = background.loop("limits", self.forget, every_s=_FORGET_EVERY_S, rests_first=True)
+
+    def start(self, *, is_dormant: bool = False) -> None:
+        """`is_dormant`: this process is no node, and only settles what it reserved itself."""
+        self._settling.start()
+        if not is_dormant:
+            self._forgetting.start()
+
+    async def aclose(self) -> None:
+        await self._settling.aclose()
+        await self._forgetting.aclose()
+
+    async def forget(self) -> None:
+        """Callers whose quota is long whole again, and budgets of days long past."""
+
+        async def forget_rates(tx: Tx) -> bool:
+            return await rates.delete_old(tx, now_us=self._clock())
+
+        async def forget_budgets(tx: Tx) -> None:
+            await budget_rows.delete_old(tx, now_us=self._clock())
+
+        while await self._database.transaction("limits.forget", forget_rates):
+            pass
+        await self._database.transaction("budgets.forget", forget_budgets)
