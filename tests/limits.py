@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Coroutine
 from typing import Any
 
 from gigachat_server.access.limits import network_of
@@ -20,6 +21,9 @@ from gigachat_server.store.idempotency import Key
 
 MINUTE, DAY = 60_000_000, 86_400_000_000
 NOON = 20_000 * DAY + DAY // 2
+
+
+_AT_ONCE = 64
 
 
 class Hand:
@@ -68,10 +72,16 @@ async def prompt(
     return handle
 
 
-async def outcomes(*prompts: Any) -> Counter[str]:
-    """How often each came of them: `ok`, or a code."""
+async def outcomes(*prompts: Coroutine[Any, Any, Any]) -> Counter[str]:
+    """How often each came of them: `ok`, or a code. Some at a time, as a store has connections for."""
     found: Counter[str] = Counter()
-    for outcome in await asyncio.gather(*prompts, return_exceptions=True):
+    waiting = iter(prompts)
+
+    async def lane() -> list[Any]:
+        return [(await asyncio.gather(each, return_exceptions=True))[0] for each in waiting]
+
+    lanes = await asyncio.gather(*(lane() for _ in range(_AT_ONCE)))
+    for outcome in (each for lane in lanes for each in lane):
         if isinstance(outcome, BaseException) and not isinstance(outcome, GigachatError):
             raise outcome
         found[outcome.code if isinstance(outcome, GigachatError) else "ok"] += 1

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from gigachat_server.access.budgets import Budgets
-from gigachat_server.access.limits import Limits, network_of
+from gigachat_server.access.limits import network_of
 from gigachat_server.access.streams import MOST_OF_ADDRESS, MOST_OF_USER
+from gigachat_server.access.till import Till
 from gigachat_server.chat.feed import Place
 from gigachat_server.chat.turns.spending import most_tokens
 from gigachat_server.errors import BudgetSpent, ModelUnreachable, RateLimited
@@ -39,7 +39,7 @@ async def nodes(folder: Path, *models: ScriptedModel, **settings: Any) -> AsyncI
 
 async def spent(api: Api, chatbot: str) -> dict[str, tuple[int, int]]:
     """Turns and tokens by budget, once all is settled."""
-    await api.services.budgets.settle()
+    await api.services.till.settle()
     reply = await api.get(f"{chatbot}/limits")
     assert reply.status == 200, reply.text
     return {kind: (each["turns"], each["tokens"]) for kind, each in reply.body["spent"].items()}
@@ -129,12 +129,12 @@ async def test_a_prompt_that_is_sent_again_is_free_even_with_nothing_left(tmp_pa
         await prompt(api.services, chatbot, ann, key="k2")
         assert (await spent(api, path))["users"][0] == 2
         again = [prompt(api.services, chatbot, ann, key=key) for key in ("k1", "k2") * 5]
-        assert await outcomes(*again, prompt(api.services, chatbot, ann, key="k3")) == {"ok": 10, "budget_spent": 1}
-        assert await outcomes(prompt(api.services, chatbot, ann, key="k3")) == {"budget_spent": 1}, "a refused key stays free"
-        assert (await api.call("PATCH", path, {"limits": {"budgets": {"users": {"turns": None}}}})).status == 200
+        assert await outcomes(*again, prompt(api.services, chatbot, ann, key="k3")) == {"ok": 10, "rate_limited": 1}
+        assert await outcomes(prompt(api.services, chatbot, ann, key="k3")) == {"rate_limited": 1}, "a refused key stays free"
+        assert (await api.call("PATCH", path, {"limits": {"user": None}})).status == 200
         chatbot = await chatbot_at(api.services, path)
         for _ in range(2):
-            assert await outcomes(prompt(api.services, chatbot, ann, key="k3")) == {"rate_limited": 1}
+            assert await outcomes(prompt(api.services, chatbot, ann, key="k3")) == {"budget_spent": 1}
             assert await outcomes(prompt(api.services, chatbot, ann, key="k1")) == {"ok": 1}
         assert len(model.calls) == 2
         assert (await spent(api, path))["users"][0] == 2
@@ -252,11 +252,12 @@ async def test_tokens_reserved_on_two_nodes_are_never_more_than_the_budget(tmp_p
     async with nodes(tmp_path, ScriptedModel(["Hi."]), ScriptedModel(["Hi."]), clock=clock) as found:
         path = await found[0].chatbot(limits=NO_RATES)
         limits = {"users": BudgetConfig(tokens=10_000)}
-        asked = [found[n % 2].services.budgets.reserve(path[10:], limits, 1 + n % 700) for n in range(300)]
-        granted = [each for each in await asyncio.gather(*asked, return_exceptions=True) if not isinstance(each, BudgetSpent)]
-        reserved = sum(each.tokens for each in granted)  # type: ignore[union-attr]
+        asked = [found[n % 2].services.till.charge(path[10:], (), limits, 1 + n % 700) for n in range(300)]
+        found_granted = await asyncio.gather(*asked, return_exceptions=True)
+        granted = [1 + n % 700 for n, each in enumerate(found_granted) if not isinstance(each, BudgetSpent)]
+        reserved = sum(granted)
         assert 9_300 < reserved <= 10_000
-        assert (await found[1].services.budgets.spent_today(path[10:]))["users"] == Spending(len(granted), reserved)
+        assert (await found[1].services.till.spent_today(path[10:]))["users"] == Spending(len(granted), reserved)
 
 
 async def test_what_was_not_used_is_given_back(tmp_path: Path) -> None:
@@ -348,10 +349,10 @@ async def test_a_crash_between_reserve_and_refund_leaves_it_charged(tmp_path: Pa
         chatbot = await chatbot_at(api.services, path)
         asking = asyncio.create_task(outcomes(prompt(api.services, chatbot, end_user(chatbot))))
         await pause.reached.wait()
-        stores.current().copy(tmp_path, tmp_path.parent / "killed")
+        stores.current().copy(tmp_path, tmp_path.with_name(f"{tmp_path.name}-killed"))
         pause.resume()
         await asking
-    async with gigachat(tmp_path.parent / "killed", clock=Hand()) as api:
+    async with gigachat(tmp_path.with_name(f"{tmp_path.name}-killed"), clock=Hand()) as api:
         assert (await spent(api, path))["users"] == (1, most_tokens(chatbot.config, "Hello"))
         assert await outcomes(prompt(api.services, chatbot, end_user(chatbot))) == {"budget_spent": 1}
 
@@ -360,7 +361,7 @@ async def test_a_caller_who_leaves_while_it_is_reserved_is_not_charged(tmp_path:
     async with gigachat(tmp_path, clock=Hand()) as api:
         path = await api.chatbot()
         limits = {"users": BudgetConfig(turns=10)}
-        leaving = [asyncio.create_task(api.services.budgets.reserve(path[10:], limits, 7)) for _ in range(5)]
+        leaving = [asyncio.create_task(api.services.till.charge(path[10:], (), limits, 7)) for _ in range(5)]
         await asyncio.sleep(0)
         for each in leaving:
             each.cancel()
@@ -372,9 +373,9 @@ async def test_other_limits_on_the_same_store_share_its_budgets(tmp_path: Path) 
     """As another node has them: nothing of a budget is known in memory alone."""
     async with gigachat(tmp_path, clock=Hand()) as api:
         path = await api.chatbot()
-        two = [Budgets(api.services.database, api.services.clock) for _ in range(2)]
+        two = [Till(api.services.database, api.services.clock) for _ in range(2)]
         limits = {"anonymous": BudgetConfig(turns=100), "users": BudgetConfig(tokens=3_000)}
-        found = await outcomes(*(two[n % 2].reserve(path[10:], limits, 29) for n in range(400)))
+        found = await outcomes(*(two[n % 2].charge(path[10:], (), limits, 29) for n in range(400)))
         assert found == {"ok": 100, "budget_spent": 300}
         assert await two[0].spent_today(path[10:]) == {kind: Spending(100, 2_900) for kind in limits}
 
@@ -433,14 +434,10 @@ async def test_a_clock_that_steps_back_and_forth_allows_no_more_than_the_quota(t
     rate, chance = Rate("user", "ann", 10, 60), random.Random(1)
     async with gigachat(tmp_path) as api:
         clock = Hand()
-        limits, allowed = Limits(api.services.database, api.services.budgets, clock), 0
-
-        async def body(tx: Tx) -> None:
-            await limits.take(tx, "bot", (rate,))
-
+        till, allowed = Till(api.services.database, clock), 0
         for _ in range(300):
             clock.at = NOON + chance.randint(-MOST_SKEW_US // 2, MOST_SKEW_US // 2)
-            allowed += (await outcomes(api.services.database.transaction("rate", body)))["ok"]
+            allowed += (await outcomes(till.charge("bot", (rate,), {}, 0)))["ok"]
         assert allowed <= 10 + 10 * MOST_SKEW_US // 60_000_000, "a quota, and what comes back while the clock moves forward"
 
 
@@ -452,12 +449,10 @@ async def test_any_number_that_may_stand_in_a_row_is_survived(tmp_path: Path, fu
         async def put(tx: Tx) -> None:
             await tx.run("INSERT INTO rates VALUES ('bot', 'user', 'ann', :full_at)", full_at=full_at)
 
-        async def take(tx: Tx) -> dict[str, int]:
-            return await rates.take(tx, "bot", (rate,), now_us=NOON)
-
         await api.services.database.transaction("put", put)
-        taken = [await api.services.database.transaction("take", take) for _ in range(5)]
-        assert [len(each) for each in taken] == ([1, 0, 0, 0, 0] if full_at > NOON else [1, 1, 1, 0, 0])
+        till = Till(api.services.database, Hand())
+        taken = [await outcomes(till.charge("bot", (rate,), {}, 0)) for _ in range(5)]
+        assert [each["ok"] for each in taken] == ([1, 0, 0, 0, 0] if full_at > NOON else [1, 1, 1, 0, 0])
 
 
 @pytest.mark.parametrize(
@@ -468,11 +463,9 @@ async def test_a_quota_is_exact_whatever_its_window(quota: int, window_s: int, t
     assert rate.window_us // rate.step_us == quota
     assert rate.window_us >= window_s * 1_000_000
     async with gigachat(tmp_path) as api:
-
-        async def take(tx: Tx) -> int:
-            return sum([len(await rates.take(tx, "bot", (rate,), now_us=NOON)) for _ in range(10)])
-
-        assert await api.services.database.transaction("take", take) == min(10, quota)
+        till = Till(api.services.database, Hand())
+        found = await outcomes(*(till.charge("bot", (rate,), {}, 0) for _ in range(10)))
+        assert found["ok"] == min(10, quota)
 
 
 async def test_thousands_of_callers_leave_nothing_behind(tmp_path: Path) -> None:
@@ -480,8 +473,9 @@ async def test_thousands_of_callers_leave_nothing_behind(tmp_path: Path) -> None
     async with gigachat(tmp_path, clock=clock) as api:
 
         async def crowd(tx: Tx) -> None:
-            for n in range(3_500):
-                await rates.take(tx, "bot", (Rate("user", f"u{n}", 20, 60),), now_us=clock())
+            crowd = [("user", f"u{n}") for n in range(3_500)]
+            assert len(await rates.lock(tx, "bot", crowd)) == 3_500
+            await rates.put(tx, "bot", {each: clock() + 1 for each in crowd})
             await tx.run("INSERT INTO rates VALUES ('bot', 'user', 'of a wrong clock', :full_at)", full_at=2**62)
             await tx.run("INSERT INTO budgets VALUES ('bot', :day, 'users', 1, 1)", day=clock() // DAY)
 
@@ -504,7 +498,7 @@ async def test_limits_go_with_their_user_and_their_chatbot(tmp_path: Path) -> No
         chatbot = await chatbot_at(api.services, path)
         for user_id in ("ann", "bob"):
             await prompt(api.services, chatbot, end_user(chatbot, user_id))
-        await api.services.budgets.settle()
+        await api.services.till.settle()
         assert (await api.call("DELETE", f"{path}/users/ann")).status == 204
         rows = stores.current().query(tmp_path, "SELECT subject FROM rates WHERE policy = 'user'")
         assert rows == [{"subject": "bob"}]

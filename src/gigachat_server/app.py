@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 from starlette.types import Receive, Scope, Send
 
 from gigachat_server import triggers
-from gigachat_server.access.budgets import Budgets
 from gigachat_server.access.keys import KeyRing
 from gigachat_server.access.limits import Limits
 from gigachat_server.access.limits_upkeep import LimitsUpkeep
+from gigachat_server.access.till import Till
 from gigachat_server.api.dispatch import Api
 from gigachat_server.chat.answers.answer import Answerer
 from gigachat_server.chat.chatbots import Chatbots
@@ -212,9 +212,9 @@ async def _assemble(
     accepted, due = asyncio.Event(), asyncio.Event()  # a document waits; a site is to be crawled
     web_sites = Sites(database, ingest, clock, due)
     feed = Feed(database, events, live, clock)
-    budgets = Budgets(database, clock)
-    opened.push_async_callback(budgets.settle)
-    limits = Limits(database, budgets, clock)
+    till = Till(database, clock)
+    opened.push_async_callback(till.settle)
+    limits = Limits(database, till, clock)
     erasure = Erasure(database, turns=turns, events=events, live=live, clock=clock)
 
     def forget_chatbot(chatbot_id: str) -> None:
@@ -249,8 +249,8 @@ async def _assemble(
             settings=settings,
         ),
         limits=limits,
-        budgets=budgets,
-        limits_upkeep=LimitsUpkeep(database, budgets, clock, background),
+        till=till,
+        limits_upkeep=LimitsUpkeep(database, till, clock, background),
         events=events,
         feed=feed,
         control=control,

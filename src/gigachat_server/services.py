@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from gigachat_server.access.budgets import Budgets
 from gigachat_server.access.keys import KeyRing
 from gigachat_server.access.limits import Limits
 from gigachat_server.access.limits_upkeep import LimitsUpkeep
+from gigachat_server.access.till import Till
 from gigachat_server.chat.chatbots import Chatbots
 from gigachat_server.chat.conversations import Conversations
 from gigachat_server.chat.events.recorder import Events
@@ -51,7 +51,7 @@ class Services(msgspec.Struct, kw_only=True):
     chatbots: Chatbots
     conversations: Conversations
     limits: Limits
-    budgets: Budgets
+    till: Till
     limits_upkeep: LimitsUpkeep
     events: Events
     feed: Feed

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from gigachat_server.access.budgets import Budgets
+from gigachat_server.access.till import Till
 from gigachat_server.clock import Clock
-from gigachat_server.store import budgets as budget_rows
-from gigachat_server.store import rates
+from gigachat_server.store import budgets, rates
 from gigachat_server.store.database import Database, Tx
 from gigachat_server.work.background import Background
 
@@ -16,14 +15,14 @@ _FORGET_EVERY_S = 600.0
 class LimitsUpkeep:
     """The background work of limits."""
 
-    def __init__(self, database: Database, budgets: Budgets, clock: Clock, background: Background) -> None:
+    def __init__(self, database: Database, till: Till, clock: Clock, background: Background) -> None:
         self._database = database
         self._clock = clock
-        self._settling = background.loop("budgets", budgets.settle, every_s=_SETTLE_EVERY_S, rests_first=True)
-        self._forgetting = background.loop("limits", self.forget, every_s=_FORGET_EVERY_S, rests_first=True)
+        self._settling = background.loop("limits-till", till.settle, every_s=_SETTLE_EVERY_S, rests_first=True)
+        self._forgetting = background.loop("limits-rows", self.forget, every_s=_FORGET_EVERY_S, rests_first=True)
 
     def start(self, *, is_dormant: bool = False) -> None:
-        """`is_dormant`: this process is no node, and only settles what it reserved itself."""
+        """`is_dormant`: this process is no node, and only settles what it charged itself."""
         self._settling.start()
         if not is_dormant:
             self._forgetting.start()
@@ -39,7 +38,7 @@ class LimitsUpkeep:
             return await rates.delete_old(tx, now_us=self._clock())
 
         async def forget_budgets(tx: Tx) -> None:
-            await budget_rows.delete_old(tx, now_us=self._clock())
+            await budgets.delete_old(tx, now_us=self._clock())
 
         while await self._database.transaction("limits.forget", forget_rates):
             pass

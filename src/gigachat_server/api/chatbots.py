@@ -83,7 +83,7 @@ async def change(request: Request[dict[str, Any]], services: Services) -> Answer
 
 async def limits(request: Request[None], services: Services) -> Answer:
     """What is configured, and what end users have used of the budgets today (UTC); turns that run count as reserved."""
-    spent = await services.budgets.spent_today(request.chatbot.id)
+    spent = await services.till.spent_today(request.chatbot.id)
     return Answer(wire.limits(request.chatbot.config.limits, spent, now_us=services.clock()))
 
 

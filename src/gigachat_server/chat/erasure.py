@@ -62,7 +62,7 @@ class Erasure:
                     await self._delete_part(tx, chatbot_id, conversation_id, user_id)
                 else:
                     await self._delete_whole(tx, chatbot_id, conversation_id)
-            await rates.delete_of_subject(tx, chatbot_id, USER, user_id)
+            await rates.delete(tx, chatbot_id, [(USER, user_id)])
 
         await self._database.transaction("user.delete", body)
 

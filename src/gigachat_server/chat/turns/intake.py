@@ -97,7 +97,7 @@ class Intake:
         if key is not None and (known := await self._known(tx, chatbot, key, prompt_id, now_us)) is not None:
             return await _stored(tx, known, begin, admission)
         if admission is not None:
-            await admission.charge(tx)
+            admission.check()
         conversation_id = request.conversation_id
         if chatbot.config.interception.release_after_minutes is not None:
             await self._control.release_due_in(tx, chatbot.id, conversation_id)
@@ -178,7 +178,7 @@ class Intake:
         if key is not None and (known := await self._known(tx, chatbot, key, prompt_id, now_us)) is not None:
             return await _stored(tx, known, begin, admission)
         if admission is not None:
-            await admission.charge(tx)
+            admission.check()
         await conversations.lock(tx, chatbot.id, conversation_id)
         prompt = await messages.find(tx, chatbot.id, prompt_id)
         if prompt is None:

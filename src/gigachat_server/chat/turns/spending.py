@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from gigachat_server.access.budgets import Reservation
+from gigachat_server.access.till import Charge
 from gigachat_server.chat.turns.progress import Turn, TurnResult
 from gigachat_server.errors import ModelError
 from gigachat_server.models.base import UsageReport
@@ -23,12 +23,12 @@ def most_tokens(config: ChatbotConfig, prompt: str) -> int:
     return characters // _CHARACTERS_PER_TOKEN + _FRAME_TOKENS + remembered + response.max_tokens * response.n
 
 
-def settle(reservation: Reservation, turn: Turn, *, is_generating: bool) -> None:
+def settle(charge: Charge, turn: Turn, *, is_generating: bool) -> None:
     """Give back what a turn that has ended did not use. One that was answered in another turn used nothing.
 
     `is_generating`: its model costs tokens, so one that reports none has not counted them.
     """
-    reservation.settle(turns=1 if turn.answered_in is turn else 0, tokens=tokens_of(turn) if is_generating else 0)
+    charge.settle(turns=1 if turn.answered_in is turn else 0, tokens=tokens_of(turn) if is_generating else 0)
 
 
 def tokens_of(turn: Turn) -> int | None:

@@ -208,11 +208,11 @@ class Turns:
             raise  # a cancelled caller says nothing of the transaction: if it goes through, the turn begins
 
     def _begin(self, turn: Turn, admission: Admission | None, result: IntakeResult) -> None:
-        if admission is not None and admission.reservation is not None:
+        if admission is not None and admission.charge is not None:
             if result.prompt.turn in UNSETTLED:
-                turn.when_ended(functools.partial(settle, admission.reservation, is_generating=self._answerer.is_generating))
+                turn.when_ended(functools.partial(settle, admission.charge, is_generating=self._answerer.is_generating))
             else:
-                admission.give_back()
+                admission.charge.settle(turns=0, tokens=0)
         if turn.is_ended:
             return  # a later transaction ended it, and its result reached us first
         if result.lease is not None:
