@@ -23,7 +23,7 @@ MINUTE, DAY = 60_000_000, 86_400_000_000
 NOON = 20_000 * DAY + DAY // 2
 
 
-_AT_ONCE = 64
+_AT_ONCE = 16
 
 
 class Hand:
