@@ -60,13 +60,18 @@ async def chatbot_at(services: Services, path: str) -> Chatbot:
 
 
 async def prompt(
-    services: Services, chatbot: Chatbot, who: Principal, text: str = "Hello", *, conversation: str = "", key: str | None = None
+    services: Services,
+    chatbot: Chatbot,
+    who: Principal,
+    text: str = "Hello",
+    *,
+    conversation: str | None = None,
+    key: str | None = None,
 ) -> TurnHandle:
-    """Say something, and wait for what comes of it."""
-    conversation = conversation or f"of {who.user_id}"
+    """Say something, in a new conversation unless it is named, and wait for what comes of it."""
     known = Key(chatbot_id=chatbot.id, principal=who.id, route="say", key=key, fingerprint=text) if key else None
     handle = await services.conversations.speak(
-        who, chatbot, conversation_id=conversation, user_id=who.user_id or "", text=text, metadata={}, key=known
+        who, chatbot, conversation_id=conversation, user_id=None, text=text, metadata={}, key=known
     )
     await handle.result()
     return handle

@@ -11,6 +11,7 @@ import pytest
 from multidict import CIMultiDict
 
 from gigachat_server.access import keys
+from gigachat_server.access.bearers import API_KEY
 from gigachat_server.access.restrictions import hostname_of, is_listed, peer_address
 from gigachat_server.access.scopes import DEFAULT_SCOPES, RETIRED, Scope
 from gigachat_server.api.routes import ROUTES, Route, RouteTable
@@ -22,12 +23,12 @@ PROMPT = {"conversation_id": "c1", "user_id": "u", "prompt": "Hello"}
 
 
 def test_a_key_can_be_recognised_and_a_typo_is_refused_without_a_query() -> None:
-    key = keys.mint()
+    key = API_KEY.mint()
     assert re.fullmatch(r"\bgca_[0-9A-Za-z]{46}\b", key)
-    assert keys.is_well_formed(key)
+    assert API_KEY.is_well_formed(key)
     for position in range(4, len(key)):
         other = secrets.choice([c for c in "0123456789ABCxyz" if c != key[position]])
-        assert not keys.is_well_formed(key[:position] + other + key[position + 1 :])
+        assert not API_KEY.is_well_formed(key[:position] + other + key[position + 1 :])
 
 
 def _bytes_below(folder: Path) -> bytes:
@@ -121,8 +122,10 @@ def test_every_route_below_a_chatbot_that_end_users_reach_is_guarded() -> None:
     for route in ROUTES:
         # The last ones show what is said in conversations, too.
         reached = any(
-            part in route.path for part in ("/conversations", "/users", "/events", "/retrieve", "/replay", "/unanswered")
+            part in route.path
+            for part in ("/conversations", "/sessions", "/users", "/events", "/retrieve", "/replay", "/unanswered")
         )
+        reached &= not route.path.endswith("/users/{user_id}/revoke")  # or who turns a user out could be kept out
         assert route.is_guarded == reached, f"{route.method} {route.path}"
 
 

@@ -56,7 +56,7 @@ async def test_a_user_has_20_prompts_a_minute_which_come_back_one_by_one(tmp_pat
         first = await prompt(api.services, chatbot, ann)
         user = {standing.policy: standing for standing in first.standings}["user"]
         assert (user.quota, user.window_s, user.remaining, user.reset_s) == (20, 60, 19, 3)
-        found = await outcomes(*(prompt(api.services, chatbot, ann, conversation=f"c{n}") for n in range(30)))
+        found = await outcomes(*(prompt(api.services, chatbot, ann) for n in range(30)))
         assert found == {"ok": 19, "rate_limited": 11}
         assert await outcomes(prompt(api.services, chatbot, bob)) == {"ok": 1}, "another user's quota is his own"
         clock.at += 3_000_000 - 1
@@ -66,7 +66,7 @@ async def test_a_user_has_20_prompts_a_minute_which_come_back_one_by_one(tmp_pat
         clock.at += 1
         assert await outcomes(*(prompt(api.services, chatbot, ann) for _ in range(2))) == {"ok": 1, "rate_limited": 1}
         clock.at += 60 * MINUTE
-        assert (await outcomes(*(prompt(api.services, chatbot, ann, conversation=f"d{n}") for n in range(25))))["ok"] == 20
+        assert (await outcomes(*(prompt(api.services, chatbot, ann) for n in range(25))))["ok"] == 20
 
 
 async def test_an_address_is_limited_whoever_asks_from_it(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ async def test_of_3000_prompts_at_quota_500_exactly_500_are_stored(tmp_path: Pat
         path = await api.chatbot(limits=limits)
         chatbot = await chatbot_at(api.services, path)
         ann = end_user(chatbot)
-        found = await outcomes(*(prompt(api.services, chatbot, ann, conversation=f"c{n}") for n in range(3_000)))
+        found = await outcomes(*(prompt(api.services, chatbot, ann) for n in range(3_000)))
         assert found == {"ok": 500, "rate_limited": 2_500}
         (stored,) = stores.current().query(tmp_path, "SELECT COUNT(*) AS n FROM messages WHERE role = 'user'")
         assert stored["n"] == 500
@@ -112,7 +112,7 @@ async def test_a_quota_holds_over_nodes(tmp_path: Path) -> None:
     async with nodes(tmp_path, ScriptedModel(["Hi."]), ScriptedModel(["Hi."]), clock=clock) as found:
         chatbot = await chatbot_at(found[0].services, await found[0].chatbot(limits={"user": {"quota": 50}, "address": None}))
         ann = end_user(chatbot)
-        asked = (prompt(found[n % 2].services, chatbot, ann, conversation=f"c{n}") for n in range(200))
+        asked = (prompt(found[n % 2].services, chatbot, ann) for n in range(200))
         assert await outcomes(*asked) == {"ok": 50, "rate_limited": 150}
 
 
@@ -307,10 +307,10 @@ async def test_a_prompt_that_an_operator_will_answer_costs_nothing_of_the_budget
     async with gigachat(tmp_path, clock=Hand()) as api:
         path = await api.chatbot(limits={"budgets": {"users": {"turns": 5}}})
         chatbot = await chatbot_at(api.services, path)
-        await prompt(api.services, chatbot, end_user(chatbot), conversation="c1")
-        assert (await api.post(f"{path}/conversations/c1/takeover", {"operator": "eve"})).status == 200
+        begun = (await prompt(api.services, chatbot, end_user(chatbot))).prompt.conversation_id
+        assert (await api.post(f"{path}/conversations/{begun}/takeover", {"operator": "eve"})).status == 200
         for _ in range(8):
-            await prompt(api.services, chatbot, end_user(chatbot), conversation="c1")
+            await prompt(api.services, chatbot, end_user(chatbot), conversation=begun)
         assert (await spent(api, path))["users"][0] == 1
 
 
@@ -319,7 +319,9 @@ async def test_prompts_answered_together_cost_one_turn(tmp_path: Path) -> None:
         response = {"overlap": "coalesce", "coalesce_ms": 200}
         path = await api.chatbot(limits={"budgets": {"users": {"tokens": 1_000_000}}}, response=response)
         chatbot = await chatbot_at(api.services, path)
-        await outcomes(*(prompt(api.services, chatbot, end_user(chatbot), f"Hello {n}", conversation="c1") for n in range(4)))
+        ann = end_user(chatbot)
+        begun = (await prompt(api.services, chatbot, ann)).prompt.conversation_id
+        await outcomes(*(prompt(api.services, chatbot, ann, f"Hello {n}", conversation=begun) for n in range(4)))
         calls = len(api.services.model.calls)  # type: ignore[attr-defined]
         assert (await spent(api, path))["users"] == (calls, 100 * calls)
 
@@ -387,11 +389,13 @@ async def test_a_user_follows_4_streams_and_an_address_20(tmp_path: Path) -> Non
     async with gigachat(tmp_path) as api:
         chatbot, door = await chatbot_at(api.services, await api.chatbot(limits=NO_RATES)), api.services.conversations
         ann = end_user(chatbot)
-        await prompt(api.services, chatbot, ann, conversation="c1")
+        begun = {}
+        for user_id in ("ann", "late", *(f"u{n}" for n in range(MOST_OF_ADDRESS))):
+            begun[user_id] = (await prompt(api.services, chatbot, end_user(chatbot, user_id))).prompt.conversation_id
 
         async def follow(user_id: str, peer: str = "192.0.2.1") -> Any:
             who = end_user(chatbot, user_id, peer=peer)
-            return await door.follow(who, chatbot, "c1", Place(), idle_s=1)
+            return await door.follow(who, chatbot, begun[user_id], Place(), idle_s=1)
 
         streams = [await follow("ann") for _ in range(MOST_OF_USER)]
         with pytest.raises(RateLimited) as refused:

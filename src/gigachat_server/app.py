@@ -13,10 +13,16 @@ from urllib.parse import urlsplit
 from starlette.types import Receive, Scope, Send
 
 from gigachat_server import triggers
+from gigachat_server.access.callers import Callers
+from gigachat_server.access.end_users import EndUsers
+from gigachat_server.access.identity_keys import IdentityKeys
 from gigachat_server.access.keys import KeyRing
 from gigachat_server.access.limits import Limits
 from gigachat_server.access.limits_upkeep import LimitsUpkeep
+from gigachat_server.access.secrets import Secrets
 from gigachat_server.access.till import Till
+from gigachat_server.access.user_sessions import UserSessions
+from gigachat_server.access.widget_keys import WidgetKeys
 from gigachat_server.api.dispatch import Api
 from gigachat_server.chat.answers.answer import Answerer
 from gigachat_server.chat.chatbots import Chatbots
@@ -32,6 +38,9 @@ from gigachat_server.chat.turns.nodes import Nodes
 from gigachat_server.chat.turns.turn import Turns
 from gigachat_server.clock import Clock, system_clock
 from gigachat_server.errors import EmbeddingRefused, SetupError, StorageUnavailable
+from gigachat_server.inbox.canned_replies import CannedReplies
+from gigachat_server.inbox.desk import Desk
+from gigachat_server.inbox.worker import InboxWorker
 from gigachat_server.knowledge.documents.ingest import Ingest
 from gigachat_server.knowledge.documents.ingest_worker import IngestWorker
 from gigachat_server.knowledge.extraction.extract import Extractor
@@ -125,6 +134,7 @@ def _workers(services: Services) -> Sequence[Worker]:
         services.nodes,
         services.lifecycle,
         services.limits_upkeep,
+        services.inbox_worker,
     )
 
 
@@ -185,6 +195,13 @@ async def _assemble(
     key_ring = KeyRing(database, clock, configured_key=settings.api_key)
     account = await key_ring.ensure_account(settings.account)
     await key_ring.ensure_configured(account.id)
+    secrets = Secrets(database, clock, configured=settings.secret, folder=None if settings.database_url else settings.data_folder)
+    await secrets.open()
+    identity_keys, end_users = IdentityKeys(database, secrets, clock), EndUsers(database, clock)
+    till = Till(database, clock)
+    opened.push_async_callback(till.settle)
+    limits = Limits(database, till, clock)
+    user_sessions = UserSessions(database, limits, clock)
     searcher = make_searcher(settings, database, embedder, background)
     extractor = Extractor(most_characters=settings.max_document_characters)
     ingest = Ingest(database, embedder, searcher, clock, extractor=extractor)
@@ -212,9 +229,7 @@ async def _assemble(
     accepted, due = asyncio.Event(), asyncio.Event()  # a document waits; a site is to be crawled
     web_sites = Sites(database, ingest, clock, due)
     feed = Feed(database, events, live, clock)
-    till = Till(database, clock)
-    opened.push_async_callback(till.settle)
-    limits = Limits(database, till, clock)
+    desk = Desk(database, control=control, events=events, clock=clock)
     erasure = Erasure(database, turns=turns, events=events, live=live, clock=clock)
 
     def forget_chatbot(chatbot_id: str) -> None:
@@ -226,7 +241,13 @@ async def _assemble(
         clock=clock,
         database=database,
         account=account,
+        secrets=secrets,
         key_ring=key_ring,
+        identity_keys=identity_keys,
+        widget_keys=WidgetKeys(database, clock),
+        user_sessions=user_sessions,
+        end_users=end_users,
+        callers=Callers(database, clock, key_ring=key_ring, identity_keys=identity_keys, users=end_users, sessions=user_sessions),
         embedder=embedder,
         model=model,
         searcher=searcher,
@@ -246,11 +267,15 @@ async def _assemble(
             erasure=erasure,
             events=events,
             limits=limits,
+            sessions=user_sessions,
             settings=settings,
         ),
         limits=limits,
         till=till,
         limits_upkeep=LimitsUpkeep(database, till, clock, background),
+        desk=desk,
+        canned_replies=CannedReplies(database, clock),
+        inbox_worker=InboxWorker(desk, background),
         events=events,
         feed=feed,
         control=control,

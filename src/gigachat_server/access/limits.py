@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 
 from gigachat_server.access.principal import Principal, PrincipalKind
+from gigachat_server.access.speakers import ANONYMOUS_PREFIX
 from gigachat_server.access.standings import Standing, rate_limited
 from gigachat_server.access.till import ANONYMOUS, USERS, Charge, Till
 from gigachat_server.clock import Clock
@@ -21,7 +22,6 @@ from gigachat_server.store.rates import Rate
 # As a chatbot's `limits` name them.
 ADDRESS, KEY, SESSIONS, USER = "address", "key", "sessions", "user"
 
-ANONYMOUS_PREFIX = "anon:"
 _UNKNOWN = "unknown"  # the subject of end users whose address is not known
 
 
@@ -80,7 +80,7 @@ class Limits:
                 raise
             return Admission(refusal=refusal)
 
-    async def take_session(self, tx: Tx, chatbot: Chatbot, address: str) -> tuple[Standing, ...]:
+    async def take_session(self, tx: Tx, chatbot: Chatbot, address: str | None) -> tuple[Standing, ...]:
         """Charge an anonymous session to its address, in the transaction that stores it. Raises `RateLimited`.
 
         `address` is that of a principal: see `network_of`.
@@ -88,7 +88,7 @@ class Limits:
         config = chatbot.config.limits.sessions
         if config is None:
             return ()
-        rate, now_us = _rate(SESSIONS, address, config), self._clock()
+        rate, now_us = _rate(SESSIONS, address or _UNKNOWN, config), self._clock()
         full_at = (await rates.lock(tx, chatbot.id, [rate.key]))[rate.key]
         moved = rate.used_once(full_at, now_us=now_us)
         if moved is None:

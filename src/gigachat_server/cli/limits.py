@@ -116,7 +116,7 @@ def show(settings: Settings, *, chatbot: str, is_json: bool) -> None:
 @click.option("--anonymous-tokens", type=AmountType(), help="Tokens of all anonymous end users on a day.")
 @with_settings(*EVERYWHERE)
 @click.pass_context
-def set_(ctx: click.Context, settings: Settings, *, chatbot: str, **wanted: Any) -> None:
+def set_(ctx: click.Context, /, settings: Settings, *, chatbot: str, **wanted: Any) -> None:
     """Set some of a chatbot's limits; what is not named stays as it is. `none` takes a limit away.
 
     \b

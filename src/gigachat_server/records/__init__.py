@@ -8,6 +8,15 @@ Its names are one vocabulary, whichever file explains a noun: the rest imports t
 
 from __future__ import annotations
 
+from gigachat_server.records.access import (
+    Algorithm,
+    EndUser,
+    IdentityKey,
+    SourceView,
+    UserSession,
+    WidgetKey,
+    WidgetSettings,
+)
 from gigachat_server.records.accounts import Account, ApiKey, AuditEntry
 from gigachat_server.records.chatbots import (
     DEFAULT_PERSONA,
@@ -28,6 +37,7 @@ from gigachat_server.records.conversations import (
     UNSETTLED,
     Citation,
     Conversation,
+    ConversationStatus,
     Ending,
     Feedback,
     Message,
@@ -38,8 +48,14 @@ from gigachat_server.records.conversations import (
 )
 from gigachat_server.records.documents import WAITING, Chunk, Document, DocumentState, DocumentWarning, WarningCode
 from gigachat_server.records.events import (
+    STAFF_ONLY,
     ControlReleased,
     ControlTakenOver,
+    ConversationAssigned,
+    ConversationClosed,
+    ConversationIdentified,
+    ConversationReopened,
+    ConversationSnoozed,
     Event,
     EventData,
     EventType,
@@ -48,7 +64,10 @@ from gigachat_server.records.events import (
     MessageCreated,
     MessageReplaced,
     MessagesDeleted,
+    NoteCreated,
+    NoteDeleted,
     PromptUnanswered,
+    ReopeningReason,
     TurnCoalesced,
     TurnFailed,
     TurnIntercepted,
@@ -58,6 +77,7 @@ from gigachat_server.records.events import (
     TurnStarted,
     TurnStopped,
 )
+from gigachat_server.records.inbox import CannedReply, Note
 from gigachat_server.records.learning import FixedAnswer, UnansweredPrompt, UnansweredReason, UnansweredState
 from gigachat_server.records.limits import (
     AddressRate,
@@ -75,16 +95,19 @@ from gigachat_server.records.sites import PageKind, PageState, Site, SiteKind, S
 
 __all__ = [
     "DEFAULT_PERSONA",
+    "STAFF_ONLY",
     "UNSETTLED",
     "WAITING",
     "Account",
     "Address",
     "AddressRate",
+    "Algorithm",
     "AnonymousBudget",
     "ApiKey",
     "AuditEntry",
     "BudgetConfig",
     "BudgetsConfig",
+    "CannedReply",
     "Chatbot",
     "ChatbotConfig",
     "Chunk",
@@ -92,10 +115,17 @@ __all__ = [
     "ControlReleased",
     "ControlTakenOver",
     "Conversation",
+    "ConversationAssigned",
+    "ConversationClosed",
+    "ConversationIdentified",
+    "ConversationReopened",
+    "ConversationSnoozed",
+    "ConversationStatus",
     "Document",
     "DocumentState",
     "DocumentWarning",
     "DocumentsConfig",
+    "EndUser",
     "Ending",
     "Event",
     "EventData",
@@ -105,6 +135,7 @@ __all__ = [
     "FixedAnswer",
     "HandoffRequested",
     "Hostname",
+    "IdentityKey",
     "InterceptionConfig",
     "KeyRate",
     "LimitsConfig",
@@ -114,12 +145,16 @@ __all__ = [
     "MessageRole",
     "MessageStatus",
     "MessagesDeleted",
+    "Note",
+    "NoteCreated",
+    "NoteDeleted",
     "Omittable",
     "Overlap",
     "PageKind",
     "PageState",
     "PromptUnanswered",
     "RateConfig",
+    "ReopeningReason",
     "ResponseConfig",
     "RestrictionsConfig",
     "ResultsConfig",
@@ -130,6 +165,7 @@ __all__ = [
     "SiteProgress",
     "SiteState",
     "Source",
+    "SourceView",
     "Spending",
     "TextSplitterConfig",
     "TurnCoalesced",
@@ -145,5 +181,8 @@ __all__ = [
     "UnansweredReason",
     "UnansweredState",
     "UserRate",
+    "UserSession",
     "WarningCode",
+    "WidgetKey",
+    "WidgetSettings",
 ]

@@ -16,6 +16,7 @@ from gigachat_server.access.limits import Admission
 from gigachat_server.access.speakers import CLIENT_PREFIX
 from gigachat_server.chat.answers.memory import Memory, first_answered_at, recall
 from gigachat_server.chat.events.recorder import Events
+from gigachat_server.chat.ownership import Entry
 from gigachat_server.chat.turns.control import Control
 from gigachat_server.chat.turns.live import FrozenTurns
 from gigachat_server.chat.turns.outcome import answered_with, joined_to
@@ -30,7 +31,16 @@ from gigachat_server.errors import (
     InvalidRequest,
     NotFound,
 )
-from gigachat_server.records import UNSETTLED, Chatbot, Message, TurnIntercepted, TurnQueued, TurnStarted, TurnState
+from gigachat_server.records import (
+    UNSETTLED,
+    Chatbot,
+    ConversationReopened,
+    Message,
+    TurnIntercepted,
+    TurnQueued,
+    TurnStarted,
+    TurnState,
+)
 from gigachat_server.store import chatbots, conversations, idempotency, messages
 from gigachat_server.store.conversations import BOT, Place
 from gigachat_server.store.database import Reader, Tx
@@ -50,6 +60,7 @@ class PromptRequest(msgspec.Struct, frozen=True, kw_only=True):
     user_id: str
     text: str
     metadata: dict[str, object]
+    entry: Entry | None = None  # of an end user who calls themselves
 
     @property
     def operator(self) -> str | None:
@@ -93,12 +104,13 @@ class Intake:
 
         Raises `ConversationBusy`, `IdempotencyKeyReused`, `NotFound`, `RateLimited`.
         """
-        now_us = self._clock()
+        now_us, conversation_id = self._clock(), request.conversation_id
+        if request.entry is not None:
+            await request.entry.prove(tx, chatbot.id, conversation_id)
         if key is not None and (known := await self._known(tx, chatbot, key, prompt_id, now_us)) is not None:
             return await _stored(tx, known, begin, admission)
         if admission is not None:
             admission.check()
-        conversation_id = request.conversation_id
         if chatbot.config.interception.release_after_minutes is not None:
             await self._control.release_due_in(tx, chatbot.id, conversation_id)
         if chatbot.config.response.overlap == "interrupt":
@@ -120,6 +132,8 @@ class Intake:
         place, chatbot = taken[0], await _in_force(tx, chatbot, taken[1])
         prompt = _message(chatbot, request, place, prompt_id, role="user", turn=_turn_state(place, prompt_id))
         await self._events.store_message(tx, prompt)
+        if place.is_reopening:
+            await self._events.add(tx, chatbot.id, conversation_id, ConversationReopened(reason="prompt"))
         if prompt.turn != "running":
             return await _stored(tx, IntakeResult(prompt=prompt), begin)
         memory = Memory()
@@ -154,11 +168,13 @@ class Intake:
             # What the chatbot had said until then stands before it.
             await conversations.open_empty(tx, chatbot.id, conversation_id, now_us=now_us)
             await self._control.take_over_in(tx, chatbot, conversation_id, operator, may_take_from=False, live=live)
-        place = await conversations.open_and_advance(tx, chatbot.id, conversation_id, user_id=None, now_us=now_us)
+        place = await conversations.open_and_advance(tx, chatbot.id, conversation_id, now_us=now_us, speaker="operator")
         if place is None:
             raise NotFound
         said = _message(chatbot, request, place, prompt_id, role="operator", turn=None)
         await self._events.store_message(tx, said)
+        if place.is_reopening:
+            await self._events.add(tx, chatbot.id, conversation_id, ConversationReopened(reason="operator"))
         return await _stored(tx, IntakeResult(prompt=said), begin)
 
     async def reopen(
@@ -172,9 +188,12 @@ class Intake:
         begin: Begin,
         only_if_failed: bool = False,
         admission: Admission | None = None,
+        entry: Entry | None = None,
     ) -> IntakeResult:
         """Have the prompt answered again: at once, or after the prompts that are being answered."""
         now_us = self._clock()
+        if entry is not None:
+            await entry.prove(tx, chatbot.id, conversation_id)
         if key is not None and (known := await self._known(tx, chatbot, key, prompt_id, now_us)) is not None:
             return await _stored(tx, known, begin, admission)
         if admission is not None:
@@ -195,6 +214,7 @@ class Intake:
             lease_until=now_us + LEASE_US,
             most_queued=_most_queued(chatbot),
             now_us=now_us,
+            is_new=False,
         )
         if taken is None:
             raise await _refusal(tx, chatbot)

@@ -24,6 +24,7 @@ from gigachat_server.access.standings import Standing
 from gigachat_server.chat.answers.answer import Answerer
 from gigachat_server.chat.answers.speech import Answer, Speech
 from gigachat_server.chat.events.recorder import Events
+from gigachat_server.chat.ownership import Entry
 from gigachat_server.chat.turns import reply, unanswered
 from gigachat_server.chat.turns.coalescing import join_waiting
 from gigachat_server.chat.turns.control import Control
@@ -158,6 +159,8 @@ class Turns:
         message_id: str,
         key: idempotency.Key | None = None,
         admit: Admit = unlimited,
+        *,
+        entry: Entry | None = None,
     ) -> TurnHandle:
         """Have the prompt, or the prompt of that reply, answered anew. The replies it had stay readable.
 
@@ -169,7 +172,7 @@ class Turns:
 
         prompt = await self._database.read(read)
         admission = await admit(key)
-        result, turn = await self._reopen("turn.retry", chatbot, prompt, key, admission)
+        result, turn = await self._reopen("turn.retry", chatbot, prompt, key, admission, entry=entry)
         return await self._handle(chatbot, result, turn, admission, admit, is_retry=True)
 
     async def _reopen(
@@ -181,6 +184,7 @@ class Turns:
         admission: Admission | None,
         *,
         only_if_failed: bool = False,
+        entry: Entry | None = None,
     ) -> tuple[IntakeResult, Turn]:
         turn = self._new_turn(chatbot, prompt.conversation_id, prompt.id)
         body = functools.partial(
@@ -192,6 +196,7 @@ class Turns:
             begin=functools.partial(self._begin, turn, admission),
             only_if_failed=only_if_failed,
             admission=admission,
+            entry=entry,
         )
         with self._unless_stored(turn, admission):
             return await self._database.transaction(name, body), turn
