@@ -388,7 +388,6 @@ async def test_other_limits_on_the_same_store_share_its_budgets(tmp_path: Path) 
 async def test_a_user_follows_4_streams_and_an_address_20(tmp_path: Path) -> None:
     async with gigachat(tmp_path) as api:
         chatbot, door = await chatbot_at(api.services, await api.chatbot(limits=NO_RATES)), api.services.conversations
-        ann = end_user(chatbot)
         begun = {}
         for user_id in ("ann", "late", *(f"u{n}" for n in range(MOST_OF_ADDRESS))):
             begun[user_id] = (await prompt(api.services, chatbot, end_user(chatbot, user_id))).prompt.conversation_id
