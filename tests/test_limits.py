@@ -17,7 +17,7 @@ from gigachat_server.access.streams import MOST_OF_ADDRESS, MOST_OF_USER
 from gigachat_server.access.till import Till
 from gigachat_server.chat.feed import Place
 from gigachat_server.chat.turns.spending import most_tokens
-from gigachat_server.errors import BudgetSpent, ModelUnreachable, RateLimited
+from gigachat_server.errors import BudgetSpent, ModelUnreachable, RateLimited, StorageUnavailable
 from gigachat_server.models.fake import Pause, ScriptedModel
 from gigachat_server.records import BudgetConfig, Spending
 from gigachat_server.store import rates
@@ -380,6 +380,26 @@ async def test_other_limits_on_the_same_store_share_its_budgets(tmp_path: Path) 
         found = await outcomes(*(two[n % 2].charge(path[10:], (), limits, 29) for n in range(400)))
         assert found == {"ok": 100, "budget_spent": 300}
         assert await two[0].spent_today(path[10:]) == {kind: Spending(100, 2_900) for kind in limits}
+
+
+async def test_what_could_not_be_given_back_is_given_back_later(tmp_path: Path) -> None:
+    async with gigachat(tmp_path, clock=Hand(), model=costly()) as api:
+        path = await api.chatbot(limits={"budgets": {"users": {"tokens": 1_000_000}}})
+        till, transaction = api.services.till, api.services.database.transaction
+        charge = await till.charge(path[10:], (), {"users": BudgetConfig(tokens=1_000)}, 700)
+
+        async def away(*_: Any, **__: Any) -> Any:
+            raise StorageUnavailable(retry_after_s=1)
+
+        api.services.database.transaction = away  # type: ignore[method-assign]
+        charge.settle(tokens=100)
+        await till.settle()
+        with pytest.raises(StorageUnavailable):
+            await till.charge(path[10:], (), {"users": BudgetConfig(tokens=1_000)}, 1)
+        api.services.database.transaction = transaction  # type: ignore[method-assign]
+        assert (await till.spent_today(path[10:]))["users"] == Spending(1, 700)
+        await api.services.limits_upkeep.flush()
+        assert (await spent(api, path))["users"] == (1, 100)
 
 
 # --- streams ---

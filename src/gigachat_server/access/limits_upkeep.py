@@ -17,8 +17,9 @@ class LimitsUpkeep:
 
     def __init__(self, database: Database, till: Till, clock: Clock, background: Background) -> None:
         self._database = database
+        self._till = till
         self._clock = clock
-        self._settling = background.loop("limits-till", till.settle, every_s=_SETTLE_EVERY_S, rests_first=True)
+        self._settling = background.loop("limits-till", self.flush, every_s=_SETTLE_EVERY_S, rests_first=True)
         self._forgetting = background.loop("limits-rows", self.forget, every_s=_FORGET_EVERY_S, rests_first=True)
 
     def start(self, *, is_dormant: bool = False) -> None:
@@ -30,6 +31,10 @@ class LimitsUpkeep:
     async def aclose(self) -> None:
         await self._settling.aclose()
         await self._forgetting.aclose()
+
+    async def flush(self) -> None:
+        """What could not be given back while the store was away."""
+        self._till.flush()
 
     async def forget(self) -> None:
         """Callers whose quota is long whole again, and budgets of days long past."""

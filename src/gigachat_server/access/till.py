@@ -19,7 +19,7 @@ import msgspec
 
 from gigachat_server.access.standings import Standing, rate_limited, seconds
 from gigachat_server.clock import Clock
-from gigachat_server.errors import BudgetSpent, GigachatError, RateLimited, StorageUnavailable
+from gigachat_server.errors import BudgetSpent, GigachatError, RateLimited
 from gigachat_server.records import BudgetConfig, Spending
 from gigachat_server.store import budgets, rates
 from gigachat_server.store.budgets import DAY_US
@@ -102,7 +102,8 @@ class _Book:
     """All that one transaction reads and writes of a chatbot's limits."""
 
     def __init__(self, full_at: dict[Subject, int], day: int, spent: dict[str, Spending], changes: _Changes, now_us: int) -> None:
-        self.full_at = {subject: at + changes.steps.get(subject, 0) for subject, at in full_at.items()}
+        # What was forgotten since is whole: nothing can be given back to it.
+        self.full_at = {subject: at + changes.steps.get(subject, 0) if at > 0 else at for subject, at in full_at.items()}
         self.used = dict(changes.used)
         self._day = day
         self._spent = {kind: _plus(before, changes.used.get((day, kind), Spending())) for kind, before in spent.items()}
@@ -180,7 +181,7 @@ class _Queue:
                 except GigachatError as error:
                     self._changes.add(changes)
                     _fail(wanted, error)
-                    if isinstance(error, StorageUnavailable) and not self._wanted:
+                    if not self._wanted:
                         return  # the next who comes, or the upkeep, tries again
                 except BaseException:
                     _fail(wanted, GigachatError())
@@ -222,7 +223,10 @@ class Till:
         self._queues: dict[str, _Queue] = {}
 
     async def charge(self, chatbot_id: str, wanted_rates: Sequence[Rate], wanted_budgets: BudgetLimits, tokens: int) -> Charge:
-        """Use each rate once, and a turn of so many tokens of each budget; or nothing. Raises `RateLimited`, `BudgetSpent`."""
+        """Use each rate once, and a turn of so many tokens of each budget; or nothing.
+
+        Raises `RateLimited`, `BudgetSpent`, `StorageUnavailable`.
+        """
         wanted = _Wanted(wanted_rates, wanted_budgets, tokens, asyncio.get_running_loop().create_future())
         self._queue_of(chatbot_id).ask(wanted)
         try:
@@ -249,11 +253,15 @@ class Till:
         found = await self._database.read(read)
         return {kind: found.get(kind, Spending()) for kind in (ANONYMOUS, USERS)}
 
-    async def settle(self) -> None:
-        """Store what was given back and could not be stored, as far as that is possible now."""
+    def flush(self) -> None:
+        """Try again to store what was given back and could not be stored."""
         for queue in self._queues.values():
             if not queue.is_idle:
                 queue.empty()
+
+    async def settle(self) -> None:
+        """Wait until all that was given back is stored, as far as that is possible now; for when no more prompts come."""
+        self.flush()
         while emptying := [queue.emptying for queue in self._queues.values() if queue.emptying is not None]:
             await asyncio.wait(emptying)
 

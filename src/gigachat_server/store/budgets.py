@@ -29,7 +29,8 @@ async def lock(tx: Tx, chatbot_id: str, day: int, kinds: Sequence[str]) -> dict[
 
 async def add(tx: Tx, chatbot_id: str, used: Mapping[tuple[int, str], Spending]) -> None:
     """Add to what was used, by day and kind; less than nothing gives back. A day that was forgotten stays so."""
-    for (day, kind), spending in sorted(used.items()):
+    for day, kind in sorted(used, key=lambda each: (-each[0], each[1])):  # today's may be locked already
+        spending = used[day, kind]
         await tx.run(
             "UPDATE budgets SET turns = greatest(turns + :turns, 0), tokens = greatest(tokens + :tokens, 0) "
             "WHERE chatbot_id = :chatbot_id AND day = :day AND kind = :kind",
