@@ -26,6 +26,7 @@ from gigachat_server.store import (
     end_users,
     idempotency,
     messages,
+    proposals,
     rates,
     unanswered,
     user_sessions,
@@ -96,6 +97,7 @@ class Erasure:
         theirs = [prompt for prompt in unsettled if prompt.user_id == user_id]
         deleted = await messages.delete_of_user(tx, chatbot_id, conversation_id, user_id)
         await unanswered.delete_of_prompts(tx, chatbot_id, deleted)
+        await proposals.delete_of_prompts(tx, chatbot_id, conversation_id, deleted)
         await conversations.forget_opener(tx, chatbot_id, conversation_id, user_id)
         await self._events.add(tx, chatbot_id, conversation_id, MessagesDeleted(message_ids=deleted))
         if theirs:

@@ -67,17 +67,20 @@ from gigachat_server.records.events import (
     NoteCreated,
     NoteDeleted,
     PromptUnanswered,
+    ProposalCreated,
+    ProposalDecided,
     ReopeningReason,
     TurnCoalesced,
     TurnFailed,
     TurnIntercepted,
     TurnInterrupted,
+    TurnProposed,
     TurnQueued,
     TurnRecovered,
     TurnStarted,
     TurnStopped,
 )
-from gigachat_server.records.inbox import CannedReply, Note
+from gigachat_server.records.inbox import CannedReply, Note, Proposal, ProposalState
 from gigachat_server.records.learning import FixedAnswer, UnansweredPrompt, UnansweredReason, UnansweredState
 from gigachat_server.records.limits import (
     AddressRate,
@@ -153,6 +156,10 @@ __all__ = [
     "PageKind",
     "PageState",
     "PromptUnanswered",
+    "Proposal",
+    "ProposalCreated",
+    "ProposalDecided",
+    "ProposalState",
     "RateConfig",
     "ReopeningReason",
     "ResponseConfig",
@@ -172,6 +179,7 @@ __all__ = [
     "TurnFailed",
     "TurnIntercepted",
     "TurnInterrupted",
+    "TurnProposed",
     "TurnQueued",
     "TurnRecovered",
     "TurnStarted",
