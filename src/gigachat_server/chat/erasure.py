@@ -25,6 +25,7 @@ from gigachat_server.store import (
     drafts,
     end_users,
     idempotency,
+    message_texts,
     messages,
     proposals,
     rates,
@@ -97,6 +98,7 @@ class Erasure:
         theirs = [prompt for prompt in unsettled if prompt.user_id == user_id]
         deleted = await messages.delete_of_user(tx, chatbot_id, conversation_id, user_id)
         await unanswered.delete_of_prompts(tx, chatbot_id, deleted)
+        await message_texts.delete_of_messages(tx, chatbot_id, deleted)
         await proposals.delete_of_prompts(tx, chatbot_id, conversation_id, deleted)
         await conversations.forget_opener(tx, chatbot_id, conversation_id, user_id)
         await self._events.add(tx, chatbot_id, conversation_id, MessagesDeleted(message_ids=deleted))
