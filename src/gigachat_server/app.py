@@ -17,7 +17,10 @@ from gigachat_server.access.callers import Callers
 from gigachat_server.access.end_users import EndUsers
 from gigachat_server.access.identity_keys import IdentityKeys
 from gigachat_server.access.keys import KeyRing
+from gigachat_server.access.limits import Limits
+from gigachat_server.access.limits_upkeep import LimitsUpkeep
 from gigachat_server.access.secrets import Secrets
+from gigachat_server.access.till import Till
 from gigachat_server.access.user_sessions import UserSessions
 from gigachat_server.access.widget_keys import WidgetKeys
 from gigachat_server.access.worker import AccessWorker
@@ -134,6 +137,7 @@ def _workers(services: Services) -> Sequence[Worker]:
         services.nodes,
         services.lifecycle,
         services.access_worker,
+        services.limits_upkeep,
         services.inbox_worker,
     )
 
@@ -198,7 +202,10 @@ async def _assemble(
     secrets = Secrets(database, clock, configured=settings.secret, folder=None if settings.database_url else settings.data_folder)
     await secrets.open()
     identity_keys, end_users = IdentityKeys(database, secrets, clock), EndUsers(database, clock)
-    user_sessions = UserSessions(database, clock)
+    till = Till(database, clock)
+    opened.push_async_callback(till.settle)
+    limits = Limits(database, till, clock)
+    user_sessions = UserSessions(database, limits, clock)
     searcher = make_searcher(settings, database, embedder, background)
     extractor = Extractor(most_characters=settings.max_document_characters)
     ingest = Ingest(database, embedder, searcher, clock, extractor=extractor)
@@ -275,9 +282,13 @@ async def _assemble(
             feed=feed,
             erasure=erasure,
             events=events,
+            limits=limits,
             sessions=user_sessions,
             settings=settings,
         ),
+        limits=limits,
+        till=till,
+        limits_upkeep=LimitsUpkeep(database, till, clock, background),
         desk=desk,
         canned_replies=CannedReplies(database, clock),
         proposals=proposals,

@@ -8,7 +8,10 @@ from gigachat_server.access.callers import Callers
 from gigachat_server.access.end_users import EndUsers
 from gigachat_server.access.identity_keys import IdentityKeys
 from gigachat_server.access.keys import KeyRing
+from gigachat_server.access.limits import Limits
+from gigachat_server.access.limits_upkeep import LimitsUpkeep
 from gigachat_server.access.secrets import Secrets
+from gigachat_server.access.till import Till
 from gigachat_server.access.user_sessions import UserSessions
 from gigachat_server.access.widget_keys import WidgetKeys
 from gigachat_server.access.worker import AccessWorker
@@ -66,6 +69,9 @@ class Services(msgspec.Struct, kw_only=True):
     replay: Replay
     chatbots: Chatbots
     conversations: Conversations
+    limits: Limits
+    till: Till
+    limits_upkeep: LimitsUpkeep
     desk: Desk
     proposals: Proposals
     message_search: MessageSearch

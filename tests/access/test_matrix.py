@@ -73,6 +73,7 @@ BODIES: dict[tuple[str, str], Any] = {
     ("POST", CONVERSATION + "/proposals/{proposal_id}/send"): {},
     ("POST", CONVERSATION + "/proposals/{proposal_id}/discard"): {},
     ("GET", CHATBOT + "/search"): None,
+    ("GET", CHATBOT + "/limits"): None,
     ("GET", CHATBOT + "/events"): None,
     ("GET", CHATBOT + "/canned-replies"): None,
     ("POST", CHATBOT + "/canned-replies"): {},

@@ -85,6 +85,16 @@ _FORM = {
     },
 }
 _LOCATION = {"description": "The path of what was made.", "schema": {"type": "string"}}
+_RATE_LIMITS = {
+    "RateLimit-Policy": {
+        "description": 'The limits that the prompt was charged to: `"user";q=20;w=60`. Without any there is no such header.',
+        "schema": {"type": "string"},
+    },
+    "RateLimit": {
+        "description": 'What is left of each, and in how many seconds it is whole again: `"user";r=13;t=17`.',
+        "schema": {"type": "string"},
+    },
+}
 _LINK = {"description": 'Where a further page is: `<...>; rel="next"`. The last page has none.', "schema": {"type": "string"}}
 
 
@@ -213,6 +223,8 @@ def _successes(route: ApiRoute, schemas: Schemas) -> dict[str, Any]:
     headers = {"Location": _LOCATION} if route.has_location else {}
     if "limit" in route.query and "after" in route.query:
         headers = {**headers, "Link": _LINK}
+    if route.is_prompt:
+        headers = {**headers, **_RATE_LIMITS}
     if headers:
         success["headers"] = headers
     responses = {str(route.status): success}

@@ -151,6 +151,9 @@ ROUTES = (
     Route(method="DELETE", path=CHATBOT, scope=Scope.CHATBOTS_WRITE, handler=chatbots.delete, status=204,
           summary="Delete a chatbot with all its documents and conversations"),
 
+    Route(method="GET", path=CHATBOT + "/limits", scope=Scope.CHATBOTS_READ, handler=chatbots.limits,
+          response=wire.WireLimits, summary="Show the limits of a chatbot, and what was used of its budgets today"),
+
     Route(method="GET", path="/queue", scope=Scope.DOCUMENTS_READ, handler=documents.queues,
           response=list[documents.WireQueue],
           summary="List the documents that wait for ingest, by chatbot, longest waiting first"),

@@ -10,6 +10,7 @@ import functools
 from collections.abc import Iterable
 
 from gigachat_server.access.end_users import user_target
+from gigachat_server.access.limits import USER
 from gigachat_server.chat.events.recorder import Events
 from gigachat_server.chat.turns.live import LiveTurns
 from gigachat_server.chat.turns.queue import start_next
@@ -27,6 +28,7 @@ from gigachat_server.store import (
     message_texts,
     messages,
     proposals,
+    rates,
     unanswered,
     user_sessions,
 )
@@ -74,6 +76,7 @@ class Erasure:
                     await self._delete_part(tx, chatbot_id, conversation_id, user_id)
                 else:
                     await self._delete_whole(tx, chatbot_id, conversation_id)
+            await rates.delete(tx, chatbot_id, [(USER, user_id)])
             tx.erases()
             await user_sessions.delete_of_user(tx, chatbot_id, user_id)
             await end_users.delete(tx, chatbot_id, user_id)

@@ -82,6 +82,18 @@ from gigachat_server.records.events import (
 )
 from gigachat_server.records.inbox import CannedReply, Note, Proposal, ProposalState
 from gigachat_server.records.learning import FixedAnswer, UnansweredPrompt, UnansweredReason, UnansweredState
+from gigachat_server.records.limits import (
+    AddressRate,
+    AnonymousBudget,
+    BudgetConfig,
+    BudgetsConfig,
+    KeyRate,
+    LimitsConfig,
+    RateConfig,
+    SessionRate,
+    Spending,
+    UserRate,
+)
 from gigachat_server.records.sites import PageKind, PageState, Site, SiteKind, SitePage, SiteProgress, SiteState
 
 __all__ = [
@@ -91,9 +103,13 @@ __all__ = [
     "WAITING",
     "Account",
     "Address",
+    "AddressRate",
     "Algorithm",
+    "AnonymousBudget",
     "ApiKey",
     "AuditEntry",
+    "BudgetConfig",
+    "BudgetsConfig",
     "CannedReply",
     "Chatbot",
     "ChatbotConfig",
@@ -124,6 +140,8 @@ __all__ = [
     "Hostname",
     "IdentityKey",
     "InterceptionConfig",
+    "KeyRate",
+    "LimitsConfig",
     "Message",
     "MessageCreated",
     "MessageReplaced",
@@ -142,10 +160,12 @@ __all__ = [
     "ProposalCreated",
     "ProposalDecided",
     "ProposalState",
+    "RateConfig",
     "ReopeningReason",
     "ResponseConfig",
     "RestrictionsConfig",
     "ResultsConfig",
+    "SessionRate",
     "Site",
     "SiteKind",
     "SitePage",
@@ -153,6 +173,7 @@ __all__ = [
     "SiteState",
     "Source",
     "SourceView",
+    "Spending",
     "TextSplitterConfig",
     "TurnCoalesced",
     "TurnFailed",
@@ -167,6 +188,7 @@ __all__ = [
     "UnansweredPrompt",
     "UnansweredReason",
     "UnansweredState",
+    "UserRate",
     "UserSession",
     "WarningCode",
     "WidgetKey",
