@@ -43,7 +43,7 @@ _ADDRESSES = tuple(dict.fromkeys([*(route.path for route in ROUTES), "/openapi.j
 _CORS_METHODS = "GET, POST, PUT, DELETE"
 _CORS_HEADERS = "Authorization, Content-Type, Accept, Idempotency-Key, Last-Event-ID, Prefer, X-Request-Id"
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9._:\[\]-]{1,262}")  # as browsers write one; nothing else is repeated
-_CORS_EXPOSED = "Link, Retry-After, X-Request-Id, Idempotent-Replayed"
+_CORS_EXPOSED = "Link, Retry-After, RateLimit, RateLimit-Policy, X-Request-Id, Idempotent-Replayed"
 
 _MOST_SEGMENTS = 16  # more than any route has
 

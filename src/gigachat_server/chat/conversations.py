@@ -7,6 +7,7 @@ another protocol, only translates: it parses a request, calls, and shapes what c
 
 from __future__ import annotations
 
+import functools
 import secrets
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
@@ -14,9 +15,11 @@ from typing import Any
 import msgspec
 
 from gigachat_server.access.bearers import digest
+from gigachat_server.access.limits import Limits
 from gigachat_server.access.principal import Principal
 from gigachat_server.access.scopes import Scope
 from gigachat_server.access.speakers import client_defined_id, operator_name, speaker_id
+from gigachat_server.access.streams import Streams
 from gigachat_server.access.user_sessions import NewSession, UserSessions, claimed_id
 from gigachat_server.chat.answers.memory import recall_for_next
 from gigachat_server.chat.erasure import Erasure
@@ -27,7 +30,8 @@ from gigachat_server.chat.turns.control import Control
 from gigachat_server.chat.turns.intake import PromptRequest
 from gigachat_server.chat.turns.outcome import vectors_of
 from gigachat_server.chat.turns.progress import TurnResult
-from gigachat_server.chat.turns.turn import TurnHandle, Turns
+from gigachat_server.chat.turns.spending import most_tokens
+from gigachat_server.chat.turns.turn import Admit, TurnHandle, Turns
 from gigachat_server.errors import Conflict, FieldError, Forbidden, InvalidRequest, NotFound
 from gigachat_server.knowledge.search.retrieve import Earlier
 from gigachat_server.language.words import is_blank
@@ -77,6 +81,7 @@ class Conversations:
         feed: Feed,
         erasure: Erasure,
         events: Events,
+        limits: Limits,
         sessions: UserSessions,
         settings: Settings,
     ) -> None:
@@ -86,6 +91,8 @@ class Conversations:
         self._feed = feed
         self._erasure = erasure
         self._events = events
+        self._limits = limits
+        self._streams = Streams()
         self._sessions = sessions
         self._settings = settings
 
@@ -107,7 +114,7 @@ class Conversations:
         An end user speaks as themselves, in a conversation of theirs: without an id, in a new one.
 
         With a key that was used before, what came of it then. Raises `ConversationBusy`, `IdempotencyKeyReused`,
-        `InvalidRequest`.
+        `InvalidRequest`, `RateLimited`.
         """
         _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
         if is_blank(text):
@@ -124,7 +131,8 @@ class Conversations:
         )
         if request.operator is not None:
             principal.require(Scope.MESSAGES_INJECT, _SPEAKS_AS_CLIENT)
-        return await self._turns.start(chatbot, request, key)
+            return await self._turns.start(chatbot, request, key)
+        return await self._turns.start(chatbot, request, key, self._admitting(principal, chatbot, text))
 
     async def retry(
         self, principal: Principal, chatbot: Chatbot, conversation_id: str, message_id: str, *, key: Key | None
@@ -133,7 +141,8 @@ class Conversations:
         _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
         conversation_id = _id(conversation_id)
         await self._check_own(principal, chatbot, conversation_id)
-        return await self._turns.retry(chatbot, conversation_id, message_id, key, entry=entry_of(principal))
+        admit = self._admitting(principal, chatbot, "")
+        return await self._turns.retry(chatbot, conversation_id, message_id, key, admit, entry=entry_of(principal))
 
     async def stop(self, principal: Principal, chatbot: Chatbot, conversation_id: str, *, key: Key | None) -> TurnResult:
         """End the reply in the making and whatever waits behind it. With a key, the ids of these messages are kept."""
@@ -337,15 +346,16 @@ class Conversations:
     ) -> AsyncGenerator[FeedEvent | FeedDelta | None, None]:
         """All that happens from that place on, with every word of a reply; see `Feed.follow_conversation`.
 
-        Raises `InvalidRequest` for a place that the conversation has not reached.
+        Raises `InvalidRequest` for a place that the conversation has not reached, `RateLimited` for one stream too many.
         """
         _admit(principal, Scope.CONVERSATIONS_READ, chatbot)
         conversation_id = _id(conversation_id)
         if place.seq > await self._feed.last_seq(principal, chatbot.id, conversation_id):
             raise InvalidRequest(errors=(FieldError("Last-Event-ID", "Must be the id of an event of this stream."),))
-        return self._feed.follow_conversation(
+        followed = self._feed.follow_conversation(
             principal, chatbot.id, conversation_id, place, idle_s=idle_s, with_vectors=with_vectors
         )
+        return self._streams.counted(principal, chatbot, followed) if principal.is_end_user else followed
 
     async def follow_all(
         self, principal: Principal, chatbot: Chatbot, since_us: int | None, *, idle_s: float, with_vectors: bool = False
@@ -376,6 +386,10 @@ class Conversations:
                 return await _get(reader, principal, chatbot, conversation_id)
 
             await self._database.read(read)
+
+    def _admitting(self, principal: Principal, chatbot: Chatbot, text: str) -> Admit:
+        """What is asked before such a prompt of theirs is answered."""
+        return functools.partial(self._limits.admit, principal, chatbot, most_tokens(chatbot.config, text))
 
     def _checked_metadata(self, metadata: dict[str, Any]) -> dict[str, Any]:
         if metadata and _is_deeper(metadata, self._settings.max_depth):

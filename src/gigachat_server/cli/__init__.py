@@ -35,6 +35,7 @@ COMMANDS = {
     ),
     "widget-keys": Entry("end_users", "widget_keys", "Create, list, switch and revoke keys for visitors of your pages."),
     "chatbots": Entry("chatbots", "chatbots", "Create, list, show and delete chatbots."),
+    "limits": Entry("limits", "limits", "Show and set how much a chatbot's end users and API keys may use."),
     "documents": Entry("documents", "documents", "Push, list, search and delete a chatbot's documents."),
     "sites": Entry("sites", "sites", "Crawl pages, sitemaps and sites as documents."),
     "chat": Entry("chat", "chat", "Talk to a chatbot."),

@@ -10,11 +10,13 @@ from __future__ import annotations
 import logging
 from typing import Any, Generic, Protocol, TypeVar
 
+import msgspec
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from gigachat_server.access import scopes
+from gigachat_server.access.limits import network_of
 from gigachat_server.access.principal import Principal
 from gigachat_server.edge.answer import render, without_body, without_stream
 from gigachat_server.edge.idempotency import REPLAYED, key_of, replay
@@ -131,8 +133,10 @@ class Frame(Generic[Q]):
         principal = request.caller = await self._surface.identify(request, route)
         if principal is None:
             return
-        if principal.is_end_user and route.end_user == "no":
-            raise Forbidden("End users do not reach this: call it from your server, with an API key.")
+        if principal.is_end_user:
+            if route.end_user == "no":
+                raise Forbidden("End users do not reach this: call it from your server, with an API key.")
+            principal = request.caller = msgspec.structs.replace(principal, address=network_of(request.peer))
         if isinstance(route.scope, scopes.Scope):
             principal.require(route.scope, self._surface.scope_missing)
         if route.chatbot_in == "query" and not request.query:

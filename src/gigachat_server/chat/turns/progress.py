@@ -64,6 +64,11 @@ class Turn:
         return self._ended.done()
 
     @property
+    def outcome(self) -> TurnResult | GigachatError | None:
+        """What it ended with."""
+        return self._ended.result() if self._ended.done() else None
+
+    @property
     def is_running(self) -> bool:
         """Whether it is being answered here, rather than waiting, answered with another, or ended."""
         return self.lease is not None and self._leader is None and not self._ended.done()
