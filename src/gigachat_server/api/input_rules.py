@@ -81,7 +81,6 @@ FIELDS: dict[tuple[str, str], Schema] = {
         "not": {"anyOf": [{"enum": [".", ".."]}, {"pattern": "^[Cc]lient:"}, {"pattern": "^[Aa]non:"}]},
     },
     ("SessionInput", "conversation_ids"): {"pattern": _NO_CONTROLS, "not": {"enum": [".", ".."]}},
-    ("SessionInput", "claim"): {"pattern": "^gcu_[0-9A-Za-z]{50}$"},
     ("WidgetKeyInput", "hostnames"): {"pattern": _HOSTNAME},
     ("ProfileInput", "name"): _PROFILE,
     ("ProfileInput", "email"): _PROFILE,
