@@ -10,7 +10,14 @@ class GigachatError(Exception):
 
 
 class NoAnswer(GigachatError):
-    """Nothing answered, or the answer broke off, as often as it was tried."""
+    """Nothing answered, or the answer broke off, as often as it was tried.
+
+    `was_sent`: the server may have heard the call. Made again with its `idempotency_key` it is not done twice.
+    """
+
+    def __init__(self, text: str, *, was_sent: bool = True) -> None:
+        super().__init__(text)
+        self.was_sent = was_sent
 
 
 class UnexpectedAnswer(GigachatError):

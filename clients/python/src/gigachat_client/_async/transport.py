@@ -55,8 +55,8 @@ class AsyncTransport:
     async def events(self, call: Call, *, place: str = "", most_errors: int | None = None) -> AsyncGenerator[ServerEvent, None]:
         """The events of a stream, over as many connections as it takes, until `done`; JSON instead is one event `json`.
 
-        A stream that breaks off goes on behind its last `id:`. Before its first event it is tried as any call; after that,
-        until nothing new came for `resume_s`. Raises the error that an event tells, or waits, for those that pass, and asks
+        A stream that breaks off goes on behind its last `id:`. Until it was sent it is tried as any call; after that, until
+        nothing new came for `resume_s`. Raises the error that an event tells, or waits, for those that pass, and asks
         again, at most `most_errors` times. Raises `GigachatError`.
         """
         call = keyed(call)
@@ -67,6 +67,7 @@ class AsyncTransport:
                 async with aclosing(self._connection(call, place)) as events:
                     async for event in events:
                         if event.name == "error":
+                            errors += 1
                             raise error_of(0, event.data)
                         has_begun, place = True, event.place or place
                         if event.name != "start":  # which comes again with every connection
@@ -79,7 +80,7 @@ class AsyncTransport:
                 if self._is_expired(error) and not has_new_token:
                     has_new_token, self._token = True, None
                     continue
-                errors += 1
+                has_begun = has_begun or (isinstance(error, NoAnswer) and error.was_sent)
                 is_over = not (isinstance(error, NoAnswer) or is_passing(error))
                 if is_over or not has_begun or (most_errors is not None and errors > most_errors):
                     raise
@@ -116,8 +117,9 @@ class AsyncTransport:
                 if accept != EVENTS or not response.is_success:
                     await response.aread()
             except httpx2.TransportError as fault:
-                failure: GigachatError = NoAnswer(f"{call.method} {self._url}{call.path}: {fault or type(fault).__name__}")
                 is_unknown = is_unknown or not isinstance(fault, _NEVER_SENT)
+                told = f"{call.method} {self._url}{call.path}: {fault or type(fault).__name__}"
+                failure: GigachatError = NoAnswer(told, was_sent=is_unknown)
                 if isinstance(fault, _HOPELESS) or (is_unknown and not call.is_repeatable):
                     raise failure from fault
             else:
