@@ -82,7 +82,7 @@ async def test_python(tmp_path: Path) -> None:
         "generate",
         "--path=openapi.json",
         "--meta=none",
-        "--output-path=gigachat_client",
+        "--output-path=generated_client",
         PATH=path,
     )
     assert "WARNING" not in generated, generated

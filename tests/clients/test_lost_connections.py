@@ -7,8 +7,8 @@ import random
 from pathlib import Path
 
 import pytest
-from gigachat_client import AsyncGigachat, Gigachat, Message, StreamDelta, TurnStream
 
+from gigachat_client import AsyncGigachat, Gigachat, Message, StreamDelta, TurnStream
 from tests.clients.cutting import CuttingProxy, death_of, mortal_server
 from tests.faults.serving import KEY
 
@@ -88,18 +88,21 @@ async def test_a_connection_that_is_cut_at_any_byte_of_a_stream(tmp_path: Path, 
 
 async def test_a_follower_misses_nothing_when_servers_die(tmp_path: Path) -> None:
     chance = random.Random("follow")
-    async with mortal_server(tmp_path) as (mortal, proxy):
-        async with AsyncGigachat(proxy.url, KEY) as client, AsyncGigachat(proxy.url, KEY, tries=8) as speaker:
-            chatbot = (await client.chatbots.create(name="Superbot")).id
-            seen: list[int] = []
-            for number in range(5):
-                await speaker.say(chatbot, PROMPT, conversation_id="c", user_id="ann")
-                last = (await client.conversations.get(chatbot, "c")).seq
-                proxy.arm(chance.randrange(200, 2_000), death_of(mortal, proxy))
-                async for happened in client.follow(chatbot, "c", after=str(seen[-1]) if seen else ""):
-                    if not isinstance(happened, StreamDelta):
-                        seen.append(happened.seq)
-                    if seen and seen[-1] >= last:
-                        break
-                assert seen == list(range(1, last + 1)), number
-                proxy.arm(10**9)
+    async with (
+        mortal_server(tmp_path) as (mortal, proxy),
+        AsyncGigachat(proxy.url, KEY) as client,
+        AsyncGigachat(proxy.url, KEY, tries=8) as speaker,
+    ):
+        chatbot = (await client.chatbots.create(name="Superbot")).id
+        seen: list[int] = []
+        for number in range(5):
+            await speaker.say(chatbot, PROMPT, conversation_id="c", user_id="ann")
+            last = (await client.conversations.get(chatbot, "c")).seq
+            proxy.arm(chance.randrange(200, 2_000), death_of(mortal, proxy))
+            async for happened in client.follow(chatbot, "c", after=str(seen[-1]) if seen else ""):
+                if not isinstance(happened, StreamDelta):
+                    seen.append(happened.seq)
+                if seen and seen[-1] >= last:
+                    break
+            assert seen == list(range(1, last + 1)), number
+            proxy.arm(10**9)
