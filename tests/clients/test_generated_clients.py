@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import shutil
@@ -13,33 +12,13 @@ from typing import Any
 import pytest
 
 from gigachat_server.api.openapi import openapi_json
+from tests.clients.programs import output
 from tests.harness import gigachat
 
 pytestmark = [pytest.mark.clients, pytest.mark.sqlite_only]
 
 HERE = Path(__file__).parent
 EXPECTED = {"temperature": 0, "tokens": 200, "role": "assistant", "code": "not_found"}
-PATIENCE_S = 150
-
-
-async def output(folder: Path, *command: str | Path, **variables: str) -> str:
-    """What it prints. Asserts that it succeeds."""
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        cwd=folder,
-        env={**os.environ, "CI": "true", **variables},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        async with asyncio.timeout(PATIENCE_S):
-            printed, told = await process.communicate()
-    except TimeoutError:
-        process.kill()
-        await process.wait()
-        raise
-    assert process.returncode == 0, (command, printed.decode(), told.decode())
-    return printed.decode()
 
 
 async def answers(tmp_path: Path, folder: Path, *command: str | Path, **variables: str) -> Any:
