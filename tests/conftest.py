@@ -23,7 +23,14 @@ import pytest
 from tests import postgres, postgres_server, stores
 
 # Whoever imports from these starts servers.
-_SERVERS = ("tests.harness", "tests.clients.cutting", "tests.cli.commands", "tests.pages.pages", "tests.faults.processes", "tests.faults.serving")
+_SERVERS = (
+    "tests.harness",
+    "tests.clients.cutting",
+    "tests.cli.commands",
+    "tests.pages.pages",
+    "tests.faults.processes",
+    "tests.faults.serving",
+)
 
 _connect = socket.socket.connect
 

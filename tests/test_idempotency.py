@@ -171,9 +171,7 @@ async def test_a_repeated_prompt_attaches_to_the_running_answer(tmp_path: Path) 
     ("left_at", "again"),
     [("the delta", "second"), ("1.2", "rst second"), (None, "first second"), ("1.999", "first second"), ("a/b", "first second")],
 )
-async def test_a_stream_that_is_sent_again_goes_on_behind_what_came_last(
-    tmp_path: Path, left_at: str | None, again: str
-) -> None:
+async def test_a_stream_that_is_sent_again_goes_on_behind_what_came_last(tmp_path: Path, left_at: str | None, again: str) -> None:
     pause = Pause()
     async with gigachat(tmp_path, model=answering({"a": ["first ", pause, "second"]})) as api:
         path = await api.chatbot() + "/conversations"

@@ -10,6 +10,7 @@ import argparse
 import functools
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,7 @@ from gigachat_server.errors import GigachatError
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "clients/python/src/gigachat_client"
+TYPESCRIPT = ROOT / "clients/typescript"
 _MADE = "# Made by tools/write_client_types.py: change the server, or that, and run `make docs`.\n"
 _SYNC = {
     "AsyncGigachat": "Gigachat",
@@ -327,10 +329,25 @@ def formatted(sources: Sequence[str]) -> list[str]:
         return [path.read_text(encoding="utf-8") for path in paths]
 
 
+def write_typescript() -> None:
+    """The types as openapi-typescript makes them."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("package.json", "tsconfig.json"):
+            shutil.copy(TYPESCRIPT / name, folder)
+        Path(folder, "openapi.json").write_bytes(openapi_json())
+        Path(folder, "src").mkdir()
+        subprocess.run(["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"], cwd=folder, check=True)
+        subprocess.run(["npm", "run", "types", "--silent"], cwd=folder, check=True)
+        shutil.copy(Path(folder, "src/api.ts"), TYPESCRIPT / "src/api.ts")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; fail if a file is not up to date")
+    parser.add_argument("--typescript", action="store_true", help="also write the types of the TypeScript client, with npm")
     arguments = parser.parse_args()
+    if arguments.typescript:
+        write_typescript()
     files = made(json.loads(openapi_json()))
     stale = [path for path, text in files.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
     stale += sorted({*(PACKAGE / "_sync").glob("*.py")} - files.keys())

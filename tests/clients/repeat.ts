@@ -53,7 +53,12 @@ for (const [name, answer] of Object.entries({
 for (const [code, status] of [["conversation_busy", 409], ["not_found", 404], ["internal_error", 500]] as const)
   results[code] = (({ outcome, sent }) => [outcome, sent])(await played([problem(code, status)], say));
 results.late = (({ outcome, sent }) => [outcome, sent])(await played([problem("shutting_down", 503, { "Retry-After": "61" })], say));
-results.secret = (await played([cut], (client) => client.api.POST("/api-keys", { body: { name: "ci" } }))).sent;
+const refused = () => new TypeError("fetch failed", { cause: { code: "ECONNREFUSED" } });
+const stay = (client: Gigachat) => client.sayStream("b", "Hi", said);
+results.refused = (await played([refused(), refused(), refused()], stay)).sent;
+const create = (client: Gigachat) => client.api.POST("/api-keys", { body: { name: "ci" } });
+results.secret = (await played([cut], create)).sent;
+results.secrets = (await played([refused(), refused(), refused()], create)).sent;
 const expired = problem("token_expired", 401);
 results.tokens = (await played([expired, ok()], say, ["one", "two"])).requests.map(({ token }) => token);
 results.expired = (await played([problem("token_expired", 401), problem("token_expired", 401)], say, ["1", "2", "3"])).outcome;

@@ -16,6 +16,7 @@ from gigachat_server.api.openapi import openapi_json
 from gigachat_server.models.fake import ScriptedModel
 from tests.clients.cutting import death_of, mortal_server
 from tests.clients.programs import output
+from tests.docs.test_docs import PAGES, blocks
 from tests.faults.serving import KEY
 from tests.harness import gigachat
 
@@ -70,6 +71,22 @@ async def test_a_conversation(built: Path, tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+async def test_the_guide_runs_as_printed(built: Path, tmp_path: Path) -> None:
+    await compiled(built)
+    program = "\n".join(blocks(PAGES["docs/guides/use-the-typescript-client.md"], "ts"))
+    async with gigachat(tmp_path) as api:
+        program = program.replace("http://127.0.0.1:8000", api.url).replace("gca_...", api.key)
+        guide = built / "src/guide.ts"
+        guide.write_text(program.replace('"gigachat-client"', '"./client.js"'))
+        await output(built, "npx", "--no-install", "tsc")
+        told = (await output(built / "dist", "node", "guide.js")).splitlines()
+        guide.unlink()
+    assert told[:3] == ["Hi.", "Hi.", "completed []"]
+    assert told[3:7] == ["1 user: When are parcels sent?", "2 assistant: Hi.", "3 user: And on Tuesdays?", "4 assistant: Hi."]
+    assert [line.split()[:2] for line in told[7:11]] == [["1", "user"], ["2", "assistant"], ["3", "user"], ["4", "assistant"]]
+    assert told[11].startswith("not_found 404 ") and told[12:] == ["Superbot"]
+
+
 async def test_when_a_request_is_sent_again(built: Path) -> None:
     told = json.loads(await output(await compiled(built), "node", "repeat.js"))
     for passing in ("408", "429", "502", "503", "504", "409", "cut"):
@@ -78,7 +95,8 @@ async def test_when_a_request_is_sent_again(built: Path) -> None:
     assert {told[code][0]: told[code][1] for code in ("conversation_busy", "not_found", "internal_error")} == {
         "conversation_busy": 1, "not_found": 1, "internal_error": 1,
     }  # fmt: skip
-    assert (told["late"], told["secret"]) == (["shutting_down", 1], 1)
+    assert told["late"] == ["shutting_down", 1]
+    assert (told["secret"], told["secrets"], told["refused"]) == (1, 3, 3)
     assert (told["tokens"], told["expired"]) == (["Bearer one", "Bearer two"], "token_expired")
     assert (told["deleted"], told["missing"]) == ("gone", "not_found")
     assert told["followed"] == [[1, 2, 3, "not_found"], [None, "2", "3"]]

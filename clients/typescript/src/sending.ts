@@ -17,12 +17,20 @@ export class ApiError extends Error {
   }
 }
 
-/** Nothing answered, or the answer broke off, as often as it was tried. */
+/** Nothing answered, or the answer broke off, as often as it was tried. `wasSent`: the server may have heard the request. */
 export class NoAnswer extends Error {
   override readonly name = "NoAnswer";
+  constructor(
+    message: string,
+    readonly wasSent: boolean,
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+  }
 }
 
 const PASSING = new Set([408, 429, 502, 503, 504]);
+const NEVER_SENT = new Set(["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "UND_ERR_CONNECT_TIMEOUT"]); // Node; browsers do not say
 const LONGEST_WAIT_MS = 60_000;
 
 /** Whether the same request may succeed in a moment. */
@@ -75,7 +83,7 @@ export class Sender {
     if (request.method === "POST" && !request.headers.has("Idempotency-Key"))
       request.headers.set("Idempotency-Key", crypto.randomUUID());
     const isRepeatable = !(request.method === "POST" && new URL(request.url).pathname.endsWith("/api-keys"));
-    let [isUnanswered, hasNewToken] = [false, false];
+    let [wasSent, hasNewToken] = [false, false];
     for (let number = 0; ; ) {
       request.headers.set("Authorization", `Bearer ${(this.#token ??= await this.#ask())}`);
       let response: Response | undefined;
@@ -84,10 +92,11 @@ export class Sender {
         response = await this.fetching(request.clone());
       } catch (error) {
         request.signal.throwIfAborted();
-        [isUnanswered, failure] = [true, error];
+        failure = error;
+        wasSent ||= !NEVER_SENT.has((error as { cause?: { code?: string } }).cause?.code ?? "");
       }
       if (response?.ok) return response;
-      if (response?.status === 404 && request.method === "DELETE" && isUnanswered) return new Response(null, { status: 204 });
+      if (response?.status === 404 && request.method === "DELETE" && wasSent) return new Response(null, { status: 204 });
       if (response !== undefined) {
         const { code } = await problemOf(response.clone());
         if (code === "token_expired" && !hasNewToken && this.forget()) {
@@ -98,9 +107,9 @@ export class Sender {
       }
       const ms = waitMs(number, Math.random(), response?.headers.get("Retry-After"));
       number += 1;
-      if (number >= this.tries || ms === undefined || !isRepeatable) {
+      if (number >= this.tries || ms === undefined || (!isRepeatable && (wasSent || response !== undefined))) {
         if (response !== undefined) return response;
-        throw new NoAnswer(`${request.method} ${request.url}: ${String(failure)}`, { cause: failure });
+        throw new NoAnswer(`${request.method} ${request.url}: ${String(failure)}`, wasSent, { cause: failure });
       }
       await pause(ms, request.signal);
     }

@@ -46,7 +46,7 @@ export async function* events(sender: Sender, request: Request, options: StreamO
   if (request.method === "POST" && !request.headers.has("Idempotency-Key"))
     request.headers.set("Idempotency-Key", crypto.randomUUID());
   for (;;) {
-    let failure: Error = new NoAnswer(`The stream of ${request.url} broke off.`);
+    let failure: Error = new NoAnswer(`The stream of ${request.url} broke off.`, true);
     try {
       for await (const event of connection(sender, request, place, options.signal)) {
         if (event.name === "error") {
@@ -65,6 +65,7 @@ export async function* events(sender: Sender, request: Request, options: StreamO
         hasNewToken = true;
         continue;
       }
+      hasBegun ||= error instanceof NoAnswer && error.wasSent;
       const isOver = error instanceof ApiError && !isPassing(error.status, error.code);
       if (isOver || !hasBegun || errors > options.mostErrors) throw error;
       failure = error;
