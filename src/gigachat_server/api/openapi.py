@@ -51,7 +51,7 @@ _LAST_EVENT_ID: tuple[dict[str, Any], str] = (
 )
 _LEFT_AT: tuple[dict[str, Any], str] = (
     {"type": "string"},
-    "A header, for an event stream that is sent again with its `Idempotency-Key`: the `id:` of what came last, to go on behind it.",
+    "A header, for a stream that is sent again with its `Idempotency-Key`: the `id:` of what came last, to go on behind it.",
 )
 _PREFER: tuple[dict[str, Any], str] = (
     {"type": "string", "examples": ["respond-async"]},
