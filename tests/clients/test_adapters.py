@@ -20,6 +20,7 @@ SOURCE = ROOT / "clients/python/src"
 NEWEST = Path(os.environ.get("CLIENTS_VENV", ROOT / ".venv-clients"))
 ADAPTERS = [f"gigachat_client/{name}.py" for name in ("haystack", "langchain", "llama_index")]
 SILENT = {"HAYSTACK_TELEMETRY_ENABLED": "False", "LANGSMITH_TRACING": "false"}
+TRUSTED = {"HAYSTACK_DESERIALIZATION_ALLOWLIST": "gigachat_client.haystack"}  # as the guide says
 
 
 def python_of(folder: Path) -> Path:
@@ -38,7 +39,7 @@ async def test_every_adapter_brings_what_retrieve_finds(versions: str, tmp_path:
         await api.push(chatbot, "opening hours", "The shop is open from 9 to 5.")
         query = "query=When+are+parcels+sent?&for=generating"
         (passage,) = [each for each in (await api.get(f"{chatbot}/retrieve?{query}")).body["passages"] if each["is_matched"]]
-        variables = {"PYTHONPATH": str(SOURCE), "GIGACHAT_API_KEY": "", **SILENT}
+        variables = {"PYTHONPATH": str(SOURCE), "GIGACHAT_API_KEY": "", **SILENT, **TRUSTED}
         told = json.loads(await output(tmp_path, python, HERE / "adapted.py", api.url, api.key, chatbot[10:], **variables))
     facts = {
         "source": "shipping", "document_id": passage["document_id"], "chatbot_id": chatbot[10:], "from_line": 1, "to_line": 1,

@@ -36,6 +36,12 @@ class Unauthenticated(ApiError):
     code = "unauthenticated"
 
 
+class TokenExpired(Unauthenticated):
+    """This token has expired: ask your server for a new one."""
+
+    code = "token_expired"
+
+
 class Forbidden(ApiError):
     """This API key is not allowed to do that."""
 
@@ -94,6 +100,18 @@ class IdempotencyInProgress(Conflict):
     """Another request with this Idempotency-Key is in progress; send it again shortly."""
 
     code = "idempotency_in_progress"
+
+
+class TooManyCannedReplies(Conflict):
+    """A chatbot has at most 1000 canned replies."""
+
+    code = "too_many_canned_replies"
+
+
+class ShortcutTaken(Conflict):
+    """Another canned reply of this chatbot has this shortcut."""
+
+    code = "shortcut_taken"
 
 
 class DocumentNameTaken(Conflict):
@@ -172,6 +190,24 @@ class StorageUnavailable(ApiError):
     """The message store cannot write right now. Try again shortly; with an Idempotency-Key nothing is stored twice."""
 
     code = "storage_unavailable"
+
+
+class SecretMissing(ApiError):
+    """This server has no secret to derive keys from: set GIGACHAT_SECRET, the same on every node."""
+
+    code = "secret_missing"
+
+
+class RateLimited(ApiError):
+    """Too many requests: wait as long as Retry-After says."""
+
+    code = "rate_limited"
+
+
+class BudgetSpent(RateLimited):
+    """This chatbot's budget for today is spent; it answers again tomorrow (UTC)."""
+
+    code = "budget_spent"
 
 
 class ShuttingDown(ApiError):
@@ -366,6 +402,7 @@ BY_CODE: dict[str, type[ApiError]] = {
     "malformed_body": MalformedBody,
     "malformed_form": MalformedForm,
     "unauthenticated": Unauthenticated,
+    "token_expired": TokenExpired,
     "forbidden": Forbidden,
     "hostname_refused": HostnameRefused,
     "address_refused": AddressRefused,
@@ -376,6 +413,8 @@ BY_CODE: dict[str, type[ApiError]] = {
     "conversation_taken_over": ConversationTakenOver,
     "conversation_already_taken_over": AlreadyTakenOver,
     "idempotency_in_progress": IdempotencyInProgress,
+    "too_many_canned_replies": TooManyCannedReplies,
+    "shortcut_taken": ShortcutTaken,
     "document_name_taken": DocumentNameTaken,
     "site_exists": SiteExists,
     "too_many_sites": TooManySites,
@@ -389,6 +428,9 @@ BY_CODE: dict[str, type[ApiError]] = {
     "head_too_large": HeadTooLarge,
     "too_many_connections": TooManyConnections,
     "storage_unavailable": StorageUnavailable,
+    "secret_missing": SecretMissing,
+    "rate_limited": RateLimited,
+    "budget_spent": BudgetSpent,
     "shutting_down": ShuttingDown,
     "upstream_failed": ModelError,
     "upstream_unreachable": ModelUnreachable,

@@ -33,6 +33,12 @@ class AnswerInput(Struct, frozen=True, kw_only=True, rename={"as_": "as"}):
     """Of the document, which replaces one of that name; null: after the prompt."""
 
 
+class CannedReplyInput(Struct, frozen=True, kw_only=True):
+    shortcut: str
+    """One word, such as `refund-status`."""
+    content: str
+
+
 class ChatbotInput(Struct, frozen=True, kw_only=True):
     name: str
     response: ResponseConfigInput | UnsetType = UNSET
@@ -53,6 +59,17 @@ class ChatbotInputPart(Struct, frozen=True, kw_only=True):
 
 class ChunkMetadata(Struct, frozen=True, kw_only=True):
     loc: Location
+
+
+class ConversationChange(Struct, frozen=True, kw_only=True):
+    """What is to change; what is left out stays."""
+
+    status: Literal["closed", "open", "snoozed"] | UnsetType = UNSET
+    """A closed or snoozed conversation is open again as soon as its end user speaks."""
+    snoozed_until: str | None | UnsetType = UNSET
+    """With status snoozed: in the next year."""
+    assigned_to: str | None | UnsetType = UNSET
+    """The operator who looks after it, or null."""
 
 
 class DocumentInput(Struct, frozen=True, kw_only=True):
@@ -177,11 +194,16 @@ class KeyInput(Struct, frozen=True, kw_only=True):
                 "conversations:write",
                 "messages:inject",
                 "keys:write",
+                "learning:write",
+                "access:write",
+                "tokens:write",
+                "operators:write",
+                "audit:read",
             ]
         ]
         | UnsetType
     ) = UNSET
-    """What it may do; default all but keys:write."""
+    """What it may do; by default neither keys, users nor operators."""
     expires_in_days: int | None | UnsetType = UNSET
     """Refused after that; null: never."""
 
@@ -197,6 +219,14 @@ class Location(Struct, frozen=True, kw_only=True):
     lines: Lines
     page: int | UnsetType = UNSET
     heading: str | UnsetType = UNSET
+
+
+class NoteInput(Struct, frozen=True, kw_only=True):
+    """What an operator tells the others; end users never see it."""
+
+    content: str
+    operator: str | None | UnsetType = UNSET
+    """Who writes; an operator who is signed in writes as themselves."""
 
 
 class Problem(Struct, frozen=True, kw_only=True):
@@ -529,6 +559,14 @@ class AddedStem(Struct, frozen=True, kw_only=True):
     weight: float
 
 
+class CannedReply(Struct, frozen=True, kw_only=True):
+    id: str
+    chatbot_id: str
+    shortcut: str
+    content: str
+    updated_at: str
+
+
 class Chatbot(Struct, frozen=True, kw_only=True):
     """A chatbot. `user_id` is the account that owns it."""
 
@@ -587,6 +625,15 @@ class Conversation(Struct, frozen=True, kw_only=True):
     handoff_requested_at: str | None
     answering: str | None
     queued: int
+    status: Choice["closed", "open", "snoozed"]
+    snoozed_until: str | None
+    closed_at: str | None
+    assigned_to: str | None
+    """The operator who looks after it."""
+    waiting_since: str | None
+    """When its end user first spoke without an answer of a human, since one is wanted or in control."""
+    last_message_seq: int
+    """Of the newest message; 0 if it is from before an upgrade."""
     seq: int
     created_at: str
     updated_at: str
@@ -643,13 +690,19 @@ class Event(Struct, frozen=True, kw_only=True):
     conversation_id: str
     seq: int
     type: Choice[
+        "conversation.assigned",
+        "conversation.closed",
         "conversation.released",
+        "conversation.reopened",
+        "conversation.snoozed",
         "conversation.taken_over",
         "handoff.requested",
         "message.created",
         "message.feedback",
         "message.replaced",
         "messages.deleted",
+        "note.created",
+        "note.deleted",
         "prompt.unanswered",
         "turn.coalesced",
         "turn.failed",
@@ -737,6 +790,17 @@ class NewKey(Struct, frozen=True, kw_only=True):
     expires_at: str | None
     revoked_at: str | None
     key: str
+
+
+class Note(Struct, frozen=True, kw_only=True):
+    id: str
+    conversation_id: str
+    after_seq: int
+    """The `seq` of the conversation when it was written."""
+    operator: str
+    content: str
+    created_at: str
+    updated_at: str
 
 
 class Passage(Struct, frozen=True, kw_only=True):

@@ -253,12 +253,29 @@ class AsyncConversationsCalls:
         after: str | UnsetType = UNSET,
         controlled_by: Literal["human", "bot"] | UnsetType = UNSET,
         handoff_requested: bool | UnsetType = UNSET,
+        status: Literal["open", "snoozed", "closed"] | UnsetType = UNSET,
+        waiting: bool | UnsetType = UNSET,
+        assigned_to: str | UnsetType = UNSET,
+        operator: str | UnsetType = UNSET,
+        user_id: str | UnsetType = UNSET,
+        sort: Literal["last", "waiting"] | UnsetType = UNSET,
     ) -> AsyncPages[types.Conversation]:
-        """List conversations, most recently active first."""
+        """List conversations, most recently active first, or longest waiting first."""
         call = Call(
             "GET",
             path("/chatbots/{chatbot_id}/conversations", chatbot_id=chatbot_id),
-            query={"limit": limit, "after": after, "controlled_by": controlled_by, "handoff_requested": handoff_requested},
+            query={
+                "limit": limit,
+                "after": after,
+                "controlled_by": controlled_by,
+                "handoff_requested": handoff_requested,
+                "status": status,
+                "waiting": waiting,
+                "assigned_to": assigned_to,
+                "operator": operator,
+                "user_id": user_id,
+                "sort": sort,
+            },
         )
         return AsyncPages(self._transport, call, list[types.Conversation])
 
@@ -471,6 +488,126 @@ class AsyncConversationsCalls:
         await self._transport.call(call, None)
 
 
+class AsyncInboxCalls:
+    def __init__(self, transport: AsyncTransport) -> None:
+        self._transport = transport
+
+    async def change(
+        self,
+        chatbot_id: str,
+        conversation_id: str,
+        *,
+        status: Literal["closed", "open", "snoozed"] | UnsetType = UNSET,
+        snoozed_until: str | None | UnsetType = UNSET,
+        assigned_to: str | None | UnsetType = UNSET,
+    ) -> types.Conversation:
+        """Open, snooze, close or assign a conversation."""
+        body = types.ConversationChange(status=status, snoozed_until=snoozed_until, assigned_to=assigned_to)
+        call = Call(
+            "PATCH",
+            path(
+                "/chatbots/{chatbot_id}/conversations/{conversation_id}", chatbot_id=chatbot_id, conversation_id=conversation_id
+            ),
+            body=body,
+        )
+        return await self._transport.call(call, types.Conversation)
+
+    def list_notes(
+        self, chatbot_id: str, conversation_id: str, *, limit: int | UnsetType = UNSET, after: str | UnsetType = UNSET
+    ) -> AsyncPages[types.Note]:
+        """List the notes that operators wrote, oldest first."""
+        call = Call(
+            "GET",
+            path(
+                "/chatbots/{chatbot_id}/conversations/{conversation_id}/notes",
+                chatbot_id=chatbot_id,
+                conversation_id=conversation_id,
+            ),
+            query={"limit": limit, "after": after},
+        )
+        return AsyncPages(self._transport, call, list[types.Note])
+
+    async def add_note(
+        self,
+        chatbot_id: str,
+        conversation_id: str,
+        *,
+        content: str,
+        operator: str | None | UnsetType = UNSET,
+        idempotency_key: str | None = None,
+    ) -> types.Note:
+        """Write a note for the other operators; end users never see it."""
+        body = types.NoteInput(content=content, operator=operator)
+        call = Call(
+            "POST",
+            path(
+                "/chatbots/{chatbot_id}/conversations/{conversation_id}/notes",
+                chatbot_id=chatbot_id,
+                conversation_id=conversation_id,
+            ),
+            body=body,
+            idempotency_key=idempotency_key,
+        )
+        return await self._transport.call(call, types.Note)
+
+    async def delete_note(self, chatbot_id: str, conversation_id: str, note_id: str) -> None:
+        """Delete a note."""
+        call = Call(
+            "DELETE",
+            path(
+                "/chatbots/{chatbot_id}/conversations/{conversation_id}/notes/{note_id}",
+                chatbot_id=chatbot_id,
+                conversation_id=conversation_id,
+                note_id=note_id,
+            ),
+        )
+        await self._transport.call(call, None)
+
+    def list_canned_replies(
+        self, chatbot_id: str, *, limit: int | UnsetType = UNSET, after: str | UnsetType = UNSET
+    ) -> AsyncPages[types.CannedReply]:
+        """List canned replies, by shortcut."""
+        call = Call(
+            "GET", path("/chatbots/{chatbot_id}/canned-replies", chatbot_id=chatbot_id), query={"limit": limit, "after": after}
+        )
+        return AsyncPages(self._transport, call, list[types.CannedReply])
+
+    async def create_canned_reply(
+        self, chatbot_id: str, *, shortcut: str, content: str, idempotency_key: str | None = None
+    ) -> types.CannedReply:
+        """Add words that operators often need."""
+        body = types.CannedReplyInput(shortcut=shortcut, content=content)
+        call = Call(
+            "POST",
+            path("/chatbots/{chatbot_id}/canned-replies", chatbot_id=chatbot_id),
+            body=body,
+            idempotency_key=idempotency_key,
+        )
+        return await self._transport.call(call, types.CannedReply)
+
+    async def put_canned_reply(self, chatbot_id: str, canned_reply_id: str, *, shortcut: str, content: str) -> types.CannedReply:
+        """Replace a canned reply."""
+        body = types.CannedReplyInput(shortcut=shortcut, content=content)
+        call = Call(
+            "PUT",
+            path(
+                "/chatbots/{chatbot_id}/canned-replies/{canned_reply_id}", chatbot_id=chatbot_id, canned_reply_id=canned_reply_id
+            ),
+            body=body,
+        )
+        return await self._transport.call(call, types.CannedReply)
+
+    async def delete_canned_reply(self, chatbot_id: str, canned_reply_id: str) -> None:
+        """Delete a canned reply."""
+        call = Call(
+            "DELETE",
+            path(
+                "/chatbots/{chatbot_id}/canned-replies/{canned_reply_id}", chatbot_id=chatbot_id, canned_reply_id=canned_reply_id
+            ),
+        )
+        await self._transport.call(call, None)
+
+
 class AsyncUnansweredCalls:
     def __init__(self, transport: AsyncTransport) -> None:
         self._transport = transport
@@ -631,6 +768,11 @@ class AsyncKeysCalls:
                 "conversations:write",
                 "messages:inject",
                 "keys:write",
+                "learning:write",
+                "access:write",
+                "tokens:write",
+                "operators:write",
+                "audit:read",
             ]
         ]
         | UnsetType = UNSET,
@@ -671,6 +813,7 @@ class AsyncCalls:
         self.retrieval = AsyncRetrievalCalls(transport)
         self.sites = AsyncSitesCalls(transport)
         self.conversations = AsyncConversationsCalls(transport)
+        self.inbox = AsyncInboxCalls(transport)
         self.unanswered = AsyncUnansweredCalls(transport)
         self.replay = AsyncReplayCalls(transport)
         self.fixed_answers = AsyncFixedAnswersCalls(transport)

@@ -251,12 +251,29 @@ class SyncConversationsCalls:
         after: str | UnsetType = UNSET,
         controlled_by: Literal["human", "bot"] | UnsetType = UNSET,
         handoff_requested: bool | UnsetType = UNSET,
+        status: Literal["open", "snoozed", "closed"] | UnsetType = UNSET,
+        waiting: bool | UnsetType = UNSET,
+        assigned_to: str | UnsetType = UNSET,
+        operator: str | UnsetType = UNSET,
+        user_id: str | UnsetType = UNSET,
+        sort: Literal["last", "waiting"] | UnsetType = UNSET,
     ) -> SyncPages[types.Conversation]:
-        """List conversations, most recently active first."""
+        """List conversations, most recently active first, or longest waiting first."""
         call = Call(
             "GET",
             path("/chatbots/{chatbot_id}/conversations", chatbot_id=chatbot_id),
-            query={"limit": limit, "after": after, "controlled_by": controlled_by, "handoff_requested": handoff_requested},
+            query={
+                "limit": limit,
+                "after": after,
+                "controlled_by": controlled_by,
+                "handoff_requested": handoff_requested,
+                "status": status,
+                "waiting": waiting,
+                "assigned_to": assigned_to,
+                "operator": operator,
+                "user_id": user_id,
+                "sort": sort,
+            },
         )
         return SyncPages(self._transport, call, list[types.Conversation])
 
@@ -469,6 +486,126 @@ class SyncConversationsCalls:
         self._transport.call(call, None)
 
 
+class SyncInboxCalls:
+    def __init__(self, transport: SyncTransport) -> None:
+        self._transport = transport
+
+    def change(
+        self,
+        chatbot_id: str,
+        conversation_id: str,
+        *,
+        status: Literal["closed", "open", "snoozed"] | UnsetType = UNSET,
+        snoozed_until: str | None | UnsetType = UNSET,
+        assigned_to: str | None | UnsetType = UNSET,
+    ) -> types.Conversation:
+        """Open, snooze, close or assign a conversation."""
+        body = types.ConversationChange(status=status, snoozed_until=snoozed_until, assigned_to=assigned_to)
+        call = Call(
+            "PATCH",
+            path(
+                "/chatbots/{chatbot_id}/conversations/{conversation_id}", chatbot_id=chatbot_id, conversation_id=conversation_id
+            ),
+            body=body,
+        )
+        return self._transport.call(call, types.Conversation)
+
+    def list_notes(
+        self, chatbot_id: str, conversation_id: str, *, limit: int | UnsetType = UNSET, after: str | UnsetType = UNSET
+    ) -> SyncPages[types.Note]:
+        """List the notes that operators wrote, oldest first."""
+        call = Call(
+            "GET",
+            path(
+                "/chatbots/{chatbot_id}/conversations/{conversation_id}/notes",
+                chatbot_id=chatbot_id,
+                conversation_id=conversation_id,
+            ),
+            query={"limit": limit, "after": after},
+        )
+        return SyncPages(self._transport, call, list[types.Note])
+
+    def add_note(
+        self,
+        chatbot_id: str,
+        conversation_id: str,
+        *,
+        content: str,
+        operator: str | None | UnsetType = UNSET,
+        idempotency_key: str | None = None,
+    ) -> types.Note:
+        """Write a note for the other operators; end users never see it."""
+        body = types.NoteInput(content=content, operator=operator)
+        call = Call(
+            "POST",
+            path(
+                "/chatbots/{chatbot_id}/conversations/{conversation_id}/notes",
+                chatbot_id=chatbot_id,
+                conversation_id=conversation_id,
+            ),
+            body=body,
+            idempotency_key=idempotency_key,
+        )
+        return self._transport.call(call, types.Note)
+
+    def delete_note(self, chatbot_id: str, conversation_id: str, note_id: str) -> None:
+        """Delete a note."""
+        call = Call(
+            "DELETE",
+            path(
+                "/chatbots/{chatbot_id}/conversations/{conversation_id}/notes/{note_id}",
+                chatbot_id=chatbot_id,
+                conversation_id=conversation_id,
+                note_id=note_id,
+            ),
+        )
+        self._transport.call(call, None)
+
+    def list_canned_replies(
+        self, chatbot_id: str, *, limit: int | UnsetType = UNSET, after: str | UnsetType = UNSET
+    ) -> SyncPages[types.CannedReply]:
+        """List canned replies, by shortcut."""
+        call = Call(
+            "GET", path("/chatbots/{chatbot_id}/canned-replies", chatbot_id=chatbot_id), query={"limit": limit, "after": after}
+        )
+        return SyncPages(self._transport, call, list[types.CannedReply])
+
+    def create_canned_reply(
+        self, chatbot_id: str, *, shortcut: str, content: str, idempotency_key: str | None = None
+    ) -> types.CannedReply:
+        """Add words that operators often need."""
+        body = types.CannedReplyInput(shortcut=shortcut, content=content)
+        call = Call(
+            "POST",
+            path("/chatbots/{chatbot_id}/canned-replies", chatbot_id=chatbot_id),
+            body=body,
+            idempotency_key=idempotency_key,
+        )
+        return self._transport.call(call, types.CannedReply)
+
+    def put_canned_reply(self, chatbot_id: str, canned_reply_id: str, *, shortcut: str, content: str) -> types.CannedReply:
+        """Replace a canned reply."""
+        body = types.CannedReplyInput(shortcut=shortcut, content=content)
+        call = Call(
+            "PUT",
+            path(
+                "/chatbots/{chatbot_id}/canned-replies/{canned_reply_id}", chatbot_id=chatbot_id, canned_reply_id=canned_reply_id
+            ),
+            body=body,
+        )
+        return self._transport.call(call, types.CannedReply)
+
+    def delete_canned_reply(self, chatbot_id: str, canned_reply_id: str) -> None:
+        """Delete a canned reply."""
+        call = Call(
+            "DELETE",
+            path(
+                "/chatbots/{chatbot_id}/canned-replies/{canned_reply_id}", chatbot_id=chatbot_id, canned_reply_id=canned_reply_id
+            ),
+        )
+        self._transport.call(call, None)
+
+
 class SyncUnansweredCalls:
     def __init__(self, transport: SyncTransport) -> None:
         self._transport = transport
@@ -629,6 +766,11 @@ class SyncKeysCalls:
                 "conversations:write",
                 "messages:inject",
                 "keys:write",
+                "learning:write",
+                "access:write",
+                "tokens:write",
+                "operators:write",
+                "audit:read",
             ]
         ]
         | UnsetType = UNSET,
@@ -669,6 +811,7 @@ class SyncCalls:
         self.retrieval = SyncRetrievalCalls(transport)
         self.sites = SyncSitesCalls(transport)
         self.conversations = SyncConversationsCalls(transport)
+        self.inbox = SyncInboxCalls(transport)
         self.unanswered = SyncUnansweredCalls(transport)
         self.replay = SyncReplayCalls(transport)
         self.fixed_answers = SyncFixedAnswersCalls(transport)
