@@ -248,7 +248,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * List conversations, most recently active first
+         * List conversations, most recently active first, or longest waiting first
          * @description Needs a key with the scope `conversations:read`.
          */
         get: operations["conversations_list_all"];
@@ -285,7 +285,11 @@ export interface paths {
         delete: operations["conversations_delete"];
         options?: never;
         head?: never;
-        patch?: never;
+        /**
+         * Open, snooze, close or assign a conversation
+         * @description Needs a key with the scope `messages:inject`.
+         */
+        patch: operations["inbox_change"];
         trace?: never;
     };
     "/chatbots/{chatbot_id}/conversations/{conversation_id}/messages": {
@@ -468,6 +472,98 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/chatbots/{chatbot_id}/conversations/{conversation_id}/notes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the notes that operators wrote, oldest first
+         * @description Needs a key with the scope `messages:inject`.
+         */
+        get: operations["inbox_list_notes"];
+        put?: never;
+        /**
+         * Write a note for the other operators; end users never see it
+         * @description Needs a key with the scope `messages:inject`.
+         */
+        post: operations["inbox_add_note"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/chatbots/{chatbot_id}/conversations/{conversation_id}/notes/{note_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Delete a note
+         * @description Needs a key with the scope `messages:inject`.
+         */
+        delete: operations["inbox_delete_note"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/chatbots/{chatbot_id}/canned-replies": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List canned replies, by shortcut
+         * @description Needs a key with the scope `messages:inject`.
+         */
+        get: operations["inbox_list_canned_replies"];
+        put?: never;
+        /**
+         * Add words that operators often need
+         * @description Needs a key with the scope `messages:inject`.
+         */
+        post: operations["inbox_create_canned_reply"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/chatbots/{chatbot_id}/canned-replies/{canned_reply_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Replace a canned reply
+         * @description Needs a key with the scope `messages:inject`.
+         */
+        put: operations["inbox_put_canned_reply"];
+        post?: never;
+        /**
+         * Delete a canned reply
+         * @description Needs a key with the scope `messages:inject`.
+         */
+        delete: operations["inbox_delete_canned_reply"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/chatbots/{chatbot_id}/users/{user_id}": {
         parameters: {
             query?: never;
@@ -519,7 +615,7 @@ export interface paths {
         put?: never;
         /**
          * Answer a group of unanswered prompts, with a fixed answer or a document
-         * @description Needs a key with the scope `documents:write`.
+         * @description Needs a key with the scope `learning:write`.
          */
         post: operations["unanswered_answer"];
         delete?: never;
@@ -539,7 +635,7 @@ export interface paths {
         put?: never;
         /**
          * Take a group of unanswered prompts off the list
-         * @description Needs a key with the scope `documents:write`.
+         * @description Needs a key with the scope `learning:write`.
          */
         post: operations["unanswered_dismiss"];
         delete?: never;
@@ -583,7 +679,7 @@ export interface paths {
         put?: never;
         /**
          * Add an answer that is given word for word to everyone who asks one of its prompts
-         * @description Needs a key with the scope `documents:write`.
+         * @description Needs a key with the scope `learning:write`.
          */
         post: operations["fixed_answers_create"];
         delete?: never;
@@ -606,13 +702,13 @@ export interface paths {
         get: operations["fixed_answers_get"];
         /**
          * Replace a fixed answer; its use count stays
-         * @description Needs a key with the scope `documents:write`.
+         * @description Needs a key with the scope `learning:write`.
          */
         put: operations["fixed_answers_put"];
         post?: never;
         /**
          * Delete a fixed answer
-         * @description Needs a key with the scope `documents:write`.
+         * @description Needs a key with the scope `learning:write`.
          */
         delete: operations["fixed_answers_delete"];
         options?: never;
@@ -718,6 +814,12 @@ export interface components {
             /** @description Of the document, which replaces one of that name; null: after the prompt. */
             name?: string | null;
         };
+        /** CannedReplyInput */
+        CannedReplyInput: {
+            /** @description One word, such as `refund-status`. */
+            shortcut: string;
+            content: string;
+        };
         /** ChatbotInput */
         ChatbotInput: {
             name: string;
@@ -745,7 +847,7 @@ export interface components {
             /** @description The place to go on from, as `Last-Event-ID`. */
             id?: string;
             /** @enum {string} */
-            event: "message.created" | "message.replaced" | "message.feedback" | "messages.deleted" | "turn.started" | "turn.queued" | "turn.failed" | "turn.stopped" | "turn.interrupted" | "turn.intercepted" | "turn.coalesced" | "turn.recovered" | "prompt.unanswered" | "handoff.requested" | "conversation.taken_over" | "conversation.released";
+            event: "message.created" | "message.replaced" | "message.feedback" | "messages.deleted" | "turn.started" | "turn.queued" | "turn.failed" | "turn.stopped" | "turn.interrupted" | "turn.intercepted" | "turn.coalesced" | "turn.recovered" | "prompt.unanswered" | "handoff.requested" | "conversation.taken_over" | "conversation.released" | "conversation.assigned" | "conversation.closed" | "conversation.reopened" | "conversation.snoozed" | "note.created" | "note.deleted";
             /** @description JSON: a WireEvent. */
             data: string;
         } | {
@@ -761,6 +863,21 @@ export interface components {
             loc: components["schemas"]["Location"];
         };
         /**
+         * ConversationChange
+         * @description What is to change; what is left out stays.
+         */
+        ConversationChange: {
+            /**
+             * @description A closed or snoozed conversation is open again as soon as its end user speaks.
+             * @enum {unknown}
+             */
+            status?: "closed" | "open" | "snoozed";
+            /** @description With status snoozed: in the next year. */
+            snoozed_until?: string | null;
+            /** @description The operator who looks after it, or null. */
+            assigned_to?: string | null;
+        };
+        /**
          * ConversationStream
          * @description One event of the stream: its lines `id:`, `event:` and `data:`, which is one line of JSON.
          */
@@ -768,7 +885,7 @@ export interface components {
             /** @description The place to go on from, as `Last-Event-ID`. */
             id?: string;
             /** @enum {string} */
-            event: "message.created" | "message.replaced" | "message.feedback" | "messages.deleted" | "turn.started" | "turn.queued" | "turn.failed" | "turn.stopped" | "turn.interrupted" | "turn.intercepted" | "turn.coalesced" | "turn.recovered" | "prompt.unanswered" | "handoff.requested" | "conversation.taken_over" | "conversation.released";
+            event: "message.created" | "message.replaced" | "message.feedback" | "messages.deleted" | "turn.started" | "turn.queued" | "turn.failed" | "turn.stopped" | "turn.interrupted" | "turn.intercepted" | "turn.coalesced" | "turn.recovered" | "prompt.unanswered" | "handoff.requested" | "conversation.taken_over" | "conversation.released" | "conversation.assigned" | "conversation.closed" | "conversation.reopened" | "conversation.snoozed" | "note.created" | "note.deleted";
             /** @description JSON: a WireEvent. */
             data: string;
         } | {
@@ -933,8 +1050,8 @@ export interface components {
         /** KeyInput */
         KeyInput: {
             name: string;
-            /** @description What it may do; default all but keys:write. */
-            scopes?: ("chatbots:read" | "chatbots:write" | "documents:read" | "documents:write" | "conversations:read" | "conversations:write" | "messages:inject" | "keys:write")[];
+            /** @description What it may do; by default neither keys, users nor operators. */
+            scopes?: ("chatbots:read" | "chatbots:write" | "documents:read" | "documents:write" | "conversations:read" | "conversations:write" | "messages:inject" | "keys:write" | "learning:write" | "access:write" | "tokens:write" | "operators:write" | "audit:read")[];
             /** @description Refused after that; null: never. */
             expires_in_days?: number | null;
         };
@@ -951,6 +1068,15 @@ export interface components {
             lines: components["schemas"]["Lines"];
             page?: number;
             heading?: string;
+        };
+        /**
+         * NoteInput
+         * @description What an operator tells the others; end users never see it.
+         */
+        NoteInput: {
+            content: string;
+            /** @description Who writes; an operator who is signed in writes as themselves. */
+            operator?: string | null;
         };
         /**
          * Problem
@@ -1523,6 +1649,15 @@ export interface components {
             stem: string;
             weight: number;
         };
+        /** WireCannedReply */
+        WireCannedReply: {
+            id: string;
+            chatbot_id: string;
+            shortcut: string;
+            content: string;
+            /** Format: date-time */
+            updated_at: string;
+        };
         /**
          * WireChatbot
          * @description A chatbot. `user_id` is the account that owns it.
@@ -1589,6 +1724,16 @@ export interface components {
             handoff_requested_at: string | null;
             answering: string | null;
             queued: number;
+            /** @enum {unknown} */
+            status: "closed" | "open" | "snoozed";
+            snoozed_until: string | null;
+            closed_at: string | null;
+            /** @description The operator who looks after it. */
+            assigned_to: string | null;
+            /** @description When its end user first spoke without an answer of a human, since one is wanted or in control. */
+            waiting_since: string | null;
+            /** @description Of the newest message; 0 if it is from before an upgrade. */
+            last_message_seq: number;
             seq: number;
             /** Format: date-time */
             created_at: string;
@@ -1661,7 +1806,7 @@ export interface components {
              * @description What happened: the guide to following live says what each means.
              * @enum {unknown}
              */
-            type: "conversation.released" | "conversation.taken_over" | "handoff.requested" | "message.created" | "message.feedback" | "message.replaced" | "messages.deleted" | "prompt.unanswered" | "turn.coalesced" | "turn.failed" | "turn.intercepted" | "turn.interrupted" | "turn.queued" | "turn.recovered" | "turn.started" | "turn.stopped";
+            type: "conversation.assigned" | "conversation.closed" | "conversation.released" | "conversation.reopened" | "conversation.snoozed" | "conversation.taken_over" | "handoff.requested" | "message.created" | "message.feedback" | "message.replaced" | "messages.deleted" | "note.created" | "note.deleted" | "prompt.unanswered" | "turn.coalesced" | "turn.failed" | "turn.intercepted" | "turn.interrupted" | "turn.queued" | "turn.recovered" | "turn.started" | "turn.stopped";
             data: {
                 [key: string]: unknown;
             };
@@ -1756,6 +1901,19 @@ export interface components {
             expires_at: string | null;
             revoked_at: string | null;
             key: string;
+        };
+        /** WireNote */
+        WireNote: {
+            id: string;
+            conversation_id: string;
+            /** @description The `seq` of the conversation when it was written. */
+            after_seq: number;
+            operator: string;
+            content: string;
+            /** Format: date-time */
+            created_at: string;
+            /** Format: date-time */
+            updated_at: string;
         };
         /**
          * WirePassage
@@ -4606,6 +4764,18 @@ export interface operations {
                 controlled_by?: "human" | "bot";
                 /** @description true: only those in which a human was asked for and none has come yet. */
                 handoff_requested?: boolean;
+                /** @description Only those of that status. */
+                status?: "open" | "snoozed" | "closed";
+                /** @description true: only those whose end user waits for a human's answer. */
+                waiting?: boolean;
+                /** @description Only those that this operator looks after; empty: those that belong to none. */
+                assigned_to?: string;
+                /** @description Only those in which this operator has control. */
+                operator?: string;
+                /** @description Only those of this end user. */
+                user_id?: string;
+                /** @description `waiting`: only those in which somebody waits for a human, longest waiting first. */
+                sort?: "last" | "waiting";
             };
             header?: never;
             path: {
@@ -4735,7 +4905,7 @@ export interface operations {
             header?: {
                 /** @description A header: your name for this write, kept for 24 hours. Sent again with it, it is not done again, and answered as before. */
                 "Idempotency-Key"?: string;
-                /** @description A header, for an event stream that is sent again with its `Idempotency-Key`: the `id:` of what came last, to go on behind it. */
+                /** @description A header, for a stream that is sent again with its `Idempotency-Key`: the `id:` of what came last, to go on behind it. */
                 "Last-Event-ID"?: string;
             };
             path: {
@@ -5126,6 +5296,152 @@ export interface operations {
                 };
                 content: {
                     "application/problem+json": components["schemas"]["Problem408"];
+                };
+            };
+            /** @description - `invalid_request`: Some fields are invalid; see 'errors'. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem422"];
+                };
+            };
+            /** @description - `head_too_large`: The request's address and headers are larger than this server accepts. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem431"];
+                };
+            };
+            /** @description - `internal_error`: The server failed; its log has the cause. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem500"];
+                };
+            };
+            /**
+             * @description - `shutting_down`: This server is shutting down. Try again shortly.
+             *     - `storage_unavailable`: The message store cannot write right now. Try again shortly; with an Idempotency-Key nothing is stored twice.
+             *     - `too_many_connections`: Too many connections are open, here or from your address. Close some, or try again shortly.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem503"];
+                };
+            };
+            /** @description Another problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    inbox_change: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                chatbot_id: string;
+                conversation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ConversationChange"];
+            };
+        };
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WireConversation"];
+                };
+            };
+            /**
+             * @description - `malformed_body`: The request body is not valid JSON.
+             *     - `malformed_request`: What was sent is not an HTTP/1.1 request.
+             */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem400Body"];
+                };
+            };
+            /** @description - `unauthenticated`: A valid API key is required: send it as 'Authorization: Bearer <API_KEY>'. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem401"];
+                };
+            };
+            /**
+             * @description - `address_refused`: This chatbot's restrictions.ip_addresses do not list the address that sent the request.
+             *     - `forbidden`: This API key is not allowed to do that.
+             *     - `hostname_refused`: This chatbot's restrictions.hostnames do not list the page that sent the request.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem403Guarded"];
+                };
+            };
+            /** @description - `not_found`: There is nothing here, or it belongs to another account. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem404"];
+                };
+            };
+            /** @description - `request_timeout`: The request took too long to arrive. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem408"];
+                };
+            };
+            /** @description - `payload_too_large`: The request is larger than this server accepts. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem413Body"];
+                };
+            };
+            /** @description - `unsupported_media_type`: Send the body as uncompressed application/json, or a document also as multipart/form-data. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem415Body"];
                 };
             };
             /** @description - `invalid_request`: Some fields are invalid; see 'errors'. */
@@ -6052,7 +6368,7 @@ export interface operations {
             header?: {
                 /** @description A header: your name for this write, kept for 24 hours. Sent again with it, it is not done again, and answered as before. */
                 "Idempotency-Key"?: string;
-                /** @description A header, for an event stream that is sent again with its `Idempotency-Key`: the `id:` of what came last, to go on behind it. */
+                /** @description A header, for a stream that is sent again with its `Idempotency-Key`: the `id:` of what came last, to go on behind it. */
                 "Last-Event-ID"?: string;
             };
             path: {
@@ -6466,6 +6782,953 @@ export interface operations {
                 };
                 content: {
                     "application/problem+json": components["schemas"]["Problem403Guarded"];
+                };
+            };
+            /** @description - `not_found`: There is nothing here, or it belongs to another account. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem404"];
+                };
+            };
+            /** @description - `request_timeout`: The request took too long to arrive. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem408"];
+                };
+            };
+            /** @description - `invalid_request`: Some fields are invalid; see 'errors'. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem422"];
+                };
+            };
+            /** @description - `head_too_large`: The request's address and headers are larger than this server accepts. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem431"];
+                };
+            };
+            /** @description - `internal_error`: The server failed; its log has the cause. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem500"];
+                };
+            };
+            /**
+             * @description - `shutting_down`: This server is shutting down. Try again shortly.
+             *     - `storage_unavailable`: The message store cannot write right now. Try again shortly; with an Idempotency-Key nothing is stored twice.
+             *     - `too_many_connections`: Too many connections are open, here or from your address. Close some, or try again shortly.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem503"];
+                };
+            };
+            /** @description Another problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    inbox_list_notes: {
+        parameters: {
+            query?: {
+                /** @description How many entries a page has. */
+                limit?: number;
+                /** @description Where the page starts: take it from the `Link` header of the page before. */
+                after?: string;
+            };
+            header?: never;
+            path: {
+                chatbot_id: string;
+                conversation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    /** @description Where a further page is: `<...>; rel="next"`. The last page has none. */
+                    Link?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WireNote"][];
+                };
+            };
+            /** @description - `malformed_request`: What was sent is not an HTTP/1.1 request. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem400"];
+                };
+            };
+            /** @description - `unauthenticated`: A valid API key is required: send it as 'Authorization: Bearer <API_KEY>'. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem401"];
+                };
+            };
+            /**
+             * @description - `address_refused`: This chatbot's restrictions.ip_addresses do not list the address that sent the request.
+             *     - `forbidden`: This API key is not allowed to do that.
+             *     - `hostname_refused`: This chatbot's restrictions.hostnames do not list the page that sent the request.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem403Guarded"];
+                };
+            };
+            /** @description - `not_found`: There is nothing here, or it belongs to another account. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem404"];
+                };
+            };
+            /** @description - `request_timeout`: The request took too long to arrive. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem408"];
+                };
+            };
+            /** @description - `invalid_request`: Some fields are invalid; see 'errors'. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem422"];
+                };
+            };
+            /** @description - `head_too_large`: The request's address and headers are larger than this server accepts. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem431"];
+                };
+            };
+            /** @description - `internal_error`: The server failed; its log has the cause. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem500"];
+                };
+            };
+            /**
+             * @description - `shutting_down`: This server is shutting down. Try again shortly.
+             *     - `storage_unavailable`: The message store cannot write right now. Try again shortly; with an Idempotency-Key nothing is stored twice.
+             *     - `too_many_connections`: Too many connections are open, here or from your address. Close some, or try again shortly.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem503"];
+                };
+            };
+            /** @description Another problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    inbox_add_note: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A header: your name for this write, kept for 24 hours. Sent again with it, it is not done again, and answered as before. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                chatbot_id: string;
+                conversation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NoteInput"];
+            };
+        };
+        responses: {
+            /** @description Success */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WireNote"];
+                };
+            };
+            /**
+             * @description - `malformed_body`: The request body is not valid JSON.
+             *     - `malformed_request`: What was sent is not an HTTP/1.1 request.
+             */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem400Body"];
+                };
+            };
+            /** @description - `unauthenticated`: A valid API key is required: send it as 'Authorization: Bearer <API_KEY>'. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem401"];
+                };
+            };
+            /**
+             * @description - `address_refused`: This chatbot's restrictions.ip_addresses do not list the address that sent the request.
+             *     - `forbidden`: This API key is not allowed to do that.
+             *     - `hostname_refused`: This chatbot's restrictions.hostnames do not list the page that sent the request.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem403Guarded"];
+                };
+            };
+            /** @description - `not_found`: There is nothing here, or it belongs to another account. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem404"];
+                };
+            };
+            /** @description - `request_timeout`: The request took too long to arrive. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem408"];
+                };
+            };
+            /** @description - `idempotency_in_progress`: Another request with this Idempotency-Key is in progress; send it again shortly. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem409Idempotent"];
+                };
+            };
+            /** @description - `payload_too_large`: The request is larger than this server accepts. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem413Body"];
+                };
+            };
+            /** @description - `unsupported_media_type`: Send the body as uncompressed application/json, or a document also as multipart/form-data. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem415Body"];
+                };
+            };
+            /**
+             * @description - `idempotency_key_reused`: This Idempotency-Key was used before with another body; use a new key for a new request.
+             *     - `invalid_request`: Some fields are invalid; see 'errors'.
+             */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem422Idempotent"];
+                };
+            };
+            /** @description - `head_too_large`: The request's address and headers are larger than this server accepts. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem431"];
+                };
+            };
+            /** @description - `internal_error`: The server failed; its log has the cause. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem500"];
+                };
+            };
+            /**
+             * @description - `shutting_down`: This server is shutting down. Try again shortly.
+             *     - `storage_unavailable`: The message store cannot write right now. Try again shortly; with an Idempotency-Key nothing is stored twice.
+             *     - `too_many_connections`: Too many connections are open, here or from your address. Close some, or try again shortly.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem503"];
+                };
+            };
+            /** @description Another problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    inbox_delete_note: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                chatbot_id: string;
+                conversation_id: string;
+                note_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description - `malformed_request`: What was sent is not an HTTP/1.1 request. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem400"];
+                };
+            };
+            /** @description - `unauthenticated`: A valid API key is required: send it as 'Authorization: Bearer <API_KEY>'. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem401"];
+                };
+            };
+            /**
+             * @description - `address_refused`: This chatbot's restrictions.ip_addresses do not list the address that sent the request.
+             *     - `forbidden`: This API key is not allowed to do that.
+             *     - `hostname_refused`: This chatbot's restrictions.hostnames do not list the page that sent the request.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem403Guarded"];
+                };
+            };
+            /** @description - `not_found`: There is nothing here, or it belongs to another account. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem404"];
+                };
+            };
+            /** @description - `request_timeout`: The request took too long to arrive. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem408"];
+                };
+            };
+            /** @description - `invalid_request`: Some fields are invalid; see 'errors'. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem422"];
+                };
+            };
+            /** @description - `head_too_large`: The request's address and headers are larger than this server accepts. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem431"];
+                };
+            };
+            /** @description - `internal_error`: The server failed; its log has the cause. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem500"];
+                };
+            };
+            /**
+             * @description - `shutting_down`: This server is shutting down. Try again shortly.
+             *     - `storage_unavailable`: The message store cannot write right now. Try again shortly; with an Idempotency-Key nothing is stored twice.
+             *     - `too_many_connections`: Too many connections are open, here or from your address. Close some, or try again shortly.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem503"];
+                };
+            };
+            /** @description Another problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    inbox_list_canned_replies: {
+        parameters: {
+            query?: {
+                /** @description How many entries a page has. */
+                limit?: number;
+                /** @description Where the page starts: take it from the `Link` header of the page before. */
+                after?: string;
+            };
+            header?: never;
+            path: {
+                chatbot_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    /** @description Where a further page is: `<...>; rel="next"`. The last page has none. */
+                    Link?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WireCannedReply"][];
+                };
+            };
+            /** @description - `malformed_request`: What was sent is not an HTTP/1.1 request. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem400"];
+                };
+            };
+            /** @description - `unauthenticated`: A valid API key is required: send it as 'Authorization: Bearer <API_KEY>'. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem401"];
+                };
+            };
+            /** @description - `forbidden`: This API key is not allowed to do that. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem403"];
+                };
+            };
+            /** @description - `not_found`: There is nothing here, or it belongs to another account. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem404"];
+                };
+            };
+            /** @description - `request_timeout`: The request took too long to arrive. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem408"];
+                };
+            };
+            /** @description - `invalid_request`: Some fields are invalid; see 'errors'. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem422"];
+                };
+            };
+            /** @description - `head_too_large`: The request's address and headers are larger than this server accepts. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem431"];
+                };
+            };
+            /** @description - `internal_error`: The server failed; its log has the cause. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem500"];
+                };
+            };
+            /**
+             * @description - `shutting_down`: This server is shutting down. Try again shortly.
+             *     - `storage_unavailable`: The message store cannot write right now. Try again shortly; with an Idempotency-Key nothing is stored twice.
+             *     - `too_many_connections`: Too many connections are open, here or from your address. Close some, or try again shortly.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem503"];
+                };
+            };
+            /** @description Another problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    inbox_create_canned_reply: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A header: your name for this write, kept for 24 hours. Sent again with it, it is not done again, and answered as before. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                chatbot_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CannedReplyInput"];
+            };
+        };
+        responses: {
+            /** @description Success */
+            201: {
+                headers: {
+                    /** @description The path of what was made. */
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WireCannedReply"];
+                };
+            };
+            /**
+             * @description - `malformed_body`: The request body is not valid JSON.
+             *     - `malformed_request`: What was sent is not an HTTP/1.1 request.
+             */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem400Body"];
+                };
+            };
+            /** @description - `unauthenticated`: A valid API key is required: send it as 'Authorization: Bearer <API_KEY>'. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem401"];
+                };
+            };
+            /** @description - `forbidden`: This API key is not allowed to do that. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem403"];
+                };
+            };
+            /** @description - `not_found`: There is nothing here, or it belongs to another account. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem404"];
+                };
+            };
+            /** @description - `request_timeout`: The request took too long to arrive. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem408"];
+                };
+            };
+            /** @description - `idempotency_in_progress`: Another request with this Idempotency-Key is in progress; send it again shortly. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem409Idempotent"];
+                };
+            };
+            /** @description - `payload_too_large`: The request is larger than this server accepts. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem413Body"];
+                };
+            };
+            /** @description - `unsupported_media_type`: Send the body as uncompressed application/json, or a document also as multipart/form-data. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem415Body"];
+                };
+            };
+            /**
+             * @description - `idempotency_key_reused`: This Idempotency-Key was used before with another body; use a new key for a new request.
+             *     - `invalid_request`: Some fields are invalid; see 'errors'.
+             */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem422Idempotent"];
+                };
+            };
+            /** @description - `head_too_large`: The request's address and headers are larger than this server accepts. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem431"];
+                };
+            };
+            /** @description - `internal_error`: The server failed; its log has the cause. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem500"];
+                };
+            };
+            /**
+             * @description - `shutting_down`: This server is shutting down. Try again shortly.
+             *     - `storage_unavailable`: The message store cannot write right now. Try again shortly; with an Idempotency-Key nothing is stored twice.
+             *     - `too_many_connections`: Too many connections are open, here or from your address. Close some, or try again shortly.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem503"];
+                };
+            };
+            /** @description Another problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    inbox_put_canned_reply: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                chatbot_id: string;
+                canned_reply_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CannedReplyInput"];
+            };
+        };
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WireCannedReply"];
+                };
+            };
+            /**
+             * @description - `malformed_body`: The request body is not valid JSON.
+             *     - `malformed_request`: What was sent is not an HTTP/1.1 request.
+             */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem400Body"];
+                };
+            };
+            /** @description - `unauthenticated`: A valid API key is required: send it as 'Authorization: Bearer <API_KEY>'. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem401"];
+                };
+            };
+            /** @description - `forbidden`: This API key is not allowed to do that. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem403"];
+                };
+            };
+            /** @description - `not_found`: There is nothing here, or it belongs to another account. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem404"];
+                };
+            };
+            /** @description - `request_timeout`: The request took too long to arrive. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem408"];
+                };
+            };
+            /** @description - `payload_too_large`: The request is larger than this server accepts. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem413Body"];
+                };
+            };
+            /** @description - `unsupported_media_type`: Send the body as uncompressed application/json, or a document also as multipart/form-data. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem415Body"];
+                };
+            };
+            /** @description - `invalid_request`: Some fields are invalid; see 'errors'. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem422"];
+                };
+            };
+            /** @description - `head_too_large`: The request's address and headers are larger than this server accepts. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem431"];
+                };
+            };
+            /** @description - `internal_error`: The server failed; its log has the cause. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem500"];
+                };
+            };
+            /**
+             * @description - `shutting_down`: This server is shutting down. Try again shortly.
+             *     - `storage_unavailable`: The message store cannot write right now. Try again shortly; with an Idempotency-Key nothing is stored twice.
+             *     - `too_many_connections`: Too many connections are open, here or from your address. Close some, or try again shortly.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem503"];
+                };
+            };
+            /** @description Another problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    inbox_delete_canned_reply: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                chatbot_id: string;
+                canned_reply_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description - `malformed_request`: What was sent is not an HTTP/1.1 request. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem400"];
+                };
+            };
+            /** @description - `unauthenticated`: A valid API key is required: send it as 'Authorization: Bearer <API_KEY>'. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem401"];
+                };
+            };
+            /** @description - `forbidden`: This API key is not allowed to do that. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem403"];
                 };
             };
             /** @description - `not_found`: There is nothing here, or it belongs to another account. */
