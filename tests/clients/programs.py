@@ -11,6 +11,12 @@ PATIENCE_S = 150
 
 async def output(folder: Path, *command: str | Path, **variables: str) -> str:
     """What it prints. Asserts that it succeeds."""
+    printed, _ = await outputs(folder, *command, **variables)
+    return printed
+
+
+async def outputs(folder: Path, *command: str | Path, **variables: str) -> tuple[str, str]:
+    """What it prints, and what it tells beside that. Asserts that it succeeds."""
     process = await asyncio.create_subprocess_exec(
         *command,
         cwd=folder,
@@ -26,4 +32,4 @@ async def output(folder: Path, *command: str | Path, **variables: str) -> str:
         await process.wait()
         raise
     assert process.returncode == 0, (command, printed.decode(), told.decode())
-    return printed.decode()
+    return printed.decode(), told.decode()
