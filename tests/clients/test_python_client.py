@@ -187,6 +187,111 @@ async def test_what_an_unheard_try_deleted_is_deleted(half: str) -> None:
         await Script(problem("not_found", 404)).run(half, delete)
 
 
+# --- streams that break off ---
+
+TIMES = '"created_at": "", "updated_at": ""'
+RESTS = (
+    '"chatbot_id": "b", "conversation_id": "c", "user_id": "ann", "name": "", "metadata": {}, "embedding": null, "sources": [], '
+    f'"citations": [], "alternative": 0, "replaced_by": null, "turn": null, "error": null, "feedback": null, "seq": 1, {TIMES}'
+)
+
+
+PROMPT = '"p"'  # what the reply is to
+
+
+def message(identity: str, role: str, content: str, in_reply_to: str = "null") -> str:
+    told = f'"id": "{identity}", "role": "{role}", "content": "{content}", "in_reply_to": {in_reply_to}, "status": "completed"'
+    return f"{{{told}, {RESTS}}}"
+
+
+def start(reply: str) -> str:
+    return f'id: 1\nevent: start\ndata: {{"prompt": {message("p", "user", "Hi")}, "message_ids": ["{reply}"]}}\n\n'
+
+
+def delta(reply: str, offset: int, text: str) -> str:
+    place = f"id: 1.{offset + len(text)}\n"
+    return f'{place}event: delta\ndata: {{"message_id": "{reply}", "offset": {offset}, "text": "{text}"}}\n\n'
+
+
+def end(reply: str, content: str) -> str:
+    done = 'event: done\ndata: {"conversation_id": "c", "seq": 2}\n\n'
+    return f"event: message\ndata: {message(reply, 'assistant', content, PROMPT)}\n\n{done}"
+
+
+class Heard(msgspec.Struct):
+    pieces: list[str]
+    so_far: str
+    replies: list[str]
+
+
+def hear(client: Any) -> Any:
+    """Both halves in one: what is told of a stream, to its end."""
+    turn = client.say_stream("b", "Hi", conversation_id="c", user_id="ann")
+
+    async def listen() -> Heard:
+        async with turn:
+            pieces = [text async for text in turn.text]
+        return Heard(pieces, turn.so_far, [each.content for each in turn.messages])
+
+    if isinstance(client, AsyncGigachat):
+        return listen()
+    with turn:
+        pieces = list(turn.text)
+    return Heard(pieces, turn.so_far, [each.content for each in turn.messages])
+
+
+@HALVES
+@pytest.mark.parametrize(
+    "later",
+    [delta("r", 3, "lo"), delta("r", 0, "Hello"), delta("r", 0, "H") + delta("r", 1, "ello"), ""],
+    ids=["behind it", "from the beginning", "in other pieces", "stored meanwhile"],
+)
+async def test_a_stream_goes_on_with_each_word_once(half: str, later: str) -> None:
+    script = Script(
+        stream(start("r") + delta("r", 0, "Hel")),
+        stream(start("r")),
+        httpx2.ReadError("cut"),
+        stream(start("r") + later + end("r", "Hello")),
+    )
+    heard = await script.run(half, hear)
+    assert "".join(heard.pieces) == heard.so_far == "Hello" and heard.replies == ["Hello"]
+    assert script.header("Last-Event-ID") == [None, "1.3", "1.3", "1.3"]
+    assert len(set(script.header("Idempotency-Key"))) == 1
+
+
+@HALVES
+async def test_a_reply_made_again_begins_anew(half: str) -> None:
+    first = start("r") + delta("r", 0, "Hel") + "event: error\ndata: " + problem("reply_cut_off", 503).content.decode() + "\n\n"
+    script = Script(stream(first), stream(start("s") + delta("s", 0, "Good ") + delta("s", 5, "day") + end("s", "Good day")))
+    assert await script.run(half, hear) == Heard(["Hel", "Good ", "day"], "Good day", ["Good day"])
+
+
+@HALVES
+async def test_a_stream_without_news_is_given_up_after_a_minute(half: str) -> None:
+    script = Script(stream(start("r") + delta("r", 0, "Hel")), *[stream(start("r"))] * 200)
+    with pytest.raises(NoAnswer):
+        await script.run(half, hear)
+    assert 50 < sum(script.waits) <= 60
+    refused = Script(*[httpx2.ConnectError("refused")] * 3)
+    with pytest.raises(NoAnswer):
+        await refused.run(half, hear)
+    assert len(refused.requests) == 3
+
+
+@HALVES
+async def test_an_error_in_a_stream_that_passes_is_tried_three_times_in_all(half: str) -> None:
+    def ending(code: str, status: int) -> Answer:
+        return stream(start("r") + f"event: error\ndata: {problem(code, status).content.decode()}\n\n")
+
+    script = Script(*[ending("upstream_failed", 502)] * 3)
+    with pytest.raises(errors.ModelError):
+        await script.run(half, hear)
+    assert len(script.requests) == 3
+    script = Script(ending("upstream_filtered", 422))
+    with pytest.raises(errors.ModelFiltered):
+        await script.run(half, hear)
+
+
 # --- tokens ---
 
 

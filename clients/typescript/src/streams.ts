@@ -53,8 +53,10 @@ export async function* events(sender: Sender, request: Request, options: StreamO
           errors += 1;
           throw new ApiError(event.data as Problem);
         }
-        [hasBegun, place] = [true, event.place || place];
-        if (event.name !== "start") [hasNewToken, number, waitedMs] = [false, 0, 0]; // it comes with every connection
+        hasBegun = true;
+        // A start comes again with every connection, and is no news then.
+        if (event.name !== "start" || !place)
+          [place, hasNewToken, number, waitedMs] = [event.place || place, false, 0, 0];
         yield event;
         if (event.name === "done" || event.name === "json") return;
       }

@@ -69,9 +69,9 @@ class AsyncTransport:
                         if event.name == "error":
                             errors += 1
                             raise error_of(0, event.data)
-                        has_begun, place = True, event.place or place
-                        if event.name != "start":  # which comes again with every connection
-                            has_new_token, number, waited_s = False, 0, 0.0
+                        has_begun = True
+                        if event.name != "start" or not place:  # it comes again with every connection, and is no news then
+                            place, has_new_token, number, waited_s = event.place or place, False, 0, 0.0
                         yield event
                         if event.name in ("done", "json"):
                             return
