@@ -305,9 +305,9 @@ async def test_a_function_is_asked_for_a_token_once_and_once_more_when_that_has_
     script = Script(expired, expired)
     with pytest.raises(GigachatError, match="token_expired"):
         await script.run(half, say, ["one", "two", "three"])
-    for token in ("gca_key", ["one", "two"]):
-        script = Script(problem("unauthenticated", 401))
-        with pytest.raises(errors.Unauthenticated):
+    for code, token in (("unauthenticated", "gca_key"), ("unauthenticated", ["one", "two"]), ("token_expired", "one")):
+        script = Script(problem(code, 401))
+        with pytest.raises(GigachatError, match=code):
             await script.run(half, say, token)
         assert len(script.requests) == 1
 
