@@ -36,7 +36,10 @@ _QUERY: dict[str, tuple[dict[str, Any], str]] = {
     "state": ({"enum": ["open", "answered", "dismissed"], "default": "open"}, "What became of them."),
     "status": ({"enum": ["open", "snoozed", "closed"]}, "Only those of that status."),
     "waiting": ({"type": "boolean"}, "true: only those whose end user waits for a human's answer."),
-    "assigned_to": ({"type": "string", "maxLength": 255}, "Only those that this operator looks after; empty: those that belong to none."),
+    "assigned_to": (
+        {"type": "string", "maxLength": 255},
+        "Only those that this operator looks after; empty: those that belong to none.",
+    ),
     "operator": ({"type": "string", "minLength": 1, "maxLength": 255}, "Only those in which this operator has control."),
     "user_id": (input_rules.CLIENT_ID, "Only those of this end user."),
     "sort": (
