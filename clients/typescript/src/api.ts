@@ -516,6 +516,86 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/chatbots/{chatbot_id}/conversations/{conversation_id}/proposals": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the replies that the chatbot proposed to operators, oldest first
+         * @description Needs a key with the scope `messages:inject`.
+         */
+        get: operations["proposals_list_all"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/chatbots/{chatbot_id}/conversations/{conversation_id}/suggest": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Have the chatbot propose a reply to the newest prompt
+         * @description Needs a key with the scope `messages:inject`.
+         */
+        post: operations["proposals_suggest"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/chatbots/{chatbot_id}/conversations/{conversation_id}/proposals/{proposal_id}/send": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Say a proposed reply, as it is or edited
+         * @description Needs a key with the scope `messages:inject`.
+         */
+        post: operations["proposals_send"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/chatbots/{chatbot_id}/conversations/{conversation_id}/proposals/{proposal_id}/discard": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Discard a proposed reply
+         * @description Needs a key with the scope `messages:inject`.
+         */
+        post: operations["proposals_discard"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/chatbots/{chatbot_id}/canned-replies": {
         parameters: {
             query?: never;
@@ -847,7 +927,7 @@ export interface components {
             /** @description The place to go on from, as `Last-Event-ID`. */
             id?: string;
             /** @enum {string} */
-            event: "message.created" | "message.replaced" | "message.feedback" | "messages.deleted" | "turn.started" | "turn.queued" | "turn.failed" | "turn.stopped" | "turn.interrupted" | "turn.intercepted" | "turn.coalesced" | "turn.recovered" | "prompt.unanswered" | "handoff.requested" | "conversation.taken_over" | "conversation.released" | "conversation.assigned" | "conversation.closed" | "conversation.reopened" | "conversation.snoozed" | "note.created" | "note.deleted";
+            event: "message.created" | "message.replaced" | "message.feedback" | "messages.deleted" | "turn.started" | "turn.queued" | "turn.failed" | "turn.stopped" | "turn.interrupted" | "turn.intercepted" | "turn.coalesced" | "turn.recovered" | "turn.proposed" | "prompt.unanswered" | "handoff.requested" | "conversation.taken_over" | "conversation.released" | "conversation.assigned" | "conversation.closed" | "conversation.reopened" | "conversation.snoozed" | "note.created" | "note.deleted" | "proposal.created" | "proposal.decided";
             /** @description JSON: a WireEvent. */
             data: string;
         } | {
@@ -885,7 +965,7 @@ export interface components {
             /** @description The place to go on from, as `Last-Event-ID`. */
             id?: string;
             /** @enum {string} */
-            event: "message.created" | "message.replaced" | "message.feedback" | "messages.deleted" | "turn.started" | "turn.queued" | "turn.failed" | "turn.stopped" | "turn.interrupted" | "turn.intercepted" | "turn.coalesced" | "turn.recovered" | "prompt.unanswered" | "handoff.requested" | "conversation.taken_over" | "conversation.released" | "conversation.assigned" | "conversation.closed" | "conversation.reopened" | "conversation.snoozed" | "note.created" | "note.deleted";
+            event: "message.created" | "message.replaced" | "message.feedback" | "messages.deleted" | "turn.started" | "turn.queued" | "turn.failed" | "turn.stopped" | "turn.interrupted" | "turn.intercepted" | "turn.coalesced" | "turn.recovered" | "turn.proposed" | "prompt.unanswered" | "handoff.requested" | "conversation.taken_over" | "conversation.released" | "conversation.assigned" | "conversation.closed" | "conversation.reopened" | "conversation.snoozed" | "note.created" | "note.deleted" | "proposal.created" | "proposal.decided";
             /** @description JSON: a WireEvent. */
             data: string;
         } | {
@@ -902,6 +982,11 @@ export interface components {
             event: "error";
             /** @description JSON: a Problem. */
             data: string;
+        };
+        /** DiscardInput */
+        DiscardInput: {
+            /** @description Who decides; an operator who is signed in decides as themselves. */
+            operator?: string | null;
         };
         /**
          * DocumentInput
@@ -1023,6 +1108,15 @@ export interface components {
             handoff_when_asked: boolean;
             /** @description What the end user is told when a human was asked for. */
             handoff_message: string;
+            /**
+             * @description `all`: an operator sees each reply before the end user does, and sends, edits or discards it; nothing of it is shown until then.
+             * @enum {unknown}
+             */
+            review: "all" | "none";
+            /** @description A human is asked for if a proposed reply was not looked at for so long. */
+            review_minutes: number;
+            /** @description Whether an operator in control is shown what the chatbot would reply to each prompt. */
+            suggest: boolean;
             /** @description The built-in model, and `refuse`, ask after so many unanswered prompts in a row; 0: never. */
             handoff_after_unanswered: number;
         };
@@ -1044,6 +1138,15 @@ export interface components {
             handoff_when_asked?: boolean;
             /** @description What the end user is told when a human was asked for. */
             handoff_message?: string;
+            /**
+             * @description `all`: an operator sees each reply before the end user does, and sends, edits or discards it; nothing of it is shown until then.
+             * @enum {unknown}
+             */
+            review?: "all" | "none";
+            /** @description A human is asked for if a proposed reply was not looked at for so long. */
+            review_minutes?: number;
+            /** @description Whether an operator in control is shown what the chatbot would reply to each prompt. */
+            suggest?: boolean;
             /** @description The built-in model, and `refuse`, ask after so many unanswered prompts in a row; 0: never. */
             handoff_after_unanswered?: number;
         };
@@ -1485,6 +1588,13 @@ export interface components {
             /** @description true: answer with Server-Sent Events. */
             stream?: boolean | null;
         };
+        /** SendInput */
+        SendInput: {
+            /** @description The reply as the operator has edited it; null: as it is. */
+            content?: string | null;
+            /** @description Who decides; an operator who is signed in decides as themselves. */
+            operator?: string | null;
+        };
         /** SiteInput */
         SiteInput: {
             /** @description How many links away from `url` pages may be, if it is a `site`. */
@@ -1806,7 +1916,7 @@ export interface components {
              * @description What happened: the guide to following live says what each means.
              * @enum {unknown}
              */
-            type: "conversation.assigned" | "conversation.closed" | "conversation.released" | "conversation.reopened" | "conversation.snoozed" | "conversation.taken_over" | "handoff.requested" | "message.created" | "message.feedback" | "message.replaced" | "messages.deleted" | "note.created" | "note.deleted" | "prompt.unanswered" | "turn.coalesced" | "turn.failed" | "turn.intercepted" | "turn.interrupted" | "turn.queued" | "turn.recovered" | "turn.started" | "turn.stopped";
+            type: "conversation.assigned" | "conversation.closed" | "conversation.released" | "conversation.reopened" | "conversation.snoozed" | "conversation.taken_over" | "handoff.requested" | "message.created" | "message.feedback" | "message.replaced" | "messages.deleted" | "note.created" | "note.deleted" | "prompt.unanswered" | "proposal.created" | "proposal.decided" | "turn.coalesced" | "turn.failed" | "turn.intercepted" | "turn.interrupted" | "turn.proposed" | "turn.queued" | "turn.recovered" | "turn.started" | "turn.stopped";
             data: {
                 [key: string]: unknown;
             };
@@ -1878,7 +1988,7 @@ export interface components {
             in_reply_to: string | null;
             alternative: number;
             replaced_by: string | null;
-            turn: ("coalesced" | "done" | "failed" | "intercepted" | "interrupted" | "queued" | "running" | "stopped") | null;
+            turn: ("coalesced" | "done" | "failed" | "intercepted" | "interrupted" | "proposed" | "queued" | "running" | "stopped") | null;
             error: string | null;
             feedback: components["schemas"]["Feedback"] | null;
             seq: number;
@@ -1961,6 +2071,26 @@ export interface components {
             is_matched: boolean;
             /** @description Whether a reply would be made from it: matched, among the first `match_count`. */
             is_source: boolean;
+        };
+        /**
+         * WireProposal
+         * @description A reply that is not said yet. `wanted`: it is being made, and has no content.
+         */
+        WireProposal: {
+            id: string;
+            conversation_id: string;
+            prompt_id: string;
+            /** @enum {unknown} */
+            state: "discarded" | "edited" | "failed" | "open" | "sent" | "superseded" | "wanted";
+            content: string;
+            sources: components["schemas"]["WireSource"][];
+            citations: components["schemas"]["WireCitation"][];
+            decided_by: string | null;
+            /** @description Of the reply that it became. */
+            message_id: string | null;
+            /** Format: date-time */
+            created_at: string;
+            decided_at: string | null;
         };
         /**
          * WireQueue
@@ -7218,6 +7348,597 @@ export interface operations {
                 };
                 content: {
                     "application/problem+json": components["schemas"]["Problem422"];
+                };
+            };
+            /** @description - `head_too_large`: The request's address and headers are larger than this server accepts. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem431"];
+                };
+            };
+            /** @description - `internal_error`: The server failed; its log has the cause. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem500"];
+                };
+            };
+            /**
+             * @description - `shutting_down`: This server is shutting down. Try again shortly.
+             *     - `storage_unavailable`: The message store cannot write right now. Try again shortly; with an Idempotency-Key nothing is stored twice.
+             *     - `too_many_connections`: Too many connections are open, here or from your address. Close some, or try again shortly.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem503"];
+                };
+            };
+            /** @description Another problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    proposals_list_all: {
+        parameters: {
+            query?: {
+                /** @description How many entries a page has. */
+                limit?: number;
+                /** @description Where the page starts: take it from the `Link` header of the page before. */
+                after?: string;
+            };
+            header?: never;
+            path: {
+                chatbot_id: string;
+                conversation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    /** @description Where a further page is: `<...>; rel="next"`. The last page has none. */
+                    Link?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WireProposal"][];
+                };
+            };
+            /** @description - `malformed_request`: What was sent is not an HTTP/1.1 request. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem400"];
+                };
+            };
+            /** @description - `unauthenticated`: A valid API key is required: send it as 'Authorization: Bearer <API_KEY>'. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem401"];
+                };
+            };
+            /**
+             * @description - `address_refused`: This chatbot's restrictions.ip_addresses do not list the address that sent the request.
+             *     - `forbidden`: This API key is not allowed to do that.
+             *     - `hostname_refused`: This chatbot's restrictions.hostnames do not list the page that sent the request.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem403Guarded"];
+                };
+            };
+            /** @description - `not_found`: There is nothing here, or it belongs to another account. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem404"];
+                };
+            };
+            /** @description - `request_timeout`: The request took too long to arrive. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem408"];
+                };
+            };
+            /** @description - `invalid_request`: Some fields are invalid; see 'errors'. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem422"];
+                };
+            };
+            /** @description - `head_too_large`: The request's address and headers are larger than this server accepts. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem431"];
+                };
+            };
+            /** @description - `internal_error`: The server failed; its log has the cause. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem500"];
+                };
+            };
+            /**
+             * @description - `shutting_down`: This server is shutting down. Try again shortly.
+             *     - `storage_unavailable`: The message store cannot write right now. Try again shortly; with an Idempotency-Key nothing is stored twice.
+             *     - `too_many_connections`: Too many connections are open, here or from your address. Close some, or try again shortly.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem503"];
+                };
+            };
+            /** @description Another problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    proposals_suggest: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A header: your name for this write, kept for 24 hours. Sent again with it, it is not done again, and answered as before. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                chatbot_id: string;
+                conversation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WireProposal"];
+                };
+            };
+            /** @description - `malformed_request`: What was sent is not an HTTP/1.1 request. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem400"];
+                };
+            };
+            /** @description - `unauthenticated`: A valid API key is required: send it as 'Authorization: Bearer <API_KEY>'. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem401"];
+                };
+            };
+            /**
+             * @description - `address_refused`: This chatbot's restrictions.ip_addresses do not list the address that sent the request.
+             *     - `forbidden`: This API key is not allowed to do that.
+             *     - `hostname_refused`: This chatbot's restrictions.hostnames do not list the page that sent the request.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem403Guarded"];
+                };
+            };
+            /** @description - `not_found`: There is nothing here, or it belongs to another account. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem404"];
+                };
+            };
+            /** @description - `request_timeout`: The request took too long to arrive. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem408"];
+                };
+            };
+            /** @description - `idempotency_in_progress`: Another request with this Idempotency-Key is in progress; send it again shortly. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem409Idempotent"];
+                };
+            };
+            /**
+             * @description - `idempotency_key_reused`: This Idempotency-Key was used before with another body; use a new key for a new request.
+             *     - `invalid_request`: Some fields are invalid; see 'errors'.
+             */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem422Idempotent"];
+                };
+            };
+            /** @description - `head_too_large`: The request's address and headers are larger than this server accepts. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem431"];
+                };
+            };
+            /** @description - `internal_error`: The server failed; its log has the cause. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem500"];
+                };
+            };
+            /**
+             * @description - `shutting_down`: This server is shutting down. Try again shortly.
+             *     - `storage_unavailable`: The message store cannot write right now. Try again shortly; with an Idempotency-Key nothing is stored twice.
+             *     - `too_many_connections`: Too many connections are open, here or from your address. Close some, or try again shortly.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem503"];
+                };
+            };
+            /** @description Another problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    proposals_send: {
+        parameters: {
+            query?: {
+                /** @description false leaves the embeddings of chunks null. */
+                embedding?: boolean;
+            };
+            header?: {
+                /** @description A header: your name for this write, kept for 24 hours. Sent again with it, it is not done again, and answered as before. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                chatbot_id: string;
+                conversation_id: string;
+                proposal_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["SendInput"];
+            };
+        };
+        responses: {
+            /** @description Success */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WireMessage"];
+                };
+            };
+            /**
+             * @description - `malformed_body`: The request body is not valid JSON.
+             *     - `malformed_request`: What was sent is not an HTTP/1.1 request.
+             */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem400Body"];
+                };
+            };
+            /** @description - `unauthenticated`: A valid API key is required: send it as 'Authorization: Bearer <API_KEY>'. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem401"];
+                };
+            };
+            /**
+             * @description - `address_refused`: This chatbot's restrictions.ip_addresses do not list the address that sent the request.
+             *     - `forbidden`: This API key is not allowed to do that.
+             *     - `hostname_refused`: This chatbot's restrictions.hostnames do not list the page that sent the request.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem403Guarded"];
+                };
+            };
+            /** @description - `not_found`: There is nothing here, or it belongs to another account. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem404"];
+                };
+            };
+            /** @description - `request_timeout`: The request took too long to arrive. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem408"];
+                };
+            };
+            /** @description - `idempotency_in_progress`: Another request with this Idempotency-Key is in progress; send it again shortly. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem409Idempotent"];
+                };
+            };
+            /** @description - `payload_too_large`: The request is larger than this server accepts. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem413Body"];
+                };
+            };
+            /** @description - `unsupported_media_type`: Send the body as uncompressed application/json, or a document also as multipart/form-data. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem415Body"];
+                };
+            };
+            /**
+             * @description - `idempotency_key_reused`: This Idempotency-Key was used before with another body; use a new key for a new request.
+             *     - `invalid_request`: Some fields are invalid; see 'errors'.
+             */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem422Idempotent"];
+                };
+            };
+            /** @description - `head_too_large`: The request's address and headers are larger than this server accepts. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem431"];
+                };
+            };
+            /** @description - `internal_error`: The server failed; its log has the cause. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem500"];
+                };
+            };
+            /**
+             * @description - `shutting_down`: This server is shutting down. Try again shortly.
+             *     - `storage_unavailable`: The message store cannot write right now. Try again shortly; with an Idempotency-Key nothing is stored twice.
+             *     - `too_many_connections`: Too many connections are open, here or from your address. Close some, or try again shortly.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem503"];
+                };
+            };
+            /** @description Another problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    proposals_discard: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A header: your name for this write, kept for 24 hours. Sent again with it, it is not done again, and answered as before. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                chatbot_id: string;
+                conversation_id: string;
+                proposal_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["DiscardInput"];
+            };
+        };
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WireProposal"];
+                };
+            };
+            /**
+             * @description - `malformed_body`: The request body is not valid JSON.
+             *     - `malformed_request`: What was sent is not an HTTP/1.1 request.
+             */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem400Body"];
+                };
+            };
+            /** @description - `unauthenticated`: A valid API key is required: send it as 'Authorization: Bearer <API_KEY>'. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem401"];
+                };
+            };
+            /**
+             * @description - `address_refused`: This chatbot's restrictions.ip_addresses do not list the address that sent the request.
+             *     - `forbidden`: This API key is not allowed to do that.
+             *     - `hostname_refused`: This chatbot's restrictions.hostnames do not list the page that sent the request.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem403Guarded"];
+                };
+            };
+            /** @description - `not_found`: There is nothing here, or it belongs to another account. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem404"];
+                };
+            };
+            /** @description - `request_timeout`: The request took too long to arrive. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem408"];
+                };
+            };
+            /** @description - `idempotency_in_progress`: Another request with this Idempotency-Key is in progress; send it again shortly. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem409Idempotent"];
+                };
+            };
+            /** @description - `payload_too_large`: The request is larger than this server accepts. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem413Body"];
+                };
+            };
+            /** @description - `unsupported_media_type`: Send the body as uncompressed application/json, or a document also as multipart/form-data. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem415Body"];
+                };
+            };
+            /**
+             * @description - `idempotency_key_reused`: This Idempotency-Key was used before with another body; use a new key for a new request.
+             *     - `invalid_request`: Some fields are invalid; see 'errors'.
+             */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem422Idempotent"];
                 };
             };
             /** @description - `head_too_large`: The request's address and headers are larger than this server accepts. */

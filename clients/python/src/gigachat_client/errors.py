@@ -114,6 +114,12 @@ class ShortcutTaken(Conflict):
     code = "shortcut_taken"
 
 
+class ProposalDecidedAlready(Conflict):
+    """This proposal was sent, discarded, or is out of date."""
+
+    code = "proposal_decided"
+
+
 class DocumentNameTaken(Conflict):
     """Another document of this chatbot has that name."""
 
@@ -415,6 +421,7 @@ BY_CODE: dict[str, type[ApiError]] = {
     "idempotency_in_progress": IdempotencyInProgress,
     "too_many_canned_replies": TooManyCannedReplies,
     "shortcut_taken": ShortcutTaken,
+    "proposal_decided": ProposalDecidedAlready,
     "document_name_taken": DocumentNameTaken,
     "site_exists": SiteExists,
     "too_many_sites": TooManySites,

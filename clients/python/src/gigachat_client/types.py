@@ -72,6 +72,11 @@ class ConversationChange(Struct, frozen=True, kw_only=True):
     """The operator who looks after it, or null."""
 
 
+class DiscardInput(Struct, frozen=True, kw_only=True):
+    operator: str | None | UnsetType = UNSET
+    """Who decides; an operator who is signed in decides as themselves."""
+
+
 class DocumentInput(Struct, frozen=True, kw_only=True):
     """A text and what it is called; the name is its identity: pushing it again replaces the document."""
 
@@ -158,6 +163,14 @@ class InterceptionConfig(Struct, frozen=True, kw_only=True):
     """Whether an end user who asks for a human gets one, rather than what the model says to that."""
     handoff_message: str
     """What the end user is told when a human was asked for."""
+    review: Choice["all", "none"]
+    """`all`: an operator sees each reply before the end user does, and sends, edits or discards it; nothing of it is shown
+    until then.
+    """
+    review_minutes: int
+    """A human is asked for if a proposed reply was not looked at for so long."""
+    suggest: bool
+    """Whether an operator in control is shown what the chatbot would reply to each prompt."""
     handoff_after_unanswered: int
     """The built-in model, and `refuse`, ask after so many unanswered prompts in a row; 0: never."""
 
@@ -177,6 +190,14 @@ class InterceptionConfigInput(Struct, frozen=True, kw_only=True):
     """Whether an end user who asks for a human gets one, rather than what the model says to that."""
     handoff_message: str | UnsetType = UNSET
     """What the end user is told when a human was asked for."""
+    review: Literal["all", "none"] | UnsetType = UNSET
+    """`all`: an operator sees each reply before the end user does, and sends, edits or discards it; nothing of it is shown
+    until then.
+    """
+    review_minutes: int | UnsetType = UNSET
+    """A human is asked for if a proposed reply was not looked at for so long."""
+    suggest: bool | UnsetType = UNSET
+    """Whether an operator in control is shown what the chatbot would reply to each prompt."""
     handoff_after_unanswered: int | UnsetType = UNSET
     """The built-in model, and `refuse`, ask after so many unanswered prompts in a row; 0: never."""
 
@@ -472,6 +493,13 @@ class RetryInput(Struct, frozen=True, kw_only=True):
     """true: answer with Server-Sent Events."""
 
 
+class SendInput(Struct, frozen=True, kw_only=True):
+    content: str | None | UnsetType = UNSET
+    """The reply as the operator has edited it; null: as it is."""
+    operator: str | None | UnsetType = UNSET
+    """Who decides; an operator who is signed in decides as themselves."""
+
+
 class SiteInput(Struct, frozen=True, kw_only=True):
     depth: int | UnsetType = UNSET
     """How many links away from `url` pages may be, if it is a `site`."""
@@ -704,10 +732,13 @@ class Event(Struct, frozen=True, kw_only=True):
         "note.created",
         "note.deleted",
         "prompt.unanswered",
+        "proposal.created",
+        "proposal.decided",
         "turn.coalesced",
         "turn.failed",
         "turn.intercepted",
         "turn.interrupted",
+        "turn.proposed",
         "turn.queued",
         "turn.recovered",
         "turn.started",
@@ -771,7 +802,7 @@ class Message(Struct, frozen=True, kw_only=True):
     in_reply_to: str | None
     alternative: int
     replaced_by: str | None
-    turn: Choice["coalesced", "done", "failed", "intercepted", "interrupted", "queued", "running", "stopped"] | None
+    turn: Choice["coalesced", "done", "failed", "intercepted", "interrupted", "proposed", "queued", "running", "stopped"] | None
     error: str | None
     feedback: Feedback | None
     seq: int
@@ -843,6 +874,23 @@ class Passage(Struct, frozen=True, kw_only=True):
     """Whether its `score` reaches `match_threshold`."""
     is_source: bool
     """Whether a reply would be made from it: matched, among the first `match_count`."""
+
+
+class Proposal(Struct, frozen=True, kw_only=True):
+    """A reply that is not said yet. `wanted`: it is being made, and has no content."""
+
+    id: str
+    conversation_id: str
+    prompt_id: str
+    state: Choice["discarded", "edited", "failed", "open", "sent", "superseded", "wanted"]
+    content: str
+    sources: list[Source]
+    citations: list[Citation]
+    decided_by: str | None
+    message_id: str | None
+    """Of the reply that it became."""
+    created_at: str
+    decided_at: str | None
 
 
 class Queue(Struct, frozen=True, kw_only=True):

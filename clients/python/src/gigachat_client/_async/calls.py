@@ -608,6 +608,90 @@ class AsyncInboxCalls:
         await self._transport.call(call, None)
 
 
+class AsyncProposalsCalls:
+    def __init__(self, transport: AsyncTransport) -> None:
+        self._transport = transport
+
+    def list_all(
+        self, chatbot_id: str, conversation_id: str, *, limit: int | UnsetType = UNSET, after: str | UnsetType = UNSET
+    ) -> AsyncPages[types.Proposal]:
+        """List the replies that the chatbot proposed to operators, oldest first."""
+        call = Call(
+            "GET",
+            path(
+                "/chatbots/{chatbot_id}/conversations/{conversation_id}/proposals",
+                chatbot_id=chatbot_id,
+                conversation_id=conversation_id,
+            ),
+            query={"limit": limit, "after": after},
+        )
+        return AsyncPages(self._transport, call, list[types.Proposal])
+
+    async def suggest(self, chatbot_id: str, conversation_id: str, *, idempotency_key: str | None = None) -> types.Proposal:
+        """Have the chatbot propose a reply to the newest prompt."""
+        call = Call(
+            "POST",
+            path(
+                "/chatbots/{chatbot_id}/conversations/{conversation_id}/suggest",
+                chatbot_id=chatbot_id,
+                conversation_id=conversation_id,
+            ),
+            idempotency_key=idempotency_key,
+        )
+        return await self._transport.call(call, types.Proposal)
+
+    async def send(
+        self,
+        chatbot_id: str,
+        conversation_id: str,
+        proposal_id: str,
+        *,
+        content: str | None | UnsetType = UNSET,
+        operator: str | None | UnsetType = UNSET,
+        embedding: bool = False,
+        idempotency_key: str | None = None,
+    ) -> types.Message:
+        """Say a proposed reply, as it is or edited."""
+        body = types.SendInput(content=content, operator=operator)
+        call = Call(
+            "POST",
+            path(
+                "/chatbots/{chatbot_id}/conversations/{conversation_id}/proposals/{proposal_id}/send",
+                chatbot_id=chatbot_id,
+                conversation_id=conversation_id,
+                proposal_id=proposal_id,
+            ),
+            query={"embedding": embedding},
+            body=body,
+            idempotency_key=idempotency_key,
+        )
+        return await self._transport.call(call, types.Message)
+
+    async def discard(
+        self,
+        chatbot_id: str,
+        conversation_id: str,
+        proposal_id: str,
+        *,
+        operator: str | None | UnsetType = UNSET,
+        idempotency_key: str | None = None,
+    ) -> types.Proposal:
+        """Discard a proposed reply."""
+        body = types.DiscardInput(operator=operator)
+        call = Call(
+            "POST",
+            path(
+                "/chatbots/{chatbot_id}/conversations/{conversation_id}/proposals/{proposal_id}/discard",
+                chatbot_id=chatbot_id,
+                conversation_id=conversation_id,
+                proposal_id=proposal_id,
+            ),
+            body=body,
+            idempotency_key=idempotency_key,
+        )
+        return await self._transport.call(call, types.Proposal)
+
+
 class AsyncUnansweredCalls:
     def __init__(self, transport: AsyncTransport) -> None:
         self._transport = transport
@@ -814,6 +898,7 @@ class AsyncCalls:
         self.sites = AsyncSitesCalls(transport)
         self.conversations = AsyncConversationsCalls(transport)
         self.inbox = AsyncInboxCalls(transport)
+        self.proposals = AsyncProposalsCalls(transport)
         self.unanswered = AsyncUnansweredCalls(transport)
         self.replay = AsyncReplayCalls(transport)
         self.fixed_answers = AsyncFixedAnswersCalls(transport)

@@ -606,6 +606,90 @@ class SyncInboxCalls:
         self._transport.call(call, None)
 
 
+class SyncProposalsCalls:
+    def __init__(self, transport: SyncTransport) -> None:
+        self._transport = transport
+
+    def list_all(
+        self, chatbot_id: str, conversation_id: str, *, limit: int | UnsetType = UNSET, after: str | UnsetType = UNSET
+    ) -> SyncPages[types.Proposal]:
+        """List the replies that the chatbot proposed to operators, oldest first."""
+        call = Call(
+            "GET",
+            path(
+                "/chatbots/{chatbot_id}/conversations/{conversation_id}/proposals",
+                chatbot_id=chatbot_id,
+                conversation_id=conversation_id,
+            ),
+            query={"limit": limit, "after": after},
+        )
+        return SyncPages(self._transport, call, list[types.Proposal])
+
+    def suggest(self, chatbot_id: str, conversation_id: str, *, idempotency_key: str | None = None) -> types.Proposal:
+        """Have the chatbot propose a reply to the newest prompt."""
+        call = Call(
+            "POST",
+            path(
+                "/chatbots/{chatbot_id}/conversations/{conversation_id}/suggest",
+                chatbot_id=chatbot_id,
+                conversation_id=conversation_id,
+            ),
+            idempotency_key=idempotency_key,
+        )
+        return self._transport.call(call, types.Proposal)
+
+    def send(
+        self,
+        chatbot_id: str,
+        conversation_id: str,
+        proposal_id: str,
+        *,
+        content: str | None | UnsetType = UNSET,
+        operator: str | None | UnsetType = UNSET,
+        embedding: bool = False,
+        idempotency_key: str | None = None,
+    ) -> types.Message:
+        """Say a proposed reply, as it is or edited."""
+        body = types.SendInput(content=content, operator=operator)
+        call = Call(
+            "POST",
+            path(
+                "/chatbots/{chatbot_id}/conversations/{conversation_id}/proposals/{proposal_id}/send",
+                chatbot_id=chatbot_id,
+                conversation_id=conversation_id,
+                proposal_id=proposal_id,
+            ),
+            query={"embedding": embedding},
+            body=body,
+            idempotency_key=idempotency_key,
+        )
+        return self._transport.call(call, types.Message)
+
+    def discard(
+        self,
+        chatbot_id: str,
+        conversation_id: str,
+        proposal_id: str,
+        *,
+        operator: str | None | UnsetType = UNSET,
+        idempotency_key: str | None = None,
+    ) -> types.Proposal:
+        """Discard a proposed reply."""
+        body = types.DiscardInput(operator=operator)
+        call = Call(
+            "POST",
+            path(
+                "/chatbots/{chatbot_id}/conversations/{conversation_id}/proposals/{proposal_id}/discard",
+                chatbot_id=chatbot_id,
+                conversation_id=conversation_id,
+                proposal_id=proposal_id,
+            ),
+            body=body,
+            idempotency_key=idempotency_key,
+        )
+        return self._transport.call(call, types.Proposal)
+
+
 class SyncUnansweredCalls:
     def __init__(self, transport: SyncTransport) -> None:
         self._transport = transport
@@ -812,6 +896,7 @@ class SyncCalls:
         self.sites = SyncSitesCalls(transport)
         self.conversations = SyncConversationsCalls(transport)
         self.inbox = SyncInboxCalls(transport)
+        self.proposals = SyncProposalsCalls(transport)
         self.unanswered = SyncUnansweredCalls(transport)
         self.replay = SyncReplayCalls(transport)
         self.fixed_answers = SyncFixedAnswersCalls(transport)
