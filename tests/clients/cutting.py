@@ -21,24 +21,46 @@ class CuttingProxy:
         self.cuts = 0
         self.longest = 0  # bytes of answers on one connection so far
         self._room: int | None = None
+        self._passing: set[asyncio.Task[None]] = set()
         self._when_cut: Callable[[], Awaitable[None]] | None = None
 
     def arm(self, room: int, when_cut: Callable[[], Awaitable[None]] | None = None) -> None:
         self._room, self._when_cut = room, when_cut
 
     async def pass_on(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._passing.add(task)
         try:
-            server, to_server = await asyncio.open_connection("127.0.0.1", self.port)
-        except OSError:
-            to_client.transport.abort()
-            return
+            with suppress(OSError):
+                server, to_server = await asyncio.open_connection("127.0.0.1", self.port)
+                async with _aborted(to_server):
+                    await self._exchange(client, to_client, server, to_server)
+        except asyncio.CancelledError:
+            pass  # the test is over
+        finally:
+            async with _aborted(to_client):
+                self._passing.discard(task)
+
+    async def aclose(self) -> None:
+        for task in self._passing:
+            task.cancel()
+        while self._passing:
+            await asyncio.wait(self._passing)
+
+    async def _exchange(
+        self,
+        client: asyncio.StreamReader,
+        to_client: asyncio.StreamWriter,
+        server: asyncio.StreamReader,
+        to_server: asyncio.StreamWriter,
+    ) -> None:
         asking = asyncio.create_task(self._requests(client, to_server))
-        with suppress(OSError):
+        try:
             await self._answers(server, to_client)
-        asking.cancel()
-        await asyncio.wait([asking])
-        for writer in (to_client, to_server):
-            writer.transport.abort()
+        finally:
+            asking.cancel()
+            await asyncio.wait([asking])
 
     async def _requests(self, client: asyncio.StreamReader, to_server: asyncio.StreamWriter) -> None:
         with suppress(OSError):
@@ -65,6 +87,17 @@ class CuttingProxy:
 
 
 @asynccontextmanager
+async def _aborted(writer: asyncio.StreamWriter) -> AsyncIterator[None]:
+    """Cut at the end, and gone."""
+    try:
+        yield
+    finally:
+        writer.transport.abort()
+        with suppress(OSError):
+            await writer.wait_closed()
+
+
+@asynccontextmanager
 async def proxying(port: int) -> AsyncIterator[CuttingProxy]:
     proxy = CuttingProxy(port)
     listener = await asyncio.start_server(proxy.pass_on, "127.0.0.1", 0)
@@ -73,6 +106,7 @@ async def proxying(port: int) -> AsyncIterator[CuttingProxy]:
         yield proxy
     finally:
         listener.close()
+        await proxy.aclose()
 
 
 class Mortal:
