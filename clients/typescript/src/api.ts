@@ -596,6 +596,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/chatbots/{chatbot_id}/search": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Search in what was said: messages that hold all words of a query, newest first
+         * @description Needs a key with the scope `conversations:read`.
+         */
+        get: operations["search_search"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/chatbots/{chatbot_id}/canned-replies": {
         parameters: {
             query?: never;
@@ -7939,6 +7959,139 @@ export interface operations {
                 };
                 content: {
                     "application/problem+json": components["schemas"]["Problem422Idempotent"];
+                };
+            };
+            /** @description - `head_too_large`: The request's address and headers are larger than this server accepts. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem431"];
+                };
+            };
+            /** @description - `internal_error`: The server failed; its log has the cause. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem500"];
+                };
+            };
+            /**
+             * @description - `shutting_down`: This server is shutting down. Try again shortly.
+             *     - `storage_unavailable`: The message store cannot write right now. Try again shortly; with an Idempotency-Key nothing is stored twice.
+             *     - `too_many_connections`: Too many connections are open, here or from your address. Close some, or try again shortly.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem503"];
+                };
+            };
+            /** @description Another problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    search_search: {
+        parameters: {
+            query: {
+                /** @description Words that a message holds, ten at most; words in "quotes" stand together. */
+                q: string;
+                /** @description Only messages of that role. */
+                role?: "user" | "assistant" | "operator" | "system";
+                /** @description Only those of this end user. */
+                user_id?: string;
+                /** @description How many entries a page has. */
+                limit?: number;
+                /** @description Where the page starts: take it from the `Link` header of the page before. */
+                after?: string;
+            };
+            header?: never;
+            path: {
+                chatbot_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    /** @description Where a further page is: `<...>; rel="next"`. The last page has none. */
+                    Link?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WireMessage"][];
+                };
+            };
+            /** @description - `malformed_request`: What was sent is not an HTTP/1.1 request. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem400"];
+                };
+            };
+            /** @description - `unauthenticated`: A valid API key is required: send it as 'Authorization: Bearer <API_KEY>'. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem401"];
+                };
+            };
+            /**
+             * @description - `address_refused`: This chatbot's restrictions.ip_addresses do not list the address that sent the request.
+             *     - `forbidden`: This API key is not allowed to do that.
+             *     - `hostname_refused`: This chatbot's restrictions.hostnames do not list the page that sent the request.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem403Guarded"];
+                };
+            };
+            /** @description - `not_found`: There is nothing here, or it belongs to another account. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem404"];
+                };
+            };
+            /** @description - `request_timeout`: The request took too long to arrive. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem408"];
+                };
+            };
+            /** @description - `invalid_request`: Some fields are invalid; see 'errors'. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem422"];
                 };
             };
             /** @description - `head_too_large`: The request's address and headers are larger than this server accepts. */

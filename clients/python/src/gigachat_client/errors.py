@@ -402,6 +402,12 @@ class EmbeddingRefused(DocumentFailed):
     code = "embedding_refused"
 
 
+class SearchBusy(ApiError):
+    """The search took too long: use rarer words, or try again later."""
+
+    code = "search_busy"
+
+
 BY_CODE: dict[str, type[ApiError]] = {
     "internal_error": InternalError,
     "malformed_request": MalformedRequest,
@@ -467,4 +473,5 @@ BY_CODE: dict[str, type[ApiError]] = {
     "text_too_long": TextTooLong,
     "too_many_chunks": TooManyChunks,
     "embedding_refused": EmbeddingRefused,
+    "search_busy": SearchBusy,
 }

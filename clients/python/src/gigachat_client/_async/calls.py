@@ -692,6 +692,29 @@ class AsyncProposalsCalls:
         return await self._transport.call(call, types.Proposal)
 
 
+class AsyncSearchCalls:
+    def __init__(self, transport: AsyncTransport) -> None:
+        self._transport = transport
+
+    def search(
+        self,
+        chatbot_id: str,
+        *,
+        q: str,
+        role: Literal["user", "assistant", "operator", "system"] | UnsetType = UNSET,
+        user_id: str | UnsetType = UNSET,
+        limit: int | UnsetType = UNSET,
+        after: str | UnsetType = UNSET,
+    ) -> AsyncPages[types.Message]:
+        """Search in what was said: messages that hold all words of a query, newest first."""
+        call = Call(
+            "GET",
+            path("/chatbots/{chatbot_id}/search", chatbot_id=chatbot_id),
+            query={"q": q, "role": role, "user_id": user_id, "limit": limit, "after": after},
+        )
+        return AsyncPages(self._transport, call, list[types.Message])
+
+
 class AsyncUnansweredCalls:
     def __init__(self, transport: AsyncTransport) -> None:
         self._transport = transport
@@ -899,6 +922,7 @@ class AsyncCalls:
         self.conversations = AsyncConversationsCalls(transport)
         self.inbox = AsyncInboxCalls(transport)
         self.proposals = AsyncProposalsCalls(transport)
+        self.search = AsyncSearchCalls(transport)
         self.unanswered = AsyncUnansweredCalls(transport)
         self.replay = AsyncReplayCalls(transport)
         self.fixed_answers = AsyncFixedAnswersCalls(transport)

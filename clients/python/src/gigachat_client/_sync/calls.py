@@ -690,6 +690,29 @@ class SyncProposalsCalls:
         return self._transport.call(call, types.Proposal)
 
 
+class SyncSearchCalls:
+    def __init__(self, transport: SyncTransport) -> None:
+        self._transport = transport
+
+    def search(
+        self,
+        chatbot_id: str,
+        *,
+        q: str,
+        role: Literal["user", "assistant", "operator", "system"] | UnsetType = UNSET,
+        user_id: str | UnsetType = UNSET,
+        limit: int | UnsetType = UNSET,
+        after: str | UnsetType = UNSET,
+    ) -> SyncPages[types.Message]:
+        """Search in what was said: messages that hold all words of a query, newest first."""
+        call = Call(
+            "GET",
+            path("/chatbots/{chatbot_id}/search", chatbot_id=chatbot_id),
+            query={"q": q, "role": role, "user_id": user_id, "limit": limit, "after": after},
+        )
+        return SyncPages(self._transport, call, list[types.Message])
+
+
 class SyncUnansweredCalls:
     def __init__(self, transport: SyncTransport) -> None:
         self._transport = transport
@@ -897,6 +920,7 @@ class SyncCalls:
         self.conversations = SyncConversationsCalls(transport)
         self.inbox = SyncInboxCalls(transport)
         self.proposals = SyncProposalsCalls(transport)
+        self.search = SyncSearchCalls(transport)
         self.unanswered = SyncUnansweredCalls(transport)
         self.replay = SyncReplayCalls(transport)
         self.fixed_answers = SyncFixedAnswersCalls(transport)
