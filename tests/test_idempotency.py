@@ -19,6 +19,7 @@ from gigachat_server.models.fake import Pause, ScriptedModel
 from gigachat_server.triggers import acting
 from tests.access.people import keeper
 from tests.harness import Api, Reply, gigachat, until
+from tests.streams import prompt, streaming
 from tests.turns import Clock, answering, ask, asking, asking_held, assert_at_rest, contents, queueing, rows
 
 REPLAYED = "Idempotent-Replayed"
@@ -187,6 +188,39 @@ async def test_a_repeated_prompt_attaches_to_the_running_answer(tmp_path: Path) 
         assert [name for name, _ in later] == ["start", "message", "done"]
         assert len(model.calls) == 1
         assert len(await api.messages(chatbot)) == 2
+
+
+@pytest.mark.parametrize(
+    ("left_at", "again"),
+    [("the delta", "second"), ("1.2", "rst second"), (None, "first second"), ("1.999", "first second"), ("a/b", "first second")],
+)
+async def test_a_stream_that_is_sent_again_goes_on_behind_what_came_last(tmp_path: Path, left_at: str | None, again: str) -> None:
+    pause = Pause()
+    async with gigachat(tmp_path, model=answering({"a": ["first ", pause, "second"]})) as api:
+        path = await api.chatbot() + "/conversations"
+        async with streaming(api, path, prompt("a"), idempotency_key="k", after="1.3") as first:
+            *_, said = await first.read_until(lambda event: event.name == "delta")
+            assert said.data["text"] == "first ", "what is sent for the first time has no part that the caller has"
+            place = said.id if left_at == "the delta" else left_at
+            async with streaming(api, path, prompt("a"), idempotency_key="k", after=place) as second:
+                assert (started := await second.next()) is not None
+                assert started.data["message_ids"] == [said.data["message_id"]]
+                pause.resume()
+                await second.read_all()
+        assert second.texts() == again
+        assert [seen.name for seen in second.seen][-2:] == ["message", "done"]
+        assert second.seen[-2].data["content"] == "first second"
+
+
+async def test_a_reply_that_is_made_again_comes_from_its_first_word(tmp_path: Path) -> None:
+    async with gigachat(tmp_path, model=ScriptedModel(["first ", ModelInterrupted()], ["first and last"])) as api:
+        path = await api.chatbot() + "/conversations"
+        async with streaming(api, path, prompt("a"), idempotency_key="k") as first:
+            deltas = [seen for seen in await first.read_all() if seen.name == "delta"]
+            assert first.seen[-1].name == "error"
+        async with streaming(api, path, prompt("a"), idempotency_key="k", after=deltas[-1].id) as second:
+            await second.read_all()
+        assert second.texts() == "first and last"
 
 
 async def test_a_repeated_prompt_attaches_while_it_waits(tmp_path: Path) -> None:
