@@ -13,7 +13,7 @@ from multidict import CIMultiDict
 from gigachat_server.access import keys
 from gigachat_server.access.restrictions import hostname_of, is_listed, peer_address
 from gigachat_server.access.scopes import DEFAULT_SCOPES, RETIRED, Scope
-from gigachat_server.api.routes import ROUTES, Route, RouteTable
+from gigachat_server.api.routes import MCP_ROUTES, ROUTES, Route, RouteTable
 from gigachat_server.settings import Settings
 from tests.harness import Api, gigachat
 from tests.turns import rows
@@ -118,10 +118,11 @@ def test_a_route_without_a_scope_does_not_start() -> None:
 
 
 def test_every_route_below_a_chatbot_that_end_users_reach_is_guarded() -> None:
-    for route in ROUTES:
+    for route in (*ROUTES, *(each for each in MCP_ROUTES if each.chatbot_in == "path")):
         # The last ones show what is said in conversations, too.
         reached = any(
-            part in route.path for part in ("/conversations", "/users", "/events", "/retrieve", "/replay", "/unanswered")
+            part in route.path
+            for part in ("/conversations", "/ui", "/mcp", "/users", "/events", "/retrieve", "/replay", "/unanswered")
         )
         assert route.is_guarded == reached, f"{route.method} {route.path}"
 

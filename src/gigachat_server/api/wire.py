@@ -399,7 +399,7 @@ def message(record: Message, account_id: str, vectors: Mapping[str, bytes]) -> W
         metadata=record.metadata,
         embedding=None,
         sources=[_source(source, record.chatbot_id, account_id, vectors) for source in record.sources],
-        citations=[_citation(citation, record.sources) for citation in record.citations],
+        citations=[citation(each, record.sources) for each in record.citations],
         in_reply_to=record.in_reply_to,
         alternative=record.alternative,
         replaced_by=record.replaced_by,
@@ -516,17 +516,17 @@ def _source(source: Source, chatbot_id: str, account_id: str, vectors: Mapping[s
     )
 
 
-def _citation(citation: Citation, sources: Sequence[Source]) -> WireCitation:
-    source = sources[citation.number - 1]
+def citation(record: Citation, sources: Sequence[Source]) -> WireCitation:
+    source = sources[record.number - 1]
     before = len(_with_header(source.document_name, ""))
     return WireCitation(
-        number=citation.number,
+        number=record.number,
         source_id=source.id,
-        start=None if citation.start is None else before + citation.start,
-        end=None if citation.end is None else before + citation.end,
-        text=citation.text(sources),
-        marker_start=citation.marker_start,
-        marker_end=citation.marker_end,
+        start=None if record.start is None else before + record.start,
+        end=None if record.end is None else before + record.end,
+        text=record.text(sources),
+        marker_start=record.marker_start,
+        marker_end=record.marker_end,
     )
 
 
