@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 
 import aiohttp
@@ -140,8 +140,15 @@ class Reading:
         return True
 
 
+class Reachable(Protocol):
+    """A server, and a key to it."""
+
+    url: str
+    key: str
+
+
 @asynccontextmanager
-async def reading(api: Api, method: str, path: str, sent: Any = None) -> AsyncIterator[Reading]:
+async def reading(api: Reachable, method: str, path: str, sent: Any = None) -> AsyncIterator[Reading]:
     headers = {"Authorization": f"Bearer {api.key}"}
     async with (
         aiohttp.ClientSession() as session,
