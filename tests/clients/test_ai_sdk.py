@@ -38,10 +38,15 @@ def package(folder: Path, packages: dict[str, str]) -> None:
     (folder / "package.json").write_text(json.dumps({"private": True, "type": "module", "dependencies": packages}))
 
 
-async def conversing(folder: Path, *command: str | Path, acts: Callable[[Any], Awaitable[None]]) -> None:
+async def conversing(folder: Path, *command: str | Path, acts: Callable[[Any], Awaitable[None]], **variables: str) -> None:
     """Run a script that says in lines of JSON what has to happen at the server, until it is done. Asserts that it succeeds."""
     process = await asyncio.create_subprocess_exec(
-        *command, cwd=folder, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        *command,
+        cwd=folder,
+        env={**os.environ, **variables},
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
     )
     assert process.stdout is not None and process.stdin is not None and process.stderr is not None
     is_done = False

@@ -58,11 +58,17 @@ async def agreed(folder: Path, at: str, *command: str | Path, version: str) -> N
             assert len(model.calls) == 2, "a call with a key is made once"
 
 
-async def test_python(tmp_path: Path) -> None:
-    folder = tmp_path / "python"
+async def made_with(folder: Path, package: str) -> Path:
+    """The Python of a new environment that has that package, which gigachat's own does not need."""
     venv.create(folder, with_pip=True)
     python = folder / "bin" / "python"
-    await output(folder, python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--prefer-binary", PYTHON)
+    await output(folder, python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--prefer-binary", package)
+    return python
+
+
+async def test_python(tmp_path: Path) -> None:
+    folder = tmp_path / "python"
+    python = await made_with(folder, PYTHON)
     shutil.copy(HERE / "mcp" / "agent.py", folder)
     for mode, version in (("auto", MODERN), ("legacy", HANDSHAKE)):
         run = folder / mode
