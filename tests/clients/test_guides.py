@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -82,3 +83,18 @@ async def test_the_programs_of_the_guide_to_mcp(tmp_path: Path) -> None:
         assert "'ask', 'search_documents'" in printed and "Hi." in printed
         assert "Hi." in await output(folder, "node", "ask.mjs", **variables)
         assert [each["user_id"] for each in (await api.get(f"{chatbot}/conversations")).body] == ["ann@example.com"] * 2
+
+
+async def test_claude_desktops_configuration(tmp_path: Path) -> None:
+    python = await made_with(tmp_path / "python", PYTHON)
+    folder = tmp_path / "desktop"
+    folder.mkdir()
+    shutil.copy(HERE / "mcp" / "desktop.py", folder)
+    configuration = next(each for each in blocks(PAGES["docs/guides/connect-an-agent-by-mcp.md"], "json") if "mcp-remote" in each)
+    async with gigachat(tmp_path) as api:
+        await api.chatbot()
+        there = configuration.replace("https://chat.example.com", api.url).replace("gca_...", api.key)
+        (folder / "configuration.json").write_text(there)
+        printed = await output(folder, python, "desktop.py", "configuration.json", MCP_REMOTE_CONFIG_DIR=str(folder))
+        *tools, reply = json.loads(printed)
+        assert (len(tools), reply.partition("\n")[0]) == (8, "Hi.")
