@@ -29,6 +29,10 @@ from gigachat_server.chat.turns.nodes import Nodes
 from gigachat_server.chat.turns.turn import Turns
 from gigachat_server.clock import Clock, system_clock
 from gigachat_server.errors import EmbeddingRefused, SetupError, StorageUnavailable
+from gigachat_server.inbox.canned_replies import CannedReplies
+from gigachat_server.inbox.desk import Desk
+from gigachat_server.inbox.proposals import Proposals
+from gigachat_server.inbox.worker import InboxWorker
 from gigachat_server.knowledge.documents.ingest import Ingest
 from gigachat_server.knowledge.documents.ingest_worker import IngestWorker
 from gigachat_server.knowledge.extraction.extract import Extractor
@@ -121,6 +125,7 @@ def _workers(services: Services) -> Sequence[Worker]:
         services.site_worker,
         services.nodes,
         services.lifecycle,
+        services.inbox_worker,
     )
 
 
@@ -192,7 +197,17 @@ async def _assemble(
     control = Control(database, events=events, live=live, nodes=nodes, clock=clock)
     fixed_answers = FixedAnswers(database, embedder, clock, background)
     answerer = Answerer(model=model, embedder=embedder, searcher=searcher, fixed_answers=fixed_answers)
-    turns = Turns(database, answerer=answerer, control=control, events=events, live=live, nodes=nodes, clock=clock)
+    suggestions_wanted = asyncio.Event()
+    turns = Turns(
+        database,
+        answerer=answerer,
+        control=control,
+        events=events,
+        live=live,
+        nodes=nodes,
+        clock=clock,
+        suggestions_wanted=suggestions_wanted,
+    )
     opened.push_async_callback(turns.drain, 0)
     lifecycle = Lifecycle(
         database,
@@ -208,6 +223,8 @@ async def _assemble(
     accepted, due = asyncio.Event(), asyncio.Event()  # a document waits; a site is to be crawled
     web_sites = Sites(database, ingest, clock, due)
     feed = Feed(database, events, live, clock)
+    desk = Desk(database, control=control, events=events, clock=clock)
+    proposals = Proposals(database, control=control, events=events, clock=clock, suggestion_wanted=suggestions_wanted.set)
     erasure = Erasure(database, turns=turns, events=events, live=live, clock=clock)
 
     def forget_chatbot(chatbot_id: str) -> None:
@@ -233,6 +250,19 @@ async def _assemble(
         chatbots=Chatbots(database, erasure=erasure, clock=clock, on_recut=accepted.set, on_deleted=forget_chatbot),
         conversations=Conversations(
             database, turns=turns, control=control, feed=feed, erasure=erasure, events=events, settings=settings
+        ),
+        desk=desk,
+        canned_replies=CannedReplies(database, clock),
+        proposals=proposals,
+        inbox_worker=InboxWorker(
+            database,
+            desk=desk,
+            proposals=proposals,
+            answerer=answerer,
+            events=events,
+            clock=clock,
+            background=background,
+            suggestions_wanted=suggestions_wanted,
         ),
         events=events,
         feed=feed,

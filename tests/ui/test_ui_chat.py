@@ -199,6 +199,15 @@ async def test_what_an_operator_gets_draws_no_message(tmp_path: Path) -> None:
         ]  # fmt: skip
 
 
+async def test_a_reply_that_an_operator_looks_at_first_draws_no_message(tmp_path: Path) -> None:
+    async with gigachat(tmp_path) as api:
+        chatbot = await api.chatbot(interception={"review": "all"})
+        found = await say(api, chatbot, "Hi")
+        assert types(found) == ["start", "data-gigachat", "finish"]
+        assert found[1]["data"] == {"turn": "proposed"}
+        assert [each["role"] for each in await stored(api, chatbot)] == ["user"]
+
+
 @pytest.mark.parametrize("said", [["half", Pause(), " never"], [Pause(), "never"]])
 async def test_a_takeover_ends_a_reply_as_it_is_stored(tmp_path: Path, said: list[Step]) -> None:
     script = [Pause() if isinstance(each, Pause) else each for each in said]

@@ -55,6 +55,12 @@ def _schema(kind: type[Any]) -> dict[str, Any]:
 
 # --- what tools gave, for models that read it as text ---
 
+_SILENT = "The chatbot said nothing: its reply was ended."
+_UNANSWERED = {
+    "intercepted": "The chatbot does not answer: an operator has this conversation.",
+    "proposed": "An operator looks at the reply first; read the conversation later.",
+}
+
 
 def text_of(given: msgspec.Struct) -> str:
     if isinstance(given, AskOutput):
@@ -66,7 +72,7 @@ def text_of(given: msgspec.Struct) -> str:
 
 def _replies(given: AskOutput) -> str:
     replies = [each for each in given.messages if each.in_reply_to is not None]
-    parts = [each.content for each in replies] or ["The chatbot does not answer: an operator has this conversation."]
+    parts = [each.content for each in replies] or [_UNANSWERED.get(given.messages[-1].turn or "", _SILENT)]
     sources = replies[0].sources if replies else []
     if sources:
         named = "\n".join(f"[{number}] {each.name}" for number, each in enumerate(sources, start=1))

@@ -18,6 +18,7 @@ from gigachat_server.access.scopes import Scope
 from gigachat_server.access.speakers import CLIENT_PREFIX, operator_name
 from gigachat_server.api import documents, learning_wire, retrieval, unanswered, wire
 from gigachat_server.api.unanswered import AnswerInput
+from gigachat_server.chat.conversations import ConversationFilter
 from gigachat_server.chat.turns.turn import TurnHandle
 from gigachat_server.edge import cursors
 from gigachat_server.edge.idempotency import fingerprint
@@ -157,10 +158,12 @@ async def _list_conversations(call: Call, wanted: ListConversationsInput) -> Lis
     found = await call.services.conversations.list(
         call.principal,
         call.chatbot,
-        before=cursors.load(wanted.after),
+        after=cursors.load(wanted.after),
         limit=wanted.limit + 1,
-        by_human=None if wanted.controlled_by is None else wanted.controlled_by == "human",
-        handoff_requested=wanted.handoff_requested,
+        which=ConversationFilter(
+            by_human=None if wanted.controlled_by is None else wanted.controlled_by == "human",
+            handoff_requested=wanted.handoff_requested,
+        ),
     )
     following = None
     if len(found) > wanted.limit:

@@ -20,10 +20,12 @@ from gigachat_server.api import (
     documents,
     fixed_answers,
     health,
+    inbox,
     keys,
     learning_wire,
     mcp_rpc,
     mcp_server,
+    proposals,
     replay,
     retrieval,
     site_wire,
@@ -137,6 +139,9 @@ MESSAGE = CONVERSATION + "/messages/{message_id}"
 UI = CHATBOT + "/ui"
 UI_STREAM = UI + "/{conversation_id}/stream"
 UI_MESSAGES = UI + "/{conversation_id}/messages"
+NOTES = CONVERSATION + "/notes"
+PROPOSALS = CONVERSATION + "/proposals"
+CANNED_REPLIES = CHATBOT + "/canned-replies"
 UNANSWERED = CHATBOT + "/unanswered"
 FIXED_ANSWERS = CHATBOT + "/fixed-answers"
 FIXED_ANSWER = FIXED_ANSWERS + "/{fixed_answer_id}"
@@ -196,14 +201,17 @@ ROUTES = (
 
     Route(method="GET", path=CONVERSATIONS, scope=Scope.CONVERSATIONS_READ, handler=conversations.list_all,
           is_guarded=True, end_user="own", response=list[wire.WireConversation],
-          query=(*PAGES, "controlled_by", "handoff_requested"),
-          summary="List conversations, most recently active first"),
+          query=(*PAGES, "controlled_by", "handoff_requested", "status", "waiting", "assigned_to", "operator", "user_id", "sort"),
+          summary="List conversations, most recently active first, or longest waiting first"),
     BodyRoute(method="POST", path=CONVERSATIONS, scope=Scope.CONVERSATIONS_WRITE, handler=conversations.say,
               is_guarded=True, end_user="own", request=conversations.PromptInput, response=list[wire.WireMessage], status=201,
               query=("embedding",), is_streamed=True, is_prompt=True,
               summary="Start or continue a conversation; answers with the newest messages"),
     Route(method="GET", path=CONVERSATION, scope=Scope.CONVERSATIONS_READ, handler=conversations.get,
           is_guarded=True, end_user="own", response=wire.WireConversation, summary="Get a conversation"),
+    BodyRoute(method="PATCH", path=CONVERSATION, scope=Scope.MESSAGES_INJECT, handler=inbox.change, is_guarded=True,
+              request=inbox.ConversationChange, response=wire.WireConversation,
+              summary="Open, snooze, close or assign a conversation"),
     Route(method="DELETE", path=CONVERSATION, scope=Scope.CONVERSATIONS_WRITE, handler=conversations.delete, is_guarded=True,
           status=204, summary="Delete a conversation with its messages"),
     Route(method="GET", path=CONVERSATION + "/messages", scope=Scope.CONVERSATIONS_READ, handler=conversations.list_messages,
@@ -240,6 +248,35 @@ ROUTES = (
           after="The last `id:` that you have. The stream resumes some seconds before it, so events may come twice. "
                 "Without it the stream begins now.",
           summary="Follow what happens in all conversations, as Server-Sent Events"),
+    Route(method="GET", path=NOTES, scope=Scope.MESSAGES_INJECT, handler=inbox.list_notes, is_guarded=True,
+          response=list[inbox.WireNote], query=PAGES, summary="List the notes that operators wrote, oldest first"),
+    BodyRoute(method="POST", path=NOTES, scope=Scope.MESSAGES_INJECT, handler=inbox.add_note, is_guarded=True,
+              request=inbox.NoteInput, response=inbox.WireNote, status=201,
+              summary="Write a note for the other operators; end users never see it"),
+    Route(method="DELETE", path=NOTES + "/{note_id}", scope=Scope.MESSAGES_INJECT, handler=inbox.delete_note, is_guarded=True,
+          status=204, summary="Delete a note"),
+    Route(method="GET", path=PROPOSALS, scope=Scope.MESSAGES_INJECT, handler=proposals.list_all, is_guarded=True,
+          response=list[proposals.WireProposal], query=PAGES,
+          summary="List the replies that the chatbot proposed to operators, oldest first"),
+    Route(method="POST", path=CONVERSATION + "/suggest", scope=Scope.MESSAGES_INJECT, handler=proposals.suggest,
+          is_guarded=True, response=proposals.WireProposal, status=202,
+          summary="Have the chatbot propose a reply to the newest prompt"),
+    BodyRoute(method="POST", path=PROPOSALS + "/{proposal_id}/send", scope=Scope.MESSAGES_INJECT, handler=proposals.send,
+              is_guarded=True, request=proposals.SendInput, is_body_optional=True, response=wire.WireMessage, status=201,
+              query=("embedding",), summary="Say a proposed reply, as it is or edited"),
+    BodyRoute(method="POST", path=PROPOSALS + "/{proposal_id}/discard", scope=Scope.MESSAGES_INJECT,
+              handler=proposals.discard, is_guarded=True, request=proposals.DiscardInput, is_body_optional=True,
+              response=proposals.WireProposal, summary="Discard a proposed reply"),
+    Route(method="GET", path=CANNED_REPLIES, scope=Scope.MESSAGES_INJECT, handler=inbox.list_canned_replies,
+          response=list[inbox.WireCannedReply], query=PAGES, summary="List canned replies, by shortcut"),
+    BodyRoute(method="POST", path=CANNED_REPLIES, scope=Scope.MESSAGES_INJECT, handler=inbox.create_canned_reply,
+              request=inbox.CannedReplyInput, response=inbox.WireCannedReply, status=201, has_location=True,
+              summary="Add words that operators often need"),
+    BodyRoute(method="PUT", path=CANNED_REPLIES + "/{canned_reply_id}", scope=Scope.MESSAGES_INJECT,
+              handler=inbox.put_canned_reply, request=inbox.CannedReplyInput, response=inbox.WireCannedReply,
+              summary="Replace a canned reply"),
+    Route(method="DELETE", path=CANNED_REPLIES + "/{canned_reply_id}", scope=Scope.MESSAGES_INJECT,
+          handler=inbox.delete_canned_reply, status=204, summary="Delete a canned reply"),
     Route(method="DELETE", path=CHATBOT + "/users/{user_id}", scope=Scope.CONVERSATIONS_WRITE, handler=conversations.delete_user,
           is_guarded=True, status=204, summary="Delete everything that one end user said"),
 

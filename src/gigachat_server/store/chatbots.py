@@ -31,6 +31,9 @@ _BELOW = (
     "memberships",
     "rates",
     "budgets",
+    "notes",
+    "proposals",
+    "canned_replies",
 )
 
 
