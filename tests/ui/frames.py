@@ -120,6 +120,7 @@ class Reading:
         """Read on until so much was said."""
         while text(self.seen) != wanted:
             assert await self._next(), (text(self.seen), wanted)
+            assert wanted.startswith(text(self.seen)), "something else was said"
 
     async def rest(self) -> list[Frame]:
         while await self._next():
