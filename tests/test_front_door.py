@@ -51,6 +51,7 @@ CALLS: dict[str, tuple[Scope, Call]] = {
         lambda door, who, bot: door.find_prompt(who, bot, "c1", [], metadata_key="name"),
     ),
     "named": (Scope.CONVERSATIONS_WRITE, lambda door, who, bot: door.named(who, bot, "c1", [])),
+    "claim": (Scope.TOKENS_WRITE, lambda door, who, bot: door.claim(who, bot, "gcu_none")),
     "recall": (Scope.CONVERSATIONS_READ, lambda door, who, bot: door.recall(who, bot, "c1", embedding_model="m")),
     "events": (
         Scope.CONVERSATIONS_READ,

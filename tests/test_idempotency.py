@@ -17,6 +17,7 @@ from gigachat_server.errors import GigachatError, ModelInterrupted, ModelUnreach
 from gigachat_server.models.embedders.hashing_embedder import HashingEmbedder
 from gigachat_server.models.fake import Pause, ScriptedModel
 from gigachat_server.triggers import acting
+from tests.access.people import keeper
 from tests.harness import Api, Reply, gigachat, until
 from tests.turns import Clock, answering, ask, asking, asking_held, assert_at_rest, contents, queueing, rows
 
@@ -50,6 +51,7 @@ async def every_post(api: Api, chatbot: str, suffix: str) -> dict[str, tuple[str
     offices, llamas = (await api.get(f"{refusing}/unanswered")).body
     answer = {"answer": "No.", "as": "fixed_answer"}
     fixed = {"prompts": ["When do you open?"], "answer": "At nine."}
+    widget = {"name": "shop", "hostnames": ["www.example.com"]}
     page = {"url": f"http://127.0.0.1:9/{suffix}", "kind": "page"}  # where nobody listens
     reviewed = await api.chatbot(interception={"review": "all"})
     sent, discarded = [f"{reviewed}/conversations/{name}/proposals" for name in ("sent", "discarded")]
@@ -69,6 +71,8 @@ async def every_post(api: Api, chatbot: str, suffix: str) -> dict[str, tuple[str
             {**answer, "answer": "Yes."},
         ),
         "/chatbots/{chatbot_id}/unanswered/{prompt_id}/dismiss": (f"{refusing}/unanswered/{offices['id']}/dismiss", None, None),
+        "/chatbots/{chatbot_id}/widget-keys": (f"{chatbot}/widget-keys", widget, {**widget, "name": "other"}),
+        "/chatbots/{chatbot_id}/users/{user_id}/revoke": (f"{chatbot}/users/bob/revoke", {}, {"block": True}),
         "/chatbots": ("/chatbots", {"name": suffix}, {"name": "other"}),
         "/chatbots/{chatbot_id}/documents": (f"{chatbot}/documents", document, {**document, "content": "Other."}),
         "/chatbots/{chatbot_id}/ui": (f"{chatbot}/ui", said, {**said, "id": f"other-{suffix}"}),
@@ -100,7 +104,7 @@ async def every_post(api: Api, chatbot: str, suffix: str) -> dict[str, tuple[str
 
 async def test_every_post_is_answered_again_as_it_was(tmp_path: Path) -> None:
     async with gigachat(tmp_path, **FETCHING) as api:
-        chatbot = await api.chatbot()
+        chatbot, api.key = await api.chatbot(), await keeper(api)
         # Stop, release and handoff come before takeover, so that each does something of its own.
         routes = await every_post(api, chatbot, "1")
         assert set(routes) == {r.path for r in ROUTES if r.is_idempotent}, "no route without a case"
@@ -134,7 +138,7 @@ async def counts(api: Api) -> list[Any]:
 async def test_the_same_request_at_once_is_carried_out_once(tmp_path: Path) -> None:
     model = answering({})
     async with gigachat(tmp_path, model=model, **FETCHING) as api:
-        chatbot = await api.chatbot()
+        chatbot, api.key = await api.chatbot(), await keeper(api)
         routes = await every_post(api, chatbot, "1")
         calls = len(model.calls)
         for route in sorted(routes, key=lambda path: path.endswith(("takeover", "release"))):
@@ -401,7 +405,7 @@ async def test_what_a_stop_stored_is_replayed_as_it_is_by_then(tmp_path: Path) -
 
 async def test_an_answer_that_the_version_before_kept_whole_is_replayed(tmp_path: Path) -> None:
     async with gigachat(tmp_path, **FETCHING) as api:
-        chatbot = await api.chatbot()
+        chatbot, api.key = await api.chatbot(), await keeper(api)
         routes = await every_post(api, chatbot, "1")
         whole = '{"id":"x","kept":"by the version before"}'
 

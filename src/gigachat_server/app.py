@@ -13,7 +13,14 @@ from urllib.parse import urlsplit
 from starlette.types import Receive, Scope, Send
 
 from gigachat_server import triggers
+from gigachat_server.access.callers import Callers
+from gigachat_server.access.end_users import EndUsers
+from gigachat_server.access.identity_keys import IdentityKeys
 from gigachat_server.access.keys import KeyRing
+from gigachat_server.access.secrets import Secrets
+from gigachat_server.access.user_sessions import UserSessions
+from gigachat_server.access.widget_keys import WidgetKeys
+from gigachat_server.access.worker import AccessWorker
 from gigachat_server.api.dispatch import Api
 from gigachat_server.chat.answers.answer import Answerer
 from gigachat_server.chat.chatbots import Chatbots
@@ -32,6 +39,7 @@ from gigachat_server.errors import EmbeddingRefused, SetupError, StorageUnavaila
 from gigachat_server.inbox.canned_replies import CannedReplies
 from gigachat_server.inbox.desk import Desk
 from gigachat_server.inbox.proposals import Proposals
+from gigachat_server.inbox.search import MessageSearch
 from gigachat_server.inbox.worker import InboxWorker
 from gigachat_server.knowledge.documents.ingest import Ingest
 from gigachat_server.knowledge.documents.ingest_worker import IngestWorker
@@ -125,6 +133,7 @@ def _workers(services: Services) -> Sequence[Worker]:
         services.site_worker,
         services.nodes,
         services.lifecycle,
+        services.access_worker,
         services.inbox_worker,
     )
 
@@ -186,6 +195,10 @@ async def _assemble(
     key_ring = KeyRing(database, clock, configured_key=settings.api_key)
     account = await key_ring.ensure_account(settings.account)
     await key_ring.ensure_configured(account.id)
+    secrets = Secrets(database, clock, configured=settings.secret, folder=None if settings.database_url else settings.data_folder)
+    await secrets.open()
+    identity_keys, end_users = IdentityKeys(database, secrets, clock), EndUsers(database, clock)
+    user_sessions = UserSessions(database, clock)
     searcher = make_searcher(settings, database, embedder, background)
     extractor = Extractor(most_characters=settings.max_document_characters)
     ingest = Ingest(database, embedder, searcher, clock, extractor=extractor)
@@ -236,7 +249,14 @@ async def _assemble(
         clock=clock,
         database=database,
         account=account,
+        secrets=secrets,
         key_ring=key_ring,
+        identity_keys=identity_keys,
+        widget_keys=WidgetKeys(database, clock),
+        user_sessions=user_sessions,
+        end_users=end_users,
+        access_worker=AccessWorker(database, user_sessions, clock, background),
+        callers=Callers(database, clock, key_ring=key_ring, identity_keys=identity_keys, users=end_users, sessions=user_sessions),
         embedder=embedder,
         model=model,
         searcher=searcher,
@@ -249,11 +269,19 @@ async def _assemble(
         replay=Replay(database, answerer),
         chatbots=Chatbots(database, erasure=erasure, clock=clock, on_recut=accepted.set, on_deleted=forget_chatbot),
         conversations=Conversations(
-            database, turns=turns, control=control, feed=feed, erasure=erasure, events=events, settings=settings
+            database,
+            turns=turns,
+            control=control,
+            feed=feed,
+            erasure=erasure,
+            events=events,
+            sessions=user_sessions,
+            settings=settings,
         ),
         desk=desk,
         canned_replies=CannedReplies(database, clock),
         proposals=proposals,
+        message_search=MessageSearch(database),
         inbox_worker=InboxWorker(
             database,
             desk=desk,

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import msgspec
 
+from gigachat_server.access.callers import Callers
+from gigachat_server.access.end_users import EndUsers
+from gigachat_server.access.identity_keys import IdentityKeys
 from gigachat_server.access.keys import KeyRing
+from gigachat_server.access.secrets import Secrets
+from gigachat_server.access.user_sessions import UserSessions
+from gigachat_server.access.widget_keys import WidgetKeys
+from gigachat_server.access.worker import AccessWorker
 from gigachat_server.chat.chatbots import Chatbots
 from gigachat_server.chat.conversations import Conversations
 from gigachat_server.chat.events.recorder import Events
@@ -17,6 +24,7 @@ from gigachat_server.clock import Clock
 from gigachat_server.inbox.canned_replies import CannedReplies
 from gigachat_server.inbox.desk import Desk
 from gigachat_server.inbox.proposals import Proposals
+from gigachat_server.inbox.search import MessageSearch
 from gigachat_server.inbox.worker import InboxWorker
 from gigachat_server.knowledge.documents.ingest import Ingest
 from gigachat_server.knowledge.documents.ingest_worker import IngestWorker
@@ -38,7 +46,14 @@ class Services(msgspec.Struct, kw_only=True):
     clock: Clock
     database: Database
     account: Account  # the default one, which this machine's own commands act for
+    secrets: Secrets
     key_ring: KeyRing
+    identity_keys: IdentityKeys
+    widget_keys: WidgetKeys
+    user_sessions: UserSessions
+    end_users: EndUsers
+    callers: Callers
+    access_worker: AccessWorker
     embedder: Embedder
     model: ChatModel
     searcher: Searcher
@@ -53,6 +68,7 @@ class Services(msgspec.Struct, kw_only=True):
     conversations: Conversations
     desk: Desk
     proposals: Proposals
+    message_search: MessageSearch
     canned_replies: CannedReplies
     inbox_worker: InboxWorker
     events: Events

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gigachat_server.access.keys import mint
+from gigachat_server.access.bearers import API_KEY
 from tests.harness import gigachat
 from tests.mcp.messages import ACCEPT, HANDSHAKE, MODERN, call, message, modern, result, send
 
@@ -126,7 +126,7 @@ async def test_what_is_not_there(tmp_path: Path) -> None:
 async def test_who_is_let_in(tmp_path: Path) -> None:
     async with gigachat(tmp_path) as api:
         chatbot = await api.chatbot()
-        for key in (None, mint()):
+        for key in (None, API_KEY.mint()):
             reply = await send(api, "/mcp", "tools/list", key=key)
             assert (reply.status, reply.body["error"]["data"]["code"]) == (401, "unauthenticated")
             assert reply.headers["Www-Authenticate"].startswith("Bearer")

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from gigachat_server import __version__
+from gigachat_server.access.scopes import Scope
 from gigachat_server.api import input_rules
 from gigachat_server.api.problem_schemas import ProblemSchemas
 from gigachat_server.api.routes import DOCUMENTS, ROUTES, ApiRoute
@@ -34,6 +35,11 @@ _QUERY: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "controlled_by": ({"enum": ["human", "bot"]}, "Only those in which an operator has control, or the chatbot."),
     "state": ({"enum": ["open", "answered", "dismissed"], "default": "open"}, "What became of them."),
+    "q": (
+        {"type": "string", "minLength": 1, "maxLength": 500},
+        'Words that a message holds, ten at most; words in "quotes" stand together.',
+    ),
+    "role": ({"enum": ["user", "assistant", "operator", "system"]}, "Only messages of that role."),
     "status": ({"enum": ["open", "snoozed", "closed"]}, "Only those of that status."),
     "waiting": ({"type": "boolean"}, "true: only those whose end user waits for a human's answer."),
     "assigned_to": (
@@ -52,7 +58,7 @@ _QUERY: dict[str, tuple[dict[str, Any], str]] = {
 _QUERY_OF: dict[tuple[str, str], tuple[dict[str, Any], str]] = {
     (DOCUMENTS, "state"): ({"enum": ["pending", "extracting", "embedding", "ready", "failed"]}, "Only documents in that state."),
 }
-_REQUIRED = ("query",)
+_REQUIRED = ("query", "q")
 _KEY: tuple[dict[str, Any], str] = (
     input_rules.IDEMPOTENCY_KEY,
     "A header: your name for this write, kept for 24 hours. Sent again with it, it is not done again, and answered as before.",
@@ -82,6 +88,14 @@ _LOCATION = {"description": "The path of what was made.", "schema": {"type": "st
 _LINK = {"description": 'Where a further page is: `<...>; rel="next"`. The last page has none.', "schema": {"type": "string"}}
 
 
+_BEARERS = {
+    "apiKey": "An API key, gca_...: of your server.",
+    "widgetKey": "A widget key, gcp_...: of a visitor without a name.",
+    "userToken": "A token (JWT) that your server signed for one of its users.",
+    "session": "A session of an end user, gcu_....",
+}
+
+
 @functools.cache
 def openapi_json() -> bytes:
     return msgspec.json.format(msgspec.json.encode(openapi()), indent=1)
@@ -107,7 +121,9 @@ def openapi() -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": dict(sorted(schemas.components.items())),
-            "securitySchemes": {"apiKey": {"type": "http", "scheme": "bearer", "description": "An API key, gca_..."}},
+            "securitySchemes": {
+                name: {"type": "http", "scheme": "bearer", "description": description} for name, description in _BEARERS.items()
+            },
         },
     }
     prune(document)
@@ -129,14 +145,28 @@ def _operation(route: ApiRoute, schemas: Schemas, problems: ProblemSchemas) -> d
     if route.scope == PUBLIC:
         operation["security"] = []
     else:
-        operation["description"] = f"Needs a key with the scope `{route.scope}`."
+        operation["description"] = _who_may(route)
+        if route.end_user == "own":
+            operation["security"] = [{"apiKey": []}, *({each: []} for each in _bearers_of_users(route))]
     if route.request is not None:
         schema = schemas.sent(route.request, is_merge=route.is_merge)
+        if route.end_user_request is not None:
+            schema = {"anyOf": [schema, schemas.sent(route.end_user_request, is_merge=False)]}
         content: dict[str, Any] = {"application/json": {"schema": schema}}
         if route.takes_file:
             content["multipart/form-data"] = {"schema": _FORM}
         operation["requestBody"] = {"required": not route.is_body_optional, "content": content}
     return operation
+
+
+def _who_may(route: ApiRoute) -> str:
+    told = f"Needs a key with the scope `{route.scope}`."
+    return told if route.end_user == "no" else f"{told} End users reach it too, and of conversations their own alone."
+
+
+def _bearers_of_users(route: ApiRoute) -> tuple[str, ...]:
+    """Of the credentials of end users those that are good for it."""
+    return ("widgetKey", "userToken") if route.scope is Scope.TOKENS_WRITE else ("userToken", "session")
 
 
 def _parameters(route: ApiRoute) -> list[dict[str, Any]]:
@@ -174,7 +204,7 @@ def _successes(route: ApiRoute, schemas: Schemas) -> dict[str, Any]:
     success: dict[str, Any] = {"description": "Success"}
     content: dict[str, Any] = {}
     if route.response is not None:
-        content["application/json"] = {"schema": schemas.answered(route.response)}
+        content["application/json"] = {"schema": schemas.answered(route.response, end_user=route.end_user == "own")}
     if route.is_streamed:
         stream, _ = STREAMS[route.method, route.path]
         content["text/event-stream"] = {"schema": {"$ref": f"#/components/schemas/{stream}"}}

@@ -26,6 +26,7 @@ from gigachat_server.edge.idempotency import REPLAYED
 from gigachat_server.edge.problem import problem
 from gigachat_server.edge.request import Request, next_link, query_limit
 from gigachat_server.errors import FieldError, GigachatError, InvalidRequest
+from gigachat_server.records import SourceView
 from gigachat_server.services import Services
 from gigachat_server.store.idempotency import Key
 from gigachat_server.triggers import trigger
@@ -97,7 +98,12 @@ async def list_messages(request: Request[None], services: Services) -> Answer:
     )
     newest = found[-limit:]
     headers = next_link(request, str(newest[0].seq)) if len(found) > limit else {}
-    return Answer(ui_messages(newest), headers=headers)
+    return Answer(ui_messages(newest, _view(request)), headers=headers)
+
+
+def _view(request: Request[Any]) -> SourceView | None:
+    access = request.principal.user_access
+    return None if access is None else access.sources
 
 
 # --- streams ---
@@ -109,7 +115,7 @@ def _stream(request: Request[Any], started: TurnHandle, *, admission: Admission 
 
 
 async def _frames(request: Request[Any], started: TurnHandle, admission: Admission | None) -> AsyncGenerator[bytes, None]:
-    turn, frames = started.turn, ReplyFrames(started.prompt)
+    turn, frames = started.turn, ReplyFrames(started.prompt, _view(request))
     yield PING  # the head leaves at once: the prompt is stored
     try:
         if turn is not None:

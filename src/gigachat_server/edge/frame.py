@@ -33,7 +33,7 @@ from gigachat_server.errors import (
     ShuttingDown,
 )
 from gigachat_server.ids import is_id
-from gigachat_server.records import RestrictionsConfig
+from gigachat_server.records import Chatbot
 from gigachat_server.services import Services
 from gigachat_server.store import chatbots, idempotency
 from gigachat_server.store.database import Reader
@@ -60,8 +60,8 @@ class Surface(Protocol[Q]):
     async def identify(self, request: Q, route: AnyRoute) -> Principal | None:
         """Who is calling; None only where the route is public. Raises `Unauthenticated`, `Forbidden`."""
 
-    def check_restrictions(self, request: Q, restrictions: RestrictionsConfig) -> None:
-        """Raises `HostnameRefused`, `AddressRefused`."""
+    async def check_restrictions(self, request: Q, chatbot: Chatbot) -> None:
+        """Whether the caller is where they may be. Raises `HostnameRefused`, `AddressRefused`."""
 
     async def read_body(self, request: Q, route: AnyRoute, receive: Receive) -> Any:
         """The body as the route wants it, or None."""
@@ -155,8 +155,8 @@ class Frame(Generic[Q]):
             raise NotFound
         principal.check_reach(chatbot)
         restrictions = chatbot.config.restrictions
-        if is_guarded and (restrictions.hostnames or restrictions.ip_addresses):
-            self._surface.check_restrictions(request, restrictions)
+        if is_guarded and (principal.is_end_user or restrictions.hostnames or restrictions.ip_addresses):
+            await self._surface.check_restrictions(request, chatbot)
         request.named_chatbot = chatbot
 
     async def _carry_out(self, request: Q, route: AnyRoute) -> Response:

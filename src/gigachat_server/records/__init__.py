@@ -8,6 +8,15 @@ Its names are one vocabulary, whichever file explains a noun: the rest imports t
 
 from __future__ import annotations
 
+from gigachat_server.records.access import (
+    Algorithm,
+    EndUser,
+    IdentityKey,
+    SourceView,
+    UserSession,
+    WidgetKey,
+    WidgetSettings,
+)
 from gigachat_server.records.accounts import Account, ApiKey, AuditEntry
 from gigachat_server.records.chatbots import (
     DEFAULT_PERSONA,
@@ -44,6 +53,7 @@ from gigachat_server.records.events import (
     ControlTakenOver,
     ConversationAssigned,
     ConversationClosed,
+    ConversationIdentified,
     ConversationReopened,
     ConversationSnoozed,
     Event,
@@ -81,6 +91,7 @@ __all__ = [
     "WAITING",
     "Account",
     "Address",
+    "Algorithm",
     "ApiKey",
     "AuditEntry",
     "CannedReply",
@@ -93,6 +104,7 @@ __all__ = [
     "Conversation",
     "ConversationAssigned",
     "ConversationClosed",
+    "ConversationIdentified",
     "ConversationReopened",
     "ConversationSnoozed",
     "ConversationStatus",
@@ -100,6 +112,7 @@ __all__ = [
     "DocumentState",
     "DocumentWarning",
     "DocumentsConfig",
+    "EndUser",
     "Ending",
     "Event",
     "EventData",
@@ -109,6 +122,7 @@ __all__ = [
     "FixedAnswer",
     "HandoffRequested",
     "Hostname",
+    "IdentityKey",
     "InterceptionConfig",
     "Message",
     "MessageCreated",
@@ -138,6 +152,7 @@ __all__ = [
     "SiteProgress",
     "SiteState",
     "Source",
+    "SourceView",
     "TextSplitterConfig",
     "TurnCoalesced",
     "TurnFailed",
@@ -152,5 +167,8 @@ __all__ = [
     "UnansweredPrompt",
     "UnansweredReason",
     "UnansweredState",
+    "UserSession",
     "WarningCode",
+    "WidgetKey",
+    "WidgetSettings",
 ]

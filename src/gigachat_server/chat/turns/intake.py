@@ -16,6 +16,7 @@ import msgspec
 from gigachat_server.access.speakers import CLIENT_PREFIX
 from gigachat_server.chat.answers.memory import Memory, first_answered_at, recall
 from gigachat_server.chat.events.recorder import Events
+from gigachat_server.chat.ownership import Entry
 from gigachat_server.chat.turns.control import Control
 from gigachat_server.chat.turns.live import FrozenTurns
 from gigachat_server.chat.turns.outcome import answered_with, joined_to
@@ -60,6 +61,7 @@ class PromptRequest(msgspec.Struct, frozen=True, kw_only=True):
     user_id: str
     text: str
     metadata: dict[str, object]
+    entry: Entry | None = None  # of an end user who calls themselves
 
     @property
     def operator(self) -> str | None:
@@ -103,10 +105,11 @@ class Intake:
 
         Raises `ConversationBusy`, `IdempotencyKeyReused`, `NotFound`.
         """
-        now_us = self._clock()
+        now_us, conversation_id = self._clock(), request.conversation_id
+        if request.entry is not None:
+            await request.entry.prove(tx, chatbot.id, conversation_id)
         if key is not None and (known := await self._known(tx, chatbot, key, prompt_id, now_us)) is not None:
             return await _stored(tx, known, begin)
-        conversation_id = request.conversation_id
         if chatbot.config.interception.release_after_minutes is not None:
             await self._control.release_due_in(tx, chatbot.id, conversation_id)
         if chatbot.config.response.overlap == "interrupt":
@@ -187,9 +190,12 @@ class Intake:
         key: idempotency.Key | None,
         begin: Begin,
         only_if_failed: bool = False,
+        entry: Entry | None = None,
     ) -> IntakeResult:
         """Have the prompt answered again: at once, or after the prompts that are being answered."""
         now_us = self._clock()
+        if entry is not None:
+            await entry.prove(tx, chatbot.id, conversation_id)
         if key is not None and (known := await self._known(tx, chatbot, key, prompt_id, now_us)) is not None:
             return await _stored(tx, known, begin)
         await conversations.lock(tx, chatbot.id, conversation_id)

@@ -22,6 +22,7 @@ import msgspec
 from gigachat_server.chat.answers.answer import Answerer
 from gigachat_server.chat.answers.speech import Answer, Speech
 from gigachat_server.chat.events.recorder import Events
+from gigachat_server.chat.ownership import Entry
 from gigachat_server.chat.turns import reply, unanswered
 from gigachat_server.chat.turns.coalescing import join_waiting
 from gigachat_server.chat.turns.control import Control
@@ -132,7 +133,13 @@ class Turns:
             return await self._database.transaction("turn.start", body), turn
 
     async def retry(
-        self, chatbot: Chatbot, conversation_id: str, message_id: str, key: idempotency.Key | None = None
+        self,
+        chatbot: Chatbot,
+        conversation_id: str,
+        message_id: str,
+        key: idempotency.Key | None = None,
+        *,
+        entry: Entry | None = None,
     ) -> TurnHandle:
         """Have the prompt, or the prompt of that reply, answered anew. The replies it had stay readable.
 
@@ -143,11 +150,18 @@ class Turns:
             return await prompt_of(reader, chatbot, conversation_id, message_id)
 
         prompt = await self._database.read(read)
-        result, turn = await self._reopen("turn.retry", chatbot, prompt, key)
+        result, turn = await self._reopen("turn.retry", chatbot, prompt, key, entry=entry)
         return await self._handle(chatbot, result, turn, is_retry=True)
 
     async def _reopen(
-        self, name: str, chatbot: Chatbot, prompt: Message, key: idempotency.Key | None, *, only_if_failed: bool = False
+        self,
+        name: str,
+        chatbot: Chatbot,
+        prompt: Message,
+        key: idempotency.Key | None,
+        *,
+        only_if_failed: bool = False,
+        entry: Entry | None = None,
     ) -> tuple[IntakeResult, Turn]:
         turn = self._new_turn(chatbot, prompt.conversation_id, prompt.id)
         body = functools.partial(
@@ -158,6 +172,7 @@ class Turns:
             key=key,
             begin=functools.partial(self._begin, turn),
             only_if_failed=only_if_failed,
+            entry=entry,
         )
         with self._unless_stored(turn):
             return await self._database.transaction(name, body), turn
