@@ -116,7 +116,18 @@ def test_every_route_below_a_chatbot_that_end_users_reach_is_guarded() -> None:
         # The last ones show what is said in conversations, too.
         reached = any(
             part in route.path
-            for part in ("/conversations", "/ui", "/mcp", "/sessions", "/users", "/events", "/retrieve", "/replay", "/unanswered")
+            for part in (
+                "/conversations",
+                "/ui",
+                "/mcp",
+                "/sessions",
+                "/users",
+                "/events",
+                "/retrieve",
+                "/replay",
+                "/unanswered",
+                "/search",
+            )
         )
         reached &= not route.path.endswith("/users/{user_id}/revoke")  # or who turns a user out could be kept out
         assert route.is_guarded == reached, f"{route.method} {route.path}"
