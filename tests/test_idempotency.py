@@ -19,6 +19,7 @@ from gigachat_server.models.fake import Pause, ScriptedModel
 from gigachat_server.triggers import acting
 from tests.access.people import keeper
 from tests.harness import Api, Reply, gigachat, until
+from tests.streams import prompt, streaming
 from tests.turns import Clock, answering, ask, asking, asking_held, assert_at_rest, contents, queueing, rows
 
 REPLAYED = "Idempotent-Replayed"
@@ -43,6 +44,7 @@ async def every_post(api: Api, chatbot: str, suffix: str) -> dict[str, tuple[str
     conversation = f"{chatbot}/conversations/of-{suffix}"
     (reply,) = await api.say(chatbot, "Hello", conversation=f"of-{suffix}")
     prompt = {"conversation_id": f"new-{suffix}", "user_id": "ann", "prompt": "Hello"}
+    said = {"id": f"ui-{suffix}", "message": {"role": "user", "parts": [{"type": "text", "text": "Hello"}]}}
     document = {"name": f"doc-{suffix}", "content": "Parcels ship on Monday."}
     refusing = await api.chatbot(documents={"results": {"when_nothing_matches": "refuse"}})
     for unknown in ("Do you sell llamas?", "Where are your offices?"):
@@ -74,6 +76,7 @@ async def every_post(api: Api, chatbot: str, suffix: str) -> dict[str, tuple[str
         "/chatbots/{chatbot_id}/users/{user_id}/revoke": (f"{chatbot}/users/bob/revoke", {}, {"block": True}),
         "/chatbots": ("/chatbots", {"name": suffix}, {"name": "other"}),
         "/chatbots/{chatbot_id}/documents": (f"{chatbot}/documents", document, {**document, "content": "Other."}),
+        "/chatbots/{chatbot_id}/ui": (f"{chatbot}/ui", said, {**said, "id": f"other-{suffix}"}),
         "/chatbots/{chatbot_id}/conversations": (f"{chatbot}/conversations", prompt, {**prompt, "prompt": "Other"}),
         "/chatbots/{chatbot_id}/canned-replies": (f"{chatbot}/canned-replies", canned, {**canned, "content": "Hello."}),
         "/chatbots/{chatbot_id}/conversations/{conversation_id}/notes": (
@@ -145,7 +148,7 @@ async def test_the_same_request_at_once_is_carried_out_once(tmp_path: Path) -> N
             assert len({(reply.status, reply.text) for reply in replies}) == 1, route
             assert replies[0].status in (200, 201, 202)
             assert sum(REPLAYED in reply.headers for reply in replies) == 4, route
-        assert len(model.calls) == calls + 2, "one for the prompt, one for the retry"
+        assert len(model.calls) == calls + 3, "one for each prompt, one for the retry"
         assert [len(r) for r in await asyncio.gather(*(rows(api, "SELECT * FROM documents") for _ in "a"))] == [1]
 
 
@@ -187,6 +190,39 @@ async def test_a_repeated_prompt_attaches_to_the_running_answer(tmp_path: Path) 
         assert [name for name, _ in later] == ["start", "message", "done"]
         assert len(model.calls) == 1
         assert len(await api.messages(chatbot)) == 2
+
+
+@pytest.mark.parametrize(
+    ("left_at", "again"),
+    [("the delta", "second"), ("1.2", "rst second"), (None, "first second"), ("1.999", "first second"), ("a/b", "first second")],
+)
+async def test_a_stream_that_is_sent_again_goes_on_behind_what_came_last(tmp_path: Path, left_at: str | None, again: str) -> None:
+    pause = Pause()
+    async with gigachat(tmp_path, model=answering({"a": ["first ", pause, "second"]})) as api:
+        path = await api.chatbot() + "/conversations"
+        async with streaming(api, path, prompt("a"), idempotency_key="k", after="1.3") as first:
+            *_, said = await first.read_until(lambda event: event.name == "delta")
+            assert said.data["text"] == "first ", "what is sent for the first time has no part that the caller has"
+            place = said.id if left_at == "the delta" else left_at
+            async with streaming(api, path, prompt("a"), idempotency_key="k", after=place) as second:
+                assert (started := await second.next()) is not None
+                assert started.data["message_ids"] == [said.data["message_id"]]
+                pause.resume()
+                await second.read_all()
+        assert second.texts() == again
+        assert [seen.name for seen in second.seen][-2:] == ["message", "done"]
+        assert second.seen[-2].data["content"] == "first second"
+
+
+async def test_a_reply_that_is_made_again_comes_from_its_first_word(tmp_path: Path) -> None:
+    async with gigachat(tmp_path, model=ScriptedModel(["first ", ModelInterrupted()], ["first and last"])) as api:
+        path = await api.chatbot() + "/conversations"
+        async with streaming(api, path, prompt("a"), idempotency_key="k") as first:
+            deltas = [seen for seen in await first.read_all() if seen.name == "delta"]
+            assert first.seen[-1].name == "error"
+        async with streaming(api, path, prompt("a"), idempotency_key="k", after=deltas[-1].id) as second:
+            await second.read_all()
+        assert second.texts() == "first and last"
 
 
 async def test_a_repeated_prompt_attaches_while_it_waits(tmp_path: Path) -> None:
@@ -411,7 +447,7 @@ async def test_an_answer_that_the_version_before_kept_whole_is_replayed(tmp_path
             await tx.run("UPDATE idempotency SET kind = 'answer', status = 201, response = :whole", whole=whole)
 
         for path, body, other in routes.values():
-            if path.endswith(("/conversations", "/retry", "/documents")):
+            if path.endswith(("/conversations", "/ui", "/retry", "/documents")):
                 continue  # of these the id was kept by that version, too
             await post(api, path, body, "k")
             await api.services.database.transaction("test", keep_whole)

@@ -12,6 +12,7 @@ import pytest
 from gigachat_server.api.openapi import openapi
 from gigachat_server.api.problem_schemas import error_codes
 from gigachat_server.pages.docs import groups
+from tests.access.people import keeper
 from tests.pages.pages import Page, pages
 
 pytestmark = pytest.mark.sqlite_only  # a page sees nothing but the API, which is tested on both
@@ -79,7 +80,7 @@ def test_every_example_is_a_command() -> None:
 
 async def test_the_examples_work(tmp_path: Path) -> None:
     async with pages(tmp_path) as site:
-        chatbot = await site.api.chatbot()
+        chatbot, site.api.key = await site.api.chatbot(), await keeper(site.api)
         await site.api.services.site_worker.aclose()  # what an example names is not fetched
         for operation in (operation for group in groups() for operation in group.operations):
             words = shlex.split(operation.curl.replace("\\\n", ""))

@@ -67,6 +67,10 @@ _LAST_EVENT_ID: tuple[dict[str, Any], str] = (
     {"type": "string"},
     "A header, for an event stream: the `id:` of what came last, to go on behind it. It counts before `after`.",
 )
+_LEFT_AT: tuple[dict[str, Any], str] = (
+    {"type": "string"},
+    "A header, for a stream that is sent again with its `Idempotency-Key`: the `id:` of what came last, to go on behind it.",
+)
 _PREFER: tuple[dict[str, Any], str] = (
     {"type": "string", "examples": ["respond-async"]},
     "A header: with `respond-async` the answer is 202 as soon as the text is stored.",
@@ -191,6 +195,8 @@ def _parameters(route: ApiRoute) -> list[dict[str, Any]]:
     if route.is_followed:
         schema, description = _LAST_EVENT_ID
         in_header.append(_parameter("header", "Last-Event-ID", input_rules.LAST_EVENT_ID.get(route.path, schema), description))
+    elif route.is_prompt and route.is_streamed:
+        in_header.append(_parameter("header", "Last-Event-ID", *_LEFT_AT))
     if route.accepted is not None:
         in_header.append(_parameter("header", "Prefer", *_PREFER))
     return in_path + in_query + in_header
@@ -228,6 +234,8 @@ def _successes(route: ApiRoute, schemas: Schemas) -> dict[str, Any]:
     if headers:
         success["headers"] = headers
     responses = {str(route.status): success}
+    if route.at_rest:
+        responses["204"] = {"description": route.at_rest}
     if route.accepted is not None:
         responses["202"] = {
             "description": "Stored, and searchable later: a file, or on `Prefer: respond-async`",

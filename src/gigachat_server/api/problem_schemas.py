@@ -74,9 +74,14 @@ _OF_ROUTES: dict[tuple[str, str], tuple[str, Kinds]] = {
 }
 
 
+def error_classes() -> list[type[GigachatError]]:
+    """The error tree, each class behind the one it is a kind of."""
+    return _below(GigachatError)
+
+
 def error_codes() -> list[tuple[str, int, str]]:
     """Every code of the error tree: code, status, meaning."""
-    return sorted({(kind.code, kind.status, kind.message) for kind in _below(GigachatError)}, key=lambda row: row[1::-1])
+    return sorted({(kind.code, kind.status, kind.message) for kind in error_classes()}, key=lambda row: row[1::-1])
 
 
 class ProblemSchemas:
