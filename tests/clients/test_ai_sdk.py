@@ -15,7 +15,7 @@ import pytest
 from gigachat_server.errors import ModelUnreachable
 from gigachat_server.models.base import ModelInput, SourcesChosen
 from gigachat_server.models.fake import Pause, ScriptedModel, Step
-from tests.clients.test_generated_clients import PATIENCE_S, output
+from tests.clients.programs import PATIENCE_S, output
 from tests.harness import Api, gigachat
 
 pytestmark = [

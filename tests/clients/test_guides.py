@@ -11,8 +11,8 @@ import pytest
 
 from gigachat_server.models.fake import ScriptedModel
 from tests.clients import test_ai_sdk
+from tests.clients.programs import output
 from tests.clients.test_ai_sdk import PAGE, VERSIONS, Scripts, conversing, package
-from tests.clients.test_generated_clients import output
 from tests.clients.test_mcp_clients import PYTHON, TYPESCRIPT, made_with
 from tests.docs.test_docs import PAGES, blocks
 from tests.harness import gigachat

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from gigachat_server.models.fake import ScriptedModel
+from tests.clients.programs import output
 from tests.clients.test_ai_sdk import package
-from tests.clients.test_generated_clients import output
 from tests.harness import gigachat
 
 pytestmark = [pytest.mark.clients, pytest.mark.sqlite_only]

@@ -109,10 +109,12 @@ class Conversations:
         text: str,
         metadata: dict[str, Any],
         key: Key | None,
+        may_begin: bool = False,
     ) -> TurnHandle:
         """Store what a user says, or an operator (`client:`), and have it answered if it is a prompt.
 
-        An end user speaks as themselves, in a conversation of theirs: without an id, in a new one.
+        An end user speaks as themselves, in a conversation of theirs: without an id, in a new one. `may_begin`: also with an id
+        that is theirs alone, because it was made from their user id.
 
         With a key that was used before, what came of it then. Raises `ConversationBusy`, `IdempotencyKeyReused`,
         `InvalidRequest`, `RateLimited`.
@@ -120,11 +122,17 @@ class Conversations:
         _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
         if is_blank(text):
             raise InvalidRequest(errors=(FieldError("prompt", "Must contain text: it is empty, blank or invisible."),))
-        is_new = principal.is_end_user and conversation_id is None
+        is_new = principal.is_end_user and (
+            conversation_id is None or (may_begin and not await self._is_there(chatbot, conversation_id))
+        )
         if is_new and principal.conversation_ids is not None:
             raise Forbidden("Your token is for certain conversations: name one of them.")
         request = PromptRequest(
-            conversation_id=new_conversation_id() if is_new else _id(_required(conversation_id, "conversation_id")),
+            conversation_id=(
+                new_conversation_id()
+                if is_new and conversation_id is None
+                else _id(_required(conversation_id, "conversation_id"))
+            ),
             user_id=_speaker(principal, user_id),
             text=text,
             metadata=self._checked_metadata(metadata),
@@ -134,6 +142,12 @@ class Conversations:
             principal.require(Scope.MESSAGES_INJECT, _SPEAKS_AS_CLIENT)
             return await self._turns.start(chatbot, request, key)
         return await self._turns.start(chatbot, request, key, self._admitting(principal, chatbot, text))
+
+    async def _is_there(self, chatbot: Chatbot, conversation_id: str) -> bool:
+        async def read(reader: Reader) -> bool:
+            return await conversations.find(reader, chatbot.id, conversation_id) is not None
+
+        return await self._database.read(read)
 
     async def retry(
         self, principal: Principal, chatbot: Chatbot, conversation_id: str, message_id: str, *, key: Key | None
