@@ -14,6 +14,10 @@ from starlette.types import Receive, Scope, Send
 
 from gigachat_server import triggers
 from gigachat_server.access.keys import KeyRing
+from gigachat_server.access.operators import Operators
+from gigachat_server.access.sessions import Sessions
+from gigachat_server.access.sign_in import SignIn
+from gigachat_server.access.upkeep import AccessUpkeep
 from gigachat_server.api.dispatch import Api
 from gigachat_server.chat.answers.answer import Answerer
 from gigachat_server.chat.chatbots import Chatbots
@@ -121,6 +125,7 @@ def _workers(services: Services) -> Sequence[Worker]:
         services.site_worker,
         services.nodes,
         services.lifecycle,
+        services.access_upkeep,
     )
 
 
@@ -181,6 +186,9 @@ async def _assemble(
     key_ring = KeyRing(database, clock, configured_key=settings.api_key)
     account = await key_ring.ensure_account(settings.account)
     await key_ring.ensure_configured(account.id)
+    operators = Operators(database, clock)
+    with_keys = settings.key_sign_in == "always"
+    sessions = Sessions(database, clock, key_ring, account_id=account.id, with_keys=with_keys)
     searcher = make_searcher(settings, database, embedder, background)
     extractor = Extractor(most_characters=settings.max_document_characters)
     ingest = Ingest(database, embedder, searcher, clock, extractor=extractor)
@@ -220,6 +228,12 @@ async def _assemble(
         database=database,
         account=account,
         key_ring=key_ring,
+        operators=operators,
+        sessions=sessions,
+        sign_in=SignIn(
+            database, clock, sessions=sessions, people=operators, account_id=account.id, role_of_strangers=settings.oidc_role
+        ),
+        access_upkeep=AccessUpkeep(database, clock, background),
         embedder=embedder,
         model=model,
         searcher=searcher,
@@ -287,9 +301,15 @@ class PublicApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._root:
             scope = _below(self._root, scope)
-        is_page = self.web.handles(scope["path"]) or (_is_of_browser(scope) and not self._api.handles(scope["raw_path"]))
+        is_page = self._is_page(scope)
         answering = self.web if is_page else self._api
         await answering(scope, receive, send)
+
+    def _is_page(self, scope: Scope) -> bool:
+        """Where a page and the API have the same address, and where neither has it, people get a page and programs the API."""
+        if self.web.handles(scope["path"]):
+            return _is_of_browser(scope) or not self._api.handles(scope["raw_path"])
+        return _is_of_browser(scope) and not self._api.handles(scope["raw_path"])
 
 
 def _below(root: str, scope: Scope) -> Scope:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import msgspec
 
 from gigachat_server.access.keys import KeyRing
+from gigachat_server.access.operators import Operators
+from gigachat_server.access.sessions import Sessions
+from gigachat_server.access.sign_in import SignIn
+from gigachat_server.access.upkeep import AccessUpkeep
 from gigachat_server.chat.chatbots import Chatbots
 from gigachat_server.chat.conversations import Conversations
 from gigachat_server.chat.events.recorder import Events
@@ -35,6 +39,10 @@ class Services(msgspec.Struct, kw_only=True):
     database: Database
     account: Account  # the default one, which this machine's own commands act for
     key_ring: KeyRing
+    operators: Operators
+    sessions: Sessions
+    sign_in: SignIn
+    access_upkeep: AccessUpkeep
     embedder: Embedder
     model: ChatModel
     searcher: Searcher

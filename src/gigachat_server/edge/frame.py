@@ -42,6 +42,7 @@ from gigachat_server.triggers import trigger
 
 Q = TypeVar("Q", bound=Request[Any])
 
+_OF_THE_WHOLE_ACCOUNT = "This is about all chatbots of the account, and you are a member of some."
 _BY_THE_WAY = (502, 503, 504)  # what is no fault of this process
 
 
@@ -135,6 +136,8 @@ class Frame(Generic[Q]):
             raise Forbidden("End users do not reach this: call it from your server, with an API key.")
         if isinstance(route.scope, scopes.Scope):
             principal.require(route.scope, self._surface.scope_missing)
+            if principal.memberships is not None and route.chatbot_in is None and not route.is_filtered:
+                raise Forbidden(_OF_THE_WHOLE_ACCOUNT)
         if route.chatbot_in == "query" and not request.query:
             request.query = parse_query(request.raw_query)
         if route.chatbot_in is not None and (route.chatbot_in != "body" or request.is_read):
@@ -150,7 +153,9 @@ class Frame(Generic[Q]):
         )
         if chatbot is None:
             raise NotFound
-        principal.check_reach(chatbot)
+        request.caller = principal = principal.within(chatbot)
+        if isinstance(route.scope, scopes.Scope):
+            principal.require(route.scope, self._surface.scope_missing)
         restrictions = chatbot.config.restrictions
         if route.is_guarded and (restrictions.hostnames or restrictions.ip_addresses):
             self._surface.check_restrictions(request, restrictions)

@@ -43,6 +43,7 @@ _EXAMPLES: dict[str, Any] = {
     "prompt": "How does KV work?",
     "operator": "support_staff_01",
     "rating": "up",
+    "email": "ann@example.com",
 }
 _IN_PATH = {"conversation_id": "12345", "user_id": "someone%40example.com"}
 _NAMES = {"document_id": "DOCUMENT_ID", "chatbot_id": "CHATBOT_ID", "key_id": "KEY_ID"}
@@ -188,11 +189,13 @@ def _curl(method: str, path: str, fields: list[Field], *, is_public: bool) -> st
         name = match[1]
         return _IN_PATH.get(name) or f"${_NAMES.get(name, name.upper())}"
 
-    body = {field.name: _EXAMPLES.get(field.name, "...") for field in fields if field.is_required}
+    needed = [field.name for field in fields if field.is_required and "[" not in field.name]  # not only within a list
+    body = {name: _EXAMPLES.get(name, "...") for name in needed}
     if "/documents" in path and "name" in body:
         body["name"] = "https://developers.cloudflare.com/workers/learning/how-kv-works/"
     if method == "PATCH":
-        body = {"recrawl_hours": 24} if "/sites" in path else {"response": {"temperature": 0}}
+        changes: dict[str, dict[str, Any]] = {"/sites": {"recrawl_hours": 24}, "/operators": {"role": "admin"}}
+        body = next((change for part, change in changes.items() if part in path), {"response": {"temperature": 0}})
     if "/api-keys" in path and body:
         body["name"] = "my server"
     is_told = method == "GET" or (method == "POST" and body)  # to curl, by whether there is a body

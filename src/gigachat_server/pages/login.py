@@ -1,4 +1,4 @@
-"""Signing in and out of the pages: with an API key, or with a one-time link.
+"""Signing in and out of the pages: with an e-mail address and a password, an API key, or a one-time link.
 
 The link's page only shows a button; its POST uses the token up. So a program that looks at links before people do, as
 mail and chat programs do, signs nobody in and spoils nothing.
@@ -9,15 +9,22 @@ from __future__ import annotations
 import msgspec
 from starlette.responses import Response
 
-from gigachat_server.access.sessions import SESSION_S, Session
-from gigachat_server.errors import Unauthenticated
+from gigachat_server.access.sessions import LONGEST_S
+from gigachat_server.errors import RateLimited, Unauthenticated
 from gigachat_server.pages.context import PageContext, redirect, safe_next
 from gigachat_server.pages.request import COOKIE, PageRequest, checked
 
+_WRONG_KEY = "This is not a valid API key."
+_NO_KEYS = "API keys no longer sign people in here: sign in as yourself, or ask an owner to invite you."
+_NO_MATCH = "This address and password do not match. An owner can send you a new link."
+_USED = "This link was used already, or it has expired."
+
 
 class LoginForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An API key, or the token of a link."""
+    """An address and its password, an API key, or the token of a link."""
 
+    email: str = ""
+    password: str = ""
     key: str = ""
     token: str = ""
     next: str = "/"
@@ -27,44 +34,61 @@ async def show(request: PageRequest[None], context: PageContext) -> Response:
     if request.session is not None:
         return redirect(safe_next(request.query.get("next", "/")))
     token = request.query.get("token", "")
-    if token and not context.sessions.is_redeemable(token):
-        return await _page(request, context, problem="This link was used already, or it has expired.")
+    if token and not await context.services.sessions.is_redeemable(token):
+        return await _page(request, context, problem=_USED)
     return await _page(request, context, token=token)
 
 
 async def sign_in(request: PageRequest[None], context: PageContext) -> Response:
-    wait_s = context.attempts.count(request.peer)
-    if wait_s:
-        problem = f"Too many attempts. Try again in {wait_s} seconds."
-        return await _page(request, context, problem=problem, status=429, headers={"Retry-After": str(wait_s)})
-    form = checked(request, LoginForm, context.services.settings)
-    opened = context.sessions.redeem(form.token) if form.token else await _by_key(form.key.strip(), context)
-    if opened is None:
-        problem = "This link was used already, or it has expired." if form.token else "This is not a valid API key."
-        return await _page(request, context, problem=problem, status=401)
+    services = context.services
+    try:
+        context.count_attempt(request, email=request.form.get("email", ""))
+        form = checked(request, LoginForm, services.settings)
+        if form.token:
+            session_id, problem = await services.sessions.redeem(form.token, peer=request.peer), _USED
+        elif form.email or form.password:
+            session_id = await services.sign_in.with_password(form.email, form.password, peer=request.peer)
+            problem = _NO_MATCH
+        else:
+            session_id, problem = await _by_key(request, form.key.strip(), context)
+    except RateLimited as error:
+        headers = {"Retry-After": str(error.retry_after_s or 1)}
+        return await _page(request, context, problem=error.detail or error.message, status=429, headers=headers)
+    if session_id is None:
+        return await _page(request, context, problem=problem, status=401, email=form.email)
+    wanted = safe_next(form.next)
+    if form.token and not await services.operators.has_owner(services.account.id):
+        wanted = "/welcome"
+    return await signed_in(request, context, session_id, wanted)
+
+
+async def signed_in(request: PageRequest[None], context: PageContext, session_id: str, wanted: str) -> Response:
+    """On to the page that was wanted, in the new session; the browser's earlier one ends."""
     if request.session is not None:
-        context.sessions.close(request.session_id)
-    session_id, _ = opened
-    response = redirect(safe_next(form.next))
+        await context.services.sessions.close(request.session_id)
+    response = redirect(wanted)
     response.set_cookie(
-        COOKIE, session_id, max_age=SESSION_S, path=request.root + "/", secure=request.is_secure, httponly=True, samesite="lax"
+        COOKIE, session_id, max_age=LONGEST_S, path=request.root + "/", secure=request.is_secure, httponly=True, samesite="lax"
     )
     return response
 
 
 async def sign_out(request: PageRequest[None], context: PageContext) -> Response:
-    context.sessions.close(request.session_id)
+    await context.services.sessions.close(request.session_id)
     response = redirect("/login")
     response.delete_cookie(COOKIE, path=request.root + "/", secure=request.is_secure, httponly=True, samesite="lax")
     return response
 
 
-async def _by_key(key: str, context: PageContext) -> tuple[str, Session] | None:
+async def _by_key(request: PageRequest[None], key: str, context: PageContext) -> tuple[str | None, str]:
+    """The session that it opened, or what is wrong with it."""
     try:
         principal = await context.services.key_ring.authenticate(key)
     except Unauthenticated:
-        return None
-    return context.sessions.open(principal)
+        return None, _WRONG_KEY
+    if not await context.services.sessions.keys_sign_in(principal.account_id):
+        return None, _NO_KEYS
+    return await context.services.sessions.open(principal, peer=request.peer), ""
 
 
 async def _page(
@@ -73,8 +97,22 @@ async def _page(
     *,
     token: str = "",
     problem: str = "",
+    email: str = "",
     status: int = 200,
     headers: dict[str, str] | None = None,
 ) -> Response:
-    wanted = safe_next(request.form.get("next") or request.query.get("next", "/"))
-    return await context.page(request, "login.html", status=status, headers=headers, token=token, problem=problem, next=wanted)
+    services = context.services
+    has_owner = await services.operators.has_owner(services.account.id)
+    return await context.page(
+        request,
+        "login.html",
+        status=status,
+        headers=headers,
+        token=token,
+        problem=problem,
+        email=email,
+        next=safe_next(request.form.get("next") or request.query.get("next", "/")),
+        has_owner=has_owner,
+        with_keys=await services.sessions.keys_sign_in(services.account.id),
+        provider=services.settings.oidc_issuer,
+    )

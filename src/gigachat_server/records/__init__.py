@@ -8,7 +8,7 @@ Its names are one vocabulary, whichever file explains a noun: the rest imports t
 
 from __future__ import annotations
 
-from gigachat_server.records.accounts import Account, ApiKey, AuditEntry
+from gigachat_server.records.accounts import Account, ApiKey, AuditEntry, Membership, OneTimeToken, Operator, OperatorSession
 from gigachat_server.records.chatbots import (
     DEFAULT_PERSONA,
     Address,
@@ -90,6 +90,7 @@ __all__ = [
     "HandoffRequested",
     "Hostname",
     "InterceptionConfig",
+    "Membership",
     "Message",
     "MessageCreated",
     "MessageReplaced",
@@ -97,6 +98,9 @@ __all__ = [
     "MessageStatus",
     "MessagesDeleted",
     "Omittable",
+    "OneTimeToken",
+    "Operator",
+    "OperatorSession",
     "Overlap",
     "PageKind",
     "PageState",
