@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from gigachat_server import triggers
 from gigachat_server.access.keys import KeyRing
+from gigachat_server.access.oidc import Provider
 from gigachat_server.access.operators import Operators
 from gigachat_server.access.sessions import Sessions
 from gigachat_server.access.sign_in import SignIn
@@ -234,6 +235,7 @@ async def _assemble(
             database, clock, sessions=sessions, people=operators, account_id=account.id, role_of_strangers=settings.oidc_role
         ),
         access_upkeep=AccessUpkeep(database, clock, background),
+        provider=Provider(database, clock, settings) if settings.oidc_issuer else None,
         embedder=embedder,
         model=model,
         searcher=searcher,

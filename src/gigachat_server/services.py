@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from gigachat_server.access.keys import KeyRing
+from gigachat_server.access.oidc import Provider
 from gigachat_server.access.operators import Operators
 from gigachat_server.access.sessions import Sessions
 from gigachat_server.access.sign_in import SignIn
@@ -43,6 +44,7 @@ class Services(msgspec.Struct, kw_only=True):
     sessions: Sessions
     sign_in: SignIn
     access_upkeep: AccessUpkeep
+    provider: Provider | None  # of identities
     embedder: Embedder
     model: ChatModel
     searcher: Searcher

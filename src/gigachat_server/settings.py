@@ -448,7 +448,10 @@ def _check(settings: Settings, names: Mapping[str, str]) -> None:
         raise SetupError(f"{names['public_url']} must be an http or https URL with a plain path: https://example.com/chat.")
     if settings.public_path.split("/")[1:2] in ([name] for name in _OWN_FOLDERS):
         raise SetupError(f"{names['public_url']} must have another path: gigachat has a folder {settings.public_path} itself.")
-    if settings.oidc_issuer and not settings.oidc_issuer.startswith(("https://", "http://")):
+    is_on_this_machine = urlsplit(settings.oidc_issuer).hostname in ("localhost", "127.0.0.1", "::1")
+    if settings.oidc_issuer and not settings.oidc_issuer.startswith(
+        ("https://", "http://" if is_on_this_machine else "https://")
+    ):
         raise SetupError(f"{names['oidc_issuer']} must start with https://.")
     if settings.oidc_issuer and not settings.oidc_client_id:
         raise SetupError("GIGACHAT_OIDC_ISSUER needs GIGACHAT_OIDC_CLIENT_ID, the id of gigachat there.")

@@ -21,7 +21,7 @@ class WireAuditEntry(msgspec.Struct, frozen=True):
     actor: Annotated[str, Meta(description="Who did it: `operator:<handle>`, `key:<id>`, or `local`, the server's machine.")]
     action: Annotated[str, Meta(description="A noun and what happened to it, such as `operator.disabled`.")]
     target: Annotated[str, Meta(description="What it was done to, such as `chatbot:<id>`.")]
-    detail: Annotated[dict[str, Any] | None, Meta(description="What else is known; neither secrets nor what end users said.")]
+    detail: Annotated[dict[str, Any], Meta(description="What else is known; neither secrets nor what end users said.")]
 
 
 async def list_all(request: Request[None], services: Services) -> Answer:
@@ -31,7 +31,7 @@ async def list_all(request: Request[None], services: Services) -> Answer:
     headers = next_link(request, cursors.dump(last.at, last.id)) if last else {}
     return Answer(
         [
-            WireAuditEntry(each.id, wire_time(each.at), each.actor, each.action, each.target, each.detail)
+            WireAuditEntry(each.id, wire_time(each.at), each.actor, each.action, each.target, each.detail or {})
             for each in found[:limit]
         ],
         headers=headers,

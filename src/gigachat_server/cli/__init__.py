@@ -29,6 +29,7 @@ class Entry(NamedTuple):
 COMMANDS = {
     "serve": Entry("serve", "serve", "Run the server."),
     "keys": Entry("keys", "keys", "Create, list and revoke API keys."),
+    "operators": Entry("operators", "operators", "Create, list, invite and disable the people who sign in to the pages."),
     "chatbots": Entry("chatbots", "chatbots", "Create, list, show and delete chatbots."),
     "documents": Entry("documents", "documents", "Push, list, search and delete a chatbot's documents."),
     "sites": Entry("sites", "sites", "Crawl pages, sitemaps and sites as documents."),

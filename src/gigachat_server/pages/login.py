@@ -1,4 +1,4 @@
-"""Signing in and out of the pages: with an e-mail address and a password, an API key, or a one-time link.
+"""Signing in and out of the pages: with an e-mail address and a password, a provider, an API key, or a one-time link.
 
 The link's page only shows a button; its POST uses the token up. So a program that looks at links before people do, as
 mail and chat programs do, signs nobody in and spoils nothing.
@@ -9,14 +9,16 @@ from __future__ import annotations
 import msgspec
 from starlette.responses import Response
 
+from gigachat_server.access.oidc import LOGIN_S, IdentityRefused, Provider, ProviderUnavailable
 from gigachat_server.access.sessions import LONGEST_S
-from gigachat_server.errors import RateLimited, Unauthenticated
+from gigachat_server.errors import NotFound, RateLimited, Unauthenticated
 from gigachat_server.pages.context import PageContext, redirect, safe_next
-from gigachat_server.pages.request import COOKIE, PageRequest, checked
+from gigachat_server.pages.request import COOKIE, OIDC_COOKIE, PageRequest, checked, cookie
 
 _WRONG_KEY = "This is not a valid API key."
 _NO_KEYS = "API keys no longer sign people in here: sign in as yourself, or ask an owner to invite you."
 _NO_MATCH = "This address and password do not match. An owner can send you a new link."
+_NOT_INVITED = "The provider knows you, and nobody has invited you here: ask an owner. Your address there must be verified."
 _USED = "This link was used already, or it has expired."
 
 
@@ -73,6 +75,50 @@ async def signed_in(request: PageRequest[None], context: PageContext, session_id
     return response
 
 
+async def to_provider(request: PageRequest[None], context: PageContext) -> Response:
+    """The browser leaves for the provider, and a cookie shows afterwards that it is the same."""
+    context.count_attempt(request)
+    provider, wanted = _provider(context), safe_next(request.query.get("next", "/"))
+    secret, address = await provider.begin(wanted, _callback(request))
+    response = Response(status_code=303, headers={"Location": address})
+    response.set_cookie(
+        OIDC_COOKIE,
+        secret,
+        max_age=LOGIN_S,
+        path=f"{request.root}/login",
+        secure=request.is_secure,
+        httponly=True,
+        samesite="lax",
+    )
+    return response
+
+
+async def from_provider(request: PageRequest[None], context: PageContext) -> Response:
+    """The browser is back, with a code that is good once."""
+    services, provider = context.services, _provider(context)
+    secret = cookie(request.headers.get("cookie", ""), OIDC_COOKIE)
+    try:
+        identity, wanted = await provider.complete(secret, request.query, _callback(request))
+    except (IdentityRefused, ProviderUnavailable) as error:
+        return await _page(request, context, problem=error.message, status=error.status)
+    session_id = await services.sign_in.with_identity(identity, peer=request.peer)
+    if session_id is None:
+        return await _page(request, context, problem=_NOT_INVITED, status=403)
+    return await signed_in(request, context, session_id, wanted)  # the other cookie is good for nothing any more
+
+
+def _provider(context: PageContext) -> Provider:
+    if context.services.provider is None:
+        raise NotFound
+    return context.services.provider
+
+
+def _callback(request: PageRequest[None]) -> str:
+    """The address that the provider knows as ours."""
+    public = request.address if request.root and request.address.endswith(request.root) else request.address + request.root
+    return public + "/login/oidc/callback"
+
+
 async def sign_out(request: PageRequest[None], context: PageContext) -> Response:
     await context.services.sessions.close(request.session_id)
     response = redirect("/login")
@@ -114,5 +160,5 @@ async def _page(
         next=safe_next(request.form.get("next") or request.query.get("next", "/")),
         has_owner=has_owner,
         with_keys=await services.sessions.keys_sign_in(services.account.id),
-        provider=services.settings.oidc_issuer,
+        provider="" if services.provider is None else services.provider.name,
     )

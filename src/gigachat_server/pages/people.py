@@ -98,7 +98,7 @@ async def _invitation(
         operator=operator,
         token=token,
         problem=problem if operator is not None else _VOID,
-        provider=context.services.settings.oidc_issuer,
+        provider="" if context.services.provider is None else context.services.provider.name,
         **_LENGTHS,
     )
 

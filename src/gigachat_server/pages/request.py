@@ -29,6 +29,7 @@ T = TypeVar("T")
 _MOST_FIELDS = 150  # a form that names every chatbot of a page
 
 COOKIE = "gigachat_session"
+OIDC_COOKIE = "gigachat_oidc"
 CSRF_FIELD = "csrf"
 CSRF_HEADER = "x-csrf-token"
 MAX_FORM_BYTES = 64 * 1024

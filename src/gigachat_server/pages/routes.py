@@ -83,6 +83,8 @@ ROUTES = (
     PageRoute(method="POST", path="/invite", scope=PUBLIC, handler=people.accept),
     PageRoute(method="GET", path="/login", scope=PUBLIC, handler=login.show),
     PageRoute(method="POST", path="/login", scope=PUBLIC, handler=login.sign_in),
+    PageRoute(method="GET", path="/login/oidc", scope=PUBLIC, handler=login.to_provider),
+    PageRoute(method="GET", path="/login/oidc/callback", scope=PUBLIC, handler=login.from_provider),
     PageRoute(method="POST", path="/logout", handler=login.sign_out),
     PageRoute(method="GET", path="/docs", scope=PUBLIC, handler=docs.show),
 )
