@@ -35,7 +35,7 @@ async def _keep_cookie(visitor: Visitor, header: str) -> None:
 async def test_the_first_link_leads_to_the_first_owner_who_invites_the_others(tmp_path: Path) -> None:
     async with pages(tmp_path) as site:
         ours, theirs = await site.api.chatbot(name="Ours"), await site.api.chatbot(name="Theirs")
-        owner = {"email": "Ann@example.com", "name": "Ann Archer", "password": PASSWORD, "again": PASSWORD}
+        owner: dict[str, str] = {"email": "Ann@example.com", "name": "Ann Archer", "password": PASSWORD, "again": PASSWORD}
         for wrong, told in (
             ({"again": "x" * 20}, "differ"),
             ({"password": "short", "again": "short"}, "12 to 256"),
