@@ -38,7 +38,7 @@ from gigachat_server.store.idempotency import Key
 
 CHANGES_OF_CONTROL: tuple[EventType, ...] = (TAKEN_OVER, RELEASED)
 _SPEAKS_AS_CLIENT = "To speak as client: a key needs the scope messages:inject."
-_AS_A_CUSTOMER = "You speak as yourself: what staff say is never stored as a customer's words."
+_AS_AN_END_USER = "You speak as yourself: what staff say is never stored as an end user's words."
 _REMEMBERS = "With a conversation_id this needs a key with the scope conversations:read too."
 
 
@@ -118,7 +118,7 @@ class Conversations:
     ) -> TurnHandle:
         """Speak as a visitor who tries the chatbot out, in a conversation that nobody else began. Raises as `speak` does.
 
-        So what staff type is never stored as the words of a customer.
+        So what staff type is never stored as the words of an end user.
         """
         _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
         _check_text(text)
@@ -129,7 +129,7 @@ class Conversations:
 
         begun = await self._database.read(read)
         if begun is not None and begun.user_id not in (None, visitor):
-            raise Forbidden(_AS_A_CUSTOMER)
+            raise Forbidden(_AS_AN_END_USER)
         request = PromptRequest(conversation_id=conversation_id, user_id=visitor, text=text, metadata={})
         return await self._turns.start(chatbot, request, key)
 
@@ -390,7 +390,7 @@ def _as_themselves(principal: Principal, user_id: str) -> str:
     if principal.operator is None:
         return user_id
     if not user_id.startswith(CLIENT_PREFIX):
-        raise Forbidden(_AS_A_CUSTOMER)
+        raise Forbidden(_AS_AN_END_USER)
     return CLIENT_PREFIX + principal.operator
 
 
