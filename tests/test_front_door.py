@@ -30,6 +30,7 @@ CALLS: dict[str, tuple[Scope, Call]] = {
     "speak": (Scope.CONVERSATIONS_WRITE, lambda door, who, bot: door.speak(who, bot, **SAID)),
     "try_out": (Scope.CONVERSATIONS_WRITE, lambda door, who, bot: door.try_out(who, bot, "t1", text="Hello", key=None)),
     "retry": (Scope.CONVERSATIONS_WRITE, lambda door, who, bot: door.retry(who, bot, "c1", "none", key=None)),
+    "join": (Scope.CONVERSATIONS_READ, lambda door, who, bot: door.join(who, bot, "c1")),
     "stop": (Scope.CONVERSATIONS_WRITE, lambda door, who, bot: door.stop(who, bot, "c1", key=None)),
     "rate": (Scope.CONVERSATIONS_WRITE, lambda door, who, bot: door.rate(who, bot, "c1", "none", Feedback(rating="up"))),
     "take_over": (
@@ -39,13 +40,19 @@ CALLS: dict[str, tuple[Scope, Call]] = {
     "release": (Scope.MESSAGES_INJECT, lambda door, who, bot: door.release(who, bot, "c1", key=None)),
     "hand_off": (Scope.CONVERSATIONS_WRITE, lambda door, who, bot: door.hand_off(who, bot, "c1", note="", key=None)),
     "read": (Scope.CONVERSATIONS_READ, lambda door, who, bot: door.read(who, bot, "c1")),
-    "list": (Scope.CONVERSATIONS_READ, lambda door, who, bot: door.list(who, bot, before=None, limit=5)),
+    "list": (Scope.CONVERSATIONS_READ, lambda door, who, bot: door.list(who, bot, after=None, limit=5)),
     "messages": (
         Scope.CONVERSATIONS_READ,
         lambda door, who, bot: door.messages(who, bot, "c1", after=0, limit=5, with_vectors=True),
     ),
     "newest": (Scope.CONVERSATIONS_READ, lambda door, who, bot: door.newest(who, bot, "c1", limit=5)),
+    "shown": (Scope.CONVERSATIONS_READ, lambda door, who, bot: door.shown(who, bot, "c1", before=None, limit=5)),
+    "find_prompt": (
+        Scope.CONVERSATIONS_WRITE,
+        lambda door, who, bot: door.find_prompt(who, bot, "c1", [], metadata_key="name"),
+    ),
     "named": (Scope.CONVERSATIONS_WRITE, lambda door, who, bot: door.named(who, bot, "c1", [])),
+    "claim": (Scope.TOKENS_WRITE, lambda door, who, bot: door.claim(who, bot, "gcu_none")),
     "recall": (Scope.CONVERSATIONS_READ, lambda door, who, bot: door.recall(who, bot, "c1", embedding_model="m")),
     "events": (
         Scope.CONVERSATIONS_READ,
@@ -121,7 +128,7 @@ async def test_a_read_names_its_account_in_the_statement(tmp_path: Path, name: s
         stranger = principal((await api.services.key_ring.ensure_account("stranger")).id, *SCOPES)
         claimed = msgspec.structs.replace(chatbot, account_id=stranger.account_id)
         if name == "list":
-            assert await door.list(stranger, claimed, before=None, limit=5) == []
+            assert await door.list(stranger, claimed, after=None, limit=5) == []
         else:
             assert await _refusal(CALLS[name][1], door, stranger, claimed) is NotFound
 

@@ -13,12 +13,22 @@ from urllib.parse import urlsplit
 from starlette.types import Receive, Scope, Send
 
 from gigachat_server import triggers
+from gigachat_server.access.callers import Callers
+from gigachat_server.access.end_users import EndUsers
+from gigachat_server.access.identity_keys import IdentityKeys
 from gigachat_server.access.keys import KeyRing
+from gigachat_server.access.limits import Limits
+from gigachat_server.access.limits_upkeep import LimitsUpkeep
 from gigachat_server.access.oidc import Provider
 from gigachat_server.access.operators import Operators
+from gigachat_server.access.secrets import Secrets
 from gigachat_server.access.sessions import Sessions
 from gigachat_server.access.sign_in import SignIn
+from gigachat_server.access.till import Till
 from gigachat_server.access.upkeep import AccessUpkeep
+from gigachat_server.access.user_sessions import UserSessions
+from gigachat_server.access.widget_keys import WidgetKeys
+from gigachat_server.access.worker import AccessWorker
 from gigachat_server.api.dispatch import Api
 from gigachat_server.chat.answers.answer import Answerer
 from gigachat_server.chat.chatbots import Chatbots
@@ -34,6 +44,11 @@ from gigachat_server.chat.turns.nodes import Nodes
 from gigachat_server.chat.turns.turn import Turns
 from gigachat_server.clock import Clock, system_clock
 from gigachat_server.errors import EmbeddingRefused, SetupError, StorageUnavailable
+from gigachat_server.inbox.canned_replies import CannedReplies
+from gigachat_server.inbox.desk import Desk
+from gigachat_server.inbox.proposals import Proposals
+from gigachat_server.inbox.search import MessageSearch
+from gigachat_server.inbox.worker import InboxWorker
 from gigachat_server.knowledge.documents.ingest import Ingest
 from gigachat_server.knowledge.documents.ingest_worker import IngestWorker
 from gigachat_server.knowledge.extraction.extract import Extractor
@@ -127,6 +142,9 @@ def _workers(services: Services) -> Sequence[Worker]:
         services.nodes,
         services.lifecycle,
         services.access_upkeep,
+        services.access_worker,
+        services.limits_upkeep,
+        services.inbox_worker,
     )
 
 
@@ -190,6 +208,13 @@ async def _assemble(
     operators = Operators(database, clock)
     with_keys = settings.key_sign_in == "always"
     sessions = Sessions(database, clock, key_ring, account_id=account.id, with_keys=with_keys)
+    secrets = Secrets(database, clock, configured=settings.secret, folder=None if settings.database_url else settings.data_folder)
+    await secrets.open()
+    identity_keys, end_users = IdentityKeys(database, secrets, clock), EndUsers(database, clock)
+    till = Till(database, clock)
+    opened.push_async_callback(till.settle)
+    limits = Limits(database, till, clock)
+    user_sessions = UserSessions(database, limits, clock)
     searcher = make_searcher(settings, database, embedder, background)
     extractor = Extractor(most_characters=settings.max_document_characters)
     ingest = Ingest(database, embedder, searcher, clock, extractor=extractor)
@@ -201,7 +226,17 @@ async def _assemble(
     control = Control(database, events=events, live=live, nodes=nodes, clock=clock)
     fixed_answers = FixedAnswers(database, embedder, clock, background)
     answerer = Answerer(model=model, embedder=embedder, searcher=searcher, fixed_answers=fixed_answers)
-    turns = Turns(database, answerer=answerer, control=control, events=events, live=live, nodes=nodes, clock=clock)
+    suggestions_wanted = asyncio.Event()
+    turns = Turns(
+        database,
+        answerer=answerer,
+        control=control,
+        events=events,
+        live=live,
+        nodes=nodes,
+        clock=clock,
+        suggestions_wanted=suggestions_wanted,
+    )
     opened.push_async_callback(turns.drain, 0)
     lifecycle = Lifecycle(
         database,
@@ -217,6 +252,8 @@ async def _assemble(
     accepted, due = asyncio.Event(), asyncio.Event()  # a document waits; a site is to be crawled
     web_sites = Sites(database, ingest, clock, due)
     feed = Feed(database, events, live, clock)
+    desk = Desk(database, control=control, events=events, clock=clock)
+    proposals = Proposals(database, control=control, events=events, clock=clock, suggestion_wanted=suggestions_wanted.set)
     erasure = Erasure(database, turns=turns, events=events, live=live, clock=clock)
 
     def forget_chatbot(chatbot_id: str) -> None:
@@ -228,6 +265,7 @@ async def _assemble(
         clock=clock,
         database=database,
         account=account,
+        secrets=secrets,
         key_ring=key_ring,
         operators=operators,
         sessions=sessions,
@@ -236,6 +274,12 @@ async def _assemble(
         ),
         access_upkeep=AccessUpkeep(database, clock, background),
         provider=Provider(database, clock, settings) if settings.oidc_issuer else None,
+        identity_keys=identity_keys,
+        widget_keys=WidgetKeys(database, clock),
+        user_sessions=user_sessions,
+        end_users=end_users,
+        access_worker=AccessWorker(database, user_sessions, clock, background),
+        callers=Callers(database, clock, key_ring=key_ring, identity_keys=identity_keys, users=end_users, sessions=user_sessions),
         embedder=embedder,
         model=model,
         searcher=searcher,
@@ -248,7 +292,32 @@ async def _assemble(
         replay=Replay(database, answerer),
         chatbots=Chatbots(database, erasure=erasure, clock=clock, on_recut=accepted.set, on_deleted=forget_chatbot),
         conversations=Conversations(
-            database, turns=turns, control=control, feed=feed, erasure=erasure, events=events, settings=settings
+            database,
+            turns=turns,
+            control=control,
+            feed=feed,
+            erasure=erasure,
+            events=events,
+            limits=limits,
+            sessions=user_sessions,
+            settings=settings,
+        ),
+        limits=limits,
+        till=till,
+        limits_upkeep=LimitsUpkeep(database, till, clock, background),
+        desk=desk,
+        canned_replies=CannedReplies(database, clock),
+        proposals=proposals,
+        message_search=MessageSearch(database),
+        inbox_worker=InboxWorker(
+            database,
+            desk=desk,
+            proposals=proposals,
+            answerer=answerer,
+            events=events,
+            clock=clock,
+            background=background,
+            suggestions_wanted=suggestions_wanted,
         ),
         events=events,
         feed=feed,

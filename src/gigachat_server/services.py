@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import msgspec
 
+from gigachat_server.access.callers import Callers
+from gigachat_server.access.end_users import EndUsers
+from gigachat_server.access.identity_keys import IdentityKeys
 from gigachat_server.access.keys import KeyRing
+from gigachat_server.access.limits import Limits
+from gigachat_server.access.limits_upkeep import LimitsUpkeep
 from gigachat_server.access.oidc import Provider
 from gigachat_server.access.operators import Operators
+from gigachat_server.access.secrets import Secrets
 from gigachat_server.access.sessions import Sessions
 from gigachat_server.access.sign_in import SignIn
+from gigachat_server.access.till import Till
 from gigachat_server.access.upkeep import AccessUpkeep
+from gigachat_server.access.user_sessions import UserSessions
+from gigachat_server.access.widget_keys import WidgetKeys
+from gigachat_server.access.worker import AccessWorker
 from gigachat_server.chat.chatbots import Chatbots
 from gigachat_server.chat.conversations import Conversations
 from gigachat_server.chat.events.recorder import Events
@@ -19,6 +29,11 @@ from gigachat_server.chat.turns.lifecycle import Lifecycle
 from gigachat_server.chat.turns.nodes import Nodes
 from gigachat_server.chat.turns.turn import Turns
 from gigachat_server.clock import Clock
+from gigachat_server.inbox.canned_replies import CannedReplies
+from gigachat_server.inbox.desk import Desk
+from gigachat_server.inbox.proposals import Proposals
+from gigachat_server.inbox.search import MessageSearch
+from gigachat_server.inbox.worker import InboxWorker
 from gigachat_server.knowledge.documents.ingest import Ingest
 from gigachat_server.knowledge.documents.ingest_worker import IngestWorker
 from gigachat_server.knowledge.search.searcher import Searcher
@@ -39,12 +54,19 @@ class Services(msgspec.Struct, kw_only=True):
     clock: Clock
     database: Database
     account: Account  # the default one, which this machine's own commands act for
+    secrets: Secrets
     key_ring: KeyRing
     operators: Operators
     sessions: Sessions
     sign_in: SignIn
     access_upkeep: AccessUpkeep
     provider: Provider | None  # of identities
+    identity_keys: IdentityKeys
+    widget_keys: WidgetKeys
+    user_sessions: UserSessions
+    end_users: EndUsers
+    callers: Callers
+    access_worker: AccessWorker
     embedder: Embedder
     model: ChatModel
     searcher: Searcher
@@ -57,6 +79,14 @@ class Services(msgspec.Struct, kw_only=True):
     replay: Replay
     chatbots: Chatbots
     conversations: Conversations
+    limits: Limits
+    till: Till
+    limits_upkeep: LimitsUpkeep
+    desk: Desk
+    proposals: Proposals
+    message_search: MessageSearch
+    canned_replies: CannedReplies
+    inbox_worker: InboxWorker
     events: Events
     feed: Feed
     control: Control

@@ -224,6 +224,7 @@ async def test_sessions_and_links_that_ended_are_swept_and_old_entries_with_them
         await api.services.sessions.mint_login_token()
         clock.now += 366 * 24 * HOUR
         await api.services.access_upkeep.forget()
+        await api.services.access_worker.forget()
 
         async def left(reader: object) -> list[int]:
             tables = ("operator_sessions", "one_time_tokens", "audit", "operators")

@@ -15,25 +15,37 @@ from starlette.responses import Response
 
 from gigachat_server.access.scopes import SCOPES, Scope
 from gigachat_server.api import (
+    access_wire,
     audit,
     chatbots,
     conversations,
     documents,
     fixed_answers,
     health,
+    identity_keys,
+    inbox,
     keys,
     learning_wire,
+    mcp_rpc,
+    mcp_server,
     operators,
+    proposals,
     replay,
     retrieval,
+    search,
+    sessions,
     site_wire,
     sites,
+    ui_chat,
+    ui_frames,
     unanswered,
+    users,
+    widget_keys,
     wire,
 )
 from gigachat_server.edge.answer import Answer
 from gigachat_server.edge.request import Request
-from gigachat_server.edge.routes import PUBLIC, AnyRoute
+from gigachat_server.edge.routes import PUBLIC, SIGNED_IN, Access, AnyRoute
 from gigachat_server.edge.uploads import FileInput
 from gigachat_server.records import Feedback
 from gigachat_server.services import Services
@@ -55,6 +67,7 @@ class ApiRoute(AnyRoute, frozen=True, kw_only=True):
     after: str = ""  # what `?after=` means here, if more than what the `Link` header of a list says
     is_streamed: bool = False  # may answer with Server-Sent Events
     accepted: Any = None  # type of the body of a 202, where `Prefer: respond-async` is understood
+    at_rest: str = ""  # what a 204 says, where there may be nothing to stream
     is_unstored: bool = False  # stores nothing, so an Idempotency-Key is of no effect
     is_secret: bool = False  # the answer must not be kept, so an Idempotency-Key is of no effect
 
@@ -103,6 +116,18 @@ class FileRoute(ApiRoute, Generic[B], frozen=True, kw_only=True):
     takes_file: bool = True
 
 
+class RpcRoute(BodyRoute[mcp_rpc.RpcMessage], frozen=True, kw_only=True):
+    """The body is a message of JSON-RPC, and so is every answer, of a failure too. What it calls needs scopes of its own."""
+
+    scope: Access = SIGNED_IN
+    handler: Handler[mcp_rpc.RpcMessage] = mcp_server.serve
+    request: type[mcp_rpc.RpcMessage] = mcp_rpc.RpcMessage
+    method: str = "POST"
+    is_large: bool = True  # a document may be in it
+    is_unstored: bool = True  # as far as HTTP knows: its key is in the message
+    summary: str = "The Model Context Protocol"
+
+
 class MergeRoute(ApiRoute, frozen=True, kw_only=True):
     """The body is any part of `request`, to be merged into what is stored: the handler gets it as plain JSON."""
 
@@ -119,10 +144,21 @@ SITE = SITES + "/{site_id}"
 CONVERSATIONS = CHATBOT + "/conversations"
 CONVERSATION = CONVERSATIONS + "/{conversation_id}"
 MESSAGE = CONVERSATION + "/messages/{message_id}"
+UI = CHATBOT + "/ui"
+UI_STREAM = UI + "/{conversation_id}/stream"
+UI_MESSAGES = UI + "/{conversation_id}/messages"
+NOTES = CONVERSATION + "/notes"
+PROPOSALS = CONVERSATION + "/proposals"
+CANNED_REPLIES = CHATBOT + "/canned-replies"
 UNANSWERED = CHATBOT + "/unanswered"
 FIXED_ANSWERS = CHATBOT + "/fixed-answers"
 OPERATOR = "/operators/{operator_id}"
 FIXED_ANSWER = FIXED_ANSWERS + "/{fixed_answer_id}"
+IDENTITY_KEYS = CHATBOT + "/identity-keys"
+WIDGET_KEYS = CHATBOT + "/widget-keys"
+WIDGET_KEY = WIDGET_KEYS + "/{widget_key_id}"
+SESSIONS = CHATBOT + "/sessions"
+USER = CHATBOT + "/users/{user_id}"
 
 # fmt: off
 ROUTES = (
@@ -137,6 +173,9 @@ ROUTES = (
                request=chatbots.ChatbotInput, response=wire.WireChatbot, summary="Change some properties of a chatbot"),
     Route(method="DELETE", path=CHATBOT, scope=Scope.CHATBOTS_WRITE, handler=chatbots.delete, status=204,
           summary="Delete a chatbot with all its documents and conversations"),
+
+    Route(method="GET", path=CHATBOT + "/limits", scope=Scope.CHATBOTS_READ, handler=chatbots.limits,
+          response=wire.WireLimits, summary="Show the limits of a chatbot, and what was used of its budgets today"),
 
     Route(method="GET", path="/queue", scope=Scope.DOCUMENTS_READ, handler=documents.queues, is_filtered=True,
           response=list[documents.WireQueue],
@@ -179,14 +218,19 @@ ROUTES = (
 
     Route(method="GET", path=CONVERSATIONS, scope=Scope.CONVERSATIONS_READ, handler=conversations.list_all,
           is_guarded=True, end_user="own", response=list[wire.WireConversation],
-          query=(*PAGES, "controlled_by", "handoff_requested"),
-          summary="List conversations, most recently active first"),
-    BodyRoute(method="POST", path=CONVERSATIONS, scope=Scope.CONVERSATIONS_WRITE, handler=conversations.say,
-              is_guarded=True, end_user="own", request=conversations.PromptInput, response=list[wire.WireMessage], status=201,
+          query=(*PAGES, "controlled_by", "handoff_requested", "status", "waiting", "assigned_to", "operator", "user_id", "sort"),
+          summary="List conversations, most recently active first, or longest waiting first"),
+    BodyRoute[conversations.PromptInput | conversations.EndUserPrompt](
+              method="POST", path=CONVERSATIONS, scope=Scope.CONVERSATIONS_WRITE, handler=conversations.say,
+              is_guarded=True, end_user="own", request=conversations.PromptInput,
+              end_user_request=conversations.EndUserPrompt, response=list[wire.WireMessage], status=201,
               query=("embedding",), is_streamed=True, is_prompt=True,
               summary="Start or continue a conversation; answers with the newest messages"),
     Route(method="GET", path=CONVERSATION, scope=Scope.CONVERSATIONS_READ, handler=conversations.get,
           is_guarded=True, end_user="own", response=wire.WireConversation, summary="Get a conversation"),
+    BodyRoute(method="PATCH", path=CONVERSATION, scope=Scope.MESSAGES_INJECT, handler=inbox.change, is_guarded=True,
+              request=inbox.ConversationChange, response=wire.WireConversation,
+              summary="Open, snooze, close or assign a conversation"),
     Route(method="DELETE", path=CONVERSATION, scope=Scope.CONVERSATIONS_WRITE, handler=conversations.delete, is_guarded=True,
           status=204, summary="Delete a conversation with its messages"),
     Route(method="GET", path=CONVERSATION + "/messages", scope=Scope.CONVERSATIONS_READ, handler=conversations.list_messages,
@@ -223,8 +267,51 @@ ROUTES = (
           after="The last `id:` that you have. The stream resumes some seconds before it, so events may come twice. "
                 "Without it the stream begins now.",
           summary="Follow what happens in all conversations, as Server-Sent Events"),
-    Route(method="DELETE", path=CHATBOT + "/users/{user_id}", scope=Scope.CONVERSATIONS_WRITE, handler=conversations.delete_user,
-          is_guarded=True, status=204, summary="Delete everything that one end user said"),
+    Route(method="GET", path=NOTES, scope=Scope.MESSAGES_INJECT, handler=inbox.list_notes, is_guarded=True,
+          response=list[inbox.WireNote], query=PAGES, summary="List the notes that operators wrote, oldest first"),
+    BodyRoute(method="POST", path=NOTES, scope=Scope.MESSAGES_INJECT, handler=inbox.add_note, is_guarded=True,
+              request=inbox.NoteInput, response=inbox.WireNote, status=201,
+              summary="Write a note for the other operators; end users never see it"),
+    Route(method="DELETE", path=NOTES + "/{note_id}", scope=Scope.MESSAGES_INJECT, handler=inbox.delete_note, is_guarded=True,
+          status=204, summary="Delete a note"),
+    Route(method="GET", path=PROPOSALS, scope=Scope.MESSAGES_INJECT, handler=proposals.list_all, is_guarded=True,
+          response=list[proposals.WireProposal], query=PAGES,
+          summary="List the replies that the chatbot proposed to operators, oldest first"),
+    Route(method="POST", path=CONVERSATION + "/suggest", scope=Scope.MESSAGES_INJECT, handler=proposals.suggest,
+          is_guarded=True, response=proposals.WireProposal, status=202,
+          summary="Have the chatbot propose a reply to the newest prompt"),
+    BodyRoute(method="POST", path=PROPOSALS + "/{proposal_id}/send", scope=Scope.MESSAGES_INJECT, handler=proposals.send,
+              is_guarded=True, request=proposals.SendInput, is_body_optional=True, response=wire.WireMessage, status=201,
+              query=("embedding",), summary="Say a proposed reply, as it is or edited"),
+    BodyRoute(method="POST", path=PROPOSALS + "/{proposal_id}/discard", scope=Scope.MESSAGES_INJECT,
+              handler=proposals.discard, is_guarded=True, request=proposals.DiscardInput, is_body_optional=True,
+              response=proposals.WireProposal, summary="Discard a proposed reply"),
+    Route(method="GET", path=CHATBOT + "/search", scope=Scope.CONVERSATIONS_READ, handler=search.search, is_guarded=True,
+          response=list[wire.WireMessage], query=("q", "role", "user_id", *PAGES),
+          summary="Search in what was said: messages that hold all words of a query, newest first"),
+    Route(method="GET", path=CANNED_REPLIES, scope=Scope.MESSAGES_INJECT, handler=inbox.list_canned_replies,
+          response=list[inbox.WireCannedReply], query=PAGES, summary="List canned replies, by shortcut"),
+    BodyRoute(method="POST", path=CANNED_REPLIES, scope=Scope.MESSAGES_INJECT, handler=inbox.create_canned_reply,
+              request=inbox.CannedReplyInput, response=inbox.WireCannedReply, status=201, has_location=True,
+              summary="Add words that operators often need"),
+    BodyRoute(method="PUT", path=CANNED_REPLIES + "/{canned_reply_id}", scope=Scope.MESSAGES_INJECT,
+              handler=inbox.put_canned_reply, request=inbox.CannedReplyInput, response=inbox.WireCannedReply,
+              summary="Replace a canned reply"),
+    Route(method="DELETE", path=CANNED_REPLIES + "/{canned_reply_id}", scope=Scope.MESSAGES_INJECT,
+          handler=inbox.delete_canned_reply, status=204, summary="Delete a canned reply"),
+    Route(method="DELETE", path=USER, scope=Scope.CONVERSATIONS_WRITE, handler=conversations.delete_user,
+          is_guarded=True, status=204, summary="Delete everything that one end user said, and what is known of them"),
+
+    BodyRoute(method="POST", path=UI, scope=Scope.CONVERSATIONS_WRITE, handler=ui_chat.say, is_guarded=True, end_user="own",
+              request=ui_chat.UIChatInput, is_streamed=True, is_prompt=True,
+              summary="Say something as the AI SDK's useChat does; answers with its UI message stream"),
+    Route(method="GET", path=UI_STREAM, scope=Scope.CONVERSATIONS_READ, handler=ui_chat.join, is_guarded=True, end_user="own",
+          is_streamed=True, at_rest="Nothing is being answered.",
+          summary="Join the reply in the making, from its first word on, as a UI message stream"),
+    Route(method="GET", path=UI_MESSAGES, scope=Scope.CONVERSATIONS_READ, handler=ui_chat.list_messages, is_guarded=True,
+          end_user="own", response=list[ui_frames.UIMessage], query=PAGES, query_defaults={"limit": 100},
+          after="The page ends before this place; the previous page's `Link` header has it.",
+          summary="List the newest messages as UI messages, oldest first"),
 
     Route(method="GET", path=UNANSWERED, scope=Scope.CONVERSATIONS_READ, handler=unanswered.list_all, is_guarded=True,
           response=list[learning_wire.WireUnanswered], query=(*PAGES, "state"),
@@ -251,6 +338,38 @@ ROUTES = (
               summary="Replace a fixed answer; its use count stays"),
     Route(method="DELETE", path=FIXED_ANSWER, scope=Scope.LEARNING_WRITE, handler=fixed_answers.delete,
           status=204, summary="Delete a fixed answer"),
+
+    Route(method="GET", path=IDENTITY_KEYS, scope=Scope.ACCESS_WRITE, handler=identity_keys.list_all,
+          response=list[access_wire.WireIdentityKey], query=PAGES,
+          summary="List the keys that tokens of your users are verified with"),
+    BodyRoute(method="POST", path=IDENTITY_KEYS, scope=Scope.ACCESS_WRITE, handler=identity_keys.create,
+              request=identity_keys.IdentityKeyInput, response=access_wire.WireNewIdentityKey, status=201, is_secret=True,
+              has_location=True, summary="Create an identity key; a shared secret is shown only once"),
+    Route(method="DELETE", path=IDENTITY_KEYS + "/{identity_key_id}", scope=Scope.ACCESS_WRITE, handler=identity_keys.revoke,
+          status=204, summary="Revoke an identity key, and with it every token that was signed with it"),
+    Route(method="GET", path=WIDGET_KEYS, scope=Scope.ACCESS_WRITE, handler=widget_keys.list_all,
+          response=list[access_wire.WireWidgetKey], query=PAGES, summary="List widget keys, newest first"),
+    BodyRoute(method="POST", path=WIDGET_KEYS, scope=Scope.ACCESS_WRITE, handler=widget_keys.create,
+              request=widget_keys.WidgetKeyInput, response=access_wire.WireWidgetKey, status=201, has_location=True,
+              summary="Create a widget key, with which visitors of certain pages may chat"),
+    MergeRoute(method="PATCH", path=WIDGET_KEY, scope=Scope.ACCESS_WRITE, handler=widget_keys.change,
+               request=widget_keys.WidgetKeyInput, response=access_wire.WireWidgetKey,
+               summary="Change a widget key, or switch it off and on"),
+    Route(method="DELETE", path=WIDGET_KEY, scope=Scope.ACCESS_WRITE, handler=widget_keys.revoke, status=204,
+          summary="Revoke a widget key, and with it every session that was opened with it"),
+    BodyRoute(method="POST", path=SESSIONS, scope=Scope.TOKENS_WRITE, handler=sessions.create, is_guarded=True, end_user="own",
+              request=sessions.SessionInput, is_body_optional=True, response=access_wire.WireSession, status=201, is_secret=True,
+              summary="Open a session of an end user: anonymous with a widget key, named with an API key or a token"),
+    Route(method="DELETE", path=SESSIONS + "/current", scope=Scope.CONVERSATIONS_READ, handler=sessions.close, is_guarded=True,
+          end_user="own", status=204, summary="End the session that the request came with"),
+    Route(method="GET", path=USER, scope=Scope.CONVERSATIONS_READ, handler=users.get, is_guarded=True,
+          response=access_wire.WireEndUser, summary="Get what is known of an end user"),
+    MergeRoute(method="PATCH", path=USER, scope=Scope.CONVERSATIONS_WRITE, handler=users.change, is_guarded=True,
+               request=users.ProfileInput, response=access_wire.WireEndUser,
+               summary="Tell operators who an end user is"),
+    BodyRoute(method="POST", path=USER + "/revoke", scope=Scope.ACCESS_WRITE, handler=users.revoke,
+              request=users.RevokeInput, is_body_optional=True, response=access_wire.WireEndUser,
+              summary="Refuse every token and session that an end user has; or block the user"),
 
     Route(method="GET", path="/api-keys", scope=Scope.KEYS_WRITE, handler=keys.list_all,
           response=list[wire.WireKey], query=PAGES, summary="List API keys, newest first, without their secrets"),
@@ -283,11 +402,14 @@ ROUTES = (
 )
 # fmt: on
 
+# Of another protocol, which describes itself: they are in no OpenAPI document.
+MCP_ROUTES = (RpcRoute(path="/mcp"), RpcRoute(path=CHATBOT + "/mcp", is_guarded=True))
+
 
 def check(routes: Sequence[ApiRoute]) -> None:
     """Raises if a route forgot to say who may call it."""
     for route in routes:
-        if route.scope != PUBLIC and route.scope not in SCOPES:
+        if route.scope not in (PUBLIC, SIGNED_IN) and route.scope not in SCOPES:
             raise ValueError(f"{route.method} {route.path} has no scope of access/scopes.py and is not PUBLIC")
 
 

@@ -10,19 +10,36 @@ mean) or demand it.
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import msgspec
 
-from gigachat_server.api import input_rules, learning_wire, site_wire, wire
-from gigachat_server.api.routes import CHATBOT, CONVERSATION, CONVERSATIONS, DOCUMENT, MESSAGE, ROUTES, SITE
+from gigachat_server.api import end_user_wire, input_rules, learning_wire, site_wire, ui_frames, wire
+from gigachat_server.api.routes import (
+    CHATBOT,
+    CONVERSATION,
+    CONVERSATIONS,
+    DOCUMENT,
+    MESSAGE,
+    ROUTES,
+    SITE,
+    UI,
+    UI_STREAM,
+)
 from gigachat_server.records import EventType
 
 Schema = dict[str, Any]
 
 _REF = "#/components/schemas/"
 _TURN = {"start": wire.StreamStart, "delta": wire.StreamDelta, "message": wire.WireMessage, "done": wire.StreamDone}
+# What end users get in place of what the account gets.
+_FOR_END_USERS = {
+    wire.WireMessage: end_user_wire.EndUserMessage,
+    wire.WireConversation: end_user_wire.EndUserConversation,
+    wire.WireEvent: end_user_wire.EndUserEvent,
+}
 _FEED = dict.fromkeys(get_args(EventType), wire.WireEvent)
+UNNAMED = ""  # of the events of a stream that have no `event:` line: their data tells their type, and `error` is one
 # The events of each stream, by name, with what their data is; `error` may end any of them.
 STREAMS: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
     ("POST", CONVERSATIONS): ("TurnStream", _TURN),
@@ -35,17 +52,28 @@ STREAMS: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
         "ReplayStream",
         {"turn": learning_wire.WireReplayedTurn, "done": learning_wire.WireReplaySummary},
     ),
+    ("POST", UI): ("UIStream", {UNNAMED: ui_frames.UIFrame}),
+    ("GET", UI_STREAM): ("UIStream", {UNNAMED: ui_frames.UIFrame}),
 }
+
+
+def seen_by_end_users(kind: Any) -> Any:
+    """What an end user gets in its place: the same, but for what is said in conversations."""
+    if get_origin(kind) is list:
+        (item,) = get_args(kind)
+        seen = seen_by_end_users(item)
+        return kind if seen is item else list[seen]  # type: ignore[valid-type]
+    return _FOR_END_USERS.get(kind, kind)
 
 
 class Schemas:
     """The components, and where in them each type is."""
 
     def __init__(self) -> None:
-        sent = [route.request for route in ROUTES if route.request is not None]
+        sent = [kind for route in ROUTES for kind in (route.request, route.end_user_request) if kind is not None]
         answered = [kind for route in ROUTES for kind in (route.response, route.accepted) if kind is not None]
         streamed = [kind for _, events in STREAMS.values() for kind in events.values()]
-        answered += [*streamed, wire.Problem]
+        answered += [*streamed, *(seen_by_end_users(kind) for kind in answered), wire.Problem]
         requests, inputs = msgspec.json.schema_components(sent, ref_template=_REF + "{name}")
         responses, outputs = msgspec.json.schema_components(answered, ref_template=_REF + "{name}")
         renamed = {name: name if name.endswith("Input") or name not in outputs else f"{name}Input" for name in inputs}
@@ -70,8 +98,11 @@ class Schemas:
         schema = self._sent[repr(kind)]
         return {"$ref": schema["$ref"] + "Part"} if is_merge else schema
 
-    def answered(self, kind: Any) -> Schema:
-        return self._answered[repr(kind)]
+    def answered(self, kind: Any, *, end_user: bool = False) -> Schema:
+        """The body of an answer; `end_user`: or what an end user gets instead."""
+        seen = seen_by_end_users(kind) if end_user else kind
+        schema = self._answered[repr(kind)]
+        return schema if seen is kind else {"anyOf": [schema, self._answered[repr(seen)]]}
 
     def _add_part(self, name: str) -> None:
         whole = {key: value for key, value in self.components[name].items() if key != "required"}
@@ -80,6 +111,9 @@ class Schemas:
 
     def _stream(self, name: str, events: dict[str, Any]) -> Schema:
         """One event of a stream as an object of its lines. Events of one form stand together."""
+        if UNNAMED in events:
+            reference = self.answered(events[UNNAMED])["$ref"]
+            return {**_unnamed_event(reference), "title": name, "description": "One line `data:` of the stream."}
         by_data: dict[str, list[str]] = {}
         for event, kind in {**events, "error": wire.Problem}.items():
             by_data.setdefault(self.answered(kind)["$ref"], []).append(event)
@@ -88,6 +122,12 @@ class Schemas:
             "description": "One event of the stream: its lines `id:`, `event:` and `data:`, which is one line of JSON.",
             "oneOf": [_event(names, reference) for reference, names in by_data.items()],
         }
+
+
+def _unnamed_event(reference: str) -> Schema:
+    frame = {"type": "string", "contentMediaType": "application/json", "contentSchema": {"$ref": reference}}
+    last = {"type": "string", "const": "[DONE]", "description": "The last one."}
+    return {"type": "object", "required": ["data"], "properties": {"data": {"anyOf": [last, frame]}}}
 
 
 def _event(names: list[str], reference: str) -> Schema:
@@ -123,7 +163,7 @@ def _as_sent(struct: str, schema: Schema) -> Schema:
 def _field_as_sent(struct: str, name: str, described: Schema) -> Schema:
     rule = input_rules.FIELDS.get((struct, name), {})
     field = _open(_without(described, "default"))
-    if field.get("type") == "array":
+    if "items" in field:
         field["items"] = {**_text(field["items"]), **rule}
     else:
         field = {**_text(field), **rule}
@@ -144,9 +184,11 @@ def _text(schema: Schema) -> Schema:
 
 
 def _open(schema: Schema) -> Schema:
-    """An object of which no field is told may have any."""
+    """An object of which no field is told may have any, and so may those of a list."""
     if schema.get("type") == "object" and not {"properties", "additionalProperties"} & schema.keys():
         return {**schema, "additionalProperties": True}
+    if schema.get("items"):
+        return {**schema, "items": _open(schema["items"])}
     return dict(schema)
 
 

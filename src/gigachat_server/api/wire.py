@@ -25,18 +25,21 @@ from gigachat_server.records import (
     Chunk,
     Citation,
     Conversation,
+    ConversationStatus,
     Document,
     DocumentsConfig,
     DocumentWarning,
     EventType,
     Feedback,
     InterceptionConfig,
+    LimitsConfig,
     Message,
     MessageRole,
     MessageStatus,
     ResponseConfig,
     RestrictionsConfig,
     Source,
+    Spending,
     TurnState,
 )
 
@@ -55,8 +58,24 @@ class WireChatbot(msgspec.Struct, frozen=True):
     restrictions: RestrictionsConfig
     documents: DocumentsConfig
     interception: InterceptionConfig
+    limits: LimitsConfig
     created_at: Moment
     updated_at: Moment
+
+
+class WireSpent(msgspec.Struct, frozen=True):
+    """What end users have used today, by budget; running turns count as what is reserved for them."""
+
+    users: Spending
+    anonymous: Spending
+
+
+class WireLimits(msgspec.Struct, frozen=True):
+    """A chatbot's limits, and what was used of its budgets."""
+
+    limits: LimitsConfig
+    day: Annotated[str, Meta(description="Today, in UTC.", extra_json_schema={"format": "date"})]
+    spent: WireSpent
 
 
 class WireDocument(msgspec.Struct, frozen=True):
@@ -247,6 +266,15 @@ class WireConversation(msgspec.Struct, frozen=True):
     handoff_requested_at: Moment | None
     answering: str | None
     queued: int
+    status: ConversationStatus
+    snoozed_until: Moment | None
+    closed_at: Moment | None
+    assigned_to: Annotated[str | None, Meta(description="The operator who looks after it.")]
+    waiting_since: Annotated[
+        Moment | None,
+        Meta(description="When its end user first spoke without an answer of a human, since one is wanted or in control."),
+    ]
+    last_message_seq: Annotated[int, Meta(description="Of the newest message; 0 if it is from before an upgrade.")]
     seq: int
     created_at: Moment
     updated_at: Moment
@@ -309,6 +337,9 @@ class Problem(msgspec.Struct, frozen=True):
     code: Annotated[str, Meta(description="What went wrong. A code never changes its meaning.")]
     request_id: Annotated[str, Meta(description="Of this request in the server's log.")]
     errors: Annotated[list[FieldProblem] | UnsetType, Meta(description="The invalid fields of a 422.")] = UNSET
+    violated_policies: Annotated[
+        list[str] | UnsetType, Meta(description="The limits that a 429 is due to, as the chatbot's `limits` name them.")
+    ] = msgspec.field(default=UNSET, name="violated-policies")
 
 
 class WireKey(msgspec.Struct, frozen=True):
@@ -336,9 +367,14 @@ def chatbot(record: Chatbot) -> WireChatbot:
         restrictions=record.config.restrictions,
         documents=record.config.documents,
         interception=record.config.interception,
+        limits=record.config.limits,
         created_at=wire_time(record.created_at),
         updated_at=wire_time(record.updated_at),
     )
+
+
+def limits(config: LimitsConfig, spent: Mapping[str, Spending], *, now_us: int) -> WireLimits:
+    return WireLimits(config, wire_time(now_us)[:10], WireSpent(**spent))
 
 
 def document(record: Document, account_id: str) -> WireDocument:
@@ -398,8 +434,8 @@ def message(record: Message, account_id: str, vectors: Mapping[str, bytes]) -> W
         status=record.status,
         metadata=record.metadata,
         embedding=None,
-        sources=[_source(source, record.chatbot_id, account_id, vectors) for source in record.sources],
-        citations=[_citation(citation, record.sources) for citation in record.citations],
+        sources=[source(each, record.chatbot_id, account_id, vectors) for each in record.sources],
+        citations=[citation(each, record.sources) for each in record.citations],
         in_reply_to=record.in_reply_to,
         alternative=record.alternative,
         replaced_by=record.replaced_by,
@@ -456,6 +492,12 @@ def conversation(record: Conversation) -> WireConversation:
         handoff_requested_at=_time(record.handoff_requested_at),
         answering=record.answering,
         queued=record.queued,
+        status=record.status,
+        snoozed_until=_time(record.snoozed_until),
+        closed_at=_time(record.closed_at),
+        assigned_to=record.assigned_to,
+        waiting_since=_time(record.waiting_since),
+        last_message_seq=record.last_message_seq,
         seq=record.last_seq,
         created_at=wire_time(record.created_at),
         updated_at=wire_time(record.last_at),
@@ -499,34 +541,34 @@ def _key_fields(record: ApiKey) -> dict[str, Any]:
     }
 
 
-def _source(source: Source, chatbot_id: str, account_id: str, vectors: Mapping[str, bytes]) -> WireSource:
-    vector = vectors.get(source.id)
+def source(record: Source, chatbot_id: str, account_id: str, vectors: Mapping[str, bytes]) -> WireSource:
+    vector = vectors.get(record.id)
     return WireSource(
-        id=source.id,
+        id=record.id,
         chatbot_id=chatbot_id,
         user_id=account_id,
-        document_id=source.document_id,
-        name=f"{source.document_name}-{source.number}",
-        content=_with_header(source.document_name, source.content),
-        metadata=_location(source),
+        document_id=record.document_id,
+        name=f"{record.document_name}-{record.number}",
+        content=_with_header(record.document_name, record.content),
+        metadata=_location(record),
         embedding=vector_text(vector) if vector is not None else None,
-        created_at=wire_time(source.created_at),
-        updated_at=wire_time(source.updated_at),
-        score=round(source.score, 6),
+        created_at=wire_time(record.created_at),
+        updated_at=wire_time(record.updated_at),
+        score=round(record.score, 6),
     )
 
 
-def _citation(citation: Citation, sources: Sequence[Source]) -> WireCitation:
-    source = sources[citation.number - 1]
-    before = len(_with_header(source.document_name, ""))
+def citation(record: Citation, sources: Sequence[Source]) -> WireCitation:
+    cited = sources[record.number - 1]
+    before = len(_with_header(cited.document_name, ""))
     return WireCitation(
-        number=citation.number,
-        source_id=source.id,
-        start=None if citation.start is None else before + citation.start,
-        end=None if citation.end is None else before + citation.end,
-        text=citation.text(sources),
-        marker_start=citation.marker_start,
-        marker_end=citation.marker_end,
+        number=record.number,
+        source_id=cited.id,
+        start=None if record.start is None else before + record.start,
+        end=None if record.end is None else before + record.end,
+        text=record.text(sources),
+        marker_start=record.marker_start,
+        marker_end=record.marker_end,
     )
 
 

@@ -7,39 +7,56 @@ another protocol, only translates: it parses a request, calls, and shapes what c
 
 from __future__ import annotations
 
+import functools
+import secrets
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
+from gigachat_server.access.bearers import digest
+from gigachat_server.access.limits import Limits
 from gigachat_server.access.principal import Principal
 from gigachat_server.access.scopes import Scope
 from gigachat_server.access.speakers import CLIENT_PREFIX, client_defined_id, operator_name, speaker_id
+from gigachat_server.access.streams import Streams
+from gigachat_server.access.user_sessions import NewSession, UserSessions, claimed_id
 from gigachat_server.chat.answers.memory import recall_for_next
 from gigachat_server.chat.erasure import Erasure
 from gigachat_server.chat.events.recorder import RELEASED as RELEASED
 from gigachat_server.chat.events.recorder import TAKEN_OVER, Events
 from gigachat_server.chat.feed import Feed, FeedDelta, FeedEvent, Place
+from gigachat_server.chat.ownership import entry_of
 from gigachat_server.chat.turns.control import Control
 from gigachat_server.chat.turns.intake import PromptRequest
 from gigachat_server.chat.turns.outcome import vectors_of
 from gigachat_server.chat.turns.progress import TurnResult
-from gigachat_server.chat.turns.turn import TurnHandle, Turns
-from gigachat_server.errors import FieldError, Forbidden, InvalidRequest, NotFound
+from gigachat_server.chat.turns.spending import most_tokens
+from gigachat_server.chat.turns.turn import Admit, TurnHandle, Turns
+from gigachat_server.errors import Conflict, FieldError, Forbidden, InvalidRequest, NotFound
 from gigachat_server.knowledge.search.retrieve import Earlier
 from gigachat_server.language.words import is_blank
-from gigachat_server.records import Chatbot, Conversation, Event, Feedback, FeedbackGiven, Message
+from gigachat_server.records import Chatbot, Conversation, ConversationIdentified, Event, Feedback, FeedbackGiven, Message
 from gigachat_server.records.events import EventType
 from gigachat_server.settings import Settings
-from gigachat_server.store import conversations, events, messages
+from gigachat_server.store import conversations, end_users, events, messages, user_sessions
 from gigachat_server.store.conversations import BOT as BOT  # who controls a conversation that no operator does
+from gigachat_server.store.conversations import ConversationFilter as ConversationFilter
 from gigachat_server.store.database import Database, Reader, Tx
 from gigachat_server.store.idempotency import Key
 
 CHANGES_OF_CONTROL: tuple[EventType, ...] = (TAKEN_OVER, RELEASED)
+_NAMED_PROMPTS = 500  # of a conversation, the newest: those that a name is looked up in
+MOST_CLAIMED = 50
+
 _SPEAKS_AS_CLIENT = "To speak as client: a key needs the scope messages:inject."
 _AS_AN_END_USER = "You speak as yourself: what staff say is never stored as an end user's words."
 _REMEMBERS = "With a conversation_id this needs a key with the scope conversations:read too."
+
+
+class NotClaimable(Conflict):
+    code = "session_not_claimable"
+    message = "There is no such anonymous session any more: it has ended, or was claimed before."
 
 
 class Transcript(msgspec.Struct, frozen=True):
@@ -73,6 +90,8 @@ class Conversations:
         feed: Feed,
         erasure: Erasure,
         events: Events,
+        limits: Limits,
+        sessions: UserSessions,
         settings: Settings,
     ) -> None:
         self._database = database
@@ -81,6 +100,9 @@ class Conversations:
         self._feed = feed
         self._erasure = erasure
         self._events = events
+        self._limits = limits
+        self._streams = Streams()
+        self._sessions = sessions
         self._settings = settings
 
     # --- speaking ---
@@ -90,28 +112,49 @@ class Conversations:
         principal: Principal,
         chatbot: Chatbot,
         *,
-        conversation_id: str,
-        user_id: str,
+        conversation_id: str | None,
+        user_id: str | None,
         text: str,
         metadata: dict[str, Any],
         key: Key | None,
+        may_begin: bool = False,
     ) -> TurnHandle:
         """Store what a user says, or an operator (`client:`), and have it answered if it is a prompt.
 
+        An end user speaks as themselves, in a conversation of theirs: without an id, in a new one. `may_begin`: also with an id
+        that is theirs alone, because it was made from their user id.
+
         With a key that was used before, what came of it then. Raises `ConversationBusy`, `IdempotencyKeyReused`,
-        `InvalidRequest`.
+        `InvalidRequest`, `RateLimited`.
         """
         principal = _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
         _check_text(text)
+        is_new = principal.is_end_user and (
+            conversation_id is None or (may_begin and not await self._is_there(chatbot, conversation_id))
+        )
+        if is_new and principal.conversation_ids is not None:
+            raise Forbidden("Your token is for certain conversations: name one of them.")
         request = PromptRequest(
-            conversation_id=_id(conversation_id),
-            user_id=_as_themselves(principal, speaker_id(user_id, "user_id")),
+            conversation_id=(
+                new_conversation_id()
+                if is_new and conversation_id is None
+                else _id(_required(conversation_id, "conversation_id"))
+            ),
+            user_id=_speaker(principal, user_id),
             text=text,
             metadata=self._checked_metadata(metadata),
+            entry=entry_of(principal, is_new=is_new),
         )
         if request.operator is not None:
             principal.require(Scope.MESSAGES_INJECT, _SPEAKS_AS_CLIENT)
-        return await self._turns.start(chatbot, request, key)
+            return await self._turns.start(chatbot, request, key)
+        return await self._turns.start(chatbot, request, key, self._admitting(principal, chatbot, text))
+
+    async def _is_there(self, chatbot: Chatbot, conversation_id: str) -> bool:
+        async def read(reader: Reader) -> bool:
+            return await conversations.find(reader, chatbot.id, conversation_id) is not None
+
+        return await self._database.read(read)
 
     async def try_out(
         self, principal: Principal, chatbot: Chatbot, conversation_id: str, *, text: str, key: Key | None
@@ -138,12 +181,30 @@ class Conversations:
     ) -> TurnHandle:
         """Have a prompt, or the prompt of that reply, answered anew. Raises as `speak` does, and `ConversationTakenOver`."""
         _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
-        return await self._turns.retry(chatbot, _id(conversation_id), message_id, key)
+        conversation_id = _id(conversation_id)
+        await self._check_own(principal, chatbot, conversation_id)
+        admit = self._admitting(principal, chatbot, "")
+        return await self._turns.retry(chatbot, conversation_id, message_id, key, admit, entry=entry_of(principal))
+
+    async def join(self, principal: Principal, chatbot: Chatbot, conversation_id: str) -> TurnHandle | None:
+        """The turn that is being answered, to watch from its first word; None if none is, or nobody has spoken yet."""
+        _admit(principal, Scope.CONVERSATIONS_READ, chatbot)
+        conversation_id = _id(conversation_id)
+
+        async def read(reader: Reader) -> Message | None:
+            conversation = await _find(reader, principal, chatbot, conversation_id)
+            if conversation is None or conversation.answering is None:
+                return None
+            return await messages.find(reader, chatbot.id, conversation.answering)
+
+        prompt = await self._database.read(read)
+        turn = None if prompt is None else self._turns.watched(chatbot, prompt)
+        return None if prompt is None or turn is None else TurnHandle(prompt=prompt, turn=turn, is_replayed=True)
 
     async def stop(self, principal: Principal, chatbot: Chatbot, conversation_id: str, *, key: Key | None) -> TurnResult:
         """End the reply in the making and whatever waits behind it. With a key, the ids of these messages are kept."""
         _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
-        return await self._control.stop(chatbot, _id(conversation_id), key=key)
+        return await self._control.stop(chatbot, _id(conversation_id), key=key, entry=entry_of(principal))
 
     async def rate(
         self, principal: Principal, chatbot: Chatbot, conversation_id: str, message_id: str, feedback: Feedback
@@ -153,7 +214,7 @@ class Conversations:
         conversation_id = _id(conversation_id)
 
         async def body(tx: Tx) -> Transcript:
-            await conversations.lock(tx, chatbot.id, conversation_id)
+            principal.check_own(conversation_id, await conversations.lock(tx, chatbot.id, conversation_id))
             message = await messages.find(tx, chatbot.id, message_id)
             if message is None or message.conversation_id != conversation_id:
                 raise NotFound
@@ -167,6 +228,30 @@ class Conversations:
             return Transcript([message], await vectors_of(tx, chatbot.id, [message]))
 
         return await self._database.transaction("message.feedback", body)
+
+    # --- whose it is ---
+
+    async def claim(self, principal: Principal, chatbot: Chatbot, bearer: str) -> NewSession:
+        """What an anonymous visitor said is the principal's from now on; a session for them. That of the visitor has ended.
+
+        The newest conversations, `MOST_CLAIMED` at most. Raises `InvalidRequest`, `NotClaimable`, `Unauthenticated`.
+        """
+        made, session_id = self._sessions.made_for(principal, chatbot), claimed_id(bearer)
+        user_id, now_us = made.session.user_id, self._events.now_us()
+
+        async def body(tx: Tx) -> None:
+            was = await user_sessions.claim(tx, chatbot.id, session_id, secret_sha256=digest(bearer), now_us=now_us)
+            if was is None:
+                raise NotClaimable
+            await self._sessions.open_in(tx, principal, made)
+            moved = await conversations.give_to(tx, chatbot.id, was, user_id, most=MOST_CLAIMED)
+            await messages.give_to(tx, chatbot.id, moved, was, user_id)
+            for conversation_id in moved:
+                await self._events.add(tx, chatbot.id, conversation_id, ConversationIdentified())
+            await end_users.delete(tx, chatbot.id, was)
+
+        await self._database.transaction("conversation.claim", body)
+        return made
 
     # --- who answers ---
 
@@ -212,7 +297,9 @@ class Conversations:
     ) -> Conversation:
         """Ask for a human; the chatbot goes on until one takes over."""
         _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
-        return await self._control.hand_off(chatbot, _id(conversation_id), reason="asked", note=note, key=key)
+        return await self._control.hand_off(
+            chatbot, _id(conversation_id), reason="asked", note=note, key=key, entry=entry_of(principal)
+        )
 
     # --- reading ---
 
@@ -230,24 +317,26 @@ class Conversations:
         principal: Principal,
         chatbot: Chatbot,
         *,
-        before: tuple[int, str] | None,
+        after: tuple[int, str] | None,
         limit: int,
-        by_human: bool | None = None,
-        handoff_requested: bool | None = None,
+        which: ConversationFilter = ConversationFilter(),  # noqa: B008 - frozen
+        longest_waiting_first: bool = False,
     ) -> list[Conversation]:
-        """The one that spoke last comes first; see `store.conversations.list_conversations`."""
+        """The one that spoke last comes first, or the one in which somebody has waited longest for a human, of those alone.
+
+        `after`: the time by which they are sorted, and the id, of the last one that the caller has.
+        """
         _admit(principal, Scope.CONVERSATIONS_READ, chatbot)
+        account_id = principal.account_id
+        if principal.is_end_user:
+            which = _of_user(principal, which, longest_waiting_first=longest_waiting_first)
 
         async def read(reader: Reader) -> list[Conversation]:
-            return await conversations.list_conversations(
-                reader,
-                principal.account_id,
-                chatbot.id,
-                before=before,
-                limit=limit,
-                by_human=by_human,
-                handoff_requested=handoff_requested,
-            )
+            if longest_waiting_first:
+                return await conversations.list_longest_waiting(
+                    reader, account_id, chatbot.id, after=after, limit=limit, which=which
+                )
+            return await conversations.list_conversations(reader, account_id, chatbot.id, before=after, limit=limit, which=which)
 
         return await self._database.read(read)
 
@@ -277,6 +366,49 @@ class Conversations:
             found = await messages.list_messages(reader, chatbot.id, conversation_id, after=first_seq, limit=limit)
             changes = await events.list_of_types(reader, chatbot.id, conversation_id, types=CHANGES_OF_CONTROL, after=first_seq)
             return RecentTranscript(conversation, found, changes, first_seq)
+
+        return await self._database.read(read)
+
+    async def shown(
+        self, principal: Principal, chatbot: Chatbot, conversation_id: str, *, before: int | None, limit: int
+    ) -> Sequence[Message]:
+        """What a browser shows: the newest messages before that seq, oldest first; none if nobody has spoken yet.
+
+        Of replies the first alternative, and neither those that gave way to another nor those that are about to.
+        """
+        _admit(principal, Scope.CONVERSATIONS_READ, chatbot)
+        conversation_id = _id(conversation_id)
+
+        async def read(reader: Reader) -> list[Message]:
+            conversation = await _find(reader, principal, chatbot, conversation_id)
+            if conversation is None:
+                return []
+            before_seq = conversation.last_seq + 1 if before is None else before
+            return await messages.list_shown(reader, conversation, before=before_seq, limit=limit)
+
+        return await self._database.read(read)
+
+    async def find_prompt(
+        self, principal: Principal, chatbot: Chatbot, conversation_id: str, names: Sequence[str], *, metadata_key: str
+    ) -> str | None:
+        """The id of the first of these messages that there is: its own id, or a name that a prompt has in its metadata.
+
+        Without names, the newest prompt's.
+        """
+        _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
+        conversation_id = _id(conversation_id)
+
+        async def read(reader: Reader) -> str | None:
+            conversation = await _find(reader, principal, chatbot, conversation_id)
+            if conversation is None:
+                return None
+            prompts = await messages.list_prompt_metadata(reader, chatbot.id, conversation_id, limit=_NAMED_PROMPTS)
+            if not names:
+                return next(iter(prompts), None)
+            found = await messages.list_by_id(reader, chatbot.id, [*names])
+            own = {each.id: each.id for each in found.values() if each.conversation_id == conversation_id}
+            known = {str(given.get(metadata_key)): prompt_id for prompt_id, given in reversed(prompts.items())} | own
+            return next((known[name] for name in names if name in known), None)
 
         return await self._database.read(read)
 
@@ -317,7 +449,7 @@ class Conversations:
         """What happened behind the seq `after`, oldest first."""
         _admit(principal, Scope.CONVERSATIONS_READ, chatbot)
         return await self._feed.page(
-            principal.account_id, chatbot.id, _id(conversation_id), after=after, limit=limit, with_vectors=with_vectors
+            principal, chatbot.id, _id(conversation_id), after=after, limit=limit, with_vectors=with_vectors
         )
 
     async def follow(
@@ -332,15 +464,16 @@ class Conversations:
     ) -> AsyncGenerator[FeedEvent | FeedDelta | None, None]:
         """All that happens from that place on, with every word of a reply; see `Feed.follow_conversation`.
 
-        Raises `InvalidRequest` for a place that the conversation has not reached.
+        Raises `InvalidRequest` for a place that the conversation has not reached, `RateLimited` for one stream too many.
         """
         _admit(principal, Scope.CONVERSATIONS_READ, chatbot)
-        account_id, conversation_id = principal.account_id, _id(conversation_id)
-        if place.seq > await self._feed.last_seq(account_id, chatbot.id, conversation_id):
+        conversation_id = _id(conversation_id)
+        if place.seq > await self._feed.last_seq(principal, chatbot.id, conversation_id):
             raise InvalidRequest(errors=(FieldError("Last-Event-ID", "Must be the id of an event of this stream."),))
-        return self._feed.follow_conversation(
-            account_id, chatbot.id, conversation_id, place, idle_s=idle_s, with_vectors=with_vectors
+        followed = self._feed.follow_conversation(
+            principal, chatbot.id, conversation_id, place, idle_s=idle_s, with_vectors=with_vectors
         )
+        return self._streams.counted(principal, chatbot, followed) if principal.is_end_user else followed
 
     async def follow_all(
         self, principal: Principal, chatbot: Chatbot, since_us: int | None, *, idle_s: float, with_vectors: bool = False
@@ -359,9 +492,22 @@ class Conversations:
         await self._erasure.delete_conversation(principal, chatbot.id, _id(conversation_id))
 
     async def erase_user(self, principal: Principal, chatbot: Chatbot, user_id: str) -> None:
-        """Delete all that one end user said and the replies to it; a conversation that was theirs alone goes whole."""
+        """Delete all that one end user said, the replies to it, and what is known of them; what was theirs alone goes whole."""
         _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
         await self._erasure.delete_user(principal, chatbot.id, client_defined_id(user_id, "user_id"))
+
+    async def _check_own(self, principal: Principal, chatbot: Chatbot, conversation_id: str) -> None:
+        """Before anything of the conversation is looked at. Raises `NotFound`."""
+        if principal.is_end_user:
+
+            async def read(reader: Reader) -> Conversation:
+                return await _get(reader, principal, chatbot, conversation_id)
+
+            await self._database.read(read)
+
+    def _admitting(self, principal: Principal, chatbot: Chatbot, text: str) -> Admit:
+        """What is asked before such a prompt of theirs is answered."""
+        return functools.partial(self._limits.admit, principal, chatbot, most_tokens(chatbot.config, text))
 
     def _checked_metadata(self, metadata: dict[str, Any]) -> dict[str, Any]:
         if metadata and _is_deeper(metadata, self._settings.max_depth):
@@ -370,6 +516,20 @@ class Conversations:
         if metadata and len(msgspec.json.encode(metadata)) > most:
             raise InvalidRequest(errors=(FieldError("metadata", f"Must have at most {most} bytes as JSON."),))
         return metadata
+
+
+def _of_user(principal: Principal, which: ConversationFilter, *, longest_waiting_first: bool) -> ConversationFilter:
+    """Their own alone, whatever they ask for. Raises `InvalidRequest` for what only staff can ask."""
+    staff = {
+        "assigned_to": which.assigned_to,
+        "waiting": which.is_waiting,
+        "operator": which.controlled_by,
+        "status": which.status,
+    }
+    asked = [name for name, value in (*staff.items(), ("sort", longest_waiting_first or None)) if value is not None]
+    if asked:
+        raise InvalidRequest(errors=tuple(FieldError(name, "Is for your staff: leave it out.") for name in asked))
+    return msgspec.structs.replace(which, owned_by=principal.user_id, among=principal.conversation_ids)
 
 
 def _admit(principal: Principal, scope: Scope, chatbot: Chatbot) -> Principal:
@@ -407,7 +567,38 @@ async def _get(reader: Reader, principal: Principal, chatbot: Chatbot, conversat
     found = await conversations.find_owned(reader, principal.account_id, chatbot.id, conversation_id)
     if found is None:
         raise NotFound
+    principal.check_own(conversation_id, found)
     return found
+
+
+async def _find(reader: Reader, principal: Principal, chatbot: Chatbot, conversation_id: str) -> Conversation | None:
+    """The same, for who may ask before there is one: a foreign one looks like none."""
+    try:
+        return await _get(reader, principal, chatbot, conversation_id)
+    except NotFound:
+        return None
+
+
+def new_conversation_id() -> str:
+    """One that no one can guess."""
+    return f"cnv_{secrets.token_hex(16)}"
+
+
+def _required(text: str | None, field: str) -> str:
+    """Raises `InvalidRequest`."""
+    if text is None:
+        raise InvalidRequest(errors=(FieldError(field, "Required."),))
+    return text
+
+
+def _speaker(principal: Principal, user_id: str | None) -> str:
+    """As whom the principal speaks: an end user as themselves. Raises `Forbidden`, `InvalidRequest`."""
+    if not principal.is_end_user:
+        return _as_themselves(principal, speaker_id(_required(user_id, "user_id"), "user_id"))
+    if user_id is not None and speaker_id(user_id, "user_id") != principal.user_id:
+        raise Forbidden("You speak as the user of your token or session: leave out user_id.")
+    assert principal.user_id is not None, "who may write is a user"
+    return principal.user_id
 
 
 def _is_deeper(value: Any, depth: int) -> bool:

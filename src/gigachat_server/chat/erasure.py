@@ -10,6 +10,8 @@ import functools
 import hashlib
 from collections.abc import Iterable
 
+from gigachat_server.access.end_users import user_target
+from gigachat_server.access.limits import USER
 from gigachat_server.access.principal import Principal
 from gigachat_server.chat.events.recorder import Events
 from gigachat_server.chat.turns.live import LiveTurns
@@ -18,7 +20,20 @@ from gigachat_server.chat.turns.turn import Turns
 from gigachat_server.clock import Clock
 from gigachat_server.errors import NotFound
 from gigachat_server.records import Message, MessagesDeleted
-from gigachat_server.store import audit, chatbots, conversations, drafts, messages, unanswered
+from gigachat_server.store import (
+    audit,
+    chatbots,
+    conversations,
+    drafts,
+    end_users,
+    idempotency,
+    message_texts,
+    messages,
+    proposals,
+    rates,
+    unanswered,
+    user_sessions,
+)
 from gigachat_server.store.database import Database, Tx
 
 
@@ -59,7 +74,7 @@ class Erasure:
             raise NotFound
 
     async def delete_user(self, principal: Principal, chatbot_id: str, user_id: str) -> None:
-        """All that one end user said and the replies to it; a conversation that was theirs alone goes whole."""
+        """All that one end user said, the replies to it, their profile and sessions; what was theirs alone goes whole."""
 
         async def body(tx: Tx) -> None:
             await self._note(tx, principal, chatbot_id, "user.deleted", user=_pseudonym(user_id))
@@ -68,6 +83,12 @@ class Erasure:
                     await self._delete_part(tx, chatbot_id, conversation_id, user_id)
                 else:
                     await self._delete_whole(tx, chatbot_id, conversation_id)
+            await rates.delete(tx, chatbot_id, [(USER, user_id)])
+            tx.erases()
+            await user_sessions.delete_of_user(tx, chatbot_id, user_id)
+            await end_users.delete(tx, chatbot_id, user_id)
+            await idempotency.delete_of(tx, chatbot_id, f"user:{user_id}")
+            await audit.forget_target(tx, principal.account_id, user_target(chatbot_id, user_id))
 
         await self._database.transaction("user.delete", body)
 
@@ -84,6 +105,8 @@ class Erasure:
         theirs = [prompt for prompt in unsettled if prompt.user_id == user_id]
         deleted = await messages.delete_of_user(tx, chatbot_id, conversation_id, user_id)
         await unanswered.delete_of_prompts(tx, chatbot_id, deleted)
+        await message_texts.delete_of_messages(tx, chatbot_id, deleted)
+        await proposals.delete_of_prompts(tx, chatbot_id, conversation_id, deleted)
         await conversations.forget_opener(tx, chatbot_id, conversation_id, user_id)
         await self._events.add(tx, chatbot_id, conversation_id, MessagesDeleted(message_ids=deleted))
         if theirs:

@@ -36,6 +36,9 @@ class Authoriser(Protocol):
     async def authorise(self, request: Any) -> None:
         """Find out who is calling, and raise unless they may make this request."""
 
+    async def open_chatbot(self, request: Any, chatbot_id: str, *, is_guarded: bool) -> None:
+        """Have the request name this chatbot, and raise unless it is the caller's and its restrictions let them in."""
+
 
 class Request(Generic[B]):
     """One request. `B` is the type of its body, None where none is read."""
@@ -107,6 +110,11 @@ class Request(Generic[B]):
     async def reauthorise(self) -> None:
         """For long answers: raises once the caller may not make this request any more."""
         await self._authoriser.authorise(self)
+
+    async def open_chatbot(self, chatbot_id: str, *, is_guarded: bool) -> Chatbot:
+        """For a body that says deep within which chatbot it is about. Raises `NotFound`, `HostnameRefused`, `AddressRefused`."""
+        await self._authoriser.open_chatbot(self, chatbot_id, is_guarded=is_guarded)
+        return self.chatbot
 
     def earlier(self, result: type[R]) -> R | None:
         """What the same request resulted in when it was sent before; None if this is the first time."""
@@ -185,3 +193,19 @@ def next_link(request: Request[Any], after: str) -> dict[str, str]:
     """The header that names a further page of the list just answered."""
     from_query = {name: value for name, value in request.query.items() if name != "after"}
     return {"Link": f'<{request.raw_path}?{urlencode({**from_query, "after": after})}>; rel="next"'}
+
+
+class Listed(Protocol):
+    @property
+    def id(self) -> str: ...
+
+
+L = TypeVar("L", bound=Listed)
+
+
+def page_of(request: Request[Any], found: Sequence[L]) -> tuple[Sequence[L], dict[str, str]]:
+    """What the request wants of a list that is short enough to be read whole, and the header that names a further page."""
+    limit, after = query_limit(request.query), request.query.get("after")
+    first = next((place + 1 for place, each in enumerate(found) if each.id == after), 0 if after is None else len(found))
+    page = found[first : first + limit]
+    return page, next_link(request, page[-1].id) if len(found) > first + limit else {}

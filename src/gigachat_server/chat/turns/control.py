@@ -8,14 +8,26 @@ or shown in that conversation until release; what it had said until then is stor
 from __future__ import annotations
 
 from gigachat_server.chat.events.recorder import Events
+from gigachat_server.chat.ownership import Entry
 from gigachat_server.chat.turns.endings import end_turns
 from gigachat_server.chat.turns.live import FrozenTurns, LiveTurns
 from gigachat_server.chat.turns.nodes import Nodes
 from gigachat_server.chat.turns.progress import TurnResult
+from gigachat_server.chat.turns.proposing import supersede
 from gigachat_server.clock import Clock
 from gigachat_server.errors import AlreadyTakenOver, NotFound
 from gigachat_server.ids import new_id
-from gigachat_server.records import Chatbot, ControlReleased, ControlTakenOver, Conversation, Ending, HandoffRequested, Message
+from gigachat_server.records import (
+    Chatbot,
+    ControlReleased,
+    ControlTakenOver,
+    Conversation,
+    ConversationReopened,
+    Ending,
+    HandoffRequested,
+    Message,
+    ReopeningReason,
+)
 from gigachat_server.store import audit, conversations, idempotency, messages
 from gigachat_server.store.database import Database, Reader, Tx
 
@@ -88,8 +100,10 @@ class Control:
             raise AlreadyTakenOver
         if before.controlled_by == operator:
             return False
+        await supersede(tx, self._events, chatbot.id, conversation_id, "intercepted")
         unsettled = await messages.list_open(tx, chatbot.id, conversation_id)
         ended = await end_turns(tx, self._events, unsettled, "intercepted", chatbot_name=chatbot.name, live=live)
+        await self.reopen_in(tx, chatbot.id, conversation_id, reason="operator")
         await self._events.add(tx, chatbot.id, conversation_id, ControlTakenOver(operator=operator))
         tx.after_commit(lambda: self._live.cut(ended))
         return True
@@ -120,7 +134,7 @@ class Control:
                 raise NotFound
             if not may_take_from and before.controlled_by not in (conversations.BOT, operator):
                 raise AlreadyTakenOver
-            if await self._release_in(tx, chatbot.id, conversation_id, reason="released", operator=operator):
+            if await self.release_in(tx, chatbot.id, conversation_id, reason="released", operator=operator):
                 await self._note(tx, chatbot, conversation_id, actor, "released", before.controlled_by)
             return await self._keep(tx, chatbot, conversation_id, key)
 
@@ -128,7 +142,7 @@ class Control:
 
     async def release_due_in(self, tx: Tx, chatbot_id: str, conversation_id: str) -> bool:
         """Give control back if the operator has been silent for too long; whether it was."""
-        return await self._release_in(tx, chatbot_id, conversation_id, reason="silence", due_at=self._clock())
+        return await self.release_in(tx, chatbot_id, conversation_id, reason="silence", due_at=self._clock())
 
     async def release_due(self) -> None:
         """Give control back wherever it is due."""
@@ -143,7 +157,16 @@ class Control:
 
             await self._database.transaction("control.release_due", body)
 
-    async def _release_in(
+    async def reopen_in(
+        self, tx: Tx, chatbot_id: str, conversation_id: str, *, reason: ReopeningReason, due_at: int | None = None
+    ) -> bool:
+        """Open the conversation if it is closed or snoozed (with `due_at`: until then), visibly; whether it was."""
+        if not await conversations.reopen(tx, chatbot_id, conversation_id, due_at=due_at):
+            return False
+        await self._events.add(tx, chatbot_id, conversation_id, ConversationReopened(reason=reason))
+        return True
+
+    async def release_in(
         self,
         tx: Tx,
         chatbot_id: str,
@@ -153,8 +176,10 @@ class Control:
         operator: str | None = None,
         due_at: int | None = None,
     ) -> bool:
+        """Give control back to the chatbot, within a transaction; whether an operator had it. `operator`: who releases it."""
         if await conversations.release(tx, chatbot_id, conversation_id, due_at=due_at) is None:
             return False
+        await supersede(tx, self._events, chatbot_id, conversation_id, "intercepted")
         await self._events.add(tx, chatbot_id, conversation_id, ControlReleased(reason=reason, operator=operator))
         return True
 
@@ -170,7 +195,9 @@ class Control:
             detail={"conversation": conversation_id, "operator": operator},
         )
 
-    async def stop(self, chatbot: Chatbot, conversation_id: str, *, key: idempotency.Key | None) -> TurnResult:
+    async def stop(
+        self, chatbot: Chatbot, conversation_id: str, *, key: idempotency.Key | None, entry: Entry | None = None
+    ) -> TurnResult:
         """End the reply in the making, and whatever waits behind it; what was said is stored. The messages that made.
 
         Nothing happens where nothing is being answered. With a key, the ids of those messages are kept. Raises `NotFound`.
@@ -178,6 +205,8 @@ class Control:
 
         async def end(live: FrozenTurns) -> TurnResult:
             async def body(tx: Tx) -> TurnResult:
+                if entry is not None:
+                    await entry.prove(tx, chatbot.id, conversation_id)
                 if await conversations.lock(tx, chatbot.id, conversation_id) is None:
                     raise NotFound
                 ended = await self.end_turns_in(tx, chatbot, conversation_id, "stopped", live=live)
@@ -212,15 +241,26 @@ class Control:
         return ended
 
     async def hand_off(
-        self, chatbot: Chatbot, conversation_id: str, *, reason: str, note: str, key: idempotency.Key | None
+        self,
+        chatbot: Chatbot,
+        conversation_id: str,
+        *,
+        reason: str,
+        note: str,
+        key: idempotency.Key | None,
+        entry: Entry | None = None,
     ) -> Conversation:
         """Ask for a human, visibly; nothing happens where one was asked for already, or is there. Raises `NotFound`."""
         message_id = new_id()
 
         async def body(tx: Tx) -> Conversation:
             now_us = self._clock()
-            await conversations.open_empty(tx, chatbot.id, conversation_id, now_us=now_us)
+            if entry is None:
+                await conversations.open_empty(tx, chatbot.id, conversation_id, now_us=now_us)
+            else:
+                await entry.prove(tx, chatbot.id, conversation_id)
             if await conversations.request_handoff(tx, chatbot.id, conversation_id, at=now_us):
+                await self.reopen_in(tx, chatbot.id, conversation_id, reason="handoff")
                 await self._tell(tx, chatbot, conversation_id, message_id)
                 wanted = HandoffRequested(reason=reason, note=note, message_id=message_id)
                 await self._events.add(tx, chatbot.id, conversation_id, wanted)
@@ -229,7 +269,7 @@ class Control:
         return await self._database.transaction("control.hand_off", body)
 
     async def _tell(self, tx: Tx, chatbot: Chatbot, conversation_id: str, message_id: str) -> None:
-        place = await conversations.open_and_advance(tx, chatbot.id, conversation_id, user_id=None, now_us=self._clock())
+        place = await conversations.open_and_advance(tx, chatbot.id, conversation_id, now_us=self._clock(), speaker="chatbot")
         if place is None:
             raise NotFound
         told = Message(
