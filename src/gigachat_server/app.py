@@ -232,7 +232,14 @@ async def _assemble(
         replay=Replay(database, answerer),
         chatbots=Chatbots(database, erasure=erasure, clock=clock, on_recut=accepted.set, on_deleted=forget_chatbot),
         conversations=Conversations(
-            database, turns=turns, control=control, feed=feed, erasure=erasure, events=events, settings=settings
+            database,
+            turns=turns,
+            control=control,
+            feed=feed,
+            erasure=erasure,
+            events=events,
+            settings=settings,
+            clock=clock,
         ),
         events=events,
         feed=feed,

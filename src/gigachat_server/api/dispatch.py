@@ -6,6 +6,7 @@ The steps of a request are in `edge/frame.py`.
 from __future__ import annotations
 
 import functools
+import hashlib
 import logging
 import re
 from typing import Any
@@ -18,6 +19,8 @@ from starlette.types import Receive, Scope
 from gigachat_server.access.principal import Principal, local_operator
 from gigachat_server.access.restrictions import check_restrictions, is_listed
 from gigachat_server.access.speakers import client_defined_id, shown_name
+from gigachat_server.api.openai import errors as openai_errors
+from gigachat_server.api.openai.callers import without_placeholders
 from gigachat_server.api.openapi import openapi_json
 from gigachat_server.api.routes import ROUTES, RouteMatch, RouteTable
 from gigachat_server.edge.body import check_media_type, decode, parse_object, parsed, read_body
@@ -43,6 +46,14 @@ _CORS_METHODS = "GET, POST, PUT, DELETE"
 _CORS_HEADERS = "Authorization, Content-Type, Accept, Idempotency-Key, Last-Event-ID, Prefer, X-Request-Id"
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9._:\[\]-]{1,262}")  # as browsers write one; nothing else is repeated
 _CORS_EXPOSED = "Link, Retry-After, X-Request-Id, Idempotent-Replayed"
+
+# What OpenAI's client for JavaScript sends from a page, and what is of interest of an answer to it.
+_OPENAI_HEADERS = (
+    "X-Conversation-Id, OpenAI-Organization, OpenAI-Project, X-Stainless-Arch, X-Stainless-Helper-Method, X-Stainless-Lang, "
+    "X-Stainless-OS, X-Stainless-Package-Version, X-Stainless-Retry-Count, X-Stainless-Runtime, "
+    "X-Stainless-Runtime-Version, X-Stainless-Timeout"
+)
+_OPENAI_EXPOSED = "X-Conversation-Id, X-Gigachat-Turn, X-Gigachat-Ignored, X-Should-Retry"
 
 _MOST_SEGMENTS = 16  # more than any route has
 
@@ -91,6 +102,8 @@ class _ApiSurface:
         if route is None:
             raise MethodNotAllowed(other_method(request.method, found.by_method), headers={"Allow": _allowed(found)})
         request.named = found.path
+        if route.is_openai:
+            request.headers = without_placeholders(request.headers)
         return route
 
     async def identify(self, request: Request[Any], route: AnyRoute) -> Principal | None:
@@ -129,10 +142,14 @@ class _ApiSurface:
             raw = b"{}"
         else:
             check_media_type(request.headers)
+        if route.is_openai and route.is_prompt:
+            request.body_sha256 = await parsed(raw, _sha256)
         parse = parse_object if route.is_merge else decode
         return await parsed(raw, functools.partial(parse, wanted=route.request, settings=settings))
 
     async def render_problem(self, error: GigachatError, request: Request[Any]) -> Response:
+        if _is_openai(request):
+            return openai_errors.render(error)
         return render_problem(error, instance=request.raw_path, request_id=request.request_id)
 
     async def finish(self, request: Request[Any], response: Response) -> None:
@@ -159,17 +176,29 @@ def _allow_origin(origin: str, request: Request[Any], response: Response) -> Non
     chatbot = request.named_chatbot
     if chatbot is not None and not is_listed(origin, chatbot.config.restrictions.hostnames):
         return
-    for name, value in _cors_headers(origin, is_preflight=request.method == "OPTIONS").items():
+    cors = _cors_headers(origin, is_preflight=request.method == "OPTIONS", is_openai=_is_openai(request))
+    for name, value in cors.items():
         response.headers[name] = value
 
 
-def _cors_headers(origin: str, *, is_preflight: bool) -> dict[str, str]:
-    headers = {"Access-Control-Allow-Origin": origin, "Vary": "Origin", "Access-Control-Expose-Headers": _CORS_EXPOSED}
+def _cors_headers(origin: str, *, is_preflight: bool, is_openai: bool) -> dict[str, str]:
+    exposed = f"{_CORS_EXPOSED}, {_OPENAI_EXPOSED}" if is_openai else _CORS_EXPOSED
+    headers = {"Access-Control-Allow-Origin": origin, "Vary": "Origin", "Access-Control-Expose-Headers": exposed}
     if is_preflight:
         headers["Access-Control-Allow-Methods"] = _CORS_METHODS
-        headers["Access-Control-Allow-Headers"] = _CORS_HEADERS
+        headers["Access-Control-Allow-Headers"] = f"{_CORS_HEADERS}, {_OPENAI_HEADERS}" if is_openai else _CORS_HEADERS
         headers["Access-Control-Max-Age"] = "600"
     return headers
+
+
+def _is_openai(request: Request[Any]) -> bool:
+    """Whether it is for the part that speaks as OpenAI's API does, also where that has no such address."""
+    segments = request.encoded_path.split(b"/", 4)
+    return segments[1:2] == [b"v1"] or (segments[1:2] == [b"chatbots"] and segments[3:4] == [b"v1"])
+
+
+def _sha256(raw: bytes) -> bytes:
+    return hashlib.sha256(raw).digest()
 
 
 def _segments(encoded: bytes) -> list[str]:

@@ -10,6 +10,7 @@ import msgspec
 
 from gigachat_server import __version__
 from gigachat_server.api import input_rules
+from gigachat_server.api.openai.wire import OpenAIError
 from gigachat_server.api.problem_schemas import ProblemSchemas
 from gigachat_server.api.routes import DOCUMENTS, ROUTES, ApiRoute
 from gigachat_server.api.schemas import STREAMS, Schemas, prune
@@ -34,6 +35,8 @@ _QUERY: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "controlled_by": ({"enum": ["human", "bot"]}, "Only those in which an operator has control, or the chatbot."),
     "state": ({"enum": ["open", "answered", "dismissed"], "default": "open"}, "What became of them."),
+    "chatbot_id": ({"type": "string"}, "Of which chatbot; only an account of one chatbot may leave it out."),
+    "order": ({"enum": ["asc", "desc"], "default": "desc"}, "`asc`: oldest first."),
     "handoff_requested": ({"type": "boolean"}, "true: only those in which a human was asked for and none has come yet."),
 }
 # Where one name means something else on one route.
@@ -103,16 +106,25 @@ def openapi() -> dict[str, Any]:
 
 
 def _tag(route: ApiRoute) -> str:
-    return str(route.handler.__module__.rpartition(".")[2])
+    """What a route is about: its handlers' module, or the protocol that it speaks."""
+    return "openai" if route.is_openai else str(route.handler.__module__.rpartition(".")[2])
+
+
+def _operation_id(route: ApiRoute) -> str:
+    """Below a chatbot's address and at the root the same handlers serve OpenAI's clients."""
+    module, name = route.handler.__module__.rpartition(".")[2], route.handler.__name__
+    if not route.is_openai:
+        return f"{module}_{name}"
+    return f"openai_{module}_{name}{'' if route.path.startswith('/v1') else '_of_chatbot'}"
 
 
 def _operation(route: ApiRoute, schemas: Schemas, problems: ProblemSchemas) -> dict[str, Any]:
     operation: dict[str, Any] = {
-        "operationId": f"{_tag(route)}_{route.handler.__name__}",
+        "operationId": _operation_id(route),
         "summary": route.summary,
         "tags": [_tag(route)],
         "parameters": _parameters(route),
-        "responses": {**_successes(route, schemas), **problems.responses(route)},
+        "responses": {**_successes(route, schemas), **_failures(route, schemas, problems)},
     }
     if route.scope == PUBLIC:
         operation["security"] = []
@@ -125,6 +137,17 @@ def _operation(route: ApiRoute, schemas: Schemas, problems: ProblemSchemas) -> d
             content["multipart/form-data"] = {"schema": _FORM}
         operation["requestBody"] = {"required": not route.is_body_optional, "content": content}
     return operation
+
+
+def _failures(route: ApiRoute, schemas: Schemas, problems: ProblemSchemas) -> dict[str, Any]:
+    """OpenAI's clients know one form of error, and no 422."""
+    found = problems.responses(route)
+    if not route.is_openai:
+        return found
+    told = {status: response["description"] for status, response in found.items()}
+    told["400"] += "\n" + told.pop("422")
+    content = {"application/json": {"schema": schemas.answered(OpenAIError)}}
+    return {status: {"description": description, "content": content} for status, description in told.items()}
 
 
 def _parameters(route: ApiRoute) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from typing import Any, get_args
 import msgspec
 
 from gigachat_server.api import input_rules, learning_wire, site_wire, wire
+from gigachat_server.api.openai import wire as openai_wire
 from gigachat_server.api.routes import CHATBOT, CONVERSATION, CONVERSATIONS, DOCUMENT, MESSAGE, ROUTES, SITE
 from gigachat_server.records import EventType
 
@@ -22,11 +23,16 @@ Schema = dict[str, Any]
 
 _REF = "#/components/schemas/"
 _TURN = {"start": wire.StreamStart, "delta": wire.StreamDelta, "message": wire.WireMessage, "done": wire.StreamDone}
+_CHAT = {"chunk": openai_wire.OpenAIChunk, "failure": openai_wire.OpenAIError}
+_RESPONSE = {"event": openai_wire.OpenAIResponseEvent}
 _FEED = dict.fromkeys(get_args(EventType), wire.WireEvent)
-# The events of each stream, by name, with what their data is; `error` may end any of them.
+# The events of each stream, by name, with what their data is; `error` may end any of them. Those of OpenAI's streams (their
+# names begin so) are told by their data alone.
 STREAMS: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
     ("POST", CONVERSATIONS): ("TurnStream", _TURN),
     ("POST", MESSAGE + "/retry"): ("TurnStream", _TURN),
+    **{("POST", mount + "/chat/completions"): ("OpenAIChatStream", _CHAT) for mount in ("/v1", CHATBOT + "/v1")},
+    **{("POST", mount + "/responses"): ("OpenAIResponseStream", _RESPONSE) for mount in ("/v1", CHATBOT + "/v1")},
     ("GET", CONVERSATION + "/events"): ("ConversationStream", {**_FEED, "delta": wire.StreamDelta}),
     ("GET", CHATBOT + "/events"): ("ChatbotStream", _FEED),
     ("GET", DOCUMENT): ("DocumentStream", {"document": wire.WireDocument, "done": wire.WorkDone}),
@@ -63,7 +69,7 @@ class Schemas:
             "description": config["description"],
         }
         for name, events in dict(STREAMS.values()).items():
-            self.components[name] = self._stream(name, events)
+            self.components[name] = self._openai_stream(name, events) if name.startswith("OpenAI") else self._stream(name, events)
 
     def sent(self, kind: Any, *, is_merge: bool) -> Schema:
         """The body of a request."""
@@ -87,6 +93,13 @@ class Schemas:
             "title": name,
             "description": "One event of the stream: its lines `id:`, `event:` and `data:`, which is one line of JSON.",
             "oneOf": [_event(names, reference) for reference, names in by_data.items()],
+        }
+
+    def _openai_stream(self, name: str, events: dict[str, Any]) -> Schema:
+        return {
+            "title": name,
+            "description": "What stands behind `data:` in one event. A chat completion ends with `data: [DONE]`.",
+            "oneOf": [self.answered(kind) for kind in events.values()],
         }
 
 

@@ -15,6 +15,8 @@ import msgspec
 from gigachat_server.access.principal import Principal
 from gigachat_server.access.scopes import Scope
 from gigachat_server.access.speakers import client_defined_id, operator_name, speaker_id
+from gigachat_server.chat.answers.memory import Recounted as Recounted
+from gigachat_server.chat.answers.memory import most_recounted as most_recounted
 from gigachat_server.chat.answers.memory import recall_for_next
 from gigachat_server.chat.erasure import Erasure
 from gigachat_server.chat.events.recorder import Events
@@ -24,12 +26,13 @@ from gigachat_server.chat.turns.intake import PromptRequest
 from gigachat_server.chat.turns.outcome import vectors_of
 from gigachat_server.chat.turns.progress import TurnResult
 from gigachat_server.chat.turns.turn import TurnHandle, Turns
+from gigachat_server.clock import Clock
 from gigachat_server.errors import FieldError, InvalidRequest, NotFound
 from gigachat_server.knowledge.search.retrieve import Earlier
 from gigachat_server.language.words import is_blank
 from gigachat_server.records import Chatbot, Conversation, Feedback, FeedbackGiven, Message
 from gigachat_server.settings import Settings
-from gigachat_server.store import conversations, messages
+from gigachat_server.store import conversations, drafts, idempotency, messages
 from gigachat_server.store.conversations import BOT as BOT  # who controls a conversation that no operator does
 from gigachat_server.store.database import Database, Reader, Tx
 from gigachat_server.store.idempotency import Key
@@ -53,6 +56,13 @@ class RecentTranscript(msgspec.Struct, frozen=True):
     first_seq: int
 
 
+class SpokenTurn(msgspec.Struct, frozen=True):
+    """A prompt, and the first of its replies; None while that is made, or where none was."""
+
+    prompt: Message
+    reply: Message | None
+
+
 class Conversations:
     """What principals do in conversations. Each method raises `Forbidden` and `NotFound`, besides what it names."""
 
@@ -66,8 +76,10 @@ class Conversations:
         erasure: Erasure,
         events: Events,
         settings: Settings,
+        clock: Clock,
     ) -> None:
         self._database = database
+        self._clock = clock
         self._turns = turns
         self._control = control
         self._feed = feed
@@ -87,11 +99,14 @@ class Conversations:
         text: str,
         metadata: dict[str, Any],
         key: Key | None,
+        recounted: Sequence[Recounted] = (),
+        follows: str | None = None,
     ) -> TurnHandle:
         """Store what a user says, or an operator (`client:`), and have it answered if it is a prompt.
 
-        With a key that was used before, what came of it then. Raises `ConversationBusy`, `IdempotencyKeyReused`,
-        `InvalidRequest`.
+        With a key that was used before, what came of it then. `recounted` is what the caller says was said before: told to
+        the model as that, in a conversation of which nothing is stored. `follows`: only if the newest reply is that to this
+        prompt. Raises `ConversationBusy`, `IdempotencyKeyReused`, `InvalidRequest`, `PreviousResponseSuperseded`.
         """
         _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
         if is_blank(text):
@@ -101,10 +116,28 @@ class Conversations:
             user_id=speaker_id(user_id, "user_id"),
             text=text,
             metadata=self._checked_metadata(metadata),
+            recounted=tuple(recounted),
+            follows=follows,
         )
         if request.operator is not None:
             principal.require(Scope.MESSAGES_INJECT, _SPEAKS_AS_CLIENT)
         return await self._turns.start(chatbot, request, key)
+
+    async def open(self, principal: Principal, chatbot: Chatbot, conversation_id: str, *, key: Key | None) -> Conversation:
+        """Have a conversation in which nothing was said yet. With a key, the conversation is kept as its result."""
+        _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
+        conversation_id = _id(conversation_id)
+
+        async def body(tx: Tx) -> Conversation:
+            now_us = self._clock()
+            await conversations.open_empty(tx, chatbot.id, conversation_id, now_us=now_us)
+            found = await conversations.find(tx, chatbot.id, conversation_id)
+            if found is None:
+                raise NotFound  # the chatbot was deleted while the request was on its way
+            await idempotency.keep_result(tx, key, found, now_us=now_us)
+            return found
+
+        return await self._database.transaction("conversation.open", body)
 
     async def retry(
         self, principal: Principal, chatbot: Chatbot, conversation_id: str, message_id: str, *, key: Key | None
@@ -250,6 +283,82 @@ class Conversations:
 
         return await self._database.read(read)
 
+    async def last_known(
+        self, principal: Principal, chatbot: Chatbot, message_ids: Sequence[str], *, user_id: str
+    ) -> Message | None:
+        """The last of these messages that there is, if that end user takes part in its conversation: for who goes on from it."""
+        _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
+
+        async def read(reader: Reader) -> Message | None:
+            found = await messages.list_by_id(reader, chatbot.id, [*message_ids])
+            last = next((found[each] for each in reversed(message_ids) if each in found), None)
+            if last is None or last.user_id == user_id:
+                return last
+            conversation = await conversations.find(reader, chatbot.id, last.conversation_id)
+            return last if conversation is not None and conversation.user_id == user_id else None
+
+        return await self._database.read(read)
+
+    async def chatbot_of(self, principal: Principal, message_id: str) -> str | None:
+        """The id of the chatbot of the principal's account in which the message is, or is being made."""
+        if (making := self._turns.find_making(message_id)) is not None:
+            return making.chatbot_id
+
+        async def read(reader: Reader) -> str | None:
+            return await messages.find_chatbot_id(reader, principal.account_id, message_id)
+
+        return await self._database.read(read)
+
+    async def turn_of(self, principal: Principal, chatbot: Chatbot, message_id: str, *, is_read: bool = True) -> SpokenTurn:
+        """The turn of that prompt, or of that reply, which may still be in the making. `is_read`: in order to show it."""
+        _admit(principal, Scope.CONVERSATIONS_READ if is_read else Scope.CONVERSATIONS_WRITE, chatbot)
+        making = self._turns.find_making(message_id)
+
+        async def read(reader: Reader) -> SpokenTurn:
+            message = await messages.find(reader, chatbot.id, message_id)
+            if message is not None and message.role == "assistant" and message.in_reply_to is not None:
+                prompt = await messages.find(reader, chatbot.id, message.in_reply_to)
+                return SpokenTurn(_there(prompt), message)
+            if message is None:
+                made_for = making.prompt_id if making else await drafts.find_prompt_id(reader, chatbot.id, message_id)
+                message = await messages.find(reader, chatbot.id, made_for) if made_for else None
+            prompt = _there(message)
+            replies = await messages.list_replies(reader, prompt) if prompt.role == "user" else []
+            return SpokenTurn(prompt, replies[0] if replies else None)
+
+        return await self._database.read(read)
+
+    async def page(
+        self,
+        principal: Principal,
+        chatbot: Chatbot,
+        conversation_id: str,
+        *,
+        behind: str | None,
+        is_newest_first: bool,
+        limit: int,
+    ) -> Sequence[Message]:
+        """What the conversation consists of, from behind the message `behind` on: one reply to each prompt, none replaced.
+
+        Raises `InvalidRequest` for a `behind` that is not of this conversation.
+        """
+        _admit(principal, Scope.CONVERSATIONS_READ, chatbot)
+        conversation_id = _id(conversation_id)
+
+        async def read(reader: Reader) -> list[Message]:
+            await _get(reader, principal, chatbot, conversation_id)
+            seq = None
+            if behind is not None:
+                message = await messages.find(reader, chatbot.id, behind)
+                if message is None or message.conversation_id != conversation_id:
+                    raise InvalidRequest(errors=(FieldError("after", "Must be the id of an item of this conversation."),))
+                seq = message.seq
+            return await messages.list_current(
+                reader, chatbot.id, conversation_id, behind=seq, is_newest_first=is_newest_first, limit=limit
+            )
+
+        return await self._database.read(read)
+
     async def recall(
         self, principal: Principal, chatbot: Chatbot, conversation_id: str, *, embedding_model: str
     ) -> Sequence[Earlier]:
@@ -334,6 +443,12 @@ def _admit(principal: Principal, scope: Scope, chatbot: Chatbot) -> None:
 
 def _id(conversation_id: str) -> str:
     return client_defined_id(conversation_id, "conversation_id")
+
+
+def _there(message: Message | None) -> Message:
+    if message is None:
+        raise NotFound
+    return message
 
 
 async def _get(reader: Reader, principal: Principal, chatbot: Chatbot, conversation_id: str) -> Conversation:

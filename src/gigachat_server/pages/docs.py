@@ -27,6 +27,7 @@ _TITLES = {
     "documents": "Documents",
     "conversations": "Conversations",
     "keys": "API keys",
+    "openai": "OpenAI clients",
     "health": "Health",
 }
 # What an example says for a field or a part of a path; others are told by their type.

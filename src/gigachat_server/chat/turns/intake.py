@@ -13,7 +13,7 @@ from typing import Literal
 import msgspec
 
 from gigachat_server.access.speakers import CLIENT_PREFIX
-from gigachat_server.chat.answers.memory import Memory, first_answered_at, recall
+from gigachat_server.chat.answers.memory import Memory, Recounted, first_answered_at, recall, recount
 from gigachat_server.chat.events.recorder import Events
 from gigachat_server.chat.turns.control import Control
 from gigachat_server.chat.turns.live import FrozenTurns
@@ -28,6 +28,7 @@ from gigachat_server.errors import (
     GigachatError,
     InvalidRequest,
     NotFound,
+    PreviousResponseSuperseded,
 )
 from gigachat_server.records import UNSETTLED, Chatbot, Message, TurnIntercepted, TurnQueued, TurnStarted, TurnState
 from gigachat_server.store import chatbots, conversations, idempotency, messages
@@ -43,12 +44,18 @@ _REOPENED_AS: dict[TurnState, type[TurnStarted | TurnQueued | TurnIntercepted]] 
 
 
 class PromptRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What someone says in a conversation. `user_id` starts with `client:` if it is the client's staff."""
+    """What someone says in a conversation. `user_id` starts with `client:` if it is the client's staff.
+
+    `recounted` is what the caller says was said before, for a conversation of which nothing is stored. `follows`: only if the
+    newest reply is that to this prompt.
+    """
 
     conversation_id: str
     user_id: str
     text: str
     metadata: dict[str, object]
+    recounted: tuple[Recounted, ...] = ()
+    follows: str | None = None
 
     @property
     def operator(self) -> str | None:
@@ -113,12 +120,16 @@ class Intake:
         )
         if taken is None:
             raise await _refusal(tx, chatbot)
+        if request.follows is not None and not await messages.is_last_replied(
+            tx, chatbot.id, conversation_id, prompt_id=request.follows
+        ):
+            raise PreviousResponseSuperseded
         place, chatbot = taken[0], await _in_force(tx, chatbot, taken[1])
         prompt = _message(chatbot, request, place, prompt_id, role="user", turn=_turn_state(place, prompt_id))
         await self._events.store_message(tx, prompt)
         if prompt.turn != "running":
             return await _stored(tx, IntakeResult(prompt=prompt), begin)
-        memory = Memory()
+        memory = recount(request.recounted, chatbot.config.response.memory_size) if request.recounted else Memory()
         if place.seq > 1:
             memory = await recall(tx, chatbot, prompt, before=place.seq, control_epoch=place.control_epoch)
         return await _stored(tx, IntakeResult(prompt=prompt, lease=lease(chatbot, prompt, place, memory=memory)), begin)
@@ -166,8 +177,12 @@ class Intake:
         key: idempotency.Key | None,
         begin: Begin,
         only_if_failed: bool = False,
+        recounted: tuple[Recounted, ...] = (),
     ) -> IntakeResult:
-        """Have the prompt answered again: at once, or after the prompts that are being answered."""
+        """Have the prompt answered again: at once, or after the prompts that are being answered.
+
+        `recounted`: what the caller says was said before, where nothing of that is stored.
+        """
         now_us = self._clock()
         if key is not None and (known := await self._known(tx, chatbot, key, prompt_id, now_us)) is not None:
             return await _stored(tx, known, begin)
@@ -201,12 +216,18 @@ class Intake:
             return await _stored(tx, IntakeResult(prompt=prompt), begin)
         before, joined = await first_answered_at(tx, prompt), await joined_to(tx, prompt)
         memory = await recall(tx, chatbot, prompt, before=before, control_epoch=place.control_epoch, without=joined)
+        if recounted and not memory.messages:
+            memory = recount(recounted, chatbot.config.response.memory_size)
         held = lease(chatbot, prompt, place, memory=memory, joined=joined)
         return await _stored(tx, IntakeResult(prompt=prompt, lease=held), begin)
 
     async def _known(self, tx: Tx, chatbot: Chatbot, key: idempotency.Key, prompt_id: str, now_us: int) -> IntakeResult | None:
         """The prompt that this key stands for already; None if it stands for this one from now on."""
-        if await idempotency.keep(tx, key, idempotency.IdempotencyRecord("turn", 201, prompt_id), now_us=now_us):
+        if isinstance(key, idempotency.ImplicitKey):
+            is_new = await idempotency.keep_implicit(tx, key, prompt_id, now_us=now_us)
+        else:
+            is_new = await idempotency.keep(tx, key, idempotency.IdempotencyRecord("turn", 201, prompt_id), now_us=now_us)
+        if is_new:
             return None
         kept = await idempotency.find(tx, key, now_us=now_us)
         prompt = await messages.find(tx, chatbot.id, kept.response) if kept else None

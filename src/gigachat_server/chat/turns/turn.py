@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from gigachat_server.chat.answers.answer import Answerer
+from gigachat_server.chat.answers.memory import Recounted
 from gigachat_server.chat.answers.speech import Answer, Speech
 from gigachat_server.chat.events.recorder import Events
 from gigachat_server.chat.turns import reply, unanswered
@@ -109,7 +110,7 @@ class Turns:
             result, turn = await self._nodes.while_frozen(chatbot.id, request.conversation_id, store)
         else:
             result, turn = await store(FrozenTurns())
-        return await self._handle(chatbot, result, turn, is_retry=False)
+        return await self._handle(chatbot, result, turn, is_retry=False, recounted=request.recounted)
 
     async def _store_prompt(
         self, chatbot: Chatbot, request: PromptRequest, key: idempotency.Key | None, live: FrozenTurns
@@ -128,6 +129,10 @@ class Turns:
         with self._unless_stored(turn):
             return await self._database.transaction("turn.start", body), turn
 
+    def find_making(self, message_id: str) -> Turn | None:
+        """The turn of this process that makes the reply of that id."""
+        return next((turn for turn in self._live if turn.is_stored and message_id in turn.speech.message_ids), None)
+
     async def retry(
         self, chatbot: Chatbot, conversation_id: str, message_id: str, key: idempotency.Key | None = None
     ) -> TurnHandle:
@@ -144,7 +149,14 @@ class Turns:
         return await self._handle(chatbot, result, turn, is_retry=True)
 
     async def _reopen(
-        self, name: str, chatbot: Chatbot, prompt: Message, key: idempotency.Key | None, *, only_if_failed: bool = False
+        self,
+        name: str,
+        chatbot: Chatbot,
+        prompt: Message,
+        key: idempotency.Key | None,
+        *,
+        only_if_failed: bool = False,
+        recounted: tuple[Recounted, ...] = (),
     ) -> tuple[IntakeResult, Turn]:
         turn = self._new_turn(chatbot, prompt.conversation_id, prompt.id)
         body = functools.partial(
@@ -155,6 +167,7 @@ class Turns:
             key=key,
             begin=functools.partial(self._begin, turn),
             only_if_failed=only_if_failed,
+            recounted=recounted,
         )
         with self._unless_stored(turn):
             return await self._database.transaction(name, body), turn
@@ -176,22 +189,26 @@ class Turns:
         elif result.prompt.turn == "queued":
             self._follow_soon(turn)
 
-    async def _handle(self, chatbot: Chatbot, result: IntakeResult, turn: Turn, *, is_retry: bool) -> TurnHandle:
+    async def _handle(
+        self, chatbot: Chatbot, result: IntakeResult, turn: Turn, *, is_retry: bool, recounted: tuple[Recounted, ...] = ()
+    ) -> TurnHandle:
         """After its transaction: the turn that runs or waits, or what came of the prompt before."""
         if result.is_known:
             self._live.discard(turn)
-            return await self._replayed(chatbot, result.prompt, is_retry=is_retry)
+            return await self._replayed(chatbot, result.prompt, is_retry=is_retry, recounted=recounted)
         if result.prompt.turn not in UNSETTLED:
             self._live.discard(turn)
             return TurnHandle(prompt=result.prompt)
         return TurnHandle(prompt=result.prompt, turn=turn)
 
-    async def _replayed(self, chatbot: Chatbot, prompt: Message, *, is_retry: bool) -> TurnHandle:
+    async def _replayed(
+        self, chatbot: Chatbot, prompt: Message, *, is_retry: bool, recounted: tuple[Recounted, ...]
+    ) -> TurnHandle:
         """What came of a prompt that was stored before. A turn that failed is run again, for the same prompt."""
         turn = self._live.find(prompt.id)
         # A retry that failed is one even where the prompt has a reply from before.
         if turn is None and (prompt.turn == "failed" or (is_retry and prompt.error is not None)):
-            again, turn = await self._reopen("turn.again", chatbot, prompt, None, only_if_failed=True)
+            again, turn = await self._reopen("turn.again", chatbot, prompt, None, only_if_failed=True, recounted=recounted)
             if not again.is_known and again.prompt.turn in UNSETTLED:
                 return TurnHandle(prompt=again.prompt, turn=turn, is_replayed=True)
             self._live.discard(turn)
