@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from gigachat_server.errors import ModelFiltered, ModelInterrupted, ModelUnreachable
@@ -94,11 +95,18 @@ async def test_without_being_asked_for_usage_a_stream_has_none(tmp_path: Path) -
 async def test_words_leave_as_they_are_said(tmp_path: Path) -> None:
     pause = Pause()
     async with gigachat(tmp_path, model=ScriptedModel(["Hel", pause, "lo"])) as api:
-        chatbot = await api.chatbot()
-        asked = chatting(api, chatbot, "Hi", stream=True)
-        await pause.reached.wait()
-        pause.resume()
-        assert [data["choices"][0]["delta"].get("content") for _, data in frames(await asked)[:-1]] == ["", "Hel", "lo", None]
+        url = f"{api.url}{await api.chatbot()}/v1/chat/completions"
+        headers = {"Authorization": f"Bearer {api.key}"}
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(url, json={"messages": [user("Hi")], "stream": True}, headers=headers) as response,
+        ):
+            arrived = b""
+            while b'"Hel"' not in arrived:
+                arrived += await response.content.readany()
+            assert b'"stop"' not in arrived
+            pause.resume()
+            assert b'"lo"' in await response.content.read()
 
 
 async def test_each_alternative_is_a_choice(tmp_path: Path) -> None:
