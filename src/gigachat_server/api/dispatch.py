@@ -192,9 +192,16 @@ def _cors_headers(origin: str, *, is_preflight: bool, is_openai: bool) -> dict[s
 
 
 def _is_openai(request: Request[Any]) -> bool:
-    """Whether it is for the part that speaks as OpenAI's API does, also where that has no such address."""
-    segments = request.encoded_path.split(b"/", 4)
-    return segments[1:2] == [b"v1"] or (segments[1:2] == [b"chatbots"] and segments[3:4] == [b"v1"])
+    """Whether it is for the part that speaks as OpenAI's API does, also where that has no such address.
+
+    An address of gigachat's own with a version in front is a mistake about those.
+    """
+    if request.route is not None:
+        return request.route.is_openai
+    segments = request.path.split("/", _MOST_SEGMENTS)
+    if segments[1] == "v1":
+        return _TABLE.find(["", *segments[2:]]) is None
+    return len(segments) > 3 and (segments[1], segments[3]) == ("chatbots", "v1")
 
 
 def _sha256(raw: bytes) -> bytes:

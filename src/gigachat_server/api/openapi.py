@@ -35,7 +35,7 @@ _QUERY: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "controlled_by": ({"enum": ["human", "bot"]}, "Only those in which an operator has control, or the chatbot."),
     "state": ({"enum": ["open", "answered", "dismissed"], "default": "open"}, "What became of them."),
-    "chatbot_id": ({"type": "string"}, "Of which chatbot; only an account of one chatbot may leave it out."),
+    "chatbot_id": ({"type": "string"}, "Of which chatbot. An account of one chatbot may leave it out."),
     "order": ({"enum": ["asc", "desc"], "default": "desc"}, "`asc`: oldest first."),
     "handoff_requested": ({"type": "boolean"}, "true: only those in which a human was asked for and none has come yet."),
 }
@@ -43,7 +43,7 @@ _QUERY: dict[str, tuple[dict[str, Any], str]] = {
 _QUERY_OF: dict[tuple[str, str], tuple[dict[str, Any], str]] = {
     (DOCUMENTS, "state"): ({"enum": ["pending", "extracting", "embedding", "ready", "failed"]}, "Only documents in that state."),
 }
-_REQUIRED = ("query",)
+_REQUIRED = ("query", "chatbot_id")
 _KEY: tuple[dict[str, Any], str] = (
     input_rules.IDEMPOTENCY_KEY,
     "A header: your name for this write, kept for 24 hours. Sent again with it, it is not done again, and answered as before.",

@@ -107,7 +107,7 @@ def _content(name: str) -> dict[str, Any]:
 
 def _openai_reasons(route: ApiRoute) -> Iterable[tuple[str, Kinds]]:
     if route.chatbot_in == "model":
-        yield "Model", (UnknownModel,)
+        yield "Model", (errors.NotFound, UnknownModel)
     if route.chatbot_in == "account":
         yield "Account", (ChatbotRequired,)
     if route.request is not None:

@@ -160,7 +160,10 @@ def _open(schema: Schema) -> Schema:
     """An object of which no field is told may have any."""
     if schema.get("type") == "object" and not {"properties", "additionalProperties"} & schema.keys():
         return {**schema, "additionalProperties": True}
-    return dict(schema)
+    deeper = {name: _open(schema[name]) for name in ("items",) if name in schema}
+    if "anyOf" in schema:
+        deeper["anyOf"] = [_open(choice) for choice in schema["anyOf"]]
+    return {**schema, **deeper}
 
 
 def _without(schema: Schema, *names: str) -> Schema:

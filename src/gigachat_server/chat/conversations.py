@@ -299,16 +299,6 @@ class Conversations:
 
         return await self._database.read(read)
 
-    async def chatbot_of(self, principal: Principal, message_id: str) -> str | None:
-        """The id of the chatbot of the principal's account in which the message is, or is being made."""
-        if (making := self._turns.find_making(message_id)) is not None:
-            return making.chatbot_id
-
-        async def read(reader: Reader) -> str | None:
-            return await messages.find_chatbot_id(reader, principal.account_id, message_id)
-
-        return await self._database.read(read)
-
     async def turn_of(self, principal: Principal, chatbot: Chatbot, message_id: str, *, is_read: bool = True) -> SpokenTurn:
         """The turn of that prompt, or of that reply, which may still be in the making. `is_read`: in order to show it."""
         _admit(principal, Scope.CONVERSATIONS_READ if is_read else Scope.CONVERSATIONS_WRITE, chatbot)

@@ -50,7 +50,7 @@ async def chatbot_of_response(request: Request[Any], services: Services) -> str:
     message_id = request.named["response_id"].removeprefix(RESPONSE_PREFIX)
     if not is_id(message_id):
         return ""
-    return await services.conversations.chatbot_of(request.principal, message_id) or ""
+    return await services.chatbots.find_of_message(request.principal, message_id) or ""
 
 
 async def only_chatbot(request: Request[Any], services: Services) -> str:
