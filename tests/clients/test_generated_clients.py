@@ -21,6 +21,8 @@ HERE = Path(__file__).parent
 EXPECTED = {"temperature": 0, "tokens": 200, "role": "assistant", "code": "not_found"}
 PATIENCE_S = 150
 
+needs_npm = pytest.mark.skipif(shutil.which("npm") is None and not os.environ.get("REQUIRE_ALL"), reason="npm is not installed")
+
 
 async def output(folder: Path, *command: str | Path, **variables: str) -> str:
     """What it prints. Asserts that it succeeds."""
@@ -53,7 +55,7 @@ def document(folder: Path) -> None:
     (folder / "openapi.json").write_bytes(openapi_json())
 
 
-@pytest.mark.skipif(shutil.which("npm") is None and not os.environ.get("REQUIRE_ALL"), reason="npm is not installed")
+@needs_npm
 async def test_typescript(tmp_path: Path) -> None:
     """The document is clean to `redocly lint`; `tsc` and node take the client of openapi-typescript and openapi-fetch."""
     folder = tmp_path / "typescript"

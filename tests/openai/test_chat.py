@@ -11,7 +11,7 @@ import pytest
 
 from gigachat_server.errors import ModelFiltered, ModelInterrupted, ModelUnreachable
 from gigachat_server.models.base import ReplyEnd, TakenBack, TextDelta, UsageReport
-from gigachat_server.models.fake import Pause, ScriptedModel
+from gigachat_server.models.fake import Pause, ScriptedModel, Step
 from tests.harness import Api, Reply, gigachat
 from tests.openai.calls import (
     assistant,
@@ -57,10 +57,10 @@ async def test_the_root_finds_the_chatbot_by_its_id_or_its_only_name(tmp_path: P
             await api.chatbot(name="Twin")
         for model in ("Shop – Österreich", chatbot.rpartition("/")[2]):
             assert (await api.post("/v1/chat/completions", {"model": model, "messages": [user("Hi")]})).status == 200
-        for model in ("Twin", "gpt-4o", "", "x" * 300, None, "01890a5d-ac96-774b-bcce-b302099a8057"):
-            sent = {"model": model, "messages": [user("Hi")]}
+        for wrong in ("Twin", "gpt-4o", "", "x" * 300, None, "01890a5d-ac96-774b-bcce-b302099a8057"):
+            sent = {"model": wrong, "messages": [user("Hi")]}
             found = error(await api.post("/v1/chat/completions", sent))
-            assert (found[0], found[1]) in {(404, "model_not_found"), (404, "not_found")}, model
+            assert (found[0], found[1]) in {(404, "model_not_found"), (404, "not_found")}, wrong
         _, secret = await api.services.key_ring.create((await api.services.key_ring.ensure_account("other")).id, "x")
         foreign = await api.post("/v1/chat/completions", {"model": "Shop – Österreich", "messages": [user("Hi")]}, key=secret)
         assert error(foreign) == (404, "model_not_found", "model")
@@ -110,7 +110,7 @@ async def test_words_leave_as_they_are_said(tmp_path: Path) -> None:
 
 
 async def test_each_alternative_is_a_choice(tmp_path: Path) -> None:
-    script = [TextDelta(0, "A"), TextDelta(1, "B"), TextDelta(0, "a"), ReplyEnd(0), ReplyEnd(1, "length")]
+    script: list[Step] = [TextDelta(0, "A"), TextDelta(1, "B"), TextDelta(0, "a"), ReplyEnd(0), ReplyEnd(1, "length")]
     async with gigachat(tmp_path, model=ScriptedModel(script)) as api:
         chatbot = await api.chatbot(response={"n": 2})
         whole, streamed = await chat(api, chatbot, "Hi", n=2), await chat(api, chatbot, "Hi", stream=True)
@@ -337,7 +337,14 @@ async def test_a_long_history_is_read_from_its_end(tmp_path: Path) -> None:
     model = ScriptedModel(["Hi."])
     async with gigachat(tmp_path, model=model, max_body_bytes=16 * 1024 * 1024) as api:
         chatbot = await api.chatbot(response={"memory_size": 3})
-        odd = [7, None, [], {"role": 3}, {"role": "tool", "content": [{"type": "image"}]}, {"type": "reasoning", "id": "rs_1"}]
+        odd: list[Any] = [
+            7,
+            None,
+            [],
+            {"role": 3},
+            {"role": "tool", "content": [{"type": "image"}]},
+            {"type": "reasoning", "id": "rs_1"},
+        ]
         long = [user("x" * 10_000), assistant("y" * 10_000)] * 500
         reply = await chat(api, chatbot, *long, *odd, user("A?"), assistant("B."), user("C?"))
         assert reply.status == 200, reply.text

@@ -160,10 +160,12 @@ def _open(schema: Schema) -> Schema:
     """An object of which no field is told may have any."""
     if schema.get("type") == "object" and not {"properties", "additionalProperties"} & schema.keys():
         return {**schema, "additionalProperties": True}
-    deeper = {name: _open(schema[name]) for name in ("items",) if name in schema}
+    opened = dict(schema)
+    if "items" in schema:
+        opened["items"] = _open(schema["items"])
     if "anyOf" in schema:
-        deeper["anyOf"] = [_open(choice) for choice in schema["anyOf"]]
-    return {**schema, **deeper}
+        opened["anyOf"] = [_open(choice) for choice in schema["anyOf"]]
+    return opened
 
 
 def _without(schema: Schema, *names: str) -> Schema:
