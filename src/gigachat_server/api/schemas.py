@@ -99,7 +99,7 @@ class Schemas:
         return {
             "title": name,
             "description": "What stands behind `data:` in one event. A chat completion ends with `data: [DONE]`.",
-            "oneOf": [self.answered(kind) for kind in events.values()],
+            "oneOf" if len(events) > 1 else "allOf": [self.answered(kind) for kind in events.values()],
         }
 
 
