@@ -29,6 +29,9 @@ from gigachat_server.chat.turns.nodes import Nodes
 from gigachat_server.chat.turns.turn import Turns
 from gigachat_server.clock import Clock, system_clock
 from gigachat_server.errors import EmbeddingRefused, SetupError, StorageUnavailable
+from gigachat_server.inbox.canned_replies import CannedReplies
+from gigachat_server.inbox.desk import Desk
+from gigachat_server.inbox.worker import InboxWorker
 from gigachat_server.knowledge.documents.ingest import Ingest
 from gigachat_server.knowledge.documents.ingest_worker import IngestWorker
 from gigachat_server.knowledge.extraction.extract import Extractor
@@ -121,6 +124,7 @@ def _workers(services: Services) -> Sequence[Worker]:
         services.site_worker,
         services.nodes,
         services.lifecycle,
+        services.inbox_worker,
     )
 
 
@@ -208,6 +212,7 @@ async def _assemble(
     accepted, due = asyncio.Event(), asyncio.Event()  # a document waits; a site is to be crawled
     web_sites = Sites(database, ingest, clock, due)
     feed = Feed(database, events, live, clock)
+    desk = Desk(database, control=control, events=events, clock=clock)
     erasure = Erasure(database, turns=turns, events=events, live=live, clock=clock)
 
     def forget_chatbot(chatbot_id: str) -> None:
@@ -241,6 +246,9 @@ async def _assemble(
             settings=settings,
             clock=clock,
         ),
+        desk=desk,
+        canned_replies=CannedReplies(database, clock),
+        inbox_worker=InboxWorker(desk, background),
         events=events,
         feed=feed,
         control=control,

@@ -20,6 +20,7 @@ from gigachat_server.api import (
     documents,
     fixed_answers,
     health,
+    inbox,
     keys,
     learning_wire,
     replay,
@@ -127,9 +128,22 @@ SITE = SITES + "/{site_id}"
 CONVERSATIONS = CHATBOT + "/conversations"
 CONVERSATION = CONVERSATIONS + "/{conversation_id}"
 MESSAGE = CONVERSATION + "/messages/{message_id}"
+NOTES = CONVERSATION + "/notes"
+CANNED_REPLIES = CHATBOT + "/canned-replies"
 UNANSWERED = CHATBOT + "/unanswered"
 FIXED_ANSWERS = CHATBOT + "/fixed-answers"
 FIXED_ANSWER = FIXED_ANSWERS + "/{fixed_answer_id}"
+
+
+# What an end user may do below a chatbot's address: talk, and read what was said.
+_OPENAI_OF_END_USERS = (
+    openai_chat.complete,
+    openai_responses.create,
+    openai_responses.get,
+    openai_responses.cancel,
+    openai_conversations.get,
+    openai_conversations.list_items,
+)
 
 
 # fmt: off
@@ -173,7 +187,15 @@ def _openai(mount: str) -> tuple[ApiRoute, ...]:
                   chatbot_in=of_model, request=openai_bodies.EmbeddingInput, response=openai_wire.OpenAIEmbeddings,
                   is_unstored=True, summary="Embed texts as the chatbot's documents are embedded"),
     )
-    return tuple(msgspec.structs.replace(row, is_openai=True, is_guarded=row.chatbot_in is not None) for row in rows)
+    return tuple(
+        msgspec.structs.replace(
+            row,
+            is_openai=True,
+            is_guarded=row.chatbot_in is not None,
+            end_user="own" if not is_root and row.handler in _OPENAI_OF_END_USERS else "no",
+        )
+        for row in rows
+    )
 
 
 ROUTES = (
@@ -228,23 +250,28 @@ ROUTES = (
     Route(method="GET", path=SITE + "/pages", scope=Scope.DOCUMENTS_READ, handler=sites.list_pages,
           response=list[site_wire.WireSitePage], query=PAGES, summary="List the pages of a site, by address"),
 
-    Route(method="GET", path=CONVERSATIONS, scope=Scope.CONVERSATIONS_READ, handler=conversations.list_all, is_guarded=True,
-          response=list[wire.WireConversation], query=(*PAGES, "controlled_by", "handoff_requested"),
-          summary="List conversations, most recently active first"),
-    BodyRoute(method="POST", path=CONVERSATIONS, scope=Scope.CONVERSATIONS_WRITE, handler=conversations.say, is_guarded=True,
-          request=conversations.PromptInput, response=list[wire.WireMessage], status=201, query=("embedding",), is_streamed=True,
-              is_prompt=True,
+    Route(method="GET", path=CONVERSATIONS, scope=Scope.CONVERSATIONS_READ, handler=conversations.list_all,
+          is_guarded=True, end_user="own", response=list[wire.WireConversation],
+          query=(*PAGES, "controlled_by", "handoff_requested", "status", "waiting", "assigned_to", "operator", "user_id", "sort"),
+          summary="List conversations, most recently active first, or longest waiting first"),
+    BodyRoute(method="POST", path=CONVERSATIONS, scope=Scope.CONVERSATIONS_WRITE, handler=conversations.say,
+              is_guarded=True, end_user="own", request=conversations.PromptInput, response=list[wire.WireMessage], status=201,
+              query=("embedding",), is_streamed=True, is_prompt=True,
               summary="Start or continue a conversation; answers with the newest messages"),
-    Route(method="GET", path=CONVERSATION, scope=Scope.CONVERSATIONS_READ, handler=conversations.get, is_guarded=True,
-          response=wire.WireConversation, summary="Get a conversation"),
+    Route(method="GET", path=CONVERSATION, scope=Scope.CONVERSATIONS_READ, handler=conversations.get,
+          is_guarded=True, end_user="own", response=wire.WireConversation, summary="Get a conversation"),
+    BodyRoute(method="PATCH", path=CONVERSATION, scope=Scope.MESSAGES_INJECT, handler=inbox.change, is_guarded=True,
+              request=inbox.ConversationChange, response=wire.WireConversation,
+              summary="Open, snooze, close or assign a conversation"),
     Route(method="DELETE", path=CONVERSATION, scope=Scope.CONVERSATIONS_WRITE, handler=conversations.delete, is_guarded=True,
           status=204, summary="Delete a conversation with its messages"),
     Route(method="GET", path=CONVERSATION + "/messages", scope=Scope.CONVERSATIONS_READ, handler=conversations.list_messages,
-          is_guarded=True, response=list[wire.WireMessage], query=(*PAGES, "embedding"), query_defaults={"embedding": False},
+          is_guarded=True, end_user="own", response=list[wire.WireMessage], query=(*PAGES, "embedding"),
+          query_defaults={"embedding": False},
           after="The page starts after the message with this `seq`; the previous page's `Link` header has it.",
           summary="List messages, oldest first"),
     Route(method="POST", path=CONVERSATION + "/stop", scope=Scope.CONVERSATIONS_WRITE, handler=conversations.stop,
-          is_guarded=True, response=list[wire.WireMessage], query=("embedding",),
+          is_guarded=True, end_user="own", response=list[wire.WireMessage], query=("embedding",),
           summary="Stop the running reply; the part that was written is stored"),
     BodyRoute(method="POST", path=CONVERSATION + "/takeover", scope=Scope.MESSAGES_INJECT, handler=conversations.take_over,
               is_guarded=True, request=conversations.TakeoverInput, response=wire.WireConversation,
@@ -252,35 +279,53 @@ ROUTES = (
     Route(method="POST", path=CONVERSATION + "/release", scope=Scope.MESSAGES_INJECT, handler=conversations.release,
           is_guarded=True, response=wire.WireConversation, summary="Give a conversation back to the chatbot"),
     BodyRoute(method="POST", path=CONVERSATION + "/handoff", scope=Scope.CONVERSATIONS_WRITE, handler=conversations.hand_off,
-              is_guarded=True, request=conversations.HandoffInput, is_body_optional=True, response=wire.WireConversation,
+              is_guarded=True, end_user="own", request=conversations.HandoffInput, is_body_optional=True,
+              response=wire.WireConversation,
               summary="Ask for a human"),
     Route(method="GET", path=CONVERSATION + "/events", scope=Scope.CONVERSATIONS_READ, handler=conversations.list_events,
-          is_guarded=True, response=list[wire.WireEvent], query=(*PAGES, "embedding"), is_streamed=True,
+          is_guarded=True, end_user="own", response=list[wire.WireEvent], query=(*PAGES, "embedding"), is_streamed=True,
           query_defaults={"embedding": False},
           after="The last event that you have: its `seq`, or the last `id:` of a stream.",
           summary="List events, oldest first, or follow them"),
     BodyRoute(method="POST", path=MESSAGE + "/retry", scope=Scope.CONVERSATIONS_WRITE, handler=conversations.retry,
-              is_guarded=True, request=conversations.RetryInput, is_body_optional=True, is_prompt=True,
+              is_guarded=True, end_user="own", request=conversations.RetryInput, is_body_optional=True, is_prompt=True,
               response=list[wire.WireMessage], status=201, query=("embedding",), is_streamed=True,
               summary="Retry a prompt: make a new reply"),
     BodyRoute(method="PUT", path=MESSAGE + "/feedback", scope=Scope.CONVERSATIONS_WRITE, handler=conversations.give_feedback,
-              is_guarded=True, request=Feedback, response=wire.WireMessage, query=("embedding",),
+              is_guarded=True, end_user="own", request=Feedback, response=wire.WireMessage, query=("embedding",),
               summary="Rate a reply: up, down, or null to take it back"),
     Route(method="GET", path=CHATBOT + "/events", scope=Scope.CONVERSATIONS_READ, handler=conversations.follow_chatbot,
           is_guarded=True, is_streamed=True, query=("after", "embedding"), query_defaults={"embedding": False},
           after="The last `id:` that you have. The stream resumes some seconds before it, so events may come twice. "
                 "Without it the stream begins now.",
           summary="Follow what happens in all conversations, as Server-Sent Events"),
+    Route(method="GET", path=NOTES, scope=Scope.MESSAGES_INJECT, handler=inbox.list_notes, is_guarded=True,
+          response=list[inbox.WireNote], query=PAGES, summary="List the notes that operators wrote, oldest first"),
+    BodyRoute(method="POST", path=NOTES, scope=Scope.MESSAGES_INJECT, handler=inbox.add_note, is_guarded=True,
+              request=inbox.NoteInput, response=inbox.WireNote, status=201,
+              summary="Write a note for the other operators; end users never see it"),
+    Route(method="DELETE", path=NOTES + "/{note_id}", scope=Scope.MESSAGES_INJECT, handler=inbox.delete_note, is_guarded=True,
+          status=204, summary="Delete a note"),
+    Route(method="GET", path=CANNED_REPLIES, scope=Scope.MESSAGES_INJECT, handler=inbox.list_canned_replies,
+          response=list[inbox.WireCannedReply], query=PAGES, summary="List canned replies, by shortcut"),
+    BodyRoute(method="POST", path=CANNED_REPLIES, scope=Scope.MESSAGES_INJECT, handler=inbox.create_canned_reply,
+              request=inbox.CannedReplyInput, response=inbox.WireCannedReply, status=201, has_location=True,
+              summary="Add words that operators often need"),
+    BodyRoute(method="PUT", path=CANNED_REPLIES + "/{canned_reply_id}", scope=Scope.MESSAGES_INJECT,
+              handler=inbox.put_canned_reply, request=inbox.CannedReplyInput, response=inbox.WireCannedReply,
+              summary="Replace a canned reply"),
+    Route(method="DELETE", path=CANNED_REPLIES + "/{canned_reply_id}", scope=Scope.MESSAGES_INJECT,
+          handler=inbox.delete_canned_reply, status=204, summary="Delete a canned reply"),
     Route(method="DELETE", path=CHATBOT + "/users/{user_id}", scope=Scope.CONVERSATIONS_WRITE, handler=conversations.delete_user,
           is_guarded=True, status=204, summary="Delete everything that one end user said"),
 
     Route(method="GET", path=UNANSWERED, scope=Scope.CONVERSATIONS_READ, handler=unanswered.list_all, is_guarded=True,
           response=list[learning_wire.WireUnanswered], query=(*PAGES, "state"),
           summary="List groups of unanswered prompts that ask the same, the group with the newest prompt first"),
-    BodyRoute(method="POST", path=UNANSWERED + "/{prompt_id}/answer", scope=Scope.DOCUMENTS_WRITE, handler=unanswered.answer,
+    BodyRoute(method="POST", path=UNANSWERED + "/{prompt_id}/answer", scope=Scope.LEARNING_WRITE, handler=unanswered.answer,
               is_guarded=True, request=unanswered.AnswerInput, response=learning_wire.WireSettled, status=201,
               summary="Answer a group of unanswered prompts, with a fixed answer or a document"),
-    Route(method="POST", path=UNANSWERED + "/{prompt_id}/dismiss", scope=Scope.DOCUMENTS_WRITE, handler=unanswered.dismiss,
+    Route(method="POST", path=UNANSWERED + "/{prompt_id}/dismiss", scope=Scope.LEARNING_WRITE, handler=unanswered.dismiss,
           is_guarded=True, response=learning_wire.WireSettled, summary="Take a group of unanswered prompts off the list"),
     BodyRoute(method="POST", path=CHATBOT + "/replay", scope=Scope.CONVERSATIONS_READ, handler=replay.replay, is_guarded=True,
               request=replay.ReplayInput, is_body_optional=True, response=learning_wire.WireReplay, is_streamed=True,
@@ -289,15 +334,15 @@ ROUTES = (
 
     Route(method="GET", path=FIXED_ANSWERS, scope=Scope.DOCUMENTS_READ, handler=fixed_answers.list_all,
           response=list[learning_wire.WireFixedAnswer], query=PAGES, summary="List fixed answers, newest first"),
-    BodyRoute(method="POST", path=FIXED_ANSWERS, scope=Scope.DOCUMENTS_WRITE, handler=fixed_answers.create,
+    BodyRoute(method="POST", path=FIXED_ANSWERS, scope=Scope.LEARNING_WRITE, handler=fixed_answers.create,
               request=fixed_answers.FixedAnswerInput, response=learning_wire.WireFixedAnswer, status=201, has_location=True,
               summary="Add an answer that is given word for word to everyone who asks one of its prompts"),
     Route(method="GET", path=FIXED_ANSWER, scope=Scope.DOCUMENTS_READ, handler=fixed_answers.get,
           response=learning_wire.WireFixedAnswer, summary="Get a fixed answer"),
-    BodyRoute(method="PUT", path=FIXED_ANSWER, scope=Scope.DOCUMENTS_WRITE, handler=fixed_answers.put,
+    BodyRoute(method="PUT", path=FIXED_ANSWER, scope=Scope.LEARNING_WRITE, handler=fixed_answers.put,
               request=fixed_answers.FixedAnswerInput, response=learning_wire.WireFixedAnswer,
               summary="Replace a fixed answer; its use count stays"),
-    Route(method="DELETE", path=FIXED_ANSWER, scope=Scope.DOCUMENTS_WRITE, handler=fixed_answers.delete,
+    Route(method="DELETE", path=FIXED_ANSWER, scope=Scope.LEARNING_WRITE, handler=fixed_answers.delete,
           status=204, summary="Delete a fixed answer"),
 
     Route(method="GET", path="/api-keys", scope=Scope.KEYS_WRITE, handler=keys.list_all,

@@ -25,6 +25,7 @@ from gigachat_server.records import (
     Chunk,
     Citation,
     Conversation,
+    ConversationStatus,
     Document,
     DocumentsConfig,
     DocumentWarning,
@@ -247,6 +248,15 @@ class WireConversation(msgspec.Struct, frozen=True):
     handoff_requested_at: Moment | None
     answering: str | None
     queued: int
+    status: ConversationStatus
+    snoozed_until: Moment | None
+    closed_at: Moment | None
+    assigned_to: Annotated[str | None, Meta(description="The operator who looks after it.")]
+    waiting_since: Annotated[
+        Moment | None,
+        Meta(description="When its end user first spoke without an answer of a human, since one is wanted or in control."),
+    ]
+    last_message_seq: Annotated[int, Meta(description="Of the newest message; 0 if it is from before an upgrade.")]
     seq: int
     created_at: Moment
     updated_at: Moment
@@ -456,6 +466,12 @@ def conversation(record: Conversation) -> WireConversation:
         handoff_requested_at=_time(record.handoff_requested_at),
         answering=record.answering,
         queued=record.queued,
+        status=record.status,
+        snoozed_until=_time(record.snoozed_until),
+        closed_at=_time(record.closed_at),
+        assigned_to=record.assigned_to,
+        waiting_since=_time(record.waiting_since),
+        last_message_seq=record.last_message_seq,
         seq=record.last_seq,
         created_at=wire_time(record.created_at),
         updated_at=wire_time(record.last_at),

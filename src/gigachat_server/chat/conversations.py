@@ -34,6 +34,7 @@ from gigachat_server.records import Chatbot, Conversation, Feedback, FeedbackGiv
 from gigachat_server.settings import Settings
 from gigachat_server.store import conversations, drafts, idempotency, messages
 from gigachat_server.store.conversations import BOT as BOT  # who controls a conversation that no operator does
+from gigachat_server.store.conversations import ConversationFilter as ConversationFilter
 from gigachat_server.store.database import Database, Reader, Tx
 from gigachat_server.store.idempotency import Key
 
@@ -219,24 +220,24 @@ class Conversations:
         principal: Principal,
         chatbot: Chatbot,
         *,
-        before: tuple[int, str] | None,
+        after: tuple[int, str] | None,
         limit: int,
-        by_human: bool | None = None,
-        handoff_requested: bool | None = None,
+        which: ConversationFilter = ConversationFilter(),  # noqa: B008 - frozen
+        longest_waiting_first: bool = False,
     ) -> list[Conversation]:
-        """The one that spoke last comes first; see `store.conversations.list_conversations`."""
+        """The one that spoke last comes first, or the one in which somebody has waited longest for a human, of those alone.
+
+        `after`: the time by which they are sorted, and the id, of the last one that the caller has.
+        """
         _admit(principal, Scope.CONVERSATIONS_READ, chatbot)
+        account_id = principal.account_id
 
         async def read(reader: Reader) -> list[Conversation]:
-            return await conversations.list_conversations(
-                reader,
-                principal.account_id,
-                chatbot.id,
-                before=before,
-                limit=limit,
-                by_human=by_human,
-                handoff_requested=handoff_requested,
-            )
+            if longest_waiting_first:
+                return await conversations.list_longest_waiting(
+                    reader, account_id, chatbot.id, after=after, limit=limit, which=which
+                )
+            return await conversations.list_conversations(reader, account_id, chatbot.id, before=after, limit=limit, which=which)
 
         return await self._database.read(read)
 
@@ -292,7 +293,9 @@ class Conversations:
         async def read(reader: Reader) -> Message | None:
             found = await messages.list_by_id(reader, chatbot.id, [*message_ids])
             last = next((found[each] for each in reversed(message_ids) if each in found), None)
-            if last is None or last.user_id == user_id:
+            if last is None or not _may_go_on(principal, last):
+                return None
+            if last.user_id == user_id:
                 return last
             conversation = await conversations.find(reader, chatbot.id, last.conversation_id)
             return last if conversation is not None and conversation.user_id == user_id else None
@@ -316,7 +319,10 @@ class Conversations:
             replies = await messages.list_replies(reader, prompt) if prompt.role == "user" else []
             return SpokenTurn(prompt, replies[0] if replies else None)
 
-        return await self._database.read(read)
+        found = await self._database.read(read)
+        if not _may_see(principal, found.prompt):
+            raise NotFound
+        return found
 
     async def page(
         self,
@@ -433,6 +439,16 @@ def _admit(principal: Principal, scope: Scope, chatbot: Chatbot) -> None:
 
 def _id(conversation_id: str) -> str:
     return client_defined_id(conversation_id, "conversation_id")
+
+
+def _may_go_on(principal: Principal, message: Message) -> bool:
+    """Whether its conversation is one of those that the principal is narrowed to."""
+    return principal.conversation_ids is None or message.conversation_id in principal.conversation_ids
+
+
+def _may_see(principal: Principal, prompt: Message) -> bool:
+    """An end user sees their own prompts and the replies to them."""
+    return principal.user_id in (None, prompt.user_id) and _may_go_on(principal, prompt)
 
 
 def _there(message: Message | None) -> Message:

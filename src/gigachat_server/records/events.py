@@ -29,7 +29,17 @@ EventType = Literal[
     "handoff.requested",
     "conversation.taken_over",
     "conversation.released",
+    "conversation.assigned",
+    "conversation.closed",
+    "conversation.reopened",
+    "conversation.snoozed",
+    "note.created",
+    "note.deleted",
 ]
+
+# What a support team does among itself: end users are never told of it.
+STAFF_ONLY: frozenset[EventType] = frozenset(("conversation.assigned", "conversation.snoozed", "note.created", "note.deleted"))
+ReopeningReason = Literal["prompt", "operator", "handoff", "snooze"]
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -158,3 +168,36 @@ class ControlReleased(EventData, frozen=True, kw_only=True, tag="conversation.re
     """The chatbot answers again: an operator released the conversation, or was silent for too long."""
 
     reason: str
+
+
+class ConversationAssigned(EventData, frozen=True, kw_only=True, tag="conversation.assigned"):
+    """Somebody else looks after it from now on; without `operator`, nobody does."""
+
+    operator: str | None = None
+    by: str
+
+
+class ConversationClosed(EventData, frozen=True, kw_only=True, tag="conversation.closed"):
+    """It is done with, until somebody speaks again."""
+
+    by: str
+
+
+class ConversationSnoozed(EventData, frozen=True, kw_only=True, tag="conversation.snoozed"):
+    """It is out of sight for a while, or until somebody speaks."""
+
+    by: str
+
+
+class ConversationReopened(EventData, frozen=True, kw_only=True, tag="conversation.reopened"):
+    """It was closed or snoozed, and is open: somebody spoke or wants a human, an operator opened it, or the time was up."""
+
+    reason: ReopeningReason
+
+
+class NoteCreated(EventData, frozen=True, kw_only=True, tag="note.created"):
+    note_id: str
+
+
+class NoteDeleted(EventData, frozen=True, kw_only=True, tag="note.deleted"):
+    note_id: str

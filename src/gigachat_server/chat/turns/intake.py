@@ -30,7 +30,16 @@ from gigachat_server.errors import (
     NotFound,
     PreviousResponseSuperseded,
 )
-from gigachat_server.records import UNSETTLED, Chatbot, Message, TurnIntercepted, TurnQueued, TurnStarted, TurnState
+from gigachat_server.records import (
+    UNSETTLED,
+    Chatbot,
+    ConversationReopened,
+    Message,
+    TurnIntercepted,
+    TurnQueued,
+    TurnStarted,
+    TurnState,
+)
 from gigachat_server.store import chatbots, conversations, idempotency, messages
 from gigachat_server.store.conversations import BOT, Place
 from gigachat_server.store.database import Reader, Tx
@@ -127,6 +136,8 @@ class Intake:
         place, chatbot = taken[0], await _in_force(tx, chatbot, taken[1])
         prompt = _message(chatbot, request, place, prompt_id, role="user", turn=_turn_state(place, prompt_id))
         await self._events.store_message(tx, prompt)
+        if place.is_reopening:
+            await self._events.add(tx, chatbot.id, conversation_id, ConversationReopened(reason="prompt"))
         if prompt.turn != "running":
             return await _stored(tx, IntakeResult(prompt=prompt), begin)
         memory = recount(request.recounted, chatbot.config.response.memory_size) if request.recounted else Memory()
@@ -160,11 +171,13 @@ class Intake:
             # What the chatbot had said until then stands before it.
             await conversations.open_empty(tx, chatbot.id, conversation_id, now_us=now_us)
             await self._control.take_over_in(tx, chatbot, conversation_id, operator, may_take_from=False, live=live)
-        place = await conversations.open_and_advance(tx, chatbot.id, conversation_id, user_id=None, now_us=now_us)
+        place = await conversations.open_and_advance(tx, chatbot.id, conversation_id, now_us=now_us, speaker="operator")
         if place is None:
             raise NotFound
         said = _message(chatbot, request, place, prompt_id, role="operator", turn=None)
         await self._events.store_message(tx, said)
+        if place.is_reopening:
+            await self._events.add(tx, chatbot.id, conversation_id, ConversationReopened(reason="operator"))
         return await _stored(tx, IntakeResult(prompt=said), begin)
 
     async def reopen(
@@ -202,6 +215,7 @@ class Intake:
             lease_until=now_us + LEASE_US,
             most_queued=_most_queued(chatbot),
             now_us=now_us,
+            is_new=False,
         )
         if taken is None:
             raise await _refusal(tx, chatbot)
