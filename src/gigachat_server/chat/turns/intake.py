@@ -238,11 +238,14 @@ class Intake:
     async def _known(self, tx: Tx, chatbot: Chatbot, key: idempotency.Key, prompt_id: str, now_us: int) -> IntakeResult | None:
         """The prompt that this key stands for already; None if it stands for this one from now on."""
         if isinstance(key, idempotency.ImplicitKey):
-            is_new = await idempotency.keep_implicit(tx, key, prompt_id, now_us=now_us)
-        else:
-            is_new = await idempotency.keep(tx, key, idempotency.IdempotencyRecord("turn", 201, prompt_id), now_us=now_us)
-        if is_new:
+            if await idempotency.keep_implicit(tx, key, prompt_id, now_us=now_us):
+                return None
+            return await self._kept(tx, chatbot, key, now_us)
+        if await idempotency.keep(tx, key, idempotency.IdempotencyRecord("turn", 201, prompt_id), now_us=now_us):
             return None
+        return await self._kept(tx, chatbot, key, now_us)
+
+    async def _kept(self, tx: Tx, chatbot: Chatbot, key: idempotency.Key, now_us: int) -> IntakeResult:
         kept = await idempotency.find(tx, key, now_us=now_us)
         prompt = await messages.find(tx, chatbot.id, kept.response) if kept else None
         if (prompt := await answered_with(tx, prompt)) is None:
