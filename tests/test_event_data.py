@@ -31,6 +31,9 @@ FIELDS: dict[EventType, dict[str, Any]] = {
     "conversation.closed": {"by": "eve"},
     "conversation.reopened": {"reason": "prompt"},
     "conversation.snoozed": {"by": "eve"},
+    "turn.proposed": {"prompt_id": "p"},
+    "proposal.created": {"proposal_id": "r", "prompt_id": "p"},
+    "proposal.decided": {"proposal_id": "r", "state": "sent", "message_id": "m"},
     "note.created": {"note_id": "n"},
     "note.deleted": {"note_id": "n"},
 }

@@ -31,6 +31,7 @@ from gigachat_server.clock import Clock, system_clock
 from gigachat_server.errors import EmbeddingRefused, SetupError, StorageUnavailable
 from gigachat_server.inbox.canned_replies import CannedReplies
 from gigachat_server.inbox.desk import Desk
+from gigachat_server.inbox.proposals import Proposals
 from gigachat_server.inbox.worker import InboxWorker
 from gigachat_server.knowledge.documents.ingest import Ingest
 from gigachat_server.knowledge.documents.ingest_worker import IngestWorker
@@ -196,7 +197,17 @@ async def _assemble(
     control = Control(database, events=events, live=live, nodes=nodes, clock=clock)
     fixed_answers = FixedAnswers(database, embedder, clock, background)
     answerer = Answerer(model=model, embedder=embedder, searcher=searcher, fixed_answers=fixed_answers)
-    turns = Turns(database, answerer=answerer, control=control, events=events, live=live, nodes=nodes, clock=clock)
+    suggestions_wanted = asyncio.Event()
+    turns = Turns(
+        database,
+        answerer=answerer,
+        control=control,
+        events=events,
+        live=live,
+        nodes=nodes,
+        clock=clock,
+        suggestions_wanted=suggestions_wanted,
+    )
     opened.push_async_callback(turns.drain, 0)
     lifecycle = Lifecycle(
         database,
@@ -213,6 +224,7 @@ async def _assemble(
     web_sites = Sites(database, ingest, clock, due)
     feed = Feed(database, events, live, clock)
     desk = Desk(database, control=control, events=events, clock=clock)
+    proposals = Proposals(database, control=control, events=events, clock=clock, suggestion_wanted=suggestions_wanted.set)
     erasure = Erasure(database, turns=turns, events=events, live=live, clock=clock)
 
     def forget_chatbot(chatbot_id: str) -> None:
@@ -248,7 +260,17 @@ async def _assemble(
         ),
         desk=desk,
         canned_replies=CannedReplies(database, clock),
-        inbox_worker=InboxWorker(desk, background),
+        proposals=proposals,
+        inbox_worker=InboxWorker(
+            database,
+            desk=desk,
+            proposals=proposals,
+            answerer=answerer,
+            events=events,
+            clock=clock,
+            background=background,
+            suggestions_wanted=suggestions_wanted,
+        ),
         events=events,
         feed=feed,
         control=control,

@@ -16,6 +16,7 @@ from gigachat_server.chat.turns.turn import Turns
 from gigachat_server.clock import Clock
 from gigachat_server.inbox.canned_replies import CannedReplies
 from gigachat_server.inbox.desk import Desk
+from gigachat_server.inbox.proposals import Proposals
 from gigachat_server.inbox.worker import InboxWorker
 from gigachat_server.knowledge.documents.ingest import Ingest
 from gigachat_server.knowledge.documents.ingest_worker import IngestWorker
@@ -51,6 +52,7 @@ class Services(msgspec.Struct, kw_only=True):
     chatbots: Chatbots
     conversations: Conversations
     desk: Desk
+    proposals: Proposals
     canned_replies: CannedReplies
     inbox_worker: InboxWorker
     events: Events

@@ -23,6 +23,7 @@ from gigachat_server.api import (
     inbox,
     keys,
     learning_wire,
+    proposals,
     replay,
     retrieval,
     site_wire,
@@ -129,6 +130,7 @@ CONVERSATIONS = CHATBOT + "/conversations"
 CONVERSATION = CONVERSATIONS + "/{conversation_id}"
 MESSAGE = CONVERSATION + "/messages/{message_id}"
 NOTES = CONVERSATION + "/notes"
+PROPOSALS = CONVERSATION + "/proposals"
 CANNED_REPLIES = CHATBOT + "/canned-replies"
 UNANSWERED = CHATBOT + "/unanswered"
 FIXED_ANSWERS = CHATBOT + "/fixed-answers"
@@ -306,6 +308,18 @@ ROUTES = (
               summary="Write a note for the other operators; end users never see it"),
     Route(method="DELETE", path=NOTES + "/{note_id}", scope=Scope.MESSAGES_INJECT, handler=inbox.delete_note, is_guarded=True,
           status=204, summary="Delete a note"),
+    Route(method="GET", path=PROPOSALS, scope=Scope.MESSAGES_INJECT, handler=proposals.list_all, is_guarded=True,
+          response=list[proposals.WireProposal], query=PAGES,
+          summary="List the replies that the chatbot proposed to operators, oldest first"),
+    Route(method="POST", path=CONVERSATION + "/suggest", scope=Scope.MESSAGES_INJECT, handler=proposals.suggest,
+          is_guarded=True, response=proposals.WireProposal, status=202,
+          summary="Have the chatbot propose a reply to the newest prompt"),
+    BodyRoute(method="POST", path=PROPOSALS + "/{proposal_id}/send", scope=Scope.MESSAGES_INJECT, handler=proposals.send,
+              is_guarded=True, request=proposals.SendInput, is_body_optional=True, response=wire.WireMessage, status=201,
+              query=("embedding",), summary="Say a proposed reply, as it is or edited"),
+    BodyRoute(method="POST", path=PROPOSALS + "/{proposal_id}/discard", scope=Scope.MESSAGES_INJECT,
+              handler=proposals.discard, is_guarded=True, request=proposals.DiscardInput, is_body_optional=True,
+              response=proposals.WireProposal, summary="Discard a proposed reply"),
     Route(method="GET", path=CANNED_REPLIES, scope=Scope.MESSAGES_INJECT, handler=inbox.list_canned_replies,
           response=list[inbox.WireCannedReply], query=PAGES, summary="List canned replies, by shortcut"),
     BodyRoute(method="POST", path=CANNED_REPLIES, scope=Scope.MESSAGES_INJECT, handler=inbox.create_canned_reply,

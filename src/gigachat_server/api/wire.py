@@ -408,8 +408,8 @@ def message(record: Message, account_id: str, vectors: Mapping[str, bytes]) -> W
         status=record.status,
         metadata=record.metadata,
         embedding=None,
-        sources=[_source(source, record.chatbot_id, account_id, vectors) for source in record.sources],
-        citations=[_citation(citation, record.sources) for citation in record.citations],
+        sources=[source(each, record.chatbot_id, account_id, vectors) for each in record.sources],
+        citations=[citation(each, record.sources) for each in record.citations],
         in_reply_to=record.in_reply_to,
         alternative=record.alternative,
         replaced_by=record.replaced_by,
@@ -515,34 +515,34 @@ def _key_fields(record: ApiKey) -> dict[str, Any]:
     }
 
 
-def _source(source: Source, chatbot_id: str, account_id: str, vectors: Mapping[str, bytes]) -> WireSource:
-    vector = vectors.get(source.id)
+def source(record: Source, chatbot_id: str, account_id: str, vectors: Mapping[str, bytes]) -> WireSource:
+    vector = vectors.get(record.id)
     return WireSource(
-        id=source.id,
+        id=record.id,
         chatbot_id=chatbot_id,
         user_id=account_id,
-        document_id=source.document_id,
-        name=f"{source.document_name}-{source.number}",
-        content=_with_header(source.document_name, source.content),
-        metadata=_location(source),
+        document_id=record.document_id,
+        name=f"{record.document_name}-{record.number}",
+        content=_with_header(record.document_name, record.content),
+        metadata=_location(record),
         embedding=vector_text(vector) if vector is not None else None,
-        created_at=wire_time(source.created_at),
-        updated_at=wire_time(source.updated_at),
-        score=round(source.score, 6),
+        created_at=wire_time(record.created_at),
+        updated_at=wire_time(record.updated_at),
+        score=round(record.score, 6),
     )
 
 
-def _citation(citation: Citation, sources: Sequence[Source]) -> WireCitation:
-    source = sources[citation.number - 1]
-    before = len(_with_header(source.document_name, ""))
+def citation(record: Citation, sources: Sequence[Source]) -> WireCitation:
+    cited = sources[record.number - 1]
+    before = len(_with_header(cited.document_name, ""))
     return WireCitation(
-        number=citation.number,
-        source_id=source.id,
-        start=None if citation.start is None else before + citation.start,
-        end=None if citation.end is None else before + citation.end,
-        text=citation.text(sources),
-        marker_start=citation.marker_start,
-        marker_end=citation.marker_end,
+        number=record.number,
+        source_id=cited.id,
+        start=None if record.start is None else before + record.start,
+        end=None if record.end is None else before + record.end,
+        text=record.text(sources),
+        marker_start=record.marker_start,
+        marker_end=record.marker_end,
     )
 
 

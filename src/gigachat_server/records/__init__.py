@@ -57,17 +57,20 @@ from gigachat_server.records.events import (
     NoteCreated,
     NoteDeleted,
     PromptUnanswered,
+    ProposalCreated,
+    ProposalDecided,
     ReopeningReason,
     TurnCoalesced,
     TurnFailed,
     TurnIntercepted,
     TurnInterrupted,
+    TurnProposed,
     TurnQueued,
     TurnRecovered,
     TurnStarted,
     TurnStopped,
 )
-from gigachat_server.records.inbox import CannedReply, Note
+from gigachat_server.records.inbox import CannedReply, Note, Proposal, ProposalState
 from gigachat_server.records.learning import FixedAnswer, UnansweredPrompt, UnansweredReason, UnansweredState
 from gigachat_server.records.sites import PageKind, PageState, Site, SiteKind, SitePage, SiteProgress, SiteState
 
@@ -121,6 +124,10 @@ __all__ = [
     "PageKind",
     "PageState",
     "PromptUnanswered",
+    "Proposal",
+    "ProposalCreated",
+    "ProposalDecided",
+    "ProposalState",
     "ReopeningReason",
     "ResponseConfig",
     "RestrictionsConfig",
@@ -136,6 +143,7 @@ __all__ = [
     "TurnFailed",
     "TurnIntercepted",
     "TurnInterrupted",
+    "TurnProposed",
     "TurnQueued",
     "TurnRecovered",
     "TurnStarted",

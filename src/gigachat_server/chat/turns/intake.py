@@ -6,6 +6,7 @@ stands, and whose turn it is. Invariant: nothing here runs or waits; the caller 
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections.abc import Callable
 from typing import Literal
@@ -19,6 +20,7 @@ from gigachat_server.chat.turns.control import Control
 from gigachat_server.chat.turns.live import FrozenTurns
 from gigachat_server.chat.turns.outcome import answered_with, joined_to
 from gigachat_server.chat.turns.progress import Lease
+from gigachat_server.chat.turns.proposing import may_be_proposed, supersede, want
 from gigachat_server.chat.turns.queue import LEASE_US, MOST_QUEUED, lease
 from gigachat_server.clock import Clock
 from gigachat_server.errors import (
@@ -87,7 +89,8 @@ Begin = Callable[[IntakeResult], None]
 class Intake:
     """Stores prompts, and takes settled ones up again. For use within transactions."""
 
-    def __init__(self, *, control: Control, events: Events, clock: Clock) -> None:
+    def __init__(self, *, control: Control, events: Events, clock: Clock, suggestions_wanted: asyncio.Event) -> None:
+        self._suggestions_wanted = suggestions_wanted
         self._control = control
         self._events = events
         self._clock = clock
@@ -138,6 +141,11 @@ class Intake:
         await self._events.store_message(tx, prompt)
         if place.is_reopening:
             await self._events.add(tx, chatbot.id, conversation_id, ConversationReopened(reason="prompt"))
+        if may_be_proposed(chatbot):
+            await supersede(tx, self._events, chatbot.id, conversation_id, "interrupted")
+            if prompt.turn == "intercepted" and chatbot.config.interception.suggest:
+                await want(tx, prompt, control_epoch=place.control_epoch)
+                tx.after_commit(self._suggestions_wanted.set)
         if prompt.turn != "running":
             return await _stored(tx, IntakeResult(prompt=prompt), begin)
         memory = recount(request.recounted, chatbot.config.response.memory_size) if request.recounted else Memory()
@@ -206,6 +214,7 @@ class Intake:
         if prompt.turn in UNSETTLED or (only_if_failed and prompt.error is None):
             return await _stored(tx, IntakeResult(prompt=prompt, is_known=True), begin)
         await self._control.release_due_in(tx, chatbot.id, conversation_id)
+        await supersede(tx, self._events, chatbot.id, conversation_id, "interrupted", but=prompt_id)
         taken = await conversations.open_for_prompt(
             tx,
             chatbot.id,

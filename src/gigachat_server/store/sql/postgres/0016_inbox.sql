@@ -34,15 +34,20 @@ CREATE TABLE proposals (
     content          TEXT NOT NULL,
     sources          TEXT NOT NULL,
     citations        TEXT NOT NULL,
+    metadata         TEXT NOT NULL,
     control_epoch    BIGINT NOT NULL,
     state            TEXT COLLATE "C" NOT NULL,
     decided_by       TEXT COLLATE "C",
     message_id       TEXT COLLATE "C",
     created_at       BIGINT NOT NULL,
     decided_at       BIGINT,
+    lease            TEXT COLLATE "C",
+    lease_until      BIGINT NOT NULL DEFAULT 0,
+    tries            BIGINT NOT NULL DEFAULT 0,
     PRIMARY KEY (chatbot_id, conversation_id, id)
 );
 CREATE INDEX proposals_open ON proposals (created_at) WHERE state = 'open';
+CREATE INDEX proposals_wanted ON proposals (lease_until) WHERE state = 'wanted';
 
 CREATE TABLE canned_replies (
     chatbot_id  TEXT COLLATE "C" NOT NULL,

@@ -29,7 +29,8 @@ CREATE TABLE notes (
     PRIMARY KEY (chatbot_id, conversation_id, id)
 );
 
--- Replies that an operator looks at before the end user does. `sources` and `citations` are JSON.
+-- Replies that an operator looks at before the end user does. `sources`, `citations` and `metadata` are JSON. Those that are
+-- `wanted` are a queue: whoever makes one holds it by its lease.
 CREATE TABLE proposals (
     chatbot_id       TEXT NOT NULL,
     conversation_id  TEXT NOT NULL,
@@ -38,15 +39,20 @@ CREATE TABLE proposals (
     content          TEXT NOT NULL,
     sources          TEXT NOT NULL,
     citations        TEXT NOT NULL,
+    metadata         TEXT NOT NULL,
     control_epoch    BIGINT NOT NULL,
     state            TEXT NOT NULL,
     decided_by       TEXT,
     message_id       TEXT,
     created_at       BIGINT NOT NULL,
     decided_at       BIGINT,
+    lease            TEXT,
+    lease_until      BIGINT NOT NULL DEFAULT 0,
+    tries            BIGINT NOT NULL DEFAULT 0,
     PRIMARY KEY (chatbot_id, conversation_id, id)
 );
 CREATE INDEX proposals_open ON proposals (created_at) WHERE state = 'open';
+CREATE INDEX proposals_wanted ON proposals (lease_until) WHERE state = 'wanted';
 
 CREATE TABLE canned_replies (
     chatbot_id  TEXT NOT NULL,
