@@ -13,23 +13,62 @@ from tests.harness import gigachat
 from tests.openai.calls import assistant, error, user
 
 ODD: list[Any] = [
-    None, True, 0, -1, 1.5, 10**30, "", "x", "\ud800", "a\0b", [], {}, [[]], [None], {"a": {"b": []}}, "msg_", "client:x", "💥" * 300,
-    {"type": "text"}, [{"type": "text", "text": 5}], [{"type": "image_url"}], "resp_01890a5d-ac96-774b-bcce-b302099a8057",
-]  # fmt: skip
+    None,
+    True,
+    0,
+    -1,
+    1.5,
+    10**30,
+    "",
+    "x",
+    "\ud800",
+    "a\0b",
+    [],
+    {},
+    [[]],
+    [None],
+    {"a": {"b": []}},
+    "msg_",
+    "client:x",
+    "💥" * 300,
+    {"type": "text"},
+    [{"type": "text", "text": 5}],
+    [{"type": "image_url"}],
+    "resp_01890a5d-ac96-774b-bcce-b302099a8057",
+]
 BODIES: dict[str, dict[str, Any]] = {
     "chat/completions": {
-        "model": "x", "messages": [user("One"), assistant("Uno", id="msg_1"), user("Two")], "stream": False, "user": "ann", "n": 1,
-        "stream_options": {"include_usage": True}, "metadata": {"user_id": "ann", "conversation_id": "c1"}, "tools": [],
-        "response_format": {"type": "text"}, "modalities": ["text"], "top_logprobs": 0, "temperature": 1, "max_tokens": 5,
+        "model": "x",
+        "messages": [user("One"), assistant("Uno", id="msg_1"), user("Two")],
+        "stream": False,
+        "user": "ann",
+        "n": 1,
+        "stream_options": {"include_usage": True},
+        "metadata": {"user_id": "ann", "conversation_id": "c1"},
+        "tools": [],
+        "response_format": {"type": "text"},
+        "modalities": ["text"],
+        "top_logprobs": 0,
+        "temperature": 1,
+        "max_tokens": 5,
     },
     "responses": {
-        "model": "x", "input": [user("One"), {"type": "item_reference", "id": "msg_1"}, user("Two")], "conversation": {"id": "c2"},
-        "previous_response_id": None, "metadata": {}, "text": {"format": {"type": "text"}}, "stream": True, "store": True,
-        "safety_identifier": "bob", "prompt": None, "background": False, "instructions": "x",
+        "model": "x",
+        "input": [user("One"), {"type": "item_reference", "id": "msg_1"}, user("Two")],
+        "conversation": {"id": "c2"},
+        "previous_response_id": None,
+        "metadata": {},
+        "text": {"format": {"type": "text"}},
+        "stream": True,
+        "store": True,
+        "safety_identifier": "bob",
+        "prompt": None,
+        "background": False,
+        "instructions": "x",
     },
     "conversations": {"items": [], "metadata": {}},
     "embeddings": {"input": ["a", "b"], "model": "x", "encoding_format": "float", "dimensions": 384, "input_type": "query"},
-}  # fmt: skip
+}
 
 
 def mutated(body: Any, chance: random.Random) -> Any:
