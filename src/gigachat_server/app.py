@@ -32,6 +32,7 @@ from gigachat_server.errors import EmbeddingRefused, SetupError, StorageUnavaila
 from gigachat_server.inbox.canned_replies import CannedReplies
 from gigachat_server.inbox.desk import Desk
 from gigachat_server.inbox.proposals import Proposals
+from gigachat_server.inbox.search import MessageSearch
 from gigachat_server.inbox.worker import InboxWorker
 from gigachat_server.knowledge.documents.ingest import Ingest
 from gigachat_server.knowledge.documents.ingest_worker import IngestWorker
@@ -261,6 +262,7 @@ async def _assemble(
         desk=desk,
         canned_replies=CannedReplies(database, clock),
         proposals=proposals,
+        message_search=MessageSearch(database),
         inbox_worker=InboxWorker(
             database,
             desk=desk,

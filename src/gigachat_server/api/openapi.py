@@ -37,6 +37,11 @@ _QUERY: dict[str, tuple[dict[str, Any], str]] = {
     "state": ({"enum": ["open", "answered", "dismissed"], "default": "open"}, "What became of them."),
     "chatbot_id": ({"type": "string"}, "Of which chatbot. An account of one chatbot may leave it out."),
     "order": ({"enum": ["asc", "desc"], "default": "desc"}, "`asc`: oldest first."),
+    "q": (
+        {"type": "string", "minLength": 1, "maxLength": 500},
+        'Words that a message holds, ten at most; words in "quotes" stand together.',
+    ),
+    "role": ({"enum": ["user", "assistant", "operator", "system"]}, "Only messages of that role."),
     "status": ({"enum": ["open", "snoozed", "closed"]}, "Only those of that status."),
     "waiting": ({"type": "boolean"}, "true: only those whose end user waits for a human's answer."),
     "assigned_to": (
@@ -55,7 +60,7 @@ _QUERY: dict[str, tuple[dict[str, Any], str]] = {
 _QUERY_OF: dict[tuple[str, str], tuple[dict[str, Any], str]] = {
     (DOCUMENTS, "state"): ({"enum": ["pending", "extracting", "embedding", "ready", "failed"]}, "Only documents in that state."),
 }
-_REQUIRED = ("query", "chatbot_id")
+_REQUIRED = ("query", "chatbot_id", "q")
 _KEY: tuple[dict[str, Any], str] = (
     input_rules.IDEMPOTENCY_KEY,
     "A header: your name for this write, kept for 24 hours. Sent again with it, it is not done again, and answered as before.",
