@@ -13,7 +13,17 @@ from urllib.parse import urlsplit
 from starlette.types import Receive, Scope, Send
 
 from gigachat_server import triggers
+from gigachat_server.access.callers import Callers
+from gigachat_server.access.end_users import EndUsers
+from gigachat_server.access.identity_keys import IdentityKeys
 from gigachat_server.access.keys import KeyRing
+from gigachat_server.access.limits import Limits
+from gigachat_server.access.limits_upkeep import LimitsUpkeep
+from gigachat_server.access.secrets import Secrets
+from gigachat_server.access.till import Till
+from gigachat_server.access.user_sessions import UserSessions
+from gigachat_server.access.widget_keys import WidgetKeys
+from gigachat_server.access.worker import AccessWorker
 from gigachat_server.api.dispatch import Api
 from gigachat_server.chat.answers.answer import Answerer
 from gigachat_server.chat.chatbots import Chatbots
@@ -126,6 +136,8 @@ def _workers(services: Services) -> Sequence[Worker]:
         services.site_worker,
         services.nodes,
         services.lifecycle,
+        services.access_worker,
+        services.limits_upkeep,
         services.inbox_worker,
     )
 
@@ -187,6 +199,13 @@ async def _assemble(
     key_ring = KeyRing(database, clock, configured_key=settings.api_key)
     account = await key_ring.ensure_account(settings.account)
     await key_ring.ensure_configured(account.id)
+    secrets = Secrets(database, clock, configured=settings.secret, folder=None if settings.database_url else settings.data_folder)
+    await secrets.open()
+    identity_keys, end_users = IdentityKeys(database, secrets, clock), EndUsers(database, clock)
+    till = Till(database, clock)
+    opened.push_async_callback(till.settle)
+    limits = Limits(database, till, clock)
+    user_sessions = UserSessions(database, limits, clock)
     searcher = make_searcher(settings, database, embedder, background)
     extractor = Extractor(most_characters=settings.max_document_characters)
     ingest = Ingest(database, embedder, searcher, clock, extractor=extractor)
@@ -237,7 +256,14 @@ async def _assemble(
         clock=clock,
         database=database,
         account=account,
+        secrets=secrets,
         key_ring=key_ring,
+        identity_keys=identity_keys,
+        widget_keys=WidgetKeys(database, clock),
+        user_sessions=user_sessions,
+        end_users=end_users,
+        access_worker=AccessWorker(database, user_sessions, clock, background),
+        callers=Callers(database, clock, key_ring=key_ring, identity_keys=identity_keys, users=end_users, sessions=user_sessions),
         embedder=embedder,
         model=model,
         searcher=searcher,
@@ -256,9 +282,14 @@ async def _assemble(
             feed=feed,
             erasure=erasure,
             events=events,
+            limits=limits,
+            sessions=user_sessions,
             settings=settings,
             clock=clock,
         ),
+        limits=limits,
+        till=till,
+        limits_upkeep=LimitsUpkeep(database, till, clock, background),
         desk=desk,
         canned_replies=CannedReplies(database, clock),
         proposals=proposals,

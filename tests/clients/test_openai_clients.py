@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from gigachat_server.models.fake import ScriptedModel
-from tests.clients.test_generated_clients import HERE, needs_npm, output
+from tests.clients.programs import output
+from tests.clients.test_generated_clients import HERE, needs_npm
 from tests.harness import Api, gigachat
 
 pytestmark = [pytest.mark.clients, pytest.mark.sqlite_only]

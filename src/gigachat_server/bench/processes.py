@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from gigachat_server import settings
-from gigachat_server.access.keys import mint
+from gigachat_server.access.bearers import API_KEY
 from gigachat_server.bench.load import Load, Outcome
 from gigachat_server.errors import SetupError
 from gigachat_server.models.embedders.built_in import DEFAULT
@@ -121,7 +121,7 @@ def gigachat(
     ready: bool = True,
 ) -> Iterator[Gigachat]:
     """`gigachat serve` on that data, or on that database. Of the environment only where the weights are counts."""
-    key, port = key or mint(), free_port()
+    key, port = key or API_KEY.mint(), free_port()
     chosen = {
         "data": str(data),
         "database_url": database_url,

@@ -7,39 +7,55 @@ another protocol, only translates: it parses a request, calls, and shapes what c
 
 from __future__ import annotations
 
+import functools
+import secrets
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
+from gigachat_server.access.bearers import digest
+from gigachat_server.access.limits import Limits
 from gigachat_server.access.principal import Principal
 from gigachat_server.access.scopes import Scope
 from gigachat_server.access.speakers import client_defined_id, operator_name, speaker_id
+from gigachat_server.access.streams import Streams
+from gigachat_server.access.user_sessions import NewSession, UserSessions, claimed_id
 from gigachat_server.chat.answers.memory import Recounted as Recounted
 from gigachat_server.chat.answers.memory import most_recounted as most_recounted
 from gigachat_server.chat.answers.memory import recall_for_next
 from gigachat_server.chat.erasure import Erasure
 from gigachat_server.chat.events.recorder import Events
 from gigachat_server.chat.feed import Feed, FeedDelta, FeedEvent, Place
+from gigachat_server.chat.ownership import entry_of
 from gigachat_server.chat.turns.control import Control
 from gigachat_server.chat.turns.intake import PromptRequest
 from gigachat_server.chat.turns.outcome import vectors_of
 from gigachat_server.chat.turns.progress import TurnResult
-from gigachat_server.chat.turns.turn import TurnHandle, Turns
+from gigachat_server.chat.turns.spending import most_tokens
+from gigachat_server.chat.turns.turn import Admit, TurnHandle, Turns
 from gigachat_server.clock import Clock
-from gigachat_server.errors import FieldError, InvalidRequest, NotFound
+from gigachat_server.errors import Conflict, FieldError, Forbidden, InvalidRequest, NotFound
 from gigachat_server.knowledge.search.retrieve import Earlier
 from gigachat_server.language.words import is_blank
-from gigachat_server.records import Chatbot, Conversation, Feedback, FeedbackGiven, Message
+from gigachat_server.records import Chatbot, Conversation, ConversationIdentified, Feedback, FeedbackGiven, Message
 from gigachat_server.settings import Settings
-from gigachat_server.store import conversations, drafts, idempotency, messages
+from gigachat_server.store import conversations, drafts, end_users, idempotency, messages, user_sessions
 from gigachat_server.store.conversations import BOT as BOT  # who controls a conversation that no operator does
 from gigachat_server.store.conversations import ConversationFilter as ConversationFilter
 from gigachat_server.store.database import Database, Reader, Tx
 from gigachat_server.store.idempotency import Key
 
+MOST_CLAIMED = 50
+CONVERSATION_PREFIX = "cnv_"  # of the id of a new one
+
 _SPEAKS_AS_CLIENT = "To speak as client: a key needs the scope messages:inject."
 _REMEMBERS = "With a conversation_id this needs a key with the scope conversations:read too."
+
+
+class NotClaimable(Conflict):
+    code = "session_not_claimable"
+    message = "There is no such anonymous session any more: it has ended, or was claimed before."
 
 
 class Transcript(msgspec.Struct, frozen=True):
@@ -76,6 +92,8 @@ class Conversations:
         feed: Feed,
         erasure: Erasure,
         events: Events,
+        limits: Limits,
+        sessions: UserSessions,
         settings: Settings,
         clock: Clock,
     ) -> None:
@@ -86,6 +104,9 @@ class Conversations:
         self._feed = feed
         self._erasure = erasure
         self._events = events
+        self._limits = limits
+        self._streams = Streams()
+        self._sessions = sessions
         self._settings = settings
 
     # --- speaking ---
@@ -95,34 +116,44 @@ class Conversations:
         principal: Principal,
         chatbot: Chatbot,
         *,
-        conversation_id: str,
-        user_id: str,
+        conversation_id: str | None,
+        user_id: str | None,
         text: str,
         metadata: dict[str, Any],
         key: Key | None,
         recounted: Sequence[Recounted] = (),
         follows: str | None = None,
+        new_prefix: str = CONVERSATION_PREFIX,
     ) -> TurnHandle:
         """Store what a user says, or an operator (`client:`), and have it answered if it is a prompt.
 
+        An end user speaks as themselves, in a conversation of theirs. Without an id it is a new one, whose id begins with
+        `new_prefix`.
+
         With a key that was used before, what came of it then. `recounted` is what the caller says was said before: told to
         the model as that, in a conversation of which nothing is stored. `follows`: only if the newest reply is that to this
-        prompt. Raises `ConversationBusy`, `IdempotencyKeyReused`, `InvalidRequest`, `PreviousResponseSuperseded`.
+        prompt. Raises `ConversationBusy`, `IdempotencyKeyReused`, `InvalidRequest`, `PreviousResponseSuperseded`,
+        `RateLimited`.
         """
         _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
         if is_blank(text):
             raise InvalidRequest(errors=(FieldError("prompt", "Must contain text: it is empty, blank or invisible."),))
+        is_new = conversation_id is None
+        if is_new and principal.conversation_ids is not None:
+            raise Forbidden("Your token is for certain conversations: name one of them.")
         request = PromptRequest(
-            conversation_id=client_defined_id(conversation_id, "conversation_id"),
-            user_id=speaker_id(user_id, "user_id"),
+            conversation_id=new_conversation_id(new_prefix) if conversation_id is None else _id(conversation_id),
+            user_id=_speaker(principal, user_id),
             text=text,
             metadata=self._checked_metadata(metadata),
             recounted=tuple(recounted),
             follows=follows,
+            entry=entry_of(principal, is_new=is_new),
         )
         if request.operator is not None:
             principal.require(Scope.MESSAGES_INJECT, _SPEAKS_AS_CLIENT)
-        return await self._turns.start(chatbot, request, key)
+            return await self._turns.start(chatbot, request, key)
+        return await self._turns.start(chatbot, request, key, self._admitting(principal, chatbot, text))
 
     async def open(self, principal: Principal, chatbot: Chatbot, conversation_id: str, *, key: Key | None) -> Conversation:
         """Have a conversation in which nothing was said yet. With a key, the conversation is kept as its result."""
@@ -145,12 +176,18 @@ class Conversations:
     ) -> TurnHandle:
         """Have a prompt, or the prompt of that reply, answered anew. Raises as `speak` does, and `ConversationTakenOver`."""
         _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
-        return await self._turns.retry(chatbot, _id(conversation_id), message_id, key)
+        conversation_id = _id(conversation_id)
+        if principal.is_end_user:
+            await self._database.read(
+                functools.partial(_check_own, principal=principal, chatbot=chatbot, conversation_id=conversation_id)
+            )
+        admit = self._admitting(principal, chatbot, "")
+        return await self._turns.retry(chatbot, conversation_id, message_id, key, admit, entry=entry_of(principal))
 
     async def stop(self, principal: Principal, chatbot: Chatbot, conversation_id: str, *, key: Key | None) -> TurnResult:
         """End the reply in the making and whatever waits behind it. With a key, the ids of these messages are kept."""
         _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
-        return await self._control.stop(chatbot, _id(conversation_id), key=key)
+        return await self._control.stop(chatbot, _id(conversation_id), key=key, entry=entry_of(principal))
 
     async def rate(
         self, principal: Principal, chatbot: Chatbot, conversation_id: str, message_id: str, feedback: Feedback
@@ -160,7 +197,7 @@ class Conversations:
         conversation_id = _id(conversation_id)
 
         async def body(tx: Tx) -> Transcript:
-            await conversations.lock(tx, chatbot.id, conversation_id)
+            principal.check_own(conversation_id, await conversations.lock(tx, chatbot.id, conversation_id))
             message = await messages.find(tx, chatbot.id, message_id)
             if message is None or message.conversation_id != conversation_id:
                 raise NotFound
@@ -174,6 +211,30 @@ class Conversations:
             return Transcript([message], await vectors_of(tx, chatbot.id, [message]))
 
         return await self._database.transaction("message.feedback", body)
+
+    # --- whose it is ---
+
+    async def claim(self, principal: Principal, chatbot: Chatbot, bearer: str) -> NewSession:
+        """What an anonymous visitor said is the principal's from now on; a session for them. That of the visitor has ended.
+
+        The newest conversations, `MOST_CLAIMED` at most. Raises `InvalidRequest`, `NotClaimable`, `Unauthenticated`.
+        """
+        made, session_id = self._sessions.made_for(principal, chatbot), claimed_id(bearer)
+        user_id, now_us = made.session.user_id, self._events.now_us()
+
+        async def body(tx: Tx) -> None:
+            was = await user_sessions.claim(tx, chatbot.id, session_id, secret_sha256=digest(bearer), now_us=now_us)
+            if was is None:
+                raise NotClaimable
+            await self._sessions.open_in(tx, principal, made)
+            moved = await conversations.give_to(tx, chatbot.id, was, user_id, most=MOST_CLAIMED)
+            await messages.give_to(tx, chatbot.id, moved, was, user_id)
+            for conversation_id in moved:
+                await self._events.add(tx, chatbot.id, conversation_id, ConversationIdentified())
+            await end_users.delete(tx, chatbot.id, was)
+
+        await self._database.transaction("conversation.claim", body)
+        return made
 
     # --- who answers ---
 
@@ -202,7 +263,9 @@ class Conversations:
     ) -> Conversation:
         """Ask for a human; the chatbot goes on until one takes over."""
         _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
-        return await self._control.hand_off(chatbot, _id(conversation_id), reason="asked", note=note, key=key)
+        return await self._control.hand_off(
+            chatbot, _id(conversation_id), reason="asked", note=note, key=key, entry=entry_of(principal)
+        )
 
     # --- reading ---
 
@@ -231,6 +294,8 @@ class Conversations:
         """
         _admit(principal, Scope.CONVERSATIONS_READ, chatbot)
         account_id = principal.account_id
+        if principal.is_end_user:
+            which = _of_user(principal, which, longest_waiting_first=longest_waiting_first)
 
         async def read(reader: Reader) -> list[Conversation]:
             if longest_waiting_first:
@@ -293,11 +358,11 @@ class Conversations:
         async def read(reader: Reader) -> Message | None:
             found = await messages.list_by_id(reader, chatbot.id, [*message_ids])
             last = next((found[each] for each in reversed(message_ids) if each in found), None)
-            if last is None or not _may_go_on(principal, last):
-                return None
-            if last.user_id == user_id:
+            if last is None or (last.user_id == user_id and not principal.is_end_user):
                 return last
             conversation = await conversations.find(reader, chatbot.id, last.conversation_id)
+            if principal.is_end_user:
+                return last if principal.owns(last.conversation_id, conversation) else None
             return last if conversation is not None and conversation.user_id == user_id else None
 
         return await self._database.read(read)
@@ -309,20 +374,20 @@ class Conversations:
 
         async def read(reader: Reader) -> SpokenTurn:
             message = await messages.find(reader, chatbot.id, message_id)
-            if message is not None and message.role == "assistant" and message.in_reply_to is not None:
-                prompt = await messages.find(reader, chatbot.id, message.in_reply_to)
-                return SpokenTurn(_there(prompt), message)
+            prompt, reply = message, None
             if message is None:
                 made_for = making.prompt_id if making else await drafts.find_prompt_id(reader, chatbot.id, message_id)
-                message = await messages.find(reader, chatbot.id, made_for) if made_for else None
-            prompt = _there(message)
-            replies = await messages.list_replies(reader, prompt) if prompt.role == "user" else []
-            return SpokenTurn(prompt, replies[0] if replies else None)
+                prompt = await messages.find(reader, chatbot.id, made_for) if made_for else None
+            elif message.role == "assistant" and message.in_reply_to is not None:
+                prompt, reply = await messages.find(reader, chatbot.id, message.in_reply_to), message
+            if prompt is None:
+                raise NotFound
+            await _check_own(reader, principal, chatbot, prompt.conversation_id)
+            if reply is None and prompt.role == "user":
+                reply = next(iter(await messages.list_replies(reader, prompt)), None)
+            return SpokenTurn(prompt, reply)
 
-        found = await self._database.read(read)
-        if not _may_see(principal, found.prompt):
-            raise NotFound
-        return found
+        return await self._database.read(read)
 
     async def page(
         self,
@@ -377,7 +442,7 @@ class Conversations:
         """What happened behind the seq `after`, oldest first."""
         _admit(principal, Scope.CONVERSATIONS_READ, chatbot)
         return await self._feed.page(
-            principal.account_id, chatbot.id, _id(conversation_id), after=after, limit=limit, with_vectors=with_vectors
+            principal, chatbot.id, _id(conversation_id), after=after, limit=limit, with_vectors=with_vectors
         )
 
     async def follow(
@@ -392,15 +457,16 @@ class Conversations:
     ) -> AsyncGenerator[FeedEvent | FeedDelta | None, None]:
         """All that happens from that place on, with every word of a reply; see `Feed.follow_conversation`.
 
-        Raises `InvalidRequest` for a place that the conversation has not reached.
+        Raises `InvalidRequest` for a place that the conversation has not reached, `RateLimited` for one stream too many.
         """
         _admit(principal, Scope.CONVERSATIONS_READ, chatbot)
-        account_id, conversation_id = principal.account_id, _id(conversation_id)
-        if place.seq > await self._feed.last_seq(account_id, chatbot.id, conversation_id):
+        conversation_id = _id(conversation_id)
+        if place.seq > await self._feed.last_seq(principal, chatbot.id, conversation_id):
             raise InvalidRequest(errors=(FieldError("Last-Event-ID", "Must be the id of an event of this stream."),))
-        return self._feed.follow_conversation(
-            account_id, chatbot.id, conversation_id, place, idle_s=idle_s, with_vectors=with_vectors
+        followed = self._feed.follow_conversation(
+            principal, chatbot.id, conversation_id, place, idle_s=idle_s, with_vectors=with_vectors
         )
+        return self._streams.counted(principal, chatbot, followed) if principal.is_end_user else followed
 
     async def follow_all(
         self, principal: Principal, chatbot: Chatbot, since_us: int | None, *, idle_s: float, with_vectors: bool = False
@@ -419,9 +485,13 @@ class Conversations:
         await self._erasure.delete_conversation(chatbot.id, _id(conversation_id))
 
     async def erase_user(self, principal: Principal, chatbot: Chatbot, user_id: str) -> None:
-        """Delete all that one end user said and the replies to it; a conversation that was theirs alone goes whole."""
+        """Delete all that one end user said, the replies to it, and what is known of them; what was theirs alone goes whole."""
         _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
-        await self._erasure.delete_user(chatbot.id, client_defined_id(user_id, "user_id"))
+        await self._erasure.delete_user(principal.account_id, chatbot.id, client_defined_id(user_id, "user_id"))
+
+    def _admitting(self, principal: Principal, chatbot: Chatbot, text: str) -> Admit:
+        """What is asked before such a prompt of theirs is answered."""
+        return functools.partial(self._limits.admit, principal, chatbot, most_tokens(chatbot.config, text))
 
     def _checked_metadata(self, metadata: dict[str, Any]) -> dict[str, Any]:
         if metadata and _is_deeper(metadata, self._settings.max_depth):
@@ -430,6 +500,20 @@ class Conversations:
         if metadata and len(msgspec.json.encode(metadata)) > most:
             raise InvalidRequest(errors=(FieldError("metadata", f"Must have at most {most} bytes as JSON."),))
         return metadata
+
+
+def _of_user(principal: Principal, which: ConversationFilter, *, longest_waiting_first: bool) -> ConversationFilter:
+    """Their own alone, whatever they ask for. Raises `InvalidRequest` for what only staff can ask."""
+    staff = {
+        "assigned_to": which.assigned_to,
+        "waiting": which.is_waiting,
+        "operator": which.controlled_by,
+        "status": which.status,
+    }
+    asked = [name for name, value in (*staff.items(), ("sort", longest_waiting_first or None)) if value is not None]
+    if asked:
+        raise InvalidRequest(errors=tuple(FieldError(name, "Is for your staff: leave it out.") for name in asked))
+    return msgspec.structs.replace(which, owned_by=principal.user_id, among=principal.conversation_ids)
 
 
 def _admit(principal: Principal, scope: Scope, chatbot: Chatbot) -> None:
@@ -441,27 +525,40 @@ def _id(conversation_id: str) -> str:
     return client_defined_id(conversation_id, "conversation_id")
 
 
-def _may_go_on(principal: Principal, message: Message) -> bool:
-    """Whether its conversation is one of those that the principal is narrowed to."""
-    return principal.conversation_ids is None or message.conversation_id in principal.conversation_ids
-
-
-def _may_see(principal: Principal, prompt: Message) -> bool:
-    """An end user sees their own prompts and the replies to them."""
-    return principal.user_id in (None, prompt.user_id) and _may_go_on(principal, prompt)
-
-
-def _there(message: Message | None) -> Message:
-    if message is None:
-        raise NotFound
-    return message
+async def _check_own(reader: Reader, principal: Principal, chatbot: Chatbot, conversation_id: str) -> None:
+    """Before an end user is shown anything of the conversation. Raises `NotFound`."""
+    if principal.is_end_user:
+        await _get(reader, principal, chatbot, conversation_id)
 
 
 async def _get(reader: Reader, principal: Principal, chatbot: Chatbot, conversation_id: str) -> Conversation:
     found = await conversations.find_owned(reader, principal.account_id, chatbot.id, conversation_id)
     if found is None:
         raise NotFound
+    principal.check_own(conversation_id, found)
     return found
+
+
+def new_conversation_id(prefix: str = CONVERSATION_PREFIX) -> str:
+    """One that no one can guess."""
+    return prefix + secrets.token_hex(16)
+
+
+def _required(text: str | None, field: str) -> str:
+    """Raises `InvalidRequest`."""
+    if text is None:
+        raise InvalidRequest(errors=(FieldError(field, "Required."),))
+    return text
+
+
+def _speaker(principal: Principal, user_id: str | None) -> str:
+    """As whom the principal speaks: an end user as themselves. Raises `Forbidden`, `InvalidRequest`."""
+    if not principal.is_end_user:
+        return speaker_id(_required(user_id, "user_id"), "user_id")
+    if user_id is not None and speaker_id(user_id, "user_id") != principal.user_id:
+        raise Forbidden("You speak as the user of your token or session: leave out user_id.")
+    assert principal.user_id is not None, "who may write is a user"
+    return principal.user_id
 
 
 def _is_deeper(value: Any, depth: int) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from gigachat_server.access.standings import headers as limit_headers
 from gigachat_server.api import sse
 from gigachat_server.api.openai import bodies, callers, errors
 from gigachat_server.api.openai.errors import PreviousResponseNotFound, invalid
@@ -45,9 +46,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 class _Goal(msgspec.Struct, frozen=True, kw_only=True):
     """Where a prompt goes: into which conversation, and behind which prompt's reply."""
 
-    conversation_id: str
+    conversation_id: str | None = None  # None: a new one
     follows: str | None = None
-    is_named: bool = True
 
 
 class AskedTurn(msgspec.Struct, frozen=True):
@@ -73,7 +73,7 @@ async def ask(request: Request[Any], services: Services, asked: Asked) -> AskedT
     if "\0" in said.text:
         raise invalid(said.field, "Must not contain NUL characters.")
     goal = await _goal(request, services, asked, user_id)
-    is_unnamed = not goal.is_named and said.has_earlier
+    is_unnamed = goal.conversation_id is None and said.has_earlier
     try:
         started = await services.conversations.speak(
             request.principal,
@@ -85,6 +85,7 @@ async def ask(request: Request[Any], services: Services, asked: Asked) -> AskedT
             key=_key(request, user_id),
             recounted=said.earlier if is_unnamed else (),
             follows=goal.follows,
+            new_prefix=callers.CONVERSATION_PREFIX,
         )
     except InvalidRequest as error:
         raise _in_the_callers_words(error, said.field) from None
@@ -115,7 +116,7 @@ async def _goal(request: Request[Any], services: Services, asked: Asked, user_id
     named = callers.named_in_metadata(asked.metadata) or callers.named_in_headers(request.headers)
     if named is not None:
         return _Goal(conversation_id=callers.conversation_id(named))
-    return _Goal(conversation_id=callers.new_conversation_id(), is_named=False)
+    return _Goal()
 
 
 async def _known(request: Request[Any], services: Services, message_ids: tuple[str, ...], user_id: str) -> Message | None:
@@ -133,7 +134,7 @@ def _key(request: Request[Any], user_id: str) -> Key:
 
 
 def _headers(started: TurnHandle, ignored: list[str]) -> dict[str, str]:
-    headers = {"X-Conversation-Id": callers.as_header(started.prompt.conversation_id)}
+    headers = {"X-Conversation-Id": callers.as_header(started.prompt.conversation_id), **limit_headers(started.standings)}
     if ignored:
         headers["X-Gigachat-Ignored"] = ", ".join(ignored)
     if started.turn is None and not started.replies:

@@ -14,7 +14,6 @@ import msgspec
 from gigachat_server.access.principal import Principal
 from gigachat_server.access.speakers import CLIENT_PREFIX, client_defined_id, speaker_id
 from gigachat_server.api.openai.errors import TaskNotAnswered, invalid
-from gigachat_server.ids import new_id
 
 CONVERSATION_PREFIX = "conv_"
 _TASK = "x-openwebui-task"
@@ -50,7 +49,7 @@ def speaker(
     principal: Principal, headers: Mapping[str, str], *, metadata: Mapping[str, Any], user: str | None, safety: str | None
 ) -> str:
     """The id of the end user who speaks. Raises `InvalidRequest`."""
-    if principal.user_id is not None:
+    if principal.is_end_user and principal.user_id is not None:
         return principal.user_id
     found = _first(
         (metadata.get("user_id"), "metadata.user_id"),
@@ -80,10 +79,6 @@ def named_in_headers(headers: Mapping[str, str]) -> Named | None:
 def conversation_id(named: Named) -> str:
     """Raises `InvalidRequest`."""
     return client_defined_id(named.value, named.field)
-
-
-def new_conversation_id() -> str:
-    return CONVERSATION_PREFIX + new_id()
 
 
 def as_header(text: str) -> str:

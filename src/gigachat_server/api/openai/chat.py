@@ -25,7 +25,7 @@ async def complete(request: Request[bodies.ChatInput], services: Services) -> An
         ignored=bodies.ignored_fields(body, said),
     )
     turn = await ask(request, services, asked)
-    started, with_quotes = turn.started, request.principal.user_id is None
+    started, shown = turn.started, wire.shown_to(request.principal)
     if body.stream:
         ids = started.turn.speech.message_ids if started.turn is not None else [each.id for each in started.replies]
         frames = ChatStream(
@@ -33,8 +33,8 @@ async def complete(request: Request[bodies.ChatInput], services: Services) -> An
             started.prompt,
             message_id=ids[0] if ids else started.prompt.id,
             with_usage=bool(body.stream_options and body.stream_options.include_usage),
-            with_quotes=with_quotes,
+            shown=shown,
         )
         return stream(started, request, frames, turn.headers)
     replies = await replies_of(started)
-    return Answer(wire.chat_completion(chatbot, started.prompt, replies, with_quotes=with_quotes), 200, turn.headers)
+    return Answer(wire.chat_completion(chatbot, started.prompt, replies, shown), 200, turn.headers)

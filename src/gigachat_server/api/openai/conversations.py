@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gigachat_server.api.openai import bodies, callers, wire
 from gigachat_server.api.openai.errors import invalid, unsupported
+from gigachat_server.chat.conversations import new_conversation_id
 from gigachat_server.edge.answer import Answer
 from gigachat_server.edge.request import Request, query_choice, query_limit
 from gigachat_server.records import Conversation
@@ -16,7 +17,7 @@ async def create(request: Request[bodies.ConversationInput], services: Services)
         raise unsupported("items", "A conversation begins with a prompt that is answered: send it as a response.")
     made = request.earlier(Conversation)
     if made is None:
-        conversation_id = callers.new_conversation_id()
+        conversation_id = new_conversation_id(callers.CONVERSATION_PREFIX)
         made = await services.conversations.open(request.principal, request.chatbot, conversation_id, key=request.key)
     return Answer(wire.conversation(made))
 
@@ -40,7 +41,7 @@ async def list_items(request: Request[None], services: Services) -> Answer:
         is_newest_first=query_choice(request.query, "order", ("asc", "desc")) != "asc",
         limit=limit + 1,
     )
-    with_quotes = request.principal.user_id is None
-    items = [wire.item(message, with_quotes=with_quotes) for message in found[:limit]]
+    shown = wire.shown_to(request.principal)
+    items = [wire.item(message, shown) for message in found[:limit]]
     first_id, last_id = (items[0]["id"], items[-1]["id"]) if items else (None, None)
     return Answer(wire.OpenAIItems(items, first_id, last_id, has_more=len(found) > limit))

@@ -15,6 +15,7 @@ from gigachat_server.errors import ConversationBusy, FieldError, GigachatError, 
 
 _encode = msgspec.json.Encoder().encode
 _AS_SENT = "body"
+_LONGEST_WAIT_S = 60  # when told to wait longer, clients do not: they ask again within seconds
 
 
 class UnsupportedParameter(GigachatError):
@@ -60,7 +61,7 @@ def render(error: GigachatError) -> Response:
     headers = problem_headers(error)
     if error.status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="gigachat"'
-    if isinstance(error, ConversationBusy | ModelRejected):
+    if isinstance(error, ConversationBusy | ModelRejected) or (error.retry_after_s or 0) > _LONGEST_WAIT_S:
         headers["x-should-retry"] = "false"  # it would be the same again, or a prompt out of its turn
     return Response(_encode(document(error)), _status(error), headers, "application/json")
 

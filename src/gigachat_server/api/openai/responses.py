@@ -37,14 +37,14 @@ async def create(request: Request[bodies.ResponseInput], services: Services) -> 
         previous_response_id=body.previous_response_id,
     )
     turn = await ask(request, services, asked)
-    started, previous, with_quotes = turn.started, body.previous_response_id, _with_quotes(request)
+    started, previous, shown = turn.started, body.previous_response_id, wire.shown_to(request.principal)
     if body.stream:
         ids = started.turn.speech.message_ids if started.turn is not None else [each.id for each in started.replies]
         message_id = ids[0] if ids else None
-        frames = ResponseStream(chatbot, started.prompt, message_id=message_id, previous=previous, with_quotes=with_quotes)
+        frames = ResponseStream(chatbot, started.prompt, message_id=message_id, previous=previous, shown=shown)
         return stream(started, request, frames, turn.headers)
     replies = await replies_of(started)
-    made = wire.response(chatbot, started.prompt, replies[0] if replies else None, previous=previous, with_quotes=with_quotes)
+    made = wire.response(chatbot, started.prompt, replies[0] if replies else None, previous=previous, shown=shown)
     return Answer(made, 200, turn.headers)
 
 
@@ -76,7 +76,7 @@ async def _found(request: Request[None], services: Services, *, is_read: bool) -
         message_id=message_id,
         is_made=found.reply is not None or found.prompt.turn not in UNSETTLED,
         error=error,
-        with_quotes=_with_quotes(request),
+        shown=wire.shown_to(request.principal),
     )
 
 
@@ -86,8 +86,3 @@ def _message_id(request: Request[None]) -> str:
     if message_id == given or not is_id(message_id):
         raise NotFound
     return message_id
-
-
-def _with_quotes(request: Request[Any]) -> bool:
-    """What documents say word for word is for the client's own programs."""
-    return request.principal.user_id is None

@@ -30,12 +30,12 @@ def _missing(told: Iterable[str], text: str) -> str:
 class ChatStream:
     """A chat completion in chunks."""
 
-    def __init__(self, chatbot: Chatbot, prompt: Message, *, message_id: str, with_usage: bool, with_quotes: bool) -> None:
+    def __init__(self, chatbot: Chatbot, prompt: Message, *, message_id: str, with_usage: bool, shown: wire.Shown) -> None:
         self._id = wire.COMPLETION_PREFIX + message_id
         self._created = wire.seconds(prompt)
         self._model = chatbot.id
-        self._usage: UnsetType | None = None if with_usage else UNSET
-        self._with_quotes = with_quotes
+        self._usage: UnsetType | None = None if with_usage and shown.is_account else UNSET
+        self._shown = shown
         self._told: dict[int, list[str]] = {}
 
     def open(self, count: int) -> bytes:
@@ -57,8 +57,8 @@ class ChatStream:
             if missing := _missing(self._told.get(reply.alternative, ()), reply.content):
                 parts.append(self.say(reply.alternative, missing))
             delta = wire.OpenAIDelta(
-                annotations=wire.url_annotations(reply) or UNSET,
-                gigachat=wire.of_reply(reply, with_quotes=self._with_quotes),
+                annotations=wire.url_annotations(reply, self._shown) or UNSET,
+                gigachat=wire.of_reply(reply, self._shown),
             )
             parts.append(self._chunk(reply.alternative, delta, wire.finish_reason(reply)))
         ended = {reply.alternative for reply in replies}
@@ -81,13 +81,13 @@ class ResponseStream:
     """A response in events. Of several alternatives it is the first."""
 
     def __init__(
-        self, chatbot: Chatbot, prompt: Message, *, message_id: str | None, previous: str | None, with_quotes: bool
+        self, chatbot: Chatbot, prompt: Message, *, message_id: str | None, previous: str | None, shown: wire.Shown
     ) -> None:
         self._chatbot = chatbot
         self._prompt = prompt
         self._message_id = message_id
         self._previous = previous
-        self._with_quotes = with_quotes
+        self._shown = shown
         self._number = 0
         self._told: list[str] = []
         self._is_begun = False
@@ -129,7 +129,7 @@ class ResponseStream:
             parts.append(self._begin())
         if missing := _missing(self._told, reply.content):
             parts.append(self.say(0, missing))
-        item = wire.output_item(reply)
+        item = wire.output_item(reply, self._shown)
         [content] = item["content"]
         for number, annotation in enumerate(content["annotations"]):
             parts.append(self._part("output_text.annotation.added", annotation_index=number, annotation=annotation))
@@ -149,7 +149,7 @@ class ResponseStream:
             is_made=is_made,
             previous=self._previous,
             error=error,
-            with_quotes=self._with_quotes,
+            shown=self._shown,
         )
 
     @property

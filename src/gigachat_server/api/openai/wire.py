@@ -1,7 +1,8 @@
 """Turns, messages and chatbots as OpenAI's API shows them. Pure.
 
-Invariant: an id is a prefix and the id of the message that every other route shows, so `chatcmpl-`, `resp_` and `msg_` of one
-reply are the same reply; and whatever a stream tells at its end, a JSON answer and a later GET tell in the same form.
+Invariants: an id is a prefix and the id of the message that every other route shows, so `chatcmpl-`, `resp_` and `msg_` of one
+reply are the same reply; whatever a stream tells at its end, a JSON answer and a later GET tell in the same form; and an end
+user sees no metadata, count or setting, and of the sources as much as on every other route.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from gigachat_server.access.principal import Principal
 from gigachat_server.api.openai.bodies import MESSAGE_PREFIX
 from gigachat_server.edge.chatbot_names import RESPONSE_PREFIX
-from gigachat_server.records import Chatbot, Citation, Conversation, Message
+from gigachat_server.records import Chatbot, Citation, Conversation, Message, SourceView
 
 COMPLETION_PREFIX = "chatcmpl-"
 _SECOND_US = 1_000_000
@@ -66,7 +68,7 @@ class OpenAIChatCompletion(msgspec.Struct, frozen=True):
     created: int
     model: str
     choices: list[OpenAIChoice]
-    usage: OpenAIUsage
+    usage: Annotated[OpenAIUsage | None, Meta(description="Null for end users.")]
     gigachat: Extension
     object: str = "chat.completion"
 
@@ -111,9 +113,9 @@ class OpenAIResponse(msgspec.Struct, frozen=True, kw_only=True):
     incomplete_details: dict[str, Any] | None = None
     usage: dict[str, Any] | None = None
     metadata: dict[str, Any]
-    temperature: float
-    top_p: float
-    max_output_tokens: int
+    temperature: Annotated[float | None, Meta(description="The chatbot's, as are the next two; null for end users.")]
+    top_p: float | None
+    max_output_tokens: int | None
     instructions: None = None
     tools: list[dict[str, Any]] = []
     tool_choice: str = "auto"
@@ -175,6 +177,20 @@ class OpenAIError(msgspec.Struct, frozen=True):
     error: OpenAIErrorDetail
 
 
+# --- who sees what ---
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """How much of replies, and of what made them, the caller sees."""
+
+    sources: SourceView = "full"
+    is_account: bool = True
+
+
+def shown_to(principal: Principal) -> Shown:
+    return Shown(principal.sources, not principal.is_end_user)
+
+
 # --- chatbots and conversations ---
 
 
@@ -186,15 +202,15 @@ def conversation(record: Conversation) -> OpenAIConversation:
     return OpenAIConversation(record.conversation_id, record.created_at // _SECOND_US)
 
 
-def item(message: Message, *, with_quotes: bool) -> dict[str, Any]:
+def item(message: Message, shown: Shown) -> dict[str, Any]:
     """A message as an item of its conversation. Staff speaks for the side of the assistant."""
     if message.role == "user":
         content = {"type": "input_text", "text": message.content}
         return _item(message, "user", content)
     if message.role == "system":
         return _item(message, "system", {"type": "input_text", "text": message.content})
-    found = _item(message, "assistant", _output_text(message))
-    found["gigachat"] = {"role": message.role, "name": message.name, "citations": citations(message, with_quotes=with_quotes)}
+    found = _item(message, "assistant", _output_text(message, shown))
+    found["gigachat"] = {"role": message.role, "name": message.name, "citations": citations(message, shown)}
     return found
 
 
@@ -206,9 +222,9 @@ def _item(message: Message, role: str, content: dict[str, Any]) -> dict[str, Any
 # --- what a reply cites ---
 
 
-def cited(message: Message) -> list[dict[str, Any]]:
+def cited(message: Message, shown: Shown) -> list[dict[str, Any]]:
     """As a response has them: pages by their address, other documents as files."""
-    return [_annotation(each, message) for each in message.citations]
+    return [] if shown.sources == "none" else [_annotation(each, message) for each in message.citations]
 
 
 def _annotation(citation: Citation, message: Message) -> dict[str, Any]:
@@ -233,19 +249,19 @@ def _is_page(document_name: str) -> bool:
     return document_name.startswith(("https://", "http://"))
 
 
-def url_annotations(message: Message) -> list[dict[str, Any]]:
+def url_annotations(message: Message, shown: Shown) -> list[dict[str, Any]]:
     """As a chat completion has them: it knows pages alone, and nests what it says of them."""
     return [
         {"type": "url_citation", "url_citation": {name: value for name, value in each.items() if name != "type"}}
-        for each in cited(message)
+        for each in cited(message, shown)
         if each["type"] == "url_citation"
     ]
 
 
-def citations(message: Message, *, with_quotes: bool) -> list[dict[str, Any]]:
-    """All of them; `with_quotes`: with the words of the documents."""
+def citations(message: Message, shown: Shown) -> list[dict[str, Any]]:
+    """All of them, with the words of the documents where those are shown."""
     found = []
-    for each in message.citations:
+    for each in message.citations if shown.sources != "none" else ():
         source = message.sources[each.number - 1]
         told: dict[str, Any] = {
             "number": each.number,
@@ -254,7 +270,7 @@ def citations(message: Message, *, with_quotes: bool) -> list[dict[str, Any]]:
             "marker_start": each.marker_start,
             "marker_end": each.marker_end,
         }
-        if with_quotes:
+        if shown.sources == "full":
             told["text"] = each.text(message.sources)
         found.append(told)
     return found
@@ -280,16 +296,16 @@ def extension(prompt: Message) -> dict[str, Any]:
     return {"conversation_id": prompt.conversation_id, "prompt_id": prompt.id}
 
 
-def of_reply(message: Message, *, with_quotes: bool) -> dict[str, Any]:
-    return {"message_id": message.id, "status": message.status, "citations": citations(message, with_quotes=with_quotes)}
+def of_reply(message: Message, shown: Shown) -> dict[str, Any]:
+    return {"message_id": message.id, "status": message.status, "citations": citations(message, shown)}
 
 
-def chat_completion(chatbot: Chatbot, prompt: Message, replies: list[Message], *, with_quotes: bool) -> OpenAIChatCompletion:
+def chat_completion(chatbot: Chatbot, prompt: Message, replies: list[Message], shown: Shown) -> OpenAIChatCompletion:
     """A prompt that nobody answered, since an operator does, has one choice that says nothing."""
     choices = [
         OpenAIChoice(
             each.alternative,
-            OpenAIChatMessage(each.content, url_annotations(each), of_reply(each, with_quotes=with_quotes)),
+            OpenAIChatMessage(each.content, url_annotations(each, shown), of_reply(each, shown)),
             finish_reason(each),
         )
         for each in replies
@@ -299,7 +315,7 @@ def chat_completion(chatbot: Chatbot, prompt: Message, replies: list[Message], *
         created=seconds(prompt),
         model=chatbot.id,
         choices=choices or [OpenAIChoice(0, OpenAIChatMessage("", [], {}), "stop")],
-        usage=usage(replies),
+        usage=usage(replies) if shown.is_account else None,
         gigachat=extension(prompt),
     )
 
@@ -320,28 +336,29 @@ def response(
     is_made: bool = True,
     previous: str | None = None,
     error: dict[str, Any] | None = None,
-    with_quotes: bool,
+    shown: Shown,
 ) -> OpenAIResponse:
     """`is_made`: nothing more is said. Until then `message_id` is what the reply will be called."""
     reason = None if reply is None else _CUT_SHORT.get(finish_reason(reply))
     status = "failed" if error is not None else _status(reply, reason) if is_made else "in_progress"
     known = reply.id if reply else message_id or prompt.id
+    config = chatbot.config.response if shown.is_account else None
     return OpenAIResponse(
         id=RESPONSE_PREFIX + known,
         created_at=seconds(prompt),
         status=status,
         model=chatbot.id,
-        output=[output_item(reply)] if reply is not None else [],
+        output=[output_item(reply, shown)] if reply is not None else [],
         conversation={"id": prompt.conversation_id},
         previous_response_id=previous,
         error=error,
         incomplete_details=_incomplete(status, reason),
-        usage=_response_usage(reply) if is_made and error is None else None,
-        metadata={name: value for name, value in prompt.metadata.items() if name != "is_unnamed"},
-        temperature=chatbot.config.response.temperature,
-        top_p=chatbot.config.response.top_p,
-        max_output_tokens=chatbot.config.response.max_tokens,
-        gigachat={**extension(prompt), **(of_reply(reply, with_quotes=with_quotes) if reply is not None else {})},
+        usage=_response_usage(reply) if is_made and error is None and shown.is_account else None,
+        metadata={name: value for name, value in prompt.metadata.items() if name != "is_unnamed"} if shown.is_account else {},
+        temperature=config.temperature if config else None,
+        top_p=config.top_p if config else None,
+        max_output_tokens=config.max_tokens if config else None,
+        gigachat={**extension(prompt), **(of_reply(reply, shown) if reply is not None else {})},
     )
 
 
@@ -359,12 +376,12 @@ def _incomplete(status: str, cut_short: str | None) -> dict[str, Any] | None:
     return {"reason": cut_short or "interrupted"}
 
 
-def output_item(reply: Message) -> dict[str, Any]:
-    return _item(reply, "assistant", _output_text(reply))
+def output_item(reply: Message, shown: Shown) -> dict[str, Any]:
+    return _item(reply, "assistant", _output_text(reply, shown))
 
 
-def _output_text(message: Message) -> dict[str, Any]:
-    return {"type": "output_text", "text": message.content, "annotations": cited(message), "logprobs": []}
+def _output_text(message: Message, shown: Shown) -> dict[str, Any]:
+    return {"type": "output_text", "text": message.content, "annotations": cited(message, shown), "logprobs": []}
 
 
 def _response_usage(reply: Message | None) -> dict[str, Any]:
