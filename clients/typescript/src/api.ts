@@ -712,6 +712,66 @@ export interface paths {
         patch: operations["users_change"];
         trace?: never;
     };
+    "/chatbots/{chatbot_id}/ui": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Say something as the AI SDK's useChat does; answers with its UI message stream
+         * @description Needs a key with the scope `conversations:write`. End users reach it too, and of conversations their own alone.
+         */
+        post: operations["ui_chat_say"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/chatbots/{chatbot_id}/ui/{conversation_id}/stream": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Join the reply in the making, from its first word on, as a UI message stream
+         * @description Needs a key with the scope `conversations:read`. End users reach it too, and of conversations their own alone.
+         */
+        get: operations["ui_chat_join"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/chatbots/{chatbot_id}/ui/{conversation_id}/messages": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the newest messages as UI messages, oldest first
+         * @description Needs a key with the scope `conversations:read`. End users reach it too, and of conversations their own alone.
+         */
+        get: operations["ui_chat_list_messages"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/chatbots/{chatbot_id}/unanswered": {
         parameters: {
             query?: never;
@@ -2997,6 +3057,58 @@ export interface components {
             event: "error";
             /** @description JSON: a Problem. */
             data: string;
+        };
+        /**
+         * UIChatInput
+         * @description What the AI SDK's `DefaultChatTransport` posts. Other fields are ignored.
+         */
+        UIChatInput: {
+            /** @description The chat's id: it is the conversation's. */
+            id: string;
+            /** @description The last one is the prompt; those before it are not read. It is the user's, has a list of `parts`, and text in them. */
+            messages?: unknown[];
+            /** @description The last message alone, instead of `messages`. */
+            message?: unknown;
+            /** @description `submit-message`, or `regenerate-message` for a new reply. */
+            trigger?: string;
+            /** @description What to make a new reply to: a message's id, here or in the browser. */
+            messageId?: string | null;
+            /** @description Who speaks, where the credential does not say it. None of your staff's, which begin with `client:`. */
+            user_id?: string | null;
+            /** @description `metadata.user_id` stands for `user_id`. */
+            metadata?: unknown;
+        };
+        /**
+         * UIFrame
+         * @description One `data:` line of the stream, which ends with `[DONE]`: see the AI SDK's UI message stream, v1.
+         */
+        UIFrame: {
+            type: string;
+        };
+        /**
+         * UIMessage
+         * @description A message as the AI SDK keeps it. An operator's has the role `assistant`, and `metadata.role` tells the difference.
+         */
+        UIMessage: {
+            /** @description Of a prompt that a browser sent: the id that it had there. */
+            id: string;
+            /** @description `user` or `assistant`. */
+            role: string;
+            /** @description `text`; of a reply also `source-url` or `source-document`, and more. */
+            parts: {
+                [key: string]: unknown;
+            }[];
+            /** @description `seq`, `created_at`, `name`, `role`, `status`, and what else is known. */
+            metadata: {
+                [key: string]: unknown;
+            };
+        };
+        /**
+         * UIStream
+         * @description One line `data:` of the stream.
+         */
+        UIStream: {
+            data: "[DONE]" | string;
         };
         /**
          * UserRate
@@ -10595,6 +10707,479 @@ export interface operations {
             };
         };
     };
+    ui_chat_say: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A header: your name for this write, kept for 24 hours. Sent again with it, it is not done again, and answered as before. */
+                "Idempotency-Key"?: string;
+                /** @description A header, for a stream that is sent again with its `Idempotency-Key`: the `id:` of what came last, to go on behind it. */
+                "Last-Event-ID"?: string;
+            };
+            path: {
+                chatbot_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UIChatInput"];
+            };
+        };
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    /** @description The limits that the prompt was charged to: `"user";q=20;w=60`. Without any there is no such header. */
+                    "RateLimit-Policy"?: string;
+                    /** @description What is left of each, and in how many seconds it is whole again: `"user";r=13;t=17`. */
+                    RateLimit?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": components["schemas"]["UIStream"];
+                };
+            };
+            /**
+             * @description - `malformed_body`: The request body is not valid JSON.
+             *     - `malformed_request`: What was sent is not an HTTP/1.1 request.
+             */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem400Body"];
+                };
+            };
+            /** @description - `unauthenticated`: A valid API key is required: send it as 'Authorization: Bearer <API_KEY>'. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem401"];
+                };
+            };
+            /**
+             * @description - `address_refused`: This chatbot's restrictions.ip_addresses do not list the address that sent the request.
+             *     - `forbidden`: This API key is not allowed to do that.
+             *     - `hostname_refused`: This chatbot's restrictions.hostnames do not list the page that sent the request.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem403Guarded"];
+                };
+            };
+            /** @description - `not_found`: There is nothing here, or it belongs to another account. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem404"];
+                };
+            };
+            /** @description - `request_timeout`: The request took too long to arrive. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem408"];
+                };
+            };
+            /**
+             * @description - `conversation_busy`: Another prompt of this conversation is being answered, and no more can wait. This one was not stored.
+             *     - `idempotency_in_progress`: Another request with this Idempotency-Key is in progress; send it again shortly.
+             */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem409IdempotentPrompt"];
+                };
+            };
+            /** @description - `payload_too_large`: The request is larger than this server accepts. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem413Body"];
+                };
+            };
+            /** @description - `unsupported_media_type`: Send the body as uncompressed application/json, or a document also as multipart/form-data. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem415Body"];
+                };
+            };
+            /**
+             * @description - `idempotency_key_reused`: This Idempotency-Key was used before with another body; use a new key for a new request.
+             *     - `invalid_request`: Some fields are invalid; see 'errors'.
+             *     - `upstream_context_too_long`: The prompt, with passages and memory, is longer than the model accepts: lower memory_size, match_count or chunk_size, or send a shorter prompt. The prompt is stored.
+             *     - `upstream_filtered`: The provider's content filter blocked the prompt or the reply: rephrase the prompt. The prompt is stored.
+             */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem422IdempotentPrompt"];
+                };
+            };
+            /**
+             * @description - `budget_spent`: This chatbot's budget for today is spent; it answers again tomorrow (UTC).
+             *     - `rate_limited`: Too many requests: wait as long as Retry-After says.
+             *     - `upstream_rate_limited`: The model endpoint limits the rate of requests: try again later. The prompt is stored.
+             */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem429Prompt"];
+                };
+            };
+            /** @description - `head_too_large`: The request's address and headers are larger than this server accepts. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem431"];
+                };
+            };
+            /** @description - `internal_error`: The server failed; its log has the cause. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem500"];
+                };
+            };
+            /**
+             * @description - `upstream_empty`: The model endpoint answered without any text. The prompt is stored.
+             *     - `upstream_failed`: The model endpoint failed. The prompt is stored.
+             *     - `upstream_interrupted`: The model endpoint broke off in the middle of its reply; the part that arrived is stored.
+             *     - `upstream_malformed`: The model endpoint sent something other than a chat completion. The prompt is stored.
+             *     - `upstream_model_not_found`: The model endpoint has no such model: check GIGACHAT_MODEL or the chatbot's response.model, and that the model is pulled or loaded there. The prompt is stored.
+             *     - `upstream_parameter_refused`: The model endpoint refuses a parameter: name it in GIGACHAT_MODEL_OMIT or the chatbot's response.omit; the server's log has its name, if the endpoint gave it. The prompt is stored.
+             *     - `upstream_payment_required`: The account at the model endpoint has no credit or quota left: top it up there. The prompt is stored.
+             *     - `upstream_rejected`: The model endpoint refused the request without saying why: check GIGACHAT_MODEL_URL with `gigachat doctor`. The prompt is stored.
+             *     - `upstream_template_refused`: The model's chat template refuses the messages: give the model server another template, or use another model. The prompt is stored.
+             *     - `upstream_unauthorised`: The model endpoint refuses the key: check GIGACHAT_MODEL_KEY, and what the key may do. The prompt is stored.
+             *     - `upstream_unreachable`: The model endpoint cannot be reached. The prompt is stored.
+             */
+            502: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem502Prompt"];
+                };
+            };
+            /**
+             * @description - `embedder_rejected`: The embedding endpoint refuses requests: check its key and model with `gigachat doctor`.
+             *     - `embedder_unavailable`: The embedding model cannot be reached right now, so documents cannot be searched.
+             *     - `reply_cut_off`: The server stopped during the reply; the part that was written is stored. Send the prompt again, or retry it.
+             *     - `shutting_down`: This server is shutting down. Try again shortly.
+             *     - `storage_unavailable`: The message store cannot write right now. Try again shortly; with an Idempotency-Key nothing is stored twice.
+             *     - `too_many_connections`: Too many connections are open, here or from your address. Close some, or try again shortly.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem503Prompt"];
+                };
+            };
+            /** @description - `upstream_timeout`: The model endpoint took too long. The prompt is stored. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem504Prompt"];
+                };
+            };
+            /** @description Another problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    ui_chat_join: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                chatbot_id: string;
+                conversation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": components["schemas"]["UIStream"];
+                };
+            };
+            /** @description Nothing is being answered. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description - `malformed_request`: What was sent is not an HTTP/1.1 request. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem400"];
+                };
+            };
+            /** @description - `unauthenticated`: A valid API key is required: send it as 'Authorization: Bearer <API_KEY>'. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem401"];
+                };
+            };
+            /**
+             * @description - `address_refused`: This chatbot's restrictions.ip_addresses do not list the address that sent the request.
+             *     - `forbidden`: This API key is not allowed to do that.
+             *     - `hostname_refused`: This chatbot's restrictions.hostnames do not list the page that sent the request.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem403Guarded"];
+                };
+            };
+            /** @description - `not_found`: There is nothing here, or it belongs to another account. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem404"];
+                };
+            };
+            /** @description - `request_timeout`: The request took too long to arrive. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem408"];
+                };
+            };
+            /** @description - `invalid_request`: Some fields are invalid; see 'errors'. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem422"];
+                };
+            };
+            /** @description - `head_too_large`: The request's address and headers are larger than this server accepts. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem431"];
+                };
+            };
+            /** @description - `internal_error`: The server failed; its log has the cause. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem500"];
+                };
+            };
+            /**
+             * @description - `shutting_down`: This server is shutting down. Try again shortly.
+             *     - `storage_unavailable`: The message store cannot write right now. Try again shortly; with an Idempotency-Key nothing is stored twice.
+             *     - `too_many_connections`: Too many connections are open, here or from your address. Close some, or try again shortly.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem503"];
+                };
+            };
+            /** @description Another problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    ui_chat_list_messages: {
+        parameters: {
+            query?: {
+                /** @description How many entries a page has. */
+                limit?: number;
+                /** @description The page ends before this place; the previous page's `Link` header has it. */
+                after?: string;
+            };
+            header?: never;
+            path: {
+                chatbot_id: string;
+                conversation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    /** @description Where a further page is: `<...>; rel="next"`. The last page has none. */
+                    Link?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UIMessage"][];
+                };
+            };
+            /** @description - `malformed_request`: What was sent is not an HTTP/1.1 request. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem400"];
+                };
+            };
+            /** @description - `unauthenticated`: A valid API key is required: send it as 'Authorization: Bearer <API_KEY>'. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem401"];
+                };
+            };
+            /**
+             * @description - `address_refused`: This chatbot's restrictions.ip_addresses do not list the address that sent the request.
+             *     - `forbidden`: This API key is not allowed to do that.
+             *     - `hostname_refused`: This chatbot's restrictions.hostnames do not list the page that sent the request.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem403Guarded"];
+                };
+            };
+            /** @description - `not_found`: There is nothing here, or it belongs to another account. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem404"];
+                };
+            };
+            /** @description - `request_timeout`: The request took too long to arrive. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem408"];
+                };
+            };
+            /** @description - `invalid_request`: Some fields are invalid; see 'errors'. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem422"];
+                };
+            };
+            /** @description - `head_too_large`: The request's address and headers are larger than this server accepts. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem431"];
+                };
+            };
+            /** @description - `internal_error`: The server failed; its log has the cause. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem500"];
+                };
+            };
+            /**
+             * @description - `shutting_down`: This server is shutting down. Try again shortly.
+             *     - `storage_unavailable`: The message store cannot write right now. Try again shortly; with an Idempotency-Key nothing is stored twice.
+             *     - `too_many_connections`: Too many connections are open, here or from your address. Close some, or try again shortly.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem503"];
+                };
+            };
+            /** @description Another problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     unanswered_list_all: {
         parameters: {
             query?: {
@@ -13758,8 +14343,6 @@ export interface operations {
             header?: {
                 /** @description A header: your name for this write, kept for 24 hours. Sent again with it, it is not done again, and answered as before. */
                 "Idempotency-Key"?: string;
-                /** @description A header, for a stream that is sent again with its `Idempotency-Key`: the `id:` of what came last, to go on behind it. */
-                "Last-Event-ID"?: string;
             };
             path?: never;
             cookie?: never;
@@ -13971,8 +14554,6 @@ export interface operations {
             header?: {
                 /** @description A header: your name for this write, kept for 24 hours. Sent again with it, it is not done again, and answered as before. */
                 "Idempotency-Key"?: string;
-                /** @description A header, for a stream that is sent again with its `Idempotency-Key`: the `id:` of what came last, to go on behind it. */
-                "Last-Event-ID"?: string;
             };
             path?: never;
             cookie?: never;
@@ -15168,8 +15749,6 @@ export interface operations {
             header?: {
                 /** @description A header: your name for this write, kept for 24 hours. Sent again with it, it is not done again, and answered as before. */
                 "Idempotency-Key"?: string;
-                /** @description A header, for a stream that is sent again with its `Idempotency-Key`: the `id:` of what came last, to go on behind it. */
-                "Last-Event-ID"?: string;
             };
             path: {
                 chatbot_id: string;
@@ -15380,8 +15959,6 @@ export interface operations {
             header?: {
                 /** @description A header: your name for this write, kept for 24 hours. Sent again with it, it is not done again, and answered as before. */
                 "Idempotency-Key"?: string;
-                /** @description A header, for a stream that is sent again with its `Idempotency-Key`: the `id:` of what came last, to go on behind it. */
-                "Last-Event-ID"?: string;
             };
             path: {
                 chatbot_id: string;

@@ -93,19 +93,17 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
         if chatbot.account_id != self.account_id or self.chatbot_id not in (None, chatbot.id):
             raise NotFound
 
-    def owns(self, conversation_id: str, conversation: Conversation | None) -> bool:
-        """Whether an end user may enter it: their own ones alone, and of these perhaps some.
+    def check_own(self, conversation_id: str, conversation: Conversation | None) -> None:
+        """Raises `NotFound` unless they may enter it: an end user their own ones alone, and of these perhaps some.
 
-        One that names no user is entered by those whose token names it.
+        One that names no user is entered by those whose token names it. A foreign one looks like none.
         """
+        if not self.is_end_user:
+            return
         narrowed = self.conversation_ids
         if conversation is None or (narrowed is not None and conversation_id not in narrowed):
-            return False
-        return conversation.user_id == self.user_id or (conversation.user_id is None and narrowed is not None)
-
-    def check_own(self, conversation_id: str, conversation: Conversation | None) -> None:
-        """Raises `NotFound` for one that an end user does not own: a foreign one looks like none."""
-        if self.is_end_user and not self.owns(conversation_id, conversation):
+            raise NotFound
+        if conversation.user_id != self.user_id and (conversation.user_id is not None or narrowed is None):
             raise NotFound
 
     @property

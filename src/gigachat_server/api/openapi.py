@@ -218,7 +218,7 @@ def _parameters(route: ApiRoute) -> list[dict[str, Any]]:
     if route.is_followed:
         schema, description = _LAST_EVENT_ID
         in_header.append(_parameter("header", "Last-Event-ID", input_rules.LAST_EVENT_ID.get(route.path, schema), description))
-    elif route.is_prompt and route.is_streamed:
+    elif route.is_prompt and route.is_streamed and not route.is_openai:
         in_header.append(_parameter("header", "Last-Event-ID", *_LEFT_AT))
     if route.accepted is not None:
         in_header.append(_parameter("header", "Prefer", *_PREFER))
@@ -257,6 +257,8 @@ def _successes(route: ApiRoute, schemas: Schemas) -> dict[str, Any]:
     if headers:
         success["headers"] = headers
     responses = {str(route.status): success}
+    if route.at_rest:
+        responses["204"] = {"description": route.at_rest}
     if route.accepted is not None:
         responses["202"] = {
             "description": "Stored, and searchable later: a file, or on `Prefer: respond-async`",

@@ -46,6 +46,7 @@ from gigachat_server.store.conversations import ConversationFilter as Conversati
 from gigachat_server.store.database import Database, Reader, Tx
 from gigachat_server.store.idempotency import Key
 
+_NAMED_PROMPTS = 500  # of a conversation, the newest: those that a name is looked up in
 MOST_CLAIMED = 50
 CONVERSATION_PREFIX = "cnv_"  # of the id of a new one
 
@@ -183,6 +184,21 @@ class Conversations:
             )
         admit = self._admitting(principal, chatbot, "")
         return await self._turns.retry(chatbot, conversation_id, message_id, key, admit, entry=entry_of(principal))
+
+    async def join(self, principal: Principal, chatbot: Chatbot, conversation_id: str) -> TurnHandle | None:
+        """The turn that is being answered, to watch from its first word; None if none is, or nobody has spoken yet."""
+        _admit(principal, Scope.CONVERSATIONS_READ, chatbot)
+        conversation_id = _id(conversation_id)
+
+        async def read(reader: Reader) -> Message | None:
+            conversation = await _find(reader, principal, chatbot, conversation_id)
+            if conversation is None or conversation.answering is None:
+                return None
+            return await messages.find(reader, chatbot.id, conversation.answering)
+
+        prompt = await self._database.read(read)
+        turn = None if prompt is None else self._turns.watched(chatbot, prompt)
+        return None if prompt is None or turn is None else TurnHandle(prompt=prompt, turn=turn, is_replayed=True)
 
     async def stop(self, principal: Principal, chatbot: Chatbot, conversation_id: str, *, key: Key | None) -> TurnResult:
         """End the reply in the making and whatever waits behind it. With a key, the ids of these messages are kept."""
@@ -334,6 +350,49 @@ class Conversations:
 
         return await self._database.read(read)
 
+    async def shown(
+        self, principal: Principal, chatbot: Chatbot, conversation_id: str, *, before: int | None, limit: int
+    ) -> Sequence[Message]:
+        """What a browser shows: the newest messages before that seq, oldest first; none if nobody has spoken yet.
+
+        Of replies the first alternative, and neither those that gave way to another nor those that are about to.
+        """
+        _admit(principal, Scope.CONVERSATIONS_READ, chatbot)
+        conversation_id = _id(conversation_id)
+
+        async def read(reader: Reader) -> list[Message]:
+            conversation = await _find(reader, principal, chatbot, conversation_id)
+            if conversation is None:
+                return []
+            before_seq = conversation.last_seq + 1 if before is None else before
+            return await messages.list_shown(reader, conversation, before=before_seq, limit=limit)
+
+        return await self._database.read(read)
+
+    async def find_prompt(
+        self, principal: Principal, chatbot: Chatbot, conversation_id: str, names: Sequence[str], *, metadata_key: str
+    ) -> str | None:
+        """The id of the first of these messages that there is: its own id, or a name that a prompt has in its metadata.
+
+        Without names, the newest prompt's.
+        """
+        _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
+        conversation_id = _id(conversation_id)
+
+        async def read(reader: Reader) -> str | None:
+            conversation = await _find(reader, principal, chatbot, conversation_id)
+            if conversation is None:
+                return None
+            prompts = await messages.list_prompt_metadata(reader, chatbot.id, conversation_id, limit=_NAMED_PROMPTS)
+            if not names:
+                return next(iter(prompts), None)
+            found = await messages.list_by_id(reader, chatbot.id, [*names])
+            own = {each.id: each.id for each in found.values() if each.conversation_id == conversation_id}
+            known = {str(given.get(metadata_key)): prompt_id for prompt_id, given in reversed(prompts.items())} | own
+            return next((known[name] for name in names if name in known), None)
+
+        return await self._database.read(read)
+
     async def named(self, principal: Principal, chatbot: Chatbot, conversation_id: str, message_ids: Sequence[str]) -> Transcript:
         """These messages of the conversation, in this order, for a write that is repeated: `NotFound` if they are deleted."""
         _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
@@ -360,10 +419,9 @@ class Conversations:
             last = next((found[each] for each in reversed(message_ids) if each in found), None)
             if last is None or (last.user_id == user_id and not principal.is_end_user):
                 return last
-            conversation = await conversations.find(reader, chatbot.id, last.conversation_id)
-            if principal.is_end_user:
-                return last if principal.owns(last.conversation_id, conversation) else None
-            return last if conversation is not None and conversation.user_id == user_id else None
+            conversation = await _find(reader, principal, chatbot, last.conversation_id)
+            is_theirs = conversation is not None and (principal.is_end_user or conversation.user_id == user_id)
+            return last if is_theirs else None
 
         return await self._database.read(read)
 
@@ -537,6 +595,14 @@ async def _get(reader: Reader, principal: Principal, chatbot: Chatbot, conversat
         raise NotFound
     principal.check_own(conversation_id, found)
     return found
+
+
+async def _find(reader: Reader, principal: Principal, chatbot: Chatbot, conversation_id: str) -> Conversation | None:
+    """The same, for who may ask before there is one: a foreign one looks like none."""
+    try:
+        return await _get(reader, principal, chatbot, conversation_id)
+    except NotFound:
+        return None
 
 
 def new_conversation_id(prefix: str = CONVERSATION_PREFIX) -> str:

@@ -15,7 +15,7 @@ import msgspec
 
 from gigachat_server.access.limits import Admission
 from gigachat_server.access.speakers import CLIENT_PREFIX
-from gigachat_server.chat.answers.memory import Memory, Recounted, first_answered_at, recall, recount
+from gigachat_server.chat.answers.memory import Recounted, first_answered_at, recall, recount
 from gigachat_server.chat.events.recorder import Events
 from gigachat_server.chat.ownership import Entry
 from gigachat_server.chat.turns.control import Control
@@ -139,10 +139,7 @@ class Intake:
         )
         if taken is None:
             raise await _refusal(tx, chatbot)
-        if request.follows is not None and not await messages.is_last_replied(
-            tx, chatbot.id, conversation_id, prompt_id=request.follows
-        ):
-            raise PreviousResponseSuperseded
+        await _check_followed(tx, chatbot, request)
         place, chatbot = taken[0], await _in_force(tx, chatbot, taken[1])
         prompt = _message(chatbot, request, place, prompt_id, role="user", turn=_turn_state(place, prompt_id))
         await self._events.store_message(tx, prompt)
@@ -155,7 +152,7 @@ class Intake:
                 tx.after_commit(self._suggestions_wanted.set)
         if prompt.turn != "running":
             return await _stored(tx, IntakeResult(prompt=prompt), begin)
-        memory = recount(request.recounted, chatbot.config.response.memory_size) if request.recounted else Memory()
+        memory = recount(request.recounted, chatbot.config.response.memory_size)
         if place.seq > 1:
             memory = await recall(tx, chatbot, prompt, before=place.seq, control_epoch=place.control_epoch)
         return await _stored(tx, IntakeResult(prompt=prompt, lease=lease(chatbot, prompt, place, memory=memory)), begin)
@@ -210,10 +207,7 @@ class Intake:
         entry: Entry | None = None,
         recounted: tuple[Recounted, ...] = (),
     ) -> IntakeResult:
-        """Have the prompt answered again: at once, or after the prompts that are being answered.
-
-        `recounted`: what the caller says was said before, where nothing of that is stored.
-        """
+        """Have the prompt answered again: at once, or after those that are being answered. `recounted`: see `PromptRequest`."""
         now_us = self._clock()
         if entry is not None:
             await entry.prove(tx, chatbot.id, conversation_id)
@@ -291,6 +285,13 @@ async def _refusal(tx: Tx, chatbot: Chatbot) -> GigachatError:
     if not await chatbots.exists(tx, chatbot.id):
         return NotFound()  # deleted while the request was on its way
     return ConversationBusy(retry_after_s=1)
+
+
+async def _check_followed(tx: Tx, chatbot: Chatbot, request: PromptRequest) -> None:
+    """Raises `PreviousResponseSuperseded` unless the newest reply is the one that the request goes on from, if it names one."""
+    follows, conversation_id = request.follows, request.conversation_id
+    if follows is not None and not await messages.is_last_replied(tx, chatbot.id, conversation_id, prompt_id=follows):
+        raise PreviousResponseSuperseded
 
 
 async def _in_force(tx: Tx, chatbot: Chatbot, version: tuple[int, int]) -> Chatbot:
