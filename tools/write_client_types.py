@@ -23,12 +23,10 @@ import unasync
 
 from gigachat_server.api.openapi import openapi_json
 from gigachat_server.api.problem_schemas import error_classes
-from gigachat_server.api.routes import ROUTES, ApiRoute
-from gigachat_server.api.schemas import prune
+from gigachat_server.api.routes import ROUTES, UI, ApiRoute
 from gigachat_server.errors import GigachatError
 
 ROOT = Path(__file__).parents[1]
-OPENAI = "openai"  # the tag of routes that are called with OpenAI's own clients
 PACKAGE = ROOT / "clients/python/src/gigachat_client"
 TYPESCRIPT = ROOT / "clients/typescript"
 _MADE = "# Made by tools/write_client_types.py: change the server, or that, and run `make docs`.\n"
@@ -74,6 +72,10 @@ else:
 '''
 
 
+# The routes of other clients' protocols are theirs.
+OFFERED = [route for route in ROUTES if not route.path.startswith(UI) and not route.is_openai]
+
+
 def name_of(component: str) -> str:
     return component.removeprefix("Wire")
 
@@ -87,6 +89,8 @@ def annotation(schema: Schema, *, is_sent: bool, module: str = "") -> str:
         return " | ".join(map(inner, schema["anyOf"]))
     if "enum" in schema:
         return f"{'Literal' if is_sent else 'Choice'}[{', '.join(map(repr, schema['enum']))}]"
+    if "type" not in schema:
+        return "Any"
     if schema["type"] == "array":
         return f"list[{inner(schema['items'])}]"
     if schema["type"] == "object":
@@ -132,8 +136,26 @@ def _docstring(text: str) -> Iterator[str]:
     yield '    """'
 
 
+def offered_components(document: Schema) -> set[str]:
+    """What the routes that are offered speak of, directly or not."""
+    waiting = {name for route in OFFERED for name in _components_in(document["paths"][route.path][route.method.lower()])}
+    found: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        found.add(name)
+        waiting |= _components_in(document["components"]["schemas"].get(name, {})) - found
+    return found
+
+
+def _components_in(described: Any) -> set[str]:
+    return set(re.findall(r"#/components/schemas/(\w+)", json.dumps(described)))
+
+
 def types_module(document: Schema) -> str:
-    components = {name: schema for name, schema in document["components"]["schemas"].items() if "properties" in schema}
+    spoken_of = offered_components(document)
+    components = {
+        name: schema for name, schema in document["components"]["schemas"].items() if "properties" in schema and name in spoken_of
+    }
     names = [name_of(name) for name in components]
     assert len(set(names)) == len(names), "two components would have one name"
     lines = [line for name, schema in components.items() for line in struct(name, schema)]
@@ -276,10 +298,8 @@ def _typed(schema: Schema) -> Schema:
 
 def calls_module(document: Schema) -> str:
     by_tag: dict[str, list[_Operation]] = {}
-    for route in ROUTES:
-        described = document["paths"].get(route.path, {}).get(route.method.lower())
-        if described is None:
-            continue
+    for route in OFFERED:
+        described = document["paths"][route.path][route.method.lower()]
         if route.response is not None or not route.is_streamed:  # what is a stream alone is followed
             operation = _Operation(route, described, document["components"]["schemas"])
             by_tag.setdefault(operation.tag, []).append(operation)
@@ -301,22 +321,8 @@ def _class(tag: str) -> str:
 # --- files ---
 
 
-def native(document: Schema) -> Schema:
-    """The document without what OpenAI's clients call."""
-    paths = {path: by_method for path, by_method in document["paths"].items() if OPENAI not in _tags(by_method)}
-    components = {**document["components"], "schemas": {**document["components"]["schemas"]}}
-    found = {**document, "paths": paths, "components": components}
-    prune(found)
-    return found
-
-
-def _tags(by_method: Schema) -> set[str]:
-    return {tag for operation in by_method.values() for tag in operation["tags"]}
-
-
 def made(document: Schema) -> dict[Path, str]:
     """Every file that is made, as it should be."""
-    document = native(document)
     files = {
         PACKAGE / "types.py": types_module(document),
         PACKAGE / "errors.py": errors_module(),

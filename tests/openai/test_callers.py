@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
-from gigachat_server.access.principal import Principal, PrincipalKind
 from gigachat_server.models.base import ModelInput
 from gigachat_server.models.fake import ScriptedModel
 from tests.harness import Api, gigachat
@@ -196,29 +194,3 @@ async def test_a_forged_or_foreign_item_id_begins_a_new_conversation(tmp_path: P
             assert conversation_of(reply).startswith("conv_"), forged
             assert len(await stored(api, chatbot, conversation_of(reply))) == 2
         assert not any("SECRET" in each.content for call in model.calls[2:] for each in call.messages)
-
-
-async def test_an_end_user_is_who_their_token_says_and_sees_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever else the request claims."""
-    async with gigachat(tmp_path) as api:
-        chatbot = await api.chatbot()
-        bobs = (await respond(api, chatbot, "Hi", user="bob")).body["id"]
-        key = await api.services.key_ring.authenticate(api.key)
-        ann = msgspec.structs.replace(key, kind=PrincipalKind.USER, chatbot_id=chatbot.rpartition("/")[2], user_id="ann")
-
-        async def authenticate(secret: str) -> Principal:
-            return ann
-
-        monkeypatch.setattr(api.services.key_ring, "authenticate", authenticate)
-        claims = {"metadata": {"user_id": "client:bob"}, "user": "bob", "headers": {"X-OpenWebUI-User-Id": "bob"}}
-        in_chat, hers = await chat(api, chatbot, "Hi", **claims), await respond(api, chatbot, "Hi", **claims)  # type: ignore[arg-type]
-        assert (await api.get(f"{chatbot}/v1/responses/{hers.body['id']}")).body == hers.body
-        assert error(await api.get(f"{chatbot}/v1/responses/{bobs}"))[:2] == (404, "not_found")
-        assert error(await api.post(f"{chatbot}/v1/responses/{bobs}/cancel"))[:2] == (404, "not_found")
-        on_from_bob = await respond(api, chatbot, "Hi", previous_response_id=bobs, user="bob")
-        assert error(on_from_bob)[:2] == (400, "previous_response_not_found")
-        for path in (f"{chatbot}/v1/embeddings", f"{chatbot}/v1/conversations", "/v1/chat/completions", "/v1/responses"):
-            assert error(await api.post(path, {"input": "Hi", "messages": [user("Hi")]}))[:2] == (403, "forbidden"), path
-        monkeypatch.undo()
-        for reply in (in_chat, hers):
-            assert {each["user_id"] for each in await api.messages(chatbot, conversation_of(reply))} == {"ann"}

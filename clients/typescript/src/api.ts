@@ -15016,7 +15016,7 @@ export interface operations {
                 };
             };
             /**
-             * @description - `chatbot_required`: Say which chatbot: add ?chatbot_id=, or use /chatbots/{chatbot_id}/v1. Only an account of one chatbot needs neither.
+             * @description - `chatbot_required`: The account has several chatbots, or none: say which one is meant.
              *     - `malformed_body`: The request body is not valid JSON.
              *     - `malformed_request`: What was sent is not an HTTP/1.1 request.
              *     - `unsupported_parameter`: What this parameter asks for is not done here, and to ignore it would promise something else.
@@ -15155,7 +15155,7 @@ export interface operations {
                 };
             };
             /**
-             * @description - `chatbot_required`: Say which chatbot: add ?chatbot_id=, or use /chatbots/{chatbot_id}/v1. Only an account of one chatbot needs neither.
+             * @description - `chatbot_required`: The account has several chatbots, or none: say which one is meant.
              *     - `malformed_request`: What was sent is not an HTTP/1.1 request.
              *     - `invalid_request`: Some fields are invalid; see 'errors'.
              */
@@ -15281,7 +15281,7 @@ export interface operations {
                 };
             };
             /**
-             * @description - `chatbot_required`: Say which chatbot: add ?chatbot_id=, or use /chatbots/{chatbot_id}/v1. Only an account of one chatbot needs neither.
+             * @description - `chatbot_required`: The account has several chatbots, or none: say which one is meant.
              *     - `malformed_request`: What was sent is not an HTTP/1.1 request.
              *     - `invalid_request`: Some fields are invalid; see 'errors'.
              */

@@ -22,7 +22,7 @@ from gigachat_server.api.routes import (
     UNANSWERED,
     ApiRoute,
 )
-from gigachat_server.edge.chatbot_names import ChatbotRequired, UnknownModel
+from gigachat_server.edge.chatbot_names import UnknownModel
 from gigachat_server.edge.routes import PUBLIC
 from gigachat_server.errors import GigachatError
 from gigachat_server.knowledge.documents.ingest import DocumentNameTaken
@@ -121,7 +121,7 @@ def _openai_reasons(route: ApiRoute) -> Iterable[tuple[str, Kinds]]:
     if route.chatbot_in == "model":
         yield "Model", (errors.NotFound, UnknownModel)
     if route.chatbot_in == "account":
-        yield "Account", (ChatbotRequired,)
+        yield "Account", (errors.ChatbotRequired,)
     if route.request is not None:
         yield "OpenAI", (UnsupportedParameter,)
     if route.is_prompt:

@@ -34,6 +34,8 @@ from gigachat_server.triggers import trigger
 REGENERATE = "regenerate-message"
 _LONGEST_ID = 255
 _LONGEST_PROMPT = 32_000
+_MADE = "ui_"
+_GIVEN = ("cnv_", _MADE)
 
 
 class UIChatInput(msgspec.Struct, frozen=True, rename={"message_id": "messageId"}):
@@ -63,28 +65,31 @@ class _Prompt(msgspec.Struct, frozen=True):
 async def say(request: Request[UIChatInput], services: Services) -> Response:
     """Stores the prompt and streams the reply; on `regenerate-message` a new reply to a prompt that is stored."""
     wanted, door = request.body, services.conversations
+    conversation_id, is_made = _conversation(request, wanted.id)
     if wanted.trigger == REGENERATE:
         names = [name for name in (wanted.message_id, _browser_id(_last(wanted))) if name]
-        target = await door.find_prompt(request.principal, request.chatbot, wanted.id, names, metadata_key=MESSAGE_ID)
+        target = await door.find_prompt(request.principal, request.chatbot, conversation_id, names, metadata_key=MESSAGE_ID)
         if target is not None:
-            started = await door.retry(request.principal, request.chatbot, wanted.id, target, key=request.key)
+            started = await door.retry(request.principal, request.chatbot, conversation_id, target, key=request.key)
             return _stream(request, started)
     prompt = _prompt(_last(wanted))
     started = await door.speak(
         request.principal,
         request.chatbot,
-        conversation_id=wanted.id,
+        conversation_id=conversation_id,
         user_id=_user_id(request),
         text=prompt.text,
         metadata={MESSAGE_ID: prompt.browser_id} if prompt.browser_id else {},
         key=request.key or _key(request, prompt),
+        may_begin=is_made,
     )
     return _stream(request, started)
 
 
 async def join(request: Request[None], services: Services) -> Response:
     """The reply in the making, from its first word on; 204 if nothing is being answered."""
-    started = await services.conversations.join(request.principal, request.chatbot, request.named["conversation_id"])
+    conversation_id, _ = _conversation(request, request.named["conversation_id"])
+    started = await services.conversations.join(request.principal, request.chatbot, conversation_id)
     if started is None:
         return Response(status_code=204)
     return _stream(request, started, admission=Admission(request))
@@ -93,12 +98,26 @@ async def join(request: Request[None], services: Services) -> Response:
 async def list_messages(request: Request[None], services: Services) -> Answer:
     """The newest, oldest first, as UI messages; none of a conversation that nobody has begun."""
     limit, before = query_limit(request.query, default=100), _before(request)
+    conversation_id, _ = _conversation(request, request.named["conversation_id"])
     found = await services.conversations.shown(
-        request.principal, request.chatbot, request.named["conversation_id"], before=before, limit=limit + 1
+        request.principal, request.chatbot, conversation_id, before=before, limit=limit + 1
     )
     newest = found[-limit:]
     headers = next_link(request, str(newest[0].seq)) if len(found) > limit else {}
     return Answer(ui_messages(newest, _view(request)), headers=headers)
+
+
+def _conversation(request: Request[Any], chat_id: str) -> tuple[str, bool]:
+    """The conversation that the browser's chat is, and whether its id is made from the end user's own.
+
+    Browsers make up ids. An end user's are told apart from everyone else's, so that to guess one finds nothing; those that
+    this server gave them stay as they are.
+    """
+    principal = request.principal
+    if not principal.is_end_user or chat_id.startswith(_GIVEN) or chat_id in (principal.conversation_ids or ()):
+        return chat_id, False
+    digest = hashlib.sha256(f"{principal.user_id}\0{chat_id}".encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{_MADE}{digest[:32]}", True
 
 
 def _view(request: Request[Any]) -> SourceView | None:

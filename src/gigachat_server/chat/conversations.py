@@ -125,11 +125,12 @@ class Conversations:
         recounted: Sequence[Recounted] = (),
         follows: str | None = None,
         new_prefix: str = CONVERSATION_PREFIX,
+        may_begin: bool = False,
     ) -> TurnHandle:
         """Store what a user says, or an operator (`client:`), and have it answered if it is a prompt.
 
         An end user speaks as themselves, in a conversation of theirs. Without an id it is a new one, whose id begins with
-        `new_prefix`.
+        `new_prefix`. `may_begin`: also with an id that is theirs alone, because it was made from their user id.
 
         With a key that was used before, what came of it then. `recounted` is what the caller says was said before: told to
         the model as that, in a conversation of which nothing is stored. `follows`: only if the newest reply is that to this
@@ -139,7 +140,9 @@ class Conversations:
         _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
         if is_blank(text):
             raise InvalidRequest(errors=(FieldError("prompt", "Must contain text: it is empty, blank or invisible."),))
-        is_new = conversation_id is None
+        is_new = conversation_id is None or (
+            may_begin and principal.is_end_user and not await self._is_there(chatbot, conversation_id)
+        )
         if is_new and principal.conversation_ids is not None:
             raise Forbidden("Your token is for certain conversations: name one of them.")
         request = PromptRequest(
@@ -155,6 +158,12 @@ class Conversations:
             principal.require(Scope.MESSAGES_INJECT, _SPEAKS_AS_CLIENT)
             return await self._turns.start(chatbot, request, key)
         return await self._turns.start(chatbot, request, key, self._admitting(principal, chatbot, text))
+
+    async def _is_there(self, chatbot: Chatbot, conversation_id: str) -> bool:
+        async def read(reader: Reader) -> bool:
+            return await conversations.find(reader, chatbot.id, conversation_id) is not None
+
+        return await self._database.read(read)
 
     async def open(self, principal: Principal, chatbot: Chatbot, conversation_id: str, *, key: Key | None) -> Conversation:
         """Have a conversation in which nothing was said yet. With a key, the conversation is kept as its result."""

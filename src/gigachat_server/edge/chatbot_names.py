@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from gigachat_server.edge.request import Request
-from gigachat_server.errors import FieldError, GigachatError
+from gigachat_server.errors import ChatbotRequired, FieldError, GigachatError
 from gigachat_server.ids import is_id
 from gigachat_server.services import Services
 from gigachat_server.store import chatbots
@@ -23,14 +23,6 @@ class UnknownModel(GigachatError):
     status = 404
     code = "model_not_found"
     message = "No chatbot is called so: `model` is the id of a chatbot, or a name that one chatbot of the account has alone."
-
-
-class ChatbotRequired(GigachatError):
-    status = 400
-    code = "chatbot_required"
-    message = (
-        "Say which chatbot: add ?chatbot_id=, or use /chatbots/{chatbot_id}/v1. Only an account of one chatbot needs neither."
-    )
 
 
 async def chatbot_called(request: Request[Any], services: Services) -> str:
@@ -59,7 +51,10 @@ async def only_chatbot(request: Request[Any], services: Services) -> str:
         return named
     found = await _ids(request, services)
     if len(found) != 1:
-        raise ChatbotRequired(errors=(FieldError("chatbot_id", ChatbotRequired.message),))
+        told = (
+            "Say which chatbot: add ?chatbot_id=, or use /chatbots/{chatbot_id}/v1. Only an account of one chatbot needs neither."
+        )
+        raise ChatbotRequired(told, errors=(FieldError("chatbot_id", told),))
     return found[0]
 
 

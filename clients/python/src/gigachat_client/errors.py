@@ -30,6 +30,12 @@ class MalformedForm(ApiError):
     code = "malformed_form"
 
 
+class ChatbotRequired(ApiError):
+    """The account has several chatbots, or none: say which one is meant."""
+
+    code = "chatbot_required"
+
+
 class Unauthenticated(ApiError):
     """A valid API key is required: send it as 'Authorization: Bearer <API_KEY>'."""
 
@@ -58,6 +64,12 @@ class AddressRefused(Forbidden):
     """This chatbot's restrictions.ip_addresses do not list the address that sent the request."""
 
     code = "address_refused"
+
+
+class OriginRefused(Forbidden):
+    """A page of another site cannot send this: it is for programs, and for pages on the chatbot's own hostnames."""
+
+    code = "origin_refused"
 
 
 class NotFound(ApiError):
@@ -456,22 +468,18 @@ class UnknownModel(ApiError):
     code = "model_not_found"
 
 
-class ChatbotRequired(ApiError):
-    """Say which chatbot: add ?chatbot_id=, or use /chatbots/{chatbot_id}/v1. Only an account of one chatbot needs neither."""
-
-    code = "chatbot_required"
-
-
 BY_CODE: dict[str, type[ApiError]] = {
     "internal_error": InternalError,
     "malformed_request": MalformedRequest,
     "malformed_body": MalformedBody,
     "malformed_form": MalformedForm,
+    "chatbot_required": ChatbotRequired,
     "unauthenticated": Unauthenticated,
     "token_expired": TokenExpired,
     "forbidden": Forbidden,
     "hostname_refused": HostnameRefused,
     "address_refused": AddressRefused,
+    "origin_refused": OriginRefused,
     "not_found": NotFound,
     "method_not_allowed": MethodNotAllowed,
     "conflict": Conflict,
@@ -536,5 +544,4 @@ BY_CODE: dict[str, type[ApiError]] = {
     "task_not_answered": TaskNotAnswered,
     "previous_response_not_found": PreviousResponseNotFound,
     "model_not_found": UnknownModel,
-    "chatbot_required": ChatbotRequired,
 }
