@@ -47,6 +47,9 @@ _ARRIVES = "tests/test_nodes.py::test_a_node_that_arrives_leaves_alone_what_anot
 _LEFT = "tests/test_recovery.py::test_no_draft_is_left_when_the_server_stops"
 _OPENAI = "tests/openai/test_"
 
+_ACCESS = "tests/access/"
+_MATRIX = _ACCESS + "test_matrix.py::test_each_credential_reaches_what_its_column_says_and_nothing_else"
+
 _KEEP = '        if await idempotency.keep(tx, key, idempotency.IdempotencyRecord("turn", 201, prompt_id), now_us=now_us):\n'
 _KEEP_LATER = """\
         if await idempotency.find(tx, key, now_us=now_us) is None:
@@ -249,7 +252,7 @@ MUTANTS = (
     ),
     Mutant(
         "a message's id opens the conversation of somebody else",
-        [("return last if conversation is not None and conversation.user_id == user_id else None", "return last")],
+        [("            return last if is_theirs else None\n", "            return last\n")],
         [_OPENAI + "callers.py::test_a_forged_or_foreign_item_id_begins_a_new_conversation"],
     ),
     Mutant(
@@ -264,7 +267,7 @@ MUTANTS = (
     ),
     Mutant(
         "a conversation branches",
-        [("            raise PreviousResponseSuperseded\n", "            pass\n")],
+        [("        raise PreviousResponseSuperseded\n", "        pass\n")],
         [_OPENAI + "responses.py::test_a_conversation_goes_on_from_the_previous_response"],
     ),
     Mutant(
@@ -274,8 +277,48 @@ MUTANTS = (
     ),
     Mutant(
         "a front end says whose prompt it is, whatever the token says",
-        [("    if principal.user_id is not None:\n        return principal.user_id\n    found", "    found")],
-        [_OPENAI + "callers.py::test_an_end_user_is_who_their_token_says_and_sees_their_own"],
+        [("    if principal.is_end_user and principal.user_id is not None:\n", "    if False:\n")],
+        [_OPENAI + "end_users.py::test_an_end_user_speaks_as_themselves_whatever_else_is_claimed"],
+    ),
+    Mutant(
+        "the id of a response is enough to read it",
+        [("            await _check_own(reader, principal, chatbot, prompt.conversation_id)\n", "")],
+        [_OPENAI + "end_users.py::test_a_conversation_that_changed_hands_is_its_new_users_alone"],
+    ),
+    Mutant(
+        "OpenAI's routes quote documents to end users",
+        [('        if shown.sources == "full":\n', "        if True:\n")],
+        [_OPENAI + "end_users.py::test_a_reply_shows_as_much_of_its_sources_as_the_key_says"],
+    ),
+    Mutant(
+        "an end user enters every conversation of the chatbot",
+        [("        if conversation.user_id != self.user_id and", "        if not conversation.chatbot_id and")],
+        [_MATRIX],
+    ),
+    Mutant(
+        "end users reach every route that their scopes allow",
+        [('            if route.end_user == "no":\n', "            if False:\n")],
+        [_MATRIX],
+    ),
+    Mutant(
+        "a token brings the key that it is verified with",
+        [("    if _REFUSED_HEADERS & header.keys():\n", "    if False:\n")],
+        [_ACCESS + "test_user_tokens.py::test_hostile_tokens_let_no_one_in_and_look_the_same"],
+    ),
+    Mutant(
+        "a token is good for ever",
+        [("    if claims.expires_at + LEEWAY_S * _SECOND <= now_us:\n", "    if False:\n")],
+        [_ACCESS + "test_user_tokens.py::test_clocks_may_differ_by_a_minute"],
+    ),
+    Mutant(
+        "an anonymous session is claimed twice",
+        [("        \"AND user_id LIKE 'anon:%' AND revoked_at IS NULL", "        \"AND user_id LIKE 'anon:%'")],
+        [_ACCESS + "test_end_users.py::test_of_two_hundred_claims_of_one_session_one_succeeds_and_erasure_finds_all"],
+    ),
+    Mutant(
+        "end users come from any page",
+        [("    if not is_listed(origin, hostnames):\n        raise HostnameRefused\n", "")],
+        [_ACCESS + "test_from_where.py::test_a_page_that_is_not_listed_is_refused"],
     ),
 )  # fmt: skip
 
