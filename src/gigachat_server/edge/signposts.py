@@ -143,7 +143,7 @@ def why_refused(secret: str) -> str:
         return "This API key has a typing error: its last characters do not fit the rest."
     if secret.startswith("gca_"):
         return f"This API key is not complete: a key has {_KEY_LENGTH} characters, and this has {len(secret)}."
-    if _PLACEHOLDER.search(secret):
+    if len(secret) <= _KEY_LENGTH and _PLACEHOLDER.search(secret):  # what is longer, as a token is, may hold the like by chance
         return "This looks like a placeholder: put an API key in its place; `gigachat keys create` makes one."
     return "This server knows no such API key; those that `gigachat keys create` makes begin with gca_ and have 50 characters."
 
