@@ -34,6 +34,7 @@ COMMANDS = {
         "end_users", "identity_keys", "Create, list and revoke the keys that tokens of your users are signed with."
     ),
     "widget-keys": Entry("end_users", "widget_keys", "Create, list, switch and revoke keys for visitors of your pages."),
+    "operators": Entry("operators", "operators", "Create, list, invite and disable the people who sign in to the pages."),
     "chatbots": Entry("chatbots", "chatbots", "Create, list, show and delete chatbots."),
     "limits": Entry("limits", "limits", "Show and set how much a chatbot's end users and API keys may use."),
     "documents": Entry("documents", "documents", "Push, list, search and delete a chatbot's documents."),
