@@ -60,6 +60,6 @@ async def only_chatbot(request: Request[Any], services: Services) -> str:
 
 async def _ids(request: Request[Any], services: Services, *, name: str | None = None) -> list[str]:
     async def read(reader: Reader) -> list[str]:
-        return await chatbots.list_ids(reader, request.account_id, name=name)
+        return await chatbots.list_ids(reader, request.account_id, among=request.principal.reachable, name=name)
 
     return await services.database.read(read)

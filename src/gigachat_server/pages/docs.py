@@ -241,6 +241,8 @@ def _curl(method: str, path: str, fields: list[Field], *, is_public: bool) -> st
         body["name"] = "https://developers.cloudflare.com/workers/learning/how-kv-works/"
     if method == "PATCH":
         body = next((example for part, example in _PATCHES.items() if part in path), {"response": {"temperature": 0}})
+    if path.startswith("/v1/") and body:
+        body = {"model": _NAMES["chatbot_id"], **body}
     if "/api-keys" in path and body:
         body["name"] = "my server"
     is_told = method == "GET" or (method == "POST" and body)  # to curl, by whether there is a body
