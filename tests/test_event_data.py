@@ -31,6 +31,7 @@ FIELDS: dict[EventType, dict[str, Any]] = {
     "conversation.closed": {"by": "eve"},
     "conversation.reopened": {"reason": "prompt"},
     "conversation.snoozed": {"by": "eve"},
+    "conversation.rated": {"closed_seq": 7, "score": 5},
     "note.created": {"note_id": "n"},
     "note.deleted": {"note_id": "n"},
 }

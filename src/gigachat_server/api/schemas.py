@@ -27,7 +27,7 @@ _FEED = dict.fromkeys(get_args(EventType), wire.WireEvent)
 STREAMS: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
     ("POST", CONVERSATIONS): ("TurnStream", _TURN),
     ("POST", MESSAGE + "/retry"): ("TurnStream", _TURN),
-    ("GET", CONVERSATION + "/events"): ("ConversationStream", {**_FEED, "delta": wire.StreamDelta}),
+    ("GET", CONVERSATION + "/events"): ("ConversationStream", {**_FEED, "delta": wire.StreamDelta, "typing": wire.StreamTyping}),
     ("GET", CHATBOT + "/events"): ("ChatbotStream", _FEED),
     ("GET", DOCUMENT): ("DocumentStream", {"document": wire.WireDocument, "done": wire.WorkDone}),
     ("GET", SITE): ("SiteStream", {"site": site_wire.WireSite, "done": wire.WorkDone}),

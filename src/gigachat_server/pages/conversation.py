@@ -19,7 +19,7 @@ from starlette.responses import Response
 from gigachat_server.access.scopes import Scope
 from gigachat_server.api import sse, wire
 from gigachat_server.chat.events.recorder import RELEASED, TAKEN_OVER
-from gigachat_server.chat.feed import FeedDelta, FeedEvent
+from gigachat_server.chat.feed import FeedDelta, FeedEvent, FeedTyping
 from gigachat_server.edge.answer import Answer
 from gigachat_server.edge.problem import problem
 from gigachat_server.errors import GigachatError, NotFound
@@ -140,7 +140,9 @@ class _Following:
         self._context = context
         self._conversation_id = conversation_id
 
-    async def pieces(self, followed: AsyncGenerator[FeedEvent | FeedDelta | None, None]) -> AsyncGenerator[bytes, None]:
+    async def pieces(
+        self, followed: AsyncGenerator[FeedEvent | FeedDelta | FeedTyping | None, None]
+    ) -> AsyncGenerator[bytes, None]:
         """Ends with `gone` once the visitor may not see it any more, or the conversation was deleted."""
         admission = sse.Admission(self._request)
         yield sse.PING
@@ -153,6 +155,8 @@ class _Following:
                             yield sse.PING
                         case FeedDelta():
                             yield sse.delta(each.said, each.seq)
+                        case FeedTyping():
+                            pass  # was not asked for
                         case FeedEvent():
                             yield await self._change(each)
         except GigachatError as error:

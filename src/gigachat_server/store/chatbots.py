@@ -34,6 +34,9 @@ _BELOW = (
     "notes",
     "proposals",
     "canned_replies",
+    "read_marks",
+    "typing",
+    "ratings",
 )
 
 

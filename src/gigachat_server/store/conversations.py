@@ -512,7 +512,7 @@ async def delete(tx: Tx, chatbot_id: str, conversation_id: str) -> bool:
     # Its row first: this waits for those who are writing into it, and deletes what they wrote with the rest.
     if not await tx.run(f"DELETE FROM conversations {_WHICH}", chatbot_id=chatbot_id, conversation_id=conversation_id):
         return False
-    for table in ("events", "drafts", "unanswered", "notes", "proposals", "messages"):
+    for table in ("events", "drafts", "unanswered", "notes", "proposals", "messages", "read_marks", "typing", "ratings"):
         await tx.run(f"DELETE FROM {table} {_WHICH}", chatbot_id=chatbot_id, conversation_id=conversation_id)
     return True
 

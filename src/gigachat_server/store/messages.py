@@ -231,6 +231,30 @@ async def list_messages(reader: Reader, chatbot_id: str, conversation_id: str, *
     return [_message(row) for row in rows]
 
 
+async def list_newest_before(reader: Reader, chatbot_id: str, conversation_id: str, *, before: int, limit: int) -> list[Message]:
+    """The newest of those before that seq, oldest first."""
+    rows = await reader.all(
+        f"SELECT {_COLUMNS} FROM messages {_IN} AND seq < :before ORDER BY seq DESC LIMIT :limit",
+        chatbot_id=chatbot_id,
+        conversation_id=conversation_id,
+        before=before,
+        limit=limit,
+    )
+    return [_message(row) for row in reversed(rows)]
+
+
+async def list_last_said(reader: Reader, chatbot_id: str, conversation_ids: Sequence[str]) -> dict[str, str]:
+    """What was said last in each of these conversations."""
+    rows = await reader.all(
+        "SELECT conversation_id, content FROM messages WHERE chatbot_id = :chatbot_id AND (conversation_id, seq) IN "
+        "(SELECT conversation_id, max(seq) FROM messages WHERE chatbot_id = :chatbot_id "
+        "AND conversation_id = ANY(:conversation_ids) GROUP BY conversation_id)",
+        chatbot_id=chatbot_id,
+        conversation_ids=[*conversation_ids],
+    )
+    return {row[0]: row[1] for row in rows}
+
+
 async def list_newest_prompts(
     reader: Reader, chatbot_id: str, *, limit: int, conversation_ids: Sequence[str] = ()
 ) -> list[Message]:
