@@ -16,8 +16,8 @@ from gigachat_server.access.restrictions import hostname_of, is_listed, peer_add
 from gigachat_server.access.scopes import DEFAULT_SCOPES, RETIRED, Scope
 from gigachat_server.api.routes import ROUTES, Route, RouteTable
 from gigachat_server.settings import Settings
-from tests.harness import Api, gigachat
-from tests.turns import rows
+from tests.harness import gigachat
+from tests.turns import rows_as_bytes
 
 PROMPT = {"conversation_id": "c1", "user_id": "u", "prompt": "Hello"}
 
@@ -39,18 +39,11 @@ async def test_no_secret_is_in_the_store(tmp_path: Path) -> None:
     async with gigachat(tmp_path) as api:
         await api.chatbot()
         secret = api.key
-        stored = await _rows_as_bytes(api) if api.services.database.is_shared else b""
+        stored = await rows_as_bytes(api) if api.services.database.is_shared else b""
     stored += _bytes_below(tmp_path)
     assert b"Superbot" in stored
     assert secret.encode() not in stored
     assert secret[12:44].encode() not in stored
-
-
-async def _rows_as_bytes(api: Api) -> bytes:
-    """Every value of every table of PostgreSQL."""
-    tables = await rows(api, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
-    values = [value for (table,) in tables for row in await rows(api, f"SELECT * FROM {table}") for value in row]
-    return b" ".join(value if isinstance(value, bytes) else str(value).encode() for value in values)
 
 
 async def test_a_configured_key_works_and_can_be_revoked(tmp_path: Path) -> None:

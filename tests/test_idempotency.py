@@ -17,6 +17,7 @@ from gigachat_server.errors import GigachatError, ModelInterrupted, ModelUnreach
 from gigachat_server.models.embedders.hashing_embedder import HashingEmbedder
 from gigachat_server.models.fake import Pause, ScriptedModel
 from gigachat_server.triggers import acting
+from tests.access.people import keeper
 from tests.harness import Api, Reply, gigachat, until
 from tests.turns import Clock, answering, ask, asking, asking_held, assert_at_rest, contents, queueing, rows
 
@@ -47,6 +48,7 @@ async def every_post(api: Api, chatbot: str, suffix: str) -> dict[str, tuple[str
     offices, llamas = (await api.get(f"{refusing}/unanswered")).body
     answer = {"answer": "No.", "as": "fixed_answer"}
     fixed = {"prompts": ["When do you open?"], "answer": "At nine."}
+    widget = {"name": "shop", "hostnames": ["www.example.com"]}
     page = {"url": f"http://127.0.0.1:9/{suffix}", "kind": "page"}  # where nobody listens
     crawled = (await api.post(f"{refusing}/sites", page)).body
     return {
@@ -59,6 +61,8 @@ async def every_post(api: Api, chatbot: str, suffix: str) -> dict[str, tuple[str
             {**answer, "answer": "Yes."},
         ),
         "/chatbots/{chatbot_id}/unanswered/{prompt_id}/dismiss": (f"{refusing}/unanswered/{offices['id']}/dismiss", None, None),
+        "/chatbots/{chatbot_id}/widget-keys": (f"{chatbot}/widget-keys", widget, {**widget, "name": "other"}),
+        "/chatbots/{chatbot_id}/users/{user_id}/revoke": (f"{chatbot}/users/bob/revoke", {}, {"block": True}),
         "/chatbots": ("/chatbots", {"name": suffix}, {"name": "other"}),
         "/chatbots/{chatbot_id}/documents": (f"{chatbot}/documents", document, {**document, "content": "Other."}),
         "/chatbots/{chatbot_id}/conversations": (f"{chatbot}/conversations", prompt, {**prompt, "prompt": "Other"}),
@@ -80,7 +84,7 @@ async def every_post(api: Api, chatbot: str, suffix: str) -> dict[str, tuple[str
 
 async def test_every_post_is_answered_again_as_it_was(tmp_path: Path) -> None:
     async with gigachat(tmp_path, **FETCHING) as api:
-        chatbot = await api.chatbot()
+        chatbot, api.key = await api.chatbot(), await keeper(api)
         # Stop, release and handoff come before takeover, so that each does something of its own.
         routes = await every_post(api, chatbot, "1")
         assert set(routes) == {r.path for r in ROUTES if r.is_idempotent}, "no route without a case"

@@ -20,6 +20,7 @@ from gigachat_server.access.keys import KeyRing
 from gigachat_server.access.secrets import Secrets
 from gigachat_server.access.user_sessions import UserSessions
 from gigachat_server.access.widget_keys import WidgetKeys
+from gigachat_server.access.worker import AccessWorker
 from gigachat_server.api.dispatch import Api
 from gigachat_server.chat.answers.answer import Answerer
 from gigachat_server.chat.chatbots import Chatbots
@@ -132,6 +133,7 @@ def _workers(services: Services) -> Sequence[Worker]:
         services.site_worker,
         services.nodes,
         services.lifecycle,
+        services.access_worker,
         services.inbox_worker,
     )
 
@@ -242,6 +244,7 @@ async def _assemble(
         widget_keys=WidgetKeys(database, clock),
         user_sessions=user_sessions,
         end_users=end_users,
+        access_worker=AccessWorker(database, user_sessions, clock, background),
         callers=Callers(database, clock, key_ring=key_ring, identity_keys=identity_keys, users=end_users, sessions=user_sessions),
         embedder=embedder,
         model=model,

@@ -11,6 +11,7 @@ from gigachat_server.access.keys import KeyRing
 from gigachat_server.access.secrets import Secrets
 from gigachat_server.access.user_sessions import UserSessions
 from gigachat_server.access.widget_keys import WidgetKeys
+from gigachat_server.access.worker import AccessWorker
 from gigachat_server.chat.chatbots import Chatbots
 from gigachat_server.chat.conversations import Conversations
 from gigachat_server.chat.events.recorder import Events
@@ -50,6 +51,7 @@ class Services(msgspec.Struct, kw_only=True):
     user_sessions: UserSessions
     end_users: EndUsers
     callers: Callers
+    access_worker: AccessWorker
     embedder: Embedder
     model: ChatModel
     searcher: Searcher
