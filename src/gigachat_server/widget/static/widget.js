@@ -63,7 +63,11 @@ span:empty { display: none; }
     // What is typed here is none of the page's shortcuts.
     for (const type of ["keydown", "keyup", "keypress"]) host.addEventListener(type, (event) => event.stopPropagation());
     dress();
-    document.documentElement.append(host);
+    const html = document.documentElement;
+    html.append(host);
+    // A rule that hides everything hides this, too, and that without showing anything else.
+    const isHidden = (element) => element && getComputedStyle(element).display === "none";
+    if (isHidden(html) && isHidden(document.body)) html.style.setProperty("display", "block", "important");
   }
 
   chat.add = (to, tag, attributes) => {
