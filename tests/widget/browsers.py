@@ -78,6 +78,10 @@ class Browser:
     def script(self, code: str, *arguments: Any) -> Any:
         return self.driver.execute_script(code, *arguments)
 
+    def as_page(self, code: str) -> None:
+        """Run by the page itself: what Firefox is told to run lives in a world of its own."""
+        self.script("const made = document.createElement('script'); made.textContent = arguments[0]; document.head.append(made)", code)
+
     # --- the page around ---
 
     def open(self, url: str) -> None:
@@ -108,7 +112,7 @@ class Browser:
         self.outside()
         frame = self.until(lambda: self.shadow.find_element(By.CSS_SELECTOR, "iframe"))
         self.driver.switch_to.frame(frame)
-        self.until(lambda: self.all("#prompt"))
+        self.until(lambda: self.all("body[data-state]"))
 
     # --- the chat ---
 

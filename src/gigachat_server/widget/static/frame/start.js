@@ -13,6 +13,10 @@ let reading = 0; // the timer of the read mark
 let readTo = 0;
 let typedAt = 0;
 
+let begun;
+const started = new Promise((resolve) => (begun = resolve)); // what is said before the page has answered waits for it
+
+wire();
 meet(start, onMessage);
 
 function start({ stored, isNamed: named, isOpen: open, context: about, given: theirs }) {
@@ -23,8 +27,8 @@ function start({ stored, isNamed: named, isOpen: open, context: about, given: th
   // A user's conversation is theirs alone: whoever is here without them begins anew.
   if (kept.subject && !isNamed) kept = {};
   dress(theirs ?? {});
-  wire();
   refresh();
+  begun();
   if (isNamed || kept.token) resume();
   else takeUp(kept.outbox ?? []);
   if (isOpen) focusPrompt();
@@ -352,7 +356,7 @@ function say() {
   if (!words.trim()) return;
   promptField.value = "";
   if (conversation.isListed) showList(false);
-  post(words);
+  started.then(() => post(words));
   onTyping();
   promptField.focus();
 }
