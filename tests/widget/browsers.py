@@ -80,7 +80,9 @@ class Browser:
 
     def as_page(self, code: str) -> None:
         """Run by the page itself: what Firefox is told to run lives in a world of its own."""
-        self.script("const made = document.createElement('script'); made.textContent = arguments[0]; document.head.append(made)", code)
+        self.script(
+            "const made = document.createElement('script'); made.textContent = arguments[0]; document.head.append(made)", code
+        )
 
     # --- the page around ---
 

@@ -146,9 +146,9 @@ async def test_keys_alone_ask_stop_rate_hand_off_and_close(tmp_path: Path, tab: 
     async with chatting(tmp_path, model=model) as (visit, host):
 
         def press(*keys: str) -> None:
-            tab.until(lambda: tab.driver.switch_to.active_element.send_keys(*keys) is None)
+            tab.until(lambda: tab.one(":focus").send_keys(*keys) is None)
 
-        def tab_to(selector: str) -> None:
+        def tab_to(selector: str, *keys: str) -> None:
             for _ in range(40):
                 if tab.script("return document.activeElement?.matches(arguments[0])", selector):
                     return
@@ -156,10 +156,11 @@ async def test_keys_alone_ask_stop_rate_hand_off_and_close(tmp_path: Path, tab: 
                     tab.script(
                         "const all = [...document.querySelectorAll('button,a[href],textarea,input,summary,[tabindex=\"0\"]')]"
                         ".filter((e) => e.checkVisibility() && !e.disabled && !e.closest('[inert]'));"
-                        "all[(all.indexOf(document.activeElement) + 1) % all.length].focus()"
+                        "all.at((all.indexOf(document.activeElement) + (arguments[0] ? -1 : 1)) % all.length).focus()",
+                        bool(keys),
                     )
                 else:
-                    press(Keys.TAB)
+                    press("".join((*keys, Keys.TAB)))
             raise AssertionError(f"{selector} cannot be reached")
 
         def work() -> None:
@@ -177,12 +178,12 @@ async def test_keys_alone_ask_stop_rate_hand_off_and_close(tmp_path: Path, tab: 
             tab.until(lambda: tab.script("return document.activeElement?.id") == "prompt")
             press("And then?", Keys.ENTER)
             tab.until(lambda: tab.replies()[-1:] == ["The end."])
-            tab_to(".m.newest [data-rating='down']")
+            tab_to(".m.newest [data-rating='down']", Keys.SHIFT)
             press(Keys.ENTER)
             tab.until(lambda: tab.script("return document.activeElement?.matches('.why input')"))
             press("Too short", Keys.ENTER)
             tab.until(lambda: tab.texts(".why") == ["Thank you."])
-            tab_to("#menu")
+            tab_to("#menu", Keys.SHIFT)
             press(Keys.ENTER)
             tab_to("[data-do='handoff']")
             press(Keys.ENTER)
@@ -502,7 +503,9 @@ async def test_the_field_stays_in_sight_above_a_keyboard(tmp_path: Path, tab: Br
             )
             tab.open_chat()
             tab.outside()
-            tab.script("Object.assign(window.seen, { height: 400, offsetTop: 60 }); window.seen.dispatchEvent(new Event('resize'))")
+            tab.script(
+                "Object.assign(window.seen, { height: 400, offsetTop: 60 }); window.seen.dispatchEvent(new Event('resize'))"
+            )
             frame = tab.shadow.find_element(By.CSS_SELECTOR, "iframe")
             box = tab.until(
                 lambda: (

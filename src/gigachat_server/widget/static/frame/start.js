@@ -394,6 +394,7 @@ function onClick({ target }) {
   const goal = link && document.getElementById(link.hash.slice(1));
   for (let each = goal; each && each !== log; each = each.parentElement) if (each.tagName === "DETAILS") each.open = true;
   const button = target.closest("button[data-do]");
+  if (choices.contains(button)) menu.focus(); // its button is gone from under the focus
   if (button) ACTS[button.dataset.do](button.closest("article"), button);
 }
 
