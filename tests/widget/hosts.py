@@ -8,6 +8,10 @@ from typing import Any
 
 from aiohttp import web
 
+from gigachat_server.pages.rendering import FOLDER as TEMPLATES
+from gigachat_server.pages.rendering import templates_of
+from gigachat_server.pages.static_files import FOLDER as STATIC
+from gigachat_server.widget.strings import strings
 from tests.widget.visits import Visit
 
 STRICT = (
@@ -57,9 +61,12 @@ class Host:
                 body = ""
             case "desktop":
                 head = ""
-        text = f'<!doctype html><html lang="en"><head><meta charset="utf-8">{head}<link rel="icon" href="data:,"><title>Shop</title></head>'
+            case "shop":
+                return web.Response(text=_shop(request.query.get("locale", "en"), body), content_type="text/html")
+        icon = '<link rel="icon" href="data:,">'
+        text = f'<!doctype html><html lang="en"><head><meta charset="utf-8">{head}{icon}<title>Shop</title></head>'
         if kind == "strict":
-            text = text.replace('<link rel="icon" href="data:,">', "")
+            text = text.replace(icon, "")
         return web.Response(
             text=f"{text}<body><h1>Shop</h1><p>{kind}</p>{body}</body></html>", content_type="text/html", headers=headers
         )
@@ -72,6 +79,14 @@ class Host:
 
     async def nothing(self, request: web.Request) -> web.Response:
         return web.Response(status=404)
+
+
+def _shop(locale: str, body: str) -> str:
+    """The pretend shop of the demo."""
+    page = templates_of(TEMPLATES).get_template("shop.html").render(static=lambda _: "data:,")
+    style = (STATIC / "shop.css").read_text(encoding="utf-8")
+    page = page.replace("</head>", f'<link rel="icon" href="data:,"><style>{style}</style></head>').replace("</body>", f"{body}</body>")
+    return page.replace('lang="en"', f'lang="{locale}" dir="{strings(locale).direction}"')
 
 
 @asynccontextmanager
