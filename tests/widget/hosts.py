@@ -85,7 +85,9 @@ def _shop(locale: str, body: str) -> str:
     """The pretend shop of the demo."""
     page = templates_of(TEMPLATES).get_template("shop.html").render(static=lambda _: "data:,")
     style = (STATIC / "shop.css").read_text(encoding="utf-8")
-    page = page.replace("</head>", f'<link rel="icon" href="data:,"><style>{style}</style></head>').replace("</body>", f"{body}</body>")
+    page = page.replace("</head>", f'<link rel="icon" href="data:,"><style>{style}</style></head>').replace(
+        "</body>", f"{body}</body>"
+    )
     return page.replace('lang="en"', f'lang="{locale}" dir="{strings(locale).direction}"')
 
 

@@ -17,7 +17,7 @@ from gigachat_server.widget.strings import Strings
 _AROUND = 240  # characters of a source that are shown on both sides of what is cited
 _UNCITED = 600
 _NOTES = {"stopped": "note_stopped", "incomplete": "note_incomplete"}
-_PROMPT_NOTES = ("queued", "interrupted", "intercepted", "coalesced")
+_PROMPT_NOTES = ("queued", "interrupted", "coalesced")  # that a human answers, the top of the chat says
 # What is left of Markdown in an excerpt that nobody rendered: links and images, rules of tables, marks of headings and emphasis.
 _LINK = re.compile(r"!?\[([^\]\n]{0,300})\]\([^)\s]{0,2000}\)")
 _RULE = re.compile(r"^[ \t]*\|?[ \t]*:?-{3,}[-:| \t]*$\n?", re.MULTILINE)
@@ -73,7 +73,7 @@ def widget_view(message: Message, shown: SourcesShown, strings: Strings) -> Widg
         is_markdown=full.is_markdown,
         is_failed=message.error is not None,
         is_replaced=full.is_replaced,
-        may_be_retried=full.may_be_retried and message.role != "assistant",
+        may_be_retried=full.may_be_retried and message.role != "assistant" and message.turn != "intercepted",
         note=_note(message),
         turn=full.turn,
         rating=full.rating,

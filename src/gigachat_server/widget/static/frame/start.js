@@ -134,14 +134,13 @@ function follow(place) {
 }
 
 function onEvent({ name, data }) {
-  const follows = isAtEnd();
   if (name === "change") applyChange(data);
   else if (name === "delta") applyDelta(data);
   else if (name === "block") applyBlock(data);
   else if (name === "typing") conversation.typing = data.is_typing;
   else if (name === "gone") data.status === 404 ? openConversation(null) : notice(wordsFor(data));
   refresh();
-  if (follows) toEnd();
+  if (isFollowing) toEnd();
   else if (name === "change") document.getElementById("newest").hidden = false;
 }
 
@@ -383,7 +382,6 @@ function wire() {
     if (!choices.hidden) openMenu(false), menu.focus();
     else tell({ type: "close" });
   });
-  main.addEventListener("scroll", () => isAtEnd() && (document.getElementById("newest").hidden = true), { passive: true });
   document.addEventListener("visibilitychange", markRead);
   log.addEventListener("toggle", ({ target }) => showQuoted(target), true);
 }

@@ -14,6 +14,7 @@ const conversation = { id: null, first: 0, control: { state: "bot", name: "" }, 
 
 function showPending(entry) {
   refused(entry.key)?.remove();
+  for (const each of log.querySelectorAll(".why")) each.remove();
   const bubble = built("article", { class: "m user pending", "data-key": entry.key, "data-role": "user" });
   bubble.append(built("p", { class: "by unseen" }, text.you), built("div", { class: "bubble" }));
   bubble.lastChild.append(built("div", { class: "content plain", dir: "auto" }, entry.text));
@@ -92,7 +93,13 @@ function renew(shown, fresh) {
 }
 
 function writing() {
-  return document.getElementById("typing").content.firstElementChild.cloneNode(true);
+  const bubble = document.getElementById("typing").content.firstElementChild.cloneNode(true);
+  if (conversation.control.state === "operator") {
+    bubble.classList.replace("assistant", "operator");
+    const avatar = built("span", { class: "avatar person", "aria-hidden": "true" }, initialOf(conversation.control.name));
+    bubble.querySelector(".avatar").replaceWith(avatar);
+  }
+  return bubble;
 }
 
 function applyDelta({ message_id: id, offset, text: piece }) {
@@ -134,6 +141,8 @@ function putLine({ seq, kind, name }) {
 function putControl(control) {
   conversation.control = control;
   conversation.typing = false;
+  log.querySelector(".writing:not([id])")?.remove();
+  if (control.state === "operator") ask.replaceChildren(); // they can be asked now
 }
 
 // --- the whole of it ---
@@ -168,7 +177,7 @@ function showPresence() {
   avatar.classList.toggle("person", isHuman);
   avatar.classList.toggle("bot", !isHuman);
   if (isHuman) avatar.textContent = initialOf(name);
-  else if (!avatar.querySelector("svg")) avatar.replaceChildren(writing().querySelector("svg"));
+  else if (!avatar.querySelector("svg")) avatar.replaceChildren(writing().querySelector(".avatar svg"));
 }
 
 function clearThread() {
@@ -209,7 +218,7 @@ function timeLine(at, next = null) {
 
 function timeOf(at) {
   const day = new Date(at).toDateString() === new Date().toDateString() ? {} : { day: "numeric", month: "short" };
-  const words = new Intl.DateTimeFormat(given.locale, { hour: "2-digit", minute: "2-digit", ...day }).format(at);
+  const words = new Intl.DateTimeFormat(given.locale, { hour: "numeric", minute: "2-digit", ...day }).format(at);
   return built("p", { class: "time", "aria-hidden": "true" }, words);
 }
 
@@ -248,12 +257,28 @@ function initialOf(name) {
   return [...name.trim()][0]?.toUpperCase() ?? "?";
 }
 
+// What is new is followed until somebody scrolls up.
+let isFollowing = true;
+let scrolledTo = 0;
+
 function isAtEnd() {
   return main.scrollHeight - main.scrollTop - main.clientHeight < 60;
 }
 
+main.addEventListener(
+  "scroll",
+  () => {
+    if (isAtEnd()) isFollowing = true;
+    else if (main.scrollTop < scrolledTo - 2) isFollowing = false;
+    scrolledTo = main.scrollTop;
+    if (isFollowing) document.getElementById("newest").hidden = true;
+  },
+  { passive: true },
+);
+
 function toEnd(isSmooth = false) {
   const behavior = isSmooth && !matchMedia("(prefers-reduced-motion: reduce)").matches ? "smooth" : "instant";
+  isFollowing = true;
   main.scrollTo({ top: main.scrollHeight, behavior });
   document.getElementById("newest").hidden = true;
 }
