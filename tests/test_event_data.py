@@ -33,6 +33,9 @@ FIELDS: dict[EventType, dict[str, Any]] = {
     "conversation.reopened": {"reason": "prompt"},
     "conversation.snoozed": {"by": "eve"},
     "conversation.rated": {"closed_seq": 7, "score": 5},
+    "turn.proposed": {"prompt_id": "p"},
+    "proposal.created": {"proposal_id": "r", "prompt_id": "p"},
+    "proposal.decided": {"proposal_id": "r", "state": "sent", "message_id": "m"},
     "note.created": {"note_id": "n"},
     "note.deleted": {"note_id": "n"},
 }

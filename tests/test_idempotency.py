@@ -19,6 +19,7 @@ from gigachat_server.models.fake import Pause, ScriptedModel
 from gigachat_server.triggers import acting
 from tests.access.people import keeper
 from tests.harness import Api, Reply, gigachat, until
+from tests.streams import prompt, streaming
 from tests.turns import Clock, answering, ask, asking, asking_held, assert_at_rest, contents, queueing, rows
 
 REPLAYED = "Idempotent-Replayed"
@@ -33,14 +34,17 @@ async def post(api: Api, path: str, body: Any, idempotency_key: str, **options: 
     return await api.post(path, body, headers=headers, **options)
 
 
+GOOD = (200, 201, 202)
 FETCHING: dict[str, Any] = {"fetch_allow": "127.0.0.0/8", "fetch_ports": "9"}
 
 
 async def every_post(api: Api, chatbot: str, suffix: str) -> dict[str, tuple[str, Any, Any]]:
     """By route: a path, a body, and another body. What is written to is there."""
+    await api.services.inbox_worker.aclose()  # what it makes comes when it comes
     conversation = f"{chatbot}/conversations/of-{suffix}"
     (reply,) = await api.say(chatbot, "Hello", conversation=f"of-{suffix}")
     prompt = {"conversation_id": f"new-{suffix}", "user_id": "ann", "prompt": "Hello"}
+    said = {"id": f"ui-{suffix}", "message": {"role": "user", "parts": [{"type": "text", "text": "Hello"}]}}
     document = {"name": f"doc-{suffix}", "content": "Parcels ship on Monday."}
     refusing = await api.chatbot(documents={"results": {"when_nothing_matches": "refuse"}})
     for unknown in ("Do you sell llamas?", "Where are your offices?"):
@@ -50,6 +54,13 @@ async def every_post(api: Api, chatbot: str, suffix: str) -> dict[str, tuple[str
     fixed = {"prompts": ["When do you open?"], "answer": "At nine."}
     widget = {"name": "shop", "hostnames": ["www.example.com"]}
     page = {"url": f"http://127.0.0.1:9/{suffix}", "kind": "page"}  # where nobody listens
+    reviewed = await api.chatbot(interception={"review": "all"})
+    sent, discarded = [f"{reviewed}/conversations/{name}/proposals" for name in ("sent", "discarded")]
+    for name in ("sent", "discarded"):
+        await api.say(reviewed, "Hello", conversation=name)
+    proposed = {path: (await api.get(path)).body[0]["id"] for path in (sent, discarded)}
+    proposal = "/chatbots/{chatbot_id}/conversations/{conversation_id}/proposals/{proposal_id}"
+    canned = {"shortcut": "hello", "content": "Good day."}
     crawled = (await api.post(f"{refusing}/sites", page)).body
     return {
         "/chatbots/{chatbot_id}/sites": (f"{chatbot}/sites", page, {**page, "kind": "site"}),
@@ -65,7 +76,17 @@ async def every_post(api: Api, chatbot: str, suffix: str) -> dict[str, tuple[str
         "/chatbots/{chatbot_id}/users/{user_id}/revoke": (f"{chatbot}/users/bob/revoke", {}, {"block": True}),
         "/chatbots": ("/chatbots", {"name": suffix}, {"name": "other"}),
         "/chatbots/{chatbot_id}/documents": (f"{chatbot}/documents", document, {**document, "content": "Other."}),
+        "/chatbots/{chatbot_id}/ui": (f"{chatbot}/ui", said, {**said, "id": f"other-{suffix}"}),
         "/chatbots/{chatbot_id}/conversations": (f"{chatbot}/conversations", prompt, {**prompt, "prompt": "Other"}),
+        "/chatbots/{chatbot_id}/canned-replies": (f"{chatbot}/canned-replies", canned, {**canned, "content": "Hello."}),
+        "/chatbots/{chatbot_id}/conversations/{conversation_id}/notes": (
+            f"{conversation}/notes",
+            {"content": "A regular."},
+            {"content": "Not seen before."},
+        ),
+        "/chatbots/{chatbot_id}/conversations/{conversation_id}/suggest": (f"{conversation}/suggest", None, None),
+        f"{proposal}/send": (f"{sent}/{proposed[sent]}/send", {}, {"content": "Other."}),
+        f"{proposal}/discard": (f"{discarded}/{proposed[discarded]}/discard", {}, {"operator": "eve"}),
         "/chatbots/{chatbot_id}/conversations/{conversation_id}/stop": (f"{conversation}/stop", None, None),
         "/chatbots/{chatbot_id}/conversations/{conversation_id}/takeover": (
             f"{conversation}/takeover",
@@ -105,7 +126,8 @@ async def test_every_post_is_answered_again_as_it_was(tmp_path: Path) -> None:
                 assert (reused.status, reused.code) == (422, "idempotency_key_reused"), route
                 assert await counts(api) == seen
             unkeyed = await api.post(path, body)
-            expected = (409,) if "/unanswered/" in route or route.endswith("/sites") else (200, 201, 202)
+            once = ("/unanswered/", "/sites", "/proposals/", "/canned-replies")
+            expected = (409,) if any(f"{each} " in f"{route} " or (each[-1] == "/" and each in route) for each in once) else GOOD
             assert unkeyed.status in expected and REPLAYED not in unkeyed.headers
 
 
@@ -117,7 +139,7 @@ async def counts(api: Api) -> list[Any]:
 async def test_the_same_request_at_once_is_carried_out_once(tmp_path: Path) -> None:
     model = answering({})
     async with gigachat(tmp_path, model=model, **FETCHING) as api:
-        chatbot = await api.chatbot()
+        chatbot, api.key = await api.chatbot(), await keeper(api)
         routes = await every_post(api, chatbot, "1")
         calls = len(model.calls)
         for route in sorted(routes, key=lambda path: path.endswith(("takeover", "release"))):
@@ -126,7 +148,7 @@ async def test_the_same_request_at_once_is_carried_out_once(tmp_path: Path) -> N
             assert len({(reply.status, reply.text) for reply in replies}) == 1, route
             assert replies[0].status in (200, 201, 202)
             assert sum(REPLAYED in reply.headers for reply in replies) == 4, route
-        assert len(model.calls) == calls + 2, "one for the prompt, one for the retry"
+        assert len(model.calls) == calls + 3, "one for each prompt, one for the retry"
         assert [len(r) for r in await asyncio.gather(*(rows(api, "SELECT * FROM documents") for _ in "a"))] == [1]
 
 
@@ -168,6 +190,39 @@ async def test_a_repeated_prompt_attaches_to_the_running_answer(tmp_path: Path) 
         assert [name for name, _ in later] == ["start", "message", "done"]
         assert len(model.calls) == 1
         assert len(await api.messages(chatbot)) == 2
+
+
+@pytest.mark.parametrize(
+    ("left_at", "again"),
+    [("the delta", "second"), ("1.2", "rst second"), (None, "first second"), ("1.999", "first second"), ("a/b", "first second")],
+)
+async def test_a_stream_that_is_sent_again_goes_on_behind_what_came_last(tmp_path: Path, left_at: str | None, again: str) -> None:
+    pause = Pause()
+    async with gigachat(tmp_path, model=answering({"a": ["first ", pause, "second"]})) as api:
+        path = await api.chatbot() + "/conversations"
+        async with streaming(api, path, prompt("a"), idempotency_key="k", after="1.3") as first:
+            *_, said = await first.read_until(lambda event: event.name == "delta")
+            assert said.data["text"] == "first ", "what is sent for the first time has no part that the caller has"
+            place = said.id if left_at == "the delta" else left_at
+            async with streaming(api, path, prompt("a"), idempotency_key="k", after=place) as second:
+                assert (started := await second.next()) is not None
+                assert started.data["message_ids"] == [said.data["message_id"]]
+                pause.resume()
+                await second.read_all()
+        assert second.texts() == again
+        assert [seen.name for seen in second.seen][-2:] == ["message", "done"]
+        assert second.seen[-2].data["content"] == "first second"
+
+
+async def test_a_reply_that_is_made_again_comes_from_its_first_word(tmp_path: Path) -> None:
+    async with gigachat(tmp_path, model=ScriptedModel(["first ", ModelInterrupted()], ["first and last"])) as api:
+        path = await api.chatbot() + "/conversations"
+        async with streaming(api, path, prompt("a"), idempotency_key="k") as first:
+            deltas = [seen for seen in await first.read_all() if seen.name == "delta"]
+            assert first.seen[-1].name == "error"
+        async with streaming(api, path, prompt("a"), idempotency_key="k", after=deltas[-1].id) as second:
+            await second.read_all()
+        assert second.texts() == "first and last"
 
 
 async def test_a_repeated_prompt_attaches_while_it_waits(tmp_path: Path) -> None:
@@ -384,7 +439,7 @@ async def test_what_a_stop_stored_is_replayed_as_it_is_by_then(tmp_path: Path) -
 
 async def test_an_answer_that_the_version_before_kept_whole_is_replayed(tmp_path: Path) -> None:
     async with gigachat(tmp_path, **FETCHING) as api:
-        chatbot = await api.chatbot()
+        chatbot, api.key = await api.chatbot(), await keeper(api)
         routes = await every_post(api, chatbot, "1")
         whole = '{"id":"x","kept":"by the version before"}'
 
@@ -392,7 +447,7 @@ async def test_an_answer_that_the_version_before_kept_whole_is_replayed(tmp_path
             await tx.run("UPDATE idempotency SET kind = 'answer', status = 201, response = :whole", whole=whole)
 
         for path, body, other in routes.values():
-            if path.endswith(("/conversations", "/retry", "/documents")):
+            if path.endswith(("/conversations", "/ui", "/retry", "/documents")):
                 continue  # of these the id was kept by that version, too
             await post(api, path, body, "k")
             await api.services.database.transaction("test", keep_whole)
@@ -416,7 +471,8 @@ async def test_a_result_is_kept_in_a_form_that_later_versions_read(tmp_path: Pat
             "chatbot_id": chatbot.removeprefix("/chatbots/"), "conversation_id": "c1", "user_id": "ann@example.com",
             "last_seq": 3, "last_at": json.loads(kept)["last_at"], "controlled_by": "eve", "control_epoch": 1,
             "release_at": None, "handoff_requested_at": None, "answering": None, "queued": 0,
-            "created_at": json.loads(kept)["created_at"],
+            "created_at": json.loads(kept)["created_at"], "status": "open", "snoozed_until": None, "closed_at": None,
+            "assigned_to": None, "waiting_since": None, "last_message_seq": 2,
         }  # fmt: skip
 
         async def add_field(tx: Any) -> None:

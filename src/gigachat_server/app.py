@@ -17,7 +17,10 @@ from gigachat_server.access.callers import Callers
 from gigachat_server.access.end_users import EndUsers
 from gigachat_server.access.identity_keys import IdentityKeys
 from gigachat_server.access.keys import KeyRing
+from gigachat_server.access.limits import Limits
+from gigachat_server.access.limits_upkeep import LimitsUpkeep
 from gigachat_server.access.secrets import Secrets
+from gigachat_server.access.till import Till
 from gigachat_server.access.user_sessions import UserSessions
 from gigachat_server.access.widget_keys import WidgetKeys
 from gigachat_server.access.worker import AccessWorker
@@ -39,6 +42,8 @@ from gigachat_server.clock import Clock, system_clock
 from gigachat_server.errors import EmbeddingRefused, SetupError, StorageUnavailable
 from gigachat_server.inbox.canned_replies import CannedReplies
 from gigachat_server.inbox.desk import Desk
+from gigachat_server.inbox.proposals import Proposals
+from gigachat_server.inbox.search import MessageSearch
 from gigachat_server.inbox.worker import InboxWorker
 from gigachat_server.knowledge.documents.ingest import Ingest
 from gigachat_server.knowledge.documents.ingest_worker import IngestWorker
@@ -134,6 +139,7 @@ def _workers(services: Services) -> Sequence[Worker]:
         services.nodes,
         services.lifecycle,
         services.access_worker,
+        services.limits_upkeep,
         services.inbox_worker,
     )
 
@@ -198,7 +204,10 @@ async def _assemble(
     secrets = Secrets(database, clock, configured=settings.secret, folder=None if settings.database_url else settings.data_folder)
     await secrets.open()
     identity_keys, end_users = IdentityKeys(database, secrets, clock), EndUsers(database, clock)
-    user_sessions = UserSessions(database, clock)
+    till = Till(database, clock)
+    opened.push_async_callback(till.settle)
+    limits = Limits(database, till, clock)
+    user_sessions = UserSessions(database, limits, clock)
     searcher = make_searcher(settings, database, embedder, background)
     extractor = Extractor(most_characters=settings.max_document_characters)
     ingest = Ingest(database, embedder, searcher, clock, extractor=extractor)
@@ -210,7 +219,17 @@ async def _assemble(
     control = Control(database, events=events, live=live, nodes=nodes, clock=clock)
     fixed_answers = FixedAnswers(database, embedder, clock, background)
     answerer = Answerer(model=model, embedder=embedder, searcher=searcher, fixed_answers=fixed_answers)
-    turns = Turns(database, answerer=answerer, control=control, events=events, live=live, nodes=nodes, clock=clock)
+    suggestions_wanted = asyncio.Event()
+    turns = Turns(
+        database,
+        answerer=answerer,
+        control=control,
+        events=events,
+        live=live,
+        nodes=nodes,
+        clock=clock,
+        suggestions_wanted=suggestions_wanted,
+    )
     opened.push_async_callback(turns.drain, 0)
     lifecycle = Lifecycle(
         database,
@@ -227,6 +246,7 @@ async def _assemble(
     web_sites = Sites(database, ingest, clock, due)
     feed = Feed(database, events, live, clock)
     desk = Desk(database, control=control, events=events, clock=clock)
+    proposals = Proposals(database, control=control, events=events, clock=clock, suggestion_wanted=suggestions_wanted.set)
     erasure = Erasure(database, turns=turns, events=events, live=live, clock=clock)
 
     def forget_chatbot(chatbot_id: str) -> None:
@@ -264,13 +284,28 @@ async def _assemble(
             feed=feed,
             erasure=erasure,
             events=events,
+            limits=limits,
             sessions=user_sessions,
             threads=Threads(database, events=events, clock=clock),
             settings=settings,
         ),
+        limits=limits,
+        till=till,
+        limits_upkeep=LimitsUpkeep(database, till, clock, background),
         desk=desk,
         canned_replies=CannedReplies(database, clock),
-        inbox_worker=InboxWorker(desk, background),
+        proposals=proposals,
+        message_search=MessageSearch(database),
+        inbox_worker=InboxWorker(
+            database,
+            desk=desk,
+            proposals=proposals,
+            answerer=answerer,
+            events=events,
+            clock=clock,
+            background=background,
+            suggestions_wanted=suggestions_wanted,
+        ),
         events=events,
         feed=feed,
         control=control,

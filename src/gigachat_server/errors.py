@@ -60,6 +60,12 @@ class MalformedForm(GigachatError):
     message = "The request body is not valid multipart/form-data."
 
 
+class ChatbotRequired(GigachatError):
+    status = 400
+    code = "chatbot_required"
+    message = "The account has several chatbots, or none: say which one is meant."
+
+
 class Unauthenticated(GigachatError):
     status = 401
     code = "unauthenticated"
@@ -85,6 +91,11 @@ class HostnameRefused(Forbidden):
 class AddressRefused(Forbidden):
     code = "address_refused"
     message = "This chatbot's restrictions.ip_addresses do not list the address that sent the request."
+
+
+class OriginRefused(Forbidden):
+    code = "origin_refused"
+    message = "A page of another site cannot send this: it is for programs, and for pages on the chatbot's own hostnames."
 
 
 class NotFound(GigachatError):
@@ -180,9 +191,26 @@ class SecretMissing(GigachatError):
 
 
 class RateLimited(GigachatError):
+    """`violated` names the policies that refused, of a chatbot's `limits`."""
+
     status = 429
     code = "rate_limited"
     message = "Too many requests: wait as long as Retry-After says."
+
+    def __init__(
+        self,
+        detail: str | None = None,
+        *,
+        errors: tuple[FieldError, ...] = (),
+        retry_after_s: int | None = None,
+        headers: dict[str, str] | None = None,
+        violated: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(detail, errors=errors, retry_after_s=retry_after_s, headers=headers)
+        self.violated = violated
+
+    def again(self) -> RateLimited:
+        return type(self)(self.detail, retry_after_s=self.retry_after_s, headers=self.headers, violated=self.violated)
 
 
 class BudgetSpent(RateLimited):

@@ -8,7 +8,10 @@ from gigachat_server.access.callers import Callers
 from gigachat_server.access.end_users import EndUsers
 from gigachat_server.access.identity_keys import IdentityKeys
 from gigachat_server.access.keys import KeyRing
+from gigachat_server.access.limits import Limits
+from gigachat_server.access.limits_upkeep import LimitsUpkeep
 from gigachat_server.access.secrets import Secrets
+from gigachat_server.access.till import Till
 from gigachat_server.access.user_sessions import UserSessions
 from gigachat_server.access.widget_keys import WidgetKeys
 from gigachat_server.access.worker import AccessWorker
@@ -23,6 +26,8 @@ from gigachat_server.chat.turns.turn import Turns
 from gigachat_server.clock import Clock
 from gigachat_server.inbox.canned_replies import CannedReplies
 from gigachat_server.inbox.desk import Desk
+from gigachat_server.inbox.proposals import Proposals
+from gigachat_server.inbox.search import MessageSearch
 from gigachat_server.inbox.worker import InboxWorker
 from gigachat_server.knowledge.documents.ingest import Ingest
 from gigachat_server.knowledge.documents.ingest_worker import IngestWorker
@@ -64,7 +69,12 @@ class Services(msgspec.Struct, kw_only=True):
     replay: Replay
     chatbots: Chatbots
     conversations: Conversations
+    limits: Limits
+    till: Till
+    limits_upkeep: LimitsUpkeep
     desk: Desk
+    proposals: Proposals
+    message_search: MessageSearch
     canned_replies: CannedReplies
     inbox_worker: InboxWorker
     events: Events

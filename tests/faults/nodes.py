@@ -40,7 +40,16 @@ class OtherNode:
         answerer = Answerer(
             model=model, embedder=services.embedder, searcher=services.searcher, fixed_answers=services.fixed_answers
         )
-        self.turns = Turns(database, answerer=answerer, control=control, events=events, live=live, nodes=nodes, clock=clock)
+        self.turns = Turns(
+            database,
+            answerer=answerer,
+            control=control,
+            events=events,
+            live=live,
+            nodes=nodes,
+            clock=clock,
+            suggestions_wanted=asyncio.Event(),
+        )
         self._lifecycle = Lifecycle(
             database,
             turns=self.turns,
@@ -85,7 +94,7 @@ class Disk:
         self.asked: list[str] = []
         self._transaction = database.transaction
 
-        def noting(name: str, body: Callable[[Tx], Awaitable[Any]], **options: float) -> Awaitable[Any]:
+        def noting(name: str, body: Callable[[Tx], Awaitable[Any]], **options: Any) -> Awaitable[Any]:
             self.asked.append(name)
             return self._transaction(name, body, **options)
 

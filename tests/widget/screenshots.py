@@ -45,7 +45,7 @@ class Studio:
 
     def screen(self, size: tuple[int, int], *, dark: bool = False, forced: bool = False) -> None:
         is_phone = size[0] < 500
-        cdp = self.tab.driver.execute_cdp_cmd  # type: ignore[attr-defined]
+        cdp = self.tab.driver.execute_cdp_cmd
         scale = {PHONE: 2, ZOOMED: 4}.get(size, 1)
         metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": scale, "mobile": is_phone and size != ZOOMED}
         cdp("Emulation.setDeviceMetricsOverride", metrics)

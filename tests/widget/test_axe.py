@@ -44,7 +44,7 @@ def complaints(tab: Browser) -> list[str]:
 
 
 def emulate(tab: Browser, width: int, *, dark: bool = False, forced: bool = False) -> None:
-    cdp = tab.driver.execute_cdp_cmd  # type: ignore[attr-defined]
+    cdp = tab.driver.execute_cdp_cmd
     cdp("Emulation.setDeviceMetricsOverride", {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500})
     features = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
     features += [{"name": "forced-colors", "value": "active" if forced else "none"}]

@@ -63,6 +63,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     conversation_ids: frozenset[str] | None = None  # an end user's token may be narrowed to some
     operator: str | None = None  # the handle of an operator who is signed in
     role: Role | None = None  # theirs in the account
+    address: str | None = None  # of an end user: what limits count as one address
     user_access: UserAccess | None = None  # of an end user, and of a visitor
 
     @property

@@ -14,9 +14,11 @@ import msgspec
 
 from gigachat_server.access.bearers import SESSION, digest
 from gigachat_server.access.end_users import may_enter, user_target
+from gigachat_server.access.limits import Limits
 from gigachat_server.access.principal import Principal, PrincipalKind, UserAccess
 from gigachat_server.access.scopes import Scope
 from gigachat_server.access.speakers import ANONYMOUS_PREFIX, client_defined_id, end_user_id
+from gigachat_server.access.standings import Standing
 from gigachat_server.clock import Clock
 from gigachat_server.errors import FieldError, Forbidden, InvalidRequest, NotFound, Unauthenticated
 from gigachat_server.records import Chatbot, SourceView, UserSession
@@ -35,17 +37,19 @@ class NewSession(msgspec.Struct, frozen=True):
 
     session: UserSession
     bearer: str
+    standings: tuple[Standing, ...] = ()  # what is left of the limits that it was charged to
 
 
 class UserSessions:
     """Opens and ends sessions of end users."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, limits: Limits, clock: Clock) -> None:
         self._database = database
+        self._limits = limits
         self._clock = clock
 
     async def open_anonymous(self, principal: Principal, chatbot: Chatbot) -> NewSession:
-        """For a visitor with a widget key, as a user of its own."""
+        """For a visitor with a widget key, as a user of its own. Raises `RateLimited`."""
         self._admit(principal, chatbot)
         if principal.kind is not PrincipalKind.WIDGET:
             raise Forbidden("An anonymous session is opened with a widget key.")
@@ -57,11 +61,13 @@ class UserSessions:
             widget_key_id=access.widget_key_id,
         )
 
-        async def body(tx: Tx) -> None:
+        async def body(tx: Tx) -> tuple[Standing, ...]:
+            standings = await self._limits.take_session(tx, chatbot, principal.address)
             await user_sessions.insert(tx, made.session)
+            return standings
 
-        await self._database.transaction("session.open", body)
-        return made
+        standings = await self._database.transaction("session.open", body)
+        return msgspec.structs.replace(made, standings=standings)
 
     async def open_for(
         self,

@@ -19,6 +19,7 @@ from gigachat_server.records import (
     ChatbotConfig,
     DocumentsConfig,
     InterceptionConfig,
+    LimitsConfig,
     ResponseConfig,
     RestrictionsConfig,
     TextSplitterConfig,
@@ -34,6 +35,7 @@ class ChatbotInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     restrictions: RestrictionsConfig = RestrictionsConfig()
     documents: DocumentsConfig = DocumentsConfig()
     interception: InterceptionConfig = InterceptionConfig()
+    limits: LimitsConfig = LimitsConfig()
 
     def config(self) -> ChatbotConfig:
         """Raises `InvalidRequest` for what no single field can tell."""
@@ -41,7 +43,11 @@ class ChatbotInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if errors:
             raise InvalidRequest(errors=tuple(errors))
         return ChatbotConfig(
-            response=self.response, restrictions=self.restrictions, documents=self.documents, interception=self.interception
+            response=self.response,
+            restrictions=self.restrictions,
+            documents=self.documents,
+            interception=self.interception,
+            limits=self.limits,
         )
 
 
@@ -73,6 +79,12 @@ async def change(request: Request[dict[str, Any]], services: Services) -> Answer
         return msgspec.structs.replace(held, name=name, config=config)
 
     return Answer(wire.chatbot(await services.chatbots.change(request.principal, request.chatbot.id, merge)))
+
+
+async def limits(request: Request[None], services: Services) -> Answer:
+    """What is configured, and what end users have used of the budgets today (UTC); turns that run count as reserved."""
+    spent = await services.till.spent_today(request.chatbot.id)
+    return Answer(wire.limits(request.chatbot.config.limits, spent, now_us=services.clock()))
 
 
 async def delete(request: Request[None], services: Services) -> Answer:

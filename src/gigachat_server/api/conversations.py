@@ -10,6 +10,7 @@ from msgspec import UNSET, Meta, UnsetType
 from starlette.responses import Response
 
 from gigachat_server.access.speakers import client_defined_id, operator_name
+from gigachat_server.access.standings import headers as limit_headers
 from gigachat_server.api import sse
 from gigachat_server.api.views import View, view_of
 from gigachat_server.chat.conversations import ConversationFilter
@@ -109,7 +110,7 @@ async def retry(request: Request[RetryInput], services: Services) -> Answer | Re
 
 
 async def _turn_answer(request: Request[Any], started: TurnHandle, view: View, *, wants_stream: bool) -> Answer | Response:
-    headers = REPLAYED if started.is_replayed else {}
+    headers = {**(REPLAYED if started.is_replayed else {}), **limit_headers(started.standings)}
     if wants_stream:
         return sse.stream_turn(started, request, view, headers=headers)
     stored = await started.result()

@@ -109,6 +109,7 @@ SHOWN_EVENTS: Mapping[str, tuple[str, ...]] = {
     "turn.intercepted": ("prompt_id",),
     "turn.coalesced": ("prompt_id", "with"),
     "turn.recovered": ("prompt_id",),
+    "turn.proposed": ("prompt_id",),
     "handoff.requested": ("message_id",),
     "conversation.taken_over": ("operator",),
     "conversation.released": ("reason",),

@@ -35,6 +35,11 @@ _QUERY: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "controlled_by": ({"enum": ["human", "bot"]}, "Only those in which an operator has control, or the chatbot."),
     "state": ({"enum": ["open", "answered", "dismissed"], "default": "open"}, "What became of them."),
+    "q": (
+        {"type": "string", "minLength": 1, "maxLength": 500},
+        'Words that a message holds, ten at most; words in "quotes" stand together.',
+    ),
+    "role": ({"enum": ["user", "assistant", "operator", "system"]}, "Only messages of that role."),
     "status": ({"enum": ["open", "snoozed", "closed"]}, "Only those of that status."),
     "waiting": ({"type": "boolean"}, "true: only those whose end user waits for a human's answer."),
     "assigned_to": (
@@ -53,7 +58,7 @@ _QUERY: dict[str, tuple[dict[str, Any], str]] = {
 _QUERY_OF: dict[tuple[str, str], tuple[dict[str, Any], str]] = {
     (DOCUMENTS, "state"): ({"enum": ["pending", "extracting", "embedding", "ready", "failed"]}, "Only documents in that state."),
 }
-_REQUIRED = ("query",)
+_REQUIRED = ("query", "q")
 _KEY: tuple[dict[str, Any], str] = (
     input_rules.IDEMPOTENCY_KEY,
     "A header: your name for this write, kept for 24 hours. Sent again with it, it is not done again, and answered as before.",
@@ -61,6 +66,10 @@ _KEY: tuple[dict[str, Any], str] = (
 _LAST_EVENT_ID: tuple[dict[str, Any], str] = (
     {"type": "string"},
     "A header, for an event stream: the `id:` of what came last, to go on behind it. It counts before `after`.",
+)
+_LEFT_AT: tuple[dict[str, Any], str] = (
+    {"type": "string"},
+    "A header, for a stream that is sent again with its `Idempotency-Key`: the `id:` of what came last, to go on behind it.",
 )
 _PREFER: tuple[dict[str, Any], str] = (
     {"type": "string", "examples": ["respond-async"]},
@@ -80,6 +89,16 @@ _FORM = {
     },
 }
 _LOCATION = {"description": "The path of what was made.", "schema": {"type": "string"}}
+_RATE_LIMITS = {
+    "RateLimit-Policy": {
+        "description": 'The limits that the prompt was charged to: `"user";q=20;w=60`. Without any there is no such header.',
+        "schema": {"type": "string"},
+    },
+    "RateLimit": {
+        "description": 'What is left of each, and in how many seconds it is whole again: `"user";r=13;t=17`.',
+        "schema": {"type": "string"},
+    },
+}
 _LINK = {"description": 'Where a further page is: `<...>; rel="next"`. The last page has none.', "schema": {"type": "string"}}
 
 
@@ -176,6 +195,8 @@ def _parameters(route: ApiRoute) -> list[dict[str, Any]]:
     if route.is_followed:
         schema, description = _LAST_EVENT_ID
         in_header.append(_parameter("header", "Last-Event-ID", input_rules.LAST_EVENT_ID.get(route.path, schema), description))
+    elif route.is_prompt and route.is_streamed:
+        in_header.append(_parameter("header", "Last-Event-ID", *_LEFT_AT))
     if route.accepted is not None:
         in_header.append(_parameter("header", "Prefer", *_PREFER))
     return in_path + in_query + in_header
@@ -208,9 +229,13 @@ def _successes(route: ApiRoute, schemas: Schemas) -> dict[str, Any]:
     headers = {"Location": _LOCATION} if route.has_location else {}
     if "limit" in route.query and "after" in route.query:
         headers = {**headers, "Link": _LINK}
+    if route.is_prompt:
+        headers = {**headers, **_RATE_LIMITS}
     if headers:
         success["headers"] = headers
     responses = {str(route.status): success}
+    if route.at_rest:
+        responses["204"] = {"description": route.at_rest}
     if route.accepted is not None:
         responses["202"] = {
             "description": "Stored, and searchable later: a file, or on `Prefer: respond-async`",

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from gigachat_server.access.principal import PrincipalKind
+from gigachat_server.access.standings import headers
 from gigachat_server.access.user_sessions import NAMED_LIFE_S, NewSession
 from gigachat_server.api import access_wire
 from gigachat_server.edge.answer import Answer
@@ -45,7 +46,8 @@ _WITH_KEY = ("user_id", "expires_in_s", "conversation_ids", "sources")
 
 
 async def create(request: Request[SessionInput], services: Services) -> Answer:
-    return Answer(access_wire.session(await _opened(request, services)), 201)
+    opened = await _opened(request, services)
+    return Answer(access_wire.session(opened), 201, headers(opened.standings))
 
 
 async def _opened(request: Request[SessionInput], services: Services) -> NewSession:

@@ -75,7 +75,8 @@ class EventStream(StreamingResponse):
 
 
 def stream_turn(started: TurnHandle, request: Request[Any], view: View, *, headers: Mapping[str, str]) -> EventStream:
-    """The turn from its start; where nothing is to be waited for, the newest messages."""
+    """The turn from its start, or, of a prompt that is sent again, behind the `Last-Event-ID` that comes with it; where nothing
+    is to be waited for, the newest messages."""
     return EventStream(_turn(started, request, view), 201, headers)
 
 
@@ -87,7 +88,8 @@ async def _turn(started: TurnHandle, request: Request[Any], view: View) -> Async
     yield event("start", start, place=str(started.prompt.seq))
     try:
         if turn is not None:
-            async with aclosing(turn.watch(idle_s=PING_S)) as watched:
+            left_at = _left_at(request) if started.is_replayed else (0, 0)
+            async with aclosing(turn.watch(idle_s=PING_S, left_at=left_at)) as watched:
                 async for said in watched:
                     await admission.check(is_fact=False)
                     yield PING if said is None else delta(said, turn.answered_in.start_seq)
@@ -188,12 +190,23 @@ async def _follow_document(followed: AsyncGenerator[Document | None, None], requ
 
 def place_of(request: Request[Any]) -> Place:
     """Where the caller of a conversation's events goes on. Raises `InvalidRequest`."""
-    text = request.headers.get("last-event-id", request.query.get("after", "0"))
+    place = _place(request.headers.get("last-event-id", request.query.get("after", "0")))
+    if place is None:
+        raise InvalidRequest(errors=(FieldError("Last-Event-ID", "Must be the id of an event of this stream."),))
+    return place
+
+
+def _left_at(request: Request[Any]) -> tuple[int, int]:
+    """Where a turn was left whose prompt is sent again. What is no place of it leaves out nothing."""
+    place = _place(request.headers.get("last-event-id", "0")) or Place()
+    return place.seq, place.position
+
+
+def _place(text: str) -> Place | None:
+    """What an `id:` names, if it is one."""
     seq, _, position = text.partition(".")
     is_form = all(part.isascii() and part.isdigit() and len(part) <= 18 for part in (seq, position or "0"))
-    if not is_form:
-        raise InvalidRequest(errors=(FieldError("Last-Event-ID", "Must be the id of an event of this stream."),))
-    return Place(int(seq), int(position or "0"))
+    return Place(int(seq), int(position or "0")) if is_form else None
 
 
 def delta(said: ReplyPiece, seq: int) -> bytes:

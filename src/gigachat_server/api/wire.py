@@ -32,12 +32,14 @@ from gigachat_server.records import (
     EventType,
     Feedback,
     InterceptionConfig,
+    LimitsConfig,
     Message,
     MessageRole,
     MessageStatus,
     ResponseConfig,
     RestrictionsConfig,
     Source,
+    Spending,
     TurnState,
 )
 
@@ -56,8 +58,24 @@ class WireChatbot(msgspec.Struct, frozen=True):
     restrictions: RestrictionsConfig
     documents: DocumentsConfig
     interception: InterceptionConfig
+    limits: LimitsConfig
     created_at: Moment
     updated_at: Moment
+
+
+class WireSpent(msgspec.Struct, frozen=True):
+    """What end users have used today, by budget; running turns count as what is reserved for them."""
+
+    users: Spending
+    anonymous: Spending
+
+
+class WireLimits(msgspec.Struct, frozen=True):
+    """A chatbot's limits, and what was used of its budgets."""
+
+    limits: LimitsConfig
+    day: Annotated[str, Meta(description="Today, in UTC.", extra_json_schema={"format": "date"})]
+    spent: WireSpent
 
 
 class WireDocument(msgspec.Struct, frozen=True):
@@ -325,6 +343,9 @@ class Problem(msgspec.Struct, frozen=True):
     code: Annotated[str, Meta(description="What went wrong. A code never changes its meaning.")]
     request_id: Annotated[str, Meta(description="Of this request in the server's log.")]
     errors: Annotated[list[FieldProblem] | UnsetType, Meta(description="The invalid fields of a 422.")] = UNSET
+    violated_policies: Annotated[
+        list[str] | UnsetType, Meta(description="The limits that a 429 is due to, as the chatbot's `limits` name them.")
+    ] = msgspec.field(default=UNSET, name="violated-policies")
 
 
 class WireKey(msgspec.Struct, frozen=True):
@@ -352,9 +373,14 @@ def chatbot(record: Chatbot) -> WireChatbot:
         restrictions=record.config.restrictions,
         documents=record.config.documents,
         interception=record.config.interception,
+        limits=record.config.limits,
         created_at=wire_time(record.created_at),
         updated_at=wire_time(record.updated_at),
     )
+
+
+def limits(config: LimitsConfig, spent: Mapping[str, Spending], *, now_us: int) -> WireLimits:
+    return WireLimits(config, wire_time(now_us)[:10], WireSpent(**spent))
 
 
 def document(record: Document, account_id: str) -> WireDocument:
@@ -414,8 +440,8 @@ def message(record: Message, account_id: str, vectors: Mapping[str, bytes]) -> W
         status=record.status,
         metadata=record.metadata,
         embedding=None,
-        sources=[_source(source, record.chatbot_id, account_id, vectors) for source in record.sources],
-        citations=[_citation(citation, record.sources) for citation in record.citations],
+        sources=[source(each, record.chatbot_id, account_id, vectors) for each in record.sources],
+        citations=[citation(each, record.sources) for each in record.citations],
         in_reply_to=record.in_reply_to,
         alternative=record.alternative,
         replaced_by=record.replaced_by,
@@ -521,34 +547,34 @@ def _key_fields(record: ApiKey) -> dict[str, Any]:
     }
 
 
-def _source(source: Source, chatbot_id: str, account_id: str, vectors: Mapping[str, bytes]) -> WireSource:
-    vector = vectors.get(source.id)
+def source(record: Source, chatbot_id: str, account_id: str, vectors: Mapping[str, bytes]) -> WireSource:
+    vector = vectors.get(record.id)
     return WireSource(
-        id=source.id,
+        id=record.id,
         chatbot_id=chatbot_id,
         user_id=account_id,
-        document_id=source.document_id,
-        name=f"{source.document_name}-{source.number}",
-        content=_with_header(source.document_name, source.content),
-        metadata=_location(source),
+        document_id=record.document_id,
+        name=f"{record.document_name}-{record.number}",
+        content=_with_header(record.document_name, record.content),
+        metadata=_location(record),
         embedding=vector_text(vector) if vector is not None else None,
-        created_at=wire_time(source.created_at),
-        updated_at=wire_time(source.updated_at),
-        score=round(source.score, 6),
+        created_at=wire_time(record.created_at),
+        updated_at=wire_time(record.updated_at),
+        score=round(record.score, 6),
     )
 
 
-def _citation(citation: Citation, sources: Sequence[Source]) -> WireCitation:
-    source = sources[citation.number - 1]
-    before = len(_with_header(source.document_name, ""))
+def citation(record: Citation, sources: Sequence[Source]) -> WireCitation:
+    cited = sources[record.number - 1]
+    before = len(_with_header(cited.document_name, ""))
     return WireCitation(
-        number=citation.number,
-        source_id=source.id,
-        start=None if citation.start is None else before + citation.start,
-        end=None if citation.end is None else before + citation.end,
-        text=citation.text(sources),
-        marker_start=citation.marker_start,
-        marker_end=citation.marker_end,
+        number=record.number,
+        source_id=cited.id,
+        start=None if record.start is None else before + record.start,
+        end=None if record.end is None else before + record.end,
+        text=record.text(sources),
+        marker_start=record.marker_start,
+        marker_end=record.marker_end,
     )
 
 

@@ -10,6 +10,7 @@ import functools
 from collections.abc import Iterable
 
 from gigachat_server.access.end_users import user_target
+from gigachat_server.access.limits import USER
 from gigachat_server.chat.events.recorder import Events
 from gigachat_server.chat.turns.live import LiveTurns
 from gigachat_server.chat.turns.queue import start_next
@@ -24,7 +25,10 @@ from gigachat_server.store import (
     drafts,
     end_users,
     idempotency,
+    message_texts,
     messages,
+    proposals,
+    rates,
     ratings,
     read_marks,
     typing,
@@ -75,6 +79,7 @@ class Erasure:
                     await self._delete_part(tx, chatbot_id, conversation_id, user_id)
                 else:
                     await self._delete_whole(tx, chatbot_id, conversation_id)
+            await rates.delete(tx, chatbot_id, [(USER, user_id)])
             tx.erases()
             await user_sessions.delete_of_user(tx, chatbot_id, user_id)
             await end_users.delete(tx, chatbot_id, user_id)
@@ -96,6 +101,8 @@ class Erasure:
         theirs = [prompt for prompt in unsettled if prompt.user_id == user_id]
         deleted = await messages.delete_of_user(tx, chatbot_id, conversation_id, user_id)
         await unanswered.delete_of_prompts(tx, chatbot_id, deleted)
+        await message_texts.delete_of_messages(tx, chatbot_id, deleted)
+        await proposals.delete_of_prompts(tx, chatbot_id, conversation_id, deleted)
         await conversations.forget_opener(tx, chatbot_id, conversation_id, user_id)
         await read_marks.delete_of(tx, chatbot_id, conversation_id, user_id)
         await typing.end(tx, chatbot_id, conversation_id, user_id)

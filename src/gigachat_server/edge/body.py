@@ -130,9 +130,11 @@ def convert(data: Any, wanted: type[T]) -> T:
 
 
 def patched(held: S, said: msgspec.Struct, patch: dict[str, Any]) -> S:
-    """`held` with those fields of `said` that the patch names."""
+    """`held` with those fields of `said` that the patch names; all of `said` where nothing is held, as with a limit of null."""
     changes = {
-        name: patched(getattr(held, name), getattr(said, name), value) if isinstance(value, dict) else getattr(said, name)
+        name: patched(below, getattr(said, name), value)
+        if isinstance(value, dict) and isinstance(below := getattr(held, name), msgspec.Struct)
+        else getattr(said, name)
         for name, value in patch.items()
     }
     return msgspec.structs.replace(held, **changes)

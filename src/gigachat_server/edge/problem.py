@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from starlette.responses import Response
 
-from gigachat_server.errors import GigachatError
+from gigachat_server.errors import GigachatError, RateLimited
 
 _encode = msgspec.json.Encoder().encode
 
@@ -25,6 +25,8 @@ def problem(error: GigachatError, *, instance: str, request_id: str) -> dict[str
     }
     if error.errors:
         document["errors"] = [{"field": e.field, "message": e.message} for e in error.errors]
+    if isinstance(error, RateLimited) and error.violated:
+        document["violated-policies"] = list(error.violated)
     return document
 
 
@@ -33,12 +35,12 @@ def problem_headers(error: GigachatError) -> dict[str, str]:
     headers = dict(error.headers)
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(error.retry_after_s)
+    if error.status == 401:
+        headers["WWW-Authenticate"] = 'Bearer realm="gigachat"'
     return headers
 
 
 def render_problem(error: GigachatError, *, instance: str, request_id: str) -> Response:
     headers = problem_headers(error)
-    if error.status == 401:
-        headers["WWW-Authenticate"] = 'Bearer realm="gigachat"'
     document = problem(error, instance=instance, request_id=request_id)
     return Response(_encode(document), error.status, headers, "application/problem+json")

@@ -60,6 +60,7 @@ class CannedReplies:
 
         async def body(tx: Tx) -> CannedReply:
             known = await canned_replies.lock_all(tx, chatbot.id)
+            await idempotency.give_way(tx, key, now_us=self._clock())
             if reply_id is not None and all(each.id != reply_id for each in known):
                 raise NotFound
             if any(each.shortcut == shortcut and each.id != reply_id for each in known):

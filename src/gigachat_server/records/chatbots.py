@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from gigachat_server.records.limits import LimitsConfig
+
 DEFAULT_PERSONA = (
     "You are a friendly chatbot to help answer questions! Given the following sections from a website, answer the "
     "question using only that information. If you are unsure and the answer and it is not explicitly written in the "
@@ -172,6 +174,19 @@ class InterceptionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     handoff_message: Annotated[
         str, Meta(min_length=1, max_length=2000, description="What the end user is told when a human was asked for.")
     ] = "I have asked a colleague to join us here."
+    review: Annotated[
+        Literal["none", "all"],
+        Meta(
+            description="`all`: an operator sees each reply before the end user does, and sends, edits or discards it; nothing "
+            "of it is shown until then."
+        ),
+    ] = "none"
+    review_minutes: Annotated[
+        int, Meta(ge=1, le=1440, description="A human is asked for if a proposed reply was not looked at for so long.")
+    ] = 10
+    suggest: Annotated[
+        bool, Meta(description="Whether an operator in control is shown what the chatbot would reply to each prompt.")
+    ] = False
     handoff_after_unanswered: Annotated[
         int,
         Meta(
@@ -187,6 +202,7 @@ class ChatbotConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     restrictions: RestrictionsConfig = RestrictionsConfig()
     documents: DocumentsConfig = DocumentsConfig()
     interception: InterceptionConfig = InterceptionConfig()
+    limits: LimitsConfig = LimitsConfig()
 
 
 class Chatbot(msgspec.Struct, frozen=True):

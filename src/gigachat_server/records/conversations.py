@@ -13,8 +13,9 @@ MessageRole = Literal["user", "assistant", "operator", "system"]
 ConversationStatus = Literal["open", "snoozed", "closed"]
 MessageStatus = Literal["completed", "stopped", "incomplete", "failed"]
 # What became of a prompt: it waits, is being answered, was answered, could not be; its reply was ended by `stop`, by a
-# newer prompt, or by an operator who took over (or had); or it was answered together with the prompt after it.
-TurnState = Literal["queued", "running", "done", "failed", "stopped", "interrupted", "intercepted", "coalesced"]
+# newer prompt, or by an operator who took over (or had); it was answered together with the prompt after it; or its reply is
+# proposed to the operators.
+TurnState = Literal["queued", "running", "done", "failed", "stopped", "interrupted", "intercepted", "coalesced", "proposed"]
 Ending = Literal["stopped", "interrupted", "intercepted"]  # of a turn that was ended on purpose
 UNSETTLED: tuple[TurnState, ...] = ("queued", "running")  # a process still has to settle it
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from gigachat_server.records.inbox import ProposalState
 from gigachat_server.records.learning import UnansweredReason
 
 EventType = Literal[
@@ -25,6 +26,7 @@ EventType = Literal[
     "turn.intercepted",
     "turn.coalesced",
     "turn.recovered",
+    "turn.proposed",
     "prompt.unanswered",
     "handoff.requested",
     "conversation.taken_over",
@@ -37,10 +39,14 @@ EventType = Literal[
     "note.created",
     "note.deleted",
     "conversation.rated",
+    "proposal.created",
+    "proposal.decided",
 ]
 
 # What a support team does among itself: end users are never told of it.
-STAFF_ONLY: frozenset[EventType] = frozenset(("conversation.assigned", "conversation.snoozed", "note.created", "note.deleted"))
+STAFF_ONLY: frozenset[EventType] = frozenset(
+    ("conversation.assigned", "conversation.snoozed", "note.created", "note.deleted", "proposal.created", "proposal.decided")
+)
 ReopeningReason = Literal["prompt", "operator", "handoff", "snooze"]
 
 
@@ -214,3 +220,22 @@ class ConversationRated(EventData, frozen=True, kw_only=True, tag="conversation.
 
     closed_seq: int
     score: int
+
+
+class TurnProposed(EventData, frozen=True, kw_only=True, tag="turn.proposed"):
+    """The reply to a prompt is written, and an operator looks at it before it is said."""
+
+    prompt_id: str
+
+
+class ProposalCreated(EventData, frozen=True, kw_only=True, tag="proposal.created"):
+    proposal_id: str
+    prompt_id: str
+
+
+class ProposalDecided(EventData, frozen=True, kw_only=True, tag="proposal.decided"):
+    """It was sent, discarded, or is out of date. `message_id` is the reply that it became."""
+
+    proposal_id: str
+    state: ProposalState
+    message_id: str | None = None

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
-from gigachat_server.records import Citation, Feedback, Message, MessageStatus, Source, TurnState
+from gigachat_server.records import Citation, Conversation, Feedback, Message, MessageStatus, Source, TurnState
 from gigachat_server.store.database import Reader, Row, Tx
 from gigachat_server.store.json_columns import JsonColumn
 
@@ -77,13 +77,23 @@ async def insert(tx: Tx, message: Message) -> None:
     )
 
 
-async def finish_prompt(tx: Tx, chatbot_id: str, message_id: str, *, vector: bytes | None, embedding_model: str, at: int) -> None:
+async def finish_prompt(
+    tx: Tx,
+    chatbot_id: str,
+    message_id: str,
+    *,
+    vector: bytes | None,
+    embedding_model: str,
+    at: int,
+    turn: Literal["done", "proposed"] = "done",
+) -> None:
     """It was answered; later prompts that lean on it need its vector."""
     await tx.add(
-        "UPDATE messages SET turn = 'done', embedding = :vector, embedding_model = :embedding_model, updated_at = :at "
+        "UPDATE messages SET turn = :turn, embedding = :vector, embedding_model = :embedding_model, updated_at = :at "
         "WHERE chatbot_id = :chatbot_id AND id = :id",
         chatbot_id=chatbot_id,
         id=message_id,
+        turn=turn,
         vector=vector,
         embedding_model=None if vector is None else embedding_model,
         at=at,
@@ -113,6 +123,22 @@ async def set_turn(
             at=at,
         )
     )
+
+
+async def find_newest_prompt(reader: Reader, chatbot_id: str, conversation_id: str) -> Message | None:
+    """What an end user said last."""
+    row = await reader.one(
+        f"SELECT {_COLUMNS} FROM messages {_IN} AND role = 'user' ORDER BY seq DESC LIMIT 1",
+        chatbot_id=chatbot_id,
+        conversation_id=conversation_id,
+    )
+    return _message(row) if row else None
+
+
+async def has_prompt_since(reader: Reader, chatbot_id: str, conversation_id: str, at: int) -> bool:
+    """Whether an end user has said anything after that time."""
+    newest = await find_newest_prompt(reader, chatbot_id, conversation_id)
+    return newest is not None and newest.created_at > at
 
 
 async def set_feedback(tx: Tx, chatbot_id: str, message_id: str, feedback: Feedback | None, *, at: int) -> None:
@@ -243,6 +269,21 @@ async def list_newest_before(reader: Reader, chatbot_id: str, conversation_id: s
     return [_message(row) for row in reversed(rows)]
 
 
+async def list_shown(reader: Reader, conversation: Conversation, *, before: int, limit: int) -> list[Message]:
+    """The newest of a conversation before that seq, oldest first, as one reads it: of replies the first alternative, none that
+    another one replaced, and none to the prompt that is being answered anew."""
+    rows = await reader.all(
+        f"SELECT {_COLUMNS} FROM messages {_IN} AND seq < :before AND alternative = 0 AND replaced_by IS NULL "
+        "AND (in_reply_to IS NULL OR in_reply_to <> :answering) ORDER BY seq DESC LIMIT :limit",
+        chatbot_id=conversation.chatbot_id,
+        conversation_id=conversation.conversation_id,
+        before=before,
+        answering=conversation.answering or "",
+        limit=limit,
+    )
+    return [_message(row) for row in reversed(rows)]
+
+
 async def list_last_said(reader: Reader, chatbot_id: str, conversation_ids: Sequence[str]) -> dict[str, str]:
     """What was said last in each of these conversations."""
     rows = await reader.all(
@@ -253,6 +294,17 @@ async def list_last_said(reader: Reader, chatbot_id: str, conversation_ids: Sequ
         conversation_ids=[*conversation_ids],
     )
     return {row[0]: row[1] for row in rows}
+
+
+async def list_prompt_metadata(reader: Reader, chatbot_id: str, conversation_id: str, *, limit: int) -> dict[str, dict[str, Any]]:
+    """What clients gave the prompts of a conversation, by prompt, the newest first."""
+    rows = await reader.all(
+        f"SELECT id, metadata FROM messages {_IN} AND role = 'user' ORDER BY seq DESC LIMIT :limit",
+        chatbot_id=chatbot_id,
+        conversation_id=conversation_id,
+        limit=limit,
+    )
+    return {row[0]: _METADATA.read(row[1], row[0]) for row in rows}
 
 
 async def list_newest_prompts(

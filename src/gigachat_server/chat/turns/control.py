@@ -13,6 +13,7 @@ from gigachat_server.chat.turns.endings import end_turns
 from gigachat_server.chat.turns.live import FrozenTurns, LiveTurns
 from gigachat_server.chat.turns.nodes import Nodes
 from gigachat_server.chat.turns.progress import TurnResult
+from gigachat_server.chat.turns.proposing import supersede
 from gigachat_server.clock import Clock
 from gigachat_server.errors import AlreadyTakenOver, NotFound
 from gigachat_server.ids import new_id
@@ -91,6 +92,7 @@ class Control:
             raise AlreadyTakenOver
         if before.controlled_by == operator:
             return
+        await supersede(tx, self._events, chatbot.id, conversation_id, "intercepted")
         unsettled = await messages.list_open(tx, chatbot.id, conversation_id)
         ended = await end_turns(tx, self._events, unsettled, "intercepted", chatbot_name=chatbot.name, live=live)
         await self.reopen_in(tx, chatbot.id, conversation_id, reason="operator")
@@ -141,6 +143,7 @@ class Control:
         """Give control back to the chatbot, within a transaction; whether an operator had it."""
         if await conversations.release(tx, chatbot_id, conversation_id, due_at=due_at) is None:
             return False
+        await supersede(tx, self._events, chatbot_id, conversation_id, "intercepted")
         await self._events.add(tx, chatbot_id, conversation_id, ControlReleased(reason=reason))
         return True
 

@@ -6,12 +6,14 @@ stands, and whose turn it is. Invariant: nothing here runs or waits; the caller 
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections.abc import Callable
 from typing import Literal
 
 import msgspec
 
+from gigachat_server.access.limits import Admission
 from gigachat_server.access.speakers import CLIENT_PREFIX
 from gigachat_server.chat.answers.memory import Memory, first_answered_at, recall
 from gigachat_server.chat.events.recorder import Events
@@ -20,6 +22,7 @@ from gigachat_server.chat.turns.control import Control
 from gigachat_server.chat.turns.live import FrozenTurns
 from gigachat_server.chat.turns.outcome import answered_with, joined_to
 from gigachat_server.chat.turns.progress import Lease
+from gigachat_server.chat.turns.proposing import may_be_proposed, supersede, want
 from gigachat_server.chat.turns.queue import LEASE_US, MOST_QUEUED, lease
 from gigachat_server.clock import Clock
 from gigachat_server.errors import (
@@ -82,7 +85,8 @@ Begin = Callable[[IntakeResult], None]
 class Intake:
     """Stores prompts, and takes settled ones up again. For use within transactions."""
 
-    def __init__(self, *, control: Control, events: Events, clock: Clock) -> None:
+    def __init__(self, *, control: Control, events: Events, clock: Clock, suggestions_wanted: asyncio.Event) -> None:
+        self._suggestions_wanted = suggestions_wanted
         self._control = control
         self._events = events
         self._clock = clock
@@ -97,16 +101,19 @@ class Intake:
         prompt_id: str,
         live: FrozenTurns,
         begin: Begin,
+        admission: Admission | None = None,
     ) -> IntakeResult:
         """Store the prompt in its place (S2). A key that was used before gives the prompt stored then.
 
-        Raises `ConversationBusy`, `IdempotencyKeyReused`, `NotFound`.
+        Raises `ConversationBusy`, `IdempotencyKeyReused`, `NotFound`, `RateLimited`.
         """
         now_us, conversation_id = self._clock(), request.conversation_id
         if request.entry is not None:
             await request.entry.prove(tx, chatbot.id, conversation_id)
         if key is not None and (known := await self._known(tx, chatbot, key, prompt_id, now_us)) is not None:
-            return await _stored(tx, known, begin)
+            return await _stored(tx, known, begin, admission)
+        if admission is not None:
+            admission.check()
         if chatbot.config.interception.release_after_minutes is not None:
             await self._control.release_due_in(tx, chatbot.id, conversation_id)
         if chatbot.config.response.overlap == "interrupt":
@@ -130,6 +137,11 @@ class Intake:
         await self._events.store_message(tx, prompt)
         if place.is_reopening:
             await self._events.add(tx, chatbot.id, conversation_id, ConversationReopened(reason="prompt"))
+        if may_be_proposed(chatbot):
+            await supersede(tx, self._events, chatbot.id, conversation_id, "interrupted")
+            if prompt.turn == "intercepted" and chatbot.config.interception.suggest:
+                await want(tx, prompt, control_epoch=place.control_epoch)
+                tx.after_commit(self._suggestions_wanted.set)
         if prompt.turn != "running":
             return await _stored(tx, IntakeResult(prompt=prompt), begin)
         memory = Memory()
@@ -147,6 +159,7 @@ class Intake:
         prompt_id: str,
         live: FrozenTurns,
         begin: Begin,
+        admission: Admission | None = None,
     ) -> IntakeResult:
         """Store what an operator says, in its place. It is never answered, whoever is in control.
 
@@ -154,7 +167,7 @@ class Intake:
         """
         now_us, operator, conversation_id = self._clock(), request.operator or "", request.conversation_id
         if key is not None and (known := await self._known(tx, chatbot, key, prompt_id, now_us)) is not None:
-            return await _stored(tx, known, begin)
+            return await _stored(tx, known, begin, admission)
         conversation = await conversations.lock(tx, chatbot.id, conversation_id)
         if conversation is not None and conversation.controlled_by != BOT:
             release_at = self._control.release_at(chatbot)
@@ -182,6 +195,7 @@ class Intake:
         key: idempotency.Key | None,
         begin: Begin,
         only_if_failed: bool = False,
+        admission: Admission | None = None,
         entry: Entry | None = None,
     ) -> IntakeResult:
         """Have the prompt answered again: at once, or after the prompts that are being answered."""
@@ -189,14 +203,17 @@ class Intake:
         if entry is not None:
             await entry.prove(tx, chatbot.id, conversation_id)
         if key is not None and (known := await self._known(tx, chatbot, key, prompt_id, now_us)) is not None:
-            return await _stored(tx, known, begin)
+            return await _stored(tx, known, begin, admission)
+        if admission is not None:
+            admission.check()
         await conversations.lock(tx, chatbot.id, conversation_id)
         prompt = await messages.find(tx, chatbot.id, prompt_id)
         if prompt is None:
             raise NotFound
         if prompt.turn in UNSETTLED or (only_if_failed and prompt.error is None):
-            return await _stored(tx, IntakeResult(prompt=prompt, is_known=True), begin)
+            return await _stored(tx, IntakeResult(prompt=prompt, is_known=True), begin, admission)
         await self._control.release_due_in(tx, chatbot.id, conversation_id)
+        await supersede(tx, self._events, chatbot.id, conversation_id, "interrupted", but=prompt_id)
         taken = await conversations.open_for_prompt(
             tx,
             chatbot.id,
@@ -235,10 +252,12 @@ class Intake:
         return IntakeResult(prompt=prompt, is_known=True)
 
 
-async def _stored(tx: Tx, result: IntakeResult, begin: Begin) -> IntakeResult:
+async def _stored(tx: Tx, result: IntakeResult, begin: Begin, admission: Admission | None = None) -> IntakeResult:
     """Begin its turn after the commit, before anyone else can learn of it: so no turn is ended before it is there."""
     if not result.is_known:
         tx.after_commit(functools.partial(begin, result))
+    elif admission is not None:
+        tx.after_commit(admission.give_back)
     await trigger("S2")
     return result
 

@@ -19,6 +19,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from gigachat_server.access.limits import Admission
+from gigachat_server.access.standings import Standing
 from gigachat_server.chat.answers.answer import Answerer
 from gigachat_server.chat.answers.speech import Answer, Speech
 from gigachat_server.chat.events.recorder import Events
@@ -33,7 +35,9 @@ from gigachat_server.chat.turns.live import FrozenTurns, LiveTurns
 from gigachat_server.chat.turns.nodes import Nodes
 from gigachat_server.chat.turns.outcome import read_outcome
 from gigachat_server.chat.turns.progress import Lease, Turn, TurnResult
+from gigachat_server.chat.turns.proposing import are_reviewed, propose
 from gigachat_server.chat.turns.queue import MOST_QUEUED, start_next
+from gigachat_server.chat.turns.spending import settle
 from gigachat_server.clock import Clock
 from gigachat_server.errors import GigachatError, ModelEmpty, ModelError, ShuttingDown, StorageUnavailable
 from gigachat_server.ids import new_id
@@ -53,6 +57,15 @@ _FAILURE_S = 2.0  # and for a failure
 _SETTLE_S = 30.0  # storing is tried for so long: by then the lease has run out, and the node that finds it goes on
 
 
+# Asked before a prompt is stored, with its idempotency key: what it may cost. Raises `RateLimited`.
+Admit = Callable[[idempotency.Key | None], Awaitable[Admission | None]]
+
+
+async def unlimited(key: idempotency.Key | None) -> Admission | None:
+    """For those to whom no limit applies."""
+    return None
+
+
 class TurnHandle(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a request: a turn to watch, or the newest messages where there is nothing to wait for."""
 
@@ -60,6 +73,7 @@ class TurnHandle(msgspec.Struct, frozen=True, kw_only=True):
     turn: Turn | None = None
     stored: TurnResult | None = None
     is_replayed: bool = False
+    standings: tuple[Standing, ...] = ()  # what is left of the limits that the prompt was charged to
 
     @property
     def replies(self) -> list[Message]:
@@ -86,10 +100,12 @@ class Turns:
         live: LiveTurns,
         nodes: Nodes,
         clock: Clock,
+        suggestions_wanted: asyncio.Event,
     ) -> None:
+        """`suggestions_wanted` is set when an operator in control is to be shown what the chatbot would reply."""
         self._database = database
         self._answerer = answerer
-        self._intake = Intake(control=control, events=events, clock=clock)
+        self._intake = Intake(control=control, events=events, clock=clock, suggestions_wanted=suggestions_wanted)
         self._events = events
         self._live = live
         self._nodes = nodes
@@ -100,20 +116,29 @@ class Turns:
 
     # --- prompts in ---
 
-    async def start(self, chatbot: Chatbot, request: PromptRequest, key: idempotency.Key | None = None) -> TurnHandle:
+    async def start(
+        self, chatbot: Chatbot, request: PromptRequest, key: idempotency.Key | None = None, admit: Admit = unlimited
+    ) -> TurnHandle:
         """Store a message. A prompt is answered by a turn that runs on its own; an operator's message just stands there.
 
-        A key that was used before gives what came of it then. Raises `ConversationBusy`, `IdempotencyKeyReused`, `NotFound`.
+        A key that was used before gives what came of it then. Raises `ConversationBusy`, `IdempotencyKeyReused`, `NotFound`,
+        `RateLimited`.
         """
-        store = functools.partial(self._store_prompt, chatbot, request, key)
+        admission = await admit(key)
+        store = functools.partial(self._store_prompt, chatbot, request, key, admission)
         if may_end_turns(chatbot, request):
             result, turn = await self._nodes.while_frozen(chatbot.id, request.conversation_id, store)
         else:
             result, turn = await store(FrozenTurns())
-        return await self._handle(chatbot, result, turn, is_retry=False)
+        return await self._handle(chatbot, result, turn, admission, admit, is_retry=False)
 
     async def _store_prompt(
-        self, chatbot: Chatbot, request: PromptRequest, key: idempotency.Key | None, live: FrozenTurns
+        self,
+        chatbot: Chatbot,
+        request: PromptRequest,
+        key: idempotency.Key | None,
+        admission: Admission | None,
+        live: FrozenTurns,
     ) -> tuple[IntakeResult, Turn]:
         turn = self._new_turn(chatbot, request.conversation_id, new_id())
         take_in = self._intake.store_prompt if request.operator is None else self._intake.inject
@@ -124,9 +149,10 @@ class Turns:
             key=key,
             prompt_id=turn.prompt_id,
             live=live,
-            begin=functools.partial(self._begin, turn),
+            begin=functools.partial(self._begin, turn, admission),
+            admission=admission,
         )
-        with self._unless_stored(turn):
+        with self._unless_stored(turn, admission):
             return await self._database.transaction("turn.start", body), turn
 
     async def retry(
@@ -135,20 +161,22 @@ class Turns:
         conversation_id: str,
         message_id: str,
         key: idempotency.Key | None = None,
+        admit: Admit = unlimited,
         *,
         entry: Entry | None = None,
     ) -> TurnHandle:
         """Have the prompt, or the prompt of that reply, answered anew. The replies it had stay readable.
 
-        Raises `ConversationBusy`, `ConversationTakenOver`, `InvalidRequest`, `NotFound`.
+        Raises `ConversationBusy`, `ConversationTakenOver`, `InvalidRequest`, `NotFound`, `RateLimited`.
         """
 
         async def read(reader: Reader) -> Message:
             return await prompt_of(reader, chatbot, conversation_id, message_id)
 
         prompt = await self._database.read(read)
-        result, turn = await self._reopen("turn.retry", chatbot, prompt, key, entry=entry)
-        return await self._handle(chatbot, result, turn, is_retry=True)
+        admission = await admit(key)
+        result, turn = await self._reopen("turn.retry", chatbot, prompt, key, admission, entry=entry)
+        return await self._handle(chatbot, result, turn, admission, admit, is_retry=True)
 
     async def _reopen(
         self,
@@ -156,6 +184,7 @@ class Turns:
         chatbot: Chatbot,
         prompt: Message,
         key: idempotency.Key | None,
+        admission: Admission | None,
         *,
         only_if_failed: bool = False,
         entry: Entry | None = None,
@@ -167,23 +196,31 @@ class Turns:
             conversation_id=prompt.conversation_id,
             prompt_id=prompt.id,
             key=key,
-            begin=functools.partial(self._begin, turn),
+            begin=functools.partial(self._begin, turn, admission),
             only_if_failed=only_if_failed,
+            admission=admission,
             entry=entry,
         )
-        with self._unless_stored(turn):
+        with self._unless_stored(turn, admission):
             return await self._database.transaction(name, body), turn
 
     @contextlib.contextmanager
-    def _unless_stored(self, turn: Turn) -> Iterator[None]:
+    def _unless_stored(self, turn: Turn, admission: Admission | None) -> Iterator[None]:
         """A turn whose prompt could not be stored leaves no trace."""
         try:
             yield
         except Exception:
             self._live.discard(turn)
+            if admission is not None:
+                admission.give_back()
             raise  # a cancelled caller says nothing of the transaction: if it goes through, the turn begins
 
-    def _begin(self, turn: Turn, result: IntakeResult) -> None:
+    def _begin(self, turn: Turn, admission: Admission | None, result: IntakeResult) -> None:
+        if admission is not None and admission.charge is not None:
+            if result.prompt.turn in UNSETTLED:
+                turn.when_ended(functools.partial(settle, admission.charge, is_generating=self._answerer.is_generating))
+            else:
+                admission.charge.settle(turns=0, tokens=0)
         if turn.is_ended:
             return  # a later transaction ended it, and its result reached us first
         if result.lease is not None:
@@ -191,35 +228,51 @@ class Turns:
         elif result.prompt.turn == "queued":
             self._follow_soon(turn)
 
-    async def _handle(self, chatbot: Chatbot, result: IntakeResult, turn: Turn, *, is_retry: bool) -> TurnHandle:
+    async def _handle(
+        self,
+        chatbot: Chatbot,
+        result: IntakeResult,
+        turn: Turn,
+        admission: Admission | None,
+        admit: Admit,
+        *,
+        is_retry: bool,
+    ) -> TurnHandle:
         """After its transaction: the turn that runs or waits, or what came of the prompt before."""
         if result.is_known:
             self._live.discard(turn)
-            return await self._replayed(chatbot, result.prompt, is_retry=is_retry)
+            return await self._replayed(chatbot, result.prompt, admit, is_retry=is_retry)
+        standings = () if admission is None else admission.standings
         if result.prompt.turn not in UNSETTLED:
             self._live.discard(turn)
-            return TurnHandle(prompt=result.prompt)
-        return TurnHandle(prompt=result.prompt, turn=turn)
+            return TurnHandle(prompt=result.prompt, standings=standings)
+        return TurnHandle(prompt=result.prompt, turn=turn, standings=standings)
 
-    async def _replayed(self, chatbot: Chatbot, prompt: Message, *, is_retry: bool) -> TurnHandle:
-        """What came of a prompt that was stored before. A turn that failed is run again, for the same prompt."""
+    async def _replayed(self, chatbot: Chatbot, prompt: Message, admit: Admit, *, is_retry: bool) -> TurnHandle:
+        """What came of a prompt that was stored before. A turn that failed is run again, for the same prompt, and charged."""
         turn = self._live.find(prompt.id)
         # A retry that failed is one even where the prompt has a reply from before.
         if turn is None and (prompt.turn == "failed" or (is_retry and prompt.error is not None)):
-            again, turn = await self._reopen("turn.again", chatbot, prompt, None, only_if_failed=True)
+            admission = await admit(None)
+            again, turn = await self._reopen("turn.again", chatbot, prompt, None, admission, only_if_failed=True)
             if not again.is_known and again.prompt.turn in UNSETTLED:
                 return TurnHandle(prompt=again.prompt, turn=turn, is_replayed=True)
             self._live.discard(turn)
-            prompt, turn = again.prompt, self._live.find(prompt.id)
-        if turn is None and prompt.turn in UNSETTLED:
-            turn = self._new_turn(chatbot, prompt.conversation_id, prompt.id)
-            self._follow_soon(turn)
-        if turn is not None:
+            prompt = again.prompt
+        if (turn := self.watched(chatbot, prompt)) is not None:
             return TurnHandle(prompt=prompt, turn=turn, is_replayed=True)
         outcome = await self._database.read(functools.partial(read_outcome, chatbot_id=chatbot.id, prompt_id=prompt.id))
         if isinstance(outcome, GigachatError):
             raise outcome
         return TurnHandle(prompt=prompt, stored=outcome, is_replayed=True)
+
+    def watched(self, chatbot: Chatbot, prompt: Message) -> Turn | None:
+        """The turn of a prompt that is stored, to watch from its first word; None if the prompt is settled."""
+        turn = self._live.find(prompt.id)
+        if turn is None and prompt.turn in UNSETTLED:
+            turn = self._new_turn(chatbot, prompt.conversation_id, prompt.id)
+            self._follow_soon(turn)
+        return turn
 
     def _new_turn(self, chatbot: Chatbot, conversation_id: str, prompt_id: str) -> Turn:
         """Add it to `LiveTurns` before anything of it is stored, so anything that ends it in the store finds it there."""
@@ -244,6 +297,8 @@ class Turns:
         lease.began_at_s = asyncio.get_running_loop().time()
         turn.lease, turn.is_stored = lease, True
         turn.speech.expect(lease.chatbot.config.response.n)
+        if are_reviewed(lease.chatbot):
+            turn.speech.conceal()
 
     def _follow_soon(self, turn: Turn) -> None:
         turn.is_stored = True
@@ -332,6 +387,9 @@ class Turns:
         prompt = lease.prompt
         vector = None if answer.vector is None else answer.vector.astype("<f4", copy=False).tobytes()
 
+        if turn.speech.is_concealed:
+            return await self._propose(lease, turn, answer, replies, vector)
+
         async def body(tx: Tx) -> list[Message] | None:
             placed: list[Message] = []
             for each in replies:
@@ -356,7 +414,7 @@ class Turns:
                 await replace_earlier(tx, self._events, prompt, first)
             await unanswered.note(tx, self._events, answer, prompt, at=at, is_anew=is_anew)
             if answer.facts.handoff is not None:
-                await self._request_handoff(tx, first, answer.facts.handoff)
+                await self._request_handoff(tx, first, answer.facts.handoff, message_id=first.id)
             if lease.drafted_to or is_anew:
                 await drafts.delete(tx, prompt.chatbot_id, prompt.conversation_id, prompt.id)
             if place is not None and place.queued:
@@ -366,6 +424,32 @@ class Turns:
 
         late = StorageUnavailable(retry_after_s=1)
         return await self._settle("turn.finish", lease, turn, body, or_else=late, after_s=_REPLY_S)
+
+    async def _propose(
+        self, lease: Lease, turn: Turn, answer: Answer, replies: Sequence[Message], vector: bytes | None
+    ) -> list[Message] | None:
+        """Likewise, for operators to say: the prompt is settled, and the conversation goes on."""
+        prompt = lease.prompt
+
+        async def body(tx: Tx) -> list[Message] | None:
+            if not await conversations.hold(
+                tx, prompt.chatbot_id, prompt.conversation_id, control_epoch=lease.epoch, prompt_id=prompt.id
+            ):
+                return None
+            proposed = await propose(tx, self._events, replies, prompt, control_epoch=lease.epoch)
+            at, model = proposed.updated_at, self._answerer.embedding_model
+            await messages.finish_prompt(
+                tx, prompt.chatbot_id, prompt.id, vector=vector, embedding_model=model, at=at, turn="proposed"
+            )
+            await unanswered.note(tx, self._events, answer, prompt, at=at, is_anew=lease.start_seq != prompt.seq)
+            if answer.facts.handoff is not None:
+                await self._request_handoff(tx, proposed, answer.facts.handoff, message_id="")
+            await self._hand_on(tx, prompt)
+            await trigger("S8")
+            return [proposed]
+
+        late = StorageUnavailable(retry_after_s=1)
+        return await self._settle("turn.propose", lease, turn, body, or_else=late, after_s=_REPLY_S)
 
     async def _settle(
         self, name: str, lease: Lease, turn: Turn, body: Callable[[Tx], Awaitable[T]], *, or_else: GigachatError, after_s: float
@@ -384,9 +468,9 @@ class Turns:
             lease.runner.add_done_callback(self._late.discard)
         turn.end(error)
 
-    async def _request_handoff(self, tx: Tx, said: Message, wanted: HandoffRequest) -> None:
-        if await conversations.request_handoff(tx, said.chatbot_id, said.conversation_id, at=said.created_at):
-            requested = HandoffRequested(reason=wanted.reason, note=wanted.note, message_id=said.id)
+    async def _request_handoff(self, tx: Tx, said: Message, wanted: HandoffRequest, *, message_id: str) -> None:
+        if await conversations.request_handoff(tx, said.chatbot_id, said.conversation_id, at=said.updated_at):
+            requested = HandoffRequested(reason=wanted.reason, note=wanted.note, message_id=message_id)
             await self._events.add(tx, said.chatbot_id, said.conversation_id, requested)
 
     async def _hand_on(self, tx: Tx, ended: Message) -> None:
@@ -397,7 +481,7 @@ class Turns:
     async def _leave(self, lease: Lease, turn: Turn) -> None:
         """This node stops in the middle of the turn. If nothing of it was said yet, another one begins it anew."""
         error, prompt = ShuttingDown(retry_after_s=5), lease.prompt
-        if turn.speech.length or not (self._is_stopping and self._database.is_shared):
+        if turn.speech.shown().replies or not (self._is_stopping and self._database.is_shared):
             await self._fail(lease, turn, error)
             return
 
@@ -437,8 +521,8 @@ class Turns:
         If the store cannot hold the reply, which may be why the turn failed, the reply is left out. If the store cannot even
         hold the failure, the lease runs out at once, so that the next prompt does not have to wait for it.
         """
-        so_far = turn.speech.so_far()
-        said = reply.replies(so_far, lease.prompt, chatbot_name=lease.chatbot.name, unfinished="incomplete")
+        shown = turn.speech.shown()
+        said = reply.replies(shown, lease.prompt, chatbot_name=lease.chatbot.name, unfinished="incomplete")
         attempts: dict[str, Callable[[Tx], Awaitable[bool]]] = {
             "turn.fail": functools.partial(self._fail_in, lease=lease, said=said, error=error),
             "turn.fail_unsaid": functools.partial(self._fail_in, lease=lease, said=(), error=error),
