@@ -19,8 +19,13 @@ from gigachat_server.access.identity_keys import IdentityKeys
 from gigachat_server.access.keys import KeyRing
 from gigachat_server.access.limits import Limits
 from gigachat_server.access.limits_upkeep import LimitsUpkeep
+from gigachat_server.access.oidc import Provider
+from gigachat_server.access.operators import Operators
 from gigachat_server.access.secrets import Secrets
+from gigachat_server.access.sessions import Sessions
+from gigachat_server.access.sign_in import SignIn
 from gigachat_server.access.till import Till
+from gigachat_server.access.upkeep import AccessUpkeep
 from gigachat_server.access.user_sessions import UserSessions
 from gigachat_server.access.widget_keys import WidgetKeys
 from gigachat_server.access.worker import AccessWorker
@@ -138,6 +143,7 @@ def _workers(services: Services) -> Sequence[Worker]:
         services.site_worker,
         services.nodes,
         services.lifecycle,
+        services.access_upkeep,
         services.access_worker,
         services.limits_upkeep,
         services.inbox_worker,
@@ -201,6 +207,9 @@ async def _assemble(
     key_ring = KeyRing(database, clock, configured_key=settings.api_key)
     account = await key_ring.ensure_account(settings.account)
     await key_ring.ensure_configured(account.id)
+    operators = Operators(database, clock)
+    with_keys = settings.key_sign_in == "always"
+    sessions = Sessions(database, clock, key_ring, account_id=account.id, with_keys=with_keys)
     secrets = Secrets(database, clock, configured=settings.secret, folder=None if settings.database_url else settings.data_folder)
     await secrets.open()
     identity_keys, end_users = IdentityKeys(database, secrets, clock), EndUsers(database, clock)
@@ -260,6 +269,13 @@ async def _assemble(
         account=account,
         secrets=secrets,
         key_ring=key_ring,
+        operators=operators,
+        sessions=sessions,
+        sign_in=SignIn(
+            database, clock, sessions=sessions, people=operators, account_id=account.id, role_of_strangers=settings.oidc_role
+        ),
+        access_upkeep=AccessUpkeep(database, clock, background),
+        provider=Provider(database, clock, settings) if settings.oidc_issuer else None,
         identity_keys=identity_keys,
         widget_keys=WidgetKeys(database, clock),
         user_sessions=user_sessions,
@@ -360,13 +376,18 @@ class PublicApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._root:
             scope = _below(self._root, scope)
-        path = scope["path"]
-        if self._widget.handles(path) and not self.web.handles(path):
+        if self._widget.handles(scope["path"]) and not self.web.handles(scope["path"]):
             await self._widget(scope, receive, send)
             return
-        is_page = self.web.handles(path) or (_is_of_browser(scope) and not self._api.handles(scope["raw_path"]))
+        is_page = self._is_page(scope)
         answering = self.web if is_page else self._api
         await answering(scope, receive, send)
+
+    def _is_page(self, scope: Scope) -> bool:
+        """Where a page and the API have the same address, and where neither has it, people get a page and programs the API."""
+        if self.web.handles(scope["path"]):
+            return _is_of_browser(scope) or not self._api.handles(scope["raw_path"])
+        return _is_of_browser(scope) and not self._api.handles(scope["raw_path"])
 
 
 def _below(root: str, scope: Scope) -> Scope:

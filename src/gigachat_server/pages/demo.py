@@ -55,7 +55,9 @@ async def shop(request: PageRequest[None], context: PageContext) -> Response:
 
 async def _chatbots(request: PageRequest[None], context: PageContext) -> list[Chatbot]:
     async def read(reader: Reader) -> list[Chatbot]:
-        return await chatbots.list_chatbots(reader, request.account_id, after=None, limit=_MOST_LISTED)
+        return await chatbots.list_chatbots(
+            reader, request.account_id, among=request.principal.reachable, after=None, limit=_MOST_LISTED
+        )
 
     return await context.services.database.read(read)
 

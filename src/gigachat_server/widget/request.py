@@ -1,4 +1,4 @@
-"""A request of a widget: where our server is for the browser, and in which language it is answered."""
+"""A request of a widget: whether our own frame sent it, and in which language it is answered."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from starlette.types import Scope
 
 from gigachat_server.edge.request import Authoriser, B, Request
 from gigachat_server.errors import Forbidden
-from gigachat_server.pages.request import origin_of
 from gigachat_server.settings import Settings
 from gigachat_server.widget.strings import Strings, strings
 
@@ -19,7 +18,6 @@ _LONGEST_LOCALE = 35
 class WidgetRequest(Request[B]):
     def __init__(self, scope: Scope, authoriser: Authoriser, settings: Settings) -> None:
         super().__init__(scope, authoriser, trusted=settings.proxy_networks)
-        self.origin = origin_of(scope, self.headers, settings)  # this server's, as the browser sees it
 
     @functools.cached_property
     def strings(self) -> Strings:
