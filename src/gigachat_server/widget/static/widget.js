@@ -1,5 +1,4 @@
-// The loader: a launcher in a shadow root on <html>. What the chat itself needs comes when somebody opens it: `panel.js`.
-// It takes nothing from the page but what its API is given, and stores nothing.
+// The loader: a launcher in a shadow root on <html>. The chat comes when somebody opens it, by `panel.js`. It stores nothing.
 (() => {
   "use strict";
   const GIVEN = null; // the server puts the settings here where the address names the key
@@ -13,7 +12,6 @@
   const key = own.key ?? searchParams.get("key");
   const listeners = {};
   let host, launcher, badge, coming, isHidden, isGone;
-  // What the panel knows, too.
   const chat = {
     origin,
     root: origin + pathname.replace(/\/widget\.js$/, ""),
@@ -39,7 +37,6 @@ button { position: fixed; bottom: calc(var(--y) + env(safe-area-inset-bottom)); 
   border-radius: 50%; cursor: pointer; background: var(--accent); color: var(--on);
   box-shadow: 0 1px 3px #0003, 0 6px 24px #0003; transition: transform .2s cubic-bezier(.2,.8,.2,1); }
 button:hover { transform: scale(1.06); }
-button:active { transform: scale(.95); }
 button:focus-visible { outline: 3px solid var(--accent); outline-offset: 3px; box-shadow: 0 0 0 3px #fff; }
 svg { position: absolute; inset: 14px; fill: none; stroke: currentColor; stroke-width: 2; stroke-linecap: round;
   stroke-linejoin: round; transition: .2s; }
@@ -65,7 +62,7 @@ span:empty { display: none; }
     dress();
     const html = document.documentElement;
     html.append(host);
-    // A rule that hides everything hides this, too, and that without showing anything else.
+    // Shown also where a rule hides everything; nothing else is.
     const isHidden = (element) => element && getComputedStyle(element).display === "none";
     if (isHidden(html) && isHidden(document.body)) html.style.setProperty("display", "block", "important");
   }
@@ -145,7 +142,7 @@ span:empty { display: none; }
     toggle: () => (chat.isOpen ? api.close() : api.open()),
     hide: () => change(() => (isHidden = true)),
     show: () => change(() => (isHidden = false)),
-    // What gets the user's token from the page's own server; null: nobody is signed in any more.
+    // What gets the user's token from the page's server; null: nobody is signed in.
     setUser(getUser) {
       const was = chat.getUser;
       chat.getUser = getUser;
@@ -167,7 +164,7 @@ span:empty { display: none; }
       api.open();
       withPanel((panel) => panel.tell({ type: "send", text: String(text) }));
     },
-    // As if nobody had talked here: nothing of it is left on the page, in its storage, or in other tabs.
+    // As if nobody had talked here, in other tabs, too.
     reset() {
       try {
         localStorage.removeItem(chat.place);
@@ -213,7 +210,7 @@ span:empty { display: none; }
     build();
     if (Array.isArray(calls)) api.push(...calls);
     emit("ready");
-    // Somebody who has talked here sees what was said since, once the page has nothing better to do.
+    // Who has talked here sees what was said since, once the page is idle.
     const look = () => hasTalked() && withPanel((panel) => panel.load());
     const idle = () => (window.requestIdleCallback ?? setTimeout)(look);
     if (document.readyState === "complete") idle();
