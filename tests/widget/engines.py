@@ -1,4 +1,4 @@
-"""What tests of the widget in a browser share: the engines as a fixture, and steps of a browser beside the server's event loop."""
+"""What tests of the widget in a browser share: the engines, and steps of a browser beside the server's event loop."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from tests.widget.hosts import Host, hosting
 from tests.widget.visits import Visit, visiting
 
 T = TypeVar("T")
+UNLIMITED = {"user": None, "address": None, "sessions": None}  # one address is all visitors here
 
 
 def engine_browser(engine: str) -> Iterator[Browser]:
@@ -37,7 +38,7 @@ async def chatting(folder: Path, *, model: ChatModel | None = None, **chatbot: A
     """A server, a chatbot whose key lists `localhost`, and a site there that shows it."""
     async with (
         gigachat(folder, model=model) as api,
-        visiting(api, hostnames=("localhost",), **chatbot) as visit,
+        visiting(api, hostnames=("localhost",), limits=UNLIMITED, **chatbot) as visit,
         hosting(visit) as host,
     ):
         yield visit, host

@@ -24,7 +24,10 @@ RETURNS = (
     "2. Put it on the box.\n3. Drop the box at any parcel shop.\n\n| Parcel | Fee |\n|---|---|\n| up to 5 kg | free |\n"
     "| up to 20 kg | 4.90 € |\n\nYou get your money back within five days of its arrival.[2]"
 )
-CODE = "Send this from your server:\n\n```sh\ncurl https://api.fernwood.example/orders/7301 \\\n  -H 'Accept: application/json'\n```\n\nThe answer has the field `status`."
+CODE = (
+    "Send this from your server:\n\n```sh\ncurl https://api.fernwood.example/orders/7301 \\\n"
+    "  -H 'Accept: application/json'\n```\n\nThe answer has the field `status`."
+)
 ARABIC = "يمكنك إرجاع أي منتج مجانًا خلال **30 يومًا**:\n\n1. اطبع الملصق.\n2. ضعه على الطرد.\n3. سلّمه في أي نقطة شحن."
 HEBREW = "אפשר להחזיר כל מוצר בחינם בתוך **30 יום**:\n\n- מדפיסים את התווית\n- מדביקים על החבילה\n- מוסרים בנקודת איסוף"
 DOCUMENTS = {
@@ -76,7 +79,7 @@ class Studio:
         self.tab.script("return new Promise((done) => setTimeout(done, 500))")
         self.count += 1
         self.tab.driver.save_screenshot(str(self.folder / f"{self.count:02}-{name}.png"))
-        print(f"{self.count:02}-{name}.png")
+        sys.stdout.write(f"{self.count:02}-{name}.png\n")
 
     def click(self, selector: str) -> None:
         self.tab.inside()
@@ -237,7 +240,6 @@ async def _others(studio: Studio) -> None:
 
 
 async def main(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     pause = Pause()
     with ExitStack() as stack, browser("chromium") as tab:
         data = Path(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
@@ -255,4 +257,6 @@ async def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1] if len(sys.argv) > 1 else "build/screenshots")))
+    wanted = Path(sys.argv[1] if len(sys.argv) > 1 else "build/screenshots")
+    wanted.mkdir(parents=True, exist_ok=True)
+    asyncio.run(main(wanted))

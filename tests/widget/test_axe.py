@@ -38,7 +38,7 @@ def complaints(tab: Browser) -> list[str]:
     found: list[str] = tab.driver.execute_async_script(
         "const done = arguments[arguments.length - 1];"
         "axe.run({ runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] })"
-        ".then(({ violations }) => done(violations.map((each) => each.id + ': ' + each.nodes.map((node) => node.html).join(' '))))"
+        ".then(({ violations }) => done(violations.map(({ id, nodes }) => id + ': ' + nodes.map((each) => each.html))))"
     )
     return found
 

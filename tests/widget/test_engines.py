@@ -81,8 +81,8 @@ async def test_a_page_that_is_not_listed_gets_nothing(tmp_path: Path, tab: Brows
         frame = f"{visit.api.url}{visit.root}?key={visit.key}"
         await in_browser(
             lambda: tab.script(
-                "const frame = document.createElement('iframe'); window.heard = 0; addEventListener('message', () => window.heard++);"
-                "frame.onload = () => (frame.dataset.loaded = 1); frame.src = arguments[0]; document.body.append(frame)",
+                "window.heard = 0; addEventListener('message', () => window.heard++);"
+                "const frame = document.createElement('iframe'); frame.onload = () => (frame.dataset.loaded = 1); frame.src = arguments[0]; document.body.append(frame)",
                 frame,
             )
         )
