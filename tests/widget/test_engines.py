@@ -82,7 +82,8 @@ async def test_a_page_that_is_not_listed_gets_nothing(tmp_path: Path, tab: Brows
         await in_browser(
             lambda: tab.script(
                 "window.heard = 0; addEventListener('message', () => window.heard++);"
-                "const frame = document.createElement('iframe'); frame.onload = () => (frame.dataset.loaded = 1); frame.src = arguments[0]; document.body.append(frame)",
+                "const frame = document.createElement('iframe');"
+                "frame.onload = () => (frame.dataset.loaded = 1); frame.src = arguments[0]; document.body.append(frame)",
                 frame,
             )
         )
