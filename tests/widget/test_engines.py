@@ -437,21 +437,18 @@ async def test_bodies_and_scripts_may_come_and_go(tmp_path: Path, tab: Browser) 
             assert tab.texts(".m.user .content") == ["Before"]
             tab.outside()
             load = (
-                "const old = arguments[0]; const script = document.createElement('script'); script.src = old.src;"
-                "Object.assign(script.dataset, old.data); document.body.append(script)"
+                "const script = document.createElement('script'); script.src = arguments[0];"
+                "script.onload = () => (document.body.dataset.loaded = 1);"
+                "Object.assign(script.dataset, arguments[1]); document.body.append(script)"
             )
-            data = tab.script("return 0") or None
-            assert data is None
-            tag = {"src": "", "data": {}}
-            tag["src"] = tab.script(
-                "return performance.getEntriesByType('resource').find((e) => e.name.endsWith('/widget.js')).name"
-            )
-            tag["data"] = {"chatbot": visit.chatbot_id, "key": visit.key}
-            tab.script(load, tag)
+            tag = (f"{visit.api.url}/widget.js", {"chatbot": visit.chatbot_id, "key": visit.key})
+            tab.script(load, *tag)
+            tab.one("body[data-loaded]")
+            assert tab.hosts() == 1
             tab.script("gigachat.destroy()")
             assert tab.hosts() == 0
             assert tab.script("return window.gigachat === undefined")
-            tab.script(load, tag)
+            tab.script(load, *tag)
             tab.until(lambda: tab.hosts() == 1)
             tab.open_chat()
             tab.until(lambda: tab.texts(".m.user .content") == ["Before"])
