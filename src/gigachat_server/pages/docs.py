@@ -47,11 +47,13 @@ _EXAMPLES: dict[str, Any] = {
     "prompt": "How does KV work?",
     "operator": "support_staff_01",
     "algorithm": "HS256",
+    "shortcut": "refund-status",
     "hostnames": ["www.example.com"],
     "rating": "up",
     "email": "ann@example.com",
 }
 _PATCHES: dict[str, dict[str, Any]] = {
+    "/operators": {"role": "admin"},
     "/sites": {"recrawl_hours": 24},
     "/widget-keys": {"is_enabled": False},
     "/users": {"name": "Ann"},
