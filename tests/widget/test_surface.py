@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from gigachat_server.models.fake import Pause, ScriptedModel
+from gigachat_server.store.database import Reader
 from gigachat_server.widget.strings import FOLDER, locales, strings
-from tests.harness import gigachat
+from tests.harness import Api, gigachat
 from tests.pages.pages import MATCHING
 from tests.widget.visits import Told, fetched, is_answered, visiting
 
@@ -184,6 +185,21 @@ async def test_a_human_comes_writes_and_closes(tmp_path: Path) -> None:
         assert (await visit.get(page, bearer=bearer)).body["csat"] is None
         events = (await api.get(f"{conversation}/events?limit=100", key=visit.keeper)).body
         assert [event["type"] for event in events].count("conversation.rated") == 1
+        read = {"conversation_id": said["conversation_id"], "seq": 2**50}
+        assert (await visit.post("/read", read, bearer=bearer)).status == 204
+        assert await _left(api) == [1, 1, 1]
+        assert (await api.call("DELETE", conversation, key=visit.keeper)).status == 204
+        assert await _left(api) == [0, 0, 0]
+
+
+async def _left(api: Api) -> list[int]:
+    """How many read marks, notes of typing and ratings are stored."""
+
+    async def read(reader: Reader) -> list[int]:
+        counts = [await reader.one(f"SELECT count(*) FROM {table}") for table in ("read_marks", "typing", "ratings")]
+        return [int(row[0]) for row in counts if row is not None]
+
+    return await api.services.database.read(read)
 
 
 async def test_files_come_compressed_and_are_kept_for_good(tmp_path: Path) -> None:
