@@ -29,14 +29,6 @@ class WidgetContext:
         """The template filled in, away from the event loop."""
         return await asyncio.to_thread(lambda: self._templates.get_template(template).render(values))
 
-    async def render_markdown(self, text: str) -> str:
-        def rendered() -> str:
-            from gigachat_server.pages.markdown import markdown  # with the templates, and like them only when it is needed
-
-            return str(markdown(text))
-
-        return await asyncio.to_thread(rendered)
-
     @functools.cached_property
     def _templates(self) -> jinja2.Environment:
         from gigachat_server.pages.rendering import templates_of

@@ -13,8 +13,8 @@ from gigachat_server.chat.feed import FeedDelta, FeedEvent, FeedTyping
 from gigachat_server.chat.threads import Coming
 from gigachat_server.edge.problem import problem
 from gigachat_server.errors import GigachatError, NotFound
+from gigachat_server.pages.blocks import Blocks, block_event
 from gigachat_server.records import STAFF_ONLY, Conversation, Message
-from gigachat_server.widget.blocks import Blocks
 from gigachat_server.widget.context import WidgetContext
 from gigachat_server.widget.request import WidgetRequest
 from gigachat_server.widget.views import widget_view
@@ -64,8 +64,8 @@ class Following:
                             yield sse.PING
                         case FeedDelta():
                             yield sse.delta(each.said, each.seq)
-                            if block := await self._block(each):
-                                yield block
+                            if (block := self._blocks.hear(each.said.message_id, each.said.offset, each.said.text)) is not None:
+                                yield await block_event(block)
                         case FeedTyping():
                             yield sse.event("typing", {"is_typing": bool(each.names), "names": each.names})
                         case FeedEvent() if each.event.type in STAFF_ONLY:
@@ -76,15 +76,6 @@ class Following:
             if error.status not in (401, 403, 404):
                 return  # the frame follows anew by itself, from where it is
             yield sse.event("gone", problem(error, instance=self._request.path, request_id=self._request.request_id))
-
-    async def _block(self, each: FeedDelta) -> bytes | None:
-        """What of the reply these words complete, as it will look."""
-        said = each.said
-        block = self._blocks.hear(said.message_id, said.offset, said.text)
-        if block is None:
-            return None
-        html = await self._context.render_markdown(block.text)
-        return sse.event("block", {"message_id": block.message_id, "start": block.start, "end": block.end, "html": html})
 
     async def _change(self, happened: FeedEvent) -> bytes:
         """Every message that the event names, as it is now; who answers, came or went, if it is about that."""

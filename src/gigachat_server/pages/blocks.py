@@ -6,9 +6,12 @@ long. What is shown is provisional: the stored reply replaces it.
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 import msgspec
+
+from gigachat_server.api import sse
 
 _FENCE = re.compile(r"^ {0,3}(?:```|~~~)", re.MULTILINE)
 _LONGEST = 20_000  # beyond which a reply stays plain until it is stored
@@ -54,3 +57,15 @@ def _complete(text: str) -> int:
             return end + 2
         end = text.rfind("\n\n", 0, end)
     return 0
+
+
+async def block_event(block: Block) -> bytes:
+    """As followers get it: without a place, since it tells nothing that the words before it have not."""
+    html = await asyncio.to_thread(_rendered, block.text)
+    return sse.event("block", {"message_id": block.message_id, "start": block.start, "end": block.end, "html": html})
+
+
+def _rendered(text: str) -> str:
+    from gigachat_server.pages.markdown import markdown  # which takes a while to import
+
+    return str(markdown(text))
