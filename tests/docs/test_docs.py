@@ -20,8 +20,8 @@ from gigachat_server import cli, settings
 from gigachat_server.access.keys import SCOPES
 from gigachat_server.api.problem_schemas import error_codes
 from gigachat_server.api.routes import ROUTES
-from gigachat_server.app import make_model
 from gigachat_server.cli import COMMANDS
+from gigachat_server.configured import make_model
 from gigachat_server.models.embedders.hashing_embedder import HashingEmbedder
 from gigachat_server.models.quoting.extractive import ExtractiveModel
 from gigachat_server.records import EventType

@@ -28,7 +28,7 @@ from tests.models.misbehaving_endpoint import (
 )
 from tests.models.test_openai_model import collect
 
-from gigachat_server.app import make_endpoints, make_model
+from gigachat_server.configured import make_endpoints, make_model
 from gigachat_server.errors import ModelContextTooLong, ModelError, ModelTimeout, ModelUnreachable, SetupError
 from gigachat_server.models.base import CallOptions, LeftOut, ModelAttempt
 from gigachat_server.models.embedders.hashing_embedder import HashingEmbedder

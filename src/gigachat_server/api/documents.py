@@ -16,7 +16,7 @@ from gigachat_server.edge.request import Request, next_link, query_choice, query
 from gigachat_server.edge.uploads import FileInput
 from gigachat_server.errors import FieldError, InvalidRequest, NotFound
 from gigachat_server.ids import is_id
-from gigachat_server.knowledge.documents.ingest import IngestResult
+from gigachat_server.knowledge.documents.replacement import IngestResult
 from gigachat_server.records import Document
 from gigachat_server.services import Services
 from gigachat_server.store import documents, ingest_queue

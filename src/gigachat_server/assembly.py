@@ -1,0 +1,231 @@
+"""Builds the parts of a running gigachat, room by room.
+
+Each builder takes the ground and the rooms it stands on, and returns its own room: a struct of parts. A new part is a line in
+its room's struct and builder; only what handlers use is handed on to `Services`. `Ground.opened` closes what must be closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+from contextlib import AsyncExitStack
+
+import msgspec
+
+from gigachat_server.access.keys import KeyRing
+from gigachat_server.chat.answers.answer import Answerer
+from gigachat_server.chat.chatbots import Chatbots
+from gigachat_server.chat.conversations import Conversations
+from gigachat_server.chat.erasure import Erasure
+from gigachat_server.chat.events.recorder import Events
+from gigachat_server.chat.feed import Feed
+from gigachat_server.chat.turns.control import Control
+from gigachat_server.chat.turns.heartbeat import Heartbeat
+from gigachat_server.chat.turns.lifecycle import Lifecycle
+from gigachat_server.chat.turns.live import LiveTurns
+from gigachat_server.chat.turns.nodes import Nodes
+from gigachat_server.chat.turns.turn import Turns
+from gigachat_server.clock import Clock
+from gigachat_server.configured import backing_up, make_embedder, make_model, make_searcher
+from gigachat_server.errors import EmbeddingRefused
+from gigachat_server.knowledge.documents.ingest import Ingest
+from gigachat_server.knowledge.documents.ingest_worker import IngestWorker
+from gigachat_server.knowledge.extraction.extract import Extractor
+from gigachat_server.knowledge.search.searcher import Searcher
+from gigachat_server.knowledge.search.vector_space import built_with
+from gigachat_server.knowledge.sites.site_worker import SiteWorker
+from gigachat_server.knowledge.sites.sites import Sites
+from gigachat_server.learning.fixed_answers import FixedAnswers
+from gigachat_server.learning.groups import Learning
+from gigachat_server.learning.replay import Replay
+from gigachat_server.models.base import ChatModel, Embedder
+from gigachat_server.records import Account
+from gigachat_server.services import Services
+from gigachat_server.settings import Settings
+from gigachat_server.store import fixed_answers, ingest_queue, sites
+from gigachat_server.store.database import Database, Tx
+from gigachat_server.store.engines.migrate import migrate
+from gigachat_server.work.background import Background
+
+_log = logging.getLogger("gigachat.store")
+
+
+class Ground(msgspec.Struct, frozen=True, kw_only=True):
+    """What every room stands on. What is pushed to `opened` last is closed first."""
+
+    settings: Settings
+    clock: Clock
+    database: Database
+    background: Background
+    opened: AsyncExitStack
+
+
+class _Models(msgspec.Struct, frozen=True, kw_only=True):
+    embedder: Embedder
+    model: ChatModel
+
+
+class _Access(msgspec.Struct, frozen=True, kw_only=True):
+    key_ring: KeyRing
+    account: Account
+
+
+class _Knowledge(msgspec.Struct, frozen=True, kw_only=True):
+    searcher: Searcher
+    ingest: Ingest
+    ingest_worker: IngestWorker
+    sites: Sites
+    site_worker: SiteWorker
+    accepted: asyncio.Event  # wakes the ingest worker: a document waits
+
+
+class _Chat(msgspec.Struct, frozen=True, kw_only=True):
+    events: Events
+    nodes: Nodes
+    control: Control
+    answerer: Answerer
+    turns: Turns
+    lifecycle: Lifecycle
+    feed: Feed
+    conversations: Conversations
+    chatbots: Chatbots
+
+
+async def assemble(ground: Ground, *, model: ChatModel | None, embedder: Embedder | None) -> Services:
+    """Migrate the store, build every room over it, and go on with what other processes left behind."""
+    settings, database, clock = ground.settings, ground.database, ground.clock
+    models = _open_models(ground, model, embedder)
+    applied = await migrate(database, clock, before=backing_up(settings, _log.info))
+    access = await _open_access(ground)
+    knowledge = _build_knowledge(ground, models)
+    answers = FixedAnswers(database, models.embedder, clock, ground.background)
+    chat = _build_chat(ground, models, knowledge, answers)
+    await database.transaction("document.reembed", functools.partial(_reembed, embedder=models.embedder))
+    await _take_up(database, chat.lifecycle, was_old=bool(applied))
+    return Services(
+        settings=settings,
+        clock=clock,
+        database=database,
+        background=ground.background,
+        embedder=models.embedder,
+        model=models.model,
+        account=access.account,
+        key_ring=access.key_ring,
+        searcher=knowledge.searcher,
+        ingest=knowledge.ingest,
+        ingest_worker=knowledge.ingest_worker,
+        sites=knowledge.sites,
+        site_worker=knowledge.site_worker,
+        fixed_answers=answers,
+        learning=Learning(database, embedder=models.embedder, fixed_answers=answers, ingest=knowledge.ingest, clock=clock),
+        replay=Replay(database, chat.answerer),
+        events=chat.events,
+        nodes=chat.nodes,
+        control=chat.control,
+        turns=chat.turns,
+        lifecycle=chat.lifecycle,
+        feed=chat.feed,
+        conversations=chat.conversations,
+        chatbots=chat.chatbots,
+    )
+
+
+def _open_models(ground: Ground, model: ChatModel | None, embedder: Embedder | None) -> _Models:
+    """Those given, or else those the settings name."""
+    embedder = embedder or make_embedder(ground.settings)
+    ground.opened.push_async_callback(embedder.aclose)
+    model = model or make_model(ground.settings, embedder)
+    ground.opened.push_async_callback(model.aclose)
+    return _Models(embedder=embedder, model=model)
+
+
+async def _open_access(ground: Ground) -> _Access:
+    """The account that commands act for exists, and the key of the settings opens it."""
+    key_ring = KeyRing(ground.database, ground.clock, configured_key=ground.settings.api_key)
+    account = await key_ring.ensure_account(ground.settings.account)
+    await key_ring.ensure_configured(account.id)
+    return _Access(key_ring=key_ring, account=account)
+
+
+def _build_knowledge(ground: Ground, models: _Models) -> _Knowledge:
+    settings, database, clock, background = ground.settings, ground.database, ground.clock, ground.background
+    accepted, due = asyncio.Event(), asyncio.Event()  # a document waits; a site is to be crawled
+    searcher = make_searcher(settings, database, models.embedder, background)
+    extractor = Extractor(most_characters=settings.max_document_characters)
+    ingest = Ingest(database, models.embedder, searcher, clock, extractor=extractor)
+    ground.opened.push_async_callback(ingest.aclose)
+    web_sites = Sites(database, ingest, clock, due)
+    return _Knowledge(
+        searcher=searcher,
+        ingest=ingest,
+        ingest_worker=IngestWorker(database, ingest, clock, background, accepted),
+        sites=web_sites,
+        site_worker=SiteWorker(database, web_sites, ingest, settings, clock, background, due=due, accepted=accepted),
+        accepted=accepted,
+    )
+
+
+def _build_chat(ground: Ground, models: _Models, knowledge: _Knowledge, answers: FixedAnswers) -> _Chat:
+    database, clock, background = ground.database, ground.clock, ground.background
+    heartbeat, prompts_wait = Heartbeat(database), asyncio.Event()
+    events, live = Events(database, clock), LiveTurns(may_show=heartbeat.may_show)
+    nodes = Nodes(database, events, live, clock, background, heartbeat=heartbeat, prompts_wait=prompts_wait)
+    control = Control(database, events=events, live=live, nodes=nodes, clock=clock)
+    answerer = Answerer(model=models.model, embedder=models.embedder, searcher=knowledge.searcher, fixed_answers=answers)
+    turns = Turns(database, answerer=answerer, control=control, events=events, live=live, nodes=nodes, clock=clock)
+    ground.opened.push_async_callback(turns.drain, 0)
+    lifecycle = Lifecycle(
+        database,
+        turns=turns,
+        control=control,
+        events=events,
+        live=live,
+        clock=clock,
+        background=background,
+        prompts_wait=prompts_wait,
+    )
+    feed = Feed(database, events, live, clock)
+    erasure = Erasure(database, turns=turns, events=events, live=live, clock=clock)
+    conversations = Conversations(
+        database, turns=turns, control=control, feed=feed, erasure=erasure, events=events, settings=ground.settings
+    )
+
+    def forget_chatbot(chatbot_id: str) -> None:
+        knowledge.searcher.forget(chatbot_id)
+        answers.forget(chatbot_id)
+
+    return _Chat(
+        events=events,
+        nodes=nodes,
+        control=control,
+        answerer=answerer,
+        turns=turns,
+        lifecycle=lifecycle,
+        feed=feed,
+        conversations=conversations,
+        chatbots=Chatbots(database, erasure=erasure, clock=clock, on_recut=knowledge.accepted.set, on_deleted=forget_chatbot),
+    )
+
+
+async def _take_up(database: Database, lifecycle: Lifecycle, *, was_old: bool) -> None:
+    """Go on with what other processes left behind."""
+    async with database.arriving() as is_alone:
+        # Where no other process is there, nobody is at work now on whatever was being read, crawled or answered. One of the
+        # version before may be, on a shared store that was just migrated: it does not show that it is there.
+        is_only_process = is_alone and not (database.is_shared and was_old)
+        if is_only_process:
+            await database.transaction("work.release", _release_work)
+        await lifecycle.recover(is_only_process=is_only_process)
+
+
+async def _reembed(tx: Tx, *, embedder: Embedder) -> None:
+    """What another embedder made, or refused, is made anew: its key, say, may be another one now."""
+    await ingest_queue.mark_foreign_vectors_waiting(tx, embedding_model=built_with(embedder))
+    await ingest_queue.retry_failed(tx, error=EmbeddingRefused.code)
+    await fixed_answers.have_embedded_anew(tx, embedding_model=embedder.name)
+
+
+async def _release_work(tx: Tx) -> None:
+    await ingest_queue.release_all(tx)
+    await sites.release_all(tx)
