@@ -45,6 +45,8 @@ _STOOD_STILL = "tests/test_nodes.py::test_a_node_that_stood_still_shows_nothing_
 _INTERRUPT = "tests/test_overlap.py::test_of_many_that_interrupt_each_other_the_last_is_answered"
 _ARRIVES = "tests/test_nodes.py::test_a_node_that_arrives_leaves_alone_what_another_one_answers"
 _LEFT = "tests/test_recovery.py::test_no_draft_is_left_when_the_server_stops"
+_A_ROW = "tests/work/test_loop.py::test_a_row_"
+_REQUESTS = "tests/serving/test_requests.py::test_"
 
 _KEEP = '        if await idempotency.keep(tx, key, idempotency.IdempotencyRecord("turn", 201, prompt_id), now_us=now_us):\n'
 _KEEP_LATER = """\
@@ -240,6 +242,41 @@ MUTANTS = (
         "a COMMIT that nobody answered is given up like any other failure",
         [("max(patience_s, _COMMIT_S if lost else 0.0)", "patience_s")],
         [_CUT_AND_AWAY],
+    ),
+    Mutant(
+        "work that always fails is never parked",
+        [("if tries >= MOST_TRIES:", "if False:")],
+        [_A_ROW + "that_fails_is_tried_after_ever_longer_pauses_and_then_parked"],
+    ),
+    Mutant(
+        "work that ended each of its workers is tried again",
+        [("if tries > MOST_TRIES:", "if False:")],
+        [_A_ROW + "whose_worker_died_each_time_is_parked_before_it_is_worked_on"],
+    ),
+    Mutant(
+        "a row that cannot be claimed is looked at again at once",
+        [("                self._let_rest(entry)\n", "                pass\n")],
+        [_A_ROW + "that_cannot_be_claimed_keeps_no_other_waiting_and_does_not_spin"],
+    ),
+    Mutant(
+        "what comes after a body is a header",
+        [("        if self._phase is _Phase.HEAD:\n            self._headers", "        if True:\n            self._headers")],
+        [_REQUESTS + "what_comes_after_the_body_is_no_header"],
+    ),
+    Mutant(
+        "one address may take every connection",
+        [("(not is_proxy and self._from[place] >= self._most_of_one)", "False")],
+        [_REQUESTS + "one_address_does_not_get_all_of_it_unless_it_is_a_trusted_proxy"],
+    ),
+    Mutant(
+        "deleted rows stay in the store's file",
+        [('"secure_delete = ON"', '"secure_delete = OFF"')],
+        ["tests/data/test_erasure.py"],
+    ),
+    Mutant(
+        "a rewrite loses what a later version stored",
+        [("        held = _decode_fields(stored)\n    except", "        held = {}\n    except")],
+        ["tests/test_json_columns.py::test_a_rewrite_changes_what_is_changed_and_nothing_else"],
     ),
 )  # fmt: skip
 
