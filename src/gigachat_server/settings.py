@@ -339,6 +339,11 @@ def secret_of(variable: str) -> str:
     return os.environ.get(variable, "")
 
 
+def set_for_library(variable: str, value: str) -> None:
+    """Set a variable that another package reads when it is imported; one that the user has set stays."""
+    os.environ.setdefault(variable, value)
+
+
 def prepare_libraries() -> None:
     """Settle what libraries take from the environment while they are imported. Call it before they are.
 

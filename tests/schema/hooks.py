@@ -14,6 +14,8 @@ import schemathesis
 from gigachat_server.edge import cursors
 from gigachat_server.errors import InvalidRequest
 
+_MESSAGES: dict[str, dict[str, bool]] = {}  # by id: which calls take the message
+
 
 def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
     if case.meta is None or not case.meta.generation.mode.is_positive:
@@ -21,9 +23,29 @@ def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
     # One key stands for one request: used again with another body, it is refused (`idempotency_key_reused`).
     if "Idempotency-Key" in (case.headers or {}):
         case.headers["Idempotency-Key"] = str(uuid.uuid4())
+    _name_what_takes_it(case)
     if case.media_type == "application/json" and isinstance(case.body, dict):
         case.body = _with_whole_numbers(case.body)
         _keep_what_is_compared(case.operation.path, case.body)
+
+
+def after_call(context: Any, case: Any, response: Any) -> None:
+    """Remember which messages there are, and what may be done with each."""
+    if response.headers.get("content-type") != ["application/json"]:
+        return
+    told = response.json()
+    for each in told if isinstance(told, list) else [told]:
+        if isinstance(each, dict) and "in_reply_to" in each:
+            is_reply = each["role"] == "assistant" and each["in_reply_to"] is not None
+            _MESSAGES[each["id"]] = {"feedback": is_reply, "retry": is_reply or each["role"] == "user"}
+
+
+def _name_what_takes_it(case: Any) -> None:
+    """Feedback is for replies, a retry for prompts and replies: of another message it is refused, of none there is (404)."""
+    does = case.operation.path.rpartition("/")[2]
+    takes = _MESSAGES.get((case.path_parameters or {}).get("message_id", ""))
+    if takes is not None and not takes.get(does, True):
+        case.path_parameters["message_id"] = str(uuid.uuid4())
 
 
 def filter_case(context: Any, case: Any) -> bool:
@@ -70,4 +92,5 @@ def _keep_what_is_compared(path: str, body: dict[str, Any]) -> None:
 
 
 schemathesis.hook(before_call)
+schemathesis.hook(after_call)
 schemathesis.hook(filter_case)

@@ -85,6 +85,12 @@ async def asked(api: Api, chatbot: str, struct: str, field: str, text: str) -> i
         case "AnswerInput", _:
             path = f"{chatbot}/unanswered/01a22d97-90fe-707c-ade1-024f7050ccc9/answer"
             reply = await api.post(path, {**answer, "as": "fixed_answer", field: text if field == "answer" else [text]})
+        case "ChatbotInput", _:
+            reply = await api.post("/chatbots", {"name": text})
+            assert (await api.call("PATCH", chatbot, {"name": text})).status == (200 if reply.status == 201 else reply.status)
+        case "KeyInput", _:
+            _, maker = await api.services.key_ring.create(api.services.account.id, "maker", scopes=("keys:write",))
+            reply = await api.post("/api-keys", {"name": text, "scopes": ["keys:write"]}, key=maker)
         case "SiteInput", _:
             reply = await api.post(f"{chatbot}/sites", {"url": text, "kind": "page"})
         case "RestrictionsConfig", _:
@@ -106,6 +112,8 @@ TEXTS = {
     ("FixedAnswerInput", "answer"): SHARED,
     ("AnswerInput", "answer"): SHARED,
     ("AnswerInput", "prompts"): SHARED,
+    ("ChatbotInput", "name"): NAMES,
+    ("KeyInput", "name"): NAMES,
     ("SiteInput", "url"): URLS,
     ("RestrictionsConfig", "ip_addresses"): ADDRESSES,
     ("RestrictionsConfig", "hostnames"): HOSTNAMES,

@@ -33,6 +33,7 @@ _MISLEADING = (
     r"\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb"
 )
 _ONE_LINE = rf"^[^\u0000-\u0008\u000a-\u001f\u007f-\u009f{_MISLEADING}]+$"
+_NAME = rf"^[^\u0000{_MISLEADING}]+$"
 _SHOWN = rf"^[^\u0000-\u001f\u007f-\u009f{_MISLEADING}]+$"
 _NO_CONTROLS = r"^[^\u0000-\u001f\u007f-\u009f]+$"
 _HEADER = r"^[!-~¡-¬®-ÿ]([ -~¡-¬®-ÿ]*[!-~¡-¬®-ÿ])?$"
@@ -79,8 +80,10 @@ FIELDS: dict[tuple[str, str], Schema] = {
     ("FixedAnswerInput", "answer"): {"pattern": _SAYS_SOMETHING},
     ("AnswerInput", "answer"): {"pattern": _SAYS_SOMETHING},
     ("AnswerInput", "prompts"): {"pattern": _SAYS_SOMETHING},
+    ("ChatbotInput", "name"): {"pattern": _NAME},
+    ("KeyInput", "name"): {"pattern": _NAME},
     ("KeyInput", "scopes"): {"enum": list(SCOPES)},
-    ("SiteInput", "url"): {"format": "uri", "pattern": _URL},
+    ("SiteInput", "url"): {"pattern": _URL},
     ("RestrictionsConfig", "ip_addresses"): {"pattern": _NETWORK},
     ("RestrictionsConfig", "hostnames"): {"pattern": _HOSTNAME},
 }

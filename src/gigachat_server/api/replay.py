@@ -76,7 +76,7 @@ async def _events(running: AsyncGenerator[ReplayResult | None, None], request: R
                     told.append(each)
                     yield event("turn", learning_wire.replayed(each))
     except GigachatError as error:
-        yield event("error", problem(error, instance=request.raw_path, request_id=request.request_id))
+        yield event("error", problem(error, instance=request.raw_path, request_id=request.request_id, root=request.root))
         return
     yield event("done", learning_wire.summary(told))
 
@@ -95,5 +95,7 @@ async def _document(running: AsyncGenerator[ReplayResult | None, None], request:
                     yield b"," * bool(told) + _encode(learning_wire.replayed(each))
                     told.append(each)
     except GigachatError as error:
-        ending = b',"error":' + _encode(problem(error, instance=request.raw_path, request_id=request.request_id))
+        ending = b',"error":' + _encode(
+            problem(error, instance=request.raw_path, request_id=request.request_id, root=request.root)
+        )
     yield b'],"summary":' + _encode(learning_wire.summary(told)) + ending + b"}"

@@ -160,7 +160,7 @@ async def _follow(followed: AsyncGenerator[SiteStatus | None, None], request: Re
                 last = seen or last
                 yield sse.PING if seen is None else sse.event("site", site_wire.site(seen, request.account_id))
     except GigachatError as error:
-        yield sse.event("error", problem(error, instance=request.raw_path, request_id=request.request_id))
+        yield sse.event("error", problem(error, instance=request.raw_path, request_id=request.request_id, root=request.root))
         return
     if last is not None:
         yield sse.event("done", wire.WorkDone(last.site.id, last.site.state))

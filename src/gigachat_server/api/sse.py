@@ -90,7 +90,7 @@ async def _turn(started: TurnHandle, request: Request[Any], with_embedding: bool
     try:
         stored = await started.result()
     except GigachatError as error:
-        yield event("error", problem(error, instance=request.raw_path, request_id=request.request_id))
+        yield event("error", problem(error, instance=request.raw_path, request_id=request.request_id, root=request.root))
         return
     await trigger("S9")
     yield _ending(stored, request, with_embedding)
@@ -151,7 +151,7 @@ async def _follow(
                             piece = event(each.event.type, happened, place=place)
                         yield piece
     except GigachatError as error:
-        yield event("error", problem(error, instance=request.raw_path, request_id=request.request_id))
+        yield event("error", problem(error, instance=request.raw_path, request_id=request.request_id, root=request.root))
 
 
 def stream_document(followed: AsyncGenerator[Document | None, None], request: Request[Any]) -> EventStream:
@@ -169,7 +169,7 @@ async def _follow_document(followed: AsyncGenerator[Document | None, None], requ
                 last = document or last
                 yield PING if document is None else event("document", wire.document(document, request.account_id))
     except GigachatError as error:
-        yield event("error", problem(error, instance=request.raw_path, request_id=request.request_id))
+        yield event("error", problem(error, instance=request.raw_path, request_id=request.request_id, root=request.root))
         return
     if last is not None:
         yield event("done", wire.WorkDone(last.id, last.state))

@@ -16,7 +16,7 @@ from gigachat_server.chat.turns.turn import Turns
 from gigachat_server.clock import Clock
 from gigachat_server.errors import NotFound
 from gigachat_server.records import Message, MessagesDeleted
-from gigachat_server.store import chatbots, conversations, drafts, messages, unanswered
+from gigachat_server.store import chatbots, conversations, drafts, idempotency, messages, unanswered
 from gigachat_server.store.database import Database, Tx
 
 
@@ -69,7 +69,9 @@ class Erasure:
         unsettled = await messages.list_open(tx, chatbot_id, conversation_id)
         tx.after_commit(functools.partial(self._events.wake, chatbot_id, conversation_id))
         tx.after_commit(functools.partial(self._cut, [prompt.id for prompt in unsettled]))
-        return await conversations.delete(tx, chatbot_id, conversation_id)
+        is_deleted = await conversations.delete(tx, chatbot_id, conversation_id)
+        await idempotency.erase(tx, chatbot_id, conversation_id)
+        return is_deleted
 
     async def _delete_part(self, tx: Tx, chatbot_id: str, conversation_id: str, user_id: str) -> None:
         await conversations.lock(tx, chatbot_id, conversation_id)
@@ -78,6 +80,7 @@ class Erasure:
         deleted = await messages.delete_of_user(tx, chatbot_id, conversation_id, user_id)
         await unanswered.delete_of_prompts(tx, chatbot_id, deleted)
         await conversations.forget_opener(tx, chatbot_id, conversation_id, user_id)
+        await idempotency.erase(tx, chatbot_id, conversation_id)
         await self._events.add(tx, chatbot_id, conversation_id, MessagesDeleted(message_ids=deleted))
         if theirs:
             tx.after_commit(functools.partial(self._cut, [prompt.id for prompt in theirs]))

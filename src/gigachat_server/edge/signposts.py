@@ -13,7 +13,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from gigachat_server.access.keys import is_well_formed
 from gigachat_server.edge.routes import AnyRoute
 
-_NONE = "This is none of the documented addresses; /docs lists them."
 _VERSION = re.compile(r"v\d+(?:beta\d*)?|api|rest", re.IGNORECASE)
 _SEND = "Send it as 'Authorization: Bearer <API_KEY>'."
 _OTHER_HEADERS = ("x-api-key", "api-key", "apikey", "x-auth-token", "x-access-token", "openai-api-key")
@@ -32,8 +31,9 @@ _NOUNS = {
 # --- addresses ---
 
 
-def other_address(segments: Sequence[str], templates: Iterable[str]) -> str:
-    """What to ask for instead of a path, split at its slashes, that no template has."""
+def other_address(segments: Sequence[str], templates: Iterable[str], *, root: str) -> str:
+    """What to ask for instead of a path, split at its slashes, that no template has. `root`: the path of the public address."""
+    none = f"This is none of the documented addresses; {root}/docs lists them."
     known = {template: template.split("/")[1:] for template in templates}
     faults, parts = [], [*segments[1:]]
     while len(parts) > 1 and not parts[-1]:
@@ -46,11 +46,11 @@ def other_address(segments: Sequence[str], templates: Iterable[str]) -> str:
         parts = parts[1:]
     near = _nearest(parts, known)
     if near and not faults:
-        return f"{_NONE} Did you mean {near}?"
+        return f"{none} Did you mean {root}{near}?"
     if faults:
-        instead = f"; it is {near}" if near else ""
-        return f"{_NONE} {' and '.join(faults).capitalize()}{instead}."
-    return _NONE
+        instead = f"; it is {root}{near}" if near else ""
+        return f"{none} {' and '.join(faults).capitalize()}{instead}."
+    return none
 
 
 def _nearest(parts: Sequence[str], known: Mapping[str, Sequence[str]]) -> str:
@@ -75,11 +75,11 @@ def other_method(method: str, allowed: Iterable[str]) -> str:
     return f"{method[:20]} is not supported here; use {' or '.join(allowed)}."
 
 
-def what_is_missing(route: AnyRoute, *, has_chatbot: bool) -> str:
+def what_is_missing(route: AnyRoute, *, has_chatbot: bool, root: str) -> str:
     """Which of the things that the route names there may not be, the same for a foreign one and for none."""
     names = [_NOUNS.get(part[1:-1], part[1:-1]) for part in route.path.split("/") if part.startswith("{")]
     if route.chatbot_in is not None and not has_chatbot:
-        return "The account of this key has no chatbot with this id; GET /chatbots lists those that it has."
+        return f"The account of this key has no chatbot with this id; GET {root}/chatbots lists those that it has."
     below = [name for name in names if name != "chatbot"]
     if not below:
         return "What was named does not exist, or belongs to another account."

@@ -58,6 +58,7 @@ class Bounds(msgspec.Struct, frozen=True):
     keep_alive_s: float
     unread: UnreadAnswers
     admission: Admission | None = None
+    root: str = ""  # the path of the public address, which links start with
 
 
 class _Phase(enum.Enum):
@@ -384,7 +385,7 @@ class Connection(asyncio.Protocol):
             self._close()
             return
         self._skippable = MOST_SKIPPED_BYTES
-        self.write(last_word(error))
+        self.write(last_word(error, root=self._bounds.root))
         self._end(self._bounds.patience_s if within_s is None else within_s)
 
     # --- deadlines ---

@@ -2,7 +2,9 @@
 
 Idea: a use case is given the key, a value, and keeps its result under it; what that looks like on the wire is not known here.
 Invariant: a row is written in the same transaction as what the request does, so either both are there or neither; and
-its scope is the caller, the route and the key, so no caller meets the key of another.
+its scope is the caller, the route and the key, so no caller meets the key of another. A row whose route names a conversation is
+erased with it, since its result tells of it, too. A row of a new prompt holds no more than an id and a hash, and stays: a client
+that has not heard of the erasure, and sends that prompt again, does not have it stored again.
 """
 
 from __future__ import annotations
@@ -25,13 +27,17 @@ Kind = Literal["turn", "document", "result", "answer"]
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True):
-    """A client's name for one intended write. `chatbot_id` is the account's id on routes without a chatbot."""
+    """A client's name for one intended write. `chatbot_id` is the account's id on routes without a chatbot.
+
+    `conversation_id`: the one that the route names.
+    """
 
     chatbot_id: str
     principal: str
     route: str
     key: str
     fingerprint: str
+    conversation_id: str | None = None
 
 
 class IdempotencyRecord(msgspec.Struct, frozen=True):
@@ -64,10 +70,12 @@ async def keep(tx: Tx, key: Key, kept: IdempotencyRecord, *, now_us: int) -> boo
     """Keep it under the key; False if the key is taken, be it by the same request. One that was kept too long gives way."""
     return bool(
         await tx.run(
-            "INSERT INTO idempotency (chatbot_id, principal, route, key, fingerprint, kind, status, response, created_at) "
-            "VALUES (:chatbot_id, :principal, :route, :key, :fingerprint, :kind, :status, :response, :now_us) "
+            "INSERT INTO idempotency (chatbot_id, principal, route, key, fingerprint, kind, status, response, "
+            "conversation_id, created_at) VALUES (:chatbot_id, :principal, :route, :key, :fingerprint, :kind, :status, "
+            ":response, :conversation_id, :now_us) "
             "ON CONFLICT (chatbot_id, principal, route, key) DO UPDATE SET fingerprint = excluded.fingerprint, "
-            "kind = excluded.kind, status = excluded.status, response = excluded.response, created_at = excluded.created_at "
+            "kind = excluded.kind, status = excluded.status, response = excluded.response, "
+            "conversation_id = excluded.conversation_id, created_at = excluded.created_at "
             "WHERE idempotency.created_at <= :oldest",
             chatbot_id=key.chatbot_id,
             principal=key.principal,
@@ -77,6 +85,7 @@ async def keep(tx: Tx, key: Key, kept: IdempotencyRecord, *, now_us: int) -> boo
             kind=kept.kind,
             status=kept.status,
             response=kept.response,
+            conversation_id=key.conversation_id,
             now_us=now_us,
             oldest=now_us - KEPT_US,
         )
@@ -113,6 +122,15 @@ def read_result(kept: IdempotencyRecord, result: type[T]) -> T:
 
 def _refuse() -> NoReturn:
     raise IdempotencyInProgress(retry_after_s=1)
+
+
+async def erase(tx: Tx, chatbot_id: str, conversation_id: str) -> None:
+    """Nothing is kept that tells of the conversation; for a transaction that erases it, or a part of it."""
+    await tx.run(
+        "DELETE FROM idempotency WHERE chatbot_id = :chatbot_id AND conversation_id = :conversation_id",
+        chatbot_id=chatbot_id,
+        conversation_id=conversation_id,
+    )
 
 
 async def delete_old(tx: Tx, *, now_us: int) -> None:
