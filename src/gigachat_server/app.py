@@ -132,7 +132,7 @@ def _below(root: str, scope: Scope) -> Scope:
 
 
 def _is_of_browser(scope: Scope) -> bool:
-    """Whether somebody opened an address, rather than a program calling it."""
+    """Whether a person opened the address in a browser, rather than a program calling it."""
     if scope["method"] not in ("GET", "HEAD"):
         return False
     return any(name == b"accept" and b"text/html" in value for name, value in scope["headers"])

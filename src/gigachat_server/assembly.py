@@ -220,7 +220,7 @@ async def _take_up(database: Database, lifecycle: Lifecycle, *, was_old: bool) -
 
 
 async def _reembed(tx: Tx, *, embedder: Embedder) -> None:
-    """What another embedder made, or refused, is made anew: its key, say, may be another one now."""
+    """What another embedder made, or refused, is embedded again: its key, say, may have changed."""
     await ingest_queue.mark_foreign_vectors_waiting(tx, embedding_model=built_with(embedder))
     await ingest_queue.retry_failed(tx, error=EmbeddingRefused.code)
     await fixed_answers.have_embedded_anew(tx, embedding_model=embedder.name)

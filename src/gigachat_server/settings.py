@@ -389,7 +389,7 @@ def _without_services(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def expanded(path: str) -> Path:
-    """The path with a leading `~` replaced. Raises `SetupError` where nobody knows the home folder."""
+    """The path with a leading `~` replaced. Raises `SetupError` where the home folder is unknown."""
     try:
         return Path(path).expanduser()
     except RuntimeError:

@@ -21,7 +21,7 @@ class KeyInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         tuple[str, ...], Meta(min_length=1, max_length=16, description="What it may do; default all but keys:write.")
     ] = DEFAULT_SCOPES
     expires_in_days: Annotated[
-        Annotated[int, Meta(ge=1, le=36_500)] | None, Meta(description="Refused after that; null: never.")
+        Annotated[int, Meta(ge=1, le=36_500)] | None, Meta(description="The key expires after so many days; null: never.")
     ] = None
 
 

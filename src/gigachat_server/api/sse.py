@@ -155,7 +155,7 @@ async def _follow(
 
 
 def stream_document(followed: AsyncGenerator[Document | None, None], request: Request[Any]) -> EventStream:
-    """The document now and as it changes, `done` once nobody works on it any more."""
+    """The document now and as it changes, then `done` once work on it has ended."""
     return EventStream(_follow_document(followed, request))
 
 

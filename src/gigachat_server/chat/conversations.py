@@ -109,12 +109,12 @@ class Conversations:
     async def retry(
         self, principal: Principal, chatbot: Chatbot, conversation_id: str, message_id: str, *, key: Key | None
     ) -> TurnHandle:
-        """Have a prompt, or the prompt of that reply, answered anew. Raises as `speak` does, and `ConversationTakenOver`."""
+        """Answer a prompt, or the prompt of that reply, again. Raises as `speak` does, and `ConversationTakenOver`."""
         _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
         return await self._turns.retry(chatbot, _id(conversation_id), message_id, key)
 
     async def stop(self, principal: Principal, chatbot: Chatbot, conversation_id: str, *, key: Key | None) -> TurnResult:
-        """End the reply in the making and whatever waits behind it. With a key, the ids of these messages are kept."""
+        """Stop the running reply and the prompts queued behind it. With a key, the ids of these messages are kept."""
         _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
         return await self._control.stop(chatbot, _id(conversation_id), key=key)
 

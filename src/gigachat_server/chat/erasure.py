@@ -1,6 +1,6 @@
 """Deleting what was said, also while it is being answered.
 
-Invariant: with a prompt go its reply and its draft; whoever waits for that reply is told at once, its model is called off,
+Invariant: with a prompt go its reply and its draft; those who wait for that reply are told at once, the model call is cancelled,
 and the prompts of others that waited behind it are answered.
 """
 

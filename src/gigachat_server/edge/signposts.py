@@ -1,7 +1,7 @@
 """Which way to go instead, for a request that went nowhere: another address, another method, another way to send the key.
 
 Invariant: what is said depends on the request and on the documented routes alone, never on what is stored, so it may be told to
-somebody without a key.
+a caller without a key.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ Invariants:
 - Of what is no body, a message holds `MOST_HEAD_BYTES` and one read at most, plus as much as its body; no field that comes
   after the head is a header.
 - A head is whole within `patience_s`; so is the rest of a request that was answered before it had arrived. (Until then a
-  body has the limits of whoever reads it.) A connection without a request is closed after the keep-alive.
+  body has the limits of its reader.) A connection without a request is closed after the keep-alive.
 - A caller takes `LEAST_PACE` of what waits for it, or is gone after `STALLED_S`, or twice that. None outlives the grace that
   a server gives its connections when it stops.
 """

@@ -178,7 +178,7 @@ async def hold(tx: Tx, chatbot_id: str, conversation_id: str, *, control_epoch: 
 
 
 async def raise_epoch(tx: Tx, chatbot_id: str, conversation_id: str, *, lease_was: int | None = None) -> Conversation | None:
-    """From now on no text of a reply in the making is stored. None if it is gone, or its lease is not that one any more."""
+    """From now on no text of the running reply is stored. None if it is gone, or its lease is not that one any more."""
     if_lease = "AND (lease_until = :lease_was OR answering IS NULL) " if lease_was is not None else ""
     row = await tx.one(
         f"UPDATE conversations SET control_epoch = control_epoch + 1 {_WHICH} {if_lease}RETURNING {_COLUMNS}",

@@ -67,7 +67,7 @@ async def find(reader: Reader, key: Key, *, now_us: int) -> IdempotencyRecord | 
 
 
 async def keep(tx: Tx, key: Key, kept: IdempotencyRecord, *, now_us: int) -> bool:
-    """Keep it under the key; False if the key is taken, be it by the same request. One that was kept too long gives way."""
+    """Keep it under the key; False if the key is taken, even by the same request. One that was kept too long gives way."""
     return bool(
         await tx.run(
             "INSERT INTO idempotency (chatbot_id, principal, route, key, fingerprint, kind, status, response, "
@@ -103,7 +103,7 @@ async def keep_result(tx: Tx, key: Key | None, result: Any, *, now_us: int) -> N
 
 
 async def keep_document(tx: Tx, key: Key | None, document_id: str, *, is_accepted: bool, now_us: int) -> None:
-    """Likewise for a document, of which its id is kept; `is_accepted`: it is made searchable later."""
+    """The same for a document, of which its id is kept; `is_accepted`: it is made searchable later."""
     if key is not None:
         await _keep_or_give_way(tx, key, IdempotencyRecord("document", 202 if is_accepted else 201, document_id), now_us=now_us)
 

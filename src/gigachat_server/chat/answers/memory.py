@@ -127,7 +127,7 @@ def _is_settled_before(message: MemoryRow, prompt: Message) -> bool:
 
 
 def in_turns(memory: Sequence[MemoryRow]) -> list[MemoryRow]:
-    """Prompts that waited for another's reply stand behind it: each is followed by its own, also if that was made anew."""
+    """Prompts that waited for another's reply stand behind it: each gets its own reply behind it, even that of a retry."""
     anew = _made_anew(memory)
     told: list[MemoryRow] = []
     for message in _as_answered([each for each in memory if each.in_reply_to not in anew]):

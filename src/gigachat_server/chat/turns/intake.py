@@ -134,7 +134,7 @@ class Intake:
         live: FrozenTurns,
         begin: Begin,
     ) -> IntakeResult:
-        """Store what an operator says, in its place. It is never answered, whoever is in control.
+        """Store what an operator says, in its place. It is never answered, not even while the chatbot is in control.
 
         Raises `AlreadyTakenOver`, `IdempotencyKeyReused`, `NotFound`.
         """
