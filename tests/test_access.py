@@ -295,7 +295,7 @@ async def test_a_scope_without_a_meaning_is_in_no_key_by_default_and_never_gains
         )
         assert (await api.get("/chatbots", key=secret)).status == 200, "a key that has it stays valid"
         principal = await api.services.key_ring.authenticate(secret)
-        assert {scope.value for scope in principal.scopes} == set(DEFAULT_SCOPES)
+        assert {scope.value for scope in principal.scopes} == {*DEFAULT_SCOPES, "learning:write"}, "what documents:write includes"
         assert principal.is_owner and old.scopes[-1] == "webhooks:write"
         named, _ = await api.services.key_ring.grant(principal, "named", scopes=("chatbots:read", "webhooks:write"))
         assert named.scopes == ("chatbots:read", "webhooks:write"), "a script that names it goes on working"

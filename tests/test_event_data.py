@@ -27,6 +27,15 @@ FIELDS: dict[EventType, dict[str, Any]] = {
     "handoff.requested": {"reason": "asked", "note": "", "message_id": "m"},
     "conversation.taken_over": {"operator": "eve"},
     "conversation.released": {"reason": "silence"},
+    "conversation.assigned": {"operator": "eve", "by": "bob"},
+    "conversation.closed": {"by": "eve"},
+    "conversation.reopened": {"reason": "prompt"},
+    "conversation.snoozed": {"by": "eve"},
+    "turn.proposed": {"prompt_id": "p"},
+    "proposal.created": {"proposal_id": "r", "prompt_id": "p"},
+    "proposal.decided": {"proposal_id": "r", "state": "sent", "message_id": "m"},
+    "note.created": {"note_id": "n"},
+    "note.deleted": {"note_id": "n"},
 }
 
 

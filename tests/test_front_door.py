@@ -38,7 +38,7 @@ CALLS: dict[str, tuple[Scope, Call]] = {
     "release": (Scope.MESSAGES_INJECT, lambda door, who, bot: door.release(who, bot, "c1", key=None)),
     "hand_off": (Scope.CONVERSATIONS_WRITE, lambda door, who, bot: door.hand_off(who, bot, "c1", note="", key=None)),
     "read": (Scope.CONVERSATIONS_READ, lambda door, who, bot: door.read(who, bot, "c1")),
-    "list": (Scope.CONVERSATIONS_READ, lambda door, who, bot: door.list(who, bot, before=None, limit=5)),
+    "list": (Scope.CONVERSATIONS_READ, lambda door, who, bot: door.list(who, bot, after=None, limit=5)),
     "messages": (
         Scope.CONVERSATIONS_READ,
         lambda door, who, bot: door.messages(who, bot, "c1", after=0, limit=5, with_vectors=True),
@@ -120,7 +120,7 @@ async def test_a_read_names_its_account_in_the_statement(tmp_path: Path, name: s
         stranger = principal((await api.services.key_ring.ensure_account("stranger")).id, *SCOPES)
         claimed = msgspec.structs.replace(chatbot, account_id=stranger.account_id)
         if name == "list":
-            assert await door.list(stranger, claimed, before=None, limit=5) == []
+            assert await door.list(stranger, claimed, after=None, limit=5) == []
         else:
             assert await _refusal(CALLS[name][1], door, stranger, claimed) is NotFound
 

@@ -21,7 +21,7 @@ LAYERS = (
     ("api", "pages"),
     ("edge",),
     ("services",),
-    ("learning",),
+    ("learning", "inbox"),
     ("chat",),
     ("knowledge",),
     ("access",),

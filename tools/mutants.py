@@ -79,7 +79,7 @@ class Mutant(msgspec.Struct, frozen=True):
 MUTANTS = (
     Mutant(
         "late text is not fenced off by the epoch",
-        [("{_WHICH} AND control_epoch = :control_epoch RETURNING {_PLACE}", "{_WHICH} RETURNING {_PLACE}")],
+        [("AND control_epoch = :control_epoch RETURNING {_PLACE}", "RETURNING {_PLACE}")],
         [_AFTER_CHANGE, _AFTER_INTERRUPT, _FROZEN],
     ),
     Mutant(
@@ -225,7 +225,7 @@ MUTANTS = (
     ),
     Mutant(
         "a node that stops fails what it has not begun",
-        [("if turn.speech.length or not (self._is_stopping and self._database.is_shared):", "if True:")],
+        [("if turn.speech.shown().replies or not (self._is_stopping and self._database.is_shared):", "if True:")],
         [_LEFT + "[postgres]"],
     ),
     Mutant(

@@ -78,6 +78,7 @@ def _workers(services: Services) -> Sequence[Worker]:
         services.site_worker,
         services.nodes,
         services.lifecycle,
+        services.inbox_worker,
     )
 
 

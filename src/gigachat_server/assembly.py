@@ -29,6 +29,10 @@ from gigachat_server.chat.turns.turn import Turns
 from gigachat_server.clock import Clock
 from gigachat_server.configured import backing_up, make_embedder, make_model, make_searcher
 from gigachat_server.errors import EmbeddingRefused
+from gigachat_server.inbox.canned_replies import CannedReplies
+from gigachat_server.inbox.desk import Desk
+from gigachat_server.inbox.proposals import Proposals
+from gigachat_server.inbox.worker import InboxWorker
 from gigachat_server.knowledge.documents.ingest import Ingest
 from gigachat_server.knowledge.documents.ingest_worker import IngestWorker
 from gigachat_server.knowledge.extraction.extract import Extractor
@@ -90,6 +94,14 @@ class _Chat(msgspec.Struct, frozen=True, kw_only=True):
     feed: Feed
     conversations: Conversations
     chatbots: Chatbots
+    suggestions_wanted: asyncio.Event  # wakes the inbox's worker: an operator in control waits for a proposal
+
+
+class _Inbox(msgspec.Struct, frozen=True, kw_only=True):
+    desk: Desk
+    proposals: Proposals
+    canned_replies: CannedReplies
+    worker: InboxWorker
 
 
 async def assemble(ground: Ground, *, model: ChatModel | None, embedder: Embedder | None) -> Services:
@@ -101,6 +113,7 @@ async def assemble(ground: Ground, *, model: ChatModel | None, embedder: Embedde
     knowledge = _build_knowledge(ground, models)
     answers = FixedAnswers(database, models.embedder, clock, ground.background)
     chat = _build_chat(ground, models, knowledge, answers)
+    inbox = _build_inbox(ground, chat)
     await database.transaction("document.reembed", functools.partial(_reembed, embedder=models.embedder))
     await _take_up(database, chat.lifecycle, was_old=bool(applied))
     return Services(
@@ -128,6 +141,10 @@ async def assemble(ground: Ground, *, model: ChatModel | None, embedder: Embedde
         feed=chat.feed,
         conversations=chat.conversations,
         chatbots=chat.chatbots,
+        desk=inbox.desk,
+        proposals=inbox.proposals,
+        canned_replies=inbox.canned_replies,
+        inbox_worker=inbox.worker,
     )
 
 
@@ -168,12 +185,21 @@ def _build_knowledge(ground: Ground, models: _Models) -> _Knowledge:
 
 def _build_chat(ground: Ground, models: _Models, knowledge: _Knowledge, answers: FixedAnswers) -> _Chat:
     database, clock, background = ground.database, ground.clock, ground.background
-    heartbeat, prompts_wait = Heartbeat(database), asyncio.Event()
+    heartbeat, prompts_wait, suggestions_wanted = Heartbeat(database), asyncio.Event(), asyncio.Event()
     events, live = Events(database, clock), LiveTurns(may_show=heartbeat.may_show)
     nodes = Nodes(database, events, live, clock, background, heartbeat=heartbeat, prompts_wait=prompts_wait)
     control = Control(database, events=events, live=live, nodes=nodes, clock=clock)
     answerer = Answerer(model=models.model, embedder=models.embedder, searcher=knowledge.searcher, fixed_answers=answers)
-    turns = Turns(database, answerer=answerer, control=control, events=events, live=live, nodes=nodes, clock=clock)
+    turns = Turns(
+        database,
+        answerer=answerer,
+        control=control,
+        events=events,
+        live=live,
+        nodes=nodes,
+        clock=clock,
+        suggestions_wanted=suggestions_wanted,
+    )
     ground.opened.push_async_callback(turns.drain, 0)
     lifecycle = Lifecycle(
         database,
@@ -205,6 +231,28 @@ def _build_chat(ground: Ground, models: _Models, knowledge: _Knowledge, answers:
         feed=feed,
         conversations=conversations,
         chatbots=Chatbots(database, erasure=erasure, clock=clock, on_recut=knowledge.accepted.set, on_deleted=forget_chatbot),
+        suggestions_wanted=suggestions_wanted,
+    )
+
+
+def _build_inbox(ground: Ground, chat: _Chat) -> _Inbox:
+    database, clock, wanted = ground.database, ground.clock, chat.suggestions_wanted
+    desk = Desk(database, control=chat.control, events=chat.events, clock=clock)
+    proposals = Proposals(database, control=chat.control, events=chat.events, clock=clock, suggestion_wanted=wanted.set)
+    return _Inbox(
+        desk=desk,
+        proposals=proposals,
+        canned_replies=CannedReplies(database, clock),
+        worker=InboxWorker(
+            database,
+            desk=desk,
+            proposals=proposals,
+            answerer=chat.answerer,
+            events=chat.events,
+            clock=clock,
+            background=ground.background,
+            suggestions_wanted=wanted,
+        ),
     )
 
 

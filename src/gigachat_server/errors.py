@@ -66,6 +66,11 @@ class Unauthenticated(GigachatError):
     message = "A valid API key is required: send it as 'Authorization: Bearer <API_KEY>'."
 
 
+class TokenExpired(Unauthenticated):
+    code = "token_expired"
+    message = "This token has expired: ask your server for a new one."
+
+
 class Forbidden(GigachatError):
     status = 403
     code = "forbidden"
@@ -166,6 +171,23 @@ class StorageUnavailable(GigachatError):
     status = 503
     code = "storage_unavailable"
     message = "The message store cannot write right now. Try again shortly; with an Idempotency-Key nothing is stored twice."
+
+
+class SecretMissing(GigachatError):
+    status = 503
+    code = "secret_missing"
+    message = "This server has no secret to derive keys from: set GIGACHAT_SECRET, the same on every node."
+
+
+class RateLimited(GigachatError):
+    status = 429
+    code = "rate_limited"
+    message = "Too many requests: wait as long as Retry-After says."
+
+
+class BudgetSpent(RateLimited):
+    code = "budget_spent"
+    message = "This chatbot's budget for today is spent; it answers again tomorrow (UTC)."
 
 
 class ShuttingDown(GigachatError):

@@ -14,6 +14,10 @@ from gigachat_server.chat.turns.lifecycle import Lifecycle
 from gigachat_server.chat.turns.nodes import Nodes
 from gigachat_server.chat.turns.turn import Turns
 from gigachat_server.clock import Clock
+from gigachat_server.inbox.canned_replies import CannedReplies
+from gigachat_server.inbox.desk import Desk
+from gigachat_server.inbox.proposals import Proposals
+from gigachat_server.inbox.worker import InboxWorker
 from gigachat_server.knowledge.documents.ingest import Ingest
 from gigachat_server.knowledge.documents.ingest_worker import IngestWorker
 from gigachat_server.knowledge.search.searcher import Searcher
@@ -47,6 +51,10 @@ class Services(msgspec.Struct, kw_only=True):
     replay: Replay
     chatbots: Chatbots
     conversations: Conversations
+    desk: Desk
+    proposals: Proposals
+    canned_replies: CannedReplies
+    inbox_worker: InboxWorker
     events: Events
     feed: Feed
     control: Control

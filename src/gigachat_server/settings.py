@@ -62,6 +62,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     )
     log: Annotated[str, Meta(description="Level and, after a comma, format: `info`, `debug,json`, `warning,text`.")] = "info,text"
 
+    secret: Annotated[
+        str,
+        Meta(
+            description="What signing secrets of end users are derived from, the same on every node: 32 or more random "
+            "characters. Without it, a server on SQLite makes one in its data folder; one on PostgreSQL has no such secrets.",
+            extra={"secret": True},
+        ),
+    ] = ""
+
     model_url: Annotated[
         str,
         Meta(

@@ -40,7 +40,16 @@ class OtherNode:
         answerer = Answerer(
             model=model, embedder=services.embedder, searcher=services.searcher, fixed_answers=services.fixed_answers
         )
-        self.turns = Turns(database, answerer=answerer, control=control, events=events, live=live, nodes=nodes, clock=clock)
+        self.turns = Turns(
+            database,
+            answerer=answerer,
+            control=control,
+            events=events,
+            live=live,
+            nodes=nodes,
+            clock=clock,
+            suggestions_wanted=asyncio.Event(),
+        )
         self._lifecycle = Lifecycle(
             database,
             turns=self.turns,

@@ -75,7 +75,12 @@ async def test_every_loop_survives_a_failure_at_each_place_where_it_waits(
                     if loop.failures:
                         await time.advance(1)
                 assert loop.failures == 0, f"{loop.name} does not go on after its wait {at}"
-        assert {name for name, number in waits.items() if not number} <= {"drafts", "crawls-leases", "heartbeat"}
+        assert {name for name, number in waits.items() if not number} <= {
+            "drafts",
+            "crawls-leases",
+            "suggestions-leases",
+            "heartbeat",
+        }
         say.resume()
         await asking
 

@@ -17,13 +17,27 @@ from gigachat_server.records import Chatbot
 class PrincipalKind(StrEnum):
     KEY = "key"  # an API key: the client's server
     LOCAL = "local"  # whoever operates this machine: its commands, and the login links it hands out
+    OPERATOR = "operator"  # a person of the client's staff, signed in to the pages
+    WIDGET = "widget"  # a visitor with a widget key, who can open an anonymous session and nothing else
+    USER = "user"  # an end user, by a token of the client's server or by a session
+
+
+class Role(StrEnum):
+    """What an operator may do: of the account, or of a chatbot that they are a member of (operator, viewer)."""
+
+    OWNER = "owner"
+    ADMIN = "admin"
+    MEMBER = "member"
+    OPERATOR = "operator"
+    VIEWER = "viewer"
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
     """Who is calling, for which account, and what they may do.
 
     `id` also names the caller in stored idempotency keys: it is the key's id, or `local`. A principal bound to a chatbot or
-    a user (None: not bound) reaches nothing else of its account.
+    a user (None: not bound) reaches nothing else of its account. An end user is bound to both, and the front door admits them
+    to their own conversations alone. An operator speaks as `operator`, whatever name a request gives.
     """
 
     kind: PrincipalKind
@@ -33,6 +47,13 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     is_owner: bool = False  # may do all that an account's own key may, for as long
     chatbot_id: str | None = None
     user_id: str | None = None
+    conversation_ids: frozenset[str] | None = None  # an end user's token may be narrowed to some
+    operator: str | None = None  # the handle of an operator who is signed in
+    role: Role | None = None  # theirs in the account
+
+    @property
+    def is_end_user(self) -> bool:
+        return self.kind in (PrincipalKind.USER, PrincipalKind.WIDGET)
 
     def may(self, scope: Scope) -> bool:
         return scope in self.scopes
@@ -61,6 +82,13 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     def limit_key(self) -> str:
         """Whose requests count together."""
         return f"{self.kind}:{self.id}"
+
+    @property
+    def actor(self) -> str:
+        """Who it was, for the audit log: `operator:ann`, `key:1a2B3c4D`, `local`."""
+        if self.kind is PrincipalKind.LOCAL:
+            return str(self.kind)
+        return f"{self.kind}:{self.operator or self.id}"
 
     @property
     def log_context(self) -> str:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any, cast, get_args
 
 import msgspec
 from msgspec import Meta
 from starlette.responses import Response
 
+from gigachat_server.access.speakers import client_defined_id, operator_name
 from gigachat_server.api import sse, wire
+from gigachat_server.chat.conversations import ConversationFilter
 from gigachat_server.chat.turns.turn import TurnHandle
 from gigachat_server.edge import cursors
 from gigachat_server.edge.answer import Answer
 from gigachat_server.edge.idempotency import REPLAYED
 from gigachat_server.edge.request import Request, next_link, query_choice, query_flag, query_limit
 from gigachat_server.errors import FieldError, InvalidRequest
-from gigachat_server.records import Conversation, Feedback
+from gigachat_server.records import Conversation, ConversationStatus, Feedback
 from gigachat_server.services import Services
 from gigachat_server.triggers import trigger
+
+STATUSES = get_args(ConversationStatus)
 
 
 class PromptInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -163,21 +168,37 @@ async def follow_chatbot(request: Request[None], services: Services) -> Response
 
 
 async def list_all(request: Request[None], services: Services) -> Answer:
-    limit, before = query_limit(request.query), cursors.load(request.query.get("after"))
-    controlled_by = query_choice(request.query, "controlled_by", ("human", "bot"))
+    limit, after, query = query_limit(request.query), cursors.load(request.query.get("after")), request.query
+    by_waiting = query_choice(query, "sort", ("last", "waiting")) == "waiting"
     found = await services.conversations.list(
         request.principal,
         request.chatbot,
-        before=before,
+        after=after,
         limit=limit + 1,
-        by_human=None if controlled_by is None else controlled_by == "human",
-        handoff_requested=query_flag(request.query, "handoff_requested", default=None),
+        which=_which(query),
+        longest_waiting_first=by_waiting,
     )
     headers = {}
     if len(found) > limit:
         last = found[limit - 1]
-        headers = next_link(request, cursors.dump(last.last_at, last.conversation_id))
+        at = last.waiting_since if by_waiting and last.waiting_since is not None else last.last_at
+        headers = next_link(request, cursors.dump(at, last.conversation_id))
     return Answer([wire.conversation(conversation) for conversation in found[:limit]], headers=headers)
+
+
+def _which(query: Mapping[str, str]) -> ConversationFilter:
+    """What a list was narrowed to. `operator` has control."""
+    controlled_by, status = query_choice(query, "controlled_by", ("human", "bot")), query_choice(query, "status", STATUSES)
+    operator, assigned_to = query.get("operator"), query.get("assigned_to")
+    return ConversationFilter(
+        by_human=None if controlled_by is None else controlled_by == "human",
+        controlled_by=None if operator is None else operator_name(operator, "operator"),
+        handoff_requested=query_flag(query, "handoff_requested", default=None),
+        status=cast("ConversationStatus | None", status),
+        is_waiting=query_flag(query, "waiting", default=None),
+        assigned_to=operator_name(assigned_to, "assigned_to") if assigned_to else assigned_to,
+        user_id=None if (user_id := query.get("user_id")) is None else client_defined_id(user_id, "user_id"),
+    )
 
 
 async def get(request: Request[None], services: Services) -> Answer:

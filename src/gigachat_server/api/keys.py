@@ -18,7 +18,12 @@ from gigachat_server.services import Services
 class KeyInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: Annotated[str, Meta(min_length=1, max_length=255)]
     scopes: Annotated[
-        tuple[str, ...], Meta(min_length=1, max_length=16, description="What it may do; default all but keys:write.")
+        tuple[str, ...],
+        Meta(
+            min_length=1,
+            max_length=16,
+            description="What it may do; by default neither keys, users nor operators.",
+        ),
     ] = DEFAULT_SCOPES
     expires_in_days: Annotated[
         Annotated[int, Meta(ge=1, le=36_500)] | None, Meta(description="The key expires after so many days; null: never.")

@@ -34,6 +34,18 @@ _QUERY: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "controlled_by": ({"enum": ["human", "bot"]}, "Only those in which an operator has control, or the chatbot."),
     "state": ({"enum": ["open", "answered", "dismissed"], "default": "open"}, "What became of them."),
+    "status": ({"enum": ["open", "snoozed", "closed"]}, "Only those of that status."),
+    "waiting": ({"type": "boolean"}, "true: only those whose end user waits for a human's answer."),
+    "assigned_to": (
+        {"type": "string", "maxLength": 255},
+        "Only those that this operator looks after; empty: those that belong to none.",
+    ),
+    "operator": ({"type": "string", "minLength": 1, "maxLength": 255}, "Only those in which this operator has control."),
+    "user_id": (input_rules.CLIENT_ID, "Only those of this end user."),
+    "sort": (
+        {"enum": ["last", "waiting"], "default": "last"},
+        "`waiting`: only those in which somebody waits for a human, longest waiting first.",
+    ),
     "handoff_requested": ({"type": "boolean"}, "true: only those in which a human was asked for and none has come yet."),
 }
 # Where one name means something else on one route.

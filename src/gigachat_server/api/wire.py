@@ -25,6 +25,7 @@ from gigachat_server.records import (
     Chunk,
     Citation,
     Conversation,
+    ConversationStatus,
     Document,
     DocumentsConfig,
     DocumentWarning,
@@ -249,6 +250,15 @@ class WireConversation(msgspec.Struct, frozen=True):
     handoff_requested_at: Moment | None
     answering: str | None
     queued: int
+    status: ConversationStatus
+    snoozed_until: Moment | None
+    closed_at: Moment | None
+    assigned_to: Annotated[str | None, Meta(description="The operator who looks after it.")]
+    waiting_since: Annotated[
+        Moment | None,
+        Meta(description="When its end user first spoke without an answer of a human, since one is wanted or in control."),
+    ]
+    last_message_seq: Annotated[int, Meta(description="Of the newest message; 0 if it is from before an upgrade.")]
     seq: int
     created_at: Moment
     updated_at: Moment
@@ -400,8 +410,8 @@ def message(record: Message, account_id: str, vectors: Mapping[str, bytes]) -> W
         status=record.status,
         metadata=record.metadata,
         embedding=None,
-        sources=[_source(source, record.chatbot_id, account_id, vectors) for source in record.sources],
-        citations=[_citation(citation, record.sources) for citation in record.citations],
+        sources=[source(each, record.chatbot_id, account_id, vectors) for each in record.sources],
+        citations=[citation(each, record.sources) for each in record.citations],
         in_reply_to=record.in_reply_to,
         alternative=record.alternative,
         replaced_by=record.replaced_by,
@@ -458,6 +468,12 @@ def conversation(record: Conversation) -> WireConversation:
         handoff_requested_at=_time(record.handoff_requested_at),
         answering=record.answering,
         queued=record.queued,
+        status=record.status,
+        snoozed_until=_time(record.snoozed_until),
+        closed_at=_time(record.closed_at),
+        assigned_to=record.assigned_to,
+        waiting_since=_time(record.waiting_since),
+        last_message_seq=record.last_message_seq,
         seq=record.last_seq,
         created_at=wire_time(record.created_at),
         updated_at=wire_time(record.last_at),
@@ -501,34 +517,34 @@ def _key_fields(record: ApiKey) -> dict[str, Any]:
     }
 
 
-def _source(source: Source, chatbot_id: str, account_id: str, vectors: Mapping[str, bytes]) -> WireSource:
-    vector = vectors.get(source.id)
+def source(record: Source, chatbot_id: str, account_id: str, vectors: Mapping[str, bytes]) -> WireSource:
+    vector = vectors.get(record.id)
     return WireSource(
-        id=source.id,
+        id=record.id,
         chatbot_id=chatbot_id,
         user_id=account_id,
-        document_id=source.document_id,
-        name=f"{source.document_name}-{source.number}",
-        content=_with_header(source.document_name, source.content),
-        metadata=_location(source),
+        document_id=record.document_id,
+        name=f"{record.document_name}-{record.number}",
+        content=_with_header(record.document_name, record.content),
+        metadata=_location(record),
         embedding=vector_text(vector) if vector is not None else None,
-        created_at=wire_time(source.created_at),
-        updated_at=wire_time(source.updated_at),
-        score=round(source.score, 6),
+        created_at=wire_time(record.created_at),
+        updated_at=wire_time(record.updated_at),
+        score=round(record.score, 6),
     )
 
 
-def _citation(citation: Citation, sources: Sequence[Source]) -> WireCitation:
-    source = sources[citation.number - 1]
-    before = len(_with_header(source.document_name, ""))
+def citation(record: Citation, sources: Sequence[Source]) -> WireCitation:
+    cited = sources[record.number - 1]
+    before = len(_with_header(cited.document_name, ""))
     return WireCitation(
-        number=citation.number,
-        source_id=source.id,
-        start=None if citation.start is None else before + citation.start,
-        end=None if citation.end is None else before + citation.end,
-        text=citation.text(sources),
-        marker_start=citation.marker_start,
-        marker_end=citation.marker_end,
+        number=record.number,
+        source_id=cited.id,
+        start=None if record.start is None else before + record.start,
+        end=None if record.end is None else before + record.end,
+        text=record.text(sources),
+        marker_start=record.marker_start,
+        marker_end=record.marker_end,
     )
 
 

@@ -31,6 +31,7 @@ from gigachat_server.records import Chatbot, Conversation, Feedback, FeedbackGiv
 from gigachat_server.settings import Settings
 from gigachat_server.store import conversations, messages
 from gigachat_server.store.conversations import BOT as BOT  # who controls a conversation that no operator does
+from gigachat_server.store.conversations import ConversationFilter as ConversationFilter
 from gigachat_server.store.database import Database, Reader, Tx
 from gigachat_server.store.idempotency import Key
 
@@ -186,24 +187,24 @@ class Conversations:
         principal: Principal,
         chatbot: Chatbot,
         *,
-        before: tuple[int, str] | None,
+        after: tuple[int, str] | None,
         limit: int,
-        by_human: bool | None = None,
-        handoff_requested: bool | None = None,
+        which: ConversationFilter = ConversationFilter(),  # noqa: B008 - frozen
+        longest_waiting_first: bool = False,
     ) -> list[Conversation]:
-        """The one that spoke last comes first; see `store.conversations.list_conversations`."""
+        """The one that spoke last comes first, or the one in which somebody has waited longest for a human, of those alone.
+
+        `after`: the time by which they are sorted, and the id, of the last one that the caller has.
+        """
         _admit(principal, Scope.CONVERSATIONS_READ, chatbot)
+        account_id = principal.account_id
 
         async def read(reader: Reader) -> list[Conversation]:
-            return await conversations.list_conversations(
-                reader,
-                principal.account_id,
-                chatbot.id,
-                before=before,
-                limit=limit,
-                by_human=by_human,
-                handoff_requested=handoff_requested,
-            )
+            if longest_waiting_first:
+                return await conversations.list_longest_waiting(
+                    reader, account_id, chatbot.id, after=after, limit=limit, which=which
+                )
+            return await conversations.list_conversations(reader, account_id, chatbot.id, before=after, limit=limit, which=which)
 
         return await self._database.read(read)
 

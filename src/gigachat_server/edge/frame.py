@@ -23,7 +23,15 @@ from gigachat_server.edge.request import Authoriser, Request, parse_query
 from gigachat_server.edge.routes import AnyRoute
 from gigachat_server.edge.signposts import unknown_parameter, what_is_missing
 from gigachat_server.edge.uploads import is_form, received
-from gigachat_server.errors import FieldError, GigachatError, IdempotencyInProgress, InvalidRequest, NotFound, ShuttingDown
+from gigachat_server.errors import (
+    FieldError,
+    Forbidden,
+    GigachatError,
+    IdempotencyInProgress,
+    InvalidRequest,
+    NotFound,
+    ShuttingDown,
+)
 from gigachat_server.ids import is_id
 from gigachat_server.records import RestrictionsConfig
 from gigachat_server.services import Services
@@ -123,6 +131,8 @@ class Frame(Generic[Q]):
         principal = request.caller = await self._surface.identify(request, route)
         if principal is None:
             return
+        if principal.is_end_user and route.end_user == "no":
+            raise Forbidden("End users do not reach this: call it from your server, with an API key.")
         if isinstance(route.scope, scopes.Scope):
             principal.require(route.scope, self._surface.scope_missing)
         if route.chatbot_in == "query" and not request.query:

@@ -25,6 +25,7 @@ class AnyRoute(msgspec.Struct, frozen=True, kw_only=True):
     handler: Any
     request: Any = None  # struct of the body; None: no body is read
     chatbot_in: Literal["path", "query", "body"] | None = None  # where the request names its chatbot; a path tells itself
+    end_user: Literal["no", "own"] = "no"  # whether end users reach it, and then what is theirs
     is_guarded: bool = False  # end users reach it: the chatbot's restrictions apply
     is_large: bool = False  # the body may be as large as a document
     takes_file: bool = False  # the body may be a form with a file instead, which is answered with 202

@@ -8,7 +8,7 @@ Its names are one vocabulary, whichever file explains a noun: the rest imports t
 
 from __future__ import annotations
 
-from gigachat_server.records.accounts import Account, ApiKey
+from gigachat_server.records.accounts import Account, ApiKey, AuditEntry
 from gigachat_server.records.chatbots import (
     DEFAULT_PERSONA,
     Address,
@@ -28,6 +28,7 @@ from gigachat_server.records.conversations import (
     UNSETTLED,
     Citation,
     Conversation,
+    ConversationStatus,
     Ending,
     Feedback,
     Message,
@@ -38,8 +39,13 @@ from gigachat_server.records.conversations import (
 )
 from gigachat_server.records.documents import WAITING, Chunk, Document, DocumentState, DocumentWarning, WarningCode
 from gigachat_server.records.events import (
+    STAFF_ONLY,
     ControlReleased,
     ControlTakenOver,
+    ConversationAssigned,
+    ConversationClosed,
+    ConversationReopened,
+    ConversationSnoozed,
     Event,
     EventData,
     EventType,
@@ -48,26 +54,36 @@ from gigachat_server.records.events import (
     MessageCreated,
     MessageReplaced,
     MessagesDeleted,
+    NoteCreated,
+    NoteDeleted,
     PromptUnanswered,
+    ProposalCreated,
+    ProposalDecided,
+    ReopeningReason,
     TurnCoalesced,
     TurnFailed,
     TurnIntercepted,
     TurnInterrupted,
+    TurnProposed,
     TurnQueued,
     TurnRecovered,
     TurnStarted,
     TurnStopped,
 )
+from gigachat_server.records.inbox import CannedReply, Note, Proposal, ProposalState
 from gigachat_server.records.learning import FixedAnswer, UnansweredPrompt, UnansweredReason, UnansweredState
 from gigachat_server.records.sites import PageKind, PageState, Site, SiteKind, SitePage, SiteProgress, SiteState
 
 __all__ = [
     "DEFAULT_PERSONA",
+    "STAFF_ONLY",
     "UNSETTLED",
     "WAITING",
     "Account",
     "Address",
     "ApiKey",
+    "AuditEntry",
+    "CannedReply",
     "Chatbot",
     "ChatbotConfig",
     "Chunk",
@@ -75,6 +91,11 @@ __all__ = [
     "ControlReleased",
     "ControlTakenOver",
     "Conversation",
+    "ConversationAssigned",
+    "ConversationClosed",
+    "ConversationReopened",
+    "ConversationSnoozed",
+    "ConversationStatus",
     "Document",
     "DocumentState",
     "DocumentWarning",
@@ -95,11 +116,19 @@ __all__ = [
     "MessageRole",
     "MessageStatus",
     "MessagesDeleted",
+    "Note",
+    "NoteCreated",
+    "NoteDeleted",
     "Omittable",
     "Overlap",
     "PageKind",
     "PageState",
     "PromptUnanswered",
+    "Proposal",
+    "ProposalCreated",
+    "ProposalDecided",
+    "ProposalState",
+    "ReopeningReason",
     "ResponseConfig",
     "RestrictionsConfig",
     "ResultsConfig",
@@ -114,6 +143,7 @@ __all__ = [
     "TurnFailed",
     "TurnIntercepted",
     "TurnInterrupted",
+    "TurnProposed",
     "TurnQueued",
     "TurnRecovered",
     "TurnStarted",

@@ -1,6 +1,8 @@
-"""Accounts, their API keys, and who is calling."""
+"""Accounts, their API keys, and what was done in them."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import msgspec
 
@@ -23,3 +25,15 @@ class ApiKey(msgspec.Struct, frozen=True):
     created_at: int
     expires_at: int | None
     revoked_at: int | None
+
+
+class AuditEntry(msgspec.Struct, frozen=True):
+    """Who did what, when, to what; see `store/audit.py`."""
+
+    account_id: str
+    id: str
+    at: int
+    actor: str
+    action: str
+    target: str
+    detail: dict[str, Any] | None

@@ -172,6 +172,19 @@ class InterceptionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     handoff_message: Annotated[
         str, Meta(min_length=1, max_length=2000, description="What the end user is told when a human was asked for.")
     ] = "I have asked a colleague to join us here."
+    review: Annotated[
+        Literal["none", "all"],
+        Meta(
+            description="`all`: an operator sees each reply before the end user does, and sends, edits or discards it; nothing "
+            "of it is shown until then."
+        ),
+    ] = "none"
+    review_minutes: Annotated[
+        int, Meta(ge=1, le=1440, description="A human is asked for if a proposed reply was not looked at for so long.")
+    ] = 10
+    suggest: Annotated[
+        bool, Meta(description="Whether an operator in control is shown what the chatbot would reply to each prompt.")
+    ] = False
     handoff_after_unanswered: Annotated[
         int,
         Meta(

@@ -9,10 +9,13 @@ import msgspec
 from msgspec import Meta
 
 MessageRole = Literal["user", "assistant", "operator", "system"]
+# A closed or snoozed conversation is open again as soon as its end user speaks.
+ConversationStatus = Literal["open", "snoozed", "closed"]
 MessageStatus = Literal["completed", "stopped", "incomplete", "failed"]
 # What became of a prompt: it waits, is being answered, was answered, could not be; its reply was ended by `stop`, by a
-# newer prompt, or by an operator who took over (or had); or it was answered together with the prompt after it.
-TurnState = Literal["queued", "running", "done", "failed", "stopped", "interrupted", "intercepted", "coalesced"]
+# newer prompt, or by an operator who took over (or had); it was answered together with the prompt after it; or its reply is
+# proposed to the operators.
+TurnState = Literal["queued", "running", "done", "failed", "stopped", "interrupted", "intercepted", "coalesced", "proposed"]
 Ending = Literal["stopped", "interrupted", "intercepted"]  # of a turn that was ended on purpose
 UNSETTLED: tuple[TurnState, ...] = ("queued", "running")  # a process still has to settle it
 
@@ -22,6 +25,9 @@ class Conversation(msgspec.Struct, frozen=True):
 
     `controlled_by` is `bot` or the operator who has taken over. `control_epoch` rises whenever a running reply may
     no longer be stored: control changed hands, or the reply was ended. `answering` is the prompt being answered.
+
+    `waiting_since` is when the end user first spoke without an answer of a human, since one is wanted or in control.
+    `assigned_to` is the operator who looks after it, in control or not.
     """
 
     chatbot_id: str
@@ -36,6 +42,12 @@ class Conversation(msgspec.Struct, frozen=True):
     answering: str | None
     queued: int
     created_at: int
+    status: ConversationStatus = "open"
+    snoozed_until: int | None = None
+    closed_at: int | None = None
+    assigned_to: str | None = None
+    waiting_since: int | None = None
+    last_message_seq: int = 0
 
 
 class Source(msgspec.Struct, frozen=True):

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from gigachat_server.records.inbox import ProposalState
 from gigachat_server.records.learning import UnansweredReason
 
 EventType = Literal[
@@ -25,11 +26,26 @@ EventType = Literal[
     "turn.intercepted",
     "turn.coalesced",
     "turn.recovered",
+    "turn.proposed",
     "prompt.unanswered",
     "handoff.requested",
     "conversation.taken_over",
     "conversation.released",
+    "conversation.assigned",
+    "conversation.closed",
+    "conversation.reopened",
+    "conversation.snoozed",
+    "note.created",
+    "note.deleted",
+    "proposal.created",
+    "proposal.decided",
 ]
+
+# What a support team does among itself: end users are never told of it.
+STAFF_ONLY: frozenset[EventType] = frozenset(
+    ("conversation.assigned", "conversation.snoozed", "note.created", "note.deleted", "proposal.created", "proposal.decided")
+)
+ReopeningReason = Literal["prompt", "operator", "handoff", "snooze"]
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -158,3 +174,55 @@ class ControlReleased(EventData, frozen=True, kw_only=True, tag="conversation.re
     """The chatbot answers again: an operator released the conversation, or was silent for too long."""
 
     reason: str
+
+
+class ConversationAssigned(EventData, frozen=True, kw_only=True, tag="conversation.assigned"):
+    """Another operator looks after it from now on; without `operator`, it is unassigned."""
+
+    operator: str | None = None
+    by: str
+
+
+class ConversationClosed(EventData, frozen=True, kw_only=True, tag="conversation.closed"):
+    """It is done with, until somebody speaks again."""
+
+    by: str
+
+
+class ConversationSnoozed(EventData, frozen=True, kw_only=True, tag="conversation.snoozed"):
+    """It is out of sight for a while, or until somebody speaks."""
+
+    by: str
+
+
+class ConversationReopened(EventData, frozen=True, kw_only=True, tag="conversation.reopened"):
+    """It was closed or snoozed, and is open: somebody spoke or wants a human, an operator opened it, or the time was up."""
+
+    reason: ReopeningReason
+
+
+class NoteCreated(EventData, frozen=True, kw_only=True, tag="note.created"):
+    note_id: str
+
+
+class NoteDeleted(EventData, frozen=True, kw_only=True, tag="note.deleted"):
+    note_id: str
+
+
+class TurnProposed(EventData, frozen=True, kw_only=True, tag="turn.proposed"):
+    """The reply to a prompt is written, and an operator looks at it before it is said."""
+
+    prompt_id: str
+
+
+class ProposalCreated(EventData, frozen=True, kw_only=True, tag="proposal.created"):
+    proposal_id: str
+    prompt_id: str
+
+
+class ProposalDecided(EventData, frozen=True, kw_only=True, tag="proposal.decided"):
+    """It was sent, discarded, or is out of date. `message_id` is the reply that it became."""
+
+    proposal_id: str
+    state: ProposalState
+    message_id: str | None = None

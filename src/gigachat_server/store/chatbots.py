@@ -24,6 +24,16 @@ _BELOW = (
     "unanswered",
     "fixed_answers",
     "fixed_answer_prompts",
+    "identity_keys",
+    "widget_keys",
+    "user_sessions",
+    "end_users",
+    "memberships",
+    "rates",
+    "budgets",
+    "notes",
+    "proposals",
+    "canned_replies",
 )
 
 

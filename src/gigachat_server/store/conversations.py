@@ -9,18 +9,35 @@ chatbot takes its place under the `control_epoch` its turn began with, so none i
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Literal
 
 import msgspec
 
-from gigachat_server.records import Conversation
+from gigachat_server.records import Conversation, ConversationStatus
 from gigachat_server.store.database import Reader, Tx
+
+Speaker = Literal["user", "chatbot", "operator"]
 
 _COLUMNS = (
     "chatbot_id, conversation_id, user_id, last_seq, last_at, controlled_by, control_epoch, release_at, "
-    "handoff_requested_at, answering, queued, created_at"
+    "handoff_requested_at, answering, queued, created_at, status, snoozed_until, closed_at, assigned_to, waiting_since, "
+    "last_message_seq"
 )
 _ADVANCE = "last_seq = conversations.last_seq + 1, last_at = greatest(conversations.last_at + 1, :now_us)"
-_PLACE = "last_seq, last_at, controlled_by, control_epoch, release_at, handoff_requested_at, answering, queued"
+_PLACE = "last_seq, last_at, controlled_by, control_epoch, release_at, handoff_requested_at, answering, queued, opened_seq"
+# What an utterance changes besides: whoever speaks opens the conversation again, and a human ends the wait for one.
+_REOPEN = (
+    ", opened_seq = CASE WHEN conversations.status = 'open' THEN conversations.opened_seq ELSE conversations.last_seq + 1 END, "
+    "status = 'open', snoozed_until = NULL, closed_at = NULL"
+)
+_SPEAK: dict[Speaker | None, str] = {
+    None: "",
+    "chatbot": ", last_message_seq = conversations.last_seq + 1",
+    "operator": f", last_message_seq = conversations.last_seq + 1, waiting_since = NULL{_REOPEN}",
+    "user": ", last_message_seq = conversations.last_seq + 1, waiting_since = CASE WHEN conversations.controlled_by <> 'bot' "
+    "OR conversations.handoff_requested_at IS NOT NULL "
+    f"THEN coalesce(conversations.waiting_since, greatest(conversations.last_at + 1, :now_us)) END{_REOPEN}",
+}
 # A chatbot that was looked up before may have changed since.
 _CHATBOT = (
     "(SELECT knowledge_version FROM chatbots WHERE id = :chatbot_id), (SELECT updated_at FROM chatbots WHERE id = :chatbot_id)"
@@ -35,6 +52,7 @@ _WHICH = "WHERE chatbot_id = :chatbot_id AND conversation_id = :conversation_id"
 _OWNED = "EXISTS (SELECT 1 FROM chatbots WHERE id = :chatbot_id AND account_id = :account_id)"
 
 _BY = {None: "", True: "AND controlled_by <> 'bot' ", False: "AND controlled_by = 'bot' "}
+_WAITING = {None: "", True: "AND waiting_since IS NOT NULL ", False: "AND waiting_since IS NULL "}
 _WAITED_FOR = {None: "", True: "AND handoff_requested_at IS NOT NULL ", False: "AND handoff_requested_at IS NULL "}
 
 BOT = "bot"
@@ -51,6 +69,12 @@ class Place(msgspec.Struct, frozen=True):
     handoff_requested_at: int | None
     answering: str | None
     queued: int
+    opened_seq: int
+
+    @property
+    def is_reopening(self) -> bool:
+        """Whether what stands here opened a conversation that was closed or snoozed."""
+        return self.opened_seq == self.seq
 
 
 async def open_empty(tx: Tx, chatbot_id: str, conversation_id: str, *, now_us: int) -> None:
@@ -65,19 +89,21 @@ async def open_empty(tx: Tx, chatbot_id: str, conversation_id: str, *, now_us: i
     )
 
 
-async def open_and_advance(tx: Tx, chatbot_id: str, conversation_id: str, *, user_id: str | None, now_us: int) -> Place | None:
+async def open_and_advance(
+    tx: Tx, chatbot_id: str, conversation_id: str, *, now_us: int, speaker: Speaker | None = None
+) -> Place | None:
     """The next place, in a new conversation if there is none of that id; None if the chatbot is gone.
 
-    `user_id` becomes the conversation's end user if it has none.
+    `speaker`: of the message that will stand there; None for an event that is no message. Prompts have a way of their own.
     """
     row = await tx.one(
-        "INSERT INTO conversations (chatbot_id, conversation_id, user_id, last_seq, last_at, created_at) "
-        "SELECT :chatbot_id, :conversation_id, :user_id, 1, :now_us, :now_us FROM chatbots WHERE id = :chatbot_id FOR KEY SHARE "
-        f"ON CONFLICT (chatbot_id, conversation_id) DO UPDATE SET {_ADVANCE}, "
-        f"user_id = coalesce(conversations.user_id, :user_id) RETURNING {_PLACE}",
+        "INSERT INTO conversations (chatbot_id, conversation_id, user_id, last_seq, last_at, last_message_seq, created_at) "
+        "SELECT :chatbot_id, :conversation_id, NULL, 1, :now_us, :said, :now_us "
+        "FROM chatbots WHERE id = :chatbot_id FOR KEY SHARE "
+        f"ON CONFLICT (chatbot_id, conversation_id) DO UPDATE SET {_ADVANCE}{_SPEAK[speaker]} RETURNING {_PLACE}",
         chatbot_id=chatbot_id,
         conversation_id=conversation_id,
-        user_id=user_id,
+        said=int(speaker is not None),
         now_us=now_us,
     )
     return Place(*row) if row else None
@@ -93,18 +119,20 @@ async def open_for_prompt(
     lease_until: int,
     most_queued: int,
     now_us: int,
+    is_new: bool = True,
 ) -> tuple[Place, tuple[int, int]] | None:
     """The next place, for a prompt that takes the lease if it is free, and otherwise waits in the queue.
 
-    And the `Chatbot.version` that is in force.
+    And the `Chatbot.version` that is in force. `is_new`: it is said now, not to be answered once more.
 
     None if the chatbot is gone, or if `most_queued` prompts wait already.
     """
     row = await tx.one(
-        "INSERT INTO conversations (chatbot_id, conversation_id, user_id, last_seq, last_at, answering, lease_until, created_at) "
-        "SELECT :chatbot_id, :conversation_id, :user_id, 1, :now_us, :prompt_id, :lease_until, :now_us "
+        "INSERT INTO conversations "
+        "(chatbot_id, conversation_id, user_id, last_seq, last_at, last_message_seq, answering, lease_until, created_at) "
+        "SELECT :chatbot_id, :conversation_id, :user_id, 1, :now_us, 1, :prompt_id, :lease_until, :now_us "
         "FROM chatbots WHERE id = :chatbot_id FOR KEY SHARE "
-        f"ON CONFLICT (chatbot_id, conversation_id) DO UPDATE SET {_ADVANCE}, "
+        f"ON CONFLICT (chatbot_id, conversation_id) DO UPDATE SET {_ADVANCE}{_SPEAK['user' if is_new else None]}, "
         "user_id = coalesce(conversations.user_id, :user_id), "
         "queued = conversations.queued + CASE WHEN conversations.controlled_by = 'bot' AND conversations.answering IS NOT NULL "
         "THEN 1 ELSE 0 END, "
@@ -139,7 +167,8 @@ async def advance(
         else ""
     )
     row = await tx.one(
-        f"UPDATE conversations SET {_ADVANCE}{release} {_WHICH} AND control_epoch = :control_epoch RETURNING {_PLACE}",
+        f"UPDATE conversations SET {_ADVANCE}{_SPEAK['chatbot']}{release} {_WHICH} "
+        f"AND control_epoch = :control_epoch RETURNING {_PLACE}",
         chatbot_id=chatbot_id,
         conversation_id=conversation_id,
         control_epoch=control_epoch,
@@ -246,7 +275,8 @@ async def release(tx: Tx, chatbot_id: str, conversation_id: str, *, due_at: int 
     """Give control back to the chatbot; None if it has it. With `due_at`, only if it was to be given back by then."""
     if_due = "AND release_at <= :due_at " if due_at is not None else ""
     row = await tx.one(
-        f"UPDATE conversations SET controlled_by = 'bot', control_epoch = control_epoch + 1, release_at = NULL {_WHICH} "
+        "UPDATE conversations SET controlled_by = 'bot', control_epoch = control_epoch + 1, release_at = NULL, "
+        f"waiting_since = NULL {_WHICH} "
         f"AND controlled_by <> 'bot' {if_due}RETURNING {_COLUMNS}",
         chatbot_id=chatbot_id,
         conversation_id=conversation_id,
@@ -259,13 +289,64 @@ async def request_handoff(tx: Tx, chatbot_id: str, conversation_id: str, *, at: 
     """Note that a human is wanted; False if that is known already, or a human is there."""
     return bool(
         await tx.run(
-            f"UPDATE conversations SET handoff_requested_at = :at {_WHICH} "
+            f"UPDATE conversations SET handoff_requested_at = :at, waiting_since = coalesce(waiting_since, :at) {_WHICH} "
             "AND handoff_requested_at IS NULL AND controlled_by = 'bot'",
             chatbot_id=chatbot_id,
             conversation_id=conversation_id,
             at=at,
         )
     )
+
+
+async def reopen(tx: Tx, chatbot_id: str, conversation_id: str, *, due_at: int | None = None) -> bool:
+    """Open it if it is closed or snoozed; whether it was. With `due_at`, only if it was snoozed until then."""
+    if_due = "AND status = 'snoozed' AND snoozed_until <= :due_at" if due_at is not None else "AND status <> 'open'"
+    return bool(
+        await tx.run(
+            f"UPDATE conversations SET status = 'open', snoozed_until = NULL, closed_at = NULL {_WHICH} {if_due}",
+            chatbot_id=chatbot_id,
+            conversation_id=conversation_id,
+            **({"due_at": due_at} if due_at is not None else {}),
+        )
+    )
+
+
+async def snooze(tx: Tx, chatbot_id: str, conversation_id: str, *, until: int) -> None:
+    await tx.run(
+        f"UPDATE conversations SET status = 'snoozed', snoozed_until = :until, closed_at = NULL {_WHICH}",
+        chatbot_id=chatbot_id,
+        conversation_id=conversation_id,
+        until=until,
+    )
+
+
+async def close(tx: Tx, chatbot_id: str, conversation_id: str, *, at: int) -> None:
+    """It is closed until the next message."""
+    await tx.run(
+        "UPDATE conversations SET status = 'closed', closed_at = :at, snoozed_until = NULL, waiting_since = NULL, "
+        f"handoff_requested_at = NULL {_WHICH}",
+        chatbot_id=chatbot_id,
+        conversation_id=conversation_id,
+        at=at,
+    )
+
+
+async def assign(tx: Tx, chatbot_id: str, conversation_id: str, *, operator: str | None) -> None:
+    await tx.run(
+        f"UPDATE conversations SET assigned_to = :operator {_WHICH}",
+        chatbot_id=chatbot_id,
+        conversation_id=conversation_id,
+        operator=operator,
+    )
+
+
+async def list_snoozed_until(reader: Reader, *, now_us: int) -> list[tuple[str, str]]:
+    """Conversations (chatbot_id, conversation_id) that are to be looked at again by now."""
+    rows = await reader.all(
+        "SELECT chatbot_id, conversation_id FROM conversations WHERE snoozed_until IS NOT NULL AND snoozed_until <= :now_us",
+        now_us=now_us,
+    )
+    return [(row[0], row[1]) for row in rows]
 
 
 async def end_leases(tx: Tx) -> None:
@@ -335,6 +416,35 @@ async def find_answering(reader: Reader, chatbot_id: str, conversation_id: str, 
     return row[0] if row else None
 
 
+class ConversationFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which conversations are listed; None: whatever they are.
+
+    `by_human`: an operator has control; `handoff_requested`: a human was asked for and has not come; `is_waiting`: the end user
+    waits for a human's answer; `assigned_to`: that operator, or "" for the unassigned.
+    """
+
+    by_human: bool | None = None
+    controlled_by: str | None = None
+    handoff_requested: bool | None = None
+    status: ConversationStatus | None = None
+    is_waiting: bool | None = None
+    assigned_to: str | None = None
+    user_id: str | None = None
+
+    def conditions(self) -> tuple[str, dict[str, str]]:
+        """As SQL, and its parameters."""
+        wanted = {"status": self.status, "controlled_by": self.controlled_by, "user_id": self.user_id}
+        named = {name: value for name, value in wanted.items() if value is not None}
+        sql = "".join(f"AND {name} = :{name} " for name in named) + _BY[self.by_human] + _WAITED_FOR[self.handoff_requested]
+        sql += _WAITING[self.is_waiting]
+        if self.assigned_to == "":
+            sql += "AND assigned_to IS NULL "
+        elif self.assigned_to is not None:
+            sql += "AND assigned_to = :assigned_to "
+            named["assigned_to"] = self.assigned_to
+        return sql, named
+
+
 async def list_conversations(
     reader: Reader,
     account_id: str,
@@ -342,24 +452,47 @@ async def list_conversations(
     *,
     before: tuple[int, str] | None,
     limit: int,
-    by_human: bool | None = None,
-    handoff_requested: bool | None = None,
+    which: ConversationFilter = ConversationFilter(),  # noqa: B008 - frozen
 ) -> list[Conversation]:
-    """Of the account's own chatbot, the one that spoke last first; `before` is (last_at, conversation_id) of the last seen.
-
-    `by_human`: only those that an operator controls, or (False) the chatbot; `handoff_requested`: only those in which a human
-    is waited for, or (False) is not.
-    """
+    """Of the account's own chatbot, the one that spoke last first; `before` is (last_at, conversation_id) of the last seen."""
     at, conversation_id = before or (2**62, "")
+    conditions, named = which.conditions()
     rows = await reader.all(
         f"SELECT {_COLUMNS} FROM conversations WHERE chatbot_id = :chatbot_id AND {_OWNED} "
-        f"AND (last_at, conversation_id) < (:at, :conversation_id) {_BY[by_human]}{_WAITED_FOR[handoff_requested]}"
+        f"AND (last_at, conversation_id) < (:at, :conversation_id) {conditions}"
         "ORDER BY last_at DESC, conversation_id DESC LIMIT :limit",
         account_id=account_id,
         chatbot_id=chatbot_id,
         at=at,
         conversation_id=conversation_id,
         limit=limit,
+        **named,
+    )
+    return [Conversation(*row) for row in rows]
+
+
+async def list_longest_waiting(
+    reader: Reader,
+    account_id: str,
+    chatbot_id: str,
+    *,
+    after: tuple[int, str] | None,
+    limit: int,
+    which: ConversationFilter = ConversationFilter(),  # noqa: B008 - frozen
+) -> list[Conversation]:
+    """Those in which somebody waits for a human, longest first; `after` is (waiting_since, conversation_id) of the last seen."""
+    since, conversation_id = after or (-1, "")
+    conditions, named = which.conditions()
+    rows = await reader.all(
+        f"SELECT {_COLUMNS} FROM conversations WHERE chatbot_id = :chatbot_id AND {_OWNED} AND waiting_since IS NOT NULL "
+        f"AND (waiting_since, conversation_id) > (:since, :conversation_id) {conditions}"
+        "ORDER BY waiting_since, conversation_id LIMIT :limit",
+        account_id=account_id,
+        chatbot_id=chatbot_id,
+        since=since,
+        conversation_id=conversation_id,
+        limit=limit,
+        **named,
     )
     return [Conversation(*row) for row in rows]
 
@@ -370,7 +503,7 @@ async def delete(tx: Tx, chatbot_id: str, conversation_id: str) -> bool:
     # Its row first: this waits for those who are writing into it, and deletes what they wrote with the rest.
     if not await tx.run(f"DELETE FROM conversations {_WHICH}", chatbot_id=chatbot_id, conversation_id=conversation_id):
         return False
-    for table in ("events", "drafts", "unanswered", "messages"):
+    for table in ("events", "drafts", "unanswered", "notes", "proposals", "messages"):
         await tx.run(f"DELETE FROM {table} {_WHICH}", chatbot_id=chatbot_id, conversation_id=conversation_id)
     return True
 

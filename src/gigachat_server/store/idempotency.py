@@ -102,6 +102,15 @@ async def keep_result(tx: Tx, key: Key | None, result: Any, *, now_us: int) -> N
         await _keep_or_give_way(tx, key, IdempotencyRecord("result", 200, msgspec.json.encode(result).decode()), now_us=now_us)
 
 
+async def give_way(tx: Tx, key: Key | None, *, now_us: int) -> None:
+    """For what the same request may have made impossible a moment ago: to be asked under the lock that both take.
+
+    Raises `IdempotencyInProgress` if it was faster, `IdempotencyKeyReused`.
+    """
+    if key is not None and await find(tx, key, now_us=now_us) is not None:
+        raise IdempotencyInProgress(retry_after_s=1)
+
+
 async def keep_document(tx: Tx, key: Key | None, document_id: str, *, is_accepted: bool, now_us: int) -> None:
     """The same for a document, of which its id is kept; `is_accepted`: it is made searchable later."""
     if key is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -77,13 +77,23 @@ async def insert(tx: Tx, message: Message) -> None:
     )
 
 
-async def finish_prompt(tx: Tx, chatbot_id: str, message_id: str, *, vector: bytes | None, embedding_model: str, at: int) -> None:
+async def finish_prompt(
+    tx: Tx,
+    chatbot_id: str,
+    message_id: str,
+    *,
+    vector: bytes | None,
+    embedding_model: str,
+    at: int,
+    turn: Literal["done", "proposed"] = "done",
+) -> None:
     """It was answered; later prompts that lean on it need its vector."""
     await tx.add(
-        "UPDATE messages SET turn = 'done', embedding = :vector, embedding_model = :embedding_model, updated_at = :at "
+        "UPDATE messages SET turn = :turn, embedding = :vector, embedding_model = :embedding_model, updated_at = :at "
         "WHERE chatbot_id = :chatbot_id AND id = :id",
         chatbot_id=chatbot_id,
         id=message_id,
+        turn=turn,
         vector=vector,
         embedding_model=None if vector is None else embedding_model,
         at=at,
@@ -113,6 +123,22 @@ async def set_turn(
             at=at,
         )
     )
+
+
+async def find_newest_prompt(reader: Reader, chatbot_id: str, conversation_id: str) -> Message | None:
+    """What an end user said last."""
+    row = await reader.one(
+        f"SELECT {_COLUMNS} FROM messages {_IN} AND role = 'user' ORDER BY seq DESC LIMIT 1",
+        chatbot_id=chatbot_id,
+        conversation_id=conversation_id,
+    )
+    return _message(row) if row else None
+
+
+async def has_prompt_since(reader: Reader, chatbot_id: str, conversation_id: str, at: int) -> bool:
+    """Whether an end user has said anything after that time."""
+    newest = await find_newest_prompt(reader, chatbot_id, conversation_id)
+    return newest is not None and newest.created_at > at
 
 
 async def set_feedback(tx: Tx, chatbot_id: str, message_id: str, feedback: Feedback | None, *, at: int) -> None:

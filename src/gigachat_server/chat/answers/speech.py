@@ -105,6 +105,7 @@ class Speech:
         self._freezes = 0
         self._shown: Answer | None = None  # as it was when it was frozen
         self._is_cut = False
+        self.is_concealed = False
 
     # --- speaking ---
 
@@ -163,13 +164,15 @@ class Speech:
 
     def shown(self) -> Answer:
         """All that was said until it was frozen, or until now if it is not: what came later was never shown."""
+        if self.is_concealed:
+            return Answer((), self.facts)
         return self.so_far() if self._shown is None else self._shown
 
     # --- watching ---
 
     def after(self, position: int) -> ReplyPiece | None:
         """What was said after the first `position` characters and may be shown: of one reply, in one piece of bounded length."""
-        if self._freezes or self._is_cut or position >= self.length or not self._may_show():
+        if self._freezes or self._is_cut or self.is_concealed or position >= self.length or not self._may_show():
             return None
         following = bisect.bisect_right(self._ends, position)
         start = self._pieces[following]
@@ -210,6 +213,10 @@ class Speech:
             if not self._freezes:
                 self._shown = None
             self.wake_watchers()
+
+    def conceal(self) -> None:
+        """From now on none of it is shown: it is for the operators to say."""
+        self.is_concealed = True
 
     def cut(self) -> None:
         """Nothing more of it is shown."""

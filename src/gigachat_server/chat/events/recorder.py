@@ -44,7 +44,7 @@ class Events:
 
     async def add(self, tx: Tx, chatbot_id: str, conversation_id: str, happened: EventData) -> Place:
         """An event that is no message, at the conversation's next place. Raises `NotFound` if the chatbot is gone."""
-        place = await conversations.open_and_advance(tx, chatbot_id, conversation_id, user_id=None, now_us=self._clock())
+        place = await conversations.open_and_advance(tx, chatbot_id, conversation_id, now_us=self._clock())
         if place is None:
             raise NotFound
         await self.add_at(tx, place, chatbot_id, conversation_id, happened)

@@ -12,10 +12,21 @@ from gigachat_server.chat.turns.endings import end_turns
 from gigachat_server.chat.turns.live import FrozenTurns, LiveTurns
 from gigachat_server.chat.turns.nodes import Nodes
 from gigachat_server.chat.turns.progress import TurnResult
+from gigachat_server.chat.turns.proposing import supersede
 from gigachat_server.clock import Clock
 from gigachat_server.errors import AlreadyTakenOver, NotFound
 from gigachat_server.ids import new_id
-from gigachat_server.records import Chatbot, ControlReleased, ControlTakenOver, Conversation, Ending, HandoffRequested, Message
+from gigachat_server.records import (
+    Chatbot,
+    ControlReleased,
+    ControlTakenOver,
+    Conversation,
+    ConversationReopened,
+    Ending,
+    HandoffRequested,
+    Message,
+    ReopeningReason,
+)
 from gigachat_server.store import conversations, idempotency, messages
 from gigachat_server.store.database import Database, Reader, Tx
 
@@ -80,8 +91,10 @@ class Control:
             raise AlreadyTakenOver
         if before.controlled_by == operator:
             return
+        await supersede(tx, self._events, chatbot.id, conversation_id, "intercepted")
         unsettled = await messages.list_open(tx, chatbot.id, conversation_id)
         ended = await end_turns(tx, self._events, unsettled, "intercepted", chatbot_name=chatbot.name, live=live)
+        await self.reopen_in(tx, chatbot.id, conversation_id, reason="operator")
         await self._events.add(tx, chatbot.id, conversation_id, ControlTakenOver(operator=operator))
         tx.after_commit(lambda: self._live.cut(ended))
 
@@ -94,14 +107,14 @@ class Control:
         """Give control back to the chatbot, which answers the next prompt. Raises `NotFound`."""
 
         async def body(tx: Tx) -> Conversation:
-            await self._release_in(tx, chatbot.id, conversation_id, reason="released")
+            await self.release_in(tx, chatbot.id, conversation_id, reason="released")
             return await self._keep(tx, chatbot, conversation_id, key)
 
         return await self._database.transaction("control.release", body)
 
     async def release_due_in(self, tx: Tx, chatbot_id: str, conversation_id: str) -> bool:
         """Give control back if the operator has been silent for too long; whether it was."""
-        return await self._release_in(tx, chatbot_id, conversation_id, reason="silence", due_at=self._clock())
+        return await self.release_in(tx, chatbot_id, conversation_id, reason="silence", due_at=self._clock())
 
     async def release_due(self) -> None:
         """Give control back wherever it is due."""
@@ -116,9 +129,20 @@ class Control:
 
             await self._database.transaction("control.release_due", body)
 
-    async def _release_in(self, tx: Tx, chatbot_id: str, conversation_id: str, *, reason: str, due_at: int | None = None) -> bool:
+    async def reopen_in(
+        self, tx: Tx, chatbot_id: str, conversation_id: str, *, reason: ReopeningReason, due_at: int | None = None
+    ) -> bool:
+        """Open the conversation if it is closed or snoozed (with `due_at`: until then), visibly; whether it was."""
+        if not await conversations.reopen(tx, chatbot_id, conversation_id, due_at=due_at):
+            return False
+        await self._events.add(tx, chatbot_id, conversation_id, ConversationReopened(reason=reason))
+        return True
+
+    async def release_in(self, tx: Tx, chatbot_id: str, conversation_id: str, *, reason: str, due_at: int | None = None) -> bool:
+        """Give control back to the chatbot, within a transaction; whether an operator had it."""
         if await conversations.release(tx, chatbot_id, conversation_id, due_at=due_at) is None:
             return False
+        await supersede(tx, self._events, chatbot_id, conversation_id, "intercepted")
         await self._events.add(tx, chatbot_id, conversation_id, ControlReleased(reason=reason))
         return True
 
@@ -173,6 +197,7 @@ class Control:
             now_us = self._clock()
             await conversations.open_empty(tx, chatbot.id, conversation_id, now_us=now_us)
             if await conversations.request_handoff(tx, chatbot.id, conversation_id, at=now_us):
+                await self.reopen_in(tx, chatbot.id, conversation_id, reason="handoff")
                 await self._tell(tx, chatbot, conversation_id, message_id)
                 wanted = HandoffRequested(reason=reason, note=note, message_id=message_id)
                 await self._events.add(tx, chatbot.id, conversation_id, wanted)
@@ -181,7 +206,7 @@ class Control:
         return await self._database.transaction("control.hand_off", body)
 
     async def _tell(self, tx: Tx, chatbot: Chatbot, conversation_id: str, message_id: str) -> None:
-        place = await conversations.open_and_advance(tx, chatbot.id, conversation_id, user_id=None, now_us=self._clock())
+        place = await conversations.open_and_advance(tx, chatbot.id, conversation_id, now_us=self._clock(), speaker="chatbot")
         if place is None:
             raise NotFound
         told = Message(

@@ -136,7 +136,9 @@ async def _said(tx: Tx, prompt: Message, turn: Turn | None, chatbot_name: str) -
 
 
 async def _store(tx: Tx, events: Events, said: Message, kept: Sequence[Message]) -> Message:
-    place = await conversations.open_and_advance(tx, said.chatbot_id, said.conversation_id, user_id=None, now_us=events.now_us())
+    place = await conversations.open_and_advance(
+        tx, said.chatbot_id, said.conversation_id, now_us=events.now_us(), speaker="chatbot"
+    )
     assert place is not None  # the conversation was there a statement ago
     said = reply.placed(said, seq=place.seq, at=place.at, behind=kept)
     await events.store_message(tx, said)

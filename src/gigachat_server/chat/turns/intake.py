@@ -6,6 +6,7 @@ stands, and whose turn it is. Invariant: nothing here runs or waits; the caller 
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections.abc import Callable
 from typing import Literal
@@ -19,6 +20,7 @@ from gigachat_server.chat.turns.control import Control
 from gigachat_server.chat.turns.live import FrozenTurns
 from gigachat_server.chat.turns.outcome import answered_with, joined_to
 from gigachat_server.chat.turns.progress import Lease
+from gigachat_server.chat.turns.proposing import may_be_proposed, supersede, want
 from gigachat_server.chat.turns.queue import LEASE_US, MOST_QUEUED, lease
 from gigachat_server.clock import Clock
 from gigachat_server.errors import (
@@ -29,7 +31,16 @@ from gigachat_server.errors import (
     InvalidRequest,
     NotFound,
 )
-from gigachat_server.records import UNSETTLED, Chatbot, Message, TurnIntercepted, TurnQueued, TurnStarted, TurnState
+from gigachat_server.records import (
+    UNSETTLED,
+    Chatbot,
+    ConversationReopened,
+    Message,
+    TurnIntercepted,
+    TurnQueued,
+    TurnStarted,
+    TurnState,
+)
 from gigachat_server.store import chatbots, conversations, idempotency, messages
 from gigachat_server.store.conversations import BOT, Place
 from gigachat_server.store.database import Reader, Tx
@@ -71,7 +82,8 @@ Begin = Callable[[IntakeResult], None]
 class Intake:
     """Stores prompts, and takes settled ones up again. For use within transactions."""
 
-    def __init__(self, *, control: Control, events: Events, clock: Clock) -> None:
+    def __init__(self, *, control: Control, events: Events, clock: Clock, suggestions_wanted: asyncio.Event) -> None:
+        self._suggestions_wanted = suggestions_wanted
         self._control = control
         self._events = events
         self._clock = clock
@@ -116,6 +128,13 @@ class Intake:
         place, chatbot = taken[0], await _in_force(tx, chatbot, taken[1])
         prompt = _message(chatbot, request, place, prompt_id, role="user", turn=_turn_state(place, prompt_id))
         await self._events.store_message(tx, prompt)
+        if place.is_reopening:
+            await self._events.add(tx, chatbot.id, conversation_id, ConversationReopened(reason="prompt"))
+        if may_be_proposed(chatbot):
+            await supersede(tx, self._events, chatbot.id, conversation_id, "interrupted")
+            if prompt.turn == "intercepted" and chatbot.config.interception.suggest:
+                await want(tx, prompt, control_epoch=place.control_epoch)
+                tx.after_commit(self._suggestions_wanted.set)
         if prompt.turn != "running":
             return await _stored(tx, IntakeResult(prompt=prompt), begin)
         memory = Memory()
@@ -149,11 +168,13 @@ class Intake:
             # What the chatbot had said until then stands before it.
             await conversations.open_empty(tx, chatbot.id, conversation_id, now_us=now_us)
             await self._control.take_over_in(tx, chatbot, conversation_id, operator, may_take_from=False, live=live)
-        place = await conversations.open_and_advance(tx, chatbot.id, conversation_id, user_id=None, now_us=now_us)
+        place = await conversations.open_and_advance(tx, chatbot.id, conversation_id, now_us=now_us, speaker="operator")
         if place is None:
             raise NotFound
         said = _message(chatbot, request, place, prompt_id, role="operator", turn=None)
         await self._events.store_message(tx, said)
+        if place.is_reopening:
+            await self._events.add(tx, chatbot.id, conversation_id, ConversationReopened(reason="operator"))
         return await _stored(tx, IntakeResult(prompt=said), begin)
 
     async def reopen(
@@ -178,6 +199,7 @@ class Intake:
         if prompt.turn in UNSETTLED or (only_if_failed and prompt.error is None):
             return await _stored(tx, IntakeResult(prompt=prompt, is_known=True), begin)
         await self._control.release_due_in(tx, chatbot.id, conversation_id)
+        await supersede(tx, self._events, chatbot.id, conversation_id, "interrupted", but=prompt_id)
         taken = await conversations.open_for_prompt(
             tx,
             chatbot.id,
@@ -187,6 +209,7 @@ class Intake:
             lease_until=now_us + LEASE_US,
             most_queued=_most_queued(chatbot),
             now_us=now_us,
+            is_new=False,
         )
         if taken is None:
             raise await _refusal(tx, chatbot)

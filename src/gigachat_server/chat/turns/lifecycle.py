@@ -99,6 +99,7 @@ class Lifecycle:
             for turn in self._live
             if turn.is_running
             and (lease := turn.lease) is not None
+            and not turn.speech.is_concealed
             and turn.speech.length > lease.drafted_to
             and now_s - lease.began_at_s >= DRAFT_AFTER_S
         ]

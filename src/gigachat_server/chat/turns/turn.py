@@ -32,6 +32,7 @@ from gigachat_server.chat.turns.live import FrozenTurns, LiveTurns
 from gigachat_server.chat.turns.nodes import Nodes
 from gigachat_server.chat.turns.outcome import read_outcome
 from gigachat_server.chat.turns.progress import Lease, Turn, TurnResult
+from gigachat_server.chat.turns.proposing import are_reviewed, propose
 from gigachat_server.chat.turns.queue import MOST_QUEUED, start_next
 from gigachat_server.clock import Clock
 from gigachat_server.errors import GigachatError, ModelEmpty, ModelError, ShuttingDown, StorageUnavailable
@@ -85,10 +86,12 @@ class Turns:
         live: LiveTurns,
         nodes: Nodes,
         clock: Clock,
+        suggestions_wanted: asyncio.Event,
     ) -> None:
+        """`suggestions_wanted` is set when an operator in control is to be shown what the chatbot would reply."""
         self._database = database
         self._answerer = answerer
-        self._intake = Intake(control=control, events=events, clock=clock)
+        self._intake = Intake(control=control, events=events, clock=clock, suggestions_wanted=suggestions_wanted)
         self._events = events
         self._live = live
         self._nodes = nodes
@@ -229,6 +232,8 @@ class Turns:
         lease.began_at_s = asyncio.get_running_loop().time()
         turn.lease, turn.is_stored = lease, True
         turn.speech.expect(lease.chatbot.config.response.n)
+        if are_reviewed(lease.chatbot):
+            turn.speech.conceal()
 
     def _follow_soon(self, turn: Turn) -> None:
         turn.is_stored = True
@@ -317,6 +322,9 @@ class Turns:
         prompt = lease.prompt
         vector = None if answer.vector is None else answer.vector.astype("<f4", copy=False).tobytes()
 
+        if turn.speech.is_concealed:
+            return await self._propose(lease, turn, answer, replies, vector)
+
         async def body(tx: Tx) -> list[Message] | None:
             placed: list[Message] = []
             for each in replies:
@@ -341,7 +349,7 @@ class Turns:
                 await replace_earlier(tx, self._events, prompt, first)
             await unanswered.note(tx, self._events, answer, prompt, at=at, is_anew=is_anew)
             if answer.facts.handoff is not None:
-                await self._request_handoff(tx, first, answer.facts.handoff)
+                await self._request_handoff(tx, first, answer.facts.handoff, message_id=first.id)
             if lease.drafted_to or is_anew:
                 await drafts.delete(tx, prompt.chatbot_id, prompt.conversation_id, prompt.id)
             if place is not None and place.queued:
@@ -351,6 +359,32 @@ class Turns:
 
         late = StorageUnavailable(retry_after_s=1)
         return await self._settle("turn.finish", lease, turn, body, or_else=late, after_s=_REPLY_S)
+
+    async def _propose(
+        self, lease: Lease, turn: Turn, answer: Answer, replies: Sequence[Message], vector: bytes | None
+    ) -> list[Message] | None:
+        """Likewise, for operators to say: the prompt is settled, and the conversation goes on."""
+        prompt = lease.prompt
+
+        async def body(tx: Tx) -> list[Message] | None:
+            if not await conversations.hold(
+                tx, prompt.chatbot_id, prompt.conversation_id, control_epoch=lease.epoch, prompt_id=prompt.id
+            ):
+                return None
+            proposed = await propose(tx, self._events, replies, prompt, control_epoch=lease.epoch)
+            at, model = proposed.updated_at, self._answerer.embedding_model
+            await messages.finish_prompt(
+                tx, prompt.chatbot_id, prompt.id, vector=vector, embedding_model=model, at=at, turn="proposed"
+            )
+            await unanswered.note(tx, self._events, answer, prompt, at=at, is_anew=lease.start_seq != prompt.seq)
+            if answer.facts.handoff is not None:
+                await self._request_handoff(tx, proposed, answer.facts.handoff, message_id="")
+            await self._hand_on(tx, prompt)
+            await trigger("S8")
+            return [proposed]
+
+        late = StorageUnavailable(retry_after_s=1)
+        return await self._settle("turn.propose", lease, turn, body, or_else=late, after_s=_REPLY_S)
 
     async def _settle(
         self, name: str, lease: Lease, turn: Turn, body: Callable[[Tx], Awaitable[T]], *, or_else: GigachatError, after_s: float
@@ -369,9 +403,9 @@ class Turns:
             lease.runner.add_done_callback(self._late.discard)
         turn.end(error)
 
-    async def _request_handoff(self, tx: Tx, said: Message, wanted: HandoffRequest) -> None:
-        if await conversations.request_handoff(tx, said.chatbot_id, said.conversation_id, at=said.created_at):
-            requested = HandoffRequested(reason=wanted.reason, note=wanted.note, message_id=said.id)
+    async def _request_handoff(self, tx: Tx, said: Message, wanted: HandoffRequest, *, message_id: str) -> None:
+        if await conversations.request_handoff(tx, said.chatbot_id, said.conversation_id, at=said.updated_at):
+            requested = HandoffRequested(reason=wanted.reason, note=wanted.note, message_id=message_id)
             await self._events.add(tx, said.chatbot_id, said.conversation_id, requested)
 
     async def _hand_on(self, tx: Tx, ended: Message) -> None:
@@ -382,7 +416,7 @@ class Turns:
     async def _leave(self, lease: Lease, turn: Turn) -> None:
         """This node stops in the middle of the turn. If nothing of it was said yet, another node starts it over."""
         error, prompt = ShuttingDown(retry_after_s=5), lease.prompt
-        if turn.speech.length or not (self._is_stopping and self._database.is_shared):
+        if turn.speech.shown().replies or not (self._is_stopping and self._database.is_shared):
             await self._fail(lease, turn, error)
             return
 
@@ -422,8 +456,8 @@ class Turns:
         If the store cannot hold the reply, which may be why the turn failed, the reply is left out. If the store cannot even
         hold the failure, the lease runs out at once, so that the next prompt does not have to wait for it.
         """
-        so_far = turn.speech.so_far()
-        said = reply.replies(so_far, lease.prompt, chatbot_name=lease.chatbot.name, unfinished="incomplete")
+        shown = turn.speech.shown()
+        said = reply.replies(shown, lease.prompt, chatbot_name=lease.chatbot.name, unfinished="incomplete")
         attempts: dict[str, Callable[[Tx], Awaitable[bool]]] = {
             "turn.fail": functools.partial(self._fail_in, lease=lease, said=said, error=error),
             "turn.fail_unsaid": functools.partial(self._fail_in, lease=lease, said=(), error=error),

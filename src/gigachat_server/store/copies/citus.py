@@ -1,8 +1,8 @@
 """Spreads the store over the machines of a Citus cluster: every table below `chatbots` by its `chatbot_id`.
 
 Idea: a turn touches one chatbot, and all rows of a chatbot have the same `chatbot_id`, which is in every key. So the tables
-are distributed by it, colocated, and each statement of a turn goes to one machine. Accounts, keys and chatbots are few and
-wanted everywhere: each machine has them all.
+are distributed by it, colocated, and each statement of a turn goes to one machine. Accounts, keys, operators and chatbots are
+few and wanted everywhere: each machine has them all.
 
 Invariant: each table is seen to by one statement of its own, and what was seen to is left alone: an interrupted run is
 repeated. Nothing here was tried on a real Citus: it is written against its documented functions.
@@ -17,7 +17,16 @@ from gigachat_server.errors import SetupError
 from gigachat_server.store.copies.copying import Table
 from gigachat_server.store.copies.postgres_rows import PostgresRows
 
-REFERENCE = ("accounts", "api_keys", "chatbots")
+REFERENCE = (
+    "accounts",
+    "api_keys",
+    "audit",
+    "chatbots",
+    "oidc_logins",
+    "one_time_tokens",
+    "operator_sessions",
+    "operators",
+)
 FIRST = "conversations"  # the one with which the others are colocated
 _COLUMN = "chatbot_id"
 

@@ -1,0 +1,60 @@
+-- The schema as the embedded store has it after its migration of the same number: see there.
+
+ALTER TABLE conversations ADD COLUMN status TEXT COLLATE "C" NOT NULL DEFAULT 'open';
+ALTER TABLE conversations ADD COLUMN snoozed_until BIGINT;
+ALTER TABLE conversations ADD COLUMN closed_at BIGINT;
+ALTER TABLE conversations ADD COLUMN assigned_to TEXT COLLATE "C";
+ALTER TABLE conversations ADD COLUMN waiting_since BIGINT;
+ALTER TABLE conversations ADD COLUMN opened_seq BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE conversations ADD COLUMN last_message_seq BIGINT NOT NULL DEFAULT 0;
+UPDATE conversations SET waiting_since = handoff_requested_at WHERE handoff_requested_at IS NOT NULL;
+CREATE INDEX conversations_waiting ON conversations (chatbot_id, waiting_since, conversation_id) WHERE waiting_since IS NOT NULL;
+CREATE INDEX conversations_of_operator ON conversations (chatbot_id, controlled_by, last_at) WHERE controlled_by <> 'bot';
+CREATE INDEX conversations_assigned ON conversations (chatbot_id, assigned_to, last_at) WHERE assigned_to IS NOT NULL;
+CREATE INDEX conversations_by_status ON conversations (chatbot_id, status, last_at);
+CREATE INDEX conversations_snoozed ON conversations (snoozed_until) WHERE snoozed_until IS NOT NULL;
+
+CREATE TABLE notes (
+    chatbot_id       TEXT COLLATE "C" NOT NULL,
+    conversation_id  TEXT COLLATE "C" NOT NULL,
+    id               TEXT COLLATE "C" NOT NULL,
+    after_seq        BIGINT NOT NULL,
+    operator         TEXT COLLATE "C" NOT NULL,
+    content          TEXT NOT NULL,
+    created_at       BIGINT NOT NULL,
+    updated_at       BIGINT NOT NULL,
+    PRIMARY KEY (chatbot_id, conversation_id, id)
+);
+
+CREATE TABLE proposals (
+    chatbot_id       TEXT COLLATE "C" NOT NULL,
+    conversation_id  TEXT COLLATE "C" NOT NULL,
+    prompt_id        TEXT COLLATE "C" NOT NULL,
+    id               TEXT COLLATE "C" NOT NULL,
+    content          TEXT NOT NULL,
+    sources          TEXT NOT NULL,
+    citations        TEXT NOT NULL,
+    metadata         TEXT NOT NULL,
+    control_epoch    BIGINT NOT NULL,
+    state            TEXT COLLATE "C" NOT NULL,
+    decided_by       TEXT COLLATE "C",
+    message_id       TEXT COLLATE "C",
+    created_at       BIGINT NOT NULL,
+    decided_at       BIGINT,
+    lease            TEXT COLLATE "C",
+    lease_until      BIGINT NOT NULL DEFAULT 0,
+    tries            BIGINT NOT NULL DEFAULT 0,
+    PRIMARY KEY (chatbot_id, conversation_id, id)
+);
+CREATE INDEX proposals_open ON proposals (created_at) WHERE state = 'open';
+CREATE INDEX proposals_wanted ON proposals (lease_until) WHERE state = 'wanted';
+
+CREATE TABLE canned_replies (
+    chatbot_id  TEXT COLLATE "C" NOT NULL,
+    id          TEXT COLLATE "C" NOT NULL,
+    shortcut    TEXT COLLATE "C" NOT NULL,
+    content     TEXT NOT NULL,
+    updated_at  BIGINT NOT NULL,
+    PRIMARY KEY (chatbot_id, id)
+);
+CREATE UNIQUE INDEX canned_replies_by_shortcut ON canned_replies (chatbot_id, shortcut);

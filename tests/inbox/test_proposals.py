@@ -1,0 +1,261 @@
+"""Replies that operators look at before end users do: reviewed ones, and suggestions beside an operator in control."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gigachat_server.errors import ModelUnreachable
+from gigachat_server.models.base import ModelInput
+from gigachat_server.models.fake import Pause, ScriptedModel, Step
+from tests.harness import Api, Reply, gigachat, until
+from tests.inbox.clocks import SteppedClock
+from tests.turns import answering
+
+REVIEWED = {"interception": {"review": "all"}}
+SUGGESTED = {"interception": {"suggest": True}}
+SECRET = "Proposed-words"
+
+
+async def _proposals(api: Api, chatbot: str) -> list[dict[str, Any]]:
+    reply = await api.get(f"{chatbot}/conversations/c1/proposals?limit=100")
+    assert reply.status == 200, reply.text
+    found: list[dict[str, Any]] = reply.body
+    return found
+
+
+async def _open(api: Api, chatbot: str) -> dict[str, Any]:
+    """The proposal that is open, once there is one."""
+
+    async def is_there() -> bool:
+        return any(each["state"] == "open" for each in await _proposals(api, chatbot))
+
+    await until(is_there)
+    return next(each for each in await _proposals(api, chatbot) if each["state"] == "open")
+
+
+async def _decide(api: Api, chatbot: str, proposal: dict[str, Any], how: str, **body: Any) -> Reply:
+    headers = body.pop("headers", None)
+    return await api.post(f"{chatbot}/conversations/c1/proposals/{proposal['id']}/{how}", body or None, headers=headers)
+
+
+async def _prompt(api: Api, chatbot: str) -> dict[str, Any]:
+    return next(each for each in reversed(await api.messages(chatbot)) if each["role"] == "user")
+
+
+async def test_a_reviewed_reply_is_shown_to_no_end_user_before_it_is_sent(tmp_path: Path) -> None:
+    pause = Pause()
+    model = ScriptedModel([SECRET, pause, " and more"])
+    async with gigachat(tmp_path, model=model) as api:
+        chatbot = await api.chatbot(**REVIEWED)
+        body = {"conversation_id": "c1", "user_id": "ann", "prompt": "Hello", "stream": True}
+        streaming = asyncio.create_task(api.post(f"{chatbot}/conversations", body))
+        await pause.reached.wait()
+        pause.resume()
+        streamed = await streaming
+        assert SECRET not in streamed.text
+        assert next(name for name, _ in streamed.events if name != "ping") == "start"
+        (only,) = await api.messages(chatbot)
+        assert (only["role"], only["turn"]) == ("user", "proposed")
+        proposal = await _open(api, chatbot)
+        assert proposal["content"] == f"{SECRET} and more"
+        for path in ("messages", "events"):
+            assert SECRET not in (await api.get(f"{chatbot}/conversations/c1/{path}?limit=100")).text
+        said = await _decide(api, chatbot, proposal, "send", operator="eve")
+        assert said.status == 201, said.text
+        assert (said.body["role"], said.body["content"]) == ("assistant", f"{SECRET} and more")
+        assert said.body["metadata"]["reviewed_by"] == "eve"
+        assert said.body["metadata"]["is_edited"] is False
+        prompt, reply = await api.messages(chatbot)
+        assert (prompt["turn"], reply["in_reply_to"]) == ("done", prompt["id"])
+        assert (await _decide(api, chatbot, proposal, "send", operator="bob")).code == "proposal_decided"
+        assert (await _decide(api, chatbot, proposal, "discard", operator="bob")).code == "proposal_decided"
+
+
+async def test_whoever_waits_for_a_reviewed_reply_gets_the_prompt(tmp_path: Path) -> None:
+    async with gigachat(tmp_path) as api:
+        chatbot = await api.chatbot(**REVIEWED)
+        (answered,) = await api.say(chatbot, "Hello")
+        assert (answered["role"], answered["turn"]) == ("user", "proposed")
+        body = {"conversation_id": "c1", "user_id": "ann", "prompt": "Twice"}
+        replies = [(await api.post(f"{chatbot}/conversations", body, headers={"Idempotency-Key": "k"})) for _ in range(2)]
+        assert replies[0].body == replies[1].body
+        assert len(await _proposals(api, chatbot)) == 2
+
+
+async def test_an_edited_reply_says_so_and_cites_what_it_says(tmp_path: Path) -> None:
+    async with gigachat(tmp_path) as api:
+        chatbot = await api.chatbot(**REVIEWED)
+        await api.say(chatbot, "Hello")
+        proposal = await _open(api, chatbot)
+        assert (await _decide(api, chatbot, proposal, "send", content=" \u200b")).status == 422
+        said = await _decide(
+            api, chatbot, proposal, "send", content="Good day.", operator="eve", headers={"Idempotency-Key": "k"}
+        )
+        again = await _decide(
+            api, chatbot, proposal, "send", content="Good day.", operator="eve", headers={"Idempotency-Key": "k"}
+        )
+        assert said.body == again.body
+        assert (said.body["content"], said.body["metadata"]["is_edited"]) == ("Good day.", True)
+        (decided,) = await _proposals(api, chatbot)
+        assert (decided["state"], decided["decided_by"], decided["message_id"]) == ("edited", "eve", said.body["id"])
+        assert decided["content"] == "Hi.", "what the chatbot proposed stays readable"
+
+
+async def test_a_newer_prompt_puts_a_proposal_out_of_date(tmp_path: Path) -> None:
+    async with gigachat(tmp_path, model=answering({})) as api:
+        chatbot = await api.chatbot(**REVIEWED)
+        await api.say(chatbot, "First")
+        first = await _open(api, chatbot)
+        await api.say(chatbot, "Second")
+        assert (await _decide(api, chatbot, first, "send")).code == "proposal_decided"
+        assert [(each["state"], each["content"]) for each in await _proposals(api, chatbot)] == [
+            ("superseded", "re: First"),
+            ("open", "re: Second"),
+        ]
+        assert [each["turn"] for each in await api.messages(chatbot)] == ["interrupted", "proposed"]
+
+
+@pytest.mark.parametrize("how", ["takeover", "release", "close"])
+async def test_a_change_of_control_puts_a_proposal_out_of_date(tmp_path: Path, how: str) -> None:
+    async with gigachat(tmp_path) as api:
+        chatbot = await api.chatbot(**(REVIEWED if how == "takeover" else SUGGESTED))
+        path = f"{chatbot}/conversations/c1"
+        await api.say(chatbot, "Hello")
+        if how != "takeover":
+            await api.post(f"{path}/takeover", {"operator": "eve"})
+            await api.say(chatbot, "Are you there?")
+        proposal = await _open(api, chatbot)
+        if how == "close":
+            await api.call("PATCH", path, {"status": "closed"})
+        else:
+            await api.post(f"{path}/{how}", {"operator": "eve"} if how == "takeover" else None)
+        before = await api.messages(chatbot)
+        assert (await _decide(api, chatbot, proposal, "send", operator="eve")).code == "proposal_decided"
+        assert await api.messages(chatbot) == before
+        assert not [each for each in await _proposals(api, chatbot) if each["state"] in ("open", "wanted")]
+        assert "proposed" not in {each["turn"] for each in before}
+
+
+async def test_a_proposal_that_is_discarded_leaves_the_prompt_without_a_reply(tmp_path: Path) -> None:
+    async with gigachat(tmp_path) as api:
+        chatbot = await api.chatbot(**REVIEWED)
+        await api.say(chatbot, "Hello")
+        proposal = await _open(api, chatbot)
+        dropped = await _decide(api, chatbot, proposal, "discard", operator="eve")
+        assert (dropped.body["state"], dropped.body["decided_by"]) == ("discarded", "eve")
+        assert [each["turn"] for each in await api.messages(chatbot)] == ["stopped"]
+        retried = await api.post(f"{chatbot}/conversations/c1/messages/{proposal['prompt_id']}/retry")
+        assert [each["turn"] for each in retried.body] == ["proposed"]
+        assert (await _open(api, chatbot))["id"] != proposal["id"]
+
+
+async def test_an_operator_in_control_is_shown_what_the_chatbot_would_say(tmp_path: Path) -> None:
+    async with gigachat(tmp_path, model=answering({})) as api:
+        chatbot = await api.chatbot(**SUGGESTED)
+        await api.say(chatbot, "Hello")
+        assert await _proposals(api, chatbot) == [], "the chatbot answers itself"
+        await api.post(f"{chatbot}/conversations/c1/takeover", {"operator": "eve"})
+        await api.say(chatbot, "How long does it take?")
+        proposal = await _open(api, chatbot)
+        assert proposal["content"] == "re: How long does it take?"
+        assert [each["role"] for each in await api.messages(chatbot)] == ["user", "assistant", "user"]
+        assert (await _decide(api, chatbot, proposal, "send", operator="bob")).code == "conversation_already_taken_over"
+        said = await _decide(api, chatbot, proposal, "send", operator="eve")
+        assert said.body["metadata"]["reviewed_by"] == "eve"
+        conversation = (await api.get(f"{chatbot}/conversations/c1")).body
+        assert (conversation["controlled_by"], conversation["waiting_since"]) == ("eve", None)
+
+
+async def test_a_suggestion_is_made_when_asked_for_and_once(tmp_path: Path) -> None:
+    async with gigachat(tmp_path, model=answering({})) as api:
+        chatbot = await api.chatbot()
+        await api.say(chatbot, "Hello")
+        await api.post(f"{chatbot}/conversations/c1/takeover", {"operator": "eve"})
+        await api.say(chatbot, "A question")
+        path = f"{chatbot}/conversations/c1/suggest"
+        wanted = await asyncio.gather(*(api.post(path) for _ in range(5)))
+        assert {reply.status for reply in wanted} == {202}
+        assert len({reply.body["id"] for reply in wanted}) == 1
+        assert (await _open(api, chatbot))["content"] == "re: A question"
+        assert (await api.post(f"{chatbot}/conversations/none/suggest")).status == 404
+
+
+async def test_a_suggestion_that_cannot_be_made_is_made_later_or_said_to_have_failed(tmp_path: Path) -> None:
+    failures = [ModelUnreachable()] * 2
+
+    def script(_: ModelInput) -> list[Step]:
+        return [failures.pop()] if failures else ["At last."]
+
+    model = ScriptedModel(script)
+    async with gigachat(tmp_path, model=model) as api:
+        chatbot = await api.chatbot(**SUGGESTED)
+        await api.post(f"{chatbot}/conversations/c1/takeover", {"operator": "eve"})
+        await api.say(chatbot, "A question")
+        assert (await _open(api, chatbot))["content"] == "At last."
+
+
+async def test_an_unseen_proposal_asks_for_a_human_once(tmp_path: Path) -> None:
+    clock = SteppedClock()
+    async with gigachat(tmp_path, clock=clock) as api:
+        chatbot = await api.chatbot(interception={"review": "all", "review_minutes": 10})
+        await api.say(chatbot, "Hello")
+        await _open(api, chatbot)
+        loop = next(loop for loop in api.services.background.loops if loop.name == "unseen-proposals")
+        clock.step(minutes=9)
+        await loop.body()
+        assert (await api.get(f"{chatbot}/conversations/c1")).body["handoff_requested_at"] is None
+        clock.step(minutes=1)
+        await asyncio.gather(*(loop.body() for _ in range(5)))
+        events = (await api.get(f"{chatbot}/conversations/c1/events?limit=100")).body
+        assert [each["data"]["reason"] for each in events if each["type"] == "handoff.requested"] == ["review"]
+        assert (await _decide(api, chatbot, await _open(api, chatbot), "send")).status == 201, "it can still be sent"
+
+
+async def test_a_proposal_goes_with_its_prompt(tmp_path: Path) -> None:
+    async with gigachat(tmp_path, model=ScriptedModel([SECRET])) as api:
+        chatbot = await api.chatbot(**REVIEWED)
+        await api.say(chatbot, "Hello", user="ann")
+        await api.say(chatbot, "Hello", user="bob")
+        assert len(await _proposals(api, chatbot)) == 2
+        assert (await api.call("DELETE", f"{chatbot}/users/ann")).status == 204
+        assert len(await _proposals(api, chatbot)) == 1
+        assert (await api.call("DELETE", f"{chatbot}/users/bob")).status == 204
+        await api.say(chatbot, "Hello")
+        assert len(await _proposals(api, chatbot)) == 1
+
+
+async def test_of_all_that_happens_at_once_one_thing_happens(tmp_path: Path) -> None:
+    """Sending, discarding, a newer prompt and a takeover race: a reply is said once or not at all, and never too late."""
+    rng = random.Random(1)
+    async with gigachat(tmp_path, model=answering({})) as api:
+        chatbot = await api.chatbot(**REVIEWED)
+        for number in range(20):
+            name = f"c{number}"
+            path = f"{chatbot}/conversations/{name}"
+            await api.say(chatbot, "Hello", conversation=name)
+            (proposal,) = (await api.get(f"{path}/proposals")).body
+            decide = f"{path}/proposals/{proposal['id']}"
+            acts = [
+                api.post(f"{decide}/send", {"operator": "eve"}),
+                api.post(f"{decide}/send", {"operator": "bob"}),
+                api.post(f"{decide}/discard"),
+                api.post(f"{path}/takeover", {"operator": "zoe"}),
+                api.post(f"{chatbot}/conversations", {"conversation_id": name, "user_id": "ann", "prompt": "Next"}),
+            ]
+            rng.shuffle(acts)
+            replies = await asyncio.gather(*acts)
+            assert all(reply.status < 500 for reply in replies), [reply.text for reply in replies]
+            events = (await api.get(f"{path}/events?limit=100")).body
+            decisions = [each["data"] for each in events if each["type"] == "proposal.decided"]
+            about = [each["state"] for each in decisions if each["proposal_id"] == proposal["id"]]
+            assert len(about) == 1, about
+            messages = await api.messages(chatbot, name)
+            said = [each for each in messages if each["role"] == "assistant"]
+            assert len(said) == (about[0] == "sent")
+            taken = next(each["seq"] for each in events if each["type"] == "conversation.taken_over")
+            assert all(each["seq"] < taken for each in said), "nothing of the chatbot after a takeover"
