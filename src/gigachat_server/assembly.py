@@ -32,6 +32,7 @@ from gigachat_server.errors import EmbeddingRefused
 from gigachat_server.inbox.canned_replies import CannedReplies
 from gigachat_server.inbox.desk import Desk
 from gigachat_server.inbox.proposals import Proposals
+from gigachat_server.inbox.search import MessageSearch
 from gigachat_server.inbox.worker import InboxWorker
 from gigachat_server.knowledge.documents.ingest import Ingest
 from gigachat_server.knowledge.documents.ingest_worker import IngestWorker
@@ -101,6 +102,7 @@ class _Inbox(msgspec.Struct, frozen=True, kw_only=True):
     desk: Desk
     proposals: Proposals
     canned_replies: CannedReplies
+    search: MessageSearch
     worker: InboxWorker
 
 
@@ -144,6 +146,7 @@ async def assemble(ground: Ground, *, model: ChatModel | None, embedder: Embedde
         desk=inbox.desk,
         proposals=inbox.proposals,
         canned_replies=inbox.canned_replies,
+        message_search=inbox.search,
         inbox_worker=inbox.worker,
     )
 
@@ -243,6 +246,7 @@ def _build_inbox(ground: Ground, chat: _Chat) -> _Inbox:
         desk=desk,
         proposals=proposals,
         canned_replies=CannedReplies(database, clock),
+        search=MessageSearch(database),
         worker=InboxWorker(
             database,
             desk=desk,

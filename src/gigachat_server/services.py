@@ -17,6 +17,7 @@ from gigachat_server.clock import Clock
 from gigachat_server.inbox.canned_replies import CannedReplies
 from gigachat_server.inbox.desk import Desk
 from gigachat_server.inbox.proposals import Proposals
+from gigachat_server.inbox.search import MessageSearch
 from gigachat_server.inbox.worker import InboxWorker
 from gigachat_server.knowledge.documents.ingest import Ingest
 from gigachat_server.knowledge.documents.ingest_worker import IngestWorker
@@ -53,6 +54,7 @@ class Services(msgspec.Struct, kw_only=True):
     conversations: Conversations
     desk: Desk
     proposals: Proposals
+    message_search: MessageSearch
     canned_replies: CannedReplies
     inbox_worker: InboxWorker
     events: Events

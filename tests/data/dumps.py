@@ -31,7 +31,24 @@ TABLES = {
     "unanswered": "chatbot_id, prompt_id",
     "fixed_answers": "chatbot_id, id",
     "fixed_answer_prompts": "chatbot_id, fixed_answer_id, number",
+    "identity_keys": "chatbot_id, id",
+    "widget_keys": "chatbot_id, id",
+    "user_sessions": "chatbot_id, id",
+    "end_users": "chatbot_id, user_id",
+    "rates": "chatbot_id, policy, subject",
+    "budgets": "chatbot_id, day, kind",
+    "operators": "id",
+    "memberships": "chatbot_id, operator_id",
+    "operator_sessions": "id_sha256",
+    "one_time_tokens": "token_sha256",
+    "oidc_logins": "state_sha256",
+    "audit": "account_id, id",
+    "notes": "chatbot_id, conversation_id, id",
+    "proposals": "chatbot_id, conversation_id, id",
+    "canned_replies": "chatbot_id, id",
 }
+# What tells up to where something derived was made.
+DERIVED = "indexed_seq"
 
 
 def dump(store: Path | str) -> list[str]:
@@ -49,7 +66,9 @@ def _of_sqlite(store: Path) -> list[tuple[str, dict[str, Any]]]:
             cursor = connection.execute(f"SELECT * FROM {table}")
             for row in cursor:
                 names = [column[0] for column in cursor.description]
-                found.append((table, {name: _plain(name, value) for name, value in zip(names, row, strict=True)}))
+                found.append(
+                    (table, {name: _plain(name, value) for name, value in zip(names, row, strict=True) if name != DERIVED})
+                )
     return found
 
 
@@ -74,7 +93,7 @@ async def _of_postgres(url: str) -> list[tuple[str, dict[str, Any]]]:
         )
         wanted = ", ".join(f"{name}::real[]" if type_ == "vector" else name for name, type_ in columns)
         for row in await connection.fetch(f"SELECT {wanted} FROM {table}"):
-            found.append((table, {name: _plain_of_postgres(name, value) for name, value in row.items()}))
+            found.append((table, {name: _plain_of_postgres(name, value) for name, value in row.items() if name != DERIVED}))
     await connection.close()
     return found
 

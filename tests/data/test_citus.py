@@ -39,6 +39,12 @@ OVER_ALL = (
     # The join is of shards that lie together.
     "DELETE FROM uploads WHERE created_at <",
     "DELETE FROM idempotency WHERE created_at <=",
+    # Reads all shards; each conversation, or proposal, is then taken by a statement that names its chatbot.
+    "SELECT chatbot_id, conversation_id, indexed_seq, last_message_seq FROM conversations WHERE indexed_seq <",
+    "SELECT chatbot_id, conversation_id FROM conversations WHERE snoozed_until IS NOT NULL",
+    "SELECT chatbot_id, conversation_id, id FROM proposals WHERE state = 'wanted'",
+    # Likewise; the join is of shards that lie together.
+    "SELECT p.chatbot_id, p.conversation_id, min(p.created_at) FROM proposals p JOIN conversations c",
     "UPDATE fixed_answer_prompts SET embedding = NULL, embedding_model = NULL WHERE embedding_model <>",
     # Reads all shards; each prompt is then written by a statement that names its chatbot.
     "SELECT chatbot_id, fixed_answer_id, number, content FROM fixed_answer_prompts WHERE embedding_model IS NULL",

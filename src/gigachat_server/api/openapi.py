@@ -34,6 +34,11 @@ _QUERY: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "controlled_by": ({"enum": ["human", "bot"]}, "Only those in which an operator has control, or the chatbot."),
     "state": ({"enum": ["open", "answered", "dismissed"], "default": "open"}, "What became of them."),
+    "q": (
+        {"type": "string", "minLength": 1, "maxLength": 500},
+        'Words that a message holds, ten at most; words in "quotes" stand together.',
+    ),
+    "role": ({"enum": ["user", "assistant", "operator", "system"]}, "Only messages of that role."),
     "status": ({"enum": ["open", "snoozed", "closed"]}, "Only those of that status."),
     "waiting": ({"type": "boolean"}, "true: only those whose end user waits for a human's answer."),
     "assigned_to": (
@@ -52,7 +57,7 @@ _QUERY: dict[str, tuple[dict[str, Any], str]] = {
 _QUERY_OF: dict[tuple[str, str], tuple[dict[str, Any], str]] = {
     (DOCUMENTS, "state"): ({"enum": ["pending", "extracting", "embedding", "ready", "failed"]}, "Only documents in that state."),
 }
-_REQUIRED = ("query",)
+_REQUIRED = ("query", "q")
 _KEY: tuple[dict[str, Any], str] = (
     input_rules.IDEMPOTENCY_KEY,
     "A header: your name for this write, kept for 24 hours. Sent again with it, it is not done again, and answered as before.",

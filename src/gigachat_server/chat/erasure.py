@@ -16,7 +16,7 @@ from gigachat_server.chat.turns.turn import Turns
 from gigachat_server.clock import Clock
 from gigachat_server.errors import NotFound
 from gigachat_server.records import Message, MessagesDeleted
-from gigachat_server.store import chatbots, conversations, drafts, idempotency, messages, proposals, unanswered
+from gigachat_server.store import chatbots, conversations, drafts, idempotency, message_texts, messages, proposals, unanswered
 from gigachat_server.store.database import Database, Tx
 
 
@@ -79,6 +79,7 @@ class Erasure:
         theirs = [prompt for prompt in unsettled if prompt.user_id == user_id]
         deleted = await messages.delete_of_user(tx, chatbot_id, conversation_id, user_id)
         await unanswered.delete_of_prompts(tx, chatbot_id, deleted)
+        await message_texts.delete_of_messages(tx, chatbot_id, deleted)
         await proposals.delete_of_prompts(tx, chatbot_id, conversation_id, deleted)
         await conversations.forget_opener(tx, chatbot_id, conversation_id, user_id)
         await idempotency.erase(tx, chatbot_id, conversation_id)

@@ -1,7 +1,7 @@
 """What the inbox has done in the background.
 
-Conversations that were snoozed come back when their time is up, suggestions are made, and a human is asked for where a
-proposal lies unseen. Invariant: each is a row that any node may take up, and one does.
+Conversations that were snoozed come back when their time is up, suggestions are made, a human is asked for where a proposal
+lies unseen, and messages become searchable. Invariant: each is a row that any node may take up, and one does.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from gigachat_server.chat.answers.answer import Answerer
 from gigachat_server.chat.events.recorder import Events
 from gigachat_server.clock import Clock
 from gigachat_server.inbox.desk import Desk
+from gigachat_server.inbox.message_index import MessageIndex
 from gigachat_server.inbox.proposals import Proposals
 from gigachat_server.inbox.suggestions import SuggestionQueue
 from gigachat_server.records import Chatbot
@@ -20,6 +21,7 @@ from gigachat_server.store.database import Database, Reader
 from gigachat_server.work.background import Background
 
 _LOOK_EVERY_S = 5.0
+_INDEX_EVERY_S = 2.0
 _SUGGESTIONS_AT_ONCE = 4
 
 
@@ -46,6 +48,7 @@ class InboxWorker:
             "suggestions", queue, at_once=_SUGGESTIONS_AT_ONCE, every_s=_LOOK_EVERY_S, wake=suggestions_wanted
         )
         self._loops = (
+            background.loop("message-index", MessageIndex(database).index_all, every_s=_INDEX_EVERY_S, rests_first=True),
             background.loop("snoozes", desk.wake_snoozed, every_s=_LOOK_EVERY_S, rests_first=True),
             background.loop("unseen-proposals", self._hand_off_unseen, every_s=_LOOK_EVERY_S, rests_first=True),
         )

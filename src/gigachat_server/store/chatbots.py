@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gigachat_server.records import Chatbot, ChatbotConfig, RestrictionsConfig
+from gigachat_server.store import message_texts
 from gigachat_server.store.database import Database, Reader, Row, Tx
 from gigachat_server.store.json_columns import JsonColumn
 
@@ -180,6 +181,7 @@ async def delete(tx: Tx, account_id: str, chatbot_id: str) -> bool:
     )
     if not deleted:
         return False
+    await message_texts.delete_of_chatbot(tx, chatbot_id)
     for table in _BELOW:
         await tx.run(f"DELETE FROM {table} WHERE chatbot_id = :id", id=chatbot_id)
     return True

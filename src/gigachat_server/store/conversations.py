@@ -14,6 +14,7 @@ from typing import Literal
 import msgspec
 
 from gigachat_server.records import Conversation, ConversationStatus
+from gigachat_server.store import message_texts
 from gigachat_server.store.database import Reader, Tx
 
 Speaker = Literal["user", "chatbot", "operator"]
@@ -503,6 +504,7 @@ async def delete(tx: Tx, chatbot_id: str, conversation_id: str) -> bool:
     # Its row first: this waits for those who are writing into it, and deletes what they wrote with the rest.
     if not await tx.run(f"DELETE FROM conversations {_WHICH}", chatbot_id=chatbot_id, conversation_id=conversation_id):
         return False
+    await message_texts.delete_of_conversation(tx, chatbot_id, conversation_id)
     for table in ("events", "drafts", "unanswered", "notes", "proposals", "messages"):
         await tx.run(f"DELETE FROM {table} {_WHICH}", chatbot_id=chatbot_id, conversation_id=conversation_id)
     return True

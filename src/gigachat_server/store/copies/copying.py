@@ -30,6 +30,9 @@ BATCH_ROWS = 5_000
 # Those tell how a store came to be, and are each store's own.
 OWN_TABLES = ("schema_migrations", "schema_progress")
 
+# What is made anew from the others.
+DERIVED_TABLES = ("message_texts", "message_words")
+
 _encode = msgspec.msgpack.Encoder().encode
 
 

@@ -9,7 +9,7 @@ from typing import cast
 
 import apsw
 
-from gigachat_server.store.copies.copying import BATCH_BYTES, BATCH_ROWS, OWN_TABLES, Table, size_of
+from gigachat_server.store.copies.copying import BATCH_BYTES, BATCH_ROWS, DERIVED_TABLES, OWN_TABLES, Table, size_of
 from gigachat_server.store.database import Dialect, Row, Tx
 from gigachat_server.store.engines.migrate import migrations, statements
 from gigachat_server.store.engines.sqlite import SQLiteDatabase
@@ -65,7 +65,7 @@ def tables_of(connection: apsw.Connection) -> dict[str, Table]:
     found = {}
     names = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'")
     for (name,) in cast("list[tuple[str]]", names.fetchall()):
-        if name in OWN_TABLES:
+        if name in OWN_TABLES or name.startswith(DERIVED_TABLES):
             continue
         about = "SELECT name, pk FROM pragma_table_xinfo(?) WHERE hidden = 0"  # the others are made by the database
         columns = cast("list[tuple[str, int]]", connection.execute(about, (name,)).fetchall())

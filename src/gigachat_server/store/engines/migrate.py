@@ -229,6 +229,8 @@ async def mark_filling(tx: Tx, source: str) -> None:
 
 
 async def mark_filled(tx: Tx) -> None:
+    """From now on it is served. What is derived from messages was not copied, and is made anew."""
+    await tx.run("UPDATE conversations SET indexed_seq = 0")
     await tx.run("DELETE FROM schema_migrations WHERE number = :number", number=_FILLING)
 
 

@@ -58,3 +58,19 @@ CREATE TABLE canned_replies (
     PRIMARY KEY (chatbot_id, id)
 );
 CREATE UNIQUE INDEX canned_replies_by_shortcut ON canned_replies (chatbot_id, shortcut);
+
+ALTER TABLE conversations ADD COLUMN indexed_seq BIGINT NOT NULL DEFAULT 0;
+UPDATE conversations SET last_message_seq = last_seq;
+CREATE INDEX conversations_unindexed ON conversations (chatbot_id, conversation_id) WHERE indexed_seq < last_message_seq;
+CREATE TABLE message_texts (
+    chatbot_id       TEXT COLLATE "C" NOT NULL,
+    message_id       TEXT COLLATE "C" NOT NULL,
+    place            BIGINT NOT NULL,
+    conversation_id  TEXT COLLATE "C" NOT NULL,
+    role             TEXT COLLATE "C" NOT NULL,
+    user_id          TEXT COLLATE "C" NOT NULL,
+    words            BIGINT[] NOT NULL,
+    PRIMARY KEY (chatbot_id, message_id)
+);
+CREATE INDEX message_texts_by_conversation ON message_texts (chatbot_id, conversation_id);
+CREATE INDEX message_texts_by_word ON message_texts USING GIN (words);

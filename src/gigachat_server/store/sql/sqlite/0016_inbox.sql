@@ -63,3 +63,22 @@ CREATE TABLE canned_replies (
     PRIMARY KEY (chatbot_id, id)
 );
 CREATE UNIQUE INDEX canned_replies_by_shortcut ON canned_replies (chatbot_id, shortcut);
+
+-- What the words of messages are found by. It is derived from the messages, so copies leave it out, and `indexed_seq` tells up to
+-- where it was made. A word stands there as a hash: no text can be read from it. `place` is the time of the message in
+-- microseconds, or the next that is free.
+ALTER TABLE conversations ADD COLUMN indexed_seq BIGINT NOT NULL DEFAULT 0;
+UPDATE conversations SET last_message_seq = last_seq;
+CREATE INDEX conversations_unindexed ON conversations (chatbot_id, conversation_id) WHERE indexed_seq < last_message_seq;
+CREATE TABLE message_texts (
+    place            INTEGER PRIMARY KEY,
+    chatbot_id       TEXT NOT NULL,
+    message_id       TEXT NOT NULL,
+    conversation_id  TEXT NOT NULL,
+    role             TEXT NOT NULL,
+    user_id          TEXT NOT NULL,
+    UNIQUE (chatbot_id, message_id)
+);
+CREATE INDEX message_texts_by_conversation ON message_texts (chatbot_id, conversation_id);
+CREATE VIRTUAL TABLE message_words USING fts5(words, content='', contentless_delete=1, detail=none);
+CREATE TRIGGER message_texts_deleted AFTER DELETE ON message_texts BEGIN DELETE FROM message_words WHERE rowid = old.place; END;

@@ -1,0 +1,137 @@
+"""Search in what was said: all words of the query, newest messages first; words in quotes stand together.
+
+Invariant: a hit is a message that is there, of the principal's own chatbot, on both stores the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Sequence
+
+import msgspec
+
+from gigachat_server.access.principal import Principal
+from gigachat_server.access.scopes import Scope
+from gigachat_server.errors import FieldError, GigachatError, InvalidRequest
+from gigachat_server.inbox.message_index import chatbot_hash, hashes_of
+from gigachat_server.language.detect import language
+from gigachat_server.language.stop_words import stop_words
+from gigachat_server.language.terms import terms
+from gigachat_server.language.words import normalised
+from gigachat_server.records import Chatbot, Message, MessageRole
+from gigachat_server.store import message_texts, messages
+from gigachat_server.store.database import Database, Reader
+from gigachat_server.store.message_texts import Hit
+
+MOST_WORDS = 10
+_LONGEST_S = 2.0
+_LOOKED_UP = 200  # hits whose text is read at once, for words that stand together
+_QUOTED = re.compile(r'"([^"]+)"')
+
+
+class SearchBusy(GigachatError):
+    status = 503
+    code = "search_busy"
+    message = "The search took too long: use rarer words, or try again later."
+
+
+class Query(msgspec.Struct, frozen=True):
+    """`words` are hashes; `phrases` stand in the text as they are, but for case and punctuation."""
+
+    words: Sequence[int]
+    phrases: Sequence[str]
+
+
+class SearchPage(msgspec.Struct, frozen=True):
+    """`next` is where a further page starts: the place and the id of the last message; None if that was all."""
+
+    messages: Sequence[Message]
+    next: tuple[int, str] | None = None
+
+
+def parse(text: str) -> Query | None:
+    """None if nothing of it can be searched for: all of it are words that stand everywhere. Raises `InvalidRequest`."""
+    spoken = language(text)
+    common = stop_words(spoken) if spoken is not None else stop_words("en")
+    said = normalised(text).split()
+    if not said or all(word in common for word in said):
+        return None
+    words = hashes_of(terms(text, None))
+    if len(words) > MOST_WORDS:
+        raise InvalidRequest(errors=(FieldError("q", f"Must have at most {MOST_WORDS} words."),))
+    phrases = [phrase for phrase in map(normalised, _QUOTED.findall(text)) if " " in phrase]
+    return Query(words, phrases)
+
+
+class MessageSearch:
+    """Raises `Forbidden` and `NotFound`, besides what it names."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def search(
+        self,
+        principal: Principal,
+        chatbot: Chatbot,
+        text: str,
+        *,
+        before: tuple[int, str] | None,
+        limit: int,
+        role: MessageRole | None = None,
+        user_id: str | None = None,
+    ) -> SearchPage:
+        """Messages that hold all words of the text. Raises `InvalidRequest`, `SearchBusy`."""
+        principal.require(Scope.CONVERSATIONS_READ)
+        principal.check_reach(chatbot)
+        query = parse(text)
+        if query is None:
+            return SearchPage([])
+
+        async def read(reader: Reader) -> SearchPage:
+            return await self._read(reader, chatbot, query, before, limit, role, user_id)
+
+        try:
+            async with asyncio.timeout(_LONGEST_S):
+                return await self._database.read(read)
+        except TimeoutError:
+            raise SearchBusy(retry_after_s=5) from None
+
+    async def _read(
+        self,
+        reader: Reader,
+        chatbot: Chatbot,
+        query: Query,
+        before: tuple[int, str] | None,
+        limit: int,
+        role: MessageRole | None,
+        user_id: str | None,
+    ) -> SearchPage:
+        found: list[tuple[Hit, Message]] = []
+        wanted = [*query.words, chatbot_hash(chatbot.id)]
+        at_once = _LOOKED_UP if query.phrases else limit + 1
+        while len(found) <= limit:
+            hits = await message_texts.find(
+                reader,
+                self._database.dialect,
+                chatbot.id,
+                wanted,
+                before=before,
+                limit=at_once,
+                role=role,
+                user_id=user_id,
+            )
+            there = await messages.list_by_id(reader, chatbot.id, [hit.message_id for hit in hits]) if hits else {}
+            found += [(hit, there[hit.message_id]) for hit in hits if hit.message_id in there and _holds(there, hit, query)]
+            if len(hits) < at_once:
+                break
+            before = (hits[-1].place, hits[-1].message_id)
+        last = found[limit - 1][0] if len(found) > limit else None
+        return SearchPage([message for _, message in found[:limit]], (last.place, last.message_id) if last else None)
+
+
+def _holds(there: dict[str, Message], hit: Hit, query: Query) -> bool:
+    if not query.phrases:
+        return True
+    text = f" {normalised(there[hit.message_id].content)} "
+    return all(f" {phrase} " in text for phrase in query.phrases)

@@ -1,0 +1,164 @@
+"""SQL of the index that finds messages by their words.
+
+Idea: each word is a 64-bit hash (`inbox/message_index.py` makes them), so no text is stored a second time, both stores find the
+same, and no parser of theirs has a say. One of the hashes names the chatbot, so that the index itself narrows to it. Invariant: a
+row is only added under its conversation's row, for a message that is there, and goes in the transaction that deletes the message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from gigachat_server.store.database import Dialect, Reader, Tx
+
+_MOST_WAITING = 50
+
+
+class IndexedMessage(msgspec.Struct, frozen=True):
+    """What is known of a message in the index. `words` are the hashes of its words, and of its chatbot."""
+
+    chatbot_id: str
+    message_id: str
+    conversation_id: str
+    role: str
+    user_id: str
+    created_at: int
+    words: tuple[int, ...]
+
+
+class UnindexedConversation(msgspec.Struct, frozen=True):
+    """One with messages behind `indexed_seq` that the index does not know yet."""
+
+    chatbot_id: str
+    conversation_id: str
+    indexed_seq: int
+    last_message_seq: int
+
+
+class Hit(msgspec.Struct, frozen=True):
+    message_id: str
+    place: int
+
+
+async def list_unindexed(reader: Reader) -> list[UnindexedConversation]:
+    rows = await reader.all(
+        "SELECT chatbot_id, conversation_id, indexed_seq, last_message_seq FROM conversations "
+        "WHERE indexed_seq < last_message_seq LIMIT :limit",
+        limit=_MOST_WAITING,
+    )
+    return [UnindexedConversation(*row) for row in rows]
+
+
+async def advance(tx: Tx, conversation: UnindexedConversation, *, to_seq: int) -> bool:
+    """Whether this is the one that indexes up to there: others were not faster, and it is there still."""
+    return bool(
+        await tx.run(
+            "UPDATE conversations SET indexed_seq = :to_seq WHERE chatbot_id = :chatbot_id "
+            "AND conversation_id = :conversation_id AND indexed_seq = :from_seq",
+            chatbot_id=conversation.chatbot_id,
+            conversation_id=conversation.conversation_id,
+            from_seq=conversation.indexed_seq,
+            to_seq=to_seq,
+        )
+    )
+
+
+async def insert(tx: Tx, dialect: Dialect, message: IndexedMessage) -> None:
+    """Have it found by its words; nothing happens if it is."""
+    row = {
+        "chatbot_id": message.chatbot_id,
+        "message_id": message.message_id,
+        "conversation_id": message.conversation_id,
+        "role": message.role,
+        "user_id": message.user_id,
+    }
+    if dialect == "postgres":
+        await tx.run(
+            "INSERT INTO message_texts (chatbot_id, message_id, place, conversation_id, role, user_id, words) "
+            "VALUES (:chatbot_id, :message_id, :place, :conversation_id, :role, :user_id, :words) ON CONFLICT DO NOTHING",
+            **row,
+            place=message.created_at,
+            words=list(message.words),
+        )
+        return
+    known = "SELECT 1 FROM message_texts WHERE chatbot_id = :chatbot_id AND message_id = :message_id"
+    if await tx.one(known, chatbot_id=message.chatbot_id, message_id=message.message_id) is not None:
+        return
+    place = message.created_at  # of two conversations whose messages have one time, the second takes the next place
+    while not await tx.run(
+        "INSERT INTO message_texts (place, chatbot_id, message_id, conversation_id, role, user_id) "
+        "VALUES (:place, :chatbot_id, :message_id, :conversation_id, :role, :user_id) ON CONFLICT DO NOTHING",
+        **row,
+        place=place,
+    ):
+        place += 1
+    words = " ".join(map(_token, message.words))
+    await tx.run("INSERT INTO message_words (rowid, words) VALUES (:place, :words)", place=place, words=words)
+
+
+async def find(
+    reader: Reader,
+    dialect: Dialect,
+    chatbot_id: str,
+    words: Sequence[int],
+    *,
+    before: tuple[int, str] | None,
+    limit: int,
+    role: str | None,
+    user_id: str | None,
+) -> list[Hit]:
+    """Messages that have all these words, newest first; `before` is the (place, message_id) of the last one seen."""
+    place, message_id = before or (2**62, "")
+    narrowed = {name: value for name, value in (("role", role), ("user_id", user_id)) if value is not None}
+    conditions = "".join(f"AND t.{name} = :{name} " for name in narrowed)
+    if dialect == "postgres":
+        rows = await reader.all(
+            "SELECT t.message_id, t.place FROM message_texts t WHERE t.chatbot_id = :chatbot_id "
+            "AND t.words @> CAST(:words AS BIGINT[]) AND (t.place, t.message_id) < (:place, :message_id) "
+            f"{conditions}ORDER BY t.place DESC, t.message_id DESC LIMIT :limit",
+            chatbot_id=chatbot_id,
+            words=list(words),
+            place=place,
+            message_id=message_id,
+            limit=limit,
+            **narrowed,
+        )
+    else:
+        rows = await reader.all(
+            "SELECT t.message_id, t.place FROM message_words w JOIN message_texts t ON t.place = w.rowid "
+            f"WHERE message_words MATCH :words AND w.rowid < :place AND t.chatbot_id = :chatbot_id {conditions}"
+            "ORDER BY w.rowid DESC LIMIT :limit",
+            chatbot_id=chatbot_id,
+            words=" AND ".join(map(_token, words)),
+            place=place,
+            limit=limit,
+            **narrowed,
+        )
+    return [Hit(*row) for row in rows]
+
+
+async def delete_of_conversation(tx: Tx, chatbot_id: str, conversation_id: str) -> None:
+    await tx.run(
+        "DELETE FROM message_texts WHERE chatbot_id = :chatbot_id AND conversation_id = :conversation_id",
+        chatbot_id=chatbot_id,
+        conversation_id=conversation_id,
+    )
+
+
+async def delete_of_messages(tx: Tx, chatbot_id: str, message_ids: Sequence[str]) -> None:
+    await tx.run(
+        "DELETE FROM message_texts WHERE chatbot_id = :chatbot_id AND message_id = ANY(:message_ids)",
+        chatbot_id=chatbot_id,
+        message_ids=list(message_ids),
+    )
+
+
+async def delete_of_chatbot(tx: Tx, chatbot_id: str) -> None:
+    await tx.run("DELETE FROM message_texts WHERE chatbot_id = :chatbot_id", chatbot_id=chatbot_id)
+
+
+def _token(word: int) -> str:
+    """As the full-text index of SQLite takes it: one token of letters and digits."""
+    return f"h{word % 2**64:016x}"
