@@ -23,7 +23,8 @@ import msgspec
 
 ROOT = Path(__file__).parents[1]
 AT_ONCE = 2
-PATIENCE_S = 300
+PATIENCE_S = 600  # for the tests of one mutant
+ALL_PATIENCE_S = 3600  # for those of all of them
 
 _PROTECTIONS = "tests/faults/test_protections.py::test_"
 _FROZEN = _PROTECTIONS + "a_node_that_froze_stores_no_second_reply"
@@ -323,11 +324,11 @@ def mutated(files: Mapping[Path, str], mutant: Mutant) -> dict[Path, str]:
     return changed
 
 
-def run_tests(folder: Path, tests: Sequence[str]) -> tuple[int, str]:
+def run_tests(folder: Path, tests: Sequence[str], *, patience_s: float = PATIENCE_S) -> tuple[int, str]:
     """pytest's exit status and what it printed, for the sources in that folder."""
     command = [sys.executable, "-m", "pytest", "-x", "--tb=short", "-p", "no:cacheprovider", "-p", "no:xdist", *tests]
     environment = os.environ | {"PYTHONPATH": str(folder / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
-    ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE_S)
+    ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=patience_s)
     return ended.returncode, ended.stdout + ended.stderr
 
 
@@ -351,7 +352,8 @@ def main() -> None:
     chosen = [mutant for mutant in MUTANTS if not wanted or any(name in mutant.name for name in wanted)]
     with tempfile.TemporaryDirectory() as temporary:
         copied(Path(temporary))
-        status, said = run_tests(Path(temporary), sorted({test for mutant in chosen for test in mutant.tests}))
+        every = sorted({test for mutant in chosen for test in mutant.tests})
+        status, said = run_tests(Path(temporary), every, patience_s=ALL_PATIENCE_S)
         if status != 0:
             sys.exit(f"The tests must pass before anything is switched off:\n{said}")
     print(f"{'mutant':55} verdict   seconds  noticed by")
