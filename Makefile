@@ -7,11 +7,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 LOWEST := $(VENV)-lowest
+CLIENTS := $(VENV)-clients
 EVAL ?= tests/fixtures/eval
 ARGS ?=
 FAST := not slow and not browser and not weights and not postgres
 
-.PHONY: help install run test test-fast test-lowest test-schema test-clients test-postgres test-faults test-site test-documents test-load test-mutants lint style bench eval docs clean
+.PHONY: help install run test test-fast test-lowest test-schema test-clients test-postgres test-faults test-site test-documents test-load test-mutants lint style bench eval docs client-types clean
 
 help: ## Show this
 	@echo "gigachat: make <target> [ARGS=\"...\"]"
@@ -37,8 +38,8 @@ test-lowest: $(LOWEST)/installed ## Run the quick tests with the lowest versions
 test-schema: $(VENV)/installed-dev ## Try a server for SCHEMA_SECONDS=300 with whatever its OpenAPI document allows and forbids
 	$(BIN)/python -m tests.schema.conformance
 
-test-clients: $(VENV)/installed-tools ## Generate clients from the OpenAPI document, check their types and call with them; needs npm
-	$(BIN)/pytest -m clients tests/clients $(ARGS)
+test-clients: $(VENV)/installed-tools $(CLIENTS)/installed ## Test our clients and those of generators: types, lost connections, frameworks; needs npm
+	$(BIN)/pytest -n auto --dist loadscope -m clients tests/clients $(ARGS)
 
 test-postgres: $(VENV)/installed-dev ## Run the tests on PostgreSQL (TEST_POSTGRES_DSN: on that server)
 	$(BIN)/pytest -n auto -m postgres $(ARGS)
@@ -71,11 +72,15 @@ bench: $(VENV)/installed ## Measure how fast this machine serves
 eval: $(VENV)/installed ## Measure answers to a set of questions (EVAL=folder)
 	$(BIN)/gigachat eval $(EVAL) $(ARGS)
 
-docs: $(VENV)/installed ## Write the generated pages of docs/ anew
+docs: $(VENV)/installed-dev ## Write the generated pages of docs/, and what the Python client takes from the server, anew
 	$(BIN)/python tools/write_docs.py
+	$(BIN)/python tools/write_client_types.py
+
+client-types: $(VENV)/installed-dev ## Write what both clients take from the server anew; needs npm
+	$(BIN)/python tools/write_client_types.py --typescript
 
 clean: ## Remove .venv and all caches; your data stays
-	rm -rf $(VENV) $(LOWEST) .mypy_cache .ruff_cache .pytest_cache dist build
+	rm -rf $(VENV) $(LOWEST) $(CLIENTS) $(CLIENTS)-lowest .mypy_cache .ruff_cache .pytest_cache dist build
 	find src tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps are younger than the files that they depend on exactly if what these name is installed.
@@ -99,6 +104,16 @@ $(VENV)/installed-tools: $(VENV)/installed-dev
 $(LOWEST)/installed: pyproject.toml $(VENV)/installed-tools
 	$(BIN)/uv venv --quiet --clear --seed --python '>=3.11,<3.12' $(LOWEST)
 	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --editable '.[dev]'
+	@touch $@
+
+# The frameworks that the Python client adapts to, as new and as old as its pyproject.toml lets in.
+$(CLIENTS)/installed: clients/python/pyproject.toml $(VENV)/installed-tools
+	for folder in $(CLIENTS) $(CLIENTS)-lowest; do \
+	    resolution=highest; case $$folder in *-lowest) resolution=lowest-direct;; esac; \
+	    $(BIN)/uv venv --quiet --clear --python '>=3.11,<3.12' $$folder && \
+	    $(BIN)/uv pip install --quiet --python $$folder/bin/python --resolution $$resolution \
+	        --editable 'clients/python[haystack,langchain,llama-index]' 'mypy>=1.17,<3' || exit 1; \
+	done
 	@touch $@
 
 $(VENV)/bin/python:

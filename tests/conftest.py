@@ -23,7 +23,14 @@ import pytest
 from tests import postgres, postgres_server, stores
 
 # Whoever imports from these starts servers.
-_SERVERS = ("tests.harness", "tests.cli.commands", "tests.pages.pages", "tests.faults.processes", "tests.faults.serving")
+_SERVERS = (
+    "tests.harness",
+    "tests.clients.cutting",
+    "tests.cli.commands",
+    "tests.pages.pages",
+    "tests.faults.processes",
+    "tests.faults.serving",
+)
 
 _connect = socket.socket.connect
 
@@ -128,7 +135,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     if not inspect.iscoroutinefunction(function):
         return None
     arguments = {name: pyfuncitem.funcargs[name] for name in inspect.signature(function).parameters}
-    limit_s = 900 if pyfuncitem.get_closest_marker("faults") else 180  # against hanging alone: a busy machine takes its time
+    is_long = any(pyfuncitem.get_closest_marker(name) for name in ("clients", "faults"))
+    limit_s = 900 if is_long else 180  # against hanging alone: a busy machine takes its time
     with asyncio.Runner() as runner:
         runner.run(asyncio.wait_for(function(**arguments), limit_s))
     return True

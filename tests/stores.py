@@ -63,7 +63,7 @@ class PostgresStores:
         self._dsns: dict[Path, str] = {}
 
     def settings(self, folder: Path) -> dict[str, str]:
-        return {"database_url": self._dsn(folder)}
+        return {"database_url": self._dsn(folder), "secret": "of a store that many nodes may share"}
 
     def copy(self, folder: Path, to: Path) -> None:
         assert to.resolve() not in self._dsns

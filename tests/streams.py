@@ -113,6 +113,7 @@ async def streaming(
     body: Any = None,
     *,
     after: str | None = None,
+    idempotency_key: str | None = None,
     key: str = "",
     session: aiohttp.ClientSession | None = None,
 ) -> AsyncIterator[Stream]:
@@ -120,6 +121,8 @@ async def streaming(
     headers = {"Authorization": f"Bearer {key or api.key}", "Accept": "text/event-stream"}
     if after is not None:
         headers["Last-Event-ID"] = after
+    if idempotency_key is not None:
+        headers["Idempotency-Key"] = idempotency_key
     method = "GET" if body is None else "POST"
     timeout = aiohttp.ClientTimeout(total=None)
     async with _session(session) as used:

@@ -11,23 +11,24 @@ import pytest
 from multidict import CIMultiDict
 
 from gigachat_server.access import keys
+from gigachat_server.access.bearers import API_KEY
 from gigachat_server.access.restrictions import hostname_of, is_listed, peer_address
 from gigachat_server.access.scopes import DEFAULT_SCOPES, RETIRED, Scope
 from gigachat_server.api.routes import ROUTES, Route, RouteTable
 from gigachat_server.settings import Settings
-from tests.harness import Api, gigachat
-from tests.turns import rows
+from tests.harness import gigachat
+from tests.turns import rows_as_bytes
 
 PROMPT = {"conversation_id": "c1", "user_id": "u", "prompt": "Hello"}
 
 
 def test_a_key_can_be_recognised_and_a_typo_is_refused_without_a_query() -> None:
-    key = keys.mint()
+    key = API_KEY.mint()
     assert re.fullmatch(r"\bgca_[0-9A-Za-z]{46}\b", key)
-    assert keys.is_well_formed(key)
+    assert API_KEY.is_well_formed(key)
     for position in range(4, len(key)):
         other = secrets.choice([c for c in "0123456789ABCxyz" if c != key[position]])
-        assert not keys.is_well_formed(key[:position] + other + key[position + 1 :])
+        assert not API_KEY.is_well_formed(key[:position] + other + key[position + 1 :])
 
 
 def _bytes_below(folder: Path) -> bytes:
@@ -38,18 +39,11 @@ async def test_no_secret_is_in_the_store(tmp_path: Path) -> None:
     async with gigachat(tmp_path) as api:
         await api.chatbot()
         secret = api.key
-        stored = await _rows_as_bytes(api) if api.services.database.is_shared else b""
+        stored = await rows_as_bytes(api) if api.services.database.is_shared else b""
     stored += _bytes_below(tmp_path)
     assert b"Superbot" in stored
     assert secret.encode() not in stored
     assert secret[12:44].encode() not in stored
-
-
-async def _rows_as_bytes(api: Api) -> bytes:
-    """Every value of every table of PostgreSQL."""
-    tables = await rows(api, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
-    values = [value for (table,) in tables for row in await rows(api, f"SELECT * FROM {table}") for value in row]
-    return b" ".join(value if isinstance(value, bytes) else str(value).encode() for value in values)
 
 
 async def test_a_configured_key_works_and_can_be_revoked(tmp_path: Path) -> None:
@@ -121,8 +115,10 @@ def test_every_route_below_a_chatbot_that_end_users_reach_is_guarded() -> None:
     for route in ROUTES:
         # The last ones show what is said in conversations, too.
         reached = any(
-            part in route.path for part in ("/conversations", "/users", "/events", "/retrieve", "/replay", "/unanswered")
+            part in route.path
+            for part in ("/conversations", "/sessions", "/users", "/events", "/retrieve", "/replay", "/unanswered")
         )
+        reached &= not route.path.endswith("/users/{user_id}/revoke")  # or who turns a user out could be kept out
         assert route.is_guarded == reached, f"{route.method} {route.path}"
 
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
-from gigachat_server.access.keys import mint
+from gigachat_server.access.bearers import API_KEY
 from gigachat_server.knowledge.documents.chunk import split
 from tests.harness import Api, Reply, gigachat
 
@@ -30,7 +30,7 @@ async def test_unknown_revoked_and_expired_keys_get_the_same_401(tmp_path: Path)
         _, expired = await api.services.key_ring.create(api.services.account.id, "old", expires_at=1)
         assert (await api.get("/chatbots", key=secret)).status == 200
         await api.services.key_ring.revoke(api.services.account.id, revoked.id)
-        alike = [await api.get("/chatbots", key=key) for key in (secret, expired, mint())]
+        alike = [await api.get("/chatbots", key=key) for key in (secret, expired, API_KEY.mint())]
         assert len({json.dumps(without_ids(reply), sort_keys=True) for reply in alike}) == 1
         replies = [*alike, *[await api.get("/chatbots", key=key) for key in ("garbage", "gca_" + "x" * 46)]]
         replies.append(await api.get("/chatbots", key=None))

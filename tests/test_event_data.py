@@ -27,6 +27,7 @@ FIELDS: dict[EventType, dict[str, Any]] = {
     "handoff.requested": {"reason": "asked", "note": "", "message_id": "m"},
     "conversation.taken_over": {"operator": "eve"},
     "conversation.released": {"reason": "silence"},
+    "conversation.identified": {},
     "conversation.assigned": {"operator": "eve", "by": "bob"},
     "conversation.closed": {"by": "eve"},
     "conversation.reopened": {"reason": "prompt"},

@@ -45,6 +45,7 @@ CALLS: dict[str, tuple[Scope, Call]] = {
     ),
     "newest": (Scope.CONVERSATIONS_READ, lambda door, who, bot: door.newest(who, bot, "c1", limit=5)),
     "named": (Scope.CONVERSATIONS_WRITE, lambda door, who, bot: door.named(who, bot, "c1", [])),
+    "claim": (Scope.TOKENS_WRITE, lambda door, who, bot: door.claim(who, bot, "gcu_none")),
     "recall": (Scope.CONVERSATIONS_READ, lambda door, who, bot: door.recall(who, bot, "c1", embedding_model="m")),
     "events": (
         Scope.CONVERSATIONS_READ,

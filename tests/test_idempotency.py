@@ -18,7 +18,9 @@ from gigachat_server.errors import GigachatError, ModelInterrupted, ModelUnreach
 from gigachat_server.models.embedders.hashing_embedder import HashingEmbedder
 from gigachat_server.models.fake import Pause, ScriptedModel
 from gigachat_server.triggers import acting
+from tests.access.people import keeper
 from tests.harness import Api, Reply, gigachat, until
+from tests.streams import prompt, streaming
 from tests.turns import Clock, answering, ask, asking, asking_held, assert_at_rest, contents, queueing, rows
 
 REPLAYED = "Idempotent-Replayed"
@@ -50,6 +52,7 @@ async def every_post(api: Api, chatbot: str, suffix: str) -> dict[str, tuple[str
     offices, llamas = (await api.get(f"{refusing}/unanswered")).body
     answer = {"answer": "No.", "as": "fixed_answer"}
     fixed = {"prompts": ["When do you open?"], "answer": "At nine."}
+    widget = {"name": "shop", "hostnames": ["www.example.com"]}
     page = {"url": f"http://127.0.0.1:9/{suffix}", "kind": "page"}  # where nobody listens
     reviewed = await api.chatbot(interception={"review": "all"})
     sent, discarded = [f"{reviewed}/conversations/{name}/proposals" for name in ("sent", "discarded")]
@@ -69,6 +72,8 @@ async def every_post(api: Api, chatbot: str, suffix: str) -> dict[str, tuple[str
             {**answer, "answer": "Yes."},
         ),
         "/chatbots/{chatbot_id}/unanswered/{prompt_id}/dismiss": (f"{refusing}/unanswered/{offices['id']}/dismiss", None, None),
+        "/chatbots/{chatbot_id}/widget-keys": (f"{chatbot}/widget-keys", widget, {**widget, "name": "other"}),
+        "/chatbots/{chatbot_id}/users/{user_id}/revoke": (f"{chatbot}/users/bob/revoke", {}, {"block": True}),
         "/chatbots": ("/chatbots", {"name": suffix}, {"name": "other"}),
         "/chatbots/{chatbot_id}/documents": (f"{chatbot}/documents", document, {**document, "content": "Other."}),
         "/chatbots/{chatbot_id}/conversations": (f"{chatbot}/conversations", prompt, {**prompt, "prompt": "Other"}),
@@ -99,7 +104,7 @@ async def every_post(api: Api, chatbot: str, suffix: str) -> dict[str, tuple[str
 
 async def test_every_post_is_answered_again_as_it_was(tmp_path: Path) -> None:
     async with gigachat(tmp_path, **FETCHING) as api:
-        chatbot = await api.chatbot()
+        chatbot, api.key = await api.chatbot(), await keeper(api)
         # Stop, release and handoff come before takeover, so that each does something of its own.
         routes = await every_post(api, chatbot, "1")
         assert set(routes) == {r.path for r in ROUTES if r.is_idempotent}, "no route without a case"
@@ -133,7 +138,7 @@ async def counts(api: Api) -> list[Any]:
 async def test_the_same_request_at_once_is_carried_out_once(tmp_path: Path) -> None:
     model = answering({})
     async with gigachat(tmp_path, model=model, **FETCHING) as api:
-        chatbot = await api.chatbot()
+        chatbot, api.key = await api.chatbot(), await keeper(api)
         routes = await every_post(api, chatbot, "1")
         calls = len(model.calls)
         for route in sorted(routes, key=lambda path: path.endswith(("takeover", "release"))):
@@ -184,6 +189,39 @@ async def test_a_repeated_prompt_attaches_to_the_running_answer(tmp_path: Path) 
         assert [name for name, _ in later] == ["start", "message", "done"]
         assert len(model.calls) == 1
         assert len(await api.messages(chatbot)) == 2
+
+
+@pytest.mark.parametrize(
+    ("left_at", "again"),
+    [("the delta", "second"), ("1.2", "rst second"), (None, "first second"), ("1.999", "first second"), ("a/b", "first second")],
+)
+async def test_a_stream_that_is_sent_again_goes_on_behind_what_came_last(tmp_path: Path, left_at: str | None, again: str) -> None:
+    pause = Pause()
+    async with gigachat(tmp_path, model=answering({"a": ["first ", pause, "second"]})) as api:
+        path = await api.chatbot() + "/conversations"
+        async with streaming(api, path, prompt("a"), idempotency_key="k", after="1.3") as first:
+            *_, said = await first.read_until(lambda event: event.name == "delta")
+            assert said.data["text"] == "first ", "what is sent for the first time has no part that the caller has"
+            place = said.id if left_at == "the delta" else left_at
+            async with streaming(api, path, prompt("a"), idempotency_key="k", after=place) as second:
+                assert (started := await second.next()) is not None
+                assert started.data["message_ids"] == [said.data["message_id"]]
+                pause.resume()
+                await second.read_all()
+        assert second.texts() == again
+        assert [seen.name for seen in second.seen][-2:] == ["message", "done"]
+        assert second.seen[-2].data["content"] == "first second"
+
+
+async def test_a_reply_that_is_made_again_comes_from_its_first_word(tmp_path: Path) -> None:
+    async with gigachat(tmp_path, model=ScriptedModel(["first ", ModelInterrupted()], ["first and last"])) as api:
+        path = await api.chatbot() + "/conversations"
+        async with streaming(api, path, prompt("a"), idempotency_key="k") as first:
+            deltas = [seen for seen in await first.read_all() if seen.name == "delta"]
+            assert first.seen[-1].name == "error"
+        async with streaming(api, path, prompt("a"), idempotency_key="k", after=deltas[-1].id) as second:
+            await second.read_all()
+        assert second.texts() == "first and last"
 
 
 async def test_a_repeated_prompt_attaches_while_it_waits(tmp_path: Path) -> None:
@@ -400,7 +438,7 @@ async def test_what_a_stop_stored_is_replayed_as_it_is_by_then(tmp_path: Path) -
 
 async def test_an_answer_that_the_version_before_kept_whole_is_replayed(tmp_path: Path) -> None:
     async with gigachat(tmp_path, **FETCHING) as api:
-        chatbot = await api.chatbot()
+        chatbot, api.key = await api.chatbot(), await keeper(api)
         routes = await every_post(api, chatbot, "1")
         whole = '{"id":"x","kept":"by the version before"}'
 

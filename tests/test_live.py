@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from gigachat_server.access.principal import local_operator
 from gigachat_server.api import sse
 from gigachat_server.chat import feed
 from gigachat_server.chat.answers.speech import Speech
@@ -781,7 +782,9 @@ async def test_a_follower_waits_for_a_store_that_cannot_be_read_for_a_while(
             return await read(body)
 
         monkeypatch.setattr(api.services.database, "read", failing)
-        followed = api.services.feed.follow_conversation(api.services.account.id, chatbot_id, "c1", feed.Place(), idle_s=15)
+        followed = api.services.feed.follow_conversation(
+            local_operator(api.services.account.id), chatbot_id, "c1", feed.Place(), idle_s=15
+        )
         seen = [await anext(followed) for _ in range(4)]
         assert seen[:3] == [None] * 3
         assert isinstance(seen[3], feed.FeedEvent)

@@ -188,3 +188,10 @@ async def _hold_rows(api: Api) -> AsyncIterator[Callable[[], Awaitable[int]]]:
     finally:
         gate.set()
         await holding
+
+
+async def rows_as_bytes(api: Api) -> bytes:
+    """Every value of every table of PostgreSQL."""
+    tables = await rows(api, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+    values = [value for (table,) in tables for row in await rows(api, f"SELECT * FROM {table}") for value in row]
+    return b" ".join(value if isinstance(value, bytes) else str(value).encode() for value in values)

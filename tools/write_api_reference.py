@@ -67,8 +67,11 @@ def _objects() -> Iterator[str]:
     yield ""
     yield "These are the JSON objects that routes answer with."
     known: set[str] = set()
-    for operation in (operation for group in groups() for operation in group.operations if operation.response_fields):
-        name = _object_name(operation)
+    operations = [operation for group in groups() for operation in group.operations]
+    answers = [(operation.response, operation.response_fields) for operation in operations if operation.response_fields]
+    answers += [(shape.type, shape.fields) for operation in operations if (shape := operation.end_user_response)]
+    for kind, fields in answers:
+        name = _object_name(kind)
         if name in known:
             continue
         known.add(name)
@@ -77,12 +80,17 @@ def _objects() -> Iterator[str]:
         yield ""
         yield "| field | type | meaning |"
         yield "|---|---|---|"
-        for field in operation.response_fields:
+        for field in fields:
             yield f"| `{field.name}` | {_cell(field.type)} | {_cell(field.description)} |"
 
 
-def _object_name(operation: Operation) -> str:
-    return operation.response.rpartition(" ")[2]
+def _object_name(kind: str) -> str:
+    return kind.rpartition(" ")[2]
+
+
+def _linked(kind: str) -> str:
+    name = _object_name(kind)
+    return f"{kind.removesuffix(name)}[{name}](#{name.lower()})"
 
 
 def _codes() -> str:
@@ -103,15 +111,16 @@ def _operation(operation: Operation) -> Iterator[str]:
         yield "Send any part of the body; what is left out stays as it is."
     yield from _table("parameter", operation.parameters)
     yield from _table("body field", operation.fields, is_merge=is_merge)
+    if operation.end_user_body is not None:
+        yield from _table("body field of an end user", operation.end_user_body.fields)
     yield ""
-    answer = _cell(operation.response)
-    if operation.response_fields:
-        name = _object_name(operation)
-        answer = f"{operation.response.removesuffix(name)}[{name}](#{name.lower()})"
+    answer = _linked(operation.response) if operation.response_fields else _cell(operation.response)
     if operation.is_stream_alone:
         answer = "`text/event-stream`"
     streamed = ", or `text/event-stream` when asked for" if operation.is_streamed and not operation.is_stream_alone else ""
     yield f"Answers {operation.status} with {answer}{streamed}; anything else is a problem."
+    if operation.end_user_response is not None:
+        yield f"End users get {_linked(operation.end_user_response.type)} instead."
     yield ""
     yield "```bash"
     yield operation.curl.replace("$BASE", "$GIGACHAT").replace("$GIGACHAT_API_KEY", "$KEY")

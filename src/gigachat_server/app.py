@@ -78,6 +78,8 @@ def _workers(services: Services) -> Sequence[Worker]:
         services.site_worker,
         services.nodes,
         services.lifecycle,
+        services.access_worker,
+        services.limits_upkeep,
         services.inbox_worker,
     )
 

@@ -13,7 +13,17 @@ from contextlib import AsyncExitStack
 
 import msgspec
 
+from gigachat_server.access.callers import Callers
+from gigachat_server.access.end_users import EndUsers
+from gigachat_server.access.identity_keys import IdentityKeys
 from gigachat_server.access.keys import KeyRing
+from gigachat_server.access.limits import Limits
+from gigachat_server.access.limits_upkeep import LimitsUpkeep
+from gigachat_server.access.secrets import Secrets
+from gigachat_server.access.till import Till
+from gigachat_server.access.user_sessions import UserSessions
+from gigachat_server.access.widget_keys import WidgetKeys
+from gigachat_server.access.worker import AccessWorker
 from gigachat_server.chat.answers.answer import Answerer
 from gigachat_server.chat.chatbots import Chatbots
 from gigachat_server.chat.conversations import Conversations
@@ -71,9 +81,22 @@ class _Models(msgspec.Struct, frozen=True, kw_only=True):
     model: ChatModel
 
 
+class _Limits(msgspec.Struct, frozen=True, kw_only=True):
+    till: Till
+    limits: Limits
+    upkeep: LimitsUpkeep
+
+
 class _Access(msgspec.Struct, frozen=True, kw_only=True):
     key_ring: KeyRing
     account: Account
+    secrets: Secrets
+    identity_keys: IdentityKeys
+    widget_keys: WidgetKeys
+    end_users: EndUsers
+    user_sessions: UserSessions
+    callers: Callers
+    worker: AccessWorker
 
 
 class _Knowledge(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,10 +134,11 @@ async def assemble(ground: Ground, *, model: ChatModel | None, embedder: Embedde
     settings, database, clock = ground.settings, ground.database, ground.clock
     models = _open_models(ground, model, embedder)
     applied = await migrate(database, clock, before=backing_up(settings, _log.info))
-    access = await _open_access(ground)
+    limits = _build_limits(ground)
+    access = await _open_access(ground, limits)
     knowledge = _build_knowledge(ground, models)
     answers = FixedAnswers(database, models.embedder, clock, ground.background)
-    chat = _build_chat(ground, models, knowledge, answers)
+    chat = _build_chat(ground, models, access, limits, knowledge, answers)
     inbox = _build_inbox(ground, chat)
     await database.transaction("document.reembed", functools.partial(_reembed, embedder=models.embedder))
     await _take_up(database, chat.lifecycle, was_old=bool(applied))
@@ -126,7 +150,17 @@ async def assemble(ground: Ground, *, model: ChatModel | None, embedder: Embedde
         embedder=models.embedder,
         model=models.model,
         account=access.account,
+        secrets=access.secrets,
         key_ring=access.key_ring,
+        identity_keys=access.identity_keys,
+        widget_keys=access.widget_keys,
+        end_users=access.end_users,
+        user_sessions=access.user_sessions,
+        callers=access.callers,
+        access_worker=access.worker,
+        limits=limits.limits,
+        till=limits.till,
+        limits_upkeep=limits.upkeep,
         searcher=knowledge.searcher,
         ingest=knowledge.ingest,
         ingest_worker=knowledge.ingest_worker,
@@ -160,12 +194,35 @@ def _open_models(ground: Ground, model: ChatModel | None, embedder: Embedder | N
     return _Models(embedder=embedder, model=model)
 
 
-async def _open_access(ground: Ground) -> _Access:
+def _build_limits(ground: Ground) -> _Limits:
+    database, clock = ground.database, ground.clock
+    till = Till(database, clock)
+    ground.opened.push_async_callback(till.settle)
+    return _Limits(till=till, limits=Limits(database, till, clock), upkeep=LimitsUpkeep(database, till, clock, ground.background))
+
+
+async def _open_access(ground: Ground, limits: _Limits) -> _Access:
     """The account that commands act for exists, and the key of the settings opens it."""
-    key_ring = KeyRing(ground.database, ground.clock, configured_key=ground.settings.api_key)
-    account = await key_ring.ensure_account(ground.settings.account)
+    settings, database, clock = ground.settings, ground.database, ground.clock
+    key_ring = KeyRing(database, clock, configured_key=settings.api_key)
+    account = await key_ring.ensure_account(settings.account)
     await key_ring.ensure_configured(account.id)
-    return _Access(key_ring=key_ring, account=account)
+    folder = None if settings.database_url else settings.data_folder
+    secrets = Secrets(database, clock, configured=settings.secret, folder=folder)
+    await secrets.open()
+    identity_keys, end_users = IdentityKeys(database, secrets, clock), EndUsers(database, clock)
+    user_sessions = UserSessions(database, limits.limits, clock)
+    return _Access(
+        key_ring=key_ring,
+        account=account,
+        secrets=secrets,
+        identity_keys=identity_keys,
+        widget_keys=WidgetKeys(database, clock),
+        end_users=end_users,
+        user_sessions=user_sessions,
+        callers=Callers(database, clock, key_ring=key_ring, identity_keys=identity_keys, users=end_users, sessions=user_sessions),
+        worker=AccessWorker(database, user_sessions, clock, ground.background),
+    )
 
 
 def _build_knowledge(ground: Ground, models: _Models) -> _Knowledge:
@@ -186,7 +243,9 @@ def _build_knowledge(ground: Ground, models: _Models) -> _Knowledge:
     )
 
 
-def _build_chat(ground: Ground, models: _Models, knowledge: _Knowledge, answers: FixedAnswers) -> _Chat:
+def _build_chat(
+    ground: Ground, models: _Models, access: _Access, limits: _Limits, knowledge: _Knowledge, answers: FixedAnswers
+) -> _Chat:
     database, clock, background = ground.database, ground.clock, ground.background
     heartbeat, prompts_wait, suggestions_wanted = Heartbeat(database), asyncio.Event(), asyncio.Event()
     events, live = Events(database, clock), LiveTurns(may_show=heartbeat.may_show)
@@ -217,7 +276,15 @@ def _build_chat(ground: Ground, models: _Models, knowledge: _Knowledge, answers:
     feed = Feed(database, events, live, clock)
     erasure = Erasure(database, turns=turns, events=events, live=live, clock=clock)
     conversations = Conversations(
-        database, turns=turns, control=control, feed=feed, erasure=erasure, events=events, settings=ground.settings
+        database,
+        turns=turns,
+        control=control,
+        feed=feed,
+        erasure=erasure,
+        events=events,
+        limits=limits.limits,
+        sessions=access.user_sessions,
+        settings=ground.settings,
     )
 
     def forget_chatbot(chatbot_id: str) -> None:

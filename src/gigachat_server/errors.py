@@ -180,9 +180,26 @@ class SecretMissing(GigachatError):
 
 
 class RateLimited(GigachatError):
+    """`violated` names the policies that refused, of a chatbot's `limits`."""
+
     status = 429
     code = "rate_limited"
     message = "Too many requests: wait as long as Retry-After says."
+
+    def __init__(
+        self,
+        detail: str | None = None,
+        *,
+        errors: tuple[FieldError, ...] = (),
+        retry_after_s: int | None = None,
+        headers: dict[str, str] | None = None,
+        violated: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(detail, errors=errors, retry_after_s=retry_after_s, headers=headers)
+        self.violated = violated
+
+    def again(self) -> RateLimited:
+        return type(self)(self.detail, retry_after_s=self.retry_after_s, headers=self.headers, violated=self.violated)
 
 
 class BudgetSpent(RateLimited):

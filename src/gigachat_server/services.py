@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import msgspec
 
+from gigachat_server.access.callers import Callers
+from gigachat_server.access.end_users import EndUsers
+from gigachat_server.access.identity_keys import IdentityKeys
 from gigachat_server.access.keys import KeyRing
+from gigachat_server.access.limits import Limits
+from gigachat_server.access.limits_upkeep import LimitsUpkeep
+from gigachat_server.access.secrets import Secrets
+from gigachat_server.access.till import Till
+from gigachat_server.access.user_sessions import UserSessions
+from gigachat_server.access.widget_keys import WidgetKeys
+from gigachat_server.access.worker import AccessWorker
 from gigachat_server.chat.chatbots import Chatbots
 from gigachat_server.chat.conversations import Conversations
 from gigachat_server.chat.events.recorder import Events
@@ -39,7 +49,14 @@ class Services(msgspec.Struct, kw_only=True):
     clock: Clock
     database: Database
     account: Account  # the default one, which this machine's own commands act for
+    secrets: Secrets
     key_ring: KeyRing
+    identity_keys: IdentityKeys
+    widget_keys: WidgetKeys
+    user_sessions: UserSessions
+    end_users: EndUsers
+    callers: Callers
+    access_worker: AccessWorker
     embedder: Embedder
     model: ChatModel
     searcher: Searcher
@@ -52,6 +69,9 @@ class Services(msgspec.Struct, kw_only=True):
     replay: Replay
     chatbots: Chatbots
     conversations: Conversations
+    limits: Limits
+    till: Till
+    limits_upkeep: LimitsUpkeep
     desk: Desk
     proposals: Proposals
     message_search: MessageSearch

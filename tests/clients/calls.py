@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import sys
 
-from gigachat_client import AuthenticatedClient
-from gigachat_client.api.chatbots import chatbots_change, chatbots_create, chatbots_get
-from gigachat_client.api.conversations import conversations_say
-from gigachat_client.models import (
+from generated_client import AuthenticatedClient
+from generated_client.api.chatbots import chatbots_change, chatbots_create, chatbots_get
+from generated_client.api.conversations import conversations_say
+from generated_client.models import (
     ChatbotInput,
     ChatbotInputPart,
     Problem404,

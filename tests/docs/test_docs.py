@@ -116,6 +116,32 @@ async def test_the_clients_of_a_page_work_as_printed(name: str, tmp_path: Path) 
         assert "Hi." in output.decode()
 
 
+async def test_the_guide_to_the_python_client_runs_as_printed(tmp_path: Path) -> None:
+    program = "\n".join(blocks(PAGES["docs/guides/use-the-python-client.md"], "python"))
+    async with gigachat(tmp_path / "data") as api:
+        program = program.replace("http://127.0.0.1:8000", api.url).replace("gca_...", api.key)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-W", "error", "-c", program, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            env={"TOKEN": api.key, "PYTHONPATH": str(ROOT / "clients/python/src")},
+        )  # fmt: skip
+        output, _ = await process.communicate()
+    lines = output.decode().splitlines()
+    assert process.returncode == 0, output.decode()
+    assert lines[0].startswith("Hi. [") and lines[1:3] == ["Hi.", "completed []"]
+    assert lines[3] == lines[4], "the same id"
+    followed = [re.sub(r"^\[\d+\] ", "", line) for line in lines[5:] if line.startswith("[")]
+    assert followed[:2] + followed[-4:] == [f"{role}: {text}" for role, text in MESSAGES]
+    listed = [re.sub(r"^\d+ ", "", line) for line in lines if re.match(r"\d+ ", line)]
+    assert listed == [f"{role} {text}" for role, text in MESSAGES]
+    assert lines[-3:] == ["Bob answers already.", "Superbot", "Hi.['user', 'assistant']"]
+
+
+MESSAGES = [
+    ("user", "When are parcels sent?"), ("assistant", "Hi."), ("user", "And on Tuesdays?"), ("assistant", "Hi."),
+    ("user", "Where is my parcel?"), ("assistant", "Hi."),
+]  # fmt: skip
+
+
 TABLES = blocks(PAGES["docs/guides/connect-a-model.md"], "toml")
 
 

@@ -94,7 +94,7 @@ class Disk:
         self.asked: list[str] = []
         self._transaction = database.transaction
 
-        def noting(name: str, body: Callable[[Tx], Awaitable[Any]], **options: float) -> Awaitable[Any]:
+        def noting(name: str, body: Callable[[Tx], Awaitable[Any]], **options: Any) -> Awaitable[Any]:
             self.asked.append(name)
             return self._transaction(name, body, **options)
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from gigachat_server.access.keys import DEFAULT_SCOPES, is_well_formed
+from gigachat_server.access.bearers import API_KEY
+from gigachat_server.access.keys import DEFAULT_SCOPES
 from tests.pages.pages import Page, field, pages
 
 pytestmark = pytest.mark.sqlite_only  # a page sees nothing but the API, which is tested on both
@@ -19,7 +20,7 @@ async def test_a_key_is_shown_once_and_works_until_it_is_revoked(tmp_path: Path)
         made = await site.visitor.post("/keys", name="my server")
         assert made.status == 201
         secret = re.findall(r'id="secret"[^>]*>(\w+)<', made.text)[0]
-        assert is_well_formed(secret)
+        assert API_KEY.is_well_formed(secret)
         assert (await site.api.get("/chatbots", key=secret)).status == 200
         listed = await site.visitor.get("/keys")
         assert secret not in listed.text

@@ -80,6 +80,7 @@ async def test_every_loop_survives_a_failure_at_each_place_where_it_waits(
             "crawls-leases",
             "suggestions-leases",
             "heartbeat",
+            "limits-till",
         }
         say.resume()
         await asking

@@ -1,9 +1,8 @@
 """API keys: how they look, how they are made, and who a request speaks for.
 
-A key is `gca_` + 8 characters of id + 32 random + 6 of CRC32, all base62: scanners can find it, a typo is refused
-without a query, and 190 random bits make a slow hash pointless. The store holds only its id and the SHA-256 of the whole.
+A key is `gca_` and what `bearers.py` says. The store holds only its id and the SHA-256 of the whole.
 
-Invariant: `KeyRing.authenticate` is the one place that turns a credential into a `Principal`; unknown, revoked and
+Invariant: `KeyRing.authenticate` is the one place that turns an API key into a `Principal`; unknown, revoked and
 expired keys raise the same error, and a revoked key is refused from the moment its revocation is answered.
 """
 
@@ -11,10 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import re
-import secrets
-import zlib
 
+from gigachat_server.access.bearers import API_KEY, digest
 from gigachat_server.access.principal import Principal, PrincipalKind
 from gigachat_server.access.scopes import DEFAULT_SCOPES as DEFAULT_SCOPES
 from gigachat_server.access.scopes import SCOPES as SCOPES
@@ -28,33 +25,6 @@ from gigachat_server.store import keys
 from gigachat_server.store.database import Database, Reader, Tx
 
 _DAY_US = 86_400_000_000
-
-_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_FORM = re.compile(r"gca_[0-9A-Za-z]{46}")
-_ID = slice(4, 12)
-
-
-def mint() -> str:
-    """A new key, to be shown once."""
-    body = "gca_" + "".join(secrets.choice(_ALPHABET) for _ in range(40))
-    return body + _checksum(body)
-
-
-def is_well_formed(key: str) -> bool:
-    """Whether the key has the form and the checksum of one of ours."""
-    return bool(_FORM.fullmatch(key)) and hmac.compare_digest(_checksum(key[:-6]), key[-6:])
-
-
-def _checksum(body: str) -> str:
-    number, digits = zlib.crc32(body.encode()), ""
-    for _ in range(6):
-        number, digit = divmod(number, 62)
-        digits = _ALPHABET[digit] + digits
-    return digits
-
-
-def _digest(key: str) -> bytes:
-    return hashlib.sha256(key.encode()).digest()
 
 
 def _configured_id(key: str) -> str:
@@ -100,15 +70,17 @@ class KeyRing:
         self, account_id: str, name: str, *, scopes: tuple[str, ...] = DEFAULT_SCOPES, expires_at: int | None = None
     ) -> tuple[ApiKey, str]:
         """A new key and, for this once, its secret."""
-        secret = mint()
-        return await self._insert(account_id, name, secret, key_id=secret[_ID], scopes=scopes, expires_at=expires_at), secret
+        secret = API_KEY.mint()
+        return await self._insert(
+            account_id, name, secret, key_id=API_KEY.id_of(secret), scopes=scopes, expires_at=expires_at
+        ), secret
 
     async def ensure_configured(self, account_id: str) -> None:
         """Have GIGACHAT_API_KEY work, unless it was revoked."""
         secret = self._configured_key
         if not secret:
             return
-        key_id = secret[_ID] if is_well_formed(secret) else _configured_id(secret)
+        key_id = API_KEY.id_of(secret) if API_KEY.is_well_formed(secret) else _configured_id(secret)
 
         if await keys.find_remembered(self._database, key_id) is None:
             await self._insert(
@@ -132,16 +104,15 @@ class KeyRing:
 
     async def authenticate(self, secret: str) -> Principal:
         """Whose key this is. Raises `Unauthenticated`, the same for every reason."""
-        digest = _digest(secret)
-        if is_well_formed(secret):
-            key_id = secret[_ID]
+        if API_KEY.is_well_formed(secret):
+            key_id = API_KEY.id_of(secret)
         elif self._configured_key and len(secret) <= 255:
             key_id = _configured_id(secret)
         else:
             raise Unauthenticated
 
         key = await keys.find_remembered(self._database, key_id)
-        matches = hmac.compare_digest(key.secret_sha256 if key else bytes(32), digest)
+        matches = hmac.compare_digest(key.secret_sha256 if key else bytes(32), digest(secret))
         principal = self._principal(key) if key is not None and matches else None
         if principal is None:
             raise Unauthenticated
@@ -178,7 +149,7 @@ class KeyRing:
             id=key_id,
             account_id=account_id,
             name=name,
-            secret_sha256=_digest(secret),
+            secret_sha256=digest(secret),
             last4=secret[-4:],
             scopes=scopes,
             created_at=self._clock(),

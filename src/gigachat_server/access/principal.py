@@ -11,7 +11,7 @@ import msgspec
 
 from gigachat_server.access.scopes import RETIRED, SCOPES, Scope
 from gigachat_server.errors import Forbidden, NotFound
-from gigachat_server.records import Chatbot
+from gigachat_server.records import Chatbot, Conversation, SourceView
 
 
 class PrincipalKind(StrEnum):
@@ -32,10 +32,23 @@ class Role(StrEnum):
     VIEWER = "viewer"
 
 
+class UserAccess(msgspec.Struct, frozen=True, kw_only=True):
+    """How an end user, or a visitor with a widget key, is let in, and what of a reply they see. Times are microseconds."""
+
+    session_id: str | None = None  # of a session of ours; None: a token of the client's server, or a widget key
+    widget_key_id: str | None = None
+    hostnames: tuple[str, ...] | None = None  # on whose pages the widget key is good; None: on those of each of the chatbot's
+    needs_page: bool = False  # a request that names no page, as apps send it, is refused
+    issued_at: int | None = None  # of a token
+    expires_at: int | None = None
+    sources: SourceView = "titles"
+
+
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
     """Who is calling, for which account, and what they may do.
 
-    `id` also names the caller in stored idempotency keys: it is the key's id, or `local`. A principal bound to a chatbot or
+    `id` also names the caller in stored idempotency keys: it is the key's id, `local`, or `user:` and the user's, so that a
+    user with a fresh token is the same one. A principal bound to a chatbot or
     a user (None: not bound) reaches nothing else of its account. An end user is bound to both, and the front door admits them
     to their own conversations alone. An operator speaks as `operator`, whatever name a request gives.
     """
@@ -50,6 +63,8 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     conversation_ids: frozenset[str] | None = None  # an end user's token may be narrowed to some
     operator: str | None = None  # the handle of an operator who is signed in
     role: Role | None = None  # theirs in the account
+    address: str | None = None  # of an end user: what limits count as one address
+    user_access: UserAccess | None = None  # of an end user, and of a visitor
 
     @property
     def is_end_user(self) -> bool:
@@ -78,6 +93,19 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
         if chatbot.account_id != self.account_id or self.chatbot_id not in (None, chatbot.id):
             raise NotFound
 
+    def check_own(self, conversation_id: str, conversation: Conversation | None) -> None:
+        """Raises `NotFound` unless they may enter it: an end user their own ones alone, and of these perhaps some.
+
+        One that names no user is entered by those whose token names it. A foreign one looks like none.
+        """
+        if not self.is_end_user:
+            return
+        narrowed = self.conversation_ids
+        if conversation is None or (narrowed is not None and conversation_id not in narrowed):
+            raise NotFound
+        if conversation.user_id != self.user_id and (conversation.user_id is not None or narrowed is None):
+            raise NotFound
+
     @property
     def limit_key(self) -> str:
         """Whose requests count together."""
@@ -88,7 +116,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
         """Who it was, for the audit log: `operator:ann`, `key:1a2B3c4D`, `local`."""
         if self.kind is PrincipalKind.LOCAL:
             return str(self.kind)
-        return f"{self.kind}:{self.operator or self.id}"
+        return f"{self.kind}:{self.operator or self.user_id or self.id}"
 
     @property
     def log_context(self) -> str:

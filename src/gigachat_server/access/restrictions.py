@@ -60,16 +60,27 @@ def peer_address(client: str | None, forwarded_for: str | None, trusted: Sequenc
 
 def check_restrictions(restrictions: RestrictionsConfig, *, peer: str | None, headers: Mapping[str, str], has_key: bool) -> None:
     """Raises `HostnameRefused` or `AddressRefused`."""
-    if restrictions.ip_addresses:
-        address = parse_address(peer or "")
-        if address is None or not any(_is_in(address, listed) for listed in restrictions.ip_addresses):
-            raise AddressRefused
+    check_address(restrictions, peer)
     if restrictions.hostnames:
         page = headers.get("origin") or headers.get("referer")
         if page is None and has_key:
             return  # servers send neither
         if not is_listed(page, restrictions.hostnames):
             raise HostnameRefused
+
+
+def check_page(origin: str, hostnames: Sequence[str]) -> None:
+    """The page of an end user is on one of these: with none, it is refused. Raises `HostnameRefused`."""
+    if not is_listed(origin, hostnames):
+        raise HostnameRefused
+
+
+def check_address(restrictions: RestrictionsConfig, peer: str | None) -> None:
+    """Raises `AddressRefused`."""
+    if restrictions.ip_addresses:
+        address = parse_address(peer or "")
+        if address is None or not any(_is_in(address, listed) for listed in restrictions.ip_addresses):
+            raise AddressRefused
 
 
 def _is_in(address: Address, listed: str) -> bool:
@@ -123,9 +134,15 @@ def restriction_errors(restrictions: RestrictionsConfig) -> list[FieldError]:
             parse_network(text)
         except ValueError:
             errors.append(FieldError(f"restrictions.ip_addresses[{i}]", "Must be an IP address or a network such as 10.0.0.0/8."))
-    for i, text in enumerate(restrictions.hostnames):
+    return errors + hostname_errors(restrictions.hostnames, "restrictions.hostnames")
+
+
+def hostname_errors(hostnames: Sequence[str], field: str) -> list[FieldError]:
+    """Which of them no page can be on."""
+    errors = []
+    for i, text in enumerate(hostnames):
         name = canonical_hostname(text.removeprefix("*."))
         if not name or any(character in name for character in "*/:@?# "):
             message = "Must be a hostname such as www.example.com or *.example.com, without scheme and port."
-            errors.append(FieldError(f"restrictions.hostnames[{i}]", message))
+            errors.append(FieldError(f"{field}[{i}]", message))
     return errors

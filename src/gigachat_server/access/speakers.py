@@ -13,8 +13,10 @@ from gigachat_server.language.invisible import has_misleading
 from gigachat_server.language.lookalikes import skeleton
 
 CLIENT_PREFIX = "client:"
+ANONYMOUS_PREFIX = "anon:"
 _MISLEADING = "Must not contain invisible characters or marks of direction."
 _PREFIX_AS_SEEN = skeleton(CLIENT_PREFIX)
+_ANONYMOUS_AS_SEEN = skeleton(ANONYMOUS_PREFIX)
 _BOT_AS_SEEN = skeleton("bot")
 
 
@@ -61,6 +63,16 @@ def speaker_id(text: str, field: str) -> str:
         raise InvalidRequest(errors=(FieldError(field, "Name who of the client speaks: client:support_staff_01."),))
     if skeleton(text).startswith(_PREFIX_AS_SEEN):
         raise InvalidRequest(errors=(FieldError(field, "Looks like the prefix client: but is not it."),))
+    return text
+
+
+def end_user_id(text: str, field: str) -> str:
+    """The user_id of a user whom the client's server names: neither staff nor an anonymous visitor. Raises `InvalidRequest`."""
+    text = speaker_id(text, field)
+    if text.startswith(CLIENT_PREFIX):
+        raise InvalidRequest(errors=(FieldError(field, "Must name an end user: client: stands for your staff."),))
+    if skeleton(text).startswith(_ANONYMOUS_AS_SEEN):
+        raise InvalidRequest(errors=(FieldError(field, "Must not begin with anon:, as the ids of anonymous visitors do."),))
     return text
 
 

@@ -11,7 +11,7 @@ from gigachat_server.access.restrictions import restriction_errors
 from gigachat_server.access.speakers import shown_name
 from gigachat_server.api import wire
 from gigachat_server.edge.answer import Answer
-from gigachat_server.edge.body import convert
+from gigachat_server.edge.body import convert, patched
 from gigachat_server.edge.request import Request, next_link, query_limit
 from gigachat_server.errors import FieldError, InvalidRequest
 from gigachat_server.records import (
@@ -19,6 +19,7 @@ from gigachat_server.records import (
     ChatbotConfig,
     DocumentsConfig,
     InterceptionConfig,
+    LimitsConfig,
     ResponseConfig,
     RestrictionsConfig,
     TextSplitterConfig,
@@ -34,6 +35,7 @@ class ChatbotInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     restrictions: RestrictionsConfig = RestrictionsConfig()
     documents: DocumentsConfig = DocumentsConfig()
     interception: InterceptionConfig = InterceptionConfig()
+    limits: LimitsConfig = LimitsConfig()
 
     def config(self) -> ChatbotConfig:
         """Raises `InvalidRequest` for what no single field can tell."""
@@ -41,7 +43,11 @@ class ChatbotInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if errors:
             raise InvalidRequest(errors=tuple(errors))
         return ChatbotConfig(
-            response=self.response, restrictions=self.restrictions, documents=self.documents, interception=self.interception
+            response=self.response,
+            restrictions=self.restrictions,
+            documents=self.documents,
+            interception=self.interception,
+            limits=self.limits,
         )
 
 
@@ -75,6 +81,12 @@ async def change(request: Request[dict[str, Any]], services: Services) -> Answer
     return Answer(wire.chatbot(await services.chatbots.change(request.principal, request.chatbot.id, merge)))
 
 
+async def limits(request: Request[None], services: Services) -> Answer:
+    """What is configured, and what end users have used of the budgets today (UTC); turns that run count as reserved."""
+    spent = await services.till.spent_today(request.chatbot.id)
+    return Answer(wire.limits(request.chatbot.config.limits, spent, now_us=services.clock()))
+
+
 async def delete(request: Request[None], services: Services) -> Answer:
     """Removes the chatbot with all its documents and conversations."""
     await services.chatbots.delete(request.principal, request.chatbot.id)
@@ -87,7 +99,7 @@ def merged_config(held: Chatbot, patch: dict[str, Any]) -> tuple[str, ChatbotCon
     Only what the patch says is checked: the rest may be a later version's, beyond today's limits.
     """
     said = convert({"name": "-", **patch}, ChatbotInput)
-    config = _patched(held.config, said, {name: value for name, value in patch.items() if name != "name"})
+    config = patched(held.config, said, {name: value for name, value in patch.items() if name != "name"})
     errors = restriction_errors(said.restrictions)
     if config.documents.text_splitter != held.config.documents.text_splitter:
         errors += _splitter_errors(config.documents.text_splitter)
@@ -100,12 +112,3 @@ def _splitter_errors(splitter: TextSplitterConfig) -> list[FieldError]:
     if splitter.chunk_overlap < splitter.chunk_size:
         return []
     return [FieldError("documents.text_splitter.chunk_overlap", "Must be less than chunk_size.")]
-
-
-def _patched(held: S, said: msgspec.Struct, patch: dict[str, Any]) -> S:
-    """`held` with those fields of `said` that the patch names."""
-    changes = {
-        name: _patched(getattr(held, name), getattr(said, name), value) if isinstance(value, dict) else getattr(said, name)
-        for name, value in patch.items()
-    }
-    return msgspec.structs.replace(held, **changes)

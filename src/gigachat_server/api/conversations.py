@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from typing import Annotated, Any, cast, get_args
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 from starlette.responses import Response
 
 from gigachat_server.access.speakers import client_defined_id, operator_name
-from gigachat_server.api import sse, wire
+from gigachat_server.access.standings import headers as limit_headers
+from gigachat_server.api import sse
+from gigachat_server.api.views import View, view_of
 from gigachat_server.chat.conversations import ConversationFilter
 from gigachat_server.chat.turns.turn import TurnHandle
 from gigachat_server.edge import cursors
@@ -46,6 +48,21 @@ class PromptInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     metadata: Annotated[dict[str, Any], Meta(description="Stored with the prompt and returned; 16 kB of JSON at most.")] = {}
 
 
+class EndUserPrompt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What an end user says. Without a conversation_id it starts a conversation, whose id the answer tells."""
+
+    prompt: Annotated[str, Meta(min_length=1, max_length=32_000, description="What the user says.")]
+    conversation_id: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=255)] | UnsetType, Meta(description="Of one that is theirs, to continue it.")
+    ] = UNSET
+    user_id: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=255)] | UnsetType,
+        Meta(description="Theirs, which their token or session says anyway."),
+    ] = UNSET
+    stream: Annotated[bool | None, Meta(description="true: answer with Server-Sent Events.")] = None
+    metadata: Annotated[dict[str, Any], Meta(description="Stored with the prompt; 16 kB of JSON at most.")] = {}
+
+
 class RetryInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stream: Annotated[bool | None, Meta(description="true: answer with Server-Sent Events.")] = None
 
@@ -61,49 +78,45 @@ class HandoffInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     note: Annotated[str, Meta(max_length=2000, description="A note to the operators: what it is about.")] = ""
 
 
-async def say(request: Request[PromptInput], services: Services) -> Answer | Response:
-    wanted, with_embedding = request.body, _with_embedding(request)
+async def say(request: Request[PromptInput | EndUserPrompt], services: Services) -> Answer | Response:
+    wanted, view = request.body, view_of(request)
     started = await services.conversations.speak(
         request.principal,
         request.chatbot,
-        conversation_id=wanted.conversation_id,
-        user_id=wanted.user_id,
+        conversation_id=wanted.conversation_id or None,
+        user_id=wanted.user_id or None,
         text=wanted.prompt,
         metadata=wanted.metadata,
         key=request.key,
     )
-    return await _turn_answer(request, started, with_embedding, wants_stream=_wants_stream(request, wanted.stream))
+    return await _turn_answer(request, started, view, wants_stream=_wants_stream(request, wanted.stream))
 
 
 async def retry(request: Request[RetryInput], services: Services) -> Answer | Response:
     """Answers the prompt, or the prompt of this reply, again; the reply that is replaced stays readable."""
-    with_embedding = _with_embedding(request)
+    view = view_of(request)
     started = await services.conversations.retry(
         request.principal, request.chatbot, _id(request), request.named["message_id"], key=request.key
     )
-    return await _turn_answer(request, started, with_embedding, wants_stream=_wants_stream(request, request.body.stream))
+    return await _turn_answer(request, started, view, wants_stream=_wants_stream(request, request.body.stream))
 
 
-async def _turn_answer(
-    request: Request[Any], started: TurnHandle, with_embedding: bool, *, wants_stream: bool
-) -> Answer | Response:
-    headers = REPLAYED if started.is_replayed else {}
+async def _turn_answer(request: Request[Any], started: TurnHandle, view: View, *, wants_stream: bool) -> Answer | Response:
+    headers = {**(REPLAYED if started.is_replayed else {}), **limit_headers(started.standings)}
     if wants_stream:
-        return sse.stream_turn(started, request, with_embedding=with_embedding, headers=headers)
+        return sse.stream_turn(started, request, view, headers=headers)
     stored = await started.result()
     await trigger("S9")
-    return Answer(wire.messages(stored, request.account_id, with_embedding=with_embedding), 201, headers)
+    return Answer(view.messages(stored), 201, headers)
 
 
 async def stop(request: Request[None], services: Services) -> Answer:
     """Stops the running reply and the prompts queued behind it; answers with what was stored of them."""
-    door, who, with_embedding = services.conversations, request.principal, _with_embedding(request)
+    door, who, view = services.conversations, request.principal, view_of(request)
     ids = request.earlier(list[str])
     if ids is None:
-        ended = await door.stop(who, request.chatbot, _id(request), key=request.key)
-        return Answer(wire.messages(ended, request.account_id, with_embedding=with_embedding))
-    earlier = await door.named(who, request.chatbot, _id(request), ids)
-    return Answer(wire.messages(earlier, request.account_id, with_embedding=with_embedding))
+        return Answer(view.messages(await door.stop(who, request.chatbot, _id(request), key=request.key)))
+    return Answer(view.messages(await door.named(who, request.chatbot, _id(request), ids)))
 
 
 async def take_over(request: Request[TakeoverInput], services: Services) -> Answer:
@@ -112,7 +125,7 @@ async def take_over(request: Request[TakeoverInput], services: Services) -> Answ
     taken = request.earlier(Conversation) or await services.conversations.take_over(
         request.principal, request.chatbot, _id(request), wanted.operator, may_take_from=wanted.force, key=request.key
     )
-    return Answer(wire.conversation(taken))
+    return Answer(view_of(request).conversation(taken))
 
 
 async def release(request: Request[None], services: Services) -> Answer:
@@ -120,7 +133,7 @@ async def release(request: Request[None], services: Services) -> Answer:
     released = request.earlier(Conversation) or await services.conversations.release(
         request.principal, request.chatbot, _id(request), key=request.key
     )
-    return Answer(wire.conversation(released))
+    return Answer(view_of(request).conversation(released))
 
 
 async def hand_off(request: Request[HandoffInput], services: Services) -> Answer:
@@ -128,43 +141,43 @@ async def hand_off(request: Request[HandoffInput], services: Services) -> Answer
     handed = request.earlier(Conversation) or await services.conversations.hand_off(
         request.principal, request.chatbot, _id(request), note=request.body.note, key=request.key
     )
-    return Answer(wire.conversation(handed))
+    return Answer(view_of(request).conversation(handed))
 
 
 async def give_feedback(request: Request[Feedback], services: Services) -> Answer:
     """Keeps what the end user thought of a reply; a rating of null takes it back."""
-    with_embedding = _with_embedding(request)
+    view = view_of(request)
     rated = await services.conversations.rate(
         request.principal, request.chatbot, _id(request), request.named["message_id"], request.body
     )
-    (message,) = wire.messages(rated, request.account_id, with_embedding=with_embedding)
+    (message,) = view.messages(rated)
     return Answer(message)
 
 
 async def list_events(request: Request[None], services: Services) -> Answer | Response:
     """What happened, oldest first; as an event stream also what happens from then on, with every word of a reply."""
-    door, conversation_id, with_embedding = services.conversations, _id(request), _with_embedding(request, default=False)
-    who, chatbot = request.principal, request.chatbot
+    door, conversation_id, view = services.conversations, _id(request), view_of(request, with_embedding=False)
+    who, chatbot, with_vectors = request.principal, request.chatbot, view.with_embedding
     if request.accepts_events:
         place = sse.place_of(request)
-        followed = await door.follow(who, chatbot, conversation_id, place, idle_s=sse.PING_S, with_vectors=with_embedding)
-        return sse.stream_events(followed, request, with_embedding=with_embedding, of_chatbot=False)
+        followed = await door.follow(who, chatbot, conversation_id, place, idle_s=sse.PING_S, with_vectors=with_vectors)
+        return sse.stream_events(followed, request, view, of_chatbot=False)
     limit, after = query_limit(request.query), _after_seq(request)
-    found = await door.events(who, chatbot, conversation_id, after=after, limit=limit + 1, with_vectors=with_embedding)
+    found = await door.events(who, chatbot, conversation_id, after=after, limit=limit + 1, with_vectors=with_vectors)
     headers = next_link(request, str(found[limit - 1].event.seq)) if len(found) > limit else {}
-    listed = (wire.event(happened, request.account_id, with_embedding=with_embedding) for happened in found[:limit])
-    return Answer(listed, headers=headers)
+    shown = (view.event(happened) for happened in found[:limit])
+    return Answer((event for event in shown if event is not None), headers=headers)
 
 
 async def follow_chatbot(request: Request[None], services: Services) -> Response:
     """What happens in all conversations, as an event stream. After a break events may come twice: tell them by their seq."""
     cursor = cursors.load(request.headers.get("last-event-id", request.query.get("after")))
     since = cursor[0] if cursor is not None else None
-    with_embedding = _with_embedding(request, default=False)
+    view = view_of(request, with_embedding=False)
     followed = await services.conversations.follow_all(
-        request.principal, request.chatbot, since, idle_s=sse.PING_S, with_vectors=with_embedding
+        request.principal, request.chatbot, since, idle_s=sse.PING_S, with_vectors=view.with_embedding
     )
-    return sse.stream_events(followed, request, with_embedding=with_embedding, of_chatbot=True)
+    return sse.stream_events(followed, request, view, of_chatbot=True)
 
 
 async def list_all(request: Request[None], services: Services) -> Answer:
@@ -183,7 +196,8 @@ async def list_all(request: Request[None], services: Services) -> Answer:
         last = found[limit - 1]
         at = last.waiting_since if by_waiting and last.waiting_since is not None else last.last_at
         headers = next_link(request, cursors.dump(at, last.conversation_id))
-    return Answer([wire.conversation(conversation) for conversation in found[:limit]], headers=headers)
+    view = view_of(request)
+    return Answer([view.conversation(conversation) for conversation in found[:limit]], headers=headers)
 
 
 def _which(query: Mapping[str, str]) -> ConversationFilter:
@@ -202,17 +216,23 @@ def _which(query: Mapping[str, str]) -> ConversationFilter:
 
 
 async def get(request: Request[None], services: Services) -> Answer:
-    return Answer(wire.conversation(await services.conversations.read(request.principal, request.chatbot, _id(request))))
+    found = await services.conversations.read(request.principal, request.chatbot, _id(request))
+    return Answer(view_of(request).conversation(found))
 
 
 async def list_messages(request: Request[None], services: Services) -> Answer:
     """Oldest first."""
-    limit, with_embedding = query_limit(request.query), _with_embedding(request, default=False)
+    limit, view = query_limit(request.query), view_of(request, with_embedding=False)
     found = await services.conversations.messages(
-        request.principal, request.chatbot, _id(request), after=_after_seq(request), limit=limit + 1, with_vectors=with_embedding
+        request.principal,
+        request.chatbot,
+        _id(request),
+        after=_after_seq(request),
+        limit=limit + 1,
+        with_vectors=view.with_embedding,
     )
     headers = next_link(request, str(found.messages[limit - 1].seq)) if len(found.messages) > limit else {}
-    return Answer((wire.message(each, request.account_id, found.vectors) for each in found.messages[:limit]), headers=headers)
+    return Answer((view.message(each, found.vectors) for each in found.messages[:limit]), headers=headers)
 
 
 async def delete(request: Request[None], services: Services) -> Answer:
@@ -229,11 +249,6 @@ async def delete_user(request: Request[None], services: Services) -> Answer:
 
 def _id(request: Request[Any]) -> str:
     return request.named["conversation_id"]
-
-
-def _with_embedding(request: Request[Any], *, default: bool = True) -> bool:
-    """Answers to what was said show the sources' vectors; lists and streams of events do not, unless told otherwise."""
-    return query_flag(request.query, "embedding", default=default)
 
 
 def _wants_stream(request: Request[Any], wanted: bool | None) -> bool:

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope
 
 from gigachat_server.access.principal import Principal, local_operator
-from gigachat_server.access.restrictions import check_restrictions, is_listed
+from gigachat_server.access.restrictions import check_restrictions
 from gigachat_server.access.speakers import client_defined_id, shown_name
 from gigachat_server.api.openapi import openapi_json
 from gigachat_server.api.routes import ROUTES, RouteMatch, RouteTable
@@ -32,9 +32,10 @@ from gigachat_server.errors import (
     InvalidRequest,
     MethodNotAllowed,
     NotFound,
+    TokenExpired,
     Unauthenticated,
 )
-from gigachat_server.records import RestrictionsConfig
+from gigachat_server.records import Chatbot
 from gigachat_server.services import Services
 
 _TABLE = RouteTable(ROUTES)
@@ -42,7 +43,7 @@ _ADDRESSES = tuple(dict.fromkeys([*(route.path for route in ROUTES), "/openapi.j
 _CORS_METHODS = "GET, POST, PUT, DELETE"
 _CORS_HEADERS = "Authorization, Content-Type, Accept, Idempotency-Key, Last-Event-ID, Prefer, X-Request-Id"
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9._:\[\]-]{1,262}")  # as browsers write one; nothing else is repeated
-_CORS_EXPOSED = "Link, Retry-After, X-Request-Id, Idempotent-Replayed"
+_CORS_EXPOSED = "Link, Retry-After, RateLimit, RateLimit-Policy, X-Request-Id, Idempotent-Replayed"
 
 _MOST_SEGMENTS = 16  # more than any route has
 
@@ -102,7 +103,9 @@ class _ApiSurface:
         if kind.lower() != "bearer" or not secret.strip():
             raise Unauthenticated(why_no_key(request.headers, request.raw_query))
         try:
-            return await self.context.key_ring.authenticate(secret.strip())
+            return await self.context.callers.authenticate(secret.strip(), chatbot_id=request.named.get("chatbot_id"))
+        except TokenExpired:
+            raise
         except Unauthenticated:
             raise Unauthenticated(why_refused(secret.strip())) from None
 
@@ -115,9 +118,15 @@ class _ApiSurface:
             account = await self.context.key_ring.ensure_account(name)
         return local_operator(account.id)
 
-    def check_restrictions(self, request: Request[Any], restrictions: RestrictionsConfig) -> None:
-        if not self._is_local:
-            check_restrictions(restrictions, peer=request.peer, headers=request.headers, has_key=True)
+    async def check_restrictions(self, request: Request[Any], chatbot: Chatbot) -> None:
+        if self._is_local:
+            return
+        principal = request.principal
+        if principal.is_end_user:
+            origin = request.headers.get("origin")
+            await self.context.callers.check_from(principal, chatbot, origin=origin, peer=request.peer)
+        else:
+            check_restrictions(chatbot.config.restrictions, peer=request.peer, headers=request.headers, has_key=True)
 
     async def read_body(self, request: Request[Any], route: AnyRoute, receive: Receive) -> Any:
         if route.request is None:
@@ -130,7 +139,10 @@ class _ApiSurface:
         else:
             check_media_type(request.headers)
         parse = parse_object if route.is_merge else decode
-        return await parsed(raw, functools.partial(parse, wanted=route.request, settings=settings))
+        wanted = route.request
+        if route.end_user_request is not None and request.principal.is_end_user:
+            wanted = route.end_user_request
+        return await parsed(raw, functools.partial(parse, wanted=wanted, settings=settings))
 
     async def render_problem(self, error: GigachatError, request: Request[Any]) -> Response:
         return render_problem(error, instance=request.raw_path, request_id=request.request_id, root=request.root)
@@ -145,22 +157,21 @@ class _ApiSurface:
         if not any(name == b"cache-control" for name, _ in response.raw_headers):
             response.raw_headers.append((b"cache-control", b"no-store"))
         if "origin" in request.headers:
-            _allow_origin(request.headers["origin"], request, response)
+            await self._allow_origin(request.headers["origin"], request, response)
 
+    async def _allow_origin(self, origin: str, request: Request[Any], response: Response) -> None:
+        """CORS: pages on the chatbot's own hostnames may read what it answers; any page may ask, and read that it may not.
 
-def _allow_origin(origin: str, request: Request[Any], response: Response) -> None:
-    """CORS: pages on the chatbot's own hostnames may read what it answers; any page may ask, and read that it may not.
-
-    Invariant: before a key has opened the chatbot, the headers are the same whether there is such a chatbot or not.
-    """
-    segments = request.encoded_path.decode("ascii", "replace").split("/")
-    if len(segments) < 3 or segments[1] != "chatbots" or not _ORIGIN.fullmatch(origin):
-        return
-    chatbot = request.named_chatbot
-    if chatbot is not None and not is_listed(origin, chatbot.config.restrictions.hostnames):
-        return
-    for name, value in _cors_headers(origin, is_preflight=request.method == "OPTIONS").items():
-        response.headers[name] = value
+        Invariant: before a key has opened the chatbot, the headers are the same whether there is such a chatbot or not.
+        """
+        segments = request.encoded_path.decode("ascii", "replace").split("/")
+        if len(segments) < 3 or segments[1] != "chatbots" or not _ORIGIN.fullmatch(origin):
+            return
+        chatbot = request.named_chatbot
+        if chatbot is not None and not await self.context.callers.may_read(chatbot, origin):
+            return
+        for name, value in _cors_headers(origin, is_preflight=request.method == "OPTIONS").items():
+            response.headers[name] = value
 
 
 def _cors_headers(origin: str, *, is_preflight: bool) -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from gigachat_server import __version__
+from gigachat_server.access.scopes import Scope
 from gigachat_server.api import input_rules
 from gigachat_server.api.problem_schemas import ProblemSchemas
 from gigachat_server.api.routes import DOCUMENTS, ROUTES, ApiRoute
@@ -66,6 +67,10 @@ _LAST_EVENT_ID: tuple[dict[str, Any], str] = (
     {"type": "string"},
     "A header, for an event stream: the `id:` of what came last, to go on behind it. It counts before `after`.",
 )
+_LEFT_AT: tuple[dict[str, Any], str] = (
+    {"type": "string"},
+    "A header, for a stream that is sent again with its `Idempotency-Key`: the `id:` of what came last, to go on behind it.",
+)
 _PREFER: tuple[dict[str, Any], str] = (
     {"type": "string", "examples": ["respond-async"]},
     "A header: with `respond-async` the answer is 202 as soon as the text is stored.",
@@ -84,7 +89,25 @@ _FORM = {
     },
 }
 _LOCATION = {"description": "The path of what was made.", "schema": {"type": "string"}}
+_RATE_LIMITS = {
+    "RateLimit-Policy": {
+        "description": 'The limits that the prompt was charged to: `"user";q=20;w=60`. Without any there is no such header.',
+        "schema": {"type": "string"},
+    },
+    "RateLimit": {
+        "description": 'What is left of each, and in how many seconds it is whole again: `"user";r=13;t=17`.',
+        "schema": {"type": "string"},
+    },
+}
 _LINK = {"description": 'Where a further page is: `<...>; rel="next"`. The last page has none.', "schema": {"type": "string"}}
+
+
+_BEARERS = {
+    "apiKey": "An API key, gca_...: of your server.",
+    "widgetKey": "A widget key, gcp_...: of a visitor without a name.",
+    "userToken": "A token (JWT) that your server signed for one of its users.",
+    "session": "A session of an end user, gcu_....",
+}
 
 
 @functools.cache
@@ -112,7 +135,9 @@ def openapi() -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": dict(sorted(schemas.components.items())),
-            "securitySchemes": {"apiKey": {"type": "http", "scheme": "bearer", "description": "An API key, gca_..."}},
+            "securitySchemes": {
+                name: {"type": "http", "scheme": "bearer", "description": description} for name, description in _BEARERS.items()
+            },
         },
     }
     prune(document)
@@ -134,14 +159,28 @@ def _operation(route: ApiRoute, schemas: Schemas, problems: ProblemSchemas) -> d
     if route.scope == PUBLIC:
         operation["security"] = []
     else:
-        operation["description"] = f"Needs a key with the scope `{route.scope}`."
+        operation["description"] = _who_may(route)
+        if route.end_user == "own":
+            operation["security"] = [{"apiKey": []}, *({each: []} for each in _bearers_of_users(route))]
     if route.request is not None:
         schema = schemas.sent(route.request, is_merge=route.is_merge)
+        if route.end_user_request is not None:
+            schema = {"anyOf": [schema, schemas.sent(route.end_user_request, is_merge=False)]}
         content: dict[str, Any] = {"application/json": {"schema": schema}}
         if route.takes_file:
             content["multipart/form-data"] = {"schema": _FORM}
         operation["requestBody"] = {"required": not route.is_body_optional, "content": content}
     return operation
+
+
+def _who_may(route: ApiRoute) -> str:
+    told = f"Needs a key with the scope `{route.scope}`."
+    return told if route.end_user == "no" else f"{told} End users reach it too, and of conversations their own alone."
+
+
+def _bearers_of_users(route: ApiRoute) -> tuple[str, ...]:
+    """Of the credentials of end users those that are good for it."""
+    return ("widgetKey", "userToken") if route.scope is Scope.TOKENS_WRITE else ("userToken", "session")
 
 
 def _parameters(route: ApiRoute) -> list[dict[str, Any]]:
@@ -156,6 +195,8 @@ def _parameters(route: ApiRoute) -> list[dict[str, Any]]:
     if route.is_followed:
         schema, description = _LAST_EVENT_ID
         in_header.append(_parameter("header", "Last-Event-ID", input_rules.LAST_EVENT_ID.get(route.path, schema), description))
+    elif route.is_prompt and route.is_streamed:
+        in_header.append(_parameter("header", "Last-Event-ID", *_LEFT_AT))
     if route.accepted is not None:
         in_header.append(_parameter("header", "Prefer", *_PREFER))
     return in_path + in_query + in_header
@@ -179,7 +220,7 @@ def _successes(route: ApiRoute, schemas: Schemas) -> dict[str, Any]:
     success: dict[str, Any] = {"description": "Success"}
     content: dict[str, Any] = {}
     if route.response is not None:
-        content["application/json"] = {"schema": schemas.answered(route.response)}
+        content["application/json"] = {"schema": schemas.answered(route.response, end_user=route.end_user == "own")}
     if route.is_streamed:
         stream, _ = STREAMS[route.method, route.path]
         content["text/event-stream"] = {"schema": {"$ref": f"#/components/schemas/{stream}"}}
@@ -188,6 +229,8 @@ def _successes(route: ApiRoute, schemas: Schemas) -> dict[str, Any]:
     headers = {"Location": _LOCATION} if route.has_location else {}
     if "limit" in route.query and "after" in route.query:
         headers = {**headers, "Link": _LINK}
+    if route.is_prompt:
+        headers = {**headers, **_RATE_LIMITS}
     if headers:
         success["headers"] = headers
     responses = {str(route.status): success}

@@ -52,7 +52,13 @@ def _below(kind: type[GigachatError]) -> list[type[GigachatError]]:
     return [kind, *(deeper for child in kind.__subclasses__() for deeper in _below(child))]
 
 
-_OF_PROMPTS: Kinds = (errors.ConversationBusy, errors.ReplyCutOff, *_OF_EMBEDDERS, *_below(errors.ModelError))
+_OF_PROMPTS: Kinds = (
+    errors.ConversationBusy,
+    *_below(errors.RateLimited),
+    errors.ReplyCutOff,
+    *_OF_EMBEDDERS,
+    *_below(errors.ModelError),
+)
 # What a handler adds: a word for it, and the errors.
 _OF_ROUTES: dict[tuple[str, str], tuple[str, Kinds]] = {
     ("GET", CHATBOT + "/retrieve"): ("Retrieve", _OF_EMBEDDERS),
@@ -60,6 +66,7 @@ _OF_ROUTES: dict[tuple[str, str], tuple[str, Kinds]] = {
     ("POST", SITES): ("Site", (SiteExists, TooManySites)),
     ("POST", CONVERSATION + "/takeover"): ("Takeover", (errors.AlreadyTakenOver,)),
     ("POST", MESSAGE + "/retry"): ("Retry", (errors.ConversationTakenOver,)),
+    ("GET", CONVERSATION + "/events"): ("Events", (errors.RateLimited,)),
     ("POST", FIXED_ANSWERS): ("FixedAnswer", (TooManyFixedAnswers,)),
     ("PUT", FIXED_ANSWER): ("FixedAnswer", (TooManyFixedAnswers,)),
     ("POST", UNANSWERED + "/{prompt_id}/answer"): ("Unanswered", (UnansweredSettled, TooManyFixedAnswers)),
@@ -67,9 +74,14 @@ _OF_ROUTES: dict[tuple[str, str], tuple[str, Kinds]] = {
 }
 
 
+def error_classes() -> list[type[GigachatError]]:
+    """The error tree, each class behind the one it is a kind of."""
+    return _below(GigachatError)
+
+
 def error_codes() -> list[tuple[str, int, str]]:
     """Every code of the error tree: code, status, meaning."""
-    return sorted({(kind.code, kind.status, kind.message) for kind in _below(GigachatError)}, key=lambda row: row[1::-1])
+    return sorted({(kind.code, kind.status, kind.message) for kind in error_classes()}, key=lambda row: row[1::-1])
 
 
 class ProblemSchemas:

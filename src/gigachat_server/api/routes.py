@@ -15,11 +15,13 @@ from starlette.responses import Response
 
 from gigachat_server.access.scopes import SCOPES, Scope
 from gigachat_server.api import (
+    access_wire,
     chatbots,
     conversations,
     documents,
     fixed_answers,
     health,
+    identity_keys,
     inbox,
     keys,
     learning_wire,
@@ -27,9 +29,12 @@ from gigachat_server.api import (
     replay,
     retrieval,
     search,
+    sessions,
     site_wire,
     sites,
     unanswered,
+    users,
+    widget_keys,
     wire,
 )
 from gigachat_server.edge.answer import Answer
@@ -126,6 +131,11 @@ CANNED_REPLIES = CHATBOT + "/canned-replies"
 UNANSWERED = CHATBOT + "/unanswered"
 FIXED_ANSWERS = CHATBOT + "/fixed-answers"
 FIXED_ANSWER = FIXED_ANSWERS + "/{fixed_answer_id}"
+IDENTITY_KEYS = CHATBOT + "/identity-keys"
+WIDGET_KEYS = CHATBOT + "/widget-keys"
+WIDGET_KEY = WIDGET_KEYS + "/{widget_key_id}"
+SESSIONS = CHATBOT + "/sessions"
+USER = CHATBOT + "/users/{user_id}"
 
 # fmt: off
 ROUTES = (
@@ -140,6 +150,9 @@ ROUTES = (
                request=chatbots.ChatbotInput, response=wire.WireChatbot, summary="Change some properties of a chatbot"),
     Route(method="DELETE", path=CHATBOT, scope=Scope.CHATBOTS_WRITE, handler=chatbots.delete, status=204,
           summary="Delete a chatbot with all its documents and conversations"),
+
+    Route(method="GET", path=CHATBOT + "/limits", scope=Scope.CHATBOTS_READ, handler=chatbots.limits,
+          response=wire.WireLimits, summary="Show the limits of a chatbot, and what was used of its budgets today"),
 
     Route(method="GET", path="/queue", scope=Scope.DOCUMENTS_READ, handler=documents.queues,
           response=list[documents.WireQueue],
@@ -184,8 +197,10 @@ ROUTES = (
           is_guarded=True, end_user="own", response=list[wire.WireConversation],
           query=(*PAGES, "controlled_by", "handoff_requested", "status", "waiting", "assigned_to", "operator", "user_id", "sort"),
           summary="List conversations, most recently active first, or longest waiting first"),
-    BodyRoute(method="POST", path=CONVERSATIONS, scope=Scope.CONVERSATIONS_WRITE, handler=conversations.say,
-              is_guarded=True, end_user="own", request=conversations.PromptInput, response=list[wire.WireMessage], status=201,
+    BodyRoute[conversations.PromptInput | conversations.EndUserPrompt](
+              method="POST", path=CONVERSATIONS, scope=Scope.CONVERSATIONS_WRITE, handler=conversations.say,
+              is_guarded=True, end_user="own", request=conversations.PromptInput,
+              end_user_request=conversations.EndUserPrompt, response=list[wire.WireMessage], status=201,
               query=("embedding",), is_streamed=True, is_prompt=True,
               summary="Start or continue a conversation; answers with the newest messages"),
     Route(method="GET", path=CONVERSATION, scope=Scope.CONVERSATIONS_READ, handler=conversations.get,
@@ -261,8 +276,8 @@ ROUTES = (
               summary="Replace a canned reply"),
     Route(method="DELETE", path=CANNED_REPLIES + "/{canned_reply_id}", scope=Scope.MESSAGES_INJECT,
           handler=inbox.delete_canned_reply, status=204, summary="Delete a canned reply"),
-    Route(method="DELETE", path=CHATBOT + "/users/{user_id}", scope=Scope.CONVERSATIONS_WRITE, handler=conversations.delete_user,
-          is_guarded=True, status=204, summary="Delete everything that one end user said"),
+    Route(method="DELETE", path=USER, scope=Scope.CONVERSATIONS_WRITE, handler=conversations.delete_user,
+          is_guarded=True, status=204, summary="Delete everything that one end user said, and what is known of them"),
 
     Route(method="GET", path=UNANSWERED, scope=Scope.CONVERSATIONS_READ, handler=unanswered.list_all, is_guarded=True,
           response=list[learning_wire.WireUnanswered], query=(*PAGES, "state"),
@@ -289,6 +304,38 @@ ROUTES = (
               summary="Replace a fixed answer; its use count stays"),
     Route(method="DELETE", path=FIXED_ANSWER, scope=Scope.LEARNING_WRITE, handler=fixed_answers.delete,
           status=204, summary="Delete a fixed answer"),
+
+    Route(method="GET", path=IDENTITY_KEYS, scope=Scope.ACCESS_WRITE, handler=identity_keys.list_all,
+          response=list[access_wire.WireIdentityKey], query=PAGES,
+          summary="List the keys that tokens of your users are verified with"),
+    BodyRoute(method="POST", path=IDENTITY_KEYS, scope=Scope.ACCESS_WRITE, handler=identity_keys.create,
+              request=identity_keys.IdentityKeyInput, response=access_wire.WireNewIdentityKey, status=201, is_secret=True,
+              has_location=True, summary="Create an identity key; a shared secret is shown only once"),
+    Route(method="DELETE", path=IDENTITY_KEYS + "/{identity_key_id}", scope=Scope.ACCESS_WRITE, handler=identity_keys.revoke,
+          status=204, summary="Revoke an identity key, and with it every token that was signed with it"),
+    Route(method="GET", path=WIDGET_KEYS, scope=Scope.ACCESS_WRITE, handler=widget_keys.list_all,
+          response=list[access_wire.WireWidgetKey], query=PAGES, summary="List widget keys, newest first"),
+    BodyRoute(method="POST", path=WIDGET_KEYS, scope=Scope.ACCESS_WRITE, handler=widget_keys.create,
+              request=widget_keys.WidgetKeyInput, response=access_wire.WireWidgetKey, status=201, has_location=True,
+              summary="Create a widget key, with which visitors of certain pages may chat"),
+    MergeRoute(method="PATCH", path=WIDGET_KEY, scope=Scope.ACCESS_WRITE, handler=widget_keys.change,
+               request=widget_keys.WidgetKeyInput, response=access_wire.WireWidgetKey,
+               summary="Change a widget key, or switch it off and on"),
+    Route(method="DELETE", path=WIDGET_KEY, scope=Scope.ACCESS_WRITE, handler=widget_keys.revoke, status=204,
+          summary="Revoke a widget key, and with it every session that was opened with it"),
+    BodyRoute(method="POST", path=SESSIONS, scope=Scope.TOKENS_WRITE, handler=sessions.create, is_guarded=True, end_user="own",
+              request=sessions.SessionInput, is_body_optional=True, response=access_wire.WireSession, status=201, is_secret=True,
+              summary="Open a session of an end user: anonymous with a widget key, named with an API key or a token"),
+    Route(method="DELETE", path=SESSIONS + "/current", scope=Scope.CONVERSATIONS_READ, handler=sessions.close, is_guarded=True,
+          end_user="own", status=204, summary="End the session that the request came with"),
+    Route(method="GET", path=USER, scope=Scope.CONVERSATIONS_READ, handler=users.get, is_guarded=True,
+          response=access_wire.WireEndUser, summary="Get what is known of an end user"),
+    MergeRoute(method="PATCH", path=USER, scope=Scope.CONVERSATIONS_WRITE, handler=users.change, is_guarded=True,
+               request=users.ProfileInput, response=access_wire.WireEndUser,
+               summary="Tell operators who an end user is"),
+    BodyRoute(method="POST", path=USER + "/revoke", scope=Scope.ACCESS_WRITE, handler=users.revoke,
+              request=users.RevokeInput, is_body_optional=True, response=access_wire.WireEndUser,
+              summary="Refuse every token and session that an end user has; or block the user"),
 
     Route(method="GET", path="/api-keys", scope=Scope.KEYS_WRITE, handler=keys.list_all,
           response=list[wire.WireKey], query=PAGES, summary="List API keys, newest first, without their secrets"),

@@ -10,11 +10,11 @@ mean) or demand it.
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import msgspec
 
-from gigachat_server.api import input_rules, learning_wire, site_wire, wire
+from gigachat_server.api import end_user_wire, input_rules, learning_wire, site_wire, wire
 from gigachat_server.api.routes import CHATBOT, CONVERSATION, CONVERSATIONS, DOCUMENT, MESSAGE, ROUTES, SITE
 from gigachat_server.records import EventType
 
@@ -22,6 +22,12 @@ Schema = dict[str, Any]
 
 _REF = "#/components/schemas/"
 _TURN = {"start": wire.StreamStart, "delta": wire.StreamDelta, "message": wire.WireMessage, "done": wire.StreamDone}
+# What end users get in place of what the account gets.
+_FOR_END_USERS = {
+    wire.WireMessage: end_user_wire.EndUserMessage,
+    wire.WireConversation: end_user_wire.EndUserConversation,
+    wire.WireEvent: end_user_wire.EndUserEvent,
+}
 _FEED = dict.fromkeys(get_args(EventType), wire.WireEvent)
 # The events of each stream, by name, with what their data is; `error` may end any of them.
 STREAMS: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
@@ -38,14 +44,23 @@ STREAMS: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
 }
 
 
+def seen_by_end_users(kind: Any) -> Any:
+    """What an end user gets in its place: the same, but for what is said in conversations."""
+    if get_origin(kind) is list:
+        (item,) = get_args(kind)
+        seen = seen_by_end_users(item)
+        return kind if seen is item else list[seen]  # type: ignore[valid-type]
+    return _FOR_END_USERS.get(kind, kind)
+
+
 class Schemas:
     """The components, and where in them each type is."""
 
     def __init__(self) -> None:
-        sent = [route.request for route in ROUTES if route.request is not None]
+        sent = [kind for route in ROUTES for kind in (route.request, route.end_user_request) if kind is not None]
         answered = [kind for route in ROUTES for kind in (route.response, route.accepted) if kind is not None]
         streamed = [kind for _, events in STREAMS.values() for kind in events.values()]
-        answered += [*streamed, wire.Problem]
+        answered += [*streamed, *(seen_by_end_users(kind) for kind in answered), wire.Problem]
         requests, inputs = msgspec.json.schema_components(sent, ref_template=_REF + "{name}")
         responses, outputs = msgspec.json.schema_components(answered, ref_template=_REF + "{name}")
         renamed = {name: name if name.endswith("Input") or name not in outputs else f"{name}Input" for name in inputs}
@@ -70,8 +85,11 @@ class Schemas:
         schema = self._sent[repr(kind)]
         return {"$ref": schema["$ref"] + "Part"} if is_merge else schema
 
-    def answered(self, kind: Any) -> Schema:
-        return self._answered[repr(kind)]
+    def answered(self, kind: Any, *, end_user: bool = False) -> Schema:
+        """The body of an answer; `end_user`: or what an end user gets instead."""
+        seen = seen_by_end_users(kind) if end_user else kind
+        schema = self._answered[repr(kind)]
+        return schema if seen is kind else {"anyOf": [schema, self._answered[repr(seen)]]}
 
     def _add_part(self, name: str) -> None:
         whole = {key: value for key, value in self.components[name].items() if key != "required"}

@@ -17,6 +17,7 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from gigachat_server.api import wire
+from gigachat_server.api.views import View
 from gigachat_server.chat.answers.speech import ReplyPiece
 from gigachat_server.chat.feed import FeedDelta, FeedEvent, Place
 from gigachat_server.chat.turns.progress import TurnResult
@@ -73,31 +74,35 @@ class EventStream(StreamingResponse):
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def stream_turn(started: TurnHandle, request: Request[Any], *, with_embedding: bool, headers: Mapping[str, str]) -> EventStream:
-    """The turn from its start; where nothing is to be waited for, the newest messages."""
-    return EventStream(_turn(started, request, with_embedding), 201, headers)
+def stream_turn(started: TurnHandle, request: Request[Any], view: View, *, headers: Mapping[str, str]) -> EventStream:
+    """The turn from its start, or, of a prompt that is sent again, behind the `Last-Event-ID` that comes with it; where nothing
+    is to be waited for, the newest messages."""
+    return EventStream(_turn(started, request, view), 201, headers)
 
 
-async def _turn(started: TurnHandle, request: Request[Any], with_embedding: bool) -> AsyncGenerator[bytes, None]:
+async def _turn(started: TurnHandle, request: Request[Any], view: View) -> AsyncGenerator[bytes, None]:
+    admission = Admission(request)
     turn = started.turn
     message_ids = turn.speech.message_ids if turn is not None else [message.id for message in started.replies]
-    start = wire.StreamStart(wire.message(started.prompt, request.account_id, {}), message_ids)
+    start = wire.StreamStart(view.message(started.prompt), message_ids)
     yield event("start", start, place=str(started.prompt.seq))
-    if turn is not None:
-        async with aclosing(turn.watch(idle_s=PING_S)) as watched:
-            async for said in watched:
-                yield PING if said is None else delta(said, turn.answered_in.start_seq)
     try:
+        if turn is not None:
+            left_at = _left_at(request) if started.is_replayed else (0, 0)
+            async with aclosing(turn.watch(idle_s=PING_S, left_at=left_at)) as watched:
+                async for said in watched:
+                    await admission.check(is_fact=False)
+                    yield PING if said is None else delta(said, turn.answered_in.start_seq)
         stored = await started.result()
     except GigachatError as error:
         yield event("error", problem(error, instance=request.raw_path, request_id=request.request_id, root=request.root))
         return
     await trigger("S9")
-    yield _ending(stored, request, with_embedding)
+    yield _ending(stored, view)
 
 
-def _ending(stored: TurnResult, request: Request[Any], with_embedding: bool) -> bytes:
-    messages = wire.messages(stored, request.account_id, with_embedding=with_embedding)
+def _ending(stored: TurnResult, view: View) -> bytes:
+    messages = view.messages(stored)
     parts = [event("message", message, place=str(message.seq)) for message in messages]
     last = messages[-1]
     parts.append(event("done", wire.StreamDone(last.conversation_id, last.seq)))
@@ -105,10 +110,10 @@ def _ending(stored: TurnResult, request: Request[Any], with_embedding: bool) -> 
 
 
 def stream_events(
-    followed: AsyncGenerator[FeedEvent | FeedDelta | None, None], request: Request[Any], *, with_embedding: bool, of_chatbot: bool
+    followed: AsyncGenerator[FeedEvent | FeedDelta | None, None], request: Request[Any], view: View, *, of_chatbot: bool
 ) -> EventStream:
     """What happens from now on, until the caller goes away, or may not see it any more: that ends it with `error`."""
-    return EventStream(_follow(followed, request, with_embedding, of_chatbot))
+    return EventStream(_follow(followed, request, view, of_chatbot))
 
 
 class Admission:
@@ -131,7 +136,7 @@ class Admission:
 
 
 async def _follow(
-    followed: AsyncGenerator[FeedEvent | FeedDelta | None, None], request: Request[Any], with_embedding: bool, of_chatbot: bool
+    followed: AsyncGenerator[FeedEvent | FeedDelta | None, None], request: Request[Any], view: View, of_chatbot: bool
 ) -> AsyncGenerator[bytes, None]:
     admission = Admission(request)
     yield PING  # the head leaves at once, so that the caller knows that it is connected
@@ -146,7 +151,9 @@ async def _follow(
                         yield delta(each.said, each.seq)
                     case FeedEvent():
                         async with moment():
-                            happened = wire.event(each, request.account_id, with_embedding=with_embedding)
+                            happened = view.event(each)
+                            if happened is None:
+                                continue
                             place = cursors.dump(each.place, "") if of_chatbot else event_id(each.event.seq, each.position)
                             piece = event(each.event.type, happened, place=place)
                         yield piece
@@ -177,12 +184,23 @@ async def _follow_document(followed: AsyncGenerator[Document | None, None], requ
 
 def place_of(request: Request[Any]) -> Place:
     """Where the caller of a conversation's events goes on. Raises `InvalidRequest`."""
-    text = request.headers.get("last-event-id", request.query.get("after", "0"))
+    place = _place(request.headers.get("last-event-id", request.query.get("after", "0")))
+    if place is None:
+        raise InvalidRequest(errors=(FieldError("Last-Event-ID", "Must be the id of an event of this stream."),))
+    return place
+
+
+def _left_at(request: Request[Any]) -> tuple[int, int]:
+    """Where a turn was left whose prompt is sent again. What is no place of it leaves out nothing."""
+    place = _place(request.headers.get("last-event-id", "0")) or Place()
+    return place.seq, place.position
+
+
+def _place(text: str) -> Place | None:
+    """What an `id:` names, if it is one."""
     seq, _, position = text.partition(".")
     is_form = all(part.isascii() and part.isdigit() and len(part) <= 18 for part in (seq, position or "0"))
-    if not is_form:
-        raise InvalidRequest(errors=(FieldError("Last-Event-ID", "Must be the id of an event of this stream."),))
-    return Place(int(seq), int(position or "0"))
+    return Place(int(seq), int(position or "0")) if is_form else None
 
 
 def delta(said: ReplyPiece, seq: int) -> bytes:

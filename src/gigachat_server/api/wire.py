@@ -32,12 +32,14 @@ from gigachat_server.records import (
     EventType,
     Feedback,
     InterceptionConfig,
+    LimitsConfig,
     Message,
     MessageRole,
     MessageStatus,
     ResponseConfig,
     RestrictionsConfig,
     Source,
+    Spending,
     TurnState,
 )
 
@@ -56,8 +58,24 @@ class WireChatbot(msgspec.Struct, frozen=True):
     restrictions: RestrictionsConfig
     documents: DocumentsConfig
     interception: InterceptionConfig
+    limits: LimitsConfig
     created_at: Moment
     updated_at: Moment
+
+
+class WireSpent(msgspec.Struct, frozen=True):
+    """What end users have used today, by budget; running turns count as what is reserved for them."""
+
+    users: Spending
+    anonymous: Spending
+
+
+class WireLimits(msgspec.Struct, frozen=True):
+    """A chatbot's limits, and what was used of its budgets."""
+
+    limits: LimitsConfig
+    day: Annotated[str, Meta(description="Today, in UTC.", extra_json_schema={"format": "date"})]
+    spent: WireSpent
 
 
 class WireDocument(msgspec.Struct, frozen=True):
@@ -321,6 +339,9 @@ class Problem(msgspec.Struct, frozen=True):
     code: Annotated[str, Meta(description="What went wrong. A code never changes its meaning.")]
     request_id: Annotated[str, Meta(description="The id of this request in the server's log.")]
     errors: Annotated[list[FieldProblem] | UnsetType, Meta(description="The invalid fields of a 422.")] = UNSET
+    violated_policies: Annotated[
+        list[str] | UnsetType, Meta(description="The limits that a 429 is due to, as the chatbot's `limits` name them.")
+    ] = msgspec.field(default=UNSET, name="violated-policies")
 
 
 class WireKey(msgspec.Struct, frozen=True):
@@ -348,9 +369,14 @@ def chatbot(record: Chatbot) -> WireChatbot:
         restrictions=record.config.restrictions,
         documents=record.config.documents,
         interception=record.config.interception,
+        limits=record.config.limits,
         created_at=wire_time(record.created_at),
         updated_at=wire_time(record.updated_at),
     )
+
+
+def limits(config: LimitsConfig, spent: Mapping[str, Spending], *, now_us: int) -> WireLimits:
+    return WireLimits(config, wire_time(now_us)[:10], WireSpent(**spent))
 
 
 def document(record: Document, account_id: str) -> WireDocument:

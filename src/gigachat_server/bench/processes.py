@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 
 from gigachat_server import settings
-from gigachat_server.access.keys import mint
+from gigachat_server.access.bearers import API_KEY
 from gigachat_server.bench.load import Load, Outcome
 from gigachat_server.errors import SetupError
 from gigachat_server.models.embedders.built_in import DEFAULT
@@ -133,7 +133,7 @@ def gigachat(
 
     `checkout`: serve with the sources of this other checkout, which may know other settings than this one.
     """
-    key, port = key or mint(), free_port()
+    key, port = key or API_KEY.mint(), free_port()
     chosen = {
         "data": str(data),
         "database_url": database_url,

@@ -7,36 +7,51 @@ another protocol, only translates: it parses a request, calls, and shapes what c
 
 from __future__ import annotations
 
+import functools
+import secrets
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
+from gigachat_server.access.bearers import digest
+from gigachat_server.access.limits import Limits
 from gigachat_server.access.principal import Principal
 from gigachat_server.access.scopes import Scope
 from gigachat_server.access.speakers import client_defined_id, operator_name, speaker_id
+from gigachat_server.access.streams import Streams
+from gigachat_server.access.user_sessions import NewSession, UserSessions, claimed_id
 from gigachat_server.chat.answers.memory import recall_for_next
 from gigachat_server.chat.erasure import Erasure
 from gigachat_server.chat.events.recorder import Events
 from gigachat_server.chat.feed import Feed, FeedDelta, FeedEvent, Place
+from gigachat_server.chat.ownership import entry_of
 from gigachat_server.chat.turns.control import Control
 from gigachat_server.chat.turns.intake import PromptRequest
 from gigachat_server.chat.turns.outcome import vectors_of
 from gigachat_server.chat.turns.progress import TurnResult
-from gigachat_server.chat.turns.turn import TurnHandle, Turns
-from gigachat_server.errors import FieldError, InvalidRequest, NotFound
+from gigachat_server.chat.turns.spending import most_tokens
+from gigachat_server.chat.turns.turn import Admit, TurnHandle, Turns
+from gigachat_server.errors import Conflict, FieldError, Forbidden, InvalidRequest, NotFound
 from gigachat_server.knowledge.search.retrieve import Earlier
 from gigachat_server.language.words import is_blank
-from gigachat_server.records import Chatbot, Conversation, Feedback, FeedbackGiven, Message
+from gigachat_server.records import Chatbot, Conversation, ConversationIdentified, Feedback, FeedbackGiven, Message
 from gigachat_server.settings import Settings
-from gigachat_server.store import conversations, messages
+from gigachat_server.store import conversations, end_users, messages, user_sessions
 from gigachat_server.store.conversations import BOT as BOT  # who controls a conversation that no operator does
 from gigachat_server.store.conversations import ConversationFilter as ConversationFilter
 from gigachat_server.store.database import Database, Reader, Tx
 from gigachat_server.store.idempotency import Key
 
+MOST_CLAIMED = 50
+
 _SPEAKS_AS_CLIENT = "To speak as client: a key needs the scope messages:inject."
 _REMEMBERS = "With a conversation_id this needs a key with the scope conversations:read too."
+
+
+class NotClaimable(Conflict):
+    code = "session_not_claimable"
+    message = "There is no such anonymous session any more: it has ended, or was claimed before."
 
 
 class Transcript(msgspec.Struct, frozen=True):
@@ -66,6 +81,8 @@ class Conversations:
         feed: Feed,
         erasure: Erasure,
         events: Events,
+        limits: Limits,
+        sessions: UserSessions,
         settings: Settings,
     ) -> None:
         self._database = database
@@ -74,6 +91,9 @@ class Conversations:
         self._feed = feed
         self._erasure = erasure
         self._events = events
+        self._limits = limits
+        self._streams = Streams()
+        self._sessions = sessions
         self._settings = settings
 
     # --- speaking ---
@@ -83,41 +103,51 @@ class Conversations:
         principal: Principal,
         chatbot: Chatbot,
         *,
-        conversation_id: str,
-        user_id: str,
+        conversation_id: str | None,
+        user_id: str | None,
         text: str,
         metadata: dict[str, Any],
         key: Key | None,
     ) -> TurnHandle:
         """Store what a user says, or an operator (`client:`), and have it answered if it is a prompt.
 
+        An end user speaks as themselves, in a conversation of theirs: without an id, in a new one.
+
         With a key that was used before, what came of it then. Raises `ConversationBusy`, `IdempotencyKeyReused`,
-        `InvalidRequest`.
+        `InvalidRequest`, `RateLimited`.
         """
         _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
         if is_blank(text):
             raise InvalidRequest(errors=(FieldError("prompt", "Must contain text: it is empty, blank or invisible."),))
+        is_new = principal.is_end_user and conversation_id is None
+        if is_new and principal.conversation_ids is not None:
+            raise Forbidden("Your token is for certain conversations: name one of them.")
         request = PromptRequest(
-            conversation_id=client_defined_id(conversation_id, "conversation_id"),
-            user_id=speaker_id(user_id, "user_id"),
+            conversation_id=new_conversation_id() if is_new else _id(_required(conversation_id, "conversation_id")),
+            user_id=_speaker(principal, user_id),
             text=text,
             metadata=self._checked_metadata(metadata),
+            entry=entry_of(principal, is_new=is_new),
         )
         if request.operator is not None:
             principal.require(Scope.MESSAGES_INJECT, _SPEAKS_AS_CLIENT)
-        return await self._turns.start(chatbot, request, key)
+            return await self._turns.start(chatbot, request, key)
+        return await self._turns.start(chatbot, request, key, self._admitting(principal, chatbot, text))
 
     async def retry(
         self, principal: Principal, chatbot: Chatbot, conversation_id: str, message_id: str, *, key: Key | None
     ) -> TurnHandle:
         """Answer a prompt, or the prompt of that reply, again. Raises as `speak` does, and `ConversationTakenOver`."""
         _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
-        return await self._turns.retry(chatbot, _id(conversation_id), message_id, key)
+        conversation_id = _id(conversation_id)
+        await self._check_own(principal, chatbot, conversation_id)
+        admit = self._admitting(principal, chatbot, "")
+        return await self._turns.retry(chatbot, conversation_id, message_id, key, admit, entry=entry_of(principal))
 
     async def stop(self, principal: Principal, chatbot: Chatbot, conversation_id: str, *, key: Key | None) -> TurnResult:
         """Stop the running reply and the prompts queued behind it. With a key, the ids of these messages are kept."""
         _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
-        return await self._control.stop(chatbot, _id(conversation_id), key=key)
+        return await self._control.stop(chatbot, _id(conversation_id), key=key, entry=entry_of(principal))
 
     async def rate(
         self, principal: Principal, chatbot: Chatbot, conversation_id: str, message_id: str, feedback: Feedback
@@ -127,7 +157,7 @@ class Conversations:
         conversation_id = _id(conversation_id)
 
         async def body(tx: Tx) -> Transcript:
-            await conversations.lock(tx, chatbot.id, conversation_id)
+            principal.check_own(conversation_id, await conversations.lock(tx, chatbot.id, conversation_id))
             message = await messages.find(tx, chatbot.id, message_id)
             if message is None or message.conversation_id != conversation_id:
                 raise NotFound
@@ -141,6 +171,30 @@ class Conversations:
             return Transcript([message], await vectors_of(tx, chatbot.id, [message]))
 
         return await self._database.transaction("message.feedback", body)
+
+    # --- whose it is ---
+
+    async def claim(self, principal: Principal, chatbot: Chatbot, bearer: str) -> NewSession:
+        """What an anonymous visitor said is the principal's from now on; a session for them. That of the visitor has ended.
+
+        The newest conversations, `MOST_CLAIMED` at most. Raises `InvalidRequest`, `NotClaimable`, `Unauthenticated`.
+        """
+        made, session_id = self._sessions.made_for(principal, chatbot), claimed_id(bearer)
+        user_id, now_us = made.session.user_id, self._events.now_us()
+
+        async def body(tx: Tx) -> None:
+            was = await user_sessions.claim(tx, chatbot.id, session_id, secret_sha256=digest(bearer), now_us=now_us)
+            if was is None:
+                raise NotClaimable
+            await self._sessions.open_in(tx, principal, made)
+            moved = await conversations.give_to(tx, chatbot.id, was, user_id, most=MOST_CLAIMED)
+            await messages.give_to(tx, chatbot.id, moved, was, user_id)
+            for conversation_id in moved:
+                await self._events.add(tx, chatbot.id, conversation_id, ConversationIdentified())
+            await end_users.delete(tx, chatbot.id, was)
+
+        await self._database.transaction("conversation.claim", body)
+        return made
 
     # --- who answers ---
 
@@ -169,7 +223,9 @@ class Conversations:
     ) -> Conversation:
         """Ask for a human; the chatbot goes on until one takes over."""
         _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
-        return await self._control.hand_off(chatbot, _id(conversation_id), reason="asked", note=note, key=key)
+        return await self._control.hand_off(
+            chatbot, _id(conversation_id), reason="asked", note=note, key=key, entry=entry_of(principal)
+        )
 
     # --- reading ---
 
@@ -198,6 +254,8 @@ class Conversations:
         """
         _admit(principal, Scope.CONVERSATIONS_READ, chatbot)
         account_id = principal.account_id
+        if principal.is_end_user:
+            which = _of_user(principal, which, longest_waiting_first=longest_waiting_first)
 
         async def read(reader: Reader) -> list[Conversation]:
             if longest_waiting_first:
@@ -273,7 +331,7 @@ class Conversations:
         """What happened behind the seq `after`, oldest first."""
         _admit(principal, Scope.CONVERSATIONS_READ, chatbot)
         return await self._feed.page(
-            principal.account_id, chatbot.id, _id(conversation_id), after=after, limit=limit, with_vectors=with_vectors
+            principal, chatbot.id, _id(conversation_id), after=after, limit=limit, with_vectors=with_vectors
         )
 
     async def follow(
@@ -288,15 +346,16 @@ class Conversations:
     ) -> AsyncGenerator[FeedEvent | FeedDelta | None, None]:
         """All that happens from that place on, with every word of a reply; see `Feed.follow_conversation`.
 
-        Raises `InvalidRequest` for a place that the conversation has not reached.
+        Raises `InvalidRequest` for a place that the conversation has not reached, `RateLimited` for one stream too many.
         """
         _admit(principal, Scope.CONVERSATIONS_READ, chatbot)
-        account_id, conversation_id = principal.account_id, _id(conversation_id)
-        if place.seq > await self._feed.last_seq(account_id, chatbot.id, conversation_id):
+        conversation_id = _id(conversation_id)
+        if place.seq > await self._feed.last_seq(principal, chatbot.id, conversation_id):
             raise InvalidRequest(errors=(FieldError("Last-Event-ID", "Must be the id of an event of this stream."),))
-        return self._feed.follow_conversation(
-            account_id, chatbot.id, conversation_id, place, idle_s=idle_s, with_vectors=with_vectors
+        followed = self._feed.follow_conversation(
+            principal, chatbot.id, conversation_id, place, idle_s=idle_s, with_vectors=with_vectors
         )
+        return self._streams.counted(principal, chatbot, followed) if principal.is_end_user else followed
 
     async def follow_all(
         self, principal: Principal, chatbot: Chatbot, since_us: int | None, *, idle_s: float, with_vectors: bool = False
@@ -315,9 +374,22 @@ class Conversations:
         await self._erasure.delete_conversation(chatbot.id, _id(conversation_id))
 
     async def erase_user(self, principal: Principal, chatbot: Chatbot, user_id: str) -> None:
-        """Delete all that one end user said and the replies to it; a conversation that was theirs alone goes whole."""
+        """Delete all that one end user said, the replies to it, and what is known of them; what was theirs alone goes whole."""
         _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
-        await self._erasure.delete_user(chatbot.id, client_defined_id(user_id, "user_id"))
+        await self._erasure.delete_user(principal.account_id, chatbot.id, client_defined_id(user_id, "user_id"))
+
+    async def _check_own(self, principal: Principal, chatbot: Chatbot, conversation_id: str) -> None:
+        """Before anything of the conversation is looked at. Raises `NotFound`."""
+        if principal.is_end_user:
+
+            async def read(reader: Reader) -> Conversation:
+                return await _get(reader, principal, chatbot, conversation_id)
+
+            await self._database.read(read)
+
+    def _admitting(self, principal: Principal, chatbot: Chatbot, text: str) -> Admit:
+        """What is asked before such a prompt of theirs is answered."""
+        return functools.partial(self._limits.admit, principal, chatbot, most_tokens(chatbot.config, text))
 
     def _checked_metadata(self, metadata: dict[str, Any]) -> dict[str, Any]:
         if metadata and _is_deeper(metadata, self._settings.max_depth):
@@ -326,6 +398,20 @@ class Conversations:
         if metadata and len(msgspec.json.encode(metadata)) > most:
             raise InvalidRequest(errors=(FieldError("metadata", f"Must have at most {most} bytes as JSON."),))
         return metadata
+
+
+def _of_user(principal: Principal, which: ConversationFilter, *, longest_waiting_first: bool) -> ConversationFilter:
+    """Their own alone, whatever they ask for. Raises `InvalidRequest` for what only staff can ask."""
+    staff = {
+        "assigned_to": which.assigned_to,
+        "waiting": which.is_waiting,
+        "operator": which.controlled_by,
+        "status": which.status,
+    }
+    asked = [name for name, value in (*staff.items(), ("sort", longest_waiting_first or None)) if value is not None]
+    if asked:
+        raise InvalidRequest(errors=tuple(FieldError(name, "Is for your staff: leave it out.") for name in asked))
+    return msgspec.structs.replace(which, owned_by=principal.user_id, among=principal.conversation_ids)
 
 
 def _admit(principal: Principal, scope: Scope, chatbot: Chatbot) -> None:
@@ -341,7 +427,30 @@ async def _get(reader: Reader, principal: Principal, chatbot: Chatbot, conversat
     found = await conversations.find_owned(reader, principal.account_id, chatbot.id, conversation_id)
     if found is None:
         raise NotFound
+    principal.check_own(conversation_id, found)
     return found
+
+
+def new_conversation_id() -> str:
+    """An id that cannot be guessed."""
+    return f"cnv_{secrets.token_hex(16)}"
+
+
+def _required(text: str | None, field: str) -> str:
+    """Raises `InvalidRequest`."""
+    if text is None:
+        raise InvalidRequest(errors=(FieldError(field, "Required."),))
+    return text
+
+
+def _speaker(principal: Principal, user_id: str | None) -> str:
+    """As whom the principal speaks: an end user as themselves. Raises `Forbidden`, `InvalidRequest`."""
+    if not principal.is_end_user:
+        return speaker_id(_required(user_id, "user_id"), "user_id")
+    if user_id is not None and speaker_id(user_id, "user_id") != principal.user_id:
+        raise Forbidden("You speak as the user of your token or session: leave out user_id.")
+    assert principal.user_id is not None, "who may write is a user"
+    return principal.user_id
 
 
 def _is_deeper(value: Any, depth: int) -> bool:

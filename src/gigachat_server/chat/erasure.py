@@ -9,6 +9,8 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable
 
+from gigachat_server.access.end_users import user_target
+from gigachat_server.access.limits import USER
 from gigachat_server.chat.events.recorder import Events
 from gigachat_server.chat.turns.live import LiveTurns
 from gigachat_server.chat.turns.queue import start_next
@@ -16,7 +18,20 @@ from gigachat_server.chat.turns.turn import Turns
 from gigachat_server.clock import Clock
 from gigachat_server.errors import NotFound
 from gigachat_server.records import Message, MessagesDeleted
-from gigachat_server.store import chatbots, conversations, drafts, idempotency, message_texts, messages, proposals, unanswered
+from gigachat_server.store import (
+    audit,
+    chatbots,
+    conversations,
+    drafts,
+    end_users,
+    idempotency,
+    message_texts,
+    messages,
+    proposals,
+    rates,
+    unanswered,
+    user_sessions,
+)
 from gigachat_server.store.database import Database, Tx
 
 
@@ -52,8 +67,8 @@ class Erasure:
         if not await self._database.transaction("conversation.delete", body):
             raise NotFound
 
-    async def delete_user(self, chatbot_id: str, user_id: str) -> None:
-        """All that one end user said and the replies to it; a conversation that was theirs alone goes whole."""
+    async def delete_user(self, account_id: str, chatbot_id: str, user_id: str) -> None:
+        """All that one end user said, the replies to it, their profile and sessions; what was theirs alone goes whole."""
 
         async def body(tx: Tx) -> None:
             for conversation_id, is_shared in await conversations.list_of_user(tx, chatbot_id, user_id):
@@ -61,6 +76,12 @@ class Erasure:
                     await self._delete_part(tx, chatbot_id, conversation_id, user_id)
                 else:
                     await self._delete_whole(tx, chatbot_id, conversation_id)
+            await rates.delete(tx, chatbot_id, [(USER, user_id)])
+            tx.erases()
+            await user_sessions.delete_of_user(tx, chatbot_id, user_id)
+            await end_users.delete(tx, chatbot_id, user_id)
+            await idempotency.delete_of(tx, chatbot_id, f"user:{user_id}")
+            await audit.forget_target(tx, account_id, user_target(chatbot_id, user_id))
 
         await self._database.transaction("user.delete", body)
 

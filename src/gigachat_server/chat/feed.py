@@ -19,6 +19,7 @@ from typing import Protocol
 
 import msgspec
 
+from gigachat_server.access.principal import Principal
 from gigachat_server.chat.answers.speech import ReplyPiece, Speech
 from gigachat_server.chat.events.recorder import Events
 from gigachat_server.chat.turns.live import LiveTurns
@@ -123,23 +124,24 @@ class Feed:
         self._events.wake_all_here()
 
     async def page(
-        self, account_id: str, chatbot_id: str, conversation_id: str, *, after: int, limit: int, with_vectors: bool = False
+        self, principal: Principal, chatbot_id: str, conversation_id: str, *, after: int, limit: int, with_vectors: bool = False
     ) -> list[FeedEvent]:
         """Events of a conversation, oldest first. Raises `NotFound`."""
-        view = await self._read(account_id, chatbot_id, conversation_id, after=after, limit=limit, with_vectors=with_vectors)
+        view = await self._read(principal, chatbot_id, conversation_id, after=after, limit=limit, with_vectors=with_vectors)
         return view.happened
 
-    async def last_seq(self, account_id: str, chatbot_id: str, conversation_id: str) -> int:
+    async def last_seq(self, principal: Principal, chatbot_id: str, conversation_id: str) -> int:
         """Of its newest event. Raises `NotFound`."""
-        return (await self._read(account_id, chatbot_id, conversation_id, after=0, limit=0)).conversation.last_seq
+        return (await self._read(principal, chatbot_id, conversation_id, after=0, limit=0)).conversation.last_seq
 
     async def _read(
-        self, account_id: str, chatbot_id: str, conversation_id: str, *, after: int, limit: int, with_vectors: bool = False
+        self, principal: Principal, chatbot_id: str, conversation_id: str, *, after: int, limit: int, with_vectors: bool = False
     ) -> _View:
         async def read(reader: Reader) -> _View:
-            conversation = await conversations.find_owned(reader, account_id, chatbot_id, conversation_id)
+            conversation = await conversations.find_owned(reader, principal.account_id, chatbot_id, conversation_id)
             if conversation is None:
                 raise NotFound
+            principal.check_own(conversation_id, conversation)
             found = await events.list_events(reader, chatbot_id, conversation_id, after=after, limit=limit)
             kept: list[Draft] = []
             if self._is_answered_elsewhere(conversation) and not found:
@@ -172,7 +174,7 @@ class Feed:
 
     async def follow_conversation(
         self,
-        account_id: str,
+        principal: Principal,
         chatbot_id: str,
         conversation_id: str,
         place: Place,
@@ -182,7 +184,7 @@ class Feed:
     ) -> AsyncGenerator[FeedEvent | FeedDelta | None, None]:
         """All that happens from that place on, without end; None whenever nothing did for `idle_s`.
 
-        Raises `NotFound` once the conversation is deleted, `ShuttingDown` when this process stops.
+        Raises `NotFound` once the conversation is deleted or another user's, `ShuttingDown` when this process stops.
         """
         created_at: int | None = None
         elsewhere: TurnElsewhere | None = None
@@ -192,7 +194,7 @@ class Feed:
                 woken.clear()
                 try:
                     view = await self._read(
-                        account_id, chatbot_id, conversation_id, after=listener.seq, limit=_PAGE, with_vectors=with_vectors
+                        principal, chatbot_id, conversation_id, after=listener.seq, limit=_PAGE, with_vectors=with_vectors
                     )
                     elsewhere = await self._turn_elsewhere(view.conversation, elsewhere, view.drafts)
                 except StorageUnavailable:  # for now: a follower waits, as it does for anything else

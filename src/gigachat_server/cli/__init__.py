@@ -30,6 +30,7 @@ COMMANDS = {
     "serve": Entry("serve", "serve", "Run the server."),
     "keys": Entry("keys", "keys", "Create, list and revoke API keys."),
     "chatbots": Entry("chatbots", "chatbots", "Create, list, show and delete chatbots."),
+    "limits": Entry("limits", "limits", "Show and set how much a chatbot's end users and API keys may use."),
     "documents": Entry("documents", "documents", "Push, list, search and delete a chatbot's documents."),
     "sites": Entry("sites", "sites", "Crawl pages, sitemaps and sites as documents."),
     "chat": Entry("chat", "chat", "Talk to a chatbot."),

@@ -29,6 +29,7 @@ from gigachat_server.errors import (
 )
 from gigachat_server.settings import Settings
 
+S = TypeVar("S", bound=msgspec.Struct)
 T = TypeVar("T")
 
 _MOST_ERRORS = 50
@@ -126,6 +127,17 @@ def convert(data: Any, wanted: type[T]) -> T:
     except msgspec.ValidationError as error:
         errors = _field_errors(data, wanted, "")[:_MOST_ERRORS] or [FieldError(*located(error, ""))]
         raise InvalidRequest(errors=tuple(errors)) from None
+
+
+def patched(held: S, said: msgspec.Struct, patch: dict[str, Any]) -> S:
+    """`held` with those fields of `said` that the patch names; all of `said` where nothing is held, as with a limit of null."""
+    changes = {
+        name: patched(below, getattr(said, name), value)
+        if isinstance(value, dict) and isinstance(below := getattr(held, name), msgspec.Struct)
+        else getattr(said, name)
+        for name, value in patch.items()
+    }
+    return msgspec.structs.replace(held, **changes)
 
 
 def parse_object(raw: bytes, wanted: Any, settings: Settings) -> dict[str, Any]:

@@ -10,11 +10,13 @@ from __future__ import annotations
 import logging
 from typing import Any, Generic, Protocol, TypeVar
 
+import msgspec
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from gigachat_server.access import scopes
+from gigachat_server.access.limits import network_of
 from gigachat_server.access.principal import Principal
 from gigachat_server.edge.answer import render, without_body, without_stream
 from gigachat_server.edge.idempotency import REPLAYED, key_of, replay
@@ -33,7 +35,7 @@ from gigachat_server.errors import (
     ShuttingDown,
 )
 from gigachat_server.ids import is_id
-from gigachat_server.records import RestrictionsConfig
+from gigachat_server.records import Chatbot
 from gigachat_server.services import Services
 from gigachat_server.store import chatbots, idempotency
 from gigachat_server.store.database import Reader
@@ -60,8 +62,8 @@ class Surface(Protocol[Q]):
     async def identify(self, request: Q, route: AnyRoute) -> Principal | None:
         """Who is calling; None only where the route is public. Raises `Unauthenticated`, `Forbidden`."""
 
-    def check_restrictions(self, request: Q, restrictions: RestrictionsConfig) -> None:
-        """Raises `HostnameRefused`, `AddressRefused`."""
+    async def check_restrictions(self, request: Q, chatbot: Chatbot) -> None:
+        """Whether the caller is where they may be. Raises `HostnameRefused`, `AddressRefused`."""
 
     async def read_body(self, request: Q, route: AnyRoute, receive: Receive) -> Any:
         """The body as the route wants it, or None."""
@@ -131,8 +133,10 @@ class Frame(Generic[Q]):
         principal = request.caller = await self._surface.identify(request, route)
         if principal is None:
             return
-        if principal.is_end_user and route.end_user == "no":
-            raise Forbidden("End users do not reach this: call it from your server, with an API key.")
+        if principal.is_end_user:
+            if route.end_user == "no":
+                raise Forbidden("End users do not reach this: call it from your server, with an API key.")
+            principal = request.caller = msgspec.structs.replace(principal, address=network_of(request.peer))
         if isinstance(route.scope, scopes.Scope):
             principal.require(route.scope, self._surface.scope_missing)
         if route.chatbot_in == "query" and not request.query:
@@ -152,8 +156,8 @@ class Frame(Generic[Q]):
             raise NotFound
         principal.check_reach(chatbot)
         restrictions = chatbot.config.restrictions
-        if route.is_guarded and (restrictions.hostnames or restrictions.ip_addresses):
-            self._surface.check_restrictions(request, restrictions)
+        if route.is_guarded and (principal.is_end_user or restrictions.hostnames or restrictions.ip_addresses):
+            await self._surface.check_restrictions(request, chatbot)
         request.named_chatbot = chatbot
 
     async def _carry_out(self, request: Q, route: AnyRoute) -> Response:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from starlette.responses import Response
 
-from gigachat_server.errors import GigachatError
+from gigachat_server.errors import GigachatError, RateLimited
 
 _encode = msgspec.json.Encoder().encode
 
@@ -25,6 +25,8 @@ def problem(error: GigachatError, *, instance: str, request_id: str, root: str) 
     }
     if error.errors:
         document["errors"] = [{"field": e.field, "message": e.message} for e in error.errors]
+    if isinstance(error, RateLimited) and error.violated:
+        document["violated-policies"] = list(error.violated)
     return document
 
 

@@ -173,3 +173,19 @@ def next_link(request: Request[Any], after: str) -> dict[str, str]:
     """The header that names a further page of the list just answered."""
     from_query = {name: value for name, value in request.query.items() if name != "after"}
     return {"Link": f'<{request.raw_path}?{urlencode({**from_query, "after": after})}>; rel="next"'}
+
+
+class Listed(Protocol):
+    @property
+    def id(self) -> str: ...
+
+
+L = TypeVar("L", bound=Listed)
+
+
+def page_of(request: Request[Any], found: Sequence[L]) -> tuple[Sequence[L], dict[str, str]]:
+    """What the request wants of a list that is short enough to be read whole, and the header that names a further page."""
+    limit, after = query_limit(request.query), request.query.get("after")
+    first = next((place + 1 for place, each in enumerate(found) if each.id == after), 0 if after is None else len(found))
+    page = found[first : first + limit]
+    return page, next_link(request, page[-1].id) if len(found) > first + limit else {}

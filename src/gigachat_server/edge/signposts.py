@@ -10,7 +10,7 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from gigachat_server.access.keys import is_well_formed
+from gigachat_server.access.bearers import API_KEY
 from gigachat_server.edge.routes import AnyRoute
 
 _VERSION = re.compile(r"v\d+(?:beta\d*)?|api|rest", re.IGNORECASE)
@@ -118,7 +118,7 @@ def why_no_key(headers: Mapping[str, str], raw_query: bytes) -> str:
 
 def why_refused(secret: str) -> str:
     """What may be wrong with a key that was sent: told from its form, and the same for unknown, revoked and expired ones."""
-    if is_well_formed(secret):
+    if API_KEY.is_well_formed(secret):
         return "This API key was revoked, has expired, or was made by another server; `gigachat keys create` makes one."
     if secret.lower().startswith("bearer "):
         return f"The word Bearer was sent twice. {_SEND}"

@@ -34,7 +34,7 @@ from gigachat_server.errors import (
 from gigachat_server.pages.context import SECURITY_HEADERS, PageContext, login_address, redirect
 from gigachat_server.pages.request import MAX_FORM_BYTES, PageRequest, check_csrf, check_same_origin, parse_form
 from gigachat_server.pages.routes import ROUTES, STATIC, PageRoute
-from gigachat_server.records import RestrictionsConfig
+from gigachat_server.records import Chatbot
 from gigachat_server.services import Services
 
 _PREFIXES = (STATIC, "/web/")
@@ -105,8 +105,8 @@ class _PageSurface:
         request.session, request.caller = (session, principal) if principal is not None else (None, None)
         return principal
 
-    def check_restrictions(self, request: PageRequest[Any], restrictions: RestrictionsConfig) -> None:
-        request.check_addresses(restrictions)
+    async def check_restrictions(self, request: PageRequest[Any], chatbot: Chatbot) -> None:
+        request.check_addresses(chatbot.config.restrictions)
 
     async def read_body(self, request: PageRequest[Any], route: AnyRoute, receive: Receive) -> Any:
         """What a POST carries; raises unless it comes from a page of ours."""

@@ -27,6 +27,10 @@ _TITLES = {
     "documents": "Documents",
     "conversations": "Conversations",
     "keys": "API keys",
+    "identity_keys": "Identity keys",
+    "widget_keys": "Widget keys",
+    "sessions": "Sessions of end users",
+    "users": "End users",
     "health": "Health",
 }
 # What an example says for a field or a part of a path; others are told by their type.
@@ -42,7 +46,15 @@ _EXAMPLES: dict[str, Any] = {
     "user_id": "someone@example.com",
     "prompt": "How does KV work?",
     "operator": "support_staff_01",
+    "algorithm": "HS256",
+    "hostnames": ["www.example.com"],
     "rating": "up",
+}
+_PATCHES: dict[str, dict[str, Any]] = {
+    "/sites": {"recrawl_hours": 24},
+    "/widget-keys": {"is_enabled": False},
+    "/users": {"name": "Ann"},
+    "/conversations": {"status": "closed"},
 }
 _IN_PATH = {"conversation_id": "12345", "user_id": "someone%40example.com"}
 _NAMES = {"document_id": "DOCUMENT_ID", "chatbot_id": "CHATBOT_ID", "key_id": "KEY_ID"}
@@ -58,6 +70,13 @@ class Field(msgspec.Struct, frozen=True):
     description: str
 
 
+class Shape(msgspec.Struct, frozen=True):
+    """What an end user sends or gets in place of what the account does."""
+
+    type: str
+    fields: list[Field]
+
+
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
     anchor: str
     method: str
@@ -70,6 +89,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     status: str
     response: str
     response_fields: list[Field]
+    end_user_body: Shape | None
+    end_user_response: Shape | None
     is_streamed: bool
     is_stream_alone: bool
     curl: str  # with $BASE for the server's address
@@ -105,7 +126,7 @@ def groups() -> list[Group]:
 def _operation(method: str, path: str, operation: dict[str, Any], document: dict[str, Any]) -> Operation:
     schemas = document["components"]["schemas"]
     body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
-    fields = list(_fields(body, schemas)) if body else []
+    fields = list(_fields(_of_account(body), schemas)) if body else []
     if method == "PATCH":  # whatever is left out stays as it is: nothing is required, and no default comes in
         fields = [msgspec.structs.replace(field, is_required=False, default="") for field in fields]
     status, success = next(iter(operation["responses"].items()))
@@ -122,8 +143,10 @@ def _operation(method: str, path: str, operation: dict[str, Any], document: dict
         fields=fields,
         body_note=body.get("description", "") if body else "",
         status=status,
-        response=_type(answer) if answer else "no body",
-        response_fields=list(_fields(answer.get("items", answer), schemas)) if answer else [],
+        response=_type(_of_account(answer)) if answer else "no body",
+        response_fields=list(_fields(_item(_of_account(answer)), schemas)) if answer else [],
+        end_user_body=_of_end_user(body, schemas),
+        end_user_response=_of_end_user(answer, schemas),
         is_streamed=is_streamed,
         is_stream_alone=is_streamed and answer is None,
         curl=_curl(method, path, fields, is_public=operation.get("security") == []),
@@ -152,6 +175,24 @@ def _fields(schema: dict[str, Any], schemas: dict[str, Any], prefix: str = "") -
             if name in required:
                 yield Field(prefix + name, _type(field), True, "", description)
             yield from _fields(inner, schemas, f"{nested}.")
+
+
+def _of_account(schema: dict[str, Any]) -> dict[str, Any]:
+    """Of what an API key and an end user send or get, the former's."""
+    first: dict[str, Any] = schema["anyOf"][0] if "anyOf" in schema else schema
+    return first
+
+
+def _of_end_user(schema: dict[str, Any] | None, schemas: dict[str, Any]) -> Shape | None:
+    if schema is None or "anyOf" not in schema:
+        return None
+    theirs = schema["anyOf"][1]
+    return Shape(_type(theirs), list(_fields(_item(theirs), schemas)))
+
+
+def _item(schema: dict[str, Any]) -> dict[str, Any]:
+    item: dict[str, Any] = schema.get("items", schema)
+    return item
 
 
 def _resolve(schema: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
@@ -192,7 +233,7 @@ def _curl(method: str, path: str, fields: list[Field], *, is_public: bool) -> st
     if "/documents" in path and "name" in body:
         body["name"] = "https://developers.cloudflare.com/workers/learning/how-kv-works/"
     if method == "PATCH":
-        body = {"recrawl_hours": 24} if "/sites" in path else {"response": {"temperature": 0}}
+        body = next((example for part, example in _PATCHES.items() if part in path), {"response": {"temperature": 0}})
     if "/api-keys" in path and body:
         body["name"] = "my server"
     is_told = method == "GET" or (method == "POST" and body)  # to curl, by whether there is a body

@@ -8,6 +8,15 @@ Its names are one vocabulary, whichever file explains a noun: the rest imports t
 
 from __future__ import annotations
 
+from gigachat_server.records.access import (
+    Algorithm,
+    EndUser,
+    IdentityKey,
+    SourceView,
+    UserSession,
+    WidgetKey,
+    WidgetSettings,
+)
 from gigachat_server.records.accounts import Account, ApiKey, AuditEntry
 from gigachat_server.records.chatbots import (
     DEFAULT_PERSONA,
@@ -44,6 +53,7 @@ from gigachat_server.records.events import (
     ControlTakenOver,
     ConversationAssigned,
     ConversationClosed,
+    ConversationIdentified,
     ConversationReopened,
     ConversationSnoozed,
     Event,
@@ -72,6 +82,18 @@ from gigachat_server.records.events import (
 )
 from gigachat_server.records.inbox import CannedReply, Note, Proposal, ProposalState
 from gigachat_server.records.learning import FixedAnswer, UnansweredPrompt, UnansweredReason, UnansweredState
+from gigachat_server.records.limits import (
+    AddressRate,
+    AnonymousBudget,
+    BudgetConfig,
+    BudgetsConfig,
+    KeyRate,
+    LimitsConfig,
+    RateConfig,
+    SessionRate,
+    Spending,
+    UserRate,
+)
 from gigachat_server.records.sites import PageKind, PageState, Site, SiteKind, SitePage, SiteProgress, SiteState
 
 __all__ = [
@@ -81,8 +103,13 @@ __all__ = [
     "WAITING",
     "Account",
     "Address",
+    "AddressRate",
+    "Algorithm",
+    "AnonymousBudget",
     "ApiKey",
     "AuditEntry",
+    "BudgetConfig",
+    "BudgetsConfig",
     "CannedReply",
     "Chatbot",
     "ChatbotConfig",
@@ -93,6 +120,7 @@ __all__ = [
     "Conversation",
     "ConversationAssigned",
     "ConversationClosed",
+    "ConversationIdentified",
     "ConversationReopened",
     "ConversationSnoozed",
     "ConversationStatus",
@@ -100,6 +128,7 @@ __all__ = [
     "DocumentState",
     "DocumentWarning",
     "DocumentsConfig",
+    "EndUser",
     "Ending",
     "Event",
     "EventData",
@@ -109,7 +138,10 @@ __all__ = [
     "FixedAnswer",
     "HandoffRequested",
     "Hostname",
+    "IdentityKey",
     "InterceptionConfig",
+    "KeyRate",
+    "LimitsConfig",
     "Message",
     "MessageCreated",
     "MessageReplaced",
@@ -128,16 +160,20 @@ __all__ = [
     "ProposalCreated",
     "ProposalDecided",
     "ProposalState",
+    "RateConfig",
     "ReopeningReason",
     "ResponseConfig",
     "RestrictionsConfig",
     "ResultsConfig",
+    "SessionRate",
     "Site",
     "SiteKind",
     "SitePage",
     "SiteProgress",
     "SiteState",
     "Source",
+    "SourceView",
+    "Spending",
     "TextSplitterConfig",
     "TurnCoalesced",
     "TurnFailed",
@@ -152,5 +188,9 @@ __all__ = [
     "UnansweredPrompt",
     "UnansweredReason",
     "UnansweredState",
+    "UserRate",
+    "UserSession",
     "WarningCode",
+    "WidgetKey",
+    "WidgetSettings",
 ]

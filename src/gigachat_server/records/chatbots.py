@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from gigachat_server.records.limits import LimitsConfig
+
 DEFAULT_PERSONA = (
     "You are a friendly chatbot to help answer questions! Given the following sections from a website, answer the "
     "question using only that information. If you are unsure and the answer and it is not explicitly written in the "
@@ -200,6 +202,7 @@ class ChatbotConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     restrictions: RestrictionsConfig = RestrictionsConfig()
     documents: DocumentsConfig = DocumentsConfig()
     interception: InterceptionConfig = InterceptionConfig()
+    limits: LimitsConfig = LimitsConfig()
 
 
 class Chatbot(msgspec.Struct, frozen=True):

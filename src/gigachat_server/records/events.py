@@ -31,6 +31,7 @@ EventType = Literal[
     "handoff.requested",
     "conversation.taken_over",
     "conversation.released",
+    "conversation.identified",
     "conversation.assigned",
     "conversation.closed",
     "conversation.reopened",
@@ -174,6 +175,10 @@ class ControlReleased(EventData, frozen=True, kw_only=True, tag="conversation.re
     """The chatbot answers again: an operator released the conversation, or was silent for too long."""
 
     reason: str
+
+
+class ConversationIdentified(EventData, frozen=True, kw_only=True, tag="conversation.identified"):
+    """An anonymous visitor has signed in: the conversation, and what they said in it, is theirs by the name they have now."""
 
 
 class ConversationAssigned(EventData, frozen=True, kw_only=True, tag="conversation.assigned"):

@@ -47,6 +47,16 @@ async def list_entries(reader: Reader, account_id: str, *, before: tuple[int, st
     return [AuditEntry(*(*row[:6], _DETAIL.read(row[6], row[1]) if row[6] is not None else None)) for row in rows]
 
 
+async def forget_target(tx: Tx, account_id: str, target: str) -> None:
+    """What was done stays, but not to whom: the target was erased."""
+    await tx.run(
+        "UPDATE audit SET target = :erased WHERE account_id = :account_id AND target = :target",
+        account_id=account_id,
+        target=target,
+        erased=f"{target.partition(' ')[0]} erased",
+    )
+
+
 async def delete_before(tx: Tx, before_us: int) -> int:
     """What is older is forgotten; how many entries that were."""
     return await tx.run("DELETE FROM audit WHERE at < :before_us", before_us=before_us)

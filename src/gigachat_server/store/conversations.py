@@ -9,7 +9,7 @@ chatbot takes its place under the `control_epoch` its turn began with, so none i
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -421,7 +421,8 @@ class ConversationFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Which conversations are listed; None: whatever they are.
 
     `by_human`: an operator has control; `handoff_requested`: a human was asked for and has not come; `is_waiting`: the end user
-    waits for a human's answer; `assigned_to`: that operator, or "" for the unassigned.
+    waits for a human's answer; `assigned_to`: that operator, or "" for the unassigned; `owned_by`: that end user's own, and
+    `among`: of these ids alone, but then also those that are no user's.
     """
 
     by_human: bool | None = None
@@ -431,11 +432,13 @@ class ConversationFilter(msgspec.Struct, frozen=True, kw_only=True):
     is_waiting: bool | None = None
     assigned_to: str | None = None
     user_id: str | None = None
+    owned_by: str | None = None
+    among: frozenset[str] | None = None
 
-    def conditions(self) -> tuple[str, dict[str, str]]:
+    def conditions(self) -> tuple[str, dict[str, Any]]:
         """As SQL, and its parameters."""
         wanted = {"status": self.status, "controlled_by": self.controlled_by, "user_id": self.user_id}
-        named = {name: value for name, value in wanted.items() if value is not None}
+        named: dict[str, Any] = {name: value for name, value in wanted.items() if value is not None}
         sql = "".join(f"AND {name} = :{name} " for name in named) + _BY[self.by_human] + _WAITED_FOR[self.handoff_requested]
         sql += _WAITING[self.is_waiting]
         if self.assigned_to == "":
@@ -443,6 +446,12 @@ class ConversationFilter(msgspec.Struct, frozen=True, kw_only=True):
         elif self.assigned_to is not None:
             sql += "AND assigned_to = :assigned_to "
             named["assigned_to"] = self.assigned_to
+        if self.owned_by is not None:
+            sql += "AND user_id = :owned_by " if self.among is None else "AND (user_id = :owned_by OR user_id IS NULL) "
+            named["owned_by"] = self.owned_by
+        if self.among is not None:
+            sql += "AND conversation_id = ANY(:among) "
+            named["among"] = sorted(self.among)
         return sql, named
 
 
@@ -521,6 +530,25 @@ async def list_of_user(reader: Reader, chatbot_id: str, user_id: str) -> list[tu
         user_id=user_id,
     )
     return [(row[0], bool(row[1])) for row in rows]
+
+
+async def give_to(tx: Tx, chatbot_id: str, was: str, user_id: str, *, most: int) -> list[str]:
+    """The newest conversations of one end user become another's; their ids."""
+    rows = await tx.all(
+        "SELECT conversation_id FROM conversations WHERE chatbot_id = :chatbot_id AND user_id = :was "
+        "ORDER BY last_at DESC, conversation_id DESC LIMIT :most FOR UPDATE",
+        chatbot_id=chatbot_id,
+        was=was,
+        most=most,
+    )
+    ids = sorted(row[0] for row in rows)
+    await tx.run(
+        "UPDATE conversations SET user_id = :user_id WHERE chatbot_id = :chatbot_id AND conversation_id = ANY(:ids)",
+        chatbot_id=chatbot_id,
+        user_id=user_id,
+        ids=ids,
+    )
+    return ids
 
 
 async def forget_opener(tx: Tx, chatbot_id: str, conversation_id: str, user_id: str) -> None:

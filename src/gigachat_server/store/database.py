@@ -97,11 +97,14 @@ class Database(Protocol):
         `exactly`, what another process has changed may be so for a moment.
         """
 
-    async def transaction(self, name: str, body: Callable[[Tx], Awaitable[T]], *, patience_s: float = 2.0) -> T:
+    async def transaction(
+        self, name: str, body: Callable[[Tx], Awaitable[T]], *, patience_s: float = 2.0, may_be_lost: bool = False
+    ) -> T:
         """Run a body that writes, all or nothing. `name` says which step it is (`turn.finish`).
 
         A body may be run more than once before it is done: it has no effect but through `tx`. `patience_s` says how long
-        to try where the store is another machine, which may be away for a moment.
+        to try where the store is another machine, which may be away for a moment. `may_be_lost`: not worth waiting for the
+        disk; if the store's machine fails within a second, it may be as if it had never been.
 
         Raises what the body raises, or `StorageUnavailable` when the store cannot make it durable.
         """

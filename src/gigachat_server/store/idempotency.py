@@ -142,6 +142,15 @@ async def erase(tx: Tx, chatbot_id: str, conversation_id: str) -> None:
     )
 
 
+async def delete_of(tx: Tx, chatbot_id: str, principal: str) -> None:
+    """Forget what that caller was answered."""
+    await tx.run(
+        "DELETE FROM idempotency WHERE chatbot_id = :chatbot_id AND principal = :principal",
+        chatbot_id=chatbot_id,
+        principal=principal,
+    )
+
+
 async def delete_old(tx: Tx, *, now_us: int) -> None:
     """Forget what was kept for long enough."""
     await tx.run("DELETE FROM idempotency WHERE created_at <= :oldest", oldest=now_us - KEPT_US)

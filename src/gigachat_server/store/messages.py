@@ -344,3 +344,15 @@ def _message(row: Row) -> Message:
         updated_at=row[18],
         citations=pointing_into(sources, citations) if citations else (),
     )
+
+
+async def give_to(tx: Tx, chatbot_id: str, conversation_ids: list[str], was: str, user_id: str) -> None:
+    """What one end user said in these conversations, and the replies to it, are another's."""
+    await tx.run(
+        "UPDATE messages SET user_id = :user_id WHERE chatbot_id = :chatbot_id AND conversation_id = ANY(:conversation_ids) "
+        "AND user_id = :was",
+        chatbot_id=chatbot_id,
+        conversation_ids=conversation_ids,
+        user_id=user_id,
+        was=was,
+    )

@@ -76,6 +76,11 @@ class Answerer:
         """The model that made the vectors of answers."""
         return self._embedder.name
 
+    @property
+    def is_generating(self) -> bool:
+        """Whether replies cost tokens of a model."""
+        return self._model.is_generating
+
     async def answer(self, given: AnswerInput, speech: Speech) -> Answer:
         """Say the replies to the prompt.
 

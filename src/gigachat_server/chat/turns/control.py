@@ -8,6 +8,7 @@ or shown in that conversation until release; what it had said until then is stor
 from __future__ import annotations
 
 from gigachat_server.chat.events.recorder import Events
+from gigachat_server.chat.ownership import Entry
 from gigachat_server.chat.turns.endings import end_turns
 from gigachat_server.chat.turns.live import FrozenTurns, LiveTurns
 from gigachat_server.chat.turns.nodes import Nodes
@@ -146,7 +147,9 @@ class Control:
         await self._events.add(tx, chatbot_id, conversation_id, ControlReleased(reason=reason))
         return True
 
-    async def stop(self, chatbot: Chatbot, conversation_id: str, *, key: idempotency.Key | None) -> TurnResult:
+    async def stop(
+        self, chatbot: Chatbot, conversation_id: str, *, key: idempotency.Key | None, entry: Entry | None = None
+    ) -> TurnResult:
         """Stop the running reply and the prompts queued behind it; returns the messages in which what was said is stored.
 
         Nothing happens where nothing is being answered. With a key, the ids of those messages are kept. Raises `NotFound`.
@@ -154,6 +157,8 @@ class Control:
 
         async def end(live: FrozenTurns) -> TurnResult:
             async def body(tx: Tx) -> TurnResult:
+                if entry is not None:
+                    await entry.prove(tx, chatbot.id, conversation_id)
                 if await conversations.lock(tx, chatbot.id, conversation_id) is None:
                     raise NotFound
                 ended = await self.end_turns_in(tx, chatbot, conversation_id, "stopped", live=live)
@@ -188,14 +193,24 @@ class Control:
         return ended
 
     async def hand_off(
-        self, chatbot: Chatbot, conversation_id: str, *, reason: str, note: str, key: idempotency.Key | None
+        self,
+        chatbot: Chatbot,
+        conversation_id: str,
+        *,
+        reason: str,
+        note: str,
+        key: idempotency.Key | None,
+        entry: Entry | None = None,
     ) -> Conversation:
         """Ask for a human, visibly; nothing happens where one was asked for already, or is there. Raises `NotFound`."""
         message_id = new_id()
 
         async def body(tx: Tx) -> Conversation:
             now_us = self._clock()
-            await conversations.open_empty(tx, chatbot.id, conversation_id, now_us=now_us)
+            if entry is None:
+                await conversations.open_empty(tx, chatbot.id, conversation_id, now_us=now_us)
+            else:
+                await entry.prove(tx, chatbot.id, conversation_id)
             if await conversations.request_handoff(tx, chatbot.id, conversation_id, at=now_us):
                 await self.reopen_in(tx, chatbot.id, conversation_id, reason="handoff")
                 await self._tell(tx, chatbot, conversation_id, message_id)

@@ -13,9 +13,11 @@ from typing import Literal
 
 import msgspec
 
+from gigachat_server.access.limits import Admission
 from gigachat_server.access.speakers import CLIENT_PREFIX
 from gigachat_server.chat.answers.memory import Memory, first_answered_at, recall
 from gigachat_server.chat.events.recorder import Events
+from gigachat_server.chat.ownership import Entry
 from gigachat_server.chat.turns.control import Control
 from gigachat_server.chat.turns.live import FrozenTurns
 from gigachat_server.chat.turns.outcome import answered_with, joined_to
@@ -60,6 +62,7 @@ class PromptRequest(msgspec.Struct, frozen=True, kw_only=True):
     user_id: str
     text: str
     metadata: dict[str, object]
+    entry: Entry | None = None  # of an end user who calls themselves
 
     @property
     def operator(self) -> str | None:
@@ -98,15 +101,19 @@ class Intake:
         prompt_id: str,
         live: FrozenTurns,
         begin: Begin,
+        admission: Admission | None = None,
     ) -> IntakeResult:
         """Store the prompt in its place (S2). A key that was used before gives the prompt stored then.
 
-        Raises `ConversationBusy`, `IdempotencyKeyReused`, `NotFound`.
+        Raises `ConversationBusy`, `IdempotencyKeyReused`, `NotFound`, `RateLimited`.
         """
-        now_us = self._clock()
+        now_us, conversation_id = self._clock(), request.conversation_id
+        if request.entry is not None:
+            await request.entry.prove(tx, chatbot.id, conversation_id)
         if key is not None and (known := await self._known(tx, chatbot, key, prompt_id, now_us)) is not None:
-            return await _stored(tx, known, begin)
-        conversation_id = request.conversation_id
+            return await _stored(tx, known, begin, admission)
+        if admission is not None:
+            admission.check()
         if chatbot.config.interception.release_after_minutes is not None:
             await self._control.release_due_in(tx, chatbot.id, conversation_id)
         if chatbot.config.response.overlap == "interrupt":
@@ -152,6 +159,7 @@ class Intake:
         prompt_id: str,
         live: FrozenTurns,
         begin: Begin,
+        admission: Admission | None = None,
     ) -> IntakeResult:
         """Store what an operator says, in its place. It is never answered, not even while the chatbot is in control.
 
@@ -159,7 +167,7 @@ class Intake:
         """
         now_us, operator, conversation_id = self._clock(), request.operator or "", request.conversation_id
         if key is not None and (known := await self._known(tx, chatbot, key, prompt_id, now_us)) is not None:
-            return await _stored(tx, known, begin)
+            return await _stored(tx, known, begin, admission)
         conversation = await conversations.lock(tx, chatbot.id, conversation_id)
         if conversation is not None and conversation.controlled_by != BOT:
             release_at = self._control.release_at(chatbot)
@@ -187,17 +195,23 @@ class Intake:
         key: idempotency.Key | None,
         begin: Begin,
         only_if_failed: bool = False,
+        admission: Admission | None = None,
+        entry: Entry | None = None,
     ) -> IntakeResult:
         """Have the prompt answered again: at once, or after the prompts that are being answered."""
         now_us = self._clock()
+        if entry is not None:
+            await entry.prove(tx, chatbot.id, conversation_id)
         if key is not None and (known := await self._known(tx, chatbot, key, prompt_id, now_us)) is not None:
-            return await _stored(tx, known, begin)
+            return await _stored(tx, known, begin, admission)
+        if admission is not None:
+            admission.check()
         await conversations.lock(tx, chatbot.id, conversation_id)
         prompt = await messages.find(tx, chatbot.id, prompt_id)
         if prompt is None:
             raise NotFound
         if prompt.turn in UNSETTLED or (only_if_failed and prompt.error is None):
-            return await _stored(tx, IntakeResult(prompt=prompt, is_known=True), begin)
+            return await _stored(tx, IntakeResult(prompt=prompt, is_known=True), begin, admission)
         await self._control.release_due_in(tx, chatbot.id, conversation_id)
         await supersede(tx, self._events, chatbot.id, conversation_id, "interrupted", but=prompt_id)
         taken = await conversations.open_for_prompt(
@@ -238,10 +252,12 @@ class Intake:
         return IntakeResult(prompt=prompt, is_known=True)
 
 
-async def _stored(tx: Tx, result: IntakeResult, begin: Begin) -> IntakeResult:
+async def _stored(tx: Tx, result: IntakeResult, begin: Begin, admission: Admission | None = None) -> IntakeResult:
     """Begin its turn after the commit, before anyone else can learn of it: so no turn is ended before it is there."""
     if not result.is_known:
         tx.after_commit(functools.partial(begin, result))
+    elif admission is not None:
+        tx.after_commit(admission.give_back)
     await trigger("S2")
     return result
 

@@ -64,6 +64,11 @@ class Turn:
         return self._ended.done()
 
     @property
+    def outcome(self) -> TurnResult | GigachatError | None:
+        """What it ended with."""
+        return self._ended.result() if self._ended.done() else None
+
+    @property
     def is_running(self) -> bool:
         """Whether it is being answered here, rather than waiting, answered with another, or ended."""
         return self.lease is not None and self._leader is None and not self._ended.done()
@@ -85,16 +90,17 @@ class Turn:
             raise outcome.again()
         return outcome
 
-    async def watch(self, *, idle_s: float) -> AsyncGenerator[ReplyPiece | None, None]:
+    async def watch(self, *, idle_s: float, left_at: tuple[int, int] = (0, 0)) -> AsyncGenerator[ReplyPiece | None, None]:
         """All that is said, from the first character, until the turn ends; None whenever nothing was for `idle_s`.
 
+        `left_at`: the seq of an event, and how many characters of the turn that ran then the watcher has: it goes on behind them.
         A slow reader gets it in longer pieces; nothing is buffered for it. What was not shown before the turn was cut never
         is.
         """
         changed = asyncio.Event()
         is_over = False
         while not is_over:
-            speech, position = self.speech, 0
+            speech, position = self.speech, self._position_of(left_at)
             with speech.waking(changed):
                 while True:
                     while (piece := speech.after(position)) is not None:
@@ -107,6 +113,11 @@ class Turn:
                     changed.clear()
                     if not await is_set_within(changed, idle_s):
                         yield None
+
+    def _position_of(self, left_at: tuple[int, int]) -> int:
+        """How many characters of this turn a watcher has who left there: none of one that began since."""
+        seq, position = left_at
+        return position if self.answered_in.start_seq <= seq and position <= self.speech.length else 0
 
     def follow(self, leader: Turn) -> None:
         """Answer this prompt together with that one: what is said and stored there ends this turn too."""

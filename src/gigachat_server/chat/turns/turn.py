@@ -19,9 +19,12 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from gigachat_server.access.limits import Admission
+from gigachat_server.access.standings import Standing
 from gigachat_server.chat.answers.answer import Answerer
 from gigachat_server.chat.answers.speech import Answer, Speech
 from gigachat_server.chat.events.recorder import Events
+from gigachat_server.chat.ownership import Entry
 from gigachat_server.chat.turns import reply, unanswered
 from gigachat_server.chat.turns.coalescing import join_waiting
 from gigachat_server.chat.turns.control import Control
@@ -34,6 +37,7 @@ from gigachat_server.chat.turns.outcome import read_outcome
 from gigachat_server.chat.turns.progress import Lease, Turn, TurnResult
 from gigachat_server.chat.turns.proposing import are_reviewed, propose
 from gigachat_server.chat.turns.queue import MOST_QUEUED, start_next
+from gigachat_server.chat.turns.spending import settle
 from gigachat_server.clock import Clock
 from gigachat_server.errors import GigachatError, ModelEmpty, ModelError, ShuttingDown, StorageUnavailable
 from gigachat_server.ids import new_id
@@ -53,6 +57,15 @@ _FAILURE_S = 2.0  # and for a failure
 _SETTLE_S = 30.0  # storing is tried for so long: by then the lease has run out, and the node that finds it goes on
 
 
+# Asked before a prompt is stored, with its idempotency key: what it may cost. Raises `RateLimited`.
+Admit = Callable[[idempotency.Key | None], Awaitable[Admission | None]]
+
+
+async def unlimited(key: idempotency.Key | None) -> Admission | None:
+    """For those to whom no limit applies."""
+    return None
+
+
 class TurnHandle(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a request: a turn to watch, or the newest messages where there is nothing to wait for."""
 
@@ -60,6 +73,7 @@ class TurnHandle(msgspec.Struct, frozen=True, kw_only=True):
     turn: Turn | None = None
     stored: TurnResult | None = None
     is_replayed: bool = False
+    standings: tuple[Standing, ...] = ()  # what is left of the limits that the prompt was charged to
 
     @property
     def replies(self) -> list[Message]:
@@ -102,20 +116,29 @@ class Turns:
 
     # --- prompts in ---
 
-    async def start(self, chatbot: Chatbot, request: PromptRequest, key: idempotency.Key | None = None) -> TurnHandle:
+    async def start(
+        self, chatbot: Chatbot, request: PromptRequest, key: idempotency.Key | None = None, admit: Admit = unlimited
+    ) -> TurnHandle:
         """Store a message. A prompt is answered by a turn that runs on its own; an operator's message just stands there.
 
-        A key that was used before gives what came of it then. Raises `ConversationBusy`, `IdempotencyKeyReused`, `NotFound`.
+        A key that was used before gives what came of it then. Raises `ConversationBusy`, `IdempotencyKeyReused`, `NotFound`,
+        `RateLimited`.
         """
-        store = functools.partial(self._store_prompt, chatbot, request, key)
+        admission = await admit(key)
+        store = functools.partial(self._store_prompt, chatbot, request, key, admission)
         if may_end_turns(chatbot, request):
             result, turn = await self._nodes.while_frozen(chatbot.id, request.conversation_id, store)
         else:
             result, turn = await store(FrozenTurns())
-        return await self._handle(chatbot, result, turn, is_retry=False)
+        return await self._handle(chatbot, result, turn, admission, admit, is_retry=False)
 
     async def _store_prompt(
-        self, chatbot: Chatbot, request: PromptRequest, key: idempotency.Key | None, live: FrozenTurns
+        self,
+        chatbot: Chatbot,
+        request: PromptRequest,
+        key: idempotency.Key | None,
+        admission: Admission | None,
+        live: FrozenTurns,
     ) -> tuple[IntakeResult, Turn]:
         turn = self._new_turn(chatbot, request.conversation_id, new_id())
         take_in = self._intake.store_prompt if request.operator is None else self._intake.inject
@@ -126,28 +149,45 @@ class Turns:
             key=key,
             prompt_id=turn.prompt_id,
             live=live,
-            begin=functools.partial(self._begin, turn),
+            begin=functools.partial(self._begin, turn, admission),
+            admission=admission,
         )
-        with self._unless_stored(turn):
+        with self._unless_stored(turn, admission):
             return await self._database.transaction("turn.start", body), turn
 
     async def retry(
-        self, chatbot: Chatbot, conversation_id: str, message_id: str, key: idempotency.Key | None = None
+        self,
+        chatbot: Chatbot,
+        conversation_id: str,
+        message_id: str,
+        key: idempotency.Key | None = None,
+        admit: Admit = unlimited,
+        *,
+        entry: Entry | None = None,
     ) -> TurnHandle:
         """Answer the prompt, or the prompt of that reply, again. The replies it had stay readable.
 
-        Raises `ConversationBusy`, `ConversationTakenOver`, `InvalidRequest`, `NotFound`.
+        Raises `ConversationBusy`, `ConversationTakenOver`, `InvalidRequest`, `NotFound`, `RateLimited`.
         """
 
         async def read(reader: Reader) -> Message:
             return await prompt_of(reader, chatbot, conversation_id, message_id)
 
         prompt = await self._database.read(read)
-        result, turn = await self._reopen("turn.retry", chatbot, prompt, key)
-        return await self._handle(chatbot, result, turn, is_retry=True)
+        admission = await admit(key)
+        result, turn = await self._reopen("turn.retry", chatbot, prompt, key, admission, entry=entry)
+        return await self._handle(chatbot, result, turn, admission, admit, is_retry=True)
 
     async def _reopen(
-        self, name: str, chatbot: Chatbot, prompt: Message, key: idempotency.Key | None, *, only_if_failed: bool = False
+        self,
+        name: str,
+        chatbot: Chatbot,
+        prompt: Message,
+        key: idempotency.Key | None,
+        admission: Admission | None,
+        *,
+        only_if_failed: bool = False,
+        entry: Entry | None = None,
     ) -> tuple[IntakeResult, Turn]:
         turn = self._new_turn(chatbot, prompt.conversation_id, prompt.id)
         body = functools.partial(
@@ -156,22 +196,31 @@ class Turns:
             conversation_id=prompt.conversation_id,
             prompt_id=prompt.id,
             key=key,
-            begin=functools.partial(self._begin, turn),
+            begin=functools.partial(self._begin, turn, admission),
             only_if_failed=only_if_failed,
+            admission=admission,
+            entry=entry,
         )
-        with self._unless_stored(turn):
+        with self._unless_stored(turn, admission):
             return await self._database.transaction(name, body), turn
 
     @contextlib.contextmanager
-    def _unless_stored(self, turn: Turn) -> Iterator[None]:
+    def _unless_stored(self, turn: Turn, admission: Admission | None) -> Iterator[None]:
         """A turn whose prompt could not be stored leaves no trace."""
         try:
             yield
         except Exception:
             self._live.discard(turn)
+            if admission is not None:
+                admission.give_back()
             raise  # a cancelled caller says nothing of the transaction: if it goes through, the turn begins
 
-    def _begin(self, turn: Turn, result: IntakeResult) -> None:
+    def _begin(self, turn: Turn, admission: Admission | None, result: IntakeResult) -> None:
+        if admission is not None and admission.charge is not None:
+            if result.prompt.turn in UNSETTLED:
+                turn.when_ended(functools.partial(settle, admission.charge, is_generating=self._answerer.is_generating))
+            else:
+                admission.charge.settle(turns=0, tokens=0)
         if turn.is_ended:
             return  # a later transaction ended it, and its result reached us first
         if result.lease is not None:
@@ -179,22 +228,33 @@ class Turns:
         elif result.prompt.turn == "queued":
             self._follow_soon(turn)
 
-    async def _handle(self, chatbot: Chatbot, result: IntakeResult, turn: Turn, *, is_retry: bool) -> TurnHandle:
+    async def _handle(
+        self,
+        chatbot: Chatbot,
+        result: IntakeResult,
+        turn: Turn,
+        admission: Admission | None,
+        admit: Admit,
+        *,
+        is_retry: bool,
+    ) -> TurnHandle:
         """After its transaction: the turn that runs or waits, or what came of the prompt before."""
         if result.is_known:
             self._live.discard(turn)
-            return await self._replayed(chatbot, result.prompt, is_retry=is_retry)
+            return await self._replayed(chatbot, result.prompt, admit, is_retry=is_retry)
+        standings = () if admission is None else admission.standings
         if result.prompt.turn not in UNSETTLED:
             self._live.discard(turn)
-            return TurnHandle(prompt=result.prompt)
-        return TurnHandle(prompt=result.prompt, turn=turn)
+            return TurnHandle(prompt=result.prompt, standings=standings)
+        return TurnHandle(prompt=result.prompt, turn=turn, standings=standings)
 
-    async def _replayed(self, chatbot: Chatbot, prompt: Message, *, is_retry: bool) -> TurnHandle:
-        """What came of a prompt that was stored before. A turn that failed is run again, for the same prompt."""
+    async def _replayed(self, chatbot: Chatbot, prompt: Message, admit: Admit, *, is_retry: bool) -> TurnHandle:
+        """What came of a prompt that was stored before. A turn that failed is run again, for the same prompt, and charged."""
         turn = self._live.find(prompt.id)
         # A retry that failed is one even where the prompt has a reply from before.
         if turn is None and (prompt.turn == "failed" or (is_retry and prompt.error is not None)):
-            again, turn = await self._reopen("turn.again", chatbot, prompt, None, only_if_failed=True)
+            admission = await admit(None)
+            again, turn = await self._reopen("turn.again", chatbot, prompt, None, admission, only_if_failed=True)
             if not again.is_known and again.prompt.turn in UNSETTLED:
                 return TurnHandle(prompt=again.prompt, turn=turn, is_replayed=True)
             self._live.discard(turn)

@@ -48,6 +48,9 @@ _BACKOFF_S = 0.05
 _BUSY_BACKOFF_S = 0.25
 _ARRIVAL_S = 10.0  # how long a process that starts waits for one that found itself alone
 
+_BEGIN = "BEGIN"
+_BEGIN_UNSAFE = "BEGIN; SET LOCAL synchronous_commit = off"
+
 APPLICATION = "gigachat"  # how a node's connections are known to other programs
 
 # Serialization failure, deadlock; and what another was faster to insert, be it a row or a table.
@@ -245,9 +248,11 @@ class PostgresDatabase:
         else:
             self._remembered.pop(key, None)
 
-    async def transaction(self, name: str, body: Callable[[Tx], Awaitable[T]], *, patience_s: float = PATIENCE_S) -> T:
+    async def transaction(
+        self, name: str, body: Callable[[Tx], Awaitable[T]], *, patience_s: float = PATIENCE_S, may_be_lost: bool = False
+    ) -> T:
         lost: list[tuple[_Statements, T]] = []  # those of which the COMMIT was sent, and never answered
-        once = functools.partial(self._write_once, name, body, lost)
+        once = functools.partial(self._write_once, name, body, lost, _BEGIN_UNSAFE if may_be_lost else _BEGIN)
         # A caller who gets an error will try again, and wait for a statement that may still be running.
         return await self._to_its_end(name, once, patience_s=lambda: max(patience_s, _COMMIT_S if lost else 0.0))
 
@@ -340,14 +345,16 @@ class PostgresDatabase:
         async with self._connection(may_wait=False) as connection:
             return await body(_Statements(connection))
 
-    async def _write_once(self, name: str, body: Callable[[Tx], Awaitable[T]], lost: list[tuple[_Statements, T]]) -> T:
+    async def _write_once(
+        self, name: str, body: Callable[[Tx], Awaitable[T]], lost: list[tuple[_Statements, T]], begin: str
+    ) -> T:
         async with self._connection(may_wait=True) as connection:
             for statements, result in lost:
                 if await _is_proven(name, connection, statements):
                     self._finish(name, statements)
                     return result
             statements = _Statements(connection, joins=self._joins)
-            await connection.execute("BEGIN")
+            await connection.execute(begin)
             try:
                 result = await body(statements)
                 await statements.flush()

@@ -20,8 +20,8 @@ import queue
 import re
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -148,12 +148,15 @@ def _drive(name: str, body: Callable[[Any], Awaitable[T]], statements: _Statemen
 class _Job:
     """One transaction on its way through a lane's thread."""
 
-    __slots__ = ("body", "callbacks", "error", "forgotten", "future", "is_erasing", "name", "result")
+    __slots__ = ("body", "callbacks", "error", "forgotten", "future", "is_erasing", "may_be_lost", "name", "result")
 
-    def __init__(self, name: str, body: Callable[[Any], Awaitable[Any]], future: asyncio.Future[Any]) -> None:
+    def __init__(
+        self, name: str, body: Callable[[Any], Awaitable[Any]], future: asyncio.Future[Any], *, may_be_lost: bool = False
+    ) -> None:
         self.name = name
         self.body = body
         self.future = future
+        self.may_be_lost = may_be_lost
         self.result: Any = None
         self.error: BaseException | None = None
         self.callbacks: list[Callable[[], None]] = []
@@ -200,6 +203,7 @@ class SQLiteDatabase:
         self._is_failing = False
         self._is_locked_out = False
         self._wal_pages = 0
+        self._is_waiting_for_disk = True
         self._wrote_at = 0.0
         self._writer = writer
         self._writer.set_wal_hook(self._note_commit)
@@ -232,8 +236,10 @@ class SQLiteDatabase:
         self._forgotten += 1
         self._remembered.pop(key, None)
 
-    async def transaction(self, name: str, body: Callable[[Tx], Awaitable[T]], *, patience_s: float = 0.0) -> T:
-        return cast("T", await self._enqueue(self._writes, name, body))
+    async def transaction(
+        self, name: str, body: Callable[[Tx], Awaitable[T]], *, patience_s: float = 0.0, may_be_lost: bool = False
+    ) -> T:
+        return cast("T", await self._enqueue(self._writes, name, body, may_be_lost=may_be_lost))
 
     async def apart(self, body: Callable[[Statements], Awaitable[T]]) -> T:
         raise NotImplementedError("one connection alone writes, and a group never waits for long")
@@ -282,10 +288,15 @@ class SQLiteDatabase:
         self._writer.close()
 
     def _enqueue(
-        self, lane: queue.SimpleQueue[_Job | None], name: str, body: Callable[[Any], Awaitable[Any]]
+        self,
+        lane: queue.SimpleQueue[_Job | None],
+        name: str,
+        body: Callable[[Any], Awaitable[Any]],
+        *,
+        may_be_lost: bool = False,
     ) -> asyncio.Future[Any]:
         future = asyncio.get_running_loop().create_future()
-        lane.put(_Job(name, body, future))
+        lane.put(_Job(name, body, future, may_be_lost=may_be_lost))
         return future
 
     def _write_loop(self) -> None:
@@ -339,19 +350,36 @@ class SQLiteDatabase:
             if self._must_stop:
                 raise StorageUnavailable("The disk failed to confirm a write, so this server exits.", retry_after_s=5)
             self._eraser.reopen_log()
-            self._begin()
-            if not self._write_all(group):
-                self._writer.execute("ROLLBACK")
+            with self._as_safe_as(group):
                 self._begin()
-                for job in group:
-                    self._write_one(job)
-            self._writer.execute("COMMIT")
+                if not self._write_all(group):
+                    self._writer.execute("ROLLBACK")
+                    self._begin()
+                    for job in group:
+                        self._write_one(job)
+                self._writer.execute("COMMIT")
         except (apsw.Error, OSError, StorageUnavailable) as error:
             self._give_up(group, error)
         else:
             if self._is_failing:
                 _log.warning("store writes again")
                 self._is_failing = False
+
+    @contextmanager
+    def _as_safe_as(self, group: list[_Job]) -> Iterator[None]:
+        """Have COMMIT wait for the disk, unless no job of the group is worth that: what comes after it waits for both."""
+        if not all(job.may_be_lost for job in group):
+            yield
+            return
+        self._is_waiting_for_disk = False
+        self._writer.execute("PRAGMA synchronous = NORMAL")
+        try:
+            yield
+        finally:
+            if self._writer.in_transaction:  # the setting cannot change within one
+                self._writer.execute("ROLLBACK")
+            self._writer.execute("PRAGMA synchronous = FULL")
+            self._is_waiting_for_disk = True
 
     def _begin(self) -> None:
         """Open a transaction. Waits for another program's lock, but for as long as that lasts only once."""
@@ -408,7 +436,8 @@ class SQLiteDatabase:
     def _note_commit(self, connection: apsw.Connection, schema: str, wal_pages: int) -> int:
         """SQLite calls it after each commit that wrote something."""
         self._wal_pages = wal_pages
-        self._wrote_at = time.monotonic()
+        if self._is_waiting_for_disk:
+            self._wrote_at = time.monotonic()
         return apsw.SQLITE_OK
 
     def _fold_wal(self, loop: asyncio.AbstractEventLoop) -> None:

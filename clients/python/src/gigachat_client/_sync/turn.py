@@ -1,0 +1,120 @@
+# Made by tools/write_client_types.py: change the server, or that, and run `make docs`.
+"""A reply as it is made: its words as they come, and at the end what is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from gigachat_client._sync.transport import SyncTransport
+from gigachat_client.problems import GigachatError
+from gigachat_client.requests import Call
+from gigachat_client.sse import ServerEvent
+from gigachat_client.types import Message, StreamDelta, StreamStart
+
+_MOST_ERRORS = 2  # as many as a call is sent again
+
+
+class SyncTurnStream:
+    """Inside `with` the prompt is stored. What was streamed is provisional: `messages` is the truth, once `text` has ended.
+
+    A connection that breaks goes on where it was. If the server died, the reply may be made again with other words:
+    then `so_far` begins anew. Leaving early stops nothing: the reply is finished and stored.
+    """
+
+    def __init__(self, transport: SyncTransport, call: Call) -> None:
+        self.prompt: Message | None = None
+        """None only where the chatbot does not stream, until the reply is there."""
+        self.so_far = ""
+        """The reply as far as it is known. With alternatives, the first of them."""
+        self.messages: list[Message] = []
+        """Once `text` has ended: the replies, or the message itself where there was nothing to answer."""
+        self._transport = transport
+        self._call = call
+        self._events: Generator[ServerEvent, None] | None = None
+        self._lengths: dict[str, int] = {}
+        self._shown_id = ""
+        self._text = self._read()
+
+    @property
+    def text(self) -> Iterator[str]:
+        """The words of the reply that are still to come, piece by piece. With alternatives, of the first."""
+        return self._text
+
+    @property
+    def reply(self) -> Message | None:
+        """The stored reply; None before its end, or where an operator answers."""
+        return next((message for message in self.messages if message.in_reply_to is not None), None)
+
+    def finish(self) -> list[Message]:
+        """Wait for the end: `messages`."""
+        for _ in self._text:
+            pass
+        return self.messages
+
+    def __enter__(self) -> Self:
+        self._events = self._transport.events(self._call, most_errors=_MOST_ERRORS)
+        try:
+            self._take(self._events.__next__())
+        except BaseException:
+            self._events.close()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._events is not None:
+            self._events.close()
+
+    def _read(self) -> Generator[str, None]:
+        if self._events is None:
+            raise GigachatError("Read a turn inside `with`.")
+        if self.so_far:
+            yield self.so_far  # the chatbot does not stream: all came at once
+        for event in self._events:
+            if text := self._take(event):
+                yield text
+
+    def _take(self, event: ServerEvent) -> str:
+        """Notes what happened; the words that it adds to what is shown."""
+        match event.name:
+            case "start":
+                start = msgspec.json.decode(event.data, type=StreamStart)
+                return self._begin(start)
+            case "delta":
+                return self._add(msgspec.json.decode(event.data, type=StreamDelta))
+            case "message":
+                return self._store(msgspec.json.decode(event.data, type=Message))
+            case "json":
+                return "".join([self._store(each) for each in msgspec.json.decode(event.data, type=list[Message])])
+        return ""
+
+    def _begin(self, start: StreamStart) -> str:
+        self.prompt, self.messages = start.prompt, []
+        shown_id = start.message_ids[0] if start.message_ids else ""
+        if self._lengths and shown_id not in self._lengths:
+            self.so_far, self._lengths = "", {}
+        self._shown_id = shown_id
+        return ""
+
+    def _add(self, delta: StreamDelta) -> str:
+        known = self._lengths.get(delta.message_id, 0)
+        self._lengths[delta.message_id] = max(known, delta.offset + len(delta.text))
+        if not self.so_far and self._shown_id not in self._lengths:
+            self._shown_id = delta.message_id  # answered together with a later prompt, and so in that one's reply
+        if delta.message_id != self._shown_id:
+            return ""
+        text = delta.text[max(0, known - delta.offset) :]
+        self.so_far += text
+        return text
+
+    def _store(self, message: Message) -> str:
+        is_first_reply = message.in_reply_to is not None and self.reply is None
+        self.messages.append(message)
+        if not is_first_reply:
+            return ""
+        rest = message.content.removeprefix(self.so_far) if message.content.startswith(self.so_far) else ""
+        self.so_far = message.content
+        return rest
