@@ -290,7 +290,13 @@ async def test_openapi_tells_which_headers_are_understood_and_what_is_a_stream(t
     }
     follow = "GET /chatbots/{chatbot_id}/events"
     one = "GET /chatbots/{chatbot_id}/conversations/{conversation_id}/events"
-    assert {name for name, understood in headers.items() if "Last-Event-ID" in understood} == {follow, one}
+    assert {name for name, understood in headers.items() if "Last-Event-ID" in understood} == {
+        follow,
+        one,
+        "POST /chatbots/{chatbot_id}/conversations",
+        "POST /chatbots/{chatbot_id}/conversations/{conversation_id}/messages/{message_id}/retry",
+        "POST /chatbots/{chatbot_id}/ui",
+    }
     assert set(operations[follow]["responses"]["200"]["content"]) == {"text/event-stream"}
     assert set(operations[one]["responses"]["200"]["content"]) == {"application/json", "text/event-stream"}
     (after,) = (p["description"] for p in operations[follow]["parameters"] if p["name"] == "after")

@@ -330,7 +330,7 @@ def words_of(module: ast.Module) -> Iterator[str]:
             yield " ".join(str(part.value) for part in ast.walk(node.value) if isinstance(part, ast.Constant))
 
 
-UNREVISED = {"access", "pages"}  # rooms whose docstrings are still to be rewritten
+UNREVISED = {"pages"}  # rooms whose docstrings are still to be rewritten
 PACKAGES = sorted(path.name for path in SOURCES.iterdir() if path.suffix == ".py" or path.is_dir())
 
 

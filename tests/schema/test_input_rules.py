@@ -74,6 +74,9 @@ async def asked(api: Api, chatbot: str, struct: str, field: str, text: str) -> i
     match struct, field:
         case "PromptInput", _:
             reply = await api.post(f"{chatbot}/conversations", {**prompt, field: text})
+        case "UIChatInput", _:
+            message = {"role": "user", "parts": [{"type": "text", "text": "Hello?"}]}
+            reply = await api.post(f"{chatbot}/ui", {"id": "c1", "message": message, field: text})
         case "TakeoverInput", _:
             reply = await api.post(f"{conversation}/takeover", {"operator": text, "force": True})
         case "ReplayInput", _:
@@ -106,6 +109,8 @@ TEXTS = {
     ("PromptInput", "user_id"): SPEAKERS,
     ("TakeoverInput", "operator"): [text for text in SPEAKERS if text not in (".", "..")],
     ("ReplayInput", "conversation_ids"): IDS,
+    ("UIChatInput", "id"): IDS,
+    ("UIChatInput", "user_id"): SPEAKERS,
     ("DocumentInput", "name"): NAMES,
     ("DocumentInput", "content"): SHARED,
     ("FixedAnswerInput", "prompts"): SHARED,
@@ -121,7 +126,7 @@ TEXTS = {
 
 
 def test_every_rule_about_texts_is_asked_about() -> None:
-    assert set(TEXTS) | {("KeyInput", "scopes")} == set(input_rules.FIELDS)
+    assert set(TEXTS) | {("KeyInput", "scopes"), ("UIChatInput", "messages")} == set(input_rules.FIELDS)
 
 
 @pytest.mark.parametrize(("struct", "field"), TEXTS)

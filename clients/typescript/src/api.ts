@@ -712,6 +712,66 @@ export interface paths {
         patch: operations["users_change"];
         trace?: never;
     };
+    "/chatbots/{chatbot_id}/ui": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Say something as the AI SDK's useChat does; answers with its UI message stream
+         * @description Needs a key with the scope `conversations:write`. End users reach it too, and of conversations their own alone.
+         */
+        post: operations["ui_chat_say"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/chatbots/{chatbot_id}/ui/{conversation_id}/stream": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Join the reply in the making, from its first word on, as a UI message stream
+         * @description Needs a key with the scope `conversations:read`. End users reach it too, and of conversations their own alone.
+         */
+        get: operations["ui_chat_join"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/chatbots/{chatbot_id}/ui/{conversation_id}/messages": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the newest messages as UI messages, oldest first
+         * @description Needs a key with the scope `conversations:read`. End users reach it too, and of conversations their own alone.
+         */
+        get: operations["ui_chat_list_messages"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/chatbots/{chatbot_id}/unanswered": {
         parameters: {
             query?: never;
@@ -1694,6 +1754,16 @@ export interface components {
             /** @enum {string} */
             code?: "idempotency_in_progress";
         };
+        /** Problem409IdempotentCannedReply */
+        Problem409IdempotentCannedReply: components["schemas"]["Problem"] & {
+            /** @enum {string} */
+            code?: "idempotency_in_progress" | "shortcut_taken" | "too_many_canned_replies";
+        };
+        /** Problem409IdempotentDiscard */
+        Problem409IdempotentDiscard: components["schemas"]["Problem"] & {
+            /** @enum {string} */
+            code?: "idempotency_in_progress" | "proposal_decided";
+        };
         /** Problem409IdempotentDismiss */
         Problem409IdempotentDismiss: components["schemas"]["Problem"] & {
             /** @enum {string} */
@@ -1714,10 +1784,20 @@ export interface components {
             /** @enum {string} */
             code?: "conversation_busy" | "conversation_taken_over" | "idempotency_in_progress";
         };
+        /** Problem409IdempotentSend */
+        Problem409IdempotentSend: components["schemas"]["Problem"] & {
+            /** @enum {string} */
+            code?: "conversation_already_taken_over" | "idempotency_in_progress" | "proposal_decided";
+        };
         /** Problem409IdempotentSite */
         Problem409IdempotentSite: components["schemas"]["Problem"] & {
             /** @enum {string} */
             code?: "idempotency_in_progress" | "site_exists" | "too_many_sites";
+        };
+        /** Problem409IdempotentSuggest */
+        Problem409IdempotentSuggest: components["schemas"]["Problem"] & {
+            /** @enum {string} */
+            code?: "idempotency_in_progress" | "nothing_to_answer";
         };
         /** Problem409IdempotentTakeover */
         Problem409IdempotentTakeover: components["schemas"]["Problem"] & {
@@ -1728,6 +1808,26 @@ export interface components {
         Problem409IdempotentUnanswered: components["schemas"]["Problem"] & {
             /** @enum {string} */
             code?: "idempotency_in_progress" | "too_many_fixed_answers" | "unanswered_settled";
+        };
+        /** Problem409IdempotentWidgetKey */
+        Problem409IdempotentWidgetKey: components["schemas"]["Problem"] & {
+            /** @enum {string} */
+            code?: "idempotency_in_progress" | "too_many_widget_keys";
+        };
+        /** Problem409IdentityKey */
+        Problem409IdentityKey: components["schemas"]["Problem"] & {
+            /** @enum {string} */
+            code?: "too_many_identity_keys";
+        };
+        /** Problem409Session */
+        Problem409Session: components["schemas"]["Problem"] & {
+            /** @enum {string} */
+            code?: "session_not_claimable";
+        };
+        /** Problem409Shortcut */
+        Problem409Shortcut: components["schemas"]["Problem"] & {
+            /** @enum {string} */
+            code?: "shortcut_taken";
         };
         /** Problem413Body */
         Problem413Body: components["schemas"]["Problem"] & {
@@ -1764,6 +1864,11 @@ export interface components {
             /** @enum {string} */
             code?: "budget_spent" | "rate_limited" | "upstream_rate_limited";
         };
+        /** Problem429Session */
+        Problem429Session: components["schemas"]["Problem"] & {
+            /** @enum {string} */
+            code?: "rate_limited";
+        };
         /** Problem431 */
         Problem431: components["schemas"]["Problem"] & {
             /** @enum {string} */
@@ -1784,6 +1889,11 @@ export interface components {
             /** @enum {string} */
             code?: "shutting_down" | "storage_unavailable" | "too_many_connections";
         };
+        /** Problem503IdentityKey */
+        Problem503IdentityKey: components["schemas"]["Problem"] & {
+            /** @enum {string} */
+            code?: "secret_missing" | "shutting_down" | "storage_unavailable" | "too_many_connections";
+        };
         /** Problem503Prompt */
         Problem503Prompt: components["schemas"]["Problem"] & {
             /** @enum {string} */
@@ -1793,6 +1903,11 @@ export interface components {
         Problem503Retrieve: components["schemas"]["Problem"] & {
             /** @enum {string} */
             code?: "embedder_rejected" | "embedder_unavailable" | "shutting_down" | "storage_unavailable" | "too_many_connections";
+        };
+        /** Problem503Search */
+        Problem503Search: components["schemas"]["Problem"] & {
+            /** @enum {string} */
+            code?: "search_busy" | "shutting_down" | "storage_unavailable" | "too_many_connections";
         };
         /** Problem504Prompt */
         Problem504Prompt: components["schemas"]["Problem"] & {
@@ -2256,6 +2371,58 @@ export interface components {
             event: "error";
             /** @description JSON: a Problem. */
             data: string;
+        };
+        /**
+         * UIChatInput
+         * @description What the AI SDK's `DefaultChatTransport` posts. Other fields are ignored.
+         */
+        UIChatInput: {
+            /** @description The chat's id: it is the conversation's. */
+            id: string;
+            /** @description The last one is the prompt; those before it are not read. It is the user's, has a list of `parts`, and text in them. */
+            messages?: unknown[];
+            /** @description The last message alone, instead of `messages`. */
+            message?: unknown;
+            /** @description `submit-message`, or `regenerate-message` for a new reply. */
+            trigger?: string;
+            /** @description What to make a new reply to: a message's id, here or in the browser. */
+            messageId?: string | null;
+            /** @description Who speaks, where the credential does not say it. None of your staff's, which begin with `client:`. */
+            user_id?: string | null;
+            /** @description `metadata.user_id` stands for `user_id`. */
+            metadata?: unknown;
+        };
+        /**
+         * UIFrame
+         * @description One `data:` line of the stream, which ends with `[DONE]`: see the AI SDK's UI message stream, v1.
+         */
+        UIFrame: {
+            type: string;
+        };
+        /**
+         * UIMessage
+         * @description A message as the AI SDK keeps it. An operator's has the role `assistant`, and `metadata.role` tells the difference.
+         */
+        UIMessage: {
+            /** @description Of a prompt that a browser sent: the id that it had there. */
+            id: string;
+            /** @description `user` or `assistant`. */
+            role: string;
+            /** @description `text`; of a reply also `source-url` or `source-document`, and more. */
+            parts: {
+                [key: string]: unknown;
+            }[];
+            /** @description `seq`, `created_at`, `name`, `role`, `status`, and what else is known. */
+            metadata: {
+                [key: string]: unknown;
+            };
+        };
+        /**
+         * UIStream
+         * @description One line `data:` of the stream.
+         */
+        UIStream: {
+            data: "[DONE]" | string;
         };
         /**
          * UserRate
@@ -8407,13 +8574,16 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem408"];
                 };
             };
-            /** @description - `idempotency_in_progress`: Another request with this Idempotency-Key is in progress; send it again shortly. */
+            /**
+             * @description - `idempotency_in_progress`: Another request with this Idempotency-Key is in progress; send it again shortly.
+             *     - `nothing_to_answer`: No end user has said anything in this conversation.
+             */
             409: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem409Idempotent"];
+                    "application/problem+json": components["schemas"]["Problem409IdempotentSuggest"];
                 };
             };
             /**
@@ -8554,13 +8724,17 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem408"];
                 };
             };
-            /** @description - `idempotency_in_progress`: Another request with this Idempotency-Key is in progress; send it again shortly. */
+            /**
+             * @description - `conversation_already_taken_over`: Another operator has control of this conversation; send force: true to take it from them.
+             *     - `idempotency_in_progress`: Another request with this Idempotency-Key is in progress; send it again shortly.
+             *     - `proposal_decided`: This proposal was sent, discarded, or is out of date.
+             */
             409: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem409Idempotent"];
+                    "application/problem+json": components["schemas"]["Problem409IdempotentSend"];
                 };
             };
             /** @description - `payload_too_large`: The request is larger than this server accepts. */
@@ -8716,13 +8890,16 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem408"];
                 };
             };
-            /** @description - `idempotency_in_progress`: Another request with this Idempotency-Key is in progress; send it again shortly. */
+            /**
+             * @description - `idempotency_in_progress`: Another request with this Idempotency-Key is in progress; send it again shortly.
+             *     - `proposal_decided`: This proposal was sent, discarded, or is out of date.
+             */
             409: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem409Idempotent"];
+                    "application/problem+json": components["schemas"]["Problem409IdempotentDiscard"];
                 };
             };
             /** @description - `payload_too_large`: The request is larger than this server accepts. */
@@ -8907,7 +9084,8 @@ export interface operations {
                 };
             };
             /**
-             * @description - `shutting_down`: This server is shutting down. Try again shortly.
+             * @description - `search_busy`: The search took too long: use rarer words, or try again later.
+             *     - `shutting_down`: This server is shutting down. Try again shortly.
              *     - `storage_unavailable`: The message store cannot write right now. Try again shortly; with an Idempotency-Key nothing is stored twice.
              *     - `too_many_connections`: Too many connections are open, here or from your address. Close some, or try again shortly.
              */
@@ -8916,7 +9094,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem503"];
+                    "application/problem+json": components["schemas"]["Problem503Search"];
                 };
             };
             /** @description Another problem. */
@@ -9130,13 +9308,17 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem408"];
                 };
             };
-            /** @description - `idempotency_in_progress`: Another request with this Idempotency-Key is in progress; send it again shortly. */
+            /**
+             * @description - `idempotency_in_progress`: Another request with this Idempotency-Key is in progress; send it again shortly.
+             *     - `shortcut_taken`: Another canned reply of this chatbot has this shortcut.
+             *     - `too_many_canned_replies`: A chatbot has at most 1000 canned replies.
+             */
             409: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem409Idempotent"];
+                    "application/problem+json": components["schemas"]["Problem409IdempotentCannedReply"];
                 };
             };
             /** @description - `payload_too_large`: The request is larger than this server accepts. */
@@ -9282,6 +9464,15 @@ export interface operations {
                 };
                 content: {
                     "application/problem+json": components["schemas"]["Problem408"];
+                };
+            };
+            /** @description - `shortcut_taken`: Another canned reply of this chatbot has this shortcut. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem409Shortcut"];
                 };
             };
             /** @description - `payload_too_large`: The request is larger than this server accepts. */
@@ -9801,6 +9992,479 @@ export interface operations {
                 };
                 content: {
                     "application/problem+json": components["schemas"]["Problem415Body"];
+                };
+            };
+            /** @description - `invalid_request`: Some fields are invalid; see 'errors'. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem422"];
+                };
+            };
+            /** @description - `head_too_large`: The request's address and headers are larger than this server accepts. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem431"];
+                };
+            };
+            /** @description - `internal_error`: The server failed; its log has the cause. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem500"];
+                };
+            };
+            /**
+             * @description - `shutting_down`: This server is shutting down. Try again shortly.
+             *     - `storage_unavailable`: The message store cannot write right now. Try again shortly; with an Idempotency-Key nothing is stored twice.
+             *     - `too_many_connections`: Too many connections are open, here or from your address. Close some, or try again shortly.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem503"];
+                };
+            };
+            /** @description Another problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    ui_chat_say: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A header: your name for this write, kept for 24 hours. Sent again with it, it is not done again, and answered as before. */
+                "Idempotency-Key"?: string;
+                /** @description A header, for a stream that is sent again with its `Idempotency-Key`: the `id:` of what came last, to go on behind it. */
+                "Last-Event-ID"?: string;
+            };
+            path: {
+                chatbot_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UIChatInput"];
+            };
+        };
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    /** @description The limits that the prompt was charged to: `"user";q=20;w=60`. Without any there is no such header. */
+                    "RateLimit-Policy"?: string;
+                    /** @description What is left of each, and in how many seconds it is whole again: `"user";r=13;t=17`. */
+                    RateLimit?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": components["schemas"]["UIStream"];
+                };
+            };
+            /**
+             * @description - `malformed_body`: The request body is not valid JSON.
+             *     - `malformed_request`: What was sent is not an HTTP/1.1 request.
+             */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem400Body"];
+                };
+            };
+            /** @description - `unauthenticated`: A valid API key is required: send it as 'Authorization: Bearer <API_KEY>'. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem401"];
+                };
+            };
+            /**
+             * @description - `address_refused`: This chatbot's restrictions.ip_addresses do not list the address that sent the request.
+             *     - `forbidden`: This API key is not allowed to do that.
+             *     - `hostname_refused`: This chatbot's restrictions.hostnames do not list the page that sent the request.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem403Guarded"];
+                };
+            };
+            /** @description - `not_found`: There is nothing here, or it belongs to another account. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem404"];
+                };
+            };
+            /** @description - `request_timeout`: The request took too long to arrive. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem408"];
+                };
+            };
+            /**
+             * @description - `conversation_busy`: Another prompt of this conversation is being answered, and no more can wait. This one was not stored.
+             *     - `idempotency_in_progress`: Another request with this Idempotency-Key is in progress; send it again shortly.
+             */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem409IdempotentPrompt"];
+                };
+            };
+            /** @description - `payload_too_large`: The request is larger than this server accepts. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem413Body"];
+                };
+            };
+            /** @description - `unsupported_media_type`: Send the body as uncompressed application/json, or a document also as multipart/form-data. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem415Body"];
+                };
+            };
+            /**
+             * @description - `idempotency_key_reused`: This Idempotency-Key was used before with another body; use a new key for a new request.
+             *     - `invalid_request`: Some fields are invalid; see 'errors'.
+             *     - `upstream_context_too_long`: The prompt, with passages and memory, is longer than the model accepts: lower memory_size, match_count or chunk_size, or send a shorter prompt. The prompt is stored.
+             *     - `upstream_filtered`: The provider's content filter blocked the prompt or the reply: rephrase the prompt. The prompt is stored.
+             */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem422IdempotentPrompt"];
+                };
+            };
+            /**
+             * @description - `budget_spent`: This chatbot's budget for today is spent; it answers again tomorrow (UTC).
+             *     - `rate_limited`: Too many requests: wait as long as Retry-After says.
+             *     - `upstream_rate_limited`: The model endpoint limits the rate of requests: try again later. The prompt is stored.
+             */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem429Prompt"];
+                };
+            };
+            /** @description - `head_too_large`: The request's address and headers are larger than this server accepts. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem431"];
+                };
+            };
+            /** @description - `internal_error`: The server failed; its log has the cause. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem500"];
+                };
+            };
+            /**
+             * @description - `upstream_empty`: The model endpoint answered without any text. The prompt is stored.
+             *     - `upstream_failed`: The model endpoint failed. The prompt is stored.
+             *     - `upstream_interrupted`: The model endpoint broke off in the middle of its reply; the part that arrived is stored.
+             *     - `upstream_malformed`: The model endpoint sent something other than a chat completion. The prompt is stored.
+             *     - `upstream_model_not_found`: The model endpoint has no such model: check GIGACHAT_MODEL or the chatbot's response.model, and that the model is pulled or loaded there. The prompt is stored.
+             *     - `upstream_parameter_refused`: The model endpoint refuses a parameter: name it in GIGACHAT_MODEL_OMIT or the chatbot's response.omit; the server's log has its name, if the endpoint gave it. The prompt is stored.
+             *     - `upstream_payment_required`: The account at the model endpoint has no credit or quota left: top it up there. The prompt is stored.
+             *     - `upstream_rejected`: The model endpoint refused the request without saying why: check GIGACHAT_MODEL_URL with `gigachat doctor`. The prompt is stored.
+             *     - `upstream_template_refused`: The model's chat template refuses the messages: give the model server another template, or use another model. The prompt is stored.
+             *     - `upstream_unauthorised`: The model endpoint refuses the key: check GIGACHAT_MODEL_KEY, and what the key may do. The prompt is stored.
+             *     - `upstream_unreachable`: The model endpoint cannot be reached. The prompt is stored.
+             */
+            502: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem502Prompt"];
+                };
+            };
+            /**
+             * @description - `embedder_rejected`: The embedding endpoint refuses requests: check its key and model with `gigachat doctor`.
+             *     - `embedder_unavailable`: The embedding model cannot be reached right now, so documents cannot be searched.
+             *     - `reply_cut_off`: The server stopped during the reply; the part that was written is stored. Send the prompt again, or retry it.
+             *     - `shutting_down`: This server is shutting down. Try again shortly.
+             *     - `storage_unavailable`: The message store cannot write right now. Try again shortly; with an Idempotency-Key nothing is stored twice.
+             *     - `too_many_connections`: Too many connections are open, here or from your address. Close some, or try again shortly.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem503Prompt"];
+                };
+            };
+            /** @description - `upstream_timeout`: The model endpoint took too long. The prompt is stored. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem504Prompt"];
+                };
+            };
+            /** @description Another problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    ui_chat_join: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                chatbot_id: string;
+                conversation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": components["schemas"]["UIStream"];
+                };
+            };
+            /** @description Nothing is being answered. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description - `malformed_request`: What was sent is not an HTTP/1.1 request. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem400"];
+                };
+            };
+            /** @description - `unauthenticated`: A valid API key is required: send it as 'Authorization: Bearer <API_KEY>'. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem401"];
+                };
+            };
+            /**
+             * @description - `address_refused`: This chatbot's restrictions.ip_addresses do not list the address that sent the request.
+             *     - `forbidden`: This API key is not allowed to do that.
+             *     - `hostname_refused`: This chatbot's restrictions.hostnames do not list the page that sent the request.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem403Guarded"];
+                };
+            };
+            /** @description - `not_found`: There is nothing here, or it belongs to another account. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem404"];
+                };
+            };
+            /** @description - `request_timeout`: The request took too long to arrive. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem408"];
+                };
+            };
+            /** @description - `invalid_request`: Some fields are invalid; see 'errors'. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem422"];
+                };
+            };
+            /** @description - `head_too_large`: The request's address and headers are larger than this server accepts. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem431"];
+                };
+            };
+            /** @description - `internal_error`: The server failed; its log has the cause. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem500"];
+                };
+            };
+            /**
+             * @description - `shutting_down`: This server is shutting down. Try again shortly.
+             *     - `storage_unavailable`: The message store cannot write right now. Try again shortly; with an Idempotency-Key nothing is stored twice.
+             *     - `too_many_connections`: Too many connections are open, here or from your address. Close some, or try again shortly.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem503"];
+                };
+            };
+            /** @description Another problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    ui_chat_list_messages: {
+        parameters: {
+            query?: {
+                /** @description How many entries a page has. */
+                limit?: number;
+                /** @description The page ends before this place; the previous page's `Link` header has it. */
+                after?: string;
+            };
+            header?: never;
+            path: {
+                chatbot_id: string;
+                conversation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    /** @description Where a further page is: `<...>; rel="next"`. The last page has none. */
+                    Link?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UIMessage"][];
+                };
+            };
+            /** @description - `malformed_request`: What was sent is not an HTTP/1.1 request. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem400"];
+                };
+            };
+            /** @description - `unauthenticated`: A valid API key is required: send it as 'Authorization: Bearer <API_KEY>'. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem401"];
+                };
+            };
+            /**
+             * @description - `address_refused`: This chatbot's restrictions.ip_addresses do not list the address that sent the request.
+             *     - `forbidden`: This API key is not allowed to do that.
+             *     - `hostname_refused`: This chatbot's restrictions.hostnames do not list the page that sent the request.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem403Guarded"];
+                };
+            };
+            /** @description - `not_found`: There is nothing here, or it belongs to another account. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem404"];
+                };
+            };
+            /** @description - `request_timeout`: The request took too long to arrive. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem408"];
                 };
             };
             /** @description - `invalid_request`: Some fields are invalid; see 'errors'. */
@@ -11297,6 +11961,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem408"];
                 };
             };
+            /** @description - `too_many_identity_keys`: A chatbot has 5 identity keys at most: delete one that no server signs with any more. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem409IdentityKey"];
+                };
+            };
             /** @description - `payload_too_large`: The request is larger than this server accepts. */
             413: {
                 headers: {
@@ -11343,7 +12016,8 @@ export interface operations {
                 };
             };
             /**
-             * @description - `shutting_down`: This server is shutting down. Try again shortly.
+             * @description - `secret_missing`: This server has no secret to derive keys from: set GIGACHAT_SECRET, the same on every node.
+             *     - `shutting_down`: This server is shutting down. Try again shortly.
              *     - `storage_unavailable`: The message store cannot write right now. Try again shortly; with an Idempotency-Key nothing is stored twice.
              *     - `too_many_connections`: Too many connections are open, here or from your address. Close some, or try again shortly.
              */
@@ -11352,7 +12026,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem503"];
+                    "application/problem+json": components["schemas"]["Problem503IdentityKey"];
                 };
             };
             /** @description Another problem. */
@@ -11681,13 +12355,16 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem408"];
                 };
             };
-            /** @description - `idempotency_in_progress`: Another request with this Idempotency-Key is in progress; send it again shortly. */
+            /**
+             * @description - `idempotency_in_progress`: Another request with this Idempotency-Key is in progress; send it again shortly.
+             *     - `too_many_widget_keys`: A chatbot has 100 widget keys at most: delete one, or add hostnames to another.
+             */
             409: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem409Idempotent"];
+                    "application/problem+json": components["schemas"]["Problem409IdempotentWidgetKey"];
                 };
             };
             /** @description - `payload_too_large`: The request is larger than this server accepts. */
@@ -12095,6 +12772,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem408"];
                 };
             };
+            /** @description - `session_not_claimable`: There is no such anonymous session any more: it has ended, or was claimed before. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem409Session"];
+                };
+            };
             /** @description - `payload_too_large`: The request is larger than this server accepts. */
             413: {
                 headers: {
@@ -12120,6 +12806,15 @@ export interface operations {
                 };
                 content: {
                     "application/problem+json": components["schemas"]["Problem422"];
+                };
+            };
+            /** @description - `rate_limited`: Too many requests: wait as long as Retry-After says. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem429Session"];
                 };
             };
             /** @description - `head_too_large`: The request's address and headers are larger than this server accepts. */

@@ -1,7 +1,7 @@
 """Who speaks: the ids that clients make up, and which of them stand for the client's own staff.
 
-Invariant: an id has one form (NFC) wherever it is stored or compared, speakers whose ids differ can be told apart by
-sight, and only the exact prefix `client:` makes an operator: what looks like it is refused.
+Invariant: an id has one form (NFC) wherever it is stored or compared, speakers whose ids differ look
+different, and only the exact prefix `client:` makes an operator: what looks like it is refused.
 """
 
 from __future__ import annotations

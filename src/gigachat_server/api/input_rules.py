@@ -14,7 +14,7 @@ import re
 from typing import Any
 
 from gigachat_server.access.scopes import SCOPES
-from gigachat_server.api.routes import CHATBOT, CONVERSATION, CONVERSATIONS, UNANSWERED
+from gigachat_server.api.routes import CHATBOT, CONVERSATION, CONVERSATIONS, UI_MESSAGES, UNANSWERED
 
 Schema = dict[str, Any]
 
@@ -74,6 +74,12 @@ FIELDS: dict[tuple[str, str], Schema] = {
     ("PromptInput", "user_id"): _SPEAKER,
     ("TakeoverInput", "operator"): _OPERATOR,
     ("ReplayInput", "conversation_ids"): {"pattern": _NO_CONTROLS, "not": {"enum": [".", ".."]}},
+    ("UIChatInput", "id"): {"pattern": _NO_CONTROLS, "not": {"enum": [".", ".."]}},
+    ("UIChatInput", "messages"): {"items": {}},
+    ("UIChatInput", "user_id"): {
+        "pattern": _SHOWN,
+        "not": {"anyOf": [{"enum": [".", ".."]}, {"type": "string", "pattern": "^client:"}]},
+    },
     ("DocumentInput", "name"): _DOCUMENT_NAME,
     ("DocumentInput", "content"): {"minLength": 1, "pattern": _NOT_BLANK},
     ("FixedAnswerInput", "prompts"): {"pattern": _SAYS_SOMETHING},
@@ -91,6 +97,8 @@ FIELDS: dict[tuple[str, str], Schema] = {
 NOTES: dict[tuple[str, str], str] = {
     ("PromptInput", "user_id"): "What only looks like the prefix, such as `Client:`, is refused.",
     ("PromptInput", "metadata"): "No string of it holds NUL, and it is nested 32 deep at most.",
+    ("UIChatInput", "messages"): "It is the user's, has a list of `parts`, and text in them.",
+    ("UIChatInput", "user_id"): "None of your staff's, which begin with `client:`.",
     ("DocumentInput", "content"): "At most as many characters as the server's GIGACHAT_MAX_DOCUMENT_CHARACTERS.",
     ("SiteInput", "url"): (
         "The pattern is what every server takes; addresses of the public internet, names that are not ASCII, and the ports of "
@@ -126,6 +134,7 @@ QUERY: dict[str, Schema] = {"query": {"type": "string", "minLength": 1, "maxLeng
 AFTER: dict[str, Schema] = {
     CONVERSATION + "/messages": {"type": "string", "pattern": _SEQ},
     CONVERSATION + "/events": {"type": "string", "pattern": _SEQ},
+    UI_MESSAGES: {"type": "string", "pattern": _SEQ},
     CHATBOT + "/events": {"type": "string", "pattern": _OF_MOMENTS},
     CONVERSATIONS: {"type": "string", "pattern": _OF_CLIENT_IDS},
     UNANSWERED: {"type": "string", "pattern": _OF_IDS},

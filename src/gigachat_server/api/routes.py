@@ -25,6 +25,8 @@ from gigachat_server.api import (
     inbox,
     keys,
     learning_wire,
+    mcp_rpc,
+    mcp_server,
     proposals,
     replay,
     retrieval,
@@ -32,6 +34,8 @@ from gigachat_server.api import (
     sessions,
     site_wire,
     sites,
+    ui_chat,
+    ui_frames,
     unanswered,
     users,
     widget_keys,
@@ -39,7 +43,7 @@ from gigachat_server.api import (
 )
 from gigachat_server.edge.answer import Answer
 from gigachat_server.edge.request import Request
-from gigachat_server.edge.routes import PUBLIC, AnyRoute
+from gigachat_server.edge.routes import PUBLIC, SIGNED_IN, Access, AnyRoute
 from gigachat_server.edge.uploads import FileInput
 from gigachat_server.records import Feedback
 from gigachat_server.services import Services
@@ -61,6 +65,7 @@ class ApiRoute(AnyRoute, frozen=True, kw_only=True):
     after: str = ""  # what `?after=` means here, if more than what the `Link` header of a list says
     is_streamed: bool = False  # may answer with Server-Sent Events
     accepted: Any = None  # type of the body of a 202, where `Prefer: respond-async` is understood
+    at_rest: str = ""  # what a 204 says, where there may be nothing to stream
     is_unstored: bool = False  # stores nothing, so an Idempotency-Key is of no effect
     is_secret: bool = False  # the answer must not be kept, so an Idempotency-Key is of no effect
 
@@ -109,6 +114,18 @@ class FileRoute(ApiRoute, Generic[B], frozen=True, kw_only=True):
     takes_file: bool = True
 
 
+class RpcRoute(BodyRoute[mcp_rpc.RpcMessage], frozen=True, kw_only=True):
+    """The body is a message of JSON-RPC, and so is every answer, of a failure too. What it calls needs scopes of its own."""
+
+    scope: Access = SIGNED_IN
+    handler: Handler[mcp_rpc.RpcMessage] = mcp_server.serve
+    request: type[mcp_rpc.RpcMessage] = mcp_rpc.RpcMessage
+    method: str = "POST"
+    is_large: bool = True  # a document may be in it
+    is_unstored: bool = True  # as far as HTTP knows: its key is in the message
+    summary: str = "The Model Context Protocol"
+
+
 class MergeRoute(ApiRoute, frozen=True, kw_only=True):
     """The body is any part of `request`, to be merged into what is stored: the handler gets it as plain JSON."""
 
@@ -125,6 +142,9 @@ SITE = SITES + "/{site_id}"
 CONVERSATIONS = CHATBOT + "/conversations"
 CONVERSATION = CONVERSATIONS + "/{conversation_id}"
 MESSAGE = CONVERSATION + "/messages/{message_id}"
+UI = CHATBOT + "/ui"
+UI_STREAM = UI + "/{conversation_id}/stream"
+UI_MESSAGES = UI + "/{conversation_id}/messages"
 NOTES = CONVERSATION + "/notes"
 PROPOSALS = CONVERSATION + "/proposals"
 CANNED_REPLIES = CHATBOT + "/canned-replies"
@@ -279,6 +299,17 @@ ROUTES = (
     Route(method="DELETE", path=USER, scope=Scope.CONVERSATIONS_WRITE, handler=conversations.delete_user,
           is_guarded=True, status=204, summary="Delete everything that one end user said, and what is known of them"),
 
+    BodyRoute(method="POST", path=UI, scope=Scope.CONVERSATIONS_WRITE, handler=ui_chat.say, is_guarded=True, end_user="own",
+              request=ui_chat.UIChatInput, is_streamed=True, is_prompt=True,
+              summary="Say something as the AI SDK's useChat does; answers with its UI message stream"),
+    Route(method="GET", path=UI_STREAM, scope=Scope.CONVERSATIONS_READ, handler=ui_chat.join, is_guarded=True, end_user="own",
+          is_streamed=True, at_rest="Nothing is being answered.",
+          summary="Join the reply in the making, from its first word on, as a UI message stream"),
+    Route(method="GET", path=UI_MESSAGES, scope=Scope.CONVERSATIONS_READ, handler=ui_chat.list_messages, is_guarded=True,
+          end_user="own", response=list[ui_frames.UIMessage], query=PAGES, query_defaults={"limit": 100},
+          after="The page ends before this place; the previous page's `Link` header has it.",
+          summary="List the newest messages as UI messages, oldest first"),
+
     Route(method="GET", path=UNANSWERED, scope=Scope.CONVERSATIONS_READ, handler=unanswered.list_all, is_guarded=True,
           response=list[learning_wire.WireUnanswered], query=(*PAGES, "state"),
           summary="List groups of unanswered prompts that ask the same, the group with the newest prompt first"),
@@ -352,11 +383,14 @@ ROUTES = (
 )
 # fmt: on
 
+# Of another protocol, which describes itself: they are in no OpenAPI document.
+MCP_ROUTES = (RpcRoute(path="/mcp"), RpcRoute(path=CHATBOT + "/mcp", is_guarded=True))
+
 
 def check(routes: Sequence[ApiRoute]) -> None:
     """Raises if a route forgot to say who may call it."""
     for route in routes:
-        if route.scope != PUBLIC and route.scope not in SCOPES:
+        if route.scope not in (PUBLIC, SIGNED_IN) and route.scope not in SCOPES:
             raise ValueError(f"{route.method} {route.path} has no scope of access/scopes.py and is not PUBLIC")
 
 

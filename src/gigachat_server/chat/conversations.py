@@ -43,6 +43,7 @@ from gigachat_server.store.conversations import ConversationFilter as Conversati
 from gigachat_server.store.database import Database, Reader, Tx
 from gigachat_server.store.idempotency import Key
 
+_NAMED_PROMPTS = 500  # of a conversation, the newest: those that a name is looked up in
 MOST_CLAIMED = 50
 
 _SPEAKS_AS_CLIENT = "To speak as client: a key needs the scope messages:inject."
@@ -108,10 +109,12 @@ class Conversations:
         text: str,
         metadata: dict[str, Any],
         key: Key | None,
+        may_begin: bool = False,
     ) -> TurnHandle:
         """Store what a user says, or an operator (`client:`), and have it answered if it is a prompt.
 
-        An end user speaks as themselves, in a conversation of theirs: without an id, in a new one.
+        An end user speaks as themselves, in a conversation of theirs: without an id, in a new one. `may_begin`: also with an id
+        that is theirs alone, because it was made from their user id.
 
         With a key that was used before, what came of it then. Raises `ConversationBusy`, `IdempotencyKeyReused`,
         `InvalidRequest`, `RateLimited`.
@@ -119,11 +122,17 @@ class Conversations:
         _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
         if is_blank(text):
             raise InvalidRequest(errors=(FieldError("prompt", "Must contain text: it is empty, blank or invisible."),))
-        is_new = principal.is_end_user and conversation_id is None
+        is_new = principal.is_end_user and (
+            conversation_id is None or (may_begin and not await self._is_there(chatbot, conversation_id))
+        )
         if is_new and principal.conversation_ids is not None:
             raise Forbidden("Your token is for certain conversations: name one of them.")
         request = PromptRequest(
-            conversation_id=new_conversation_id() if is_new else _id(_required(conversation_id, "conversation_id")),
+            conversation_id=(
+                new_conversation_id()
+                if is_new and conversation_id is None
+                else _id(_required(conversation_id, "conversation_id"))
+            ),
             user_id=_speaker(principal, user_id),
             text=text,
             metadata=self._checked_metadata(metadata),
@@ -134,6 +143,12 @@ class Conversations:
             return await self._turns.start(chatbot, request, key)
         return await self._turns.start(chatbot, request, key, self._admitting(principal, chatbot, text))
 
+    async def _is_there(self, chatbot: Chatbot, conversation_id: str) -> bool:
+        async def read(reader: Reader) -> bool:
+            return await conversations.find(reader, chatbot.id, conversation_id) is not None
+
+        return await self._database.read(read)
+
     async def retry(
         self, principal: Principal, chatbot: Chatbot, conversation_id: str, message_id: str, *, key: Key | None
     ) -> TurnHandle:
@@ -143,6 +158,21 @@ class Conversations:
         await self._check_own(principal, chatbot, conversation_id)
         admit = self._admitting(principal, chatbot, "")
         return await self._turns.retry(chatbot, conversation_id, message_id, key, admit, entry=entry_of(principal))
+
+    async def join(self, principal: Principal, chatbot: Chatbot, conversation_id: str) -> TurnHandle | None:
+        """The turn that is being answered, to watch from its first word; None if none is, or nothing was said yet."""
+        _admit(principal, Scope.CONVERSATIONS_READ, chatbot)
+        conversation_id = _id(conversation_id)
+
+        async def read(reader: Reader) -> Message | None:
+            conversation = await _find(reader, principal, chatbot, conversation_id)
+            if conversation is None or conversation.answering is None:
+                return None
+            return await messages.find(reader, chatbot.id, conversation.answering)
+
+        prompt = await self._database.read(read)
+        turn = None if prompt is None else self._turns.watched(chatbot, prompt)
+        return None if prompt is None or turn is None else TurnHandle(prompt=prompt, turn=turn, is_replayed=True)
 
     async def stop(self, principal: Principal, chatbot: Chatbot, conversation_id: str, *, key: Key | None) -> TurnResult:
         """Stop the running reply and the prompts queued behind it. With a key, the ids of these messages are kept."""
@@ -294,6 +324,49 @@ class Conversations:
 
         return await self._database.read(read)
 
+    async def shown(
+        self, principal: Principal, chatbot: Chatbot, conversation_id: str, *, before: int | None, limit: int
+    ) -> Sequence[Message]:
+        """What a browser shows: the newest messages before that seq, oldest first; none if nothing was said yet.
+
+        Of replies the first alternative, and neither those that gave way to another nor those that are about to.
+        """
+        _admit(principal, Scope.CONVERSATIONS_READ, chatbot)
+        conversation_id = _id(conversation_id)
+
+        async def read(reader: Reader) -> list[Message]:
+            conversation = await _find(reader, principal, chatbot, conversation_id)
+            if conversation is None:
+                return []
+            before_seq = conversation.last_seq + 1 if before is None else before
+            return await messages.list_shown(reader, conversation, before=before_seq, limit=limit)
+
+        return await self._database.read(read)
+
+    async def find_prompt(
+        self, principal: Principal, chatbot: Chatbot, conversation_id: str, names: Sequence[str], *, metadata_key: str
+    ) -> str | None:
+        """The id of the first of these messages that there is: its own id, or a name that a prompt has in its metadata.
+
+        Without names, the newest prompt's.
+        """
+        _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
+        conversation_id = _id(conversation_id)
+
+        async def read(reader: Reader) -> str | None:
+            conversation = await _find(reader, principal, chatbot, conversation_id)
+            if conversation is None:
+                return None
+            prompts = await messages.list_prompt_metadata(reader, chatbot.id, conversation_id, limit=_NAMED_PROMPTS)
+            if not names:
+                return next(iter(prompts), None)
+            found = await messages.list_by_id(reader, chatbot.id, [*names])
+            own = {each.id: each.id for each in found.values() if each.conversation_id == conversation_id}
+            known = {str(given.get(metadata_key)): prompt_id for prompt_id, given in reversed(prompts.items())} | own
+            return next((known[name] for name in names if name in known), None)
+
+        return await self._database.read(read)
+
     async def named(self, principal: Principal, chatbot: Chatbot, conversation_id: str, message_ids: Sequence[str]) -> Transcript:
         """These messages of the conversation, in this order, for a write that is repeated: `NotFound` if they are deleted."""
         _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
@@ -429,6 +502,14 @@ async def _get(reader: Reader, principal: Principal, chatbot: Chatbot, conversat
         raise NotFound
     principal.check_own(conversation_id, found)
     return found
+
+
+async def _find(reader: Reader, principal: Principal, chatbot: Chatbot, conversation_id: str) -> Conversation | None:
+    """The same, for who may ask before there is one: a foreign one looks like none."""
+    try:
+        return await _get(reader, principal, chatbot, conversation_id)
+    except NotFound:
+        return None
 
 
 def new_conversation_id() -> str:

@@ -121,7 +121,7 @@ class Frame(Generic[Q]):
                 return await self._carry_out(request, route)
         request.body, request.is_read = await self._surface.read_body(request, route, receive), True
         if route.chatbot_in == "body":
-            await self._name_chatbot(request, route, request.principal)
+            await self._name_chatbot(request, route)
         if route.is_prompt:
             await trigger("S1")
         return await self._carry_out(request, route)
@@ -142,21 +142,24 @@ class Frame(Generic[Q]):
         if route.chatbot_in == "query" and not request.query:
             request.query = parse_query(request.raw_query)
         if route.chatbot_in is not None and (route.chatbot_in != "body" or request.is_read):
-            await self._name_chatbot(request, route, principal)
+            await self._name_chatbot(request, route)
 
-    async def _name_chatbot(self, request: Q, route: AnyRoute, principal: Principal) -> None:
+    async def _name_chatbot(self, request: Q, route: AnyRoute) -> None:
+        await self.open_chatbot(request, _chatbot_id(request, route), is_guarded=route.is_guarded)
+
+    async def open_chatbot(self, request: Q, chatbot_id: str, *, is_guarded: bool) -> None:
         """The caller's own. Foreign, missing and impossible ids look the same."""
-        chatbot_id = _chatbot_id(request, route)
+        route, principal = request.route, request.principal
         if not is_id(chatbot_id):
             raise NotFound
         chatbot = await chatbots.find_remembered(
-            self._services.database, principal.account_id, chatbot_id, exactly=not route.is_prompt
+            self._services.database, principal.account_id, chatbot_id, exactly=route is None or not route.is_prompt
         )
         if chatbot is None:
             raise NotFound
         principal.check_reach(chatbot)
         restrictions = chatbot.config.restrictions
-        if route.is_guarded and (principal.is_end_user or restrictions.hostnames or restrictions.ip_addresses):
+        if is_guarded and (principal.is_end_user or restrictions.hostnames or restrictions.ip_addresses):
             await self._surface.check_restrictions(request, chatbot)
         request.named_chatbot = chatbot
 

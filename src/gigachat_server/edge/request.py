@@ -35,6 +35,9 @@ class Authoriser(Protocol):
     async def authorise(self, request: Any) -> None:
         """Find out who is calling, and raise unless they may make this request."""
 
+    async def open_chatbot(self, request: Any, chatbot_id: str, *, is_guarded: bool) -> None:
+        """Have the request name this chatbot, and raise unless it is the caller's and its restrictions let them in."""
+
 
 class Request(Generic[B]):
     """One request. `B` is the type of its body, None where none is read."""
@@ -95,6 +98,11 @@ class Request(Generic[B]):
     async def reauthorise(self) -> None:
         """For long answers: raises once the caller may not make this request any more."""
         await self._authoriser.authorise(self)
+
+    async def open_chatbot(self, chatbot_id: str, *, is_guarded: bool) -> Chatbot:
+        """For a body that says deep within which chatbot it is about. Raises `NotFound`, `HostnameRefused`, `AddressRefused`."""
+        await self._authoriser.open_chatbot(self, chatbot_id, is_guarded=is_guarded)
+        return self.chatbot
 
     def earlier(self, result: type[R]) -> R | None:
         """What the same request resulted in when it was sent before; None if this is the first time."""

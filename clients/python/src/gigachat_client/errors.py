@@ -30,6 +30,12 @@ class MalformedForm(ApiError):
     code = "malformed_form"
 
 
+class ChatbotRequired(ApiError):
+    """The account has several chatbots, or none: say which one is meant."""
+
+    code = "chatbot_required"
+
+
 class Unauthenticated(ApiError):
     """A valid API key is required: send it as 'Authorization: Bearer <API_KEY>'."""
 
@@ -58,6 +64,12 @@ class AddressRefused(Forbidden):
     """This chatbot's restrictions.ip_addresses do not list the address that sent the request."""
 
     code = "address_refused"
+
+
+class OriginRefused(Forbidden):
+    """A page of another site cannot send this: it is for programs, and for pages on the chatbot's own hostnames."""
+
+    code = "origin_refused"
 
 
 class NotFound(ApiError):
@@ -136,6 +148,12 @@ class ProposalDecidedAlready(Conflict):
     """This proposal was sent, discarded, or is out of date."""
 
     code = "proposal_decided"
+
+
+class NothingToAnswer(Conflict):
+    """No end user has said anything in this conversation."""
+
+    code = "nothing_to_answer"
 
 
 class DocumentNameTaken(Conflict):
@@ -431,11 +449,13 @@ BY_CODE: dict[str, type[ApiError]] = {
     "malformed_request": MalformedRequest,
     "malformed_body": MalformedBody,
     "malformed_form": MalformedForm,
+    "chatbot_required": ChatbotRequired,
     "unauthenticated": Unauthenticated,
     "token_expired": TokenExpired,
     "forbidden": Forbidden,
     "hostname_refused": HostnameRefused,
     "address_refused": AddressRefused,
+    "origin_refused": OriginRefused,
     "not_found": NotFound,
     "method_not_allowed": MethodNotAllowed,
     "conflict": Conflict,
@@ -449,6 +469,7 @@ BY_CODE: dict[str, type[ApiError]] = {
     "too_many_canned_replies": TooManyCannedReplies,
     "shortcut_taken": ShortcutTaken,
     "proposal_decided": ProposalDecidedAlready,
+    "nothing_to_answer": NothingToAnswer,
     "document_name_taken": DocumentNameTaken,
     "site_exists": SiteExists,
     "too_many_sites": TooManySites,
