@@ -47,6 +47,10 @@ _INTERRUPT = "tests/test_overlap.py::test_of_many_that_interrupt_each_other_the_
 _ARRIVES = "tests/test_nodes.py::test_a_node_that_arrives_leaves_alone_what_another_one_answers"
 _LEFT = "tests/test_recovery.py::test_no_draft_is_left_when_the_server_stops"
 _A_ROW = "tests/work/test_loop.py::test_a_row_"
+_MATRIX = "tests/access/test_matrix.py::test_each_credential_reaches_what_its_column_says_and_nothing_else"
+_LIMITS = "tests/test_limits.py::test_"
+_CLAIMED = "tests/access/test_end_users.py::test_a_visitor_who_signs_in_keeps_what_they_said"
+_PROPOSED = "tests/inbox/test_proposals.py::test_"
 _REQUESTS = "tests/serving/test_requests.py::test_"
 
 _KEEP = '        if await idempotency.keep(tx, key, idempotency.IdempotencyRecord("turn", 201, prompt_id), now_us=now_us):\n'
@@ -278,6 +282,44 @@ MUTANTS = (
         "a rewrite loses what a later version stored",
         [("        held = _decode_fields(stored)\n    except", "        held = {}\n    except")],
         ["tests/test_json_columns.py::test_a_rewrite_changes_what_is_changed_and_nothing_else"],
+    ),
+    Mutant(
+        "an end user enters whatever conversation they name",
+        [("if conversation.user_id != self.user_id and (conversation.user_id is not None or narrowed is None):", "if False:")],
+        [_MATRIX],
+    ),
+    Mutant(
+        "a list has the conversations of other end users",
+        [("        if self.owned_by is not None:\n", "        if False:\n")],
+        [_MATRIX],
+    ),
+    Mutant(
+        "a quota that is used up has room for one more",
+        [("if ahead_us <= window_us - step_us else None", "if ahead_us <= window_us else None")],
+        [_LIMITS + "a_user_has_20_prompts_a_minute_which_come_back_one_by_one"],
+    ),
+    Mutant(
+        "a quota is not compared with what was used",
+        [(" if ahead_us <= window_us - step_us else None", "")],
+        [_LIMITS + "a_quota_is_exact_whatever_its_window"],
+    ),
+    Mutant(
+        "a session is claimed as often as its bearer is sent",
+        [("AND user_id LIKE 'anon:%' AND revoked_at IS NULL ", "AND user_id LIKE 'anon:%' ")],
+        [_CLAIMED],
+    ),
+    Mutant(
+        "a proposal is decided as often as operators decide",
+        [
+            ("{_WHICH} AND state IN ('wanted', 'open') {if_epoch}", "{_WHICH} {if_epoch}"),
+            ("AND state = 'open' AND control_epoch =", "AND control_epoch ="),
+        ],
+        [_PROPOSED + "of_all_that_happens_at_once_one_thing_happens"],
+    ),
+    Mutant(
+        "a takeover leaves proposals open",
+        [('await supersede(tx, self._events, chatbot.id, conversation_id, "intercepted")\n        unsettled', "unsettled")],
+        [_PROPOSED + "a_change_of_control_puts_a_proposal_out_of_date"],
     ),
 )  # fmt: skip
 

@@ -138,7 +138,6 @@ def test_a_folder_of_texts_and_a_table_is_enough(tmp_path: Path) -> None:
     assert "1 documents that are not there: gone.md" in ended.stderr
 
 
-@pytest.mark.slow
 def test_the_picture_and_the_advice_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     elsewhere = [tmp_path / "home", tmp_path / "temporary"]
     for variable, folder in zip(("HOME", "TMPDIR"), elsewhere, strict=True):

@@ -1232,7 +1232,7 @@ export interface components {
         };
         /** CannedReplyInput */
         CannedReplyInput: {
-            /** @description One word, such as `refund-status`. */
+            /** @description One word, such as `refund-status`. The pattern is what it takes in ASCII: letters and digits of other scripts are taken, too. Stored in lower case. */
             shortcut: string;
             content: string;
         };
@@ -1292,7 +1292,7 @@ export interface components {
             status?: "closed" | "open" | "snoozed";
             /** @description With status snoozed: in the next year. */
             snoozed_until?: string | null;
-            /** @description The operator who looks after it, or null. */
+            /** @description The operator who looks after it, or null. What only looks like `bot` is refused. */
             assigned_to?: string | null;
         };
         /**
@@ -1537,7 +1537,7 @@ export interface components {
              * @enum {unknown}
              */
             algorithm: "ES256" | "EdDSA" | "HS256" | "RS256";
-            /** @description In PEM: Ed25519, P-256, or RSA of 2048 to 4096 bits. */
+            /** @description In PEM: Ed25519, P-256, or RSA of 2048 to 4096 bits. Left out with HS256, required with the others. */
             public_key?: string | null;
             /**
              * @description What its users see of the sources of a reply: their text, their names or `none`.
@@ -1922,7 +1922,7 @@ export interface components {
             /** @description What operators see. */
             name?: string | null;
             email?: string | null;
-            /** @description Whatever operators should know; 4 kB of JSON at most. */
+            /** @description Whatever operators should know; 4 kB of JSON at most. No string of it holds NUL, and it is nested 32 deep at most. */
             metadata?: {
                 [key: string]: unknown;
             };
@@ -1934,7 +1934,7 @@ export interface components {
         PromptInput: {
             /** @description Yours to define: any string but `.` and `..`. */
             conversation_id: string;
-            /** @description With the prefix `client:` your staff speaks, and the chatbot does not reply. What only looks like the prefix, such as `Client:`, is refused. */
+            /** @description With the prefix `client:` your staff speaks, and the chatbot does not reply. What only looks like the prefix, such as `Client:`, is refused. What only looks like `bot` is refused. */
             user_id: string;
             /** @description What the user says. */
             prompt: string;
@@ -2177,7 +2177,7 @@ export interface components {
          * @description `{}` with a widget key, or with a token for its user; `{"claim": ...}` with a token; the rest with an API key.
          */
         SessionInput: {
-            /** @description With an API key: whose session it is. Neither `client:...` nor `anon:...`. */
+            /** @description With an API key: whose session it is. Neither `client:...` nor `anon:...`. What only looks like these prefixes is refused. */
             user_id?: string;
             /** @description With an API key: how long it lasts; without, a day, which is the longest. */
             expires_in_s?: number;
@@ -2308,7 +2308,7 @@ export interface components {
         };
         /** TakeoverInput */
         TakeoverInput: {
-            /** @description The operator who takes over, such as `support_staff_01`. */
+            /** @description The operator who takes over, such as `support_staff_01`. What only looks like `bot` is refused. */
             operator: string;
             /** @description true: take over from another operator, too. */
             force?: boolean;
@@ -5855,7 +5855,7 @@ export interface operations {
                 /** @description true: only those whose end user waits for a human's answer. */
                 waiting?: boolean;
                 /** @description Only those that this operator looks after; empty: those that belong to none. */
-                assigned_to?: string;
+                assigned_to?: "" | string;
                 /** @description Only those in which this operator has control. */
                 operator?: string;
                 /** @description Only those of this end user. */

@@ -103,7 +103,9 @@ class BudgetsConfigInput(Struct, frozen=True, kw_only=True):
 
 class CannedReplyInput(Struct, frozen=True, kw_only=True):
     shortcut: str
-    """One word, such as `refund-status`."""
+    """One word, such as `refund-status`. The pattern is what it takes in ASCII: letters and digits of other scripts are taken,
+    too. Stored in lower case.
+    """
     content: str
 
 
@@ -139,7 +141,7 @@ class ConversationChange(Struct, frozen=True, kw_only=True):
     snoozed_until: str | None | UnsetType = UNSET
     """With status snoozed: in the next year."""
     assigned_to: str | None | UnsetType = UNSET
-    """The operator who looks after it, or null."""
+    """The operator who looks after it, or null. What only looks like `bot` is refused."""
 
 
 class DiscardInput(Struct, frozen=True, kw_only=True):
@@ -333,7 +335,7 @@ class IdentityKeyInput(Struct, frozen=True, kw_only=True):
     algorithm: Literal["ES256", "EdDSA", "HS256", "RS256"]
     """HS256: a shared secret, which is made here. Otherwise bring a public key."""
     public_key: str | None | UnsetType = UNSET
-    """In PEM: Ed25519, P-256, or RSA of 2048 to 4096 bits."""
+    """In PEM: Ed25519, P-256, or RSA of 2048 to 4096 bits. Left out with HS256, required with the others."""
     sources: Literal["full", "none", "titles"] | UnsetType = UNSET
     """What its users see of the sources of a reply: their text, their names or `none`."""
 
@@ -505,7 +507,7 @@ class ProfileInputPart(Struct, frozen=True, kw_only=True):
     """What operators see."""
     email: str | None | UnsetType = UNSET
     metadata: dict[str, Any] | UnsetType = UNSET
-    """Whatever operators should know; 4 kB of JSON at most."""
+    """Whatever operators should know; 4 kB of JSON at most. No string of it holds NUL, and it is nested 32 deep at most."""
 
 
 class PromptInput(Struct, frozen=True, kw_only=True):
@@ -515,7 +517,7 @@ class PromptInput(Struct, frozen=True, kw_only=True):
     """Yours to define: any string but `.` and `..`."""
     user_id: str
     """With the prefix `client:` your staff speaks, and the chatbot does not reply. What only looks like the prefix, such as
-    `Client:`, is refused.
+    `Client:`, is refused. What only looks like `bot` is refused.
     """
     prompt: str
     """What the user says."""
@@ -751,7 +753,9 @@ class SessionInput(Struct, frozen=True, kw_only=True):
     """`{}` with a widget key, or with a token for its user; `{"claim": ...}` with a token; the rest with an API key."""
 
     user_id: str | UnsetType = UNSET
-    """With an API key: whose session it is. Neither `client:...` nor `anon:...`."""
+    """With an API key: whose session it is. Neither `client:...` nor `anon:...`. What only looks like these prefixes is
+    refused.
+    """
     expires_in_s: int | UnsetType = UNSET
     """With an API key: how long it lasts; without, a day, which is the longest."""
     conversation_ids: list[str] | UnsetType = UNSET
@@ -845,7 +849,7 @@ class StreamStart(Struct, frozen=True, kw_only=True):
 
 class TakeoverInput(Struct, frozen=True, kw_only=True):
     operator: str
-    """The operator who takes over, such as `support_staff_01`."""
+    """The operator who takes over, such as `support_staff_01`. What only looks like `bot` is refused."""
     force: bool | UnsetType = UNSET
     """true: take over from another operator, too."""
 
