@@ -103,8 +103,8 @@ def _keep_what_is_compared(path: str, body: dict[str, Any]) -> None:
 
 
 def _say_what_takes_this_caller(path: str, body: dict[str, Any]) -> None:
-    # With an API key a session is of a user who is named, and only users claim.
-    if path.endswith("/sessions"):
+    # With an API key a prompt and a session are those of a user who is named, and only users claim.
+    if path.endswith(("/conversations", "/sessions")):
         body.setdefault("user_id", "ann")
         body.pop("claim", None)
     # Public keys are more than texts.
