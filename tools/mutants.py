@@ -47,12 +47,14 @@ _INTERRUPT = "tests/test_overlap.py::test_of_many_that_interrupt_each_other_the_
 _ARRIVES = "tests/test_nodes.py::test_a_node_that_arrives_leaves_alone_what_another_one_answers"
 _LEFT = "tests/test_recovery.py::test_no_draft_is_left_when_the_server_stops"
 _A_ROW = "tests/work/test_loop.py::test_a_row_"
-_MATRIX = "tests/access/test_matrix.py::test_each_credential_reaches_what_its_column_says_and_nothing_else"
-_LISTED = "tests/access/test_end_users.py::test_a_user_with_a_token_continues_with_a_fresh_one_or_a_session"
 _LIMITS = "tests/test_limits.py::test_"
-_CLAIMED = "tests/access/test_end_users.py::test_a_visitor_who_signs_in_keeps_what_they_said"
 _PROPOSED = "tests/inbox/test_proposals.py::test_"
 _REQUESTS = "tests/serving/test_requests.py::test_"
+_OPENAI = "tests/openai/test_"
+
+_ACCESS = "tests/access/"
+_MATRIX = _ACCESS + "test_matrix.py::test_each_credential_reaches_what_its_column_says_and_nothing_else"
+_LISTED = _ACCESS + "test_end_users.py::test_a_user_with_a_token_continues_with_a_fresh_one_or_a_session"
 
 _KEEP = '        if await idempotency.keep(tx, key, idempotency.IdempotencyRecord("turn", 201, prompt_id), now_us=now_us):\n'
 _KEEP_LATER = """\
@@ -285,11 +287,6 @@ MUTANTS = (
         ["tests/test_json_columns.py::test_a_rewrite_changes_what_is_changed_and_nothing_else"],
     ),
     Mutant(
-        "an end user enters whatever conversation they name",
-        [("if conversation.user_id != self.user_id and (conversation.user_id is not None or narrowed is None):", "if False:")],
-        [_MATRIX],
-    ),
-    Mutant(
         "a list has the conversations of other end users",
         [("        if self.owned_by is not None:\n", "        if False:\n")],
         [_LISTED],
@@ -305,11 +302,6 @@ MUTANTS = (
         [_LIMITS + "a_quota_is_exact_whatever_its_window"],
     ),
     Mutant(
-        "a session is claimed as often as its bearer is sent",
-        [("AND user_id LIKE 'anon:%' AND revoked_at IS NULL ", "AND user_id LIKE 'anon:%' ")],
-        [_CLAIMED],
-    ),
-    Mutant(
         "a proposal is decided as often as operators decide",
         [
             ("{_WHICH} AND state IN ('wanted', 'open') {if_epoch}", "{_WHICH} {if_epoch}"),
@@ -321,6 +313,81 @@ MUTANTS = (
         "a takeover leaves proposals open",
         [('await supersede(tx, self._events, chatbot.id, conversation_id, "intercepted")\n        unsettled', "unsettled")],
         [_PROPOSED + "a_change_of_control_puts_a_proposal_out_of_date"],
+    ),
+    Mutant(
+        "what a caller recounts is told as the chatbot's own words",
+        [("    if memory.is_recounted:\n", "    if False:\n")],
+        [_OPENAI + "callers.py::test_without_a_name_the_callers_account_is_this_turns_memory_and_is_not_stored"],
+    ),
+    Mutant(
+        "a message's id opens the conversation of somebody else",
+        [("            return last if is_theirs else None\n", "            return last\n")],
+        [_OPENAI + "callers.py::test_a_forged_or_foreign_item_id_begins_a_new_conversation"],
+    ),
+    Mutant(
+        "a request that a client repeats by itself is a new prompt",
+        [("is_repeat = repeats.isascii() and repeats.isdigit() and int(repeats[:9]) > 0", "is_repeat = False")],
+        [_OPENAI + "retries.py::test_a_repeat_is_answered_with_what_came_of_the_first"],
+    ),
+    Mutant(
+        "words that failed are a new prompt",
+        [("(:is_repeat = 1 OR (m.turn = 'failed' ", "(:is_repeat = 1 OR (m.turn = 'none' ")],
+        [_OPENAI + "retries.py::test_the_same_words_are_answered_again_where_they_failed"],
+    ),
+    Mutant(
+        "a conversation branches",
+        [("        raise PreviousResponseSuperseded\n", "        pass\n")],
+        [_OPENAI + "responses.py::test_a_conversation_goes_on_from_the_previous_response"],
+    ),
+    Mutant(
+        "OpenAI's clients get round the restrictions",
+        [("is_guarded=row.chatbot_in is not None,", "is_guarded=False,")],
+        [_OPENAI + "routes.py::test_restrictions_hold_on_every_route"],
+    ),
+    Mutant(
+        "a front end says whose prompt it is, whatever the token says",
+        [("    if principal.is_end_user and principal.user_id is not None:\n", "    if False:\n")],
+        [_OPENAI + "end_users.py::test_an_end_user_speaks_as_themselves_whatever_else_is_claimed"],
+    ),
+    Mutant(
+        "the id of a response is enough to read it",
+        [("            await _check_own(reader, principal, chatbot, prompt.conversation_id)\n", "")],
+        [_OPENAI + "end_users.py::test_a_conversation_that_changed_hands_is_its_new_users_alone"],
+    ),
+    Mutant(
+        "OpenAI's routes quote documents to end users",
+        [('        if shown.sources == "full":\n', "        if True:\n")],
+        [_OPENAI + "end_users.py::test_a_reply_shows_as_much_of_its_sources_as_the_key_says"],
+    ),
+    Mutant(
+        "an end user enters every conversation of the chatbot",
+        [("        if conversation.user_id != self.user_id and", "        if not conversation.chatbot_id and")],
+        [_MATRIX],
+    ),
+    Mutant(
+        "end users reach every route that their scopes allow",
+        [('            if route.end_user == "no":\n', "            if False:\n")],
+        [_MATRIX],
+    ),
+    Mutant(
+        "a token brings the key that it is verified with",
+        [("    if _REFUSED_HEADERS & header.keys():\n", "    if False:\n")],
+        [_ACCESS + "test_user_tokens.py::test_hostile_tokens_let_no_one_in_and_look_the_same"],
+    ),
+    Mutant(
+        "a token is good for ever",
+        [("    if claims.expires_at + LEEWAY_S * _SECOND <= now_us:\n", "    if False:\n")],
+        [_ACCESS + "test_user_tokens.py::test_clocks_may_differ_by_a_minute"],
+    ),
+    Mutant(
+        "an anonymous session is claimed twice",
+        [("        \"AND user_id LIKE 'anon:%' AND revoked_at IS NULL", "        \"AND user_id LIKE 'anon:%'")],
+        [_ACCESS + "test_end_users.py::test_of_two_hundred_claims_of_one_session_one_succeeds_and_erasure_finds_all"],
+    ),
+    Mutant(
+        "end users come from any page",
+        [("    if not is_listed(origin, hostnames):\n        raise HostnameRefused\n", "")],
+        [_ACCESS + "test_from_where.py::test_a_page_that_is_not_listed_is_refused"],
     ),
 )  # fmt: skip
 

@@ -78,6 +78,7 @@ def _workers(services: Services) -> Sequence[Worker]:
         services.site_worker,
         services.nodes,
         services.lifecycle,
+        services.access_upkeep,
         services.access_worker,
         services.limits_upkeep,
         services.inbox_worker,
@@ -121,9 +122,15 @@ class PublicApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._root:
             scope = _below(self._root, scope)
-        is_page = self.web.handles(scope["path"]) or (_is_of_browser(scope) and not self._api.handles(scope["raw_path"]))
+        is_page = self._is_page(scope)
         answering = self.web if is_page else self._api
         await answering(scope, receive, send)
+
+    def _is_page(self, scope: Scope) -> bool:
+        """Where a page and the API have the same address, and where neither has it, people get a page and programs the API."""
+        if self.web.handles(scope["path"]):
+            return _is_of_browser(scope) or not self._api.handles(scope["raw_path"])
+        return _is_of_browser(scope) and not self._api.handles(scope["raw_path"])
 
 
 def _below(root: str, scope: Scope) -> Scope:

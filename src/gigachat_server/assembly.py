@@ -19,8 +19,13 @@ from gigachat_server.access.identity_keys import IdentityKeys
 from gigachat_server.access.keys import KeyRing
 from gigachat_server.access.limits import Limits
 from gigachat_server.access.limits_upkeep import LimitsUpkeep
+from gigachat_server.access.oidc import Provider
+from gigachat_server.access.operators import Operators
 from gigachat_server.access.secrets import Secrets
+from gigachat_server.access.sessions import Sessions
+from gigachat_server.access.sign_in import SignIn
 from gigachat_server.access.till import Till
+from gigachat_server.access.upkeep import AccessUpkeep
 from gigachat_server.access.user_sessions import UserSessions
 from gigachat_server.access.widget_keys import WidgetKeys
 from gigachat_server.access.worker import AccessWorker
@@ -99,6 +104,14 @@ class _Access(msgspec.Struct, frozen=True, kw_only=True):
     worker: AccessWorker
 
 
+class _People(msgspec.Struct, frozen=True, kw_only=True):
+    operators: Operators
+    sessions: Sessions
+    sign_in: SignIn
+    provider: Provider | None
+    upkeep: AccessUpkeep
+
+
 class _Knowledge(msgspec.Struct, frozen=True, kw_only=True):
     searcher: Searcher
     ingest: Ingest
@@ -136,6 +149,7 @@ async def assemble(ground: Ground, *, model: ChatModel | None, embedder: Embedde
     applied = await migrate(database, clock, before=backing_up(settings, _log.info))
     limits = _build_limits(ground)
     access = await _open_access(ground, limits)
+    people = _build_people(ground, access)
     knowledge = _build_knowledge(ground, models)
     answers = FixedAnswers(database, models.embedder, clock, ground.background)
     chat = _build_chat(ground, models, access, limits, knowledge, answers)
@@ -157,6 +171,11 @@ async def assemble(ground: Ground, *, model: ChatModel | None, embedder: Embedde
         end_users=access.end_users,
         user_sessions=access.user_sessions,
         callers=access.callers,
+        operators=people.operators,
+        sessions=people.sessions,
+        sign_in=people.sign_in,
+        provider=people.provider,
+        access_upkeep=people.upkeep,
         access_worker=access.worker,
         limits=limits.limits,
         till=limits.till,
@@ -225,6 +244,22 @@ async def _open_access(ground: Ground, limits: _Limits) -> _Access:
     )
 
 
+def _build_people(ground: Ground, access: _Access) -> _People:
+    settings, database, clock, account_id = ground.settings, ground.database, ground.clock, access.account.id
+    operators = Operators(database, clock)
+    with_keys = settings.key_sign_in == "always"
+    sessions = Sessions(database, clock, access.key_ring, account_id=account_id, with_keys=with_keys)
+    return _People(
+        operators=operators,
+        sessions=sessions,
+        sign_in=SignIn(
+            database, clock, sessions=sessions, people=operators, account_id=account_id, role_of_strangers=settings.oidc_role
+        ),
+        provider=Provider(database, clock, settings) if settings.oidc_issuer else None,
+        upkeep=AccessUpkeep(database, clock, ground.background),
+    )
+
+
 def _build_knowledge(ground: Ground, models: _Models) -> _Knowledge:
     settings, database, clock, background = ground.settings, ground.database, ground.clock, ground.background
     accepted, due = asyncio.Event(), asyncio.Event()  # a document waits; a site is to be crawled
@@ -285,12 +320,8 @@ def _build_chat(
         limits=limits.limits,
         sessions=access.user_sessions,
         settings=ground.settings,
+        clock=clock,
     )
-
-    def forget_chatbot(chatbot_id: str) -> None:
-        knowledge.searcher.forget(chatbot_id)
-        answers.forget(chatbot_id)
-
     return _Chat(
         events=events,
         nodes=nodes,
@@ -300,9 +331,18 @@ def _build_chat(
         lifecycle=lifecycle,
         feed=feed,
         conversations=conversations,
-        chatbots=Chatbots(database, erasure=erasure, clock=clock, on_recut=knowledge.accepted.set, on_deleted=forget_chatbot),
+        chatbots=_build_chatbots(ground, knowledge, answers, erasure, turns),
         suggestions_wanted=suggestions_wanted,
     )
+
+
+def _build_chatbots(ground: Ground, knowledge: _Knowledge, answers: FixedAnswers, erasure: Erasure, turns: Turns) -> Chatbots:
+    def forget(chatbot_id: str) -> None:
+        knowledge.searcher.forget(chatbot_id)
+        answers.forget(chatbot_id)
+
+    database, clock, on_recut = ground.database, ground.clock, knowledge.accepted.set
+    return Chatbots(database, erasure=erasure, turns=turns, clock=clock, on_recut=on_recut, on_deleted=forget)
 
 
 def _build_inbox(ground: Ground, chat: _Chat) -> _Inbox:

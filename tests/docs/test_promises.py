@@ -123,7 +123,7 @@ GUIDED = {
         "deploy/proxy::words_arrive_while_the_model_goes_on",
         "deploy/proxy::its_limits_fit_those_of_gigachat",
         "deploy/proxy::a_node_that_is_killed_is_done_without_and_no_prompt_is_sent_twice",
-        "deploy/proxy::over_tls_a_visitor_stays_signed_in_on_the_one_of_two_nodes",
+        "deploy/proxy::over_tls_a_visitor_stays_signed_in",
         "deploy/caddy::a_server_behind_caddy_is_whole",
     ],
     "How do I serve gigachat under a path?": [

@@ -92,8 +92,9 @@ def _keep_what_is_compared(path: str, body: dict[str, Any]) -> None:
     # A replay does not cut documents anew.
     if path.endswith("/replay"):
         (body.get("config", {}).get("documents") or {}).pop("text_splitter", None)
-    # Of many messages the last one is the prompt.
+    # Of many messages the last one is the prompt; NUL is in none, and in no name of what they hold.
     if path.endswith("/ui"):
+        body.pop("messages", None)
         body["message"] = {"id": "m1", "role": "user", "parts": [{"type": "text", "text": "Hello?"}]}
         body.pop("metadata", None)
     # What is to be crawled is fetched: this name never exists (RFC 6761).

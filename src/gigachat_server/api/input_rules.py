@@ -70,7 +70,7 @@ _SHOWN_ID: Schema = {"pattern": _SHOWN, "not": {"enum": [".", ".."]}}
 _NAMELESS = rf"[{_UNSEEN}]*(bot)?[{_UNSEEN}]*$"
 _SPEAKER: Schema = {"pattern": _SHOWN, "not": {"anyOf": [{"enum": [".", ".."]}, {"pattern": rf"^client:{_NAMELESS}"}]}}
 _USER: Schema = {"pattern": _SHOWN, "not": {"anyOf": [{"enum": [".", ".."]}, {"pattern": "^client:"}]}}
-_NAMED_USER: Schema = {"pattern": _SHOWN, "not": {"anyOf": [{"enum": [".", ".."]}, {"pattern": "^(client|anon):"}]}}
+_NAMED_USER: Schema = {"pattern": _SHOWN, "not": {"anyOf": [{"enum": [".", ".."]}, {"pattern": "^([Cc]lient|[Aa]non):"}]}}
 _OPERATOR: Schema = {
     "pattern": rf"^(client:)?{_SHOWN[1:-2]}{{1,248}}$",  # with the prefix it is a user_id
     "not": {"pattern": rf"^(client:)?{_NAMELESS}"},
@@ -78,6 +78,7 @@ _OPERATOR: Schema = {
 OPERATOR: Schema = {"type": "string", "minLength": 1, "maxLength": 255, **_OPERATOR}
 OPERATOR_OR_NONE: Schema = {"anyOf": [{"const": ""}, OPERATOR]}
 _DOCUMENT_NAME: Schema = {"pattern": _ONE_LINE}
+
 
 # By struct and field; of a list, about each of its items.
 FIELDS: dict[tuple[str, str], Schema] = {
@@ -93,6 +94,8 @@ FIELDS: dict[tuple[str, str], Schema] = {
     ("CannedReplyInput", "shortcut"): {"pattern": "^/?[0-9A-Za-z][0-9A-Za-z_-]{0,63}$"},
     ("CannedReplyInput", "content"): {"pattern": _SHOWS_SOMETHING},
     ("ReplayInput", "conversation_ids"): _CONVERSATION_ID,
+    ("EndUserPrompt", "conversation_id"): _CONVERSATION_ID,
+    ("EndUserPrompt", "user_id"): _SPEAKER,
     ("SessionInput", "user_id"): _NAMED_USER,
     ("SessionInput", "conversation_ids"): _CONVERSATION_ID,
     ("ProfileInput", "name"): _SHOWN_ID,
@@ -125,9 +128,12 @@ NOTES: dict[tuple[str, str], str] = {
     ("CannedReplyInput", "shortcut"): (
         "The pattern is what it takes in ASCII: letters and digits of other scripts are taken, too. Stored in lower case."
     ),
-    ("SessionInput", "user_id"): "What only looks like these prefixes is refused.",
+    ("EndUserPrompt", "user_id"): "What only looks like the prefix `client:`, such as `Client:`, is refused.",
+    ("EndUserPrompt", "metadata"): "No string of it holds NUL, and it is nested 32 deep at most.",
+    ("SessionInput", "user_id"): "What only looks like these prefixes is refused, too.",
     ("ProfileInput", "metadata"): "No string of it holds NUL, and it is nested 32 deep at most.",
     ("IdentityKeyInput", "public_key"): "Left out with HS256, required with the others.",
+    ("WidgetKeyInput", "hostnames"): "Write names that are not ASCII as `xn--...`.",
     ("PromptInput", "metadata"): "No string of it holds NUL, and it is nested 32 deep at most.",
     ("UIChatInput", "messages"): "It is the user's, has a list of `parts`, and text in them.",
     ("UIChatInput", "user_id"): "None of your staff's, which begin with `client:`.",
@@ -199,6 +205,7 @@ AFTER: dict[str, Schema] = {
     CONVERSATIONS: {"type": "string", "pattern": _OF_CLIENT_IDS},
     CHATBOT + "/search": {"type": "string", "pattern": _OF_IDS},
     UNANSWERED: {"type": "string", "pattern": _OF_IDS},
+    "/audit": {"type": "string", "pattern": _OF_IDS},
     "/api-keys": {"type": "string", "pattern": _OF_IDS},
 }
 LAST_EVENT_ID: dict[str, Schema] = {

@@ -11,7 +11,9 @@ from typing import Any
 
 from gigachat_server import errors
 from gigachat_server.access.identity_keys import TooManyIdentityKeys
+from gigachat_server.access.operators import HandleFixed, LastOwner, OperatorExists
 from gigachat_server.access.widget_keys import TooManyWidgetKeys
+from gigachat_server.api.openai.errors import PreviousResponseNotFound, TaskNotAnswered, UnsupportedParameter
 from gigachat_server.api.routes import (
     CANNED_REPLIES,
     CHATBOT,
@@ -21,6 +23,7 @@ from gigachat_server.api.routes import (
     FIXED_ANSWERS,
     IDENTITY_KEYS,
     MESSAGE,
+    OPERATOR,
     PROPOSALS,
     SESSIONS,
     SITES,
@@ -29,6 +32,7 @@ from gigachat_server.api.routes import (
     ApiRoute,
 )
 from gigachat_server.chat.conversations import NotClaimable
+from gigachat_server.edge.chatbot_names import UnknownModel
 from gigachat_server.edge.routes import PUBLIC
 from gigachat_server.errors import GigachatError
 from gigachat_server.inbox.canned_replies import ShortcutTaken, TooManyCannedReplies
@@ -76,6 +80,11 @@ _OF_ROUTES: dict[tuple[str, str], tuple[str, Kinds]] = {
     ("PUT", DOCUMENT): ("Document", (DocumentNameTaken,)),
     ("POST", SITES): ("Site", (SiteExists, TooManySites)),
     ("POST", CONVERSATION + "/takeover"): ("Takeover", (errors.AlreadyTakenOver,)),
+    ("POST", CONVERSATION + "/release"): ("Takeover", (errors.AlreadyTakenOver,)),
+    ("POST", "/operators"): ("Operator", (OperatorExists,)),
+    ("PATCH", OPERATOR): ("OperatorChange", (OperatorExists, LastOwner, HandleFixed)),
+    ("DELETE", OPERATOR): ("OperatorDeletion", (LastOwner,)),
+    ("POST", OPERATOR + "/invite"): ("Invitation", (errors.Conflict,)),
     ("POST", MESSAGE + "/retry"): ("Retry", (errors.ConversationTakenOver,)),
     ("GET", CONVERSATION + "/events"): ("Events", (errors.RateLimited,)),
     ("POST", FIXED_ANSWERS): ("FixedAnswer", (TooManyFixedAnswers,)),
@@ -135,6 +144,17 @@ def _content(name: str) -> dict[str, Any]:
     return {"application/problem+json": {"schema": {"$ref": f"#/components/schemas/{name}"}}}
 
 
+def _openai_reasons(route: ApiRoute) -> Iterable[tuple[str, Kinds]]:
+    if route.chatbot_in == "model":
+        yield "Model", (errors.NotFound, UnknownModel)
+    if route.chatbot_in == "account":
+        yield "Account", (errors.ChatbotRequired,)
+    if route.request is not None:
+        yield "OpenAI", (UnsupportedParameter,)
+    if route.is_prompt:
+        yield "OpenAIPrompt", (TaskNotAnswered, PreviousResponseNotFound, errors.PreviousResponseSuperseded)
+
+
 def _reasons(route: ApiRoute) -> Iterable[tuple[str, Kinds]]:
     """Why this route may not succeed: each reason with its errors."""
     yield "", _ALWAYS
@@ -144,6 +164,8 @@ def _reasons(route: ApiRoute) -> Iterable[tuple[str, Kinds]]:
         yield "Guarded", _OF_RESTRICTIONS
     if "{" in route.path:
         yield "", (errors.NotFound,)
+    if route.is_openai:
+        yield from _openai_reasons(route)
     if route.request is not None:
         yield "Body", _OF_BODIES
     if route.takes_file:

@@ -18,12 +18,15 @@ from gigachat_server.access.bearers import digest
 from gigachat_server.access.limits import Limits
 from gigachat_server.access.principal import Principal
 from gigachat_server.access.scopes import Scope
-from gigachat_server.access.speakers import client_defined_id, operator_name, speaker_id
+from gigachat_server.access.speakers import CLIENT_PREFIX, client_defined_id, operator_name, speaker_id
 from gigachat_server.access.streams import Streams
 from gigachat_server.access.user_sessions import NewSession, UserSessions, claimed_id
+from gigachat_server.chat.answers.memory import Recounted as Recounted
+from gigachat_server.chat.answers.memory import most_recounted as most_recounted
 from gigachat_server.chat.answers.memory import recall_for_next
 from gigachat_server.chat.erasure import Erasure
-from gigachat_server.chat.events.recorder import Events
+from gigachat_server.chat.events.recorder import RELEASED as RELEASED
+from gigachat_server.chat.events.recorder import TAKEN_OVER, Events
 from gigachat_server.chat.feed import Feed, FeedDelta, FeedEvent, Place
 from gigachat_server.chat.ownership import entry_of
 from gigachat_server.chat.turns.control import Control
@@ -32,21 +35,26 @@ from gigachat_server.chat.turns.outcome import vectors_of
 from gigachat_server.chat.turns.progress import TurnResult
 from gigachat_server.chat.turns.spending import most_tokens
 from gigachat_server.chat.turns.turn import Admit, TurnHandle, Turns
+from gigachat_server.clock import Clock
 from gigachat_server.errors import Conflict, FieldError, Forbidden, InvalidRequest, NotFound
 from gigachat_server.knowledge.search.retrieve import Earlier
 from gigachat_server.language.words import is_blank
-from gigachat_server.records import Chatbot, Conversation, ConversationIdentified, Feedback, FeedbackGiven, Message
+from gigachat_server.records import Chatbot, Conversation, ConversationIdentified, Event, Feedback, FeedbackGiven, Message
+from gigachat_server.records.events import EventType
 from gigachat_server.settings import Settings
-from gigachat_server.store import conversations, end_users, messages, user_sessions
+from gigachat_server.store import conversations, drafts, end_users, events, idempotency, messages, user_sessions
 from gigachat_server.store.conversations import BOT as BOT  # who controls a conversation that no operator does
 from gigachat_server.store.conversations import ConversationFilter as ConversationFilter
 from gigachat_server.store.database import Database, Reader, Tx
 from gigachat_server.store.idempotency import Key
 
+CHANGES_OF_CONTROL: tuple[EventType, ...] = (TAKEN_OVER, RELEASED)
 _NAMED_PROMPTS = 500  # of a conversation, the newest: those that a name is looked up in
 MOST_CLAIMED = 50
+CONVERSATION_PREFIX = "cnv_"  # of the id of a new one
 
 _SPEAKS_AS_CLIENT = "To speak as client: a key needs the scope messages:inject."
+_AS_AN_END_USER = "You speak as yourself: what staff say is never stored as an end user's words."
 _REMEMBERS = "With a conversation_id this needs a key with the scope conversations:read too."
 
 
@@ -63,11 +71,22 @@ class Transcript(msgspec.Struct, frozen=True):
 
 
 class RecentTranscript(msgspec.Struct, frozen=True):
-    """A conversation with its newest messages, read at one moment. Messages up to `first_seq` are left out."""
+    """A conversation with its newest messages, and the changes of control between them, read at one moment.
+
+    What has a seq up to `first_seq` is left out.
+    """
 
     conversation: Conversation
     messages: list[Message]
+    changes: list[Event]
     first_seq: int
+
+
+class SpokenTurn(msgspec.Struct, frozen=True):
+    """A prompt, and the first of its replies; None while that is made, or where none was."""
+
+    prompt: Message
+    reply: Message | None
 
 
 class Conversations:
@@ -85,8 +104,10 @@ class Conversations:
         limits: Limits,
         sessions: UserSessions,
         settings: Settings,
+        clock: Clock,
     ) -> None:
         self._database = database
+        self._clock = clock
         self._turns = turns
         self._control = control
         self._feed = feed
@@ -109,33 +130,35 @@ class Conversations:
         text: str,
         metadata: dict[str, Any],
         key: Key | None,
+        recounted: Sequence[Recounted] = (),
+        follows: str | None = None,
+        new_prefix: str = CONVERSATION_PREFIX,
         may_begin: bool = False,
     ) -> TurnHandle:
         """Store what a user says, or an operator (`client:`), and have it answered if it is a prompt.
 
-        An end user speaks as themselves, in a conversation of theirs: without an id, in a new one. `may_begin`: also with an id
-        that is theirs alone, because it was made from their user id.
+        An end user speaks as themselves, in a conversation of theirs. Without an id it is a new one, whose id begins with
+        `new_prefix`. `may_begin`: also with an id that is theirs alone, because it was made from their user id.
 
-        With a key that was used before, what came of it then. Raises `ConversationBusy`, `IdempotencyKeyReused`,
-        `InvalidRequest`, `RateLimited`.
+        With a key that was used before, what came of it then. `recounted` is what the caller says was said before: told to
+        the model as that, in a conversation of which nothing is stored. `follows`: only if the newest reply is that to this
+        prompt. Raises `ConversationBusy`, `IdempotencyKeyReused`, `InvalidRequest`, `PreviousResponseSuperseded`,
+        `RateLimited`.
         """
-        _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
-        if is_blank(text):
-            raise InvalidRequest(errors=(FieldError("prompt", "Must contain text: it is empty, blank or invisible."),))
-        is_new = principal.is_end_user and (
-            conversation_id is None or (may_begin and not await self._is_there(chatbot, conversation_id))
+        principal = _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
+        _check_text(text)
+        is_new = conversation_id is None or (
+            may_begin and principal.is_end_user and not await self._is_there(chatbot, conversation_id)
         )
         if is_new and principal.conversation_ids is not None:
             raise Forbidden("Your token is for certain conversations: name one of them.")
         request = PromptRequest(
-            conversation_id=(
-                new_conversation_id()
-                if is_new and conversation_id is None
-                else _id(_required(conversation_id, "conversation_id"))
-            ),
+            conversation_id=new_conversation_id(new_prefix) if conversation_id is None else _id(conversation_id),
             user_id=_speaker(principal, user_id),
             text=text,
             metadata=self._checked_metadata(metadata),
+            recounted=tuple(recounted),
+            follows=follows,
             entry=entry_of(principal, is_new=is_new),
         )
         if request.operator is not None:
@@ -149,13 +172,52 @@ class Conversations:
 
         return await self._database.read(read)
 
+    async def open(self, principal: Principal, chatbot: Chatbot, conversation_id: str, *, key: Key | None) -> Conversation:
+        """Have a conversation in which nothing was said yet. With a key, the conversation is kept as its result."""
+        _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
+        conversation_id = _id(conversation_id)
+
+        async def body(tx: Tx) -> Conversation:
+            now_us = self._clock()
+            await conversations.open_empty(tx, chatbot.id, conversation_id, now_us=now_us)
+            found = await conversations.find(tx, chatbot.id, conversation_id)
+            if found is None:
+                raise NotFound  # the chatbot was deleted while the request was on its way
+            await idempotency.keep_result(tx, key, found, now_us=now_us)
+            return found
+
+        return await self._database.transaction("conversation.open", body)
+
+    async def try_out(
+        self, principal: Principal, chatbot: Chatbot, conversation_id: str, *, text: str, key: Key | None
+    ) -> TurnHandle:
+        """Speak as a visitor who tries the chatbot out, in a conversation that is theirs alone. Raises as `speak` does.
+
+        So what staff type is never stored as the words of an end user.
+        """
+        _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
+        _check_text(text)
+        conversation_id, visitor = _id(conversation_id), trial_id(principal)
+
+        async def read(reader: Reader) -> Conversation | None:
+            return await conversations.find_owned(reader, principal.account_id, chatbot.id, conversation_id)
+
+        begun = await self._database.read(read)
+        if begun is not None and begun.user_id not in (None, visitor):
+            raise Forbidden(_AS_AN_END_USER)
+        request = PromptRequest(conversation_id=conversation_id, user_id=visitor, text=text, metadata={})
+        return await self._turns.start(chatbot, request, key)
+
     async def retry(
         self, principal: Principal, chatbot: Chatbot, conversation_id: str, message_id: str, *, key: Key | None
     ) -> TurnHandle:
         """Answer a prompt, or the prompt of that reply, again. Raises as `speak` does, and `ConversationTakenOver`."""
         _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
         conversation_id = _id(conversation_id)
-        await self._check_own(principal, chatbot, conversation_id)
+        if principal.is_end_user:
+            await self._database.read(
+                functools.partial(_check_own, principal=principal, chatbot=chatbot, conversation_id=conversation_id)
+            )
         admit = self._admitting(principal, chatbot, "")
         return await self._turns.retry(chatbot, conversation_id, message_id, key, admit, entry=entry_of(principal))
 
@@ -239,14 +301,31 @@ class Conversations:
         key: Key | None,
     ) -> Conversation:
         """Give the conversation to an operator, from another one only with `may_take_from`. Raises `AlreadyTakenOver`."""
-        _admit(principal, Scope.MESSAGES_INJECT, chatbot)
-        name = operator_name(operator, "operator")
-        return await self._control.take_over(chatbot, _id(conversation_id), name, may_take_from=may_take_from, key=key)
+        principal = _admit(principal, Scope.MESSAGES_INJECT, chatbot)
+        name = principal.operator or operator_name(operator, "operator")
+        return await self._control.take_over(
+            chatbot, _id(conversation_id), name, may_take_from=may_take_from, key=key, actor=principal.actor
+        )
 
-    async def release(self, principal: Principal, chatbot: Chatbot, conversation_id: str, *, key: Key | None) -> Conversation:
-        """Give the conversation back to the chatbot, which answers the next prompt."""
-        _admit(principal, Scope.MESSAGES_INJECT, chatbot)
-        return await self._control.release(chatbot, _id(conversation_id), key=key)
+    async def release(
+        self,
+        principal: Principal,
+        chatbot: Chatbot,
+        conversation_id: str,
+        *,
+        operator: str | None = None,
+        may_take_from: bool = True,
+        key: Key | None,
+    ) -> Conversation:
+        """Give the conversation back to the chatbot, which answers the next prompt.
+
+        `operator` is who releases it, if that is known; from another one only with `may_take_from`. Raises `AlreadyTakenOver`.
+        """
+        principal = _admit(principal, Scope.MESSAGES_INJECT, chatbot)
+        name = principal.operator or (None if operator is None else operator_name(operator, "operator"))
+        return await self._control.release(
+            chatbot, _id(conversation_id), operator=name, may_take_from=may_take_from, key=key, actor=principal.actor
+        )
 
     async def hand_off(
         self, principal: Principal, chatbot: Chatbot, conversation_id: str, *, note: str, key: Key | None
@@ -320,7 +399,8 @@ class Conversations:
             # Each message has a seq of its own, so the newest ones are among the newest seqs.
             first_seq = max(0, conversation.last_seq - limit)
             found = await messages.list_messages(reader, chatbot.id, conversation_id, after=first_seq, limit=limit)
-            return RecentTranscript(conversation, found, first_seq)
+            changes = await events.list_of_types(reader, chatbot.id, conversation_id, types=CHANGES_OF_CONTROL, after=first_seq)
+            return RecentTranscript(conversation, found, changes, first_seq)
 
         return await self._database.read(read)
 
@@ -379,6 +459,76 @@ class Conversations:
             if len(found) < len(message_ids):
                 raise NotFound
             return Transcript(found, await vectors_of(reader, chatbot.id, found))
+
+        return await self._database.read(read)
+
+    async def last_known(
+        self, principal: Principal, chatbot: Chatbot, message_ids: Sequence[str], *, user_id: str
+    ) -> Message | None:
+        """The last of these messages that there is, if that end user takes part in its conversation: for who goes on from it."""
+        _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
+
+        async def read(reader: Reader) -> Message | None:
+            found = await messages.list_by_id(reader, chatbot.id, [*message_ids])
+            last = next((found[each] for each in reversed(message_ids) if each in found), None)
+            if last is None or (last.user_id == user_id and not principal.is_end_user):
+                return last
+            conversation = await _find(reader, principal, chatbot, last.conversation_id)
+            is_theirs = conversation is not None and (principal.is_end_user or conversation.user_id == user_id)
+            return last if is_theirs else None
+
+        return await self._database.read(read)
+
+    async def turn_of(self, principal: Principal, chatbot: Chatbot, message_id: str, *, is_read: bool = True) -> SpokenTurn:
+        """The turn of that prompt, or of that reply, which may still be in the making. `is_read`: in order to show it."""
+        _admit(principal, Scope.CONVERSATIONS_READ if is_read else Scope.CONVERSATIONS_WRITE, chatbot)
+        making = self._turns.find_making(message_id)
+
+        async def read(reader: Reader) -> SpokenTurn:
+            message = await messages.find(reader, chatbot.id, message_id)
+            prompt, reply = message, None
+            if message is None:
+                made_for = making.prompt_id if making else await drafts.find_prompt_id(reader, chatbot.id, message_id)
+                prompt = await messages.find(reader, chatbot.id, made_for) if made_for else None
+            elif message.role == "assistant" and message.in_reply_to is not None:
+                prompt, reply = await messages.find(reader, chatbot.id, message.in_reply_to), message
+            if prompt is None:
+                raise NotFound
+            await _check_own(reader, principal, chatbot, prompt.conversation_id)
+            if reply is None and prompt.role == "user":
+                reply = next(iter(await messages.list_replies(reader, prompt)), None)
+            return SpokenTurn(prompt, reply)
+
+        return await self._database.read(read)
+
+    async def page(
+        self,
+        principal: Principal,
+        chatbot: Chatbot,
+        conversation_id: str,
+        *,
+        behind: str | None,
+        is_newest_first: bool,
+        limit: int,
+    ) -> Sequence[Message]:
+        """What the conversation consists of, from behind the message `behind` on: one reply to each prompt, none replaced.
+
+        Raises `InvalidRequest` for a `behind` that is not of this conversation.
+        """
+        _admit(principal, Scope.CONVERSATIONS_READ, chatbot)
+        conversation_id = _id(conversation_id)
+
+        async def read(reader: Reader) -> list[Message]:
+            await _get(reader, principal, chatbot, conversation_id)
+            seq = None
+            if behind is not None:
+                message = await messages.find(reader, chatbot.id, behind)
+                if message is None or message.conversation_id != conversation_id:
+                    raise InvalidRequest(errors=(FieldError("after", "Must be the id of an item of this conversation."),))
+                seq = message.seq
+            return await messages.list_current(
+                reader, chatbot.id, conversation_id, behind=seq, is_newest_first=is_newest_first, limit=limit
+            )
 
         return await self._database.read(read)
 
@@ -444,21 +594,12 @@ class Conversations:
     async def erase(self, principal: Principal, chatbot: Chatbot, conversation_id: str) -> None:
         """Delete the conversation with all that was said in it."""
         _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
-        await self._erasure.delete_conversation(chatbot.id, _id(conversation_id))
+        await self._erasure.delete_conversation(principal, chatbot.id, _id(conversation_id))
 
     async def erase_user(self, principal: Principal, chatbot: Chatbot, user_id: str) -> None:
         """Delete all that one end user said, the replies to it, and what is known of them; what was theirs alone goes whole."""
         _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
-        await self._erasure.delete_user(principal.account_id, chatbot.id, client_defined_id(user_id, "user_id"))
-
-    async def _check_own(self, principal: Principal, chatbot: Chatbot, conversation_id: str) -> None:
-        """Before anything of the conversation is looked at. Raises `NotFound`."""
-        if principal.is_end_user:
-
-            async def read(reader: Reader) -> Conversation:
-                return await _get(reader, principal, chatbot, conversation_id)
-
-            await self._database.read(read)
+        await self._erasure.delete_user(principal, chatbot.id, client_defined_id(user_id, "user_id"))
 
     def _admitting(self, principal: Principal, chatbot: Chatbot, text: str) -> Admit:
         """What is asked before such a prompt of theirs is answered."""
@@ -487,13 +628,41 @@ def _of_user(principal: Principal, which: ConversationFilter, *, longest_waiting
     return msgspec.structs.replace(which, owned_by=principal.user_id, among=principal.conversation_ids)
 
 
-def _admit(principal: Principal, scope: Scope, chatbot: Chatbot) -> None:
+def _admit(principal: Principal, scope: Scope, chatbot: Chatbot) -> Principal:
+    """The principal as they are in that chatbot."""
     principal.require(scope)
-    principal.check_reach(chatbot)
+    within = principal.within(chatbot)
+    within.require(scope)
+    return within
+
+
+def _check_text(text: str) -> None:
+    if is_blank(text):
+        raise InvalidRequest(errors=(FieldError("prompt", "Must contain text: it is empty, blank or invisible."),))
+
+
+def _as_themselves(principal: Principal, user_id: str) -> str:
+    """Whatever name is given, an operator who is signed in speaks under their own, and never as an end user."""
+    if principal.operator is None:
+        return user_id
+    if not user_id.startswith(CLIENT_PREFIX):
+        raise Forbidden(_AS_AN_END_USER)
+    return CLIENT_PREFIX + principal.operator
+
+
+def trial_id(principal: Principal) -> str:
+    """As which end user somebody tries a chatbot out who is signed in to the pages."""
+    return "visitor" if principal.operator is None else f"visitor:{principal.operator}"
 
 
 def _id(conversation_id: str) -> str:
     return client_defined_id(conversation_id, "conversation_id")
+
+
+async def _check_own(reader: Reader, principal: Principal, chatbot: Chatbot, conversation_id: str) -> None:
+    """Before an end user is shown anything of the conversation. Raises `NotFound`."""
+    if principal.is_end_user:
+        await _get(reader, principal, chatbot, conversation_id)
 
 
 async def _get(reader: Reader, principal: Principal, chatbot: Chatbot, conversation_id: str) -> Conversation:
@@ -512,9 +681,9 @@ async def _find(reader: Reader, principal: Principal, chatbot: Chatbot, conversa
         return None
 
 
-def new_conversation_id() -> str:
+def new_conversation_id(prefix: str = CONVERSATION_PREFIX) -> str:
     """An id that cannot be guessed."""
-    return f"cnv_{secrets.token_hex(16)}"
+    return prefix + secrets.token_hex(16)
 
 
 def _required(text: str | None, field: str) -> str:
@@ -527,7 +696,7 @@ def _required(text: str | None, field: str) -> str:
 def _speaker(principal: Principal, user_id: str | None) -> str:
     """As whom the principal speaks: an end user as themselves. Raises `Forbidden`, `InvalidRequest`."""
     if not principal.is_end_user:
-        return speaker_id(_required(user_id, "user_id"), "user_id")
+        return _as_themselves(principal, speaker_id(_required(user_id, "user_id"), "user_id"))
     if user_id is not None and speaker_id(user_id, "user_id") != principal.user_id:
         raise Forbidden("You speak as the user of your token or session: leave out user_id.")
     assert principal.user_id is not None, "who may write is a user"

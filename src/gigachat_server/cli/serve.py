@@ -37,7 +37,7 @@ async def _serve(settings: Settings, *, with_sample: bool) -> bool:
         services = serving.services
         first_key = await _first_key(services)
         address = settings.public_url.rstrip("/") or serving.url  # what people type
-        login = address + serving.app.web.login_path() if first_key or with_sample else None
+        login = address + await serving.app.web.login_path() if first_key or with_sample else None
         print(_welcome(serving.url, address, first_key, login), flush=True)
         loading = observed(sample.load(services), name="sample") if with_sample else None
         try:

@@ -31,6 +31,7 @@ _TITLES = {
     "widget_keys": "Widget keys",
     "sessions": "Sessions of end users",
     "users": "End users",
+    "openai": "OpenAI clients",
     "health": "Health",
 }
 # What an example says for a field or a part of a path; others are told by their type.
@@ -47,10 +48,15 @@ _EXAMPLES: dict[str, Any] = {
     "prompt": "How does KV work?",
     "operator": "support_staff_01",
     "algorithm": "HS256",
+    "shortcut": "refund-status",
     "hostnames": ["www.example.com"],
     "rating": "up",
+    "input": "How does KV work?",
+    "messages": [{"role": "user", "content": "How does KV work?"}],
+    "email": "ann@example.com",
 }
 _PATCHES: dict[str, dict[str, Any]] = {
+    "/operators": {"role": "admin"},
     "/sites": {"recrawl_hours": 24},
     "/widget-keys": {"is_enabled": False},
     "/users": {"name": "Ann"},
@@ -229,11 +235,14 @@ def _curl(method: str, path: str, fields: list[Field], *, is_public: bool) -> st
         name = match[1]
         return _IN_PATH.get(name) or f"${_NAMES.get(name, name.upper())}"
 
-    body = {field.name: _EXAMPLES.get(field.name, "...") for field in fields if field.is_required}
+    needed = [field.name for field in fields if field.is_required and "[" not in field.name]  # not only within a list
+    body = {name: _EXAMPLES.get(name, "...") for name in needed}
     if "/documents" in path and "name" in body:
         body["name"] = "https://developers.cloudflare.com/workers/learning/how-kv-works/"
     if method == "PATCH":
         body = next((example for part, example in _PATCHES.items() if part in path), {"response": {"temperature": 0}})
+    if path.startswith("/v1/") and body:
+        body = {"model": _NAMES["chatbot_id"], **body}
     if "/api-keys" in path and body:
         body["name"] = "my server"
     is_told = method == "GET" or (method == "POST" and body)  # to curl, by whether there is a body
