@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import schemathesis
 
+from gigachat_server.api.routes import CONVERSATIONS, SESSIONS
 from gigachat_server.edge import cursors
 from gigachat_server.errors import InvalidRequest
 
@@ -105,7 +106,10 @@ def _keep_what_is_compared(path: str, body: dict[str, Any]) -> None:
 
 def _say_what_takes_this_caller(path: str, body: dict[str, Any]) -> None:
     # With an API key a prompt and a session are those of a user who is named, and only users claim.
-    if path.endswith(("/conversations", "/sessions")):
+    if path == CONVERSATIONS:
+        body.setdefault("user_id", "ann")
+        body.setdefault("conversation_id", "c1")
+    if path == SESSIONS:
         body.setdefault("user_id", "ann")
         body.pop("claim", None)
     # Public keys are more than texts.
