@@ -25,7 +25,9 @@ from gigachat_server.access.user_sessions import UserSessions
 from gigachat_server.access.widget_keys import WidgetKeys
 from gigachat_server.access.worker import AccessWorker
 from gigachat_server.api.dispatch import Api
+from gigachat_server.chat.alerts import Alerts
 from gigachat_server.chat.answers.answer import Answerer
+from gigachat_server.chat.attendance import Attendance
 from gigachat_server.chat.chatbots import Chatbots
 from gigachat_server.chat.conversations import Conversations
 from gigachat_server.chat.erasure import Erasure
@@ -41,6 +43,7 @@ from gigachat_server.clock import Clock, system_clock
 from gigachat_server.errors import EmbeddingRefused, SetupError, StorageUnavailable
 from gigachat_server.inbox.canned_replies import CannedReplies
 from gigachat_server.inbox.desk import Desk
+from gigachat_server.inbox.presence import Presence
 from gigachat_server.inbox.proposals import Proposals
 from gigachat_server.inbox.search import MessageSearch
 from gigachat_server.inbox.worker import InboxWorker
@@ -214,9 +217,11 @@ async def _assemble(
     heartbeat, prompts_wait = Heartbeat(database), asyncio.Event()
     events, live = Events(database, clock), LiveTurns(may_show=heartbeat.may_show)
     nodes = Nodes(database, events, live, clock, background, heartbeat=heartbeat, prompts_wait=prompts_wait)
-    control = Control(database, events=events, live=live, nodes=nodes, clock=clock)
+    attendance, mail_wanted = Attendance(database, clock), asyncio.Event()
+    alerts = Alerts(clock, are_sent=bool(settings.smtp_url), wanted=mail_wanted)
+    control = Control(database, events=events, live=live, nodes=nodes, attendance=attendance, alerts=alerts, clock=clock)
     fixed_answers = FixedAnswers(database, embedder, clock, background)
-    answerer = Answerer(model=model, embedder=embedder, searcher=searcher, fixed_answers=fixed_answers)
+    answerer = Answerer(model=model, embedder=embedder, searcher=searcher, fixed_answers=fixed_answers, attendance=attendance)
     suggestions_wanted = asyncio.Event()
     turns = Turns(
         database,
@@ -291,6 +296,7 @@ async def _assemble(
         limits_upkeep=LimitsUpkeep(database, till, clock, background),
         desk=desk,
         canned_replies=CannedReplies(database, clock),
+        presence=Presence(database, events, clock),
         proposals=proposals,
         message_search=MessageSearch(database),
         inbox_worker=InboxWorker(

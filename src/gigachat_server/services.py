@@ -26,6 +26,7 @@ from gigachat_server.chat.turns.turn import Turns
 from gigachat_server.clock import Clock
 from gigachat_server.inbox.canned_replies import CannedReplies
 from gigachat_server.inbox.desk import Desk
+from gigachat_server.inbox.presence import Presence
 from gigachat_server.inbox.proposals import Proposals
 from gigachat_server.inbox.search import MessageSearch
 from gigachat_server.inbox.worker import InboxWorker
@@ -76,6 +77,7 @@ class Services(msgspec.Struct, kw_only=True):
     proposals: Proposals
     message_search: MessageSearch
     canned_replies: CannedReplies
+    presence: Presence
     inbox_worker: InboxWorker
     events: Events
     feed: Feed

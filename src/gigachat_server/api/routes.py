@@ -25,6 +25,7 @@ from gigachat_server.api import (
     inbox,
     keys,
     learning_wire,
+    presence,
     proposals,
     replay,
     retrieval,
@@ -336,6 +337,12 @@ ROUTES = (
     BodyRoute(method="POST", path=USER + "/revoke", scope=Scope.ACCESS_WRITE, handler=users.revoke,
               request=users.RevokeInput, is_body_optional=True, response=access_wire.WireEndUser,
               summary="Refuse every token and session that an end user has; or block the user"),
+
+    Route(method="GET", path="/presence", scope=Scope.MESSAGES_INJECT, handler=presence.show,
+          response=presence.WirePresenceList, summary="Show which operators of the account are there"),
+    BodyRoute(method="PUT", path="/presence", scope=Scope.MESSAGES_INJECT, handler=presence.choose,
+              request=presence.PresenceInput, response=presence.WirePresence,
+              summary="Be available, or away"),
 
     Route(method="GET", path="/api-keys", scope=Scope.KEYS_WRITE, handler=keys.list_all,
           response=list[wire.WireKey], query=PAGES, summary="List API keys, newest first, without their secrets"),

@@ -35,6 +35,9 @@ _BELOW = (
     "notes",
     "proposals",
     "canned_replies",
+    "mails",
+    "figures",
+    "figure_days",
 )
 
 

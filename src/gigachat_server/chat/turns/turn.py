@@ -105,6 +105,7 @@ class Turns:
         """`suggestions_wanted` is set when an operator in control is to be shown what the chatbot would reply."""
         self._database = database
         self._answerer = answerer
+        self._control = control
         self._intake = Intake(control=control, events=events, clock=clock, suggestions_wanted=suggestions_wanted)
         self._events = events
         self._live = live
@@ -408,8 +409,8 @@ class Turns:
             if is_anew:
                 await replace_earlier(tx, self._events, prompt, first)
             await unanswered.note(tx, self._events, answer, prompt, at=at, is_anew=is_anew)
-            if answer.facts.handoff is not None:
-                await self._request_handoff(tx, first, answer.facts.handoff, message_id=first.id)
+            if (wanted := answer.facts.handoff) is not None:
+                await self._control.note_handoff(tx, first, reason=wanted.reason, note=wanted.note, message_id=first.id)
             if lease.drafted_to or is_anew:
                 await drafts.delete(tx, prompt.chatbot_id, prompt.conversation_id, prompt.id)
             if place is not None and place.queued:
@@ -437,8 +438,8 @@ class Turns:
                 tx, prompt.chatbot_id, prompt.id, vector=vector, embedding_model=model, at=at, turn="proposed"
             )
             await unanswered.note(tx, self._events, answer, prompt, at=at, is_anew=lease.start_seq != prompt.seq)
-            if answer.facts.handoff is not None:
-                await self._request_handoff(tx, proposed, answer.facts.handoff, message_id="")
+            if (wanted := answer.facts.handoff) is not None:
+                await self._control.note_handoff(tx, proposed, reason=wanted.reason, note=wanted.note, message_id="")
             await self._hand_on(tx, prompt)
             await trigger("S8")
             return [proposed]
@@ -462,11 +463,6 @@ class Turns:
             self._late.add(lease.runner)
             lease.runner.add_done_callback(self._late.discard)
         turn.end(error)
-
-    async def _request_handoff(self, tx: Tx, said: Message, wanted: HandoffRequest, *, message_id: str) -> None:
-        if await conversations.request_handoff(tx, said.chatbot_id, said.conversation_id, at=said.updated_at):
-            requested = HandoffRequested(reason=wanted.reason, note=wanted.note, message_id=message_id)
-            await self._events.add(tx, said.chatbot_id, said.conversation_id, requested)
 
     async def _hand_on(self, tx: Tx, ended: Message) -> None:
         following = await start_next(tx, self._events, ended.chatbot_id, ended.conversation_id, now_us=self._clock())
