@@ -43,6 +43,7 @@ from gigachat_server.clock import Clock, system_clock
 from gigachat_server.errors import EmbeddingRefused, SetupError, StorageUnavailable
 from gigachat_server.inbox.canned_replies import CannedReplies
 from gigachat_server.inbox.desk import Desk
+from gigachat_server.inbox.figures import Figures, FiguresWorker
 from gigachat_server.inbox.presence import Presence
 from gigachat_server.inbox.proposals import Proposals
 from gigachat_server.inbox.search import MessageSearch
@@ -142,6 +143,7 @@ def _workers(services: Services) -> Sequence[Worker]:
         services.access_worker,
         services.limits_upkeep,
         services.inbox_worker,
+        services.figures_worker,
     )
 
 
@@ -297,6 +299,8 @@ async def _assemble(
         desk=desk,
         canned_replies=CannedReplies(database, clock),
         presence=Presence(database, events, clock),
+        figures=Figures(database, clock),
+        figures_worker=FiguresWorker(database, clock, background),
         proposals=proposals,
         message_search=MessageSearch(database),
         inbox_worker=InboxWorker(

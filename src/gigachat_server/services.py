@@ -26,6 +26,7 @@ from gigachat_server.chat.turns.turn import Turns
 from gigachat_server.clock import Clock
 from gigachat_server.inbox.canned_replies import CannedReplies
 from gigachat_server.inbox.desk import Desk
+from gigachat_server.inbox.figures import Figures, FiguresWorker
 from gigachat_server.inbox.presence import Presence
 from gigachat_server.inbox.proposals import Proposals
 from gigachat_server.inbox.search import MessageSearch
@@ -78,6 +79,8 @@ class Services(msgspec.Struct, kw_only=True):
     message_search: MessageSearch
     canned_replies: CannedReplies
     presence: Presence
+    figures: Figures
+    figures_worker: FiguresWorker
     inbox_worker: InboxWorker
     events: Events
     feed: Feed

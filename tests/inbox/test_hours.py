@@ -95,7 +95,9 @@ def test_hours_go_by_the_clocks_of_their_zone(when: HoursConfig, moment: str, is
 
 
 @pytest.mark.parametrize("when", [OFFICE, ALL_DAY, NIGHT, TO_HALF_PAST_TWO, NEW_YORK, LORD_HOWE, SANTIAGO])
-@pytest.mark.parametrize("around", ["2027-03-14", "2027-03-28", "2027-04-04", "2027-09-05", "2027-10-03", "2027-10-31", "2027-11-07"])
+@pytest.mark.parametrize(
+    "around", ["2027-03-14", "2027-03-28", "2027-04-04", "2027-09-05", "2027-10-03", "2027-10-31", "2027-11-07"]
+)
 def test_the_next_opening_is_the_first_open_minute(when: HoursConfig, around: str) -> None:
     """Minute by minute, over the days on which clocks are set."""
     first = datetime.fromisoformat(around).replace(tzinfo=UTC) - timedelta(hours=26)
@@ -111,7 +113,10 @@ def test_the_next_opening_is_the_first_open_minute(when: HoursConfig, around: st
 @pytest.mark.parametrize(
     ("wanted", "fields"),
     [
-        ({"timezone": "Europe/Berlin", "week": {"mon": [{"from": "09:00", "until": "24:00"}]}, "closed_dates": ["2028-02-29"]}, set()),
+        (
+            {"timezone": "Europe/Berlin", "week": {"mon": [{"from": "09:00", "until": "24:00"}]}, "closed_dates": ["2028-02-29"]},
+            set(),
+        ),
         ({"week": {"mon": [{"from": "09:00", "until": "12:00"}, {"from": "12:00", "until": "13:00"}]}}, set()),
         (None, set()),
         ({"timezone": "Mars/Olympus"}, {"interception.hours.timezone"}),

@@ -19,6 +19,7 @@ from gigachat_server.api import (
     chatbots,
     conversations,
     documents,
+    figures,
     fixed_answers,
     health,
     identity_keys,
@@ -61,6 +62,7 @@ class ApiRoute(AnyRoute, frozen=True, kw_only=True):
     query_defaults: Mapping[str, Any] = {}  # where they are others than usual
     after: str = ""  # what `?after=` means here, if more than what the `Link` header of a list says
     is_streamed: bool = False  # may answer with Server-Sent Events
+    is_table: bool = False  # may answer with CSV
     accepted: Any = None  # type of the body of a 202, where `Prefer: respond-async` is understood
     is_unstored: bool = False  # stores nothing, so an Idempotency-Key is of no effect
     is_secret: bool = False  # the answer must not be kept, so an Idempotency-Key is of no effect
@@ -338,6 +340,9 @@ ROUTES = (
               request=users.RevokeInput, is_body_optional=True, response=access_wire.WireEndUser,
               summary="Refuse every token and session that an end user has; or block the user"),
 
+    Route(method="GET", path=CHATBOT + "/figures", scope=Scope.CONVERSATIONS_READ, handler=figures.show, is_table=True,
+          response=figures.WireFiguresOfDays, query=("from", "to", "format"),
+          summary="Show what happened in a chatbot, by day, as JSON or CSV"),
     Route(method="GET", path="/presence", scope=Scope.MESSAGES_INJECT, handler=presence.show,
           response=presence.WirePresenceList, summary="Show which operators of the account are there"),
     BodyRoute(method="PUT", path="/presence", scope=Scope.MESSAGES_INJECT, handler=presence.choose,

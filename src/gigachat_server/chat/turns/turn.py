@@ -41,8 +41,7 @@ from gigachat_server.chat.turns.spending import settle
 from gigachat_server.clock import Clock
 from gigachat_server.errors import GigachatError, ModelEmpty, ModelError, ShuttingDown, StorageUnavailable
 from gigachat_server.ids import new_id
-from gigachat_server.models.base import HandoffRequest
-from gigachat_server.records import UNSETTLED, Chatbot, HandoffRequested, Message
+from gigachat_server.records import UNSETTLED, Chatbot, Message
 from gigachat_server.store import conversations, drafts, idempotency, messages
 from gigachat_server.store.database import Database, Reader, Tx
 from gigachat_server.triggers import trigger
@@ -295,6 +294,9 @@ class Turns:
         turn.speech.expect(lease.chatbot.config.response.n)
         if are_reviewed(lease.chatbot):
             turn.speech.conceal()
+        elif lease.start_seq == lease.prompt.seq:  # and not when it is answered once more, long after it was said
+            asked_at = lease.prompt.created_at
+            turn.speech.time_first_word(lambda: max(0, self._clock() - asked_at) // 1000)
 
     def _follow_soon(self, turn: Turn) -> None:
         turn.is_stored = True
