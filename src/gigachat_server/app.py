@@ -44,9 +44,11 @@ from gigachat_server.errors import EmbeddingRefused, SetupError, StorageUnavaila
 from gigachat_server.inbox.canned_replies import CannedReplies
 from gigachat_server.inbox.desk import Desk
 from gigachat_server.inbox.figures import Figures, FiguresWorker
+from gigachat_server.inbox.mail_queue import MailWorker, Sender
 from gigachat_server.inbox.presence import Presence
 from gigachat_server.inbox.proposals import Proposals
 from gigachat_server.inbox.search import MessageSearch
+from gigachat_server.inbox.transcripts import Transcripts
 from gigachat_server.inbox.worker import InboxWorker
 from gigachat_server.knowledge.documents.ingest import Ingest
 from gigachat_server.knowledge.documents.ingest_worker import IngestWorker
@@ -71,7 +73,7 @@ from gigachat_server.pages.dispatch import Web
 from gigachat_server.services import Services
 from gigachat_server.settings import Settings, expanded, secret_of
 from gigachat_server.store import fixed_answers as fixed_answer_rows
-from gigachat_server.store import ingest_queue, sites
+from gigachat_server.store import ingest_queue, mails, sites
 from gigachat_server.store.copies.backup import back_up_before
 from gigachat_server.store.database import Database, Tx
 from gigachat_server.store.engines.migrate import Migration, migrate
@@ -144,6 +146,7 @@ def _workers(services: Services) -> Sequence[Worker]:
         services.limits_upkeep,
         services.inbox_worker,
         services.figures_worker,
+        services.mail_worker,
     )
 
 
@@ -220,7 +223,8 @@ async def _assemble(
     events, live = Events(database, clock), LiveTurns(may_show=heartbeat.may_show)
     nodes = Nodes(database, events, live, clock, background, heartbeat=heartbeat, prompts_wait=prompts_wait)
     attendance, mail_wanted = Attendance(database, clock), asyncio.Event()
-    alerts = Alerts(clock, are_sent=bool(settings.smtp_url), wanted=mail_wanted)
+    sender = Sender(settings.smtp_url, settings.mail_from) if settings.smtp_url else None
+    alerts = Alerts(clock, are_sent=sender is not None, wanted=mail_wanted)
     control = Control(database, events=events, live=live, nodes=nodes, attendance=attendance, alerts=alerts, clock=clock)
     fixed_answers = FixedAnswers(database, embedder, clock, background)
     answerer = Answerer(model=model, embedder=embedder, searcher=searcher, fixed_answers=fixed_answers, attendance=attendance)
@@ -253,6 +257,17 @@ async def _assemble(
     desk = Desk(database, control=control, events=events, clock=clock)
     proposals = Proposals(database, control=control, events=events, clock=clock, suggestion_wanted=suggestions_wanted.set)
     erasure = Erasure(database, turns=turns, events=events, live=live, clock=clock)
+    front_door = Conversations(
+        database,
+        turns=turns,
+        control=control,
+        feed=feed,
+        erasure=erasure,
+        events=events,
+        limits=limits,
+        sessions=user_sessions,
+        settings=settings,
+    )
 
     def forget_chatbot(chatbot_id: str) -> None:
         searcher.forget(chatbot_id)
@@ -282,17 +297,7 @@ async def _assemble(
         learning=Learning(database, embedder=embedder, fixed_answers=fixed_answers, ingest=ingest, clock=clock),
         replay=Replay(database, answerer),
         chatbots=Chatbots(database, erasure=erasure, clock=clock, on_recut=accepted.set, on_deleted=forget_chatbot),
-        conversations=Conversations(
-            database,
-            turns=turns,
-            control=control,
-            feed=feed,
-            erasure=erasure,
-            events=events,
-            limits=limits,
-            sessions=user_sessions,
-            settings=settings,
-        ),
+        conversations=front_door,
         limits=limits,
         till=till,
         limits_upkeep=LimitsUpkeep(database, till, clock, background),
@@ -301,6 +306,8 @@ async def _assemble(
         presence=Presence(database, events, clock),
         figures=Figures(database, clock),
         figures_worker=FiguresWorker(database, clock, background),
+        transcripts=Transcripts(database, front_door, clock, are_sent=sender is not None, wanted=mail_wanted),
+        mail_worker=MailWorker(database, sender, clock, background, wanted=mail_wanted, public_url=settings.public_url),
         proposals=proposals,
         message_search=MessageSearch(database),
         inbox_worker=InboxWorker(
@@ -345,6 +352,7 @@ async def _retry_parked(tx: Tx, *, now_us: int) -> None:
     """What was given up is tried once more, by what may be another version, on another machine."""
     await ingest_queue.retry_parked(tx, but=LOST)
     await sites.retry_parked(tx, but=LOST, now_us=now_us)
+    await mails.retry_failed(tx, but=LOST, now_us=now_us)
 
 
 async def _release_work(tx: Tx) -> None:

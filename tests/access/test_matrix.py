@@ -112,7 +112,10 @@ BODIES: dict[tuple[str, str], Any] = {
     ("GET", "/readyz"): None,
 }
 # What a handler asks for besides the scope of its row.
-ALSO: dict[tuple[str, str], Scope] = {("POST", CHATBOT + "/replay"): Scope.CHATBOTS_WRITE}
+ALSO: dict[tuple[str, str], Scope] = {
+    ("POST", CHATBOT + "/replay"): Scope.CHATBOTS_WRITE,
+    ("POST", CONVERSATION + "/transcript"): Scope.MESSAGES_INJECT,
+}
 
 
 class Scene(msgspec.Struct):

@@ -20,8 +20,9 @@ PRICES = {"input": 0.5, "output": 2.0}
 
 _MESSAGE = (
     "INSERT INTO messages (chatbot_id, conversation_id, seq, id, role, user_id, name, content, status, in_reply_to, "
-    "alternative, feedback, metadata, sources, created_at, updated_at) VALUES (:chatbot_id, :conversation_id, :seq, :id, :role, 'u', "
-    "'n', 'c', :status, :in_reply_to, :alternative, :feedback, :metadata, '[]', :at, :at)"
+    "alternative, feedback, metadata, sources, created_at, updated_at) "
+    "VALUES (:chatbot_id, :conversation_id, :seq, :id, :role, 'u', 'n', 'c', :status, :in_reply_to, "
+    ":alternative, :feedback, :metadata, '[]', :at, :at)"
 )
 _EVENT = (
     "INSERT INTO events (chatbot_id, conversation_id, seq, type, data, created_at) "

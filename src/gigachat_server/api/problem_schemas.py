@@ -23,6 +23,7 @@ from gigachat_server.api.routes import (
 )
 from gigachat_server.edge.routes import PUBLIC
 from gigachat_server.errors import GigachatError
+from gigachat_server.inbox.transcripts import EmailUnverified, MailMissing
 from gigachat_server.knowledge.documents.ingest import DocumentNameTaken
 from gigachat_server.knowledge.sites.sites import SiteExists, TooManySites
 from gigachat_server.learning.fixed_answers import TooManyFixedAnswers
@@ -65,6 +66,7 @@ _OF_ROUTES: dict[tuple[str, str], tuple[str, Kinds]] = {
     ("PUT", DOCUMENT): ("Document", (DocumentNameTaken,)),
     ("POST", SITES): ("Site", (SiteExists, TooManySites)),
     ("POST", CONVERSATION + "/takeover"): ("Takeover", (errors.AlreadyTakenOver,)),
+    ("POST", CONVERSATION + "/transcript"): ("Transcript", (EmailUnverified, MailMissing)),
     ("POST", MESSAGE + "/retry"): ("Retry", (errors.ConversationTakenOver,)),
     ("GET", CONVERSATION + "/events"): ("Events", (errors.RateLimited,)),
     ("POST", FIXED_ANSWERS): ("FixedAnswer", (TooManyFixedAnswers,)),

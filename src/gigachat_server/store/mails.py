@@ -133,9 +133,13 @@ async def park(tx: Tx, mail: MailRef, *, lease: str, now_us: int, reason: str) -
     )
 
 
-async def retry_failed(tx: Tx, *, now_us: int) -> None:
-    """By another version, perhaps."""
-    await tx.run("UPDATE mails SET state = 'waiting', attempts = 0, due_at = :now_us WHERE state = 'failed'", now_us=now_us)
+async def retry_failed(tx: Tx, *, but: str, now_us: int) -> None:
+    """All that failed, for another reason than that, is due once more."""
+    await tx.run(
+        "UPDATE mails SET state = 'waiting', attempts = 0, due_at = :now_us WHERE state = 'failed' AND reason <> :but",
+        but=but,
+        now_us=now_us,
+    )
 
 
 async def delete_about(tx: Tx, chatbot_id: str, ref: str) -> None:

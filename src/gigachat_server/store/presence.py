@@ -73,3 +73,14 @@ async def list_who_answer(reader: Reader, account_id: str, chatbot_id: str) -> l
         f"SELECT o.id FROM operators o WHERE {_ANSWERS} ORDER BY o.id", account_id=account_id, chatbot_id=chatbot_id
     )
     return [row[0] for row in rows]
+
+
+async def find_address(reader: Reader, account_id: str, operator_id: str) -> str | None:
+    """Where mail reaches an operator who can sign in."""
+    row = await reader.one(
+        "SELECT email FROM operators WHERE account_id = :account_id AND id = :operator_id AND disabled_at IS NULL "
+        "AND role <> 'deleted'",
+        account_id=account_id,
+        operator_id=operator_id,
+    )
+    return row[0] if row else None
