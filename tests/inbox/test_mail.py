@@ -192,6 +192,11 @@ async def test_operators_are_told_once_of_whoever_waits_while_they_are_away(tmp_
             await api.post(f"{chatbot}/conversations/{name}/handoff")
         await api.post(f"{chatbot}/conversations/c3/handoff")
         assert len(await rows(api)) == 9, "each of three is told of each of three"
+
+        async def all_wait() -> bool:
+            return all(due_at > clock() and lease is None for _, _, due_at, lease, _ in await rows(api))
+
+        await until(all_wait)
         await disable(api, left)
         await api.post(f"{chatbot}/conversations/c2/takeover", {"operator": "eve"})
         async with serving(mailbox, port):

@@ -1,7 +1,7 @@
 """What mail says, made when it is sent from what the store holds then.
 
-Invariant: a transcript is made from messages alone, so no note or proposal can be in one; and what was deleted or answered between
-the asking and the sending is not told. What people call themselves stands on one line.
+Invariant: a transcript is made from messages alone, so no note or proposal can be in one; and what was deleted or answered before
+it is sent is not told. What people call themselves stands on one line.
 """
 
 from __future__ import annotations
