@@ -14,7 +14,7 @@ from gigachat_server.access import keys
 from gigachat_server.access.bearers import API_KEY
 from gigachat_server.access.restrictions import hostname_of, is_listed, peer_address
 from gigachat_server.access.scopes import DEFAULT_SCOPES, RETIRED, Scope
-from gigachat_server.api.routes import ROUTES, Route, RouteTable
+from gigachat_server.api.routes import MCP_ROUTES, ROUTES, Route, RouteTable
 from gigachat_server.settings import Settings
 from tests.harness import gigachat
 from tests.turns import rows_as_bytes
@@ -112,11 +112,22 @@ def test_a_route_without_a_scope_does_not_start() -> None:
 
 
 def test_every_route_below_a_chatbot_that_end_users_reach_is_guarded() -> None:
-    for route in ROUTES:
+    for route in (*ROUTES, *(each for each in MCP_ROUTES if each.chatbot_in == "path")):
         # The last ones show what is said in conversations, too.
         reached = any(
             part in route.path
-            for part in ("/conversations", "/sessions", "/users", "/events", "/retrieve", "/replay", "/unanswered")
+            for part in (
+                "/conversations",
+                "/ui",
+                "/mcp",
+                "/sessions",
+                "/users",
+                "/events",
+                "/retrieve",
+                "/replay",
+                "/unanswered",
+                "/search",
+            )
         )
         reached &= not route.path.endswith("/users/{user_id}/revoke")  # or who turns a user out could be kept out
         assert route.is_guarded == reached, f"{route.method} {route.path}"

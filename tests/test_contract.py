@@ -283,14 +283,26 @@ async def test_openapi_tells_which_headers_are_understood_and_what_is_a_stream(t
         paths = (await api.get("/openapi.json", key=None)).body["paths"]
     operations = {f"{method.upper()} {path}": each for path, by_method in paths.items() for method, each in by_method.items()}
     headers = {name: {p["name"] for p in each["parameters"] if p["in"] == "header"} for name, each in operations.items()}
-    secret = ("POST /api-keys", "POST /chatbots/{chatbot_id}/identity-keys", "POST /chatbots/{chatbot_id}/sessions")
+    secret = (
+        "POST /api-keys",
+        "POST /chatbots/{chatbot_id}/identity-keys",
+        "POST /chatbots/{chatbot_id}/sessions",
+        "POST /operators",
+        "POST /operators/{operator_id}/invite",
+    )
     without = (*secret, "POST /chatbots/{chatbot_id}/replay")  # those are not kept, and this does nothing twice
     assert {name for name, understood in headers.items() if "Idempotency-Key" in understood} == {
         name for name in operations if name.startswith("POST ") and name not in without
     }
     follow = "GET /chatbots/{chatbot_id}/events"
     one = "GET /chatbots/{chatbot_id}/conversations/{conversation_id}/events"
-    assert {name for name, understood in headers.items() if "Last-Event-ID" in understood} == {follow, one}
+    assert {name for name, understood in headers.items() if "Last-Event-ID" in understood} == {
+        follow,
+        one,
+        "POST /chatbots/{chatbot_id}/conversations",
+        "POST /chatbots/{chatbot_id}/conversations/{conversation_id}/messages/{message_id}/retry",
+        "POST /chatbots/{chatbot_id}/ui",
+    }
     assert set(operations[follow]["responses"]["200"]["content"]) == {"text/event-stream"}
     assert set(operations[one]["responses"]["200"]["content"]) == {"application/json", "text/event-stream"}
     (after,) = (p["description"] for p in operations[follow]["parameters"] if p["name"] == "after")

@@ -28,7 +28,9 @@ SAID: dict[str, Any] = {"conversation_id": "c1", "user_id": "ann", "text": "Hell
 # Every method, with the scope that it needs, on a conversation that is there.
 CALLS: dict[str, tuple[Scope, Call]] = {
     "speak": (Scope.CONVERSATIONS_WRITE, lambda door, who, bot: door.speak(who, bot, **SAID)),
+    "try_out": (Scope.CONVERSATIONS_WRITE, lambda door, who, bot: door.try_out(who, bot, "t1", text="Hello", key=None)),
     "retry": (Scope.CONVERSATIONS_WRITE, lambda door, who, bot: door.retry(who, bot, "c1", "none", key=None)),
+    "join": (Scope.CONVERSATIONS_READ, lambda door, who, bot: door.join(who, bot, "c1")),
     "stop": (Scope.CONVERSATIONS_WRITE, lambda door, who, bot: door.stop(who, bot, "c1", key=None)),
     "rate": (Scope.CONVERSATIONS_WRITE, lambda door, who, bot: door.rate(who, bot, "c1", "none", Feedback(rating="up"))),
     "take_over": (
@@ -44,6 +46,11 @@ CALLS: dict[str, tuple[Scope, Call]] = {
         lambda door, who, bot: door.messages(who, bot, "c1", after=0, limit=5, with_vectors=True),
     ),
     "newest": (Scope.CONVERSATIONS_READ, lambda door, who, bot: door.newest(who, bot, "c1", limit=5)),
+    "shown": (Scope.CONVERSATIONS_READ, lambda door, who, bot: door.shown(who, bot, "c1", before=None, limit=5)),
+    "find_prompt": (
+        Scope.CONVERSATIONS_WRITE,
+        lambda door, who, bot: door.find_prompt(who, bot, "c1", [], metadata_key="name"),
+    ),
     "named": (Scope.CONVERSATIONS_WRITE, lambda door, who, bot: door.named(who, bot, "c1", [])),
     "claim": (Scope.TOKENS_WRITE, lambda door, who, bot: door.claim(who, bot, "gcu_none")),
     "recall": (Scope.CONVERSATIONS_READ, lambda door, who, bot: door.recall(who, bot, "c1", embedding_model="m")),

@@ -44,6 +44,7 @@ async def every_post(api: Api, chatbot: str, suffix: str) -> dict[str, tuple[str
     conversation = f"{chatbot}/conversations/of-{suffix}"
     (reply,) = await api.say(chatbot, "Hello", conversation=f"of-{suffix}")
     prompt = {"conversation_id": f"new-{suffix}", "user_id": "ann", "prompt": "Hello"}
+    said = {"id": f"ui-{suffix}", "message": {"role": "user", "parts": [{"type": "text", "text": "Hello"}]}}
     document = {"name": f"doc-{suffix}", "content": "Parcels ship on Monday."}
     refusing = await api.chatbot(documents={"results": {"when_nothing_matches": "refuse"}})
     for unknown in ("Do you sell llamas?", "Where are your offices?"):
@@ -75,6 +76,7 @@ async def every_post(api: Api, chatbot: str, suffix: str) -> dict[str, tuple[str
         "/chatbots/{chatbot_id}/users/{user_id}/revoke": (f"{chatbot}/users/bob/revoke", {}, {"block": True}),
         "/chatbots": ("/chatbots", {"name": suffix}, {"name": "other"}),
         "/chatbots/{chatbot_id}/documents": (f"{chatbot}/documents", document, {**document, "content": "Other."}),
+        "/chatbots/{chatbot_id}/ui": (f"{chatbot}/ui", said, {**said, "id": f"other-{suffix}"}),
         "/chatbots/{chatbot_id}/conversations": (f"{chatbot}/conversations", prompt, {**prompt, "prompt": "Other"}),
         "/chatbots/{chatbot_id}/canned-replies": (f"{chatbot}/canned-replies", canned, {**canned, "content": "Hello."}),
         "/chatbots/{chatbot_id}/conversations/{conversation_id}/notes": (
@@ -146,7 +148,7 @@ async def test_the_same_request_at_once_is_carried_out_once(tmp_path: Path) -> N
             assert len({(reply.status, reply.text) for reply in replies}) == 1, route
             assert replies[0].status in (200, 201, 202)
             assert sum(REPLAYED in reply.headers for reply in replies) == 4, route
-        assert len(model.calls) == calls + 2, "one for the prompt, one for the retry"
+        assert len(model.calls) == calls + 3, "one for each prompt, one for the retry"
         assert [len(r) for r in await asyncio.gather(*(rows(api, "SELECT * FROM documents") for _ in "a"))] == [1]
 
 
@@ -445,7 +447,7 @@ async def test_an_answer_that_the_version_before_kept_whole_is_replayed(tmp_path
             await tx.run("UPDATE idempotency SET kind = 'answer', status = 201, response = :whole", whole=whole)
 
         for path, body, other in routes.values():
-            if path.endswith(("/conversations", "/retry", "/documents")):
+            if path.endswith(("/conversations", "/ui", "/retry", "/documents")):
                 continue  # of these the id was kept by that version, too
             await post(api, path, body, "k")
             await api.services.database.transaction("test", keep_whole)

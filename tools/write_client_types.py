@@ -23,7 +23,7 @@ import unasync
 
 from gigachat_server.api.openapi import openapi_json
 from gigachat_server.api.problem_schemas import error_classes
-from gigachat_server.api.routes import ROUTES, ApiRoute
+from gigachat_server.api.routes import ROUTES, UI, ApiRoute
 from gigachat_server.errors import GigachatError
 
 ROOT = Path(__file__).parents[1]
@@ -72,6 +72,10 @@ else:
 '''
 
 
+# The routes of other clients' protocols are theirs.
+OFFERED = [route for route in ROUTES if not route.path.startswith(UI)]
+
+
 def name_of(component: str) -> str:
     return component.removeprefix("Wire")
 
@@ -85,6 +89,8 @@ def annotation(schema: Schema, *, is_sent: bool, module: str = "") -> str:
         return " | ".join(map(inner, schema["anyOf"]))
     if "enum" in schema:
         return f"{'Literal' if is_sent else 'Choice'}[{', '.join(map(repr, schema['enum']))}]"
+    if "type" not in schema:
+        return "Any"
     if schema["type"] == "array":
         return f"list[{inner(schema['items'])}]"
     if schema["type"] == "object":
@@ -130,8 +136,26 @@ def _docstring(text: str) -> Iterator[str]:
     yield '    """'
 
 
+def offered_components(document: Schema) -> set[str]:
+    """What the routes that are offered speak of, directly or not."""
+    waiting = {name for route in OFFERED for name in _components_in(document["paths"][route.path][route.method.lower()])}
+    found: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        found.add(name)
+        waiting |= _components_in(document["components"]["schemas"].get(name, {})) - found
+    return found
+
+
+def _components_in(described: Any) -> set[str]:
+    return set(re.findall(r"#/components/schemas/(\w+)", json.dumps(described)))
+
+
 def types_module(document: Schema) -> str:
-    components = {name: schema for name, schema in document["components"]["schemas"].items() if "properties" in schema}
+    spoken_of = offered_components(document)
+    components = {
+        name: schema for name, schema in document["components"]["schemas"].items() if "properties" in schema and name in spoken_of
+    }
     names = [name_of(name) for name in components]
     assert len(set(names)) == len(names), "two components would have one name"
     lines = [line for name, schema in components.items() for line in struct(name, schema)]
@@ -274,7 +298,7 @@ def _typed(schema: Schema) -> Schema:
 
 def calls_module(document: Schema) -> str:
     by_tag: dict[str, list[_Operation]] = {}
-    for route in ROUTES:
+    for route in OFFERED:
         described = document["paths"][route.path][route.method.lower()]
         if route.response is not None or not route.is_streamed:  # what is a stream alone is followed
             operation = _Operation(route, described, document["components"]["schemas"])

@@ -16,11 +16,17 @@ from gigachat_server import triggers
 from gigachat_server.access.callers import Callers
 from gigachat_server.access.end_users import EndUsers
 from gigachat_server.access.identity_keys import IdentityKeys
+from gigachat_server.access.invitations import Invitations
 from gigachat_server.access.keys import KeyRing
 from gigachat_server.access.limits import Limits
 from gigachat_server.access.limits_upkeep import LimitsUpkeep
+from gigachat_server.access.oidc import Provider
+from gigachat_server.access.operators import Operators
 from gigachat_server.access.secrets import Secrets
+from gigachat_server.access.sessions import Sessions
+from gigachat_server.access.sign_in import SignIn
 from gigachat_server.access.till import Till
+from gigachat_server.access.upkeep import AccessUpkeep
 from gigachat_server.access.user_sessions import UserSessions
 from gigachat_server.access.widget_keys import WidgetKeys
 from gigachat_server.access.worker import AccessWorker
@@ -142,6 +148,7 @@ def _workers(services: Services) -> Sequence[Worker]:
         services.site_worker,
         services.nodes,
         services.lifecycle,
+        services.access_upkeep,
         services.access_worker,
         services.limits_upkeep,
         services.inbox_worker,
@@ -207,6 +214,12 @@ async def _assemble(
     key_ring = KeyRing(database, clock, configured_key=settings.api_key)
     account = await key_ring.ensure_account(settings.account)
     await key_ring.ensure_configured(account.id)
+    mail_wanted = asyncio.Event()
+    sender = Sender(settings.smtp_url, settings.mail_from) if settings.smtp_url else None
+    invitations = Invitations(clock, are_sent=sender is not None and bool(settings.public_url), wanted=mail_wanted)
+    operators = Operators(database, invitations, clock)
+    with_keys = settings.key_sign_in == "always"
+    sessions = Sessions(database, clock, key_ring, account_id=account.id, with_keys=with_keys)
     secrets = Secrets(database, clock, configured=settings.secret, folder=None if settings.database_url else settings.data_folder)
     await secrets.open()
     identity_keys, end_users = IdentityKeys(database, secrets, clock), EndUsers(database, clock)
@@ -222,8 +235,7 @@ async def _assemble(
     heartbeat, prompts_wait = Heartbeat(database), asyncio.Event()
     events, live = Events(database, clock), LiveTurns(may_show=heartbeat.may_show)
     nodes = Nodes(database, events, live, clock, background, heartbeat=heartbeat, prompts_wait=prompts_wait)
-    attendance, mail_wanted = Attendance(database, clock), asyncio.Event()
-    sender = Sender(settings.smtp_url, settings.mail_from) if settings.smtp_url else None
+    attendance = Attendance(database, clock)
     alerts = Alerts(clock, are_sent=sender is not None, wanted=mail_wanted)
     control = Control(database, events=events, live=live, nodes=nodes, attendance=attendance, alerts=alerts, clock=clock)
     fixed_answers = FixedAnswers(database, embedder, clock, background)
@@ -280,6 +292,13 @@ async def _assemble(
         account=account,
         secrets=secrets,
         key_ring=key_ring,
+        operators=operators,
+        sessions=sessions,
+        sign_in=SignIn(
+            database, clock, sessions=sessions, people=operators, account_id=account.id, role_of_strangers=settings.oidc_role
+        ),
+        access_upkeep=AccessUpkeep(database, clock, background),
+        provider=Provider(database, clock, settings) if settings.oidc_issuer else None,
         identity_keys=identity_keys,
         widget_keys=WidgetKeys(database, clock),
         user_sessions=user_sessions,
@@ -307,7 +326,15 @@ async def _assemble(
         figures=Figures(database, clock),
         figures_worker=FiguresWorker(database, clock, background),
         transcripts=Transcripts(database, front_door, clock, are_sent=sender is not None, wanted=mail_wanted),
-        mail_worker=MailWorker(database, sender, clock, background, wanted=mail_wanted, public_url=settings.public_url),
+        mail_worker=MailWorker(
+            database,
+            sender,
+            clock,
+            background,
+            invitations=invitations,
+            wanted=mail_wanted,
+            public_url=settings.public_url,
+        ),
         proposals=proposals,
         message_search=MessageSearch(database),
         inbox_worker=InboxWorker(
@@ -374,9 +401,15 @@ class PublicApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._root:
             scope = _below(self._root, scope)
-        is_page = self.web.handles(scope["path"]) or (_is_of_browser(scope) and not self._api.handles(scope["raw_path"]))
+        is_page = self._is_page(scope)
         answering = self.web if is_page else self._api
         await answering(scope, receive, send)
+
+    def _is_page(self, scope: Scope) -> bool:
+        """Where a page and the API have the same address, and where neither has it, people get a page and programs the API."""
+        if self.web.handles(scope["path"]):
+            return _is_of_browser(scope) or not self._api.handles(scope["raw_path"])
+        return _is_of_browser(scope) and not self._api.handles(scope["raw_path"])
 
 
 def _below(root: str, scope: Scope) -> Scope:

@@ -60,6 +60,12 @@ class MalformedForm(GigachatError):
     message = "The request body is not valid multipart/form-data."
 
 
+class ChatbotRequired(GigachatError):
+    status = 400
+    code = "chatbot_required"
+    message = "The account has several chatbots, or none: say which one is meant."
+
+
 class Unauthenticated(GigachatError):
     status = 401
     code = "unauthenticated"
@@ -85,6 +91,11 @@ class HostnameRefused(Forbidden):
 class AddressRefused(Forbidden):
     code = "address_refused"
     message = "This chatbot's restrictions.ip_addresses do not list the address that sent the request."
+
+
+class OriginRefused(Forbidden):
+    code = "origin_refused"
+    message = "A page of another site cannot send this: it is for programs, and for pages on the chatbot's own hostnames."
 
 
 class NotFound(GigachatError):

@@ -17,7 +17,18 @@ import msgspec
 import pytest
 
 from gigachat_server.access.scopes import SCOPES, Scope
-from gigachat_server.api.routes import CHATBOT, CONVERSATION, CONVERSATIONS, MESSAGE, ROUTES, SESSIONS, ApiRoute
+from gigachat_server.api.routes import (
+    CHATBOT,
+    CONVERSATION,
+    CONVERSATIONS,
+    MESSAGE,
+    ROUTES,
+    SESSIONS,
+    UI,
+    UI_MESSAGES,
+    UI_STREAM,
+    ApiRoute,
+)
 from gigachat_server.edge.routes import PUBLIC
 from tests.access.people import ALICE, BOB, PAGE, People, people
 from tests.harness import Api, Reply, gigachat
@@ -65,6 +76,9 @@ BODIES: dict[tuple[str, str], Any] = {
     ("GET", CONVERSATION + "/events"): None,
     ("POST", MESSAGE + "/retry"): {},
     ("PUT", MESSAGE + "/feedback"): {"rating": "up"},
+    ("POST", UI): {"id": "chat", "messages": [{"role": "user", "parts": [{"type": "text", "text": "Hello"}]}]},
+    ("GET", UI_STREAM): None,
+    ("GET", UI_MESSAGES): None,
     ("GET", CONVERSATION + "/notes"): None,
     ("POST", CONVERSATION + "/notes"): {"content": "x"},
     ("DELETE", CONVERSATION + "/notes/{note_id}"): None,
@@ -73,6 +87,12 @@ BODIES: dict[tuple[str, str], Any] = {
     ("POST", CONVERSATION + "/proposals/{proposal_id}/send"): {},
     ("POST", CONVERSATION + "/proposals/{proposal_id}/discard"): {},
     ("GET", CHATBOT + "/search"): None,
+    ("GET", "/operators"): None,
+    ("POST", "/operators"): {},
+    ("PATCH", "/operators/{operator_id}"): {},
+    ("DELETE", "/operators/{operator_id}"): None,
+    ("POST", "/operators/{operator_id}/invite"): None,
+    ("GET", "/audit"): None,
     ("GET", CHATBOT + "/limits"): None,
     ("GET", CHATBOT + "/events"): None,
     ("GET", CHATBOT + "/canned-replies"): None,
@@ -145,6 +165,10 @@ class Scene(msgspec.Struct):
         return re.sub(r"\{(\w+)\}", lambda name: named.get(name[1], NOWHERE), route.path) + query
 
 
+# A browser asks these of chats that nobody has begun: what is another's looks like one of those.
+EMPTY = {("GET", UI_STREAM), ("GET", UI_MESSAGES)}
+
+
 class Column(msgspec.Struct, frozen=True):
     """A credential, and what the row of a route says about it. A column of an operator's role joins `COLUMNS` like any other."""
 
@@ -188,7 +212,7 @@ def for_end_user(*scopes: Scope) -> Callable[[ApiRoute, Target], Expected]:
             return 401  # their credential is one of that chatbot alone
         if route.end_user == "no" or route.scope not in scopes:
             return 403
-        return "in" if target == "own" else 404
+        return "in" if target == "own" or (route.method, route.path) in EMPTY else 404
 
     return expected
 

@@ -13,7 +13,7 @@ from gigachat_server.inbox.mail_messages import one_line
 from gigachat_server.inbox.mail_queue import Sender
 from gigachat_server.inbox.mail_server import MailServer
 from gigachat_server.store import parked
-from tests.access.people import ALICE, BOB, PAGE, people
+from tests.access.people import ALICE, BOB, PAGE, keeper, people
 from tests.harness import Api, gigachat, until
 from tests.inbox.clocks import SteppedClock
 from tests.inbox.mailbox import Mailbox, free_port, serving
@@ -257,3 +257,36 @@ def test_mail_servers_are_read_from_urls() -> None:
 def test_names_stand_on_one_line() -> None:
     assert one_line("a\r\nBcc: b\u2029c\x00") == "a  Bcc: b c"
     assert one_line("\n") == "-"
+
+
+async def test_an_invitation_has_a_link_of_its_own(tmp_path: Path) -> None:
+    clock, mailbox, port = SteppedClock(), Mailbox(), free_port()
+    settings = mailing(port) | {"public_url": "https://example.com/chat"}
+    async with gigachat(tmp_path, clock=clock, **settings) as api:
+        made = await api.post("/operators", {"email": "eve@example.com", "role": "admin"}, key=await keeper(api))
+        assert made.status == 201, made.text
+        gone = await api.post("/operators", {"email": "gone@example.com", "role": "admin"}, key=await keeper(api))
+
+        async def all_wait() -> bool:
+            found = await rows(api)
+            return len(found) == 2 and all(row[2] > clock() and row[3] is None for row in found)
+
+        await until(all_wait)
+        assert (await links(api)) == 2, "what was not sent opens nothing"
+        assert (await api.call("DELETE", f"/operators/{gone.body['id']}", key=await keeper(api))).status == 204
+        async with serving(mailbox, port):
+            clock.step(minutes=2)
+            await all_sent(api)
+        ((recipient, _),) = mailbox.taken
+        (link,) = [line for line in mailbox.texts[0].splitlines() if line.startswith("https://example.com/chat/invite?token=")]
+        assert recipient == "eve@example.com"
+        assert link.rpartition("=")[2] != made.body["invite_url"].rpartition("=")[2]
+        assert await api.services.sign_in.invited(link.rpartition("=")[2]) is not None
+        again = await api.post(f"/operators/{made.body['id']}/invite", key=await keeper(api))
+        assert (again.status, len(await rows(api))) == (201, 1)
+
+
+async def links(api: Api) -> int:
+    row = await api.services.database.read(lambda reader: reader.one("SELECT count(*) FROM one_time_tokens"))
+    assert row is not None
+    return int(row[0])

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
 import pytest
 from selenium import webdriver
 from selenium.common.exceptions import StaleElementReferenceException
@@ -17,10 +18,12 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
+from gigachat_server.access.principal import local_operator
 from gigachat_server.errors import ModelUnreachable
 from gigachat_server.models.base import ModelInput
 from gigachat_server.models.fake import Pause, Script, ScriptedModel
 from gigachat_server.pages.chat import SAMPLE_CHATBOT, SAMPLE_PROMPTS
+from tests.operators import PASSWORD, add_operator
 from tests.pages.breaking import breaking
 from tests.pages.pages import MATCHING, Pages, pages
 from tests.pages.payloads import XSS
@@ -52,14 +55,15 @@ class Browser:
         self.driver = driver
         self.url = ""
 
-    def sign_in(self, site: Pages, *, width: int = 1200) -> None:
+    def sign_in(self, site: Pages, *, width: int = 1200, link: str = "") -> None:
         self.url = site.visitor.url
         self.driver.execute_cdp_cmd("Network.clearBrowserCookies", {})
         metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-        self.driver.get(f"{self.url}/login?token={site.token()}")
+        self.driver.get(f"{self.url}{link or site.link()}")
         self.button("Sign in").click()
         self.until(lambda: self.all("nav form"))
+        self.driver.get(self.url)  # the link of a server without an owner leads to the page that makes one
 
     def open(self, path: str) -> None:
         self.driver.get(self.url + path)
@@ -167,10 +171,9 @@ async def test_staff_speaks_without_a_reply_and_the_command_is_the_same_request(
             browser.sign_in(site)
             for menu in browser.all(".under summary"):
                 menu.click()
-            user_id = browser.driver.find_element(By.ID, "user-id")
-            browser.driver.execute_script("arguments[0].closest('details').open = true", user_id)
-            user_id.clear()
-            user_id.send_keys("client:Bob")
+            name = browser.driver.find_element(By.ID, "operator-name")
+            browser.driver.execute_script("arguments[0].closest('details').open = true", name)
+            name.send_keys("Bob")
             prompt = browser.one("#prompt")
             prompt.send_keys("It's me,", Keys.SHIFT, Keys.ENTER, Keys.NULL, "Bob")
             command = str(browser.driver.find_element(By.ID, "curl").get_property("textContent"))
@@ -252,9 +255,10 @@ async def test_over_plain_http_at_another_name_forms_work_too(tmp_path: Path, br
         def work() -> None:
             browser.sign_in(site)
             browser.url = site.visitor.url.replace("127.0.0.1", "chat.test")
-            browser.open(f"/login?token={site.token()}")
+            browser.open(site.link())
             browser.button("Sign in").click()
             browser.until(lambda: browser.all("nav form"))
+            browser.open("/")
             browser.one("#chatbot-name").send_keys("Superbot", Keys.ENTER)
             browser.until(lambda: browser.all("#composer"))
             browser.say("Hello")
@@ -291,10 +295,10 @@ async def test_no_text_runs_or_fetches_anything(tmp_path: Path, browser: Browser
                     browser.driver.execute_script("arguments[0].open = true", source)
                 assert browser.driver.title != "pwned"
                 assert browser.foreign_requests() == []
-            browser.open(addresses[0])
+            browser.open(addresses[0].partition("&")[0])
             browser.driver.execute_script("document.getElementById('prompt').value = arguments[0]", everything)
             browser.one("#send").click()
-            browser.until(lambda: len(browser.all(".message.assistant:not(.writing)")) == 7)
+            browser.until(lambda: len(browser.all(".message.assistant:not(.writing)")) == 1)
             assert browser.driver.title != "pwned"
             assert browser.foreign_requests() == []
             assert browser.complaints() == []  # the policy had nothing to stop: no payload got as far
@@ -352,7 +356,13 @@ async def test_a_takeover_from_elsewhere_appears_and_silences_the_chatbot(tmp_pa
 
         def give_back() -> None:
             browser.one("[data-release]").click()
+            assert "Bob answers this conversation." in browser.text(".control"), "it asks first"
+            browser.one("[data-release='sure']").click()
             browser.until(lambda: browser.text(".control") == "The chatbot answers.")
+            assert [each.text.partition(".")[0] for each in browser.all(".change")] == [
+                "Bob took over",
+                "The chatbot answers again",
+            ]
             browser.say("And now?")
             browser.until(lambda: "Hi again." in browser.text(".message.assistant .content"))
 
@@ -374,17 +384,102 @@ async def test_an_operator_takes_over_on_the_page(tmp_path: Path, browser: Brows
             browser.one("#takeover-menu summary").click()
             browser.one("#operator").send_keys("Bob", Keys.ENTER)
             browser.until(lambda: "Bob answers" in browser.text(".control"))
-            assert browser.one("#speaker-shown").text == "client:Bob"
+            assert browser.one("#speaker-shown").text == "Bob"
             browser.say("This is Bob.")
             browser.until(lambda: browser.text(".message.operator .content") == "This is Bob.")
             browser.driver.refresh()
-            assert browser.one("#speaker-shown").text == "client:Bob", "who took over goes on as themselves"
+            assert browser.one("#speaker-shown").text == "Bob", "who took over goes on as themselves"
             browser.one("[data-release]").click()
             browser.until(lambda: browser.one("#speaker-shown").text == "visitor")
 
         await in_browser(take_over)
         roles = [message["role"] for message in await _only_conversation(site, chatbot)]
         assert roles == ["user", "assistant", "operator"]
+
+
+async def test_an_invited_operator_sees_their_chatbot_until_they_are_disabled(tmp_path: Path, browser: Browser) -> None:
+    async with pages(tmp_path) as site:
+        theirs, other = await site.api.chatbot(name="Theirs"), await site.api.chatbot(name="Not theirs")
+        await site.api.say(theirs, "Where is my parcel?", conversation="c1", user="maria@example.com")
+        made = await add_operator(site.api.services, "bob", chatbots={theirs: "operator"})
+        local = local_operator(made.account_id)
+        _, token = await site.api.services.operators.invite(local, made.id)
+
+        def join_and_answer() -> None:
+            browser.complaints()
+            browser.url = site.visitor.url
+            browser.driver.execute_cdp_cmd("Network.clearBrowserCookies", {})
+            browser.open(f"/invite?token={token}")
+            for field in ("#password", "#again"):
+                browser.one(field).send_keys(PASSWORD)
+            browser.button("Join").click()
+            browser.until(lambda: browser.all("#composer"))
+            assert [each.text for each in browser.all("#chatbot option")] == ["Theirs"]
+            assert not browser.all('nav a[href="/operators"], nav a[href="/keys"]')
+            browser.open(f"/?chatbot={other.split('/')[-1]}")
+            assert browser.text(".code") == "404"
+            browser.complaints()  # of that
+            browser.open(f"/?chatbot={theirs.split('/')[-1]}&conversation=c1")
+            assert not browser.all("#speakers"), "nothing to choose: staff do not write as a customer"
+            browser.button("Take over").click()
+            browser.until(lambda: "You answer this conversation." in browser.text(".control"))
+            browser.say("I look into it.")
+            browser.until(lambda: browser.text(".message.operator .content") == "I look into it.")
+            assert browser.text(".change p").startswith("bob took over.")
+            browser.one("[data-release]").click()
+            browser.until(lambda: browser.text(".control").startswith("The chatbot answers."))
+            assert [each.text.partition(".")[0] for each in browser.all(".change")] == [
+                "bob took over",
+                "bob released the conversation",
+            ]
+            assert browser.complaints() == []
+
+        def click_again() -> None:
+            browser.open("/profile")
+            assert browser.text("h1") == "Sign in"
+
+        await in_browser(join_and_answer)
+        shut_out = lambda draft: msgspec.structs.replace(draft, is_disabled=True)  # noqa: E731
+        await site.api.services.operators.change(local, made.id, shut_out)
+        await in_browser(click_again)
+
+
+@pytest.mark.parametrize("width", [1100, 360])
+async def test_pages_of_people_fit_and_do_what_they_say(tmp_path: Path, browser: Browser, width: int) -> None:
+    async with pages(tmp_path) as site:
+        await site.api.chatbot(name="Ours")
+
+        def work() -> None:
+            browser.complaints()
+            browser.sign_in(site, width=width)
+            browser.open("/welcome")
+            for name, text in (("name", "Ann Archer"), ("email", "ann@example.com"), ("password", PASSWORD), ("again", PASSWORD)):
+                browser.one(f"#{name}").send_keys(text)
+            assert browser.overflow() <= 0
+            browser.button("Create the owner").click()
+            browser.until(lambda: browser.all(".people"))
+            browser.one("#email-new").send_keys("bob@example.com")
+            browser.one("#name-new").send_keys("Bob Baker")
+            browser.button("Make an invitation").click()
+            browser.until(lambda: browser.all("#invite-link"))
+            assert "/invite?token=" in browser.text("#invite-link")
+            for path in ("/operators", "/audit", "/profile"):
+                browser.open(path)
+                assert browser.overflow() <= 0, path
+            browser.open("/operators")
+            browser.one("[popovertarget='change-2']").click()
+            browser.until(lambda: browser.one("#change-2").is_displayed())
+            assert browser.overflow() <= 0
+            browser.driver.execute_script("document.querySelector('#change-2 details').open = true")
+            browser.button("Delete Bob Baker").click()
+            browser.until(lambda: len(browser.all(".people > li")) == 1)
+            browser.one("button.face").click()
+            browser.until(lambda: browser.one("#me").is_displayed())
+            browser.one("#me button").click()
+            browser.until(lambda: browser.text("h1") == "Sign in")
+            assert browser.complaints() == []
+
+        await in_browser(work)
 
 
 async def test_a_page_that_nobody_looks_at_catches_up(tmp_path: Path, browser: Browser) -> None:

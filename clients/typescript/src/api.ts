@@ -712,6 +712,66 @@ export interface paths {
         patch: operations["users_change"];
         trace?: never;
     };
+    "/chatbots/{chatbot_id}/ui": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Say something as the AI SDK's useChat does; answers with its UI message stream
+         * @description Needs a key with the scope `conversations:write`. End users reach it too, and of conversations their own alone.
+         */
+        post: operations["ui_chat_say"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/chatbots/{chatbot_id}/ui/{conversation_id}/stream": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Join the reply in the making, from its first word on, as a UI message stream
+         * @description Needs a key with the scope `conversations:read`. End users reach it too, and of conversations their own alone.
+         */
+        get: operations["ui_chat_join"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/chatbots/{chatbot_id}/ui/{conversation_id}/messages": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the newest messages as UI messages, oldest first
+         * @description Needs a key with the scope `conversations:read`. End users reach it too, and of conversations their own alone.
+         */
+        get: operations["ui_chat_list_messages"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/chatbots/{chatbot_id}/unanswered": {
         parameters: {
             query?: never;
@@ -1035,6 +1095,94 @@ export interface paths {
          * @description Needs a key with the scope `keys:write`.
          */
         delete: operations["keys_revoke"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/operators": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List operators, in the order in which they were added
+         * @description Needs a key with the scope `operators:write`.
+         */
+        get: operations["operators_list_all"];
+        put?: never;
+        /**
+         * Add an operator; the link of their invitation is shown only once
+         * @description Needs a key with the scope `operators:write`.
+         */
+        post: operations["operators_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/operators/{operator_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Delete an operator; their handle is never given to anybody else
+         * @description Needs a key with the scope `operators:write`.
+         */
+        delete: operations["operators_delete"];
+        options?: never;
+        head?: never;
+        /**
+         * Change an operator: their role, their chatbots, or whether they are disabled
+         * @description Needs a key with the scope `operators:write`.
+         */
+        patch: operations["operators_change"];
+        trace?: never;
+    };
+    "/operators/{operator_id}/invite": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Make a new link with which an operator chooses a password; earlier links are void
+         * @description Needs a key with the scope `operators:write`.
+         */
+        post: operations["operators_invite"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List what was done in the account in the last 365 days, newest first
+         * @description Needs a key with the scope `audit:read`.
+         */
+        get: operations["audit_list_all"];
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -1399,11 +1547,11 @@ export interface components {
             prompt: string;
             /** @description Of one that is theirs, to continue it. */
             conversation_id?: string;
-            /** @description Theirs, which their token or session says anyway. */
+            /** @description Theirs, which their token or session says anyway. What only looks like the prefix `client:`, such as `Client:`, is refused. */
             user_id?: string;
             /** @description true: answer with Server-Sent Events. */
             stream?: boolean | null;
-            /** @description Stored with the prompt; 16 kB of JSON at most. */
+            /** @description Stored with the prompt; 16 kB of JSON at most. No string of it holds NUL, and it is nested 32 deep at most. */
             metadata?: {
                 [key: string]: unknown;
             };
@@ -1610,6 +1758,15 @@ export interface components {
             heading?: string;
         };
         /**
+         * MembershipInput
+         * @description A chatbot that a member sees, and what they may do there: answer and teach, or read.
+         */
+        MembershipInput: {
+            chatbot_id: string;
+            /** @enum {unknown} */
+            role?: "operator" | "viewer";
+        };
+        /**
          * NoteInput
          * @description What an operator tells the others; end users never see it.
          */
@@ -1617,6 +1774,43 @@ export interface components {
             content: string;
             /** @description Who writes; an operator who is signed in writes as themselves. */
             operator?: string | null;
+        };
+        /**
+         * OperatorChangePart
+         * @description Any part of a OperatorChange; what is left out stays as it is.
+         */
+        OperatorChangePart: {
+            /** @description Where the invitation goes, and what they sign in with. */
+            email?: string;
+            /** @description How colleagues call them. Default: the handle. */
+            name?: string;
+            /** @description The name under which they speak, as `client:<handle>`; fixed once they have signed in. Default: what stands before the @. */
+            handle?: string;
+            /**
+             * @description `owner`: everything; `admin`: everything but owners; `member`: what `chatbots` says.
+             * @enum {unknown}
+             */
+            role?: "admin" | "member" | "owner";
+            /** @description The chatbots of a member; of no effect for others. */
+            chatbots?: components["schemas"]["MembershipInput"][];
+            /** @description Whether they are shut out: at once, on every page and stream. */
+            disabled?: boolean;
+        };
+        /** OperatorInput */
+        OperatorInput: {
+            /** @description Where the invitation goes, and what they sign in with. */
+            email: string;
+            /** @description How colleagues call them. Default: the handle. */
+            name?: string;
+            /** @description The name under which they speak, as `client:<handle>`; fixed once they have signed in. Default: what stands before the @. */
+            handle?: string;
+            /**
+             * @description `owner`: everything; `admin`: everything but owners; `member`: what `chatbots` says.
+             * @enum {unknown}
+             */
+            role?: "admin" | "member" | "owner";
+            /** @description The chatbots of a member; of no effect for others. */
+            chatbots?: components["schemas"]["MembershipInput"][];
         };
         /**
          * Problem
@@ -1729,6 +1923,26 @@ export interface components {
             /** @enum {string} */
             code?: "idempotency_in_progress" | "too_many_fixed_answers" | "unanswered_settled";
         };
+        /** Problem409Invitation */
+        Problem409Invitation: components["schemas"]["Problem"] & {
+            /** @enum {string} */
+            code?: "conflict";
+        };
+        /** Problem409Operator */
+        Problem409Operator: components["schemas"]["Problem"] & {
+            /** @enum {string} */
+            code?: "operator_exists";
+        };
+        /** Problem409OperatorChange */
+        Problem409OperatorChange: components["schemas"]["Problem"] & {
+            /** @enum {string} */
+            code?: "handle_fixed" | "last_owner" | "operator_exists";
+        };
+        /** Problem409OperatorDeletion */
+        Problem409OperatorDeletion: components["schemas"]["Problem"] & {
+            /** @enum {string} */
+            code?: "last_owner";
+        };
         /** Problem413Body */
         Problem413Body: components["schemas"]["Problem"] & {
             /** @enum {string} */
@@ -1807,7 +2021,7 @@ export interface components {
             /** @description What operators see. */
             name?: string | null;
             email?: string | null;
-            /** @description Whatever operators should know; 4 kB of JSON at most. */
+            /** @description Whatever operators should know; 4 kB of JSON at most. No string of it holds NUL, and it is nested 32 deep at most. */
             metadata?: {
                 [key: string]: unknown;
             };
@@ -2062,7 +2276,7 @@ export interface components {
          * @description `{}` with a widget key, or with a token for its user; `{"claim": ...}` with a token; the rest with an API key.
          */
         SessionInput: {
-            /** @description With an API key: whose session it is. Neither `client:...` nor `anon:...`. */
+            /** @description With an API key: whose session it is. Neither `client:...` nor `anon:...`. What only looks like these prefixes is refused, too. */
             user_id?: string;
             /** @description With an API key: how long it lasts; without, a day, which is the longest. */
             expires_in_s?: number;
@@ -2261,6 +2475,58 @@ export interface components {
             data: string;
         };
         /**
+         * UIChatInput
+         * @description What the AI SDK's `DefaultChatTransport` posts. Other fields are ignored.
+         */
+        UIChatInput: {
+            /** @description The chat's id: it is the conversation's. */
+            id: string;
+            /** @description The last one is the prompt; those before it are not read. It is the user's, has a list of `parts`, and text in them. */
+            messages?: unknown[];
+            /** @description The last message alone, instead of `messages`. */
+            message?: unknown;
+            /** @description `submit-message`, or `regenerate-message` for a new reply. */
+            trigger?: string;
+            /** @description What to make a new reply to: a message's id, here or in the browser. */
+            messageId?: string | null;
+            /** @description Who speaks, where the credential does not say it. None of your staff's, which begin with `client:`. */
+            user_id?: string | null;
+            /** @description `metadata.user_id` stands for `user_id`. */
+            metadata?: unknown;
+        };
+        /**
+         * UIFrame
+         * @description One `data:` line of the stream, which ends with `[DONE]`: see the AI SDK's UI message stream, v1.
+         */
+        UIFrame: {
+            type: string;
+        };
+        /**
+         * UIMessage
+         * @description A message as the AI SDK keeps it. An operator's has the role `assistant`, and `metadata.role` tells the difference.
+         */
+        UIMessage: {
+            /** @description Of a prompt that a browser sent: the id that it had there. */
+            id: string;
+            /** @description `user` or `assistant`. */
+            role: string;
+            /** @description `text`; of a reply also `source-url` or `source-document`, and more. */
+            parts: {
+                [key: string]: unknown;
+            }[];
+            /** @description `seq`, `created_at`, `name`, `role`, `status`, and what else is known. */
+            metadata: {
+                [key: string]: unknown;
+            };
+        };
+        /**
+         * UIStream
+         * @description One line `data:` of the stream.
+         */
+        UIStream: {
+            data: "[DONE]" | string;
+        };
+        /**
          * UserRate
          * @description Prompts of one end user.
          */
@@ -2283,7 +2549,7 @@ export interface components {
         /** WidgetKeyInput */
         WidgetKeyInput: {
             name: string;
-            /** @description On whose pages it is good: on no others. */
+            /** @description On whose pages it is good: on no others. Write names that are not ASCII as `xn--...`. */
             hostnames: string[];
             /** @description false: it, and each session that was opened with it, is refused. */
             is_enabled?: boolean;
@@ -2295,7 +2561,7 @@ export interface components {
          */
         WidgetKeyInputPart: {
             name?: string;
-            /** @description On whose pages it is good: on no others. */
+            /** @description On whose pages it is good: on no others. Write names that are not ASCII as `xn--...`. */
             hostnames?: string[];
             /** @description false: it, and each session that was opened with it, is refused. */
             is_enabled?: boolean;
@@ -2334,6 +2600,22 @@ export interface components {
         WireAddedStem: {
             stem: string;
             weight: number;
+        };
+        /** WireAuditEntry */
+        WireAuditEntry: {
+            id: string;
+            /** Format: date-time */
+            at: string;
+            /** @description Who did it: `operator:<handle>`, `key:<id>`, or `local`, the server's machine. */
+            actor: string;
+            /** @description A noun and what happened to it, such as `operator.disabled`. */
+            action: string;
+            /** @description What it was done to, such as `chatbot:<id>`. */
+            target: string;
+            /** @description What else is known; neither secrets nor what end users said. */
+            detail: {
+                [key: string]: unknown;
+            };
         };
         /** WireCannedReply */
         WireCannedReply: {
@@ -2567,6 +2849,31 @@ export interface components {
             /** Format: date-time */
             created_at: string;
         };
+        /**
+         * WireInvited
+         * @description `invite_url` is shown this once: the page on which they choose a password, within 7 days.
+         */
+        WireInvited: {
+            id: string;
+            email: string;
+            name: string;
+            handle: string;
+            role: string;
+            chatbots: components["schemas"]["WireMembership"][];
+            /**
+             * @description `invited`: they have not signed in yet.
+             * @enum {unknown}
+             */
+            state: "active" | "disabled" | "invited";
+            /** @description Empty until they accept their invitation. */
+            signs_in_with: ("oidc" | "password")[];
+            /** Format: date-time */
+            created_at: string;
+            /** @description When they last signed in. */
+            seen_at: string | null;
+            disabled_at: string | null;
+            invite_url: string;
+        };
         /** WireKey */
         WireKey: {
             id: string;
@@ -2590,6 +2897,11 @@ export interface components {
              */
             day: string;
             spent: components["schemas"]["WireSpent"];
+        };
+        /** WireMembership */
+        WireMembership: {
+            chatbot_id: string;
+            role: string;
         };
         /** WireMessage */
         WireMessage: {
@@ -2667,6 +2979,27 @@ export interface components {
             created_at: string;
             /** Format: date-time */
             updated_at: string;
+        };
+        /** WireOperator */
+        WireOperator: {
+            id: string;
+            email: string;
+            name: string;
+            handle: string;
+            role: string;
+            chatbots: components["schemas"]["WireMembership"][];
+            /**
+             * @description `invited`: they have not signed in yet.
+             * @enum {unknown}
+             */
+            state: "active" | "disabled" | "invited";
+            /** @description Empty until they accept their invitation. */
+            signs_in_with: ("oidc" | "password")[];
+            /** Format: date-time */
+            created_at: string;
+            /** @description When they last signed in. */
+            seen_at: string | null;
+            disabled_at: string | null;
         };
         /**
          * WirePassage
@@ -6931,13 +7264,16 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem408"];
                 };
             };
-            /** @description - `idempotency_in_progress`: Another request with this Idempotency-Key is in progress; send it again shortly. */
+            /**
+             * @description - `conversation_already_taken_over`: Another operator has control of this conversation; send force: true to take it from them.
+             *     - `idempotency_in_progress`: Another request with this Idempotency-Key is in progress; send it again shortly.
+             */
             409: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem409Idempotent"];
+                    "application/problem+json": components["schemas"]["Problem409IdempotentTakeover"];
                 };
             };
             /**
@@ -9804,6 +10140,479 @@ export interface operations {
                 };
                 content: {
                     "application/problem+json": components["schemas"]["Problem415Body"];
+                };
+            };
+            /** @description - `invalid_request`: Some fields are invalid; see 'errors'. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem422"];
+                };
+            };
+            /** @description - `head_too_large`: The request's address and headers are larger than this server accepts. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem431"];
+                };
+            };
+            /** @description - `internal_error`: The server failed; its log has the cause. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem500"];
+                };
+            };
+            /**
+             * @description - `shutting_down`: This server is shutting down. Try again shortly.
+             *     - `storage_unavailable`: The message store cannot write right now. Try again shortly; with an Idempotency-Key nothing is stored twice.
+             *     - `too_many_connections`: Too many connections are open, here or from your address. Close some, or try again shortly.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem503"];
+                };
+            };
+            /** @description Another problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    ui_chat_say: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A header: your name for this write, kept for 24 hours. Sent again with it, it is not done again, and answered as before. */
+                "Idempotency-Key"?: string;
+                /** @description A header, for a stream that is sent again with its `Idempotency-Key`: the `id:` of what came last, to go on behind it. */
+                "Last-Event-ID"?: string;
+            };
+            path: {
+                chatbot_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UIChatInput"];
+            };
+        };
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    /** @description The limits that the prompt was charged to: `"user";q=20;w=60`. Without any there is no such header. */
+                    "RateLimit-Policy"?: string;
+                    /** @description What is left of each, and in how many seconds it is whole again: `"user";r=13;t=17`. */
+                    RateLimit?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": components["schemas"]["UIStream"];
+                };
+            };
+            /**
+             * @description - `malformed_body`: The request body is not valid JSON.
+             *     - `malformed_request`: What was sent is not an HTTP/1.1 request.
+             */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem400Body"];
+                };
+            };
+            /** @description - `unauthenticated`: A valid API key is required: send it as 'Authorization: Bearer <API_KEY>'. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem401"];
+                };
+            };
+            /**
+             * @description - `address_refused`: This chatbot's restrictions.ip_addresses do not list the address that sent the request.
+             *     - `forbidden`: This API key is not allowed to do that.
+             *     - `hostname_refused`: This chatbot's restrictions.hostnames do not list the page that sent the request.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem403Guarded"];
+                };
+            };
+            /** @description - `not_found`: There is nothing here, or it belongs to another account. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem404"];
+                };
+            };
+            /** @description - `request_timeout`: The request took too long to arrive. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem408"];
+                };
+            };
+            /**
+             * @description - `conversation_busy`: Another prompt of this conversation is being answered, and no more can wait. This one was not stored.
+             *     - `idempotency_in_progress`: Another request with this Idempotency-Key is in progress; send it again shortly.
+             */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem409IdempotentPrompt"];
+                };
+            };
+            /** @description - `payload_too_large`: The request is larger than this server accepts. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem413Body"];
+                };
+            };
+            /** @description - `unsupported_media_type`: Send the body as uncompressed application/json, or a document also as multipart/form-data. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem415Body"];
+                };
+            };
+            /**
+             * @description - `idempotency_key_reused`: This Idempotency-Key was used before with another body; use a new key for a new request.
+             *     - `invalid_request`: Some fields are invalid; see 'errors'.
+             *     - `upstream_context_too_long`: The prompt, with passages and memory, is longer than the model accepts: lower memory_size, match_count or chunk_size, or send a shorter prompt. The prompt is stored.
+             *     - `upstream_filtered`: The provider's content filter blocked the prompt or the reply: rephrase the prompt. The prompt is stored.
+             */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem422IdempotentPrompt"];
+                };
+            };
+            /**
+             * @description - `budget_spent`: This chatbot's budget for today is spent; it answers again tomorrow (UTC).
+             *     - `rate_limited`: Too many requests: wait as long as Retry-After says.
+             *     - `upstream_rate_limited`: The model endpoint limits the rate of requests: try again later. The prompt is stored.
+             */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem429Prompt"];
+                };
+            };
+            /** @description - `head_too_large`: The request's address and headers are larger than this server accepts. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem431"];
+                };
+            };
+            /** @description - `internal_error`: The server failed; its log has the cause. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem500"];
+                };
+            };
+            /**
+             * @description - `upstream_empty`: The model endpoint answered without any text. The prompt is stored.
+             *     - `upstream_failed`: The model endpoint failed. The prompt is stored.
+             *     - `upstream_interrupted`: The model endpoint broke off in the middle of its reply; the part that arrived is stored.
+             *     - `upstream_malformed`: The model endpoint sent something other than a chat completion. The prompt is stored.
+             *     - `upstream_model_not_found`: The model endpoint has no such model: check GIGACHAT_MODEL or the chatbot's response.model, and that the model is pulled or loaded there. The prompt is stored.
+             *     - `upstream_parameter_refused`: The model endpoint refuses a parameter: name it in GIGACHAT_MODEL_OMIT or the chatbot's response.omit; the server's log has its name, if the endpoint gave it. The prompt is stored.
+             *     - `upstream_payment_required`: The account at the model endpoint has no credit or quota left: top it up there. The prompt is stored.
+             *     - `upstream_rejected`: The model endpoint refused the request without saying why: check GIGACHAT_MODEL_URL with `gigachat doctor`. The prompt is stored.
+             *     - `upstream_template_refused`: The model's chat template refuses the messages: give the model server another template, or use another model. The prompt is stored.
+             *     - `upstream_unauthorised`: The model endpoint refuses the key: check GIGACHAT_MODEL_KEY, and what the key may do. The prompt is stored.
+             *     - `upstream_unreachable`: The model endpoint cannot be reached. The prompt is stored.
+             */
+            502: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem502Prompt"];
+                };
+            };
+            /**
+             * @description - `embedder_rejected`: The embedding endpoint refuses requests: check its key and model with `gigachat doctor`.
+             *     - `embedder_unavailable`: The embedding model cannot be reached right now, so documents cannot be searched.
+             *     - `reply_cut_off`: The server stopped during the reply; the part that was written is stored. Send the prompt again, or retry it.
+             *     - `shutting_down`: This server is shutting down. Try again shortly.
+             *     - `storage_unavailable`: The message store cannot write right now. Try again shortly; with an Idempotency-Key nothing is stored twice.
+             *     - `too_many_connections`: Too many connections are open, here or from your address. Close some, or try again shortly.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem503Prompt"];
+                };
+            };
+            /** @description - `upstream_timeout`: The model endpoint took too long. The prompt is stored. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem504Prompt"];
+                };
+            };
+            /** @description Another problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    ui_chat_join: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                chatbot_id: string;
+                conversation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": components["schemas"]["UIStream"];
+                };
+            };
+            /** @description Nothing is being answered. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description - `malformed_request`: What was sent is not an HTTP/1.1 request. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem400"];
+                };
+            };
+            /** @description - `unauthenticated`: A valid API key is required: send it as 'Authorization: Bearer <API_KEY>'. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem401"];
+                };
+            };
+            /**
+             * @description - `address_refused`: This chatbot's restrictions.ip_addresses do not list the address that sent the request.
+             *     - `forbidden`: This API key is not allowed to do that.
+             *     - `hostname_refused`: This chatbot's restrictions.hostnames do not list the page that sent the request.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem403Guarded"];
+                };
+            };
+            /** @description - `not_found`: There is nothing here, or it belongs to another account. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem404"];
+                };
+            };
+            /** @description - `request_timeout`: The request took too long to arrive. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem408"];
+                };
+            };
+            /** @description - `invalid_request`: Some fields are invalid; see 'errors'. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem422"];
+                };
+            };
+            /** @description - `head_too_large`: The request's address and headers are larger than this server accepts. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem431"];
+                };
+            };
+            /** @description - `internal_error`: The server failed; its log has the cause. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem500"];
+                };
+            };
+            /**
+             * @description - `shutting_down`: This server is shutting down. Try again shortly.
+             *     - `storage_unavailable`: The message store cannot write right now. Try again shortly; with an Idempotency-Key nothing is stored twice.
+             *     - `too_many_connections`: Too many connections are open, here or from your address. Close some, or try again shortly.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem503"];
+                };
+            };
+            /** @description Another problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    ui_chat_list_messages: {
+        parameters: {
+            query?: {
+                /** @description How many entries a page has. */
+                limit?: number;
+                /** @description The page ends before this place; the previous page's `Link` header has it. */
+                after?: string;
+            };
+            header?: never;
+            path: {
+                chatbot_id: string;
+                conversation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    /** @description Where a further page is: `<...>; rel="next"`. The last page has none. */
+                    Link?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UIMessage"][];
+                };
+            };
+            /** @description - `malformed_request`: What was sent is not an HTTP/1.1 request. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem400"];
+                };
+            };
+            /** @description - `unauthenticated`: A valid API key is required: send it as 'Authorization: Bearer <API_KEY>'. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem401"];
+                };
+            };
+            /**
+             * @description - `address_refused`: This chatbot's restrictions.ip_addresses do not list the address that sent the request.
+             *     - `forbidden`: This API key is not allowed to do that.
+             *     - `hostname_refused`: This chatbot's restrictions.hostnames do not list the page that sent the request.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem403Guarded"];
+                };
+            };
+            /** @description - `not_found`: There is nothing here, or it belongs to another account. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem404"];
+                };
+            };
+            /** @description - `request_timeout`: The request took too long to arrive. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem408"];
                 };
             };
             /** @description - `invalid_request`: Some fields are invalid; see 'errors'. */
@@ -12736,6 +13545,773 @@ export interface operations {
                 };
                 content: {
                     "application/problem+json": components["schemas"]["Problem404"];
+                };
+            };
+            /** @description - `request_timeout`: The request took too long to arrive. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem408"];
+                };
+            };
+            /** @description - `invalid_request`: Some fields are invalid; see 'errors'. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem422"];
+                };
+            };
+            /** @description - `head_too_large`: The request's address and headers are larger than this server accepts. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem431"];
+                };
+            };
+            /** @description - `internal_error`: The server failed; its log has the cause. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem500"];
+                };
+            };
+            /**
+             * @description - `shutting_down`: This server is shutting down. Try again shortly.
+             *     - `storage_unavailable`: The message store cannot write right now. Try again shortly; with an Idempotency-Key nothing is stored twice.
+             *     - `too_many_connections`: Too many connections are open, here or from your address. Close some, or try again shortly.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem503"];
+                };
+            };
+            /** @description Another problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    operators_list_all: {
+        parameters: {
+            query?: {
+                /** @description How many entries a page has. */
+                limit?: number;
+                /** @description Where the page starts: take it from the `Link` header of the page before. */
+                after?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    /** @description Where a further page is: `<...>; rel="next"`. The last page has none. */
+                    Link?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WireOperator"][];
+                };
+            };
+            /** @description - `malformed_request`: What was sent is not an HTTP/1.1 request. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem400"];
+                };
+            };
+            /** @description - `unauthenticated`: A valid API key is required: send it as 'Authorization: Bearer <API_KEY>'. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem401"];
+                };
+            };
+            /** @description - `forbidden`: This API key is not allowed to do that. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem403"];
+                };
+            };
+            /** @description - `request_timeout`: The request took too long to arrive. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem408"];
+                };
+            };
+            /** @description - `invalid_request`: Some fields are invalid; see 'errors'. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem422"];
+                };
+            };
+            /** @description - `head_too_large`: The request's address and headers are larger than this server accepts. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem431"];
+                };
+            };
+            /** @description - `internal_error`: The server failed; its log has the cause. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem500"];
+                };
+            };
+            /**
+             * @description - `shutting_down`: This server is shutting down. Try again shortly.
+             *     - `storage_unavailable`: The message store cannot write right now. Try again shortly; with an Idempotency-Key nothing is stored twice.
+             *     - `too_many_connections`: Too many connections are open, here or from your address. Close some, or try again shortly.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem503"];
+                };
+            };
+            /** @description Another problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    operators_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["OperatorInput"];
+            };
+        };
+        responses: {
+            /** @description Success */
+            201: {
+                headers: {
+                    /** @description The path of what was made. */
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WireInvited"];
+                };
+            };
+            /**
+             * @description - `malformed_body`: The request body is not valid JSON.
+             *     - `malformed_request`: What was sent is not an HTTP/1.1 request.
+             */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem400Body"];
+                };
+            };
+            /** @description - `unauthenticated`: A valid API key is required: send it as 'Authorization: Bearer <API_KEY>'. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem401"];
+                };
+            };
+            /** @description - `forbidden`: This API key is not allowed to do that. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem403"];
+                };
+            };
+            /** @description - `request_timeout`: The request took too long to arrive. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem408"];
+                };
+            };
+            /** @description - `operator_exists`: Another operator of the account has this e-mail address or handle, or had the handle before. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem409Operator"];
+                };
+            };
+            /** @description - `payload_too_large`: The request is larger than this server accepts. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem413Body"];
+                };
+            };
+            /** @description - `unsupported_media_type`: Send the body as uncompressed application/json, or a document also as multipart/form-data. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem415Body"];
+                };
+            };
+            /** @description - `invalid_request`: Some fields are invalid; see 'errors'. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem422"];
+                };
+            };
+            /** @description - `head_too_large`: The request's address and headers are larger than this server accepts. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem431"];
+                };
+            };
+            /** @description - `internal_error`: The server failed; its log has the cause. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem500"];
+                };
+            };
+            /**
+             * @description - `shutting_down`: This server is shutting down. Try again shortly.
+             *     - `storage_unavailable`: The message store cannot write right now. Try again shortly; with an Idempotency-Key nothing is stored twice.
+             *     - `too_many_connections`: Too many connections are open, here or from your address. Close some, or try again shortly.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem503"];
+                };
+            };
+            /** @description Another problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    operators_delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                operator_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description - `malformed_request`: What was sent is not an HTTP/1.1 request. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem400"];
+                };
+            };
+            /** @description - `unauthenticated`: A valid API key is required: send it as 'Authorization: Bearer <API_KEY>'. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem401"];
+                };
+            };
+            /** @description - `forbidden`: This API key is not allowed to do that. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem403"];
+                };
+            };
+            /** @description - `not_found`: There is nothing here, or it belongs to another account. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem404"];
+                };
+            };
+            /** @description - `request_timeout`: The request took too long to arrive. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem408"];
+                };
+            };
+            /** @description - `last_owner`: This is the account's last owner: make another operator an owner first. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem409OperatorDeletion"];
+                };
+            };
+            /** @description - `invalid_request`: Some fields are invalid; see 'errors'. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem422"];
+                };
+            };
+            /** @description - `head_too_large`: The request's address and headers are larger than this server accepts. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem431"];
+                };
+            };
+            /** @description - `internal_error`: The server failed; its log has the cause. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem500"];
+                };
+            };
+            /**
+             * @description - `shutting_down`: This server is shutting down. Try again shortly.
+             *     - `storage_unavailable`: The message store cannot write right now. Try again shortly; with an Idempotency-Key nothing is stored twice.
+             *     - `too_many_connections`: Too many connections are open, here or from your address. Close some, or try again shortly.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem503"];
+                };
+            };
+            /** @description Another problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    operators_change: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                operator_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["OperatorChangePart"];
+            };
+        };
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WireOperator"];
+                };
+            };
+            /**
+             * @description - `malformed_body`: The request body is not valid JSON.
+             *     - `malformed_request`: What was sent is not an HTTP/1.1 request.
+             */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem400Body"];
+                };
+            };
+            /** @description - `unauthenticated`: A valid API key is required: send it as 'Authorization: Bearer <API_KEY>'. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem401"];
+                };
+            };
+            /** @description - `forbidden`: This API key is not allowed to do that. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem403"];
+                };
+            };
+            /** @description - `not_found`: There is nothing here, or it belongs to another account. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem404"];
+                };
+            };
+            /** @description - `request_timeout`: The request took too long to arrive. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem408"];
+                };
+            };
+            /**
+             * @description - `handle_fixed`: An operator who has signed in keeps their handle: it is the name under which they spoke.
+             *     - `last_owner`: This is the account's last owner: make another operator an owner first.
+             *     - `operator_exists`: Another operator of the account has this e-mail address or handle, or had the handle before.
+             */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem409OperatorChange"];
+                };
+            };
+            /** @description - `payload_too_large`: The request is larger than this server accepts. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem413Body"];
+                };
+            };
+            /** @description - `unsupported_media_type`: Send the body as uncompressed application/json, or a document also as multipart/form-data. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem415Body"];
+                };
+            };
+            /** @description - `invalid_request`: Some fields are invalid; see 'errors'. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem422"];
+                };
+            };
+            /** @description - `head_too_large`: The request's address and headers are larger than this server accepts. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem431"];
+                };
+            };
+            /** @description - `internal_error`: The server failed; its log has the cause. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem500"];
+                };
+            };
+            /**
+             * @description - `shutting_down`: This server is shutting down. Try again shortly.
+             *     - `storage_unavailable`: The message store cannot write right now. Try again shortly; with an Idempotency-Key nothing is stored twice.
+             *     - `too_many_connections`: Too many connections are open, here or from your address. Close some, or try again shortly.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem503"];
+                };
+            };
+            /** @description Another problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    operators_invite: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                operator_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WireInvited"];
+                };
+            };
+            /** @description - `malformed_request`: What was sent is not an HTTP/1.1 request. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem400"];
+                };
+            };
+            /** @description - `unauthenticated`: A valid API key is required: send it as 'Authorization: Bearer <API_KEY>'. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem401"];
+                };
+            };
+            /** @description - `forbidden`: This API key is not allowed to do that. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem403"];
+                };
+            };
+            /** @description - `not_found`: There is nothing here, or it belongs to another account. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem404"];
+                };
+            };
+            /** @description - `request_timeout`: The request took too long to arrive. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem408"];
+                };
+            };
+            /** @description - `conflict`: The request conflicts with the current state. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem409Invitation"];
+                };
+            };
+            /** @description - `invalid_request`: Some fields are invalid; see 'errors'. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem422"];
+                };
+            };
+            /** @description - `head_too_large`: The request's address and headers are larger than this server accepts. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem431"];
+                };
+            };
+            /** @description - `internal_error`: The server failed; its log has the cause. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem500"];
+                };
+            };
+            /**
+             * @description - `shutting_down`: This server is shutting down. Try again shortly.
+             *     - `storage_unavailable`: The message store cannot write right now. Try again shortly; with an Idempotency-Key nothing is stored twice.
+             *     - `too_many_connections`: Too many connections are open, here or from your address. Close some, or try again shortly.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem503"];
+                };
+            };
+            /** @description Another problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    audit_list_all: {
+        parameters: {
+            query?: {
+                /** @description How many entries a page has. */
+                limit?: number;
+                /** @description Where the page starts: take it from the `Link` header of the page before. */
+                after?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    /** @description Where a further page is: `<...>; rel="next"`. The last page has none. */
+                    Link?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WireAuditEntry"][];
+                };
+            };
+            /** @description - `malformed_request`: What was sent is not an HTTP/1.1 request. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem400"];
+                };
+            };
+            /** @description - `unauthenticated`: A valid API key is required: send it as 'Authorization: Bearer <API_KEY>'. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem401"];
+                };
+            };
+            /** @description - `forbidden`: This API key is not allowed to do that. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem403"];
                 };
             };
             /** @description - `request_timeout`: The request took too long to arrive. */

@@ -18,8 +18,9 @@ from starlette.types import Receive, Scope
 from gigachat_server.access.principal import Principal, local_operator
 from gigachat_server.access.restrictions import check_restrictions
 from gigachat_server.access.speakers import client_defined_id, shown_name
+from gigachat_server.api.mcp_server import render_rpc_problem
 from gigachat_server.api.openapi import openapi_json
-from gigachat_server.api.routes import ROUTES, RouteMatch, RouteTable
+from gigachat_server.api.routes import MCP_ROUTES, ROUTES, RouteMatch, RouteTable, RpcRoute
 from gigachat_server.edge.body import check_media_type, decode, parse_object, parsed, read_body
 from gigachat_server.edge.frame import Frame
 from gigachat_server.edge.problem import render_problem
@@ -38,10 +39,13 @@ from gigachat_server.errors import (
 from gigachat_server.records import Chatbot
 from gigachat_server.services import Services
 
-_TABLE = RouteTable(ROUTES)
-_ADDRESSES = tuple(dict.fromkeys([*(route.path for route in ROUTES), "/openapi.json"]))
+_TABLE = RouteTable((*ROUTES, *MCP_ROUTES))
+_ADDRESSES = tuple(dict.fromkeys([*(route.path for route in (*ROUTES, *MCP_ROUTES)), "/openapi.json"]))
 _CORS_METHODS = "GET, POST, PUT, DELETE"
-_CORS_HEADERS = "Authorization, Content-Type, Accept, Idempotency-Key, Last-Event-ID, Prefer, X-Request-Id"
+_CORS_HEADERS = (
+    "Authorization, Content-Type, Accept, Idempotency-Key, Last-Event-ID, Prefer, X-Request-Id, "
+    "Mcp-Protocol-Version, Mcp-Method, Mcp-Name"
+)
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9._:\[\]-]{1,262}")  # as browsers write one; nothing else is repeated
 _CORS_EXPOSED = "Link, Retry-After, RateLimit, RateLimit-Policy, X-Request-Id, Idempotent-Replayed"
 
@@ -145,6 +149,8 @@ class _ApiSurface:
         return await parsed(raw, functools.partial(parse, wanted=wanted, settings=settings))
 
     async def render_problem(self, error: GigachatError, request: Request[Any]) -> Response:
+        if isinstance(request.route, RpcRoute):
+            return render_rpc_problem(error)
         return render_problem(error, instance=request.raw_path, request_id=request.request_id)
 
     async def finish(self, request: Request[Any], response: Response) -> None:

@@ -19,6 +19,7 @@ from gigachat_server.ids import is_id
 from gigachat_server.knowledge.documents.ingest import IngestResult
 from gigachat_server.records import Document
 from gigachat_server.services import Services
+from gigachat_server.settings import Settings
 from gigachat_server.store import documents, ingest_queue
 from gigachat_server.store.database import Reader
 from gigachat_server.store.idempotency import IdempotencyRecord
@@ -82,7 +83,7 @@ class WireQueue(msgspec.Struct, frozen=True):
 
 async def queues(request: Request[None], services: Services) -> Answer:
     async def read(reader: Reader) -> list[ingest_queue.Queue]:
-        return await ingest_queue.list_queues(reader, request.account_id)
+        return await ingest_queue.list_queues(reader, request.account_id, among=request.principal.reachable)
 
     found = await services.database.read(read)
     return Answer(
@@ -111,8 +112,7 @@ async def _push(
             chatbot, wanted.name, request.file, media_type=wanted.media_type, document_id=document_id, key=key
         )
         return _accepted(document, request, services)
-    document_name(wanted.name, "name")
-    _check_content(wanted.content, services.settings.max_document_characters)
+    check_text(wanted.name, wanted.content, services.settings)
     if "respond-async" in request.headers.get("prefer", ""):
         document = await services.ingest.accept(chatbot, wanted.name, wanted.content, document_id=document_id, key=key)
         return _accepted(document, request, services)
@@ -157,7 +157,10 @@ def _with_embedding(request: Request[Any]) -> bool:
     return query_flag(request.query, "embedding", default=True)
 
 
-def _check_content(content: str, most: int) -> None:
+def check_text(name: str, content: str, settings: Settings) -> None:
+    """Raises `InvalidRequest` for what can be no document."""
+    document_name(name, "name")
+    most = settings.max_document_characters
     if not content.strip():
         raise InvalidRequest(errors=(FieldError("content", "Must contain some text."),))
     if len(content) > most:

@@ -14,7 +14,7 @@ import re
 from typing import Any
 
 from gigachat_server.access.scopes import SCOPES
-from gigachat_server.api.routes import CHATBOT, CONVERSATION, CONVERSATIONS, UNANSWERED
+from gigachat_server.api.routes import CHATBOT, CONVERSATION, CONVERSATIONS, UI_MESSAGES, UNANSWERED
 
 Schema = dict[str, Any]
 
@@ -67,12 +67,30 @@ _OPERATOR: Schema = {
 }
 _DOCUMENT_NAME: Schema = {"pattern": _ONE_LINE}
 
+_PROFILE: Schema = {"pattern": _SHOWN, "not": {"enum": [".", ".."]}}
+
 # By struct and field; of a list, about each of its items.
 FIELDS: dict[tuple[str, str], Schema] = {
     ("PromptInput", "conversation_id"): {"pattern": _NO_CONTROLS, "not": {"enum": [".", ".."]}},
     ("PromptInput", "user_id"): _SPEAKER,
     ("TakeoverInput", "operator"): _OPERATOR,
+    ("EndUserPrompt", "conversation_id"): {"pattern": _NO_CONTROLS, "not": {"enum": [".", ".."]}},
+    ("EndUserPrompt", "user_id"): _SPEAKER,
+    ("SessionInput", "user_id"): {
+        "pattern": _SHOWN,
+        "not": {"anyOf": [{"enum": [".", ".."]}, {"pattern": "^[Cc]lient:"}, {"pattern": "^[Aa]non:"}]},
+    },
+    ("SessionInput", "conversation_ids"): {"pattern": _NO_CONTROLS, "not": {"enum": [".", ".."]}},
+    ("WidgetKeyInput", "hostnames"): {"pattern": _HOSTNAME},
+    ("ProfileInput", "name"): _PROFILE,
+    ("ProfileInput", "email"): _PROFILE,
     ("ReplayInput", "conversation_ids"): {"pattern": _NO_CONTROLS, "not": {"enum": [".", ".."]}},
+    ("UIChatInput", "id"): {"pattern": _NO_CONTROLS, "not": {"enum": [".", ".."]}},
+    ("UIChatInput", "messages"): {"items": {}},
+    ("UIChatInput", "user_id"): {
+        "pattern": _SHOWN,
+        "not": {"anyOf": [{"enum": [".", ".."]}, {"type": "string", "pattern": "^client:"}]},
+    },
     ("DocumentInput", "name"): _DOCUMENT_NAME,
     ("DocumentInput", "content"): {"minLength": 1, "pattern": _NOT_BLANK},
     ("FixedAnswerInput", "prompts"): {"pattern": _SAYS_SOMETHING},
@@ -87,7 +105,14 @@ FIELDS: dict[tuple[str, str], Schema] = {
 # What no schema of one field can say, as words behind what the field means.
 NOTES: dict[tuple[str, str], str] = {
     ("PromptInput", "user_id"): "What only looks like the prefix, such as `Client:`, is refused.",
+    ("EndUserPrompt", "user_id"): "What only looks like the prefix `client:`, such as `Client:`, is refused.",
+    ("EndUserPrompt", "metadata"): "No string of it holds NUL, and it is nested 32 deep at most.",
+    ("SessionInput", "user_id"): "What only looks like these prefixes is refused, too.",
+    ("ProfileInput", "metadata"): "No string of it holds NUL, and it is nested 32 deep at most.",
+    ("WidgetKeyInput", "hostnames"): "Write names that are not ASCII as `xn--...`.",
     ("PromptInput", "metadata"): "No string of it holds NUL, and it is nested 32 deep at most.",
+    ("UIChatInput", "messages"): "It is the user's, has a list of `parts`, and text in them.",
+    ("UIChatInput", "user_id"): "None of your staff's, which begin with `client:`.",
     ("DocumentInput", "content"): "At most as many characters as the server's GIGACHAT_MAX_DOCUMENT_CHARACTERS.",
     ("SiteInput", "url"): (
         "The pattern is what every server takes; addresses of the public internet, names that are not ASCII, and the ports of "
@@ -123,9 +148,11 @@ QUERY: dict[str, Schema] = {"query": {"type": "string", "minLength": 1, "maxLeng
 AFTER: dict[str, Schema] = {
     CONVERSATION + "/messages": {"type": "string", "pattern": _SEQ},
     CONVERSATION + "/events": {"type": "string", "pattern": _SEQ},
+    UI_MESSAGES: {"type": "string", "pattern": _SEQ},
     CHATBOT + "/events": {"type": "string", "pattern": _OF_MOMENTS},
     CONVERSATIONS: {"type": "string", "pattern": _OF_CLIENT_IDS},
     UNANSWERED: {"type": "string", "pattern": _OF_IDS},
+    "/audit": {"type": "string", "pattern": _OF_IDS},
     "/api-keys": {"type": "string", "pattern": _OF_IDS},
 }
 LAST_EVENT_ID: dict[str, Schema] = {

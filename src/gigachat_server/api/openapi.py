@@ -239,6 +239,8 @@ def _successes(route: ApiRoute, schemas: Schemas) -> dict[str, Any]:
     if headers:
         success["headers"] = headers
     responses = {str(route.status): success}
+    if route.at_rest:
+        responses["204"] = {"description": route.at_rest}
     if route.accepted is not None:
         responses["202"] = {
             "description": "Stored, and searchable later: a file, or on `Prefer: respond-async`",

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from gigachat_server.access.principal import Principal
 from gigachat_server.api import wire
 from gigachat_server.edge.answer import Answer
 from gigachat_server.edge.request import Request, query_choice, query_flag, query_limit
@@ -20,28 +21,47 @@ from gigachat_server.knowledge.search.scoring import MOST_STEMS
 from gigachat_server.knowledge.search.searcher import Retrieval, scale_for
 from gigachat_server.language.words import is_dependent, small_talk
 from gigachat_server.models.base import RelevanceScale
+from gigachat_server.records import Chatbot
 from gigachat_server.services import Services
 
 LONGEST_QUERY = 32_000  # characters, as of a prompt
 
 
 async def retrieve(request: Request[None], services: Services) -> Answer:
-    limit, text = query_limit(request.query, default=10), _text(request)
+    limit, text = query_limit(request.query, default=10), request.query.get("query", "")
     with_embedding = query_flag(request.query, "embedding", default=False)
     judged_for = _judged_for(request, services)
-    history = await _history(request, services)
+    check_query(text)
+    history = await earlier(services, request.principal, request.chatbot, request.query.get("conversation_id"))
+    found = await search(
+        services, request.chatbot, text, history, judged_for=judged_for, limit=limit, with_embedding=with_embedding
+    )
+    return Answer(found)
+
+
+async def search(
+    services: Services,
+    chatbot: Chatbot,
+    text: str,
+    history: Sequence[Earlier],
+    *,
+    judged_for: wire.JudgedFor,
+    limit: int,
+    with_embedding: bool = False,
+) -> wire.WireRetrieval:
+    """What a prompt would find, in a conversation in which that was said before."""
     retrieval = None
     added: list[tuple[str, float]] = []
-    if not small_talk(text) and await services.searcher.has_documents(request.chatbot):
+    if not small_talk(text) and await services.searcher.has_documents(chatbot):
         vector = await services.embedder.embed_prompt(text)
         retrieval = await services.searcher.retrieve(
-            request.chatbot, text, vector, history, is_lenient=judged_for == "generating", nearby=limit
+            chatbot, text, vector, history, is_lenient=judged_for == "generating", nearby=limit
         )
         added = _added(retrieval)
-    results = request.chatbot.config.documents.results
-    scale = scale_for(request.chatbot, services.embedder.scale)
+    results = chatbot.config.documents.results
+    scale = scale_for(chatbot, services.embedder.scale)
     weights = retrieval.found.query.stem_weights if retrieval else {}
-    found = wire.WireRetrieval(
+    return wire.WireRetrieval(
         query=text,
         is_small_talk=small_talk(text) is not None,
         is_dependent=bool(history) and is_dependent(text),
@@ -54,9 +74,8 @@ async def retrieve(request: Request[None], services: Services) -> Answer:
         searched=retrieval.found.searched if retrieval else 0,
         stems=[wire.WireStem(stem, round(idf, 6)) for stem, idf in weights.items()],
         added_stems=[wire.WireAddedStem(stem, round(weight, 6)) for stem, weight in added],
-        passages=_passages(request, retrieval, scale, limit, with_embedding=with_embedding) if retrieval else [],
+        passages=_passages(chatbot, retrieval, scale, limit, with_embedding=with_embedding) if retrieval else [],
     )
-    return Answer(found)
 
 
 def _judged_for(request: Request[Any], services: Services) -> wire.JudgedFor:
@@ -66,23 +85,27 @@ def _judged_for(request: Request[Any], services: Services) -> wire.JudgedFor:
         case "quoting":
             return "quoting"
         case _:
-            return "generating" if services.model.is_generating else "quoting"
+            return configured(services)
 
 
-def _text(request: Request[Any]) -> str:
-    text = request.query.get("query", "")
+def configured(services: Services) -> wire.JudgedFor:
+    """For which kind of model passages are judged where nobody says otherwise."""
+    return "generating" if services.model.is_generating else "quoting"
+
+
+def check_query(text: str) -> None:
+    """Raises `InvalidRequest`."""
     if not text.strip() or "\0" in text:
         raise InvalidRequest(errors=(FieldError("query", "Must say what to look for."),))
     if len(text) > LONGEST_QUERY:
         raise InvalidRequest(errors=(FieldError("query", f"Must have at most {LONGEST_QUERY} characters."),))
-    return text
 
 
-async def _history(request: Request[Any], services: Services) -> Sequence[Earlier]:
-    """What was said in the conversation that the query names, which shows in what is answered."""
-    if (named := request.query.get("conversation_id")) is None:
+async def earlier(services: Services, principal: Principal, chatbot: Chatbot, conversation_id: str | None) -> Sequence[Earlier]:
+    """What was said in that conversation, which shows in what is answered; None: in none."""
+    if conversation_id is None:
         return []
-    return await services.conversations.recall(request.principal, request.chatbot, named, embedding_model=services.embedder.name)
+    return await services.conversations.recall(principal, chatbot, conversation_id, embedding_model=services.embedder.name)
 
 
 def _added(retrieval: Retrieval) -> list[tuple[str, float]]:
@@ -92,10 +115,10 @@ def _added(retrieval: Retrieval) -> list[tuple[str, float]]:
 
 
 def _passages(
-    request: Request[Any], retrieval: Retrieval, scale: RelevanceScale, limit: int, *, with_embedding: bool
+    chatbot: Chatbot, retrieval: Retrieval, scale: RelevanceScale, limit: int, *, with_embedding: bool
 ) -> list[wire.WirePassage]:
     """The best, whether they match or not, with the parts of their relevance, which say why each does or does not."""
-    results = request.chatbot.config.documents.results
+    results = chatbot.config.documents.results
     matched = len(retrieval.passages)
     pairs = list(zip((*retrieval.passages, *retrieval.nearby), retrieval.chunks, strict=True))
     in_order = sorted(enumerate(pairs), key=lambda pair: -pair[1][0].rank_score)
@@ -103,7 +126,7 @@ def _passages(
         wire.passage(
             chunk,
             passage,
-            request.account_id,
+            chatbot.account_id,
             parts=parts(scale, features_of(passage), is_lenient=retrieval.found.is_lenient),
             is_matched=passage.score >= results.match_threshold,
             is_source=place < matched,

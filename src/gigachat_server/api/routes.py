@@ -16,6 +16,7 @@ from starlette.responses import Response
 from gigachat_server.access.scopes import SCOPES, Scope
 from gigachat_server.api import (
     access_wire,
+    audit,
     chatbots,
     conversations,
     documents,
@@ -26,6 +27,9 @@ from gigachat_server.api import (
     inbox,
     keys,
     learning_wire,
+    mcp_rpc,
+    mcp_server,
+    operators,
     presence,
     proposals,
     replay,
@@ -35,6 +39,8 @@ from gigachat_server.api import (
     site_wire,
     sites,
     transcripts,
+    ui_chat,
+    ui_frames,
     unanswered,
     users,
     widget_keys,
@@ -42,7 +48,7 @@ from gigachat_server.api import (
 )
 from gigachat_server.edge.answer import Answer
 from gigachat_server.edge.request import Request
-from gigachat_server.edge.routes import PUBLIC, AnyRoute
+from gigachat_server.edge.routes import PUBLIC, SIGNED_IN, Access, AnyRoute
 from gigachat_server.edge.uploads import FileInput
 from gigachat_server.records import Feedback
 from gigachat_server.services import Services
@@ -65,6 +71,7 @@ class ApiRoute(AnyRoute, frozen=True, kw_only=True):
     is_streamed: bool = False  # may answer with Server-Sent Events
     is_table: bool = False  # may answer with CSV
     accepted: Any = None  # type of the body of a 202, where `Prefer: respond-async` is understood
+    at_rest: str = ""  # what a 204 says, where there may be nothing to stream
     is_unstored: bool = False  # stores nothing, so an Idempotency-Key is of no effect
     is_secret: bool = False  # the answer must not be kept, so an Idempotency-Key is of no effect
 
@@ -113,6 +120,18 @@ class FileRoute(ApiRoute, Generic[B], frozen=True, kw_only=True):
     takes_file: bool = True
 
 
+class RpcRoute(BodyRoute[mcp_rpc.RpcMessage], frozen=True, kw_only=True):
+    """The body is a message of JSON-RPC, and so is every answer, of a failure too. What it calls needs scopes of its own."""
+
+    scope: Access = SIGNED_IN
+    handler: Handler[mcp_rpc.RpcMessage] = mcp_server.serve
+    request: type[mcp_rpc.RpcMessage] = mcp_rpc.RpcMessage
+    method: str = "POST"
+    is_large: bool = True  # a document may be in it
+    is_unstored: bool = True  # as far as HTTP knows: its key is in the message
+    summary: str = "The Model Context Protocol"
+
+
 class MergeRoute(ApiRoute, frozen=True, kw_only=True):
     """The body is any part of `request`, to be merged into what is stored: the handler gets it as plain JSON."""
 
@@ -129,11 +148,15 @@ SITE = SITES + "/{site_id}"
 CONVERSATIONS = CHATBOT + "/conversations"
 CONVERSATION = CONVERSATIONS + "/{conversation_id}"
 MESSAGE = CONVERSATION + "/messages/{message_id}"
+UI = CHATBOT + "/ui"
+UI_STREAM = UI + "/{conversation_id}/stream"
+UI_MESSAGES = UI + "/{conversation_id}/messages"
 NOTES = CONVERSATION + "/notes"
 PROPOSALS = CONVERSATION + "/proposals"
 CANNED_REPLIES = CHATBOT + "/canned-replies"
 UNANSWERED = CHATBOT + "/unanswered"
 FIXED_ANSWERS = CHATBOT + "/fixed-answers"
+OPERATOR = "/operators/{operator_id}"
 FIXED_ANSWER = FIXED_ANSWERS + "/{fixed_answer_id}"
 IDENTITY_KEYS = CHATBOT + "/identity-keys"
 WIDGET_KEYS = CHATBOT + "/widget-keys"
@@ -143,7 +166,7 @@ USER = CHATBOT + "/users/{user_id}"
 
 # fmt: off
 ROUTES = (
-    Route(method="GET", path="/chatbots", scope=Scope.CHATBOTS_READ, handler=chatbots.list_all,
+    Route(method="GET", path="/chatbots", scope=Scope.CHATBOTS_READ, handler=chatbots.list_all, is_filtered=True,
           response=list[wire.WireChatbot], query=PAGES, summary="List chatbots, newest first"),
     BodyRoute(method="POST", path="/chatbots", scope=Scope.CHATBOTS_WRITE, handler=chatbots.create,
               request=chatbots.ChatbotInput, response=wire.WireChatbot, status=201, has_location=True,
@@ -158,7 +181,7 @@ ROUTES = (
     Route(method="GET", path=CHATBOT + "/limits", scope=Scope.CHATBOTS_READ, handler=chatbots.limits,
           response=wire.WireLimits, summary="Show the limits of a chatbot, and what was used of its budgets today"),
 
-    Route(method="GET", path="/queue", scope=Scope.DOCUMENTS_READ, handler=documents.queues,
+    Route(method="GET", path="/queue", scope=Scope.DOCUMENTS_READ, handler=documents.queues, is_filtered=True,
           response=list[documents.WireQueue],
           summary="List the documents that wait for ingest, by chatbot, longest waiting first"),
     Route(method="GET", path=DOCUMENTS, scope=Scope.DOCUMENTS_READ, handler=documents.list_all,
@@ -286,6 +309,17 @@ ROUTES = (
     Route(method="DELETE", path=USER, scope=Scope.CONVERSATIONS_WRITE, handler=conversations.delete_user,
           is_guarded=True, status=204, summary="Delete everything that one end user said, and what is known of them"),
 
+    BodyRoute(method="POST", path=UI, scope=Scope.CONVERSATIONS_WRITE, handler=ui_chat.say, is_guarded=True, end_user="own",
+              request=ui_chat.UIChatInput, is_streamed=True, is_prompt=True,
+              summary="Say something as the AI SDK's useChat does; answers with its UI message stream"),
+    Route(method="GET", path=UI_STREAM, scope=Scope.CONVERSATIONS_READ, handler=ui_chat.join, is_guarded=True, end_user="own",
+          is_streamed=True, at_rest="Nothing is being answered.",
+          summary="Join the reply in the making, from its first word on, as a UI message stream"),
+    Route(method="GET", path=UI_MESSAGES, scope=Scope.CONVERSATIONS_READ, handler=ui_chat.list_messages, is_guarded=True,
+          end_user="own", response=list[ui_frames.UIMessage], query=PAGES, query_defaults={"limit": 100},
+          after="The page ends before this place; the previous page's `Link` header has it.",
+          summary="List the newest messages as UI messages, oldest first"),
+
     Route(method="GET", path=UNANSWERED, scope=Scope.CONVERSATIONS_READ, handler=unanswered.list_all, is_guarded=True,
           response=list[learning_wire.WireUnanswered], query=(*PAGES, "state"),
           summary="List groups of unanswered prompts that ask the same, the group with the newest prompt first"),
@@ -361,6 +395,22 @@ ROUTES = (
     Route(method="DELETE", path="/api-keys/{key_id}", scope=Scope.KEYS_WRITE, handler=keys.revoke, status=204,
           summary="Revoke an API key"),
 
+    Route(method="GET", path="/operators", scope=Scope.OPERATORS_WRITE, handler=operators.list_all,
+          response=list[operators.WireOperator], query=PAGES, summary="List operators, in the order in which they were added"),
+    BodyRoute(method="POST", path="/operators", scope=Scope.OPERATORS_WRITE, handler=operators.create,
+              request=operators.OperatorInput, response=operators.WireInvited, status=201, is_secret=True, has_location=True,
+              summary="Add an operator; the link of their invitation is shown only once"),
+    MergeRoute(method="PATCH", path=OPERATOR, scope=Scope.OPERATORS_WRITE, handler=operators.change,
+               request=operators.OperatorChange, response=operators.WireOperator,
+               summary="Change an operator: their role, their chatbots, or whether they are disabled"),
+    Route(method="DELETE", path=OPERATOR, scope=Scope.OPERATORS_WRITE, handler=operators.delete, status=204,
+          summary="Delete an operator; their handle is never given to anybody else"),
+    Route(method="POST", path=OPERATOR + "/invite", scope=Scope.OPERATORS_WRITE, handler=operators.invite, status=201,
+          response=operators.WireInvited, is_secret=True,
+          summary="Make a new link with which an operator chooses a password; earlier links are void"),
+    Route(method="GET", path="/audit", scope=Scope.AUDIT_READ, handler=audit.list_all, response=list[audit.WireAuditEntry],
+          query=PAGES, summary="List what was done in the account in the last 365 days, newest first"),
+
     Route(method="GET", path="/livez", scope=PUBLIC, handler=health.live, response=health.Health,
           summary="Whether the process is alive"),
     Route(method="GET", path="/readyz", scope=PUBLIC, handler=health.ready, response=health.Readiness,
@@ -368,11 +418,14 @@ ROUTES = (
 )
 # fmt: on
 
+# Of another protocol, which describes itself: they are in no OpenAPI document.
+MCP_ROUTES = (RpcRoute(path="/mcp"), RpcRoute(path=CHATBOT + "/mcp", is_guarded=True))
+
 
 def check(routes: Sequence[ApiRoute]) -> None:
     """Raises if a route forgot to say who may call it."""
     for route in routes:
-        if route.scope != PUBLIC and route.scope not in SCOPES:
+        if route.scope not in (PUBLIC, SIGNED_IN) and route.scope not in SCOPES:
             raise ValueError(f"{route.method} {route.path} has no scope of access/scopes.py and is not PUBLIC")
 
 

@@ -14,8 +14,18 @@ from typing import Any, get_args, get_origin
 
 import msgspec
 
-from gigachat_server.api import end_user_wire, input_rules, learning_wire, site_wire, wire
-from gigachat_server.api.routes import CHATBOT, CONVERSATION, CONVERSATIONS, DOCUMENT, MESSAGE, ROUTES, SITE
+from gigachat_server.api import end_user_wire, input_rules, learning_wire, site_wire, ui_frames, wire
+from gigachat_server.api.routes import (
+    CHATBOT,
+    CONVERSATION,
+    CONVERSATIONS,
+    DOCUMENT,
+    MESSAGE,
+    ROUTES,
+    SITE,
+    UI,
+    UI_STREAM,
+)
 from gigachat_server.records import EventType
 
 Schema = dict[str, Any]
@@ -29,6 +39,7 @@ _FOR_END_USERS = {
     wire.WireEvent: end_user_wire.EndUserEvent,
 }
 _FEED = dict.fromkeys(get_args(EventType), wire.WireEvent)
+UNNAMED = ""  # of the events of a stream that have no `event:` line: their data tells their type, and `error` is one
 # The events of each stream, by name, with what their data is; `error` may end any of them.
 STREAMS: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
     ("POST", CONVERSATIONS): ("TurnStream", _TURN),
@@ -41,6 +52,8 @@ STREAMS: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
         "ReplayStream",
         {"turn": learning_wire.WireReplayedTurn, "done": learning_wire.WireReplaySummary},
     ),
+    ("POST", UI): ("UIStream", {UNNAMED: ui_frames.UIFrame}),
+    ("GET", UI_STREAM): ("UIStream", {UNNAMED: ui_frames.UIFrame}),
 }
 
 
@@ -98,6 +111,9 @@ class Schemas:
 
     def _stream(self, name: str, events: dict[str, Any]) -> Schema:
         """One event of a stream as an object of its lines. Events of one form stand together."""
+        if UNNAMED in events:
+            reference = self.answered(events[UNNAMED])["$ref"]
+            return {**_unnamed_event(reference), "title": name, "description": "One line `data:` of the stream."}
         by_data: dict[str, list[str]] = {}
         for event, kind in {**events, "error": wire.Problem}.items():
             by_data.setdefault(self.answered(kind)["$ref"], []).append(event)
@@ -106,6 +122,12 @@ class Schemas:
             "description": "One event of the stream: its lines `id:`, `event:` and `data:`, which is one line of JSON.",
             "oneOf": [_event(names, reference) for reference, names in by_data.items()],
         }
+
+
+def _unnamed_event(reference: str) -> Schema:
+    frame = {"type": "string", "contentMediaType": "application/json", "contentSchema": {"$ref": reference}}
+    last = {"type": "string", "const": "[DONE]", "description": "The last one."}
+    return {"type": "object", "required": ["data"], "properties": {"data": {"anyOf": [last, frame]}}}
 
 
 def _event(names: list[str], reference: str) -> Schema:
@@ -141,7 +163,7 @@ def _as_sent(struct: str, schema: Schema) -> Schema:
 def _field_as_sent(struct: str, name: str, described: Schema) -> Schema:
     rule = input_rules.FIELDS.get((struct, name), {})
     field = _open(_without(described, "default"))
-    if field.get("type") == "array":
+    if "items" in field:
         field["items"] = {**_text(field["items"]), **rule}
     else:
         field = {**_text(field), **rule}
@@ -162,9 +184,11 @@ def _text(schema: Schema) -> Schema:
 
 
 def _open(schema: Schema) -> Schema:
-    """An object of which no field is told may have any."""
+    """An object of which no field is told may have any, and so may those of a list."""
     if schema.get("type") == "object" and not {"properties", "additionalProperties"} & schema.keys():
         return {**schema, "additionalProperties": True}
+    if schema.get("items"):
+        return {**schema, "items": _open(schema["items"])}
     return dict(schema)
 
 

@@ -15,7 +15,9 @@ from gigachat_server.edge.request import Request, next_link, query_choice, query
 from gigachat_server.errors import NotFound
 from gigachat_server.ids import is_id
 from gigachat_server.learning.groups import MOST_PROMPTS, GroupOutcome
+from gigachat_server.records import Chatbot
 from gigachat_server.services import Services
+from gigachat_server.store.idempotency import Key
 
 _STATES = ("open", "answered", "dismissed")
 
@@ -50,19 +52,26 @@ async def list_all(request: Request[None], services: Services) -> Answer:
 
 async def answer(request: Request[AnswerInput], services: Services) -> Answer:
     """Makes a fixed answer or a document of what an operator says, and settles the group."""
-    wanted = request.body
-    check_says_something(wanted.answer, "answer")
-    for number, prompt in enumerate(wanted.prompts):
-        check_says_something(prompt, f"prompts[{number}]")
-    settled = request.earlier(GroupOutcome) or await _settle(request, services)
+    check_answer(request.body)
+    settled = request.earlier(GroupOutcome)
+    if settled is None:
+        settled = await settle(services, request.chatbot, _prompt_id(request), request.body, key=request.key)
     return Answer(learning_wire.settled(settled, request.account_id), 201)
 
 
-async def _settle(request: Request[AnswerInput], services: Services) -> GroupOutcome:
-    wanted, learning, prompt_id = request.body, services.learning, _prompt_id(request)
+def check_answer(wanted: AnswerInput) -> None:
+    """Raises `InvalidRequest` for texts that say nothing."""
+    check_says_something(wanted.answer, "answer")
+    for number, prompt in enumerate(wanted.prompts):
+        check_says_something(prompt, f"prompts[{number}]")
+
+
+async def settle(services: Services, chatbot: Chatbot, prompt_id: str, wanted: AnswerInput, *, key: Key | None) -> GroupOutcome:
+    """Raises `NotFound`, `UnansweredSettled`, `TooManyFixedAnswers`."""
+    learning = services.learning
     if wanted.as_ == "fixed_answer":
-        return await learning.answer(request.chatbot, prompt_id, wanted.answer, prompts=wanted.prompts, key=request.key)
-    made = await learning.answer_by_document(request.chatbot, prompt_id, wanted.answer, name=wanted.name, key=request.key)
+        return await learning.answer(chatbot, prompt_id, wanted.answer, prompts=wanted.prompts, key=key)
+    made = await learning.answer_by_document(chatbot, prompt_id, wanted.answer, name=wanted.name, key=key)
     if made.document is not None and made.document.state == "pending":
         services.ingest_worker.wake_up()
     return made

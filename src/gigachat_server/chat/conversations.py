@@ -18,12 +18,13 @@ from gigachat_server.access.bearers import digest
 from gigachat_server.access.limits import Limits
 from gigachat_server.access.principal import Principal
 from gigachat_server.access.scopes import Scope
-from gigachat_server.access.speakers import client_defined_id, operator_name, speaker_id
+from gigachat_server.access.speakers import CLIENT_PREFIX, client_defined_id, operator_name, speaker_id
 from gigachat_server.access.streams import Streams
 from gigachat_server.access.user_sessions import NewSession, UserSessions, claimed_id
 from gigachat_server.chat.answers.memory import recall_for_next
 from gigachat_server.chat.erasure import Erasure
-from gigachat_server.chat.events.recorder import Events
+from gigachat_server.chat.events.recorder import RELEASED as RELEASED
+from gigachat_server.chat.events.recorder import TAKEN_OVER, Events
 from gigachat_server.chat.feed import Feed, FeedDelta, FeedEvent, Place
 from gigachat_server.chat.ownership import entry_of
 from gigachat_server.chat.turns.control import Control
@@ -35,17 +36,21 @@ from gigachat_server.chat.turns.turn import Admit, TurnHandle, Turns
 from gigachat_server.errors import Conflict, FieldError, Forbidden, InvalidRequest, NotFound
 from gigachat_server.knowledge.search.retrieve import Earlier
 from gigachat_server.language.words import is_blank
-from gigachat_server.records import Chatbot, Conversation, ConversationIdentified, Feedback, FeedbackGiven, Message
+from gigachat_server.records import Chatbot, Conversation, ConversationIdentified, Event, Feedback, FeedbackGiven, Message
+from gigachat_server.records.events import EventType
 from gigachat_server.settings import Settings
-from gigachat_server.store import conversations, end_users, messages, user_sessions
+from gigachat_server.store import conversations, end_users, events, messages, user_sessions
 from gigachat_server.store.conversations import BOT as BOT  # who controls a conversation that no operator does
 from gigachat_server.store.conversations import ConversationFilter as ConversationFilter
 from gigachat_server.store.database import Database, Reader, Tx
 from gigachat_server.store.idempotency import Key
 
+CHANGES_OF_CONTROL: tuple[EventType, ...] = (TAKEN_OVER, RELEASED)
+_NAMED_PROMPTS = 500  # of a conversation, the newest: those that a name is looked up in
 MOST_CLAIMED = 50
 
 _SPEAKS_AS_CLIENT = "To speak as client: a key needs the scope messages:inject."
+_AS_AN_END_USER = "You speak as yourself: what staff say is never stored as an end user's words."
 _REMEMBERS = "With a conversation_id this needs a key with the scope conversations:read too."
 
 
@@ -62,10 +67,14 @@ class Transcript(msgspec.Struct, frozen=True):
 
 
 class RecentTranscript(msgspec.Struct, frozen=True):
-    """A conversation with its newest messages, read at one moment. Messages up to `first_seq` are left out."""
+    """A conversation with its newest messages, and the changes of control between them, read at one moment.
+
+    What has a seq up to `first_seq` is left out.
+    """
 
     conversation: Conversation
     messages: list[Message]
+    changes: list[Event]
     first_seq: int
 
 
@@ -108,22 +117,29 @@ class Conversations:
         text: str,
         metadata: dict[str, Any],
         key: Key | None,
+        may_begin: bool = False,
     ) -> TurnHandle:
         """Store what a user says, or an operator (`client:`), and have it answered if it is a prompt.
 
-        An end user speaks as themselves, in a conversation of theirs: without an id, in a new one.
+        An end user speaks as themselves, in a conversation of theirs: without an id, in a new one. `may_begin`: also with an id
+        that is theirs alone, because it was made from their user id.
 
         With a key that was used before, what came of it then. Raises `ConversationBusy`, `IdempotencyKeyReused`,
         `InvalidRequest`, `RateLimited`.
         """
-        _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
-        if is_blank(text):
-            raise InvalidRequest(errors=(FieldError("prompt", "Must contain text: it is empty, blank or invisible."),))
-        is_new = principal.is_end_user and conversation_id is None
+        principal = _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
+        _check_text(text)
+        is_new = principal.is_end_user and (
+            conversation_id is None or (may_begin and not await self._is_there(chatbot, conversation_id))
+        )
         if is_new and principal.conversation_ids is not None:
             raise Forbidden("Your token is for certain conversations: name one of them.")
         request = PromptRequest(
-            conversation_id=new_conversation_id() if is_new else _id(_required(conversation_id, "conversation_id")),
+            conversation_id=(
+                new_conversation_id()
+                if is_new and conversation_id is None
+                else _id(_required(conversation_id, "conversation_id"))
+            ),
             user_id=_speaker(principal, user_id),
             text=text,
             metadata=self._checked_metadata(metadata),
@@ -134,6 +150,32 @@ class Conversations:
             return await self._turns.start(chatbot, request, key)
         return await self._turns.start(chatbot, request, key, self._admitting(principal, chatbot, text))
 
+    async def _is_there(self, chatbot: Chatbot, conversation_id: str) -> bool:
+        async def read(reader: Reader) -> bool:
+            return await conversations.find(reader, chatbot.id, conversation_id) is not None
+
+        return await self._database.read(read)
+
+    async def try_out(
+        self, principal: Principal, chatbot: Chatbot, conversation_id: str, *, text: str, key: Key | None
+    ) -> TurnHandle:
+        """Speak as a visitor who tries the chatbot out, in a conversation that nobody else began. Raises as `speak` does.
+
+        So what staff type is never stored as the words of an end user.
+        """
+        _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
+        _check_text(text)
+        conversation_id, visitor = _id(conversation_id), trial_id(principal)
+
+        async def read(reader: Reader) -> Conversation | None:
+            return await conversations.find_owned(reader, principal.account_id, chatbot.id, conversation_id)
+
+        begun = await self._database.read(read)
+        if begun is not None and begun.user_id not in (None, visitor):
+            raise Forbidden(_AS_AN_END_USER)
+        request = PromptRequest(conversation_id=conversation_id, user_id=visitor, text=text, metadata={})
+        return await self._turns.start(chatbot, request, key)
+
     async def retry(
         self, principal: Principal, chatbot: Chatbot, conversation_id: str, message_id: str, *, key: Key | None
     ) -> TurnHandle:
@@ -143,6 +185,21 @@ class Conversations:
         await self._check_own(principal, chatbot, conversation_id)
         admit = self._admitting(principal, chatbot, "")
         return await self._turns.retry(chatbot, conversation_id, message_id, key, admit, entry=entry_of(principal))
+
+    async def join(self, principal: Principal, chatbot: Chatbot, conversation_id: str) -> TurnHandle | None:
+        """The turn that is being answered, to watch from its first word; None if none is, or nobody has spoken yet."""
+        _admit(principal, Scope.CONVERSATIONS_READ, chatbot)
+        conversation_id = _id(conversation_id)
+
+        async def read(reader: Reader) -> Message | None:
+            conversation = await _find(reader, principal, chatbot, conversation_id)
+            if conversation is None or conversation.answering is None:
+                return None
+            return await messages.find(reader, chatbot.id, conversation.answering)
+
+        prompt = await self._database.read(read)
+        turn = None if prompt is None else self._turns.watched(chatbot, prompt)
+        return None if prompt is None or turn is None else TurnHandle(prompt=prompt, turn=turn, is_replayed=True)
 
     async def stop(self, principal: Principal, chatbot: Chatbot, conversation_id: str, *, key: Key | None) -> TurnResult:
         """End the reply in the making and whatever waits behind it. With a key, the ids of these messages are kept."""
@@ -209,14 +266,31 @@ class Conversations:
         key: Key | None,
     ) -> Conversation:
         """Give the conversation to an operator, from another one only with `may_take_from`. Raises `AlreadyTakenOver`."""
-        _admit(principal, Scope.MESSAGES_INJECT, chatbot)
-        name = operator_name(operator, "operator")
-        return await self._control.take_over(chatbot, _id(conversation_id), name, may_take_from=may_take_from, key=key)
+        principal = _admit(principal, Scope.MESSAGES_INJECT, chatbot)
+        name = principal.operator or operator_name(operator, "operator")
+        return await self._control.take_over(
+            chatbot, _id(conversation_id), name, may_take_from=may_take_from, key=key, actor=principal.actor
+        )
 
-    async def release(self, principal: Principal, chatbot: Chatbot, conversation_id: str, *, key: Key | None) -> Conversation:
-        """Give the conversation back to the chatbot, which answers the next prompt."""
-        _admit(principal, Scope.MESSAGES_INJECT, chatbot)
-        return await self._control.release(chatbot, _id(conversation_id), key=key)
+    async def release(
+        self,
+        principal: Principal,
+        chatbot: Chatbot,
+        conversation_id: str,
+        *,
+        operator: str | None = None,
+        may_take_from: bool = True,
+        key: Key | None,
+    ) -> Conversation:
+        """Give the conversation back to the chatbot, which answers the next prompt.
+
+        `operator` is who releases it, if that is known; from another one only with `may_take_from`. Raises `AlreadyTakenOver`.
+        """
+        principal = _admit(principal, Scope.MESSAGES_INJECT, chatbot)
+        name = principal.operator or (None if operator is None else operator_name(operator, "operator"))
+        return await self._control.release(
+            chatbot, _id(conversation_id), operator=name, may_take_from=may_take_from, key=key, actor=principal.actor
+        )
 
     async def hand_off(
         self, principal: Principal, chatbot: Chatbot, conversation_id: str, *, note: str, key: Key | None
@@ -290,7 +364,51 @@ class Conversations:
             # Each message has a seq of its own, so the newest ones are among the newest seqs.
             first_seq = max(0, conversation.last_seq - limit)
             found = await messages.list_messages(reader, chatbot.id, conversation_id, after=first_seq, limit=limit)
-            return RecentTranscript(conversation, found, first_seq)
+            changes = await events.list_of_types(reader, chatbot.id, conversation_id, types=CHANGES_OF_CONTROL, after=first_seq)
+            return RecentTranscript(conversation, found, changes, first_seq)
+
+        return await self._database.read(read)
+
+    async def shown(
+        self, principal: Principal, chatbot: Chatbot, conversation_id: str, *, before: int | None, limit: int
+    ) -> Sequence[Message]:
+        """What a browser shows: the newest messages before that seq, oldest first; none if nobody has spoken yet.
+
+        Of replies the first alternative, and neither those that gave way to another nor those that are about to.
+        """
+        _admit(principal, Scope.CONVERSATIONS_READ, chatbot)
+        conversation_id = _id(conversation_id)
+
+        async def read(reader: Reader) -> list[Message]:
+            conversation = await _find(reader, principal, chatbot, conversation_id)
+            if conversation is None:
+                return []
+            before_seq = conversation.last_seq + 1 if before is None else before
+            return await messages.list_shown(reader, conversation, before=before_seq, limit=limit)
+
+        return await self._database.read(read)
+
+    async def find_prompt(
+        self, principal: Principal, chatbot: Chatbot, conversation_id: str, names: Sequence[str], *, metadata_key: str
+    ) -> str | None:
+        """The id of the first of these messages that there is: its own id, or a name that a prompt has in its metadata.
+
+        Without names, the newest prompt's.
+        """
+        _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
+        conversation_id = _id(conversation_id)
+
+        async def read(reader: Reader) -> str | None:
+            conversation = await _find(reader, principal, chatbot, conversation_id)
+            if conversation is None:
+                return None
+            prompts = await messages.list_prompt_metadata(reader, chatbot.id, conversation_id, limit=_NAMED_PROMPTS)
+            if not names:
+                return next(iter(prompts), None)
+            found = await messages.list_by_id(reader, chatbot.id, [*names])
+            own = {each.id: each.id for each in found.values() if each.conversation_id == conversation_id}
+            known = {str(given.get(metadata_key)): prompt_id for prompt_id, given in reversed(prompts.items())} | own
+            return next((known[name] for name in names if name in known), None)
 
         return await self._database.read(read)
 
@@ -371,12 +489,12 @@ class Conversations:
     async def erase(self, principal: Principal, chatbot: Chatbot, conversation_id: str) -> None:
         """Delete the conversation with all that was said in it."""
         _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
-        await self._erasure.delete_conversation(chatbot.id, _id(conversation_id))
+        await self._erasure.delete_conversation(principal, chatbot.id, _id(conversation_id))
 
     async def erase_user(self, principal: Principal, chatbot: Chatbot, user_id: str) -> None:
         """Delete all that one end user said, the replies to it, and what is known of them; what was theirs alone goes whole."""
         _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
-        await self._erasure.delete_user(principal.account_id, chatbot.id, client_defined_id(user_id, "user_id"))
+        await self._erasure.delete_user(principal, chatbot.id, client_defined_id(user_id, "user_id"))
 
     async def _check_own(self, principal: Principal, chatbot: Chatbot, conversation_id: str) -> None:
         """Before anything of the conversation is looked at. Raises `NotFound`."""
@@ -414,9 +532,31 @@ def _of_user(principal: Principal, which: ConversationFilter, *, longest_waiting
     return msgspec.structs.replace(which, owned_by=principal.user_id, among=principal.conversation_ids)
 
 
-def _admit(principal: Principal, scope: Scope, chatbot: Chatbot) -> None:
+def _admit(principal: Principal, scope: Scope, chatbot: Chatbot) -> Principal:
+    """The principal as they are in that chatbot."""
     principal.require(scope)
-    principal.check_reach(chatbot)
+    within = principal.within(chatbot)
+    within.require(scope)
+    return within
+
+
+def _check_text(text: str) -> None:
+    if is_blank(text):
+        raise InvalidRequest(errors=(FieldError("prompt", "Must contain text: it is empty, blank or invisible."),))
+
+
+def _as_themselves(principal: Principal, user_id: str) -> str:
+    """Whatever name is given, an operator who is signed in speaks under their own, and never as an end user."""
+    if principal.operator is None:
+        return user_id
+    if not user_id.startswith(CLIENT_PREFIX):
+        raise Forbidden(_AS_AN_END_USER)
+    return CLIENT_PREFIX + principal.operator
+
+
+def trial_id(principal: Principal) -> str:
+    """As which end user somebody tries a chatbot out who is signed in to the pages."""
+    return "visitor" if principal.operator is None else f"visitor:{principal.operator}"
 
 
 def _id(conversation_id: str) -> str:
@@ -429,6 +569,14 @@ async def _get(reader: Reader, principal: Principal, chatbot: Chatbot, conversat
         raise NotFound
     principal.check_own(conversation_id, found)
     return found
+
+
+async def _find(reader: Reader, principal: Principal, chatbot: Chatbot, conversation_id: str) -> Conversation | None:
+    """The same, for who may ask before there is one: a foreign one looks like none."""
+    try:
+        return await _get(reader, principal, chatbot, conversation_id)
+    except NotFound:
+        return None
 
 
 def new_conversation_id() -> str:
@@ -446,7 +594,7 @@ def _required(text: str | None, field: str) -> str:
 def _speaker(principal: Principal, user_id: str | None) -> str:
     """As whom the principal speaks: an end user as themselves. Raises `Forbidden`, `InvalidRequest`."""
     if not principal.is_end_user:
-        return speaker_id(_required(user_id, "user_id"), "user_id")
+        return _as_themselves(principal, speaker_id(_required(user_id, "user_id"), "user_id"))
     if user_id is not None and speaker_id(user_id, "user_id") != principal.user_id:
         raise Forbidden("You speak as the user of your token or session: leave out user_id.")
     assert principal.user_id is not None, "who may write is a user"

@@ -44,6 +44,7 @@ from gigachat_server.triggers import trigger
 
 Q = TypeVar("Q", bound=Request[Any])
 
+_OF_THE_WHOLE_ACCOUNT = "This is about all chatbots of the account, and you are a member of some."
 _BY_THE_WAY = (502, 503, 504)  # what is no fault of this process
 
 
@@ -121,7 +122,7 @@ class Frame(Generic[Q]):
                 return await self._carry_out(request, route)
         request.body, request.is_read = await self._surface.read_body(request, route, receive), True
         if route.chatbot_in == "body":
-            await self._name_chatbot(request, route, request.principal)
+            await self._name_chatbot(request, route)
         if route.is_prompt:
             await trigger("S1")
         return await self._carry_out(request, route)
@@ -139,24 +140,31 @@ class Frame(Generic[Q]):
             principal = request.caller = msgspec.structs.replace(principal, address=network_of(request.peer))
         if isinstance(route.scope, scopes.Scope):
             principal.require(route.scope, self._surface.scope_missing)
+            if principal.memberships is not None and route.chatbot_in is None and not route.is_filtered:
+                raise Forbidden(_OF_THE_WHOLE_ACCOUNT)
         if route.chatbot_in == "query" and not request.query:
             request.query = parse_query(request.raw_query)
         if route.chatbot_in is not None and (route.chatbot_in != "body" or request.is_read):
-            await self._name_chatbot(request, route, principal)
+            await self._name_chatbot(request, route)
 
-    async def _name_chatbot(self, request: Q, route: AnyRoute, principal: Principal) -> None:
+    async def _name_chatbot(self, request: Q, route: AnyRoute) -> None:
+        await self.open_chatbot(request, _chatbot_id(request, route), is_guarded=route.is_guarded)
+
+    async def open_chatbot(self, request: Q, chatbot_id: str, *, is_guarded: bool) -> None:
         """The caller's own. Foreign, missing and impossible ids look the same."""
-        chatbot_id = _chatbot_id(request, route)
+        route, principal = request.route, request.principal
         if not is_id(chatbot_id):
             raise NotFound
         chatbot = await chatbots.find_remembered(
-            self._services.database, principal.account_id, chatbot_id, exactly=not route.is_prompt
+            self._services.database, principal.account_id, chatbot_id, exactly=route is None or not route.is_prompt
         )
         if chatbot is None:
             raise NotFound
-        principal.check_reach(chatbot)
+        request.caller = principal = principal.within(chatbot)
+        if route is not None and isinstance(route.scope, scopes.Scope):
+            principal.require(route.scope, self._surface.scope_missing)
         restrictions = chatbot.config.restrictions
-        if route.is_guarded and (principal.is_end_user or restrictions.hostnames or restrictions.ip_addresses):
+        if is_guarded and (principal.is_end_user or restrictions.hostnames or restrictions.ip_addresses):
             await self._surface.check_restrictions(request, chatbot)
         request.named_chatbot = chatbot
 

@@ -37,7 +37,7 @@ def key_of(request: Request[Any], route: AnyRoute) -> Key:
         principal=principal.id,
         route=_write_of(request, route),
         key=given,
-        fingerprint=_fingerprint(request.body),
+        fingerprint=fingerprint(request.body),
     )
 
 
@@ -51,7 +51,7 @@ def _write_of(request: Request[Any], route: AnyRoute) -> str:
     return " ".join((route.method, route.path, *(quote(request.named[name], safe="") for name in sorted(request.named))))
 
 
-def _fingerprint(body: Any) -> str:
+def fingerprint(body: Any) -> str:
     """SHA-256 of the body as it was understood: neither spaces nor the order of fields make another request of it."""
     fields = msgspec.to_builtins(body) if body is not None else {}
     for name in _HOW_TO_ANSWER:

@@ -35,12 +35,12 @@ def problem_headers(error: GigachatError) -> dict[str, str]:
     headers = dict(error.headers)
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(error.retry_after_s)
+    if error.status == 401:
+        headers["WWW-Authenticate"] = 'Bearer realm="gigachat"'
     return headers
 
 
 def render_problem(error: GigachatError, *, instance: str, request_id: str) -> Response:
     headers = problem_headers(error)
-    if error.status == 401:
-        headers["WWW-Authenticate"] = 'Bearer realm="gigachat"'
     document = problem(error, instance=instance, request_id=request_id)
     return Response(_encode(document), error.status, headers, "application/problem+json")

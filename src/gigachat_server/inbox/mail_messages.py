@@ -13,7 +13,7 @@ import msgspec
 
 from gigachat_server.chat.alerts import ALERT
 from gigachat_server.clock import wire_time
-from gigachat_server.records import Chatbot, Message
+from gigachat_server.records import Chatbot, Message, Operator
 from gigachat_server.store import chatbots, conversations, end_users, messages, presence
 from gigachat_server.store.conversations import BOT
 from gigachat_server.store.database import Reader
@@ -53,6 +53,11 @@ async def write_letter(reader: Reader, mail: Mail, *, public_url: str) -> Letter
                 return None
             return await _transcript(reader, mail, chatbot, user.email)
     return None
+
+
+def write_invitation(operator: Operator, link: str) -> Letter:
+    text = f"You are invited to answer and to teach the chatbots here. Choose a password within 7 days:\n\n{link}\n"
+    return Letter(operator.email, "Your invitation to gigachat", text)
 
 
 async def _alert(reader: Reader, mail: Mail, chatbot: Chatbot, public_url: str) -> Letter | None:

@@ -13,10 +13,13 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime, parseaddr
 
+from gigachat_server.access.invitations import INVITE, Invitations
+from gigachat_server.access.sessions import INVITE_PATH
 from gigachat_server.clock import Clock
 from gigachat_server.errors import SetupError
-from gigachat_server.inbox.mail_messages import Letter, write_letter
-from gigachat_server.inbox.mail_server import MailServer, MailServerAway
+from gigachat_server.inbox.mail_messages import Letter, write_invitation, write_letter
+from gigachat_server.inbox.mail_server import MailRefused, MailServer, MailServerAway
+from gigachat_server.records import Operator
 from gigachat_server.store import mails
 from gigachat_server.store.database import Database, Reader, Tx
 from gigachat_server.store.mails import Mail, MailRef
@@ -67,11 +70,12 @@ class Sender:
 class MailQueue:
     """The mail that is due."""
 
-    def __init__(self, database: Database, sender: Sender, clock: Clock, *, public_url: str) -> None:
+    def __init__(self, database: Database, sender: Sender, clock: Clock, *, invitations: Invitations, public_url: str) -> None:
         self._database = database
+        self._invitations = invitations
         self._sender = sender
         self._clock = clock
-        self._public_url = public_url
+        self._public_url = public_url.rstrip("/")
 
     async def find_next(self, running: Collection[MailRef], without: Collection[MailRef]) -> MailRef | None:
         async def read(reader: Reader) -> list[MailRef]:
@@ -92,16 +96,15 @@ class MailQueue:
         await self._database.transaction("mail.renew", body)
 
     async def work_off(self, entry: MailRef, lease: str) -> None:
-        async def read(reader: Reader) -> tuple[Mail, Letter | None] | None:
-            mail = await mails.find_held(reader, entry, lease=lease)
-            return None if mail is None else (mail, await write_letter(reader, mail, public_url=self._public_url))
-
-        held = await self._database.read(read)
-        if held is None:
+        mail = await self._database.read(lambda reader: mails.find_held(reader, entry, lease=lease))
+        if mail is None:
             return
-        mail, letter = held
-        if letter is not None:
-            await self._send(mail, letter, entry, lease)
+        if mail.kind == INVITE:
+            await self._send_invitation(mail)
+        else:
+            letter = await self._database.read(lambda reader: write_letter(reader, mail, public_url=self._public_url))
+            if letter is not None:
+                await self._send(mail, letter)
 
         async def done(tx: Tx) -> None:
             await mails.delete(tx, entry, lease=lease)
@@ -109,7 +112,25 @@ class MailQueue:
         # Waiting for the store is better than sending it again.
         await self._database.transaction("mail.sent", done, patience_s=20)
 
-    async def _send(self, mail: Mail, letter: Letter, entry: MailRef, lease: str) -> None:
+    async def _send_invitation(self, mail: Mail) -> None:
+        async def make(tx: Tx) -> tuple[Operator, str] | None:
+            operator = await self._invitations.find_invited(tx, mail)
+            return None if operator is None else (operator, await self._invitations.make_link(tx, operator))
+
+        async def void(tx: Tx) -> None:
+            await self._invitations.void_link(tx, secret)
+
+        made = await self._database.transaction("mail.invite", make)
+        if made is None:
+            return
+        operator, secret = made
+        try:
+            await self._send(mail, write_invitation(operator, self._public_url + INVITE_PATH + secret))
+        except (MailRefused, MailServerAway, PutOff):
+            await self._database.transaction("mail.void", void)
+            raise
+
+    async def _send(self, mail: Mail, letter: Letter) -> None:
         now_us = self._clock()
         try:
             await self._sender.send(self._sender.message(mail, letter, now_us=now_us), letter.recipient)
@@ -141,13 +162,14 @@ class MailWorker:
         clock: Clock,
         background: Background,
         *,
+        invitations: Invitations,
         wanted: asyncio.Event,
         public_url: str,
     ) -> None:
         """`wanted` wakes it."""
         self._sending = None
         if sender is not None:
-            queue = MailQueue(database, sender, clock, public_url=public_url)
+            queue = MailQueue(database, sender, clock, invitations=invitations, public_url=public_url)
             self._sending = background.leased("mails", queue, at_once=_AT_ONCE, every_s=_LOOK_EVERY_S, wake=wanted)
 
     def start(self, *, is_dormant: bool = False) -> None:

@@ -47,10 +47,13 @@ _EXAMPLES: dict[str, Any] = {
     "prompt": "How does KV work?",
     "operator": "support_staff_01",
     "algorithm": "HS256",
+    "shortcut": "refund-status",
     "hostnames": ["www.example.com"],
     "rating": "up",
+    "email": "ann@example.com",
 }
 _PATCHES: dict[str, dict[str, Any]] = {
+    "/operators": {"role": "admin"},
     "/sites": {"recrawl_hours": 24},
     "/widget-keys": {"is_enabled": False},
     "/users": {"name": "Ann"},
@@ -229,7 +232,8 @@ def _curl(method: str, path: str, fields: list[Field], *, is_public: bool) -> st
         name = match[1]
         return _IN_PATH.get(name) or f"${_NAMES.get(name, name.upper())}"
 
-    body = {field.name: _EXAMPLES.get(field.name, "...") for field in fields if field.is_required}
+    needed = [field.name for field in fields if field.is_required and "[" not in field.name]  # not only within a list
+    body = {name: _EXAMPLES.get(name, "...") for name in needed}
     if "/documents" in path and "name" in body:
         body["name"] = "https://developers.cloudflare.com/workers/learning/how-kv-works/"
     if method == "PATCH":

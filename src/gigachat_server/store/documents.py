@@ -106,6 +106,24 @@ class Version(msgspec.Struct, frozen=True):
     language: Language | None
 
 
+async def list_ready(
+    reader: Reader, account_id: str, *, chatbot_id: str | None, after: tuple[str, str], limit: int
+) -> list[Document]:
+    """Those of an account that can be searched, or of one chatbot of it, by chatbot and id, behind that place."""
+    columns = ", ".join(f"d.{name.strip()}" for name in _COLUMNS.split(","))
+    rows = await reader.all(
+        f"SELECT {columns} FROM documents d JOIN chatbots c ON c.id = d.chatbot_id WHERE c.account_id = :account_id "
+        "AND (CAST(:chatbot_id AS TEXT) IS NULL OR d.chatbot_id = :chatbot_id) AND d.state = 'ready' "
+        "AND (d.chatbot_id, d.id) > (:after_chatbot, :after_id) ORDER BY d.chatbot_id, d.id LIMIT :limit",
+        account_id=account_id,
+        chatbot_id=chatbot_id,
+        after_chatbot=after[0],
+        after_id=after[1],
+        limit=limit,
+    )
+    return [_document(row) for row in rows]
+
+
 async def list_versions(reader: Reader, chatbot_id: str, *, embedding_models: Sequence[str]) -> dict[str, Version]:
     """Of each document that can be searched in this vector space, which goes by these names."""
     rows = await reader.all(

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from gigachat_server.records import Citation, Feedback, Message, MessageStatus, Source, TurnState
+from gigachat_server.records import Citation, Conversation, Feedback, Message, MessageStatus, Source, TurnState
 from gigachat_server.store.database import Reader, Row, Tx
 from gigachat_server.store.json_columns import JsonColumn
 
@@ -255,6 +255,32 @@ async def list_messages(reader: Reader, chatbot_id: str, conversation_id: str, *
         limit=limit,
     )
     return [_message(row) for row in rows]
+
+
+async def list_shown(reader: Reader, conversation: Conversation, *, before: int, limit: int) -> list[Message]:
+    """The newest of a conversation before that seq, oldest first, as one reads it: of replies the first alternative, none that
+    another one replaced, and none to the prompt that is being answered anew."""
+    rows = await reader.all(
+        f"SELECT {_COLUMNS} FROM messages {_IN} AND seq < :before AND alternative = 0 AND replaced_by IS NULL "
+        "AND (in_reply_to IS NULL OR in_reply_to <> :answering) ORDER BY seq DESC LIMIT :limit",
+        chatbot_id=conversation.chatbot_id,
+        conversation_id=conversation.conversation_id,
+        before=before,
+        answering=conversation.answering or "",
+        limit=limit,
+    )
+    return [_message(row) for row in reversed(rows)]
+
+
+async def list_prompt_metadata(reader: Reader, chatbot_id: str, conversation_id: str, *, limit: int) -> dict[str, dict[str, Any]]:
+    """What clients gave the prompts of a conversation, by prompt, the newest first."""
+    rows = await reader.all(
+        f"SELECT id, metadata FROM messages {_IN} AND role = 'user' ORDER BY seq DESC LIMIT :limit",
+        chatbot_id=chatbot_id,
+        conversation_id=conversation_id,
+        limit=limit,
+    )
+    return {row[0]: _METADATA.read(row[1], row[0]) for row in rows}
 
 
 async def list_newest_prompts(

@@ -258,16 +258,21 @@ class Turns:
             if not again.is_known and again.prompt.turn in UNSETTLED:
                 return TurnHandle(prompt=again.prompt, turn=turn, is_replayed=True)
             self._live.discard(turn)
-            prompt, turn = again.prompt, self._live.find(prompt.id)
-        if turn is None and prompt.turn in UNSETTLED:
-            turn = self._new_turn(chatbot, prompt.conversation_id, prompt.id)
-            self._follow_soon(turn)
-        if turn is not None:
+            prompt = again.prompt
+        if (turn := self.watched(chatbot, prompt)) is not None:
             return TurnHandle(prompt=prompt, turn=turn, is_replayed=True)
         outcome = await self._database.read(functools.partial(read_outcome, chatbot_id=chatbot.id, prompt_id=prompt.id))
         if isinstance(outcome, GigachatError):
             raise outcome
         return TurnHandle(prompt=prompt, stored=outcome, is_replayed=True)
+
+    def watched(self, chatbot: Chatbot, prompt: Message) -> Turn | None:
+        """The turn of a prompt that is stored, to watch from its first word; None if the prompt is settled."""
+        turn = self._live.find(prompt.id)
+        if turn is None and prompt.turn in UNSETTLED:
+            turn = self._new_turn(chatbot, prompt.conversation_id, prompt.id)
+            self._follow_soon(turn)
+        return turn
 
     def _new_turn(self, chatbot: Chatbot, conversation_id: str, prompt_id: str) -> Turn:
         """Add it to `LiveTurns` before anything of it is stored, so anything that ends it in the store finds it there."""
