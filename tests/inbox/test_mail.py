@@ -92,7 +92,7 @@ async def test_what_a_server_refuses_for_good_is_given_up_and_told(tmp_path: Pat
         async def is_parked() -> bool:
             clock.step(minutes=20)
             wake(api)
-            return (await rows(api))[0][1] == "failed"
+            return str((await rows(api))[0][1]) == "failed"
 
         await until(is_parked)
         (given_up,) = await api.services.database.read(lambda reader: parked.list_parked(reader, limit=10))

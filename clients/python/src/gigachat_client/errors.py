@@ -174,6 +174,12 @@ class ProposalDecidedAlready(Conflict):
     code = "proposal_decided"
 
 
+class EmailUnverified(Conflict):
+    """There is no verified e-mail address of this end user: your server's tokens tell it."""
+
+    code = "email_unverified"
+
+
 class DocumentNameTaken(Conflict):
     """Another document of this chatbot has that name."""
 
@@ -468,6 +474,12 @@ class SearchBusy(ApiError):
     code = "search_busy"
 
 
+class MailMissing(ApiError):
+    """This server sends no mail: its administrator sets GIGACHAT_SMTP_URL and GIGACHAT_MAIL_FROM."""
+
+    code = "mail_missing"
+
+
 BY_CODE: dict[str, type[ApiError]] = {
     "internal_error": InternalError,
     "malformed_request": MalformedRequest,
@@ -497,6 +509,7 @@ BY_CODE: dict[str, type[ApiError]] = {
     "too_many_canned_replies": TooManyCannedReplies,
     "shortcut_taken": ShortcutTaken,
     "proposal_decided": ProposalDecidedAlready,
+    "email_unverified": EmailUnverified,
     "document_name_taken": DocumentNameTaken,
     "site_exists": SiteExists,
     "too_many_sites": TooManySites,
@@ -544,4 +557,5 @@ BY_CODE: dict[str, type[ApiError]] = {
     "embedding_refused": EmbeddingRefused,
     "identity_provider_unavailable": ProviderUnavailable,
     "search_busy": SearchBusy,
+    "mail_missing": MailMissing,
 }
