@@ -283,7 +283,7 @@ async def scene_of(api: Api) -> Scene:
     foreign = (await api.post("/chatbots", {"name": "theirs"}, key=other)).body["id"]
     conversations = {}
     for user in (ALICE, BOB):
-        said = (await shop.post("/conversations", {"prompt": "Hello"}, bearer=shop.token(user))).body
+        said = (await shop.post("/conversations", {"prompt": "Hello"}, bearer=shop.token(user, email="them@example.com"))).body
         conversations[user] = (said[-1]["conversation_id"], said[-1]["id"])
     keys = {scope: (await api.services.key_ring.create(api.services.account.id, scope, scopes=(scope,)))[1] for scope in SCOPES}
     sessions = {ALICE: await shop.session(), "ended": await shop.session()}
@@ -314,7 +314,7 @@ def test_the_matrix_is_large() -> None:
 
 @pytest.mark.slow
 async def test_each_credential_reaches_what_its_column_says_and_nothing_else(tmp_path: Path) -> None:
-    async with gigachat(tmp_path) as api:
+    async with gigachat(tmp_path, smtp_url="smtp://127.0.0.1:9", mail_from="support@shop.example") as api:
         scene = await scene_of(api)
         wrong: list[tuple[Any, ...]] = []
         refusals: dict[tuple[str, str], set[str]] = {}

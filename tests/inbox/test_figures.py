@@ -5,7 +5,11 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
+import json
 import random
+import signal
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from datetime import date, timedelta
 from pathlib import Path
@@ -17,6 +21,7 @@ from gigachat_server.inbox.figures import FigureQueue
 from gigachat_server.models.base import TextDelta, UsageReport
 from gigachat_server.models.fake import ScriptedModel
 from gigachat_server.store.database import Database, Tx
+from tests import stores
 from tests.harness import Api, gigachat
 from tests.inbox.clocks import SteppedClock
 from tests.inbox.made_days import DAY_US, PRICES, MadeDays
@@ -119,6 +124,30 @@ async def test_figures_are_those_of_our_own_count_however_often_the_worker_is_ki
             for _ in range(3):
                 group.create_task(count_all(api.services.database, clock))
         assert by_day(await read_figures(api, chatbot, first, DAYS + 3)) == expected
+
+
+@pytest.mark.faults
+async def test_figures_of_ten_thousand_conversations_stand_though_their_worker_is_killed_twenty_times(tmp_path: Path) -> None:
+    days, data = 60, tmp_path / "data"
+    async with gigachat(data) as api:
+        await api.services.figures_worker.aclose()
+        chatbot, made, first = await made_days(api, 10_000, days=days, seed=3)
+    expected = expected_of(made, first, days + 3)
+    settings = json.dumps({"data": str(data), **stores.current().settings(data)})
+    chance = random.Random(4)
+    for number in range(1, 22):
+        steps = chance.randint(2, 5) if number < 21 else 0
+        command = [sys.executable, "-m", "tests.inbox.killed_count", settings, str(number * 31_000_000), str(steps)]
+        ended = await asyncio.to_thread(subprocess.run, command, check=False)
+        assert ended.returncode == (-signal.SIGKILL if steps else 0)
+        if number % 5 == 0:
+            async with gigachat(data) as api:
+                await api.services.figures_worker.aclose()
+                assert by_day(await read_figures(api, chatbot, first, days + 3)) == expected
+    async with gigachat(data) as api:
+        stored = stores.current().query(data, "SELECT DISTINCT day FROM figures")
+        assert len(stored) >= days, "all of it was counted by those who were killed, and the last one"
+        assert by_day(await read_figures(api, chatbot, first, days + 3)) == expected
 
 
 async def test_a_day_that_is_over_stays_when_its_conversations_are_deleted(tmp_path: Path) -> None:

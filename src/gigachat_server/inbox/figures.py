@@ -22,7 +22,7 @@ from gigachat_server.store.figures import DAY_US
 from gigachat_server.work.background import Background
 
 MOST_DAYS = 400  # that can be asked for at once
-_PAGE = 1_000
+_PAGE = 5_000
 _COUNT_EVERY_S = 60.0
 _AT_ONCE = 1
 # A day is counted some time after its end: turns that began before midnight have ended, on whichever node's clock.

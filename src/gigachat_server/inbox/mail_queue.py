@@ -7,6 +7,7 @@ deleted. Only a process that is killed between the two sends it twice, with the 
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Collection
 from datetime import UTC, datetime
 from email.message import EmailMessage
@@ -58,7 +59,8 @@ class Sender:
 
     async def send(self, message: EmailMessage, recipient: str) -> None:
         """Raises `MailRefused`, `MailServerAway`."""
-        sending = asyncio.ensure_future(asyncio.to_thread(self._server.send, message, sender=self._address, recipient=recipient))
+        loop, send = asyncio.get_running_loop(), functools.partial(self._server.send, sender=self._address, recipient=recipient)
+        sending = loop.run_in_executor(None, send, message)
         try:
             await asyncio.shield(sending)
         except asyncio.CancelledError:

@@ -64,14 +64,17 @@ async def list_happened(
     """A page of what is counted, by time; `after` is (at, conversation_id, seq) of the last one before it."""
     at, conversation_id, seq = after
     rows = await reader.all(
+        # The page first: what else is wanted is looked up for its events alone.
         "SELECT e.conversation_id, e.seq, e.type, e.data, e.created_at, m.id, m.role, m.status, m.in_reply_to, "
-        f"CASE WHEN m.role = 'assistant' THEN m.metadata END, {_ANSWERED_AFTER}, {_REFUSED} "
-        f"FROM events e LEFT JOIN messages m ON {_SAID} AND e.type = 'message.created' AND m.seq = e.seq "
-        f"WHERE e.chatbot_id = :chatbot_id AND e.created_at >= :from_us AND e.created_at < :until_us "
-        f"AND e.created_at >= :at AND (e.created_at, e.conversation_id, e.seq) > (:at, :conversation_id, :seq) "
-        f"AND (e.type IN ({_TYPES}) OR e.seq = 1) ORDER BY e.created_at, e.conversation_id, e.seq LIMIT :limit",
+        f"CASE WHEN m.role = 'assistant' THEN m.metadata END, {_ANSWERED_AFTER}, {_REFUSED} FROM ("
+        "SELECT chatbot_id, conversation_id, seq, type, data, created_at FROM events "
+        "WHERE chatbot_id = :chatbot_id AND created_at >= :from_us AND created_at < :until_us "
+        "AND (created_at, conversation_id, seq) > (:at, :conversation_id, :seq) "
+        f"AND (type IN ({_TYPES}) OR seq = 1) ORDER BY created_at, conversation_id, seq LIMIT :limit) AS e "
+        f"LEFT JOIN messages m ON {_SAID} AND e.type = 'message.created' AND m.seq = e.seq "
+        "ORDER BY e.created_at, e.conversation_id, e.seq",
         chatbot_id=chatbot_id,
-        from_us=from_us,
+        from_us=max(from_us, at),  # one bound for the index, so that no page reads those before it again
         until_us=until_us,
         at=at,
         conversation_id=conversation_id,
