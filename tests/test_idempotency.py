@@ -35,7 +35,7 @@ async def post(api: Api, path: str, body: Any, idempotency_key: str, **options: 
 
 
 GOOD = (200, 201, 202)
-MAILING = {"smtp_url": "smtp://127.0.0.1:9", "mail_from": "support@shop.example"}  # where no server listens
+MAILING: dict[str, Any] = {"smtp_url": "smtp://127.0.0.1:9", "mail_from": "support@shop.example"}  # where no server listens
 FETCHING: dict[str, Any] = {"fetch_allow": "127.0.0.0/8", "fetch_ports": "9"}
 
 

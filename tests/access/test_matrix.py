@@ -240,7 +240,7 @@ async def the_widget_key(scene: Scene) -> str:
 
 
 async def a_token(scene: Scene) -> str:
-    return scene.shop.token()
+    return scene.shop.token(email="them@example.com")
 
 
 async def a_session(scene: Scene) -> str:

@@ -53,7 +53,7 @@ async def main(settings: Settings, ahead_us: int, transactions: int) -> None:
         return system_clock() + ahead_us
 
     try:
-        queue = FigureQueue(Killing(database, transactions), clock)  # type: ignore[arg-type]
+        queue = FigureQueue(Killing(database, transactions), clock)
         while (entry := await queue.find_next((), ())) is not None:
             if await queue.claim(entry, "lease", now_us=clock(), until_us=clock() + 30_000_000) is not None:
                 await queue.work_off(entry, "lease")
