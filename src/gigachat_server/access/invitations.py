@@ -1,4 +1,4 @@
-"""Invitations by mail: an operator gets the link to choose a password with, beside whoever invited them.
+"""Invitations by mail: an operator gets the link to choose a password with, as the one who invited them does.
 
 Invariant: the mail is asked for in the transaction that invites, and its link is made when it is sent: the store never holds one.
 """
@@ -20,7 +20,7 @@ _SECOND = 1_000_000
 
 
 class Invitations:
-    """`are_sent`: whether this server sends mail, and knows its own address. `wanted` wakes whoever sends it."""
+    """`are_sent`: whether this server sends mail, and knows its own address. `wanted` wakes the worker that sends it."""
 
     def __init__(self, clock: Clock, *, are_sent: bool, wanted: asyncio.Event) -> None:
         self._clock = clock

@@ -27,7 +27,7 @@ _CSV = "text/csv"
 
 
 class WireWait(msgspec.Struct, frozen=True):
-    """How long people waited, in milliseconds; null where nobody did. Percentiles of days cannot be added up."""
+    """How long people waited, in milliseconds; null where none did. Percentiles of days cannot be added up."""
 
     count: int
     p50: int | None = None

@@ -1,7 +1,7 @@
-"""Mail to the operators of a chatbot that somebody waits for a human while nobody is there.
+"""Mail to the operators of a chatbot that somebody waits for a human while none is there.
 
 Invariant: it is asked for in the transaction that asks for the human, so one handoff is one mail to each operator; and it is made
-when it is sent, so whoever was answered meanwhile is not told of (`inbox/mail_messages.py`).
+when it is sent, so it does not tell of what was answered meanwhile (`inbox/mail_messages.py`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ ALERT = "alert"
 
 
 class Alerts:
-    """`are_sent`: whether this server sends mail at all. `wanted` wakes whoever sends it."""
+    """`are_sent`: whether this server sends mail at all. `wanted` wakes the worker that sends it."""
 
     def __init__(self, clock: Clock, *, are_sent: bool, wanted: asyncio.Event) -> None:
         self.are_sent = are_sent

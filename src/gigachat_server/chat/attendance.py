@@ -24,7 +24,7 @@ class Attendance:
         self._clock = clock
 
     async def is_away(self, chatbot: Chatbot) -> bool:
-        """Whether nobody is there now."""
+        """Whether none is there now."""
         if self._is_closed(chatbot):
             return True
 

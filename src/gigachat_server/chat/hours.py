@@ -1,9 +1,9 @@
 """When people are there to answer: the hours of a chatbot, by the clocks of its time zone.
 
 Pure: moments come in and go out in UTC, and nothing asks what time it is. A moment lies within the hours if the date and the
-time that clocks show then do. So an hour that clocks show twice counts twice, and one that they skip never comes: whoever opens
+time that clocks show then do. So an hour that clocks show twice counts twice, and one that they skip never comes: what opens
 in the middle of it opens with the first moment after. Invariant: what is stored may be wrong or of a later version, and no
-conversation fails for it: a span or a date that cannot be read is left out, and hours of an unknown time zone keep nobody away.
+conversation fails for it: a span or a date that cannot be read is left out, and hours of an unknown time zone keep none away.
 """
 
 from __future__ import annotations

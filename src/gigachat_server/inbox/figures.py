@@ -149,7 +149,7 @@ class FigureQueue:
         day, those, next_day = counted
 
         async def body(tx: Tx) -> bool:
-            # Its row first: until the transaction ends, nobody else counts a day of this chatbot.
+            # Its row first: until the transaction ends, no other worker counts a day of this chatbot.
             if not await figures.move_on(tx, chatbot_id, lease=lease, day=day, next_day=next_day):
                 return False
             await figures.replace(tx, chatbot_id, day, those)

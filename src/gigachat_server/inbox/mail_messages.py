@@ -38,7 +38,7 @@ class Letter(msgspec.Struct, frozen=True):
 
 
 async def write_letter(reader: Reader, mail: Mail, *, public_url: str) -> Letter | None:
-    """None if there is nothing to tell any more, or to nobody."""
+    """None if there is nothing to tell any more, or no address to tell it to."""
     chatbot = await chatbots.find_of_any_account(reader, mail.chatbot_id)
     if chatbot is None:
         return None
@@ -89,7 +89,7 @@ async def _transcript(reader: Reader, mail: Mail, chatbot: Chatbot, recipient: s
 
 
 def _told(said: Sequence[Message]) -> list[str]:
-    """Whoever spoke, when, and what; replies that gave way to others are left out."""
+    """Who spoke, when, and what; replies that gave way to others are left out."""
     return [
         f"{_speaker(each)}, {wire_time(each.created_at)[:16].replace('T', ' ')} UTC\n{each.content}\n"
         for each in said

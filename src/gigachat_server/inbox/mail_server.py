@@ -20,7 +20,7 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class MailRefused(Exception):
-    """The server takes this mail from nobody, now or later."""
+    """The server does not take this mail, now or later."""
 
 
 class MailServerAway(Exception):

@@ -1,7 +1,7 @@
 """Transcripts by mail: what was said in a conversation, sent to whom it belongs or to whom an operator sends it.
 
 Invariant: an end user gets a transcript of their own conversations alone, and at no other address than the one that their
-client's server verified: nobody has another person's conversation sent to themselves, or mail sent to a stranger.
+client's server verified: so none has another person's conversation sent to themselves, or mail to a stranger.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class EmailUnverified(Conflict):
 
 class Transcripts:
     def __init__(self, database: Database, asked: Conversations, clock: Clock, *, are_sent: bool, wanted: asyncio.Event) -> None:
-        """`asked` says who may read which conversation; `wanted` wakes whoever sends mail."""
+        """`asked` says who may read which conversation; `wanted` wakes the worker that sends mail."""
         self._database = database
         self._asked = asked
         self._clock = clock

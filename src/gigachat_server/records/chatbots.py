@@ -186,7 +186,7 @@ class HoursConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     ] = "UTC"
     week: WeekConfig = WeekConfig()
     closed_dates: Annotated[
-        tuple[ClosedDate, ...], Meta(max_length=400, description="Days on which nobody is there, such as holidays.")
+        tuple[ClosedDate, ...], Meta(max_length=400, description="Days without anybody there, such as holidays.")
     ] = ()
 
 
@@ -219,7 +219,7 @@ class InterceptionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
         Meta(
             min_length=1,
             max_length=2000,
-            description="What the end user is told instead of handoff_message when nobody is there: outside `hours`, or while no "
+            description="What the end user is told instead of handoff_message: outside `hours`, and while no "
             "operator of the chatbot is available.",
         ),
     ] = (
