@@ -279,6 +279,7 @@ async def _assemble(
         limits=limits,
         sessions=user_sessions,
         settings=settings,
+        clock=clock,
     )
 
     def forget_chatbot(chatbot_id: str) -> None:
@@ -315,8 +316,8 @@ async def _assemble(
         fixed_answers=fixed_answers,
         learning=Learning(database, embedder=embedder, fixed_answers=fixed_answers, ingest=ingest, clock=clock),
         replay=Replay(database, answerer),
-        chatbots=Chatbots(database, erasure=erasure, clock=clock, on_recut=accepted.set, on_deleted=forget_chatbot),
         conversations=front_door,
+        chatbots=Chatbots(database, erasure=erasure, turns=turns, clock=clock, on_recut=accepted.set, on_deleted=forget_chatbot),
         limits=limits,
         till=till,
         limits_upkeep=LimitsUpkeep(database, till, clock, background),

@@ -338,7 +338,7 @@ class HoursConfig(Struct, frozen=True, kw_only=True):
     """A name of the IANA time zone database, such as `Europe/Berlin`."""
     week: WeekConfig
     closed_dates: list[str]
-    """Days on which nobody is there, such as holidays."""
+    """Days without anybody there, such as holidays."""
 
 
 class HoursConfigInput(Struct, frozen=True, kw_only=True):
@@ -348,7 +348,7 @@ class HoursConfigInput(Struct, frozen=True, kw_only=True):
     """A name of the IANA time zone database, such as `Europe/Berlin`."""
     week: WeekConfigInput | UnsetType = UNSET
     closed_dates: list[str] | UnsetType = UNSET
-    """Days on which nobody is there, such as holidays."""
+    """Days without anybody there, such as holidays."""
 
 
 class IdentityKeyInput(Struct, frozen=True, kw_only=True):
@@ -380,8 +380,7 @@ class InterceptionConfig(Struct, frozen=True, kw_only=True):
     hours: HoursConfig | None
     """When people are there to answer; null: whenever an operator is available."""
     away_message: str
-    """What the end user is told instead of handoff_message when nobody is there: outside `hours`, or while no operator of the
-    chatbot is available.
+    """What the end user is told instead of handoff_message: outside `hours`, and while no operator of the chatbot is available.
     """
     when_operator_silent: Choice["chatbot", "queue"]
     """What follows release_after_minutes without a word of the operator. `chatbot`: the chatbot answers again; `queue`: it
@@ -417,8 +416,7 @@ class InterceptionConfigInput(Struct, frozen=True, kw_only=True):
     hours: HoursConfigInput | None | UnsetType = UNSET
     """When people are there to answer; null: whenever an operator is available."""
     away_message: str | UnsetType = UNSET
-    """What the end user is told instead of handoff_message when nobody is there: outside `hours`, or while no operator of the
-    chatbot is available.
+    """What the end user is told instead of handoff_message: outside `hours`, and while no operator of the chatbot is available.
     """
     when_operator_silent: Literal["chatbot", "queue"] | UnsetType = UNSET
     """What follows release_after_minutes without a word of the operator. `chatbot`: the chatbot answers again; `queue`: it
@@ -1837,7 +1835,7 @@ class Unanswered(Struct, frozen=True, kw_only=True):
 
 
 class Wait(Struct, frozen=True, kw_only=True):
-    """How long people waited, in milliseconds; null where nobody did. Percentiles of days cannot be added up."""
+    """How long people waited, in milliseconds; null where none did. Percentiles of days cannot be added up."""
 
     count: int
     p50: int | None
