@@ -40,6 +40,9 @@ _BELOW = (
     "mails",
     "figures",
     "figure_days",
+    "read_marks",
+    "typing",
+    "ratings",
 )
 
 
