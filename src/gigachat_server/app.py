@@ -46,6 +46,7 @@ from gigachat_server.clock import Clock, system_clock
 from gigachat_server.errors import EmbeddingRefused, SetupError, StorageUnavailable
 from gigachat_server.inbox.canned_replies import CannedReplies
 from gigachat_server.inbox.desk import Desk
+from gigachat_server.inbox.overview import Overview
 from gigachat_server.inbox.proposals import Proposals
 from gigachat_server.inbox.search import MessageSearch
 from gigachat_server.inbox.worker import InboxWorker
@@ -254,6 +255,7 @@ async def _assemble(
     feed = Feed(database, events, live, clock)
     desk = Desk(database, control=control, events=events, clock=clock)
     proposals = Proposals(database, control=control, events=events, clock=clock, suggestion_wanted=suggestions_wanted.set)
+    message_search = MessageSearch(database)
     erasure = Erasure(database, turns=turns, events=events, live=live, clock=clock)
 
     def forget_chatbot(chatbot_id: str) -> None:
@@ -308,7 +310,8 @@ async def _assemble(
         desk=desk,
         canned_replies=CannedReplies(database, clock),
         proposals=proposals,
-        message_search=MessageSearch(database),
+        message_search=message_search,
+        overview=Overview(database, message_search),
         inbox_worker=InboxWorker(
             database,
             desk=desk,

@@ -31,6 +31,7 @@ from gigachat_server.chat.turns.turn import Turns
 from gigachat_server.clock import Clock
 from gigachat_server.inbox.canned_replies import CannedReplies
 from gigachat_server.inbox.desk import Desk
+from gigachat_server.inbox.overview import Overview
 from gigachat_server.inbox.proposals import Proposals
 from gigachat_server.inbox.search import MessageSearch
 from gigachat_server.inbox.worker import InboxWorker
@@ -85,6 +86,7 @@ class Services(msgspec.Struct, kw_only=True):
     desk: Desk
     proposals: Proposals
     message_search: MessageSearch
+    overview: Overview
     canned_replies: CannedReplies
     inbox_worker: InboxWorker
     events: Events
