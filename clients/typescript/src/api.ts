@@ -1459,11 +1459,11 @@ export interface components {
             prompt: string;
             /** @description Of one that is theirs, to continue it. */
             conversation_id?: string;
-            /** @description Theirs, which their token or session says anyway. */
+            /** @description Theirs, which their token or session says anyway. What only looks like the prefix `client:`, such as `Client:`, is refused. */
             user_id?: string;
             /** @description true: answer with Server-Sent Events. */
             stream?: boolean | null;
-            /** @description Stored with the prompt; 16 kB of JSON at most. */
+            /** @description Stored with the prompt; 16 kB of JSON at most. No string of it holds NUL, and it is nested 32 deep at most. */
             metadata?: {
                 [key: string]: unknown;
             };
@@ -1867,7 +1867,7 @@ export interface components {
             /** @description What operators see. */
             name?: string | null;
             email?: string | null;
-            /** @description Whatever operators should know; 4 kB of JSON at most. */
+            /** @description Whatever operators should know; 4 kB of JSON at most. No string of it holds NUL, and it is nested 32 deep at most. */
             metadata?: {
                 [key: string]: unknown;
             };
@@ -2122,7 +2122,7 @@ export interface components {
          * @description `{}` with a widget key, or with a token for its user; `{"claim": ...}` with a token; the rest with an API key.
          */
         SessionInput: {
-            /** @description With an API key: whose session it is. Neither `client:...` nor `anon:...`. */
+            /** @description With an API key: whose session it is. Neither `client:...` nor `anon:...`. What only looks like these prefixes is refused, too. */
             user_id?: string;
             /** @description With an API key: how long it lasts; without, a day, which is the longest. */
             expires_in_s?: number;
@@ -2395,7 +2395,7 @@ export interface components {
         /** WidgetKeyInput */
         WidgetKeyInput: {
             name: string;
-            /** @description On whose pages it is good: on no others. */
+            /** @description On whose pages it is good: on no others. Write names that are not ASCII as `xn--...`. */
             hostnames: string[];
             /** @description false: it, and each session that was opened with it, is refused. */
             is_enabled?: boolean;
@@ -2407,7 +2407,7 @@ export interface components {
          */
         WidgetKeyInputPart: {
             name?: string;
-            /** @description On whose pages it is good: on no others. */
+            /** @description On whose pages it is good: on no others. Write names that are not ASCII as `xn--...`. */
             hostnames?: string[];
             /** @description false: it, and each session that was opened with it, is refused. */
             is_enabled?: boolean;

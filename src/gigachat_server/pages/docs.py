@@ -47,6 +47,7 @@ _EXAMPLES: dict[str, Any] = {
     "prompt": "How does KV work?",
     "operator": "support_staff_01",
     "algorithm": "HS256",
+    "shortcut": "refund-status",
     "hostnames": ["www.example.com"],
     "rating": "up",
     "email": "ann@example.com",

@@ -14,20 +14,20 @@ from typing import Any
 
 from starlette.responses import Response
 
+from gigachat_server.access.principal import Principal
 from gigachat_server.access.scopes import Scope
 from gigachat_server.api import sse
 from gigachat_server.chat.feed import FeedDelta, FeedEvent, Place
 from gigachat_server.edge.problem import problem
 from gigachat_server.errors import GigachatError, NotFound, ShuttingDown
 from gigachat_server.ids import is_id
-from gigachat_server.inbox.overview import LINES, Rows
+from gigachat_server.inbox.overview import LINES, Desk, Person, Rows
 from gigachat_server.pages.context import PageContext
 from gigachat_server.pages.inbox import SHOWN_MESSAGES, asked_for, chatbots_of, rows_of
-from gigachat_server.pages.inbox_views import counts_of, desk_of, line_of, note_of, person_of, row_of
+from gigachat_server.pages.inbox_views import counts_of, desk_of, line_of, note_of, person_of, row_of, said
 from gigachat_server.pages.merged import merged
 from gigachat_server.pages.request import PageRequest, me_of
-from gigachat_server.pages.views import view
-from gigachat_server.records import Chatbot, Message
+from gigachat_server.records import Chatbot
 from gigachat_server.work.waking import is_set_within
 
 _GATHER_S = 0.25
@@ -156,29 +156,31 @@ class _Page:
         """What the event put into the thread, and how the conversation stands now."""
         event, who = happened.event, self._request.principal.within(chatbot)
         note_id = str(event.data.get("note_id", ""))
-        items = [await self._message(each) for each in (happened.prompt, happened.message) if each is not None]
-        changed: dict[str, Any] = {"items": items, "removed": [], "is_stale": event.type == "messages.deleted"}
-        if event.type in LINES:
-            items.append(await self._item("inbox_line.html", line_of(event)))
-        if event.type == "note.deleted":
-            changed["removed"] = [f"note-{note_id}"]
-        with suppress(NotFound):  # deleted meanwhile
+        gone = [f"note-{note_id}"] if event.type == "note.deleted" else []
+        changed: dict[str, Any] = {"items": [], "removed": gone, "is_stale": event.type == "messages.deleted"}
+        with suppress(NotFound):  # deleted meanwhile: the stream tells so next
             wanted = note_id if event.type == "note.created" else None
             desk, person, note = await self._context.services.overview.now(who, chatbot, self._conversation_id, note_id=wanted)
+            named = [each for each in (happened.prompt, happened.message) if each is not None]
+            items = [await self._item("inbox_message.html", said(each, desk, person)) for each in named]
+            if event.type in LINES:
+                items.append(await self._item("inbox_line.html", line_of(event)))
             if note is not None:
                 items.append(await self._item("inbox_note.html", note_of(note)))
-            shown, me = desk_of(desk, person, chatbot), self._me
-            may_act = bool(me) and who.may(Scope.MESSAGES_INJECT)
-            common = {"desk": shown, "me": me, "may_act": may_act, "query": self._asked.query()}
-            changed["head"] = await self._context.render("inbox_head.html", **common)
-            changed["proposals"] = await self._context.render("inbox_proposals.html", **common)
-            told = {"person": person_of(person, desk.conversation, chatbot, me=me), "query": common["query"]}
-            may_fix = bool(me) and who.may(Scope.LEARNING_WRITE)
-            changed["person"] = await self._context.render("inbox_person.html", **told, may_fix=may_fix)
+            changed.update(items=items, **await self._standing(who, chatbot, desk, person))
         return sse.event("change", changed, place=sse.event_id(event.seq, happened.position))
 
-    async def _message(self, message: Message) -> dict[str, Any]:
-        return await self._item("inbox_message.html", view(message))
+    async def _standing(self, who: Principal, chatbot: Chatbot, desk: Desk, person: Person) -> dict[str, str]:
+        """What stands around the thread."""
+        render, me, query = self._context.render, self._me, self._asked.query()
+        may_act, may_fix = (bool(me) and who.may(scope) for scope in (Scope.MESSAGES_INJECT, Scope.LEARNING_WRITE))
+        shown = desk_of(desk, person, chatbot)
+        told = person_of(person, desk.conversation, chatbot, me=me)
+        return {
+            "head": await render("inbox_head.html", desk=shown, me=me, may_act=may_act, query=query),
+            "proposals": await render("inbox_proposals.html", desk=shown, me=me, may_act=may_act),
+            "person": await render("inbox_person.html", person=told, may_fix=may_fix, query=query),
+        }
 
     async def _item(self, template: str, item: Any) -> dict[str, Any]:
         html = await self._context.render(template, item=item, me=self._me)

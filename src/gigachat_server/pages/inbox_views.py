@@ -146,7 +146,7 @@ def counts_of(waits: Sequence[Wait], mine: int) -> dict[str, str]:
 
 def thread_of(thread: Thread, chatbot: Chatbot, *, me: str) -> ThreadView:
     items: list[MessageView | LineView | NoteView] = [
-        *map(view, thread.messages),
+        *(said(each, thread.desk, thread.person) for each in thread.messages),
         *map(line_of, thread.lines),
         *map(note_of, thread.notes),
     ]
@@ -157,6 +157,13 @@ def thread_of(thread: Thread, chatbot: Chatbot, *, me: str) -> ThreadView:
         first_seq=thread.first_seq,
         last_seq=thread.desk.conversation.last_seq,
     )
+
+
+def said(message: Message, desk: Desk, person: Person) -> MessageView:
+    """The message; what the end user of the conversation says, under the name by which they are known."""
+    shown = view(message)
+    is_theirs = message.role == "user" and message.user_id == desk.conversation.user_id
+    return msgspec.structs.replace(shown, speaker=_name(person, desk.conversation)) if is_theirs else shown
 
 
 def desk_of(desk: Desk, person: Person, chatbot: Chatbot) -> DeskView:

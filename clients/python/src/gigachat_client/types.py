@@ -264,11 +264,13 @@ class EndUserPrompt(Struct, frozen=True, kw_only=True):
     conversation_id: str | UnsetType = UNSET
     """Of one that is theirs, to continue it."""
     user_id: str | UnsetType = UNSET
-    """Theirs, which their token or session says anyway."""
+    """Theirs, which their token or session says anyway. What only looks like the prefix `client:`, such as `Client:`, is
+    refused.
+    """
     stream: bool | None | UnsetType = UNSET
     """true: answer with Server-Sent Events."""
     metadata: dict[str, Any] | UnsetType = UNSET
-    """Stored with the prompt; 16 kB of JSON at most."""
+    """Stored with the prompt; 16 kB of JSON at most. No string of it holds NUL, and it is nested 32 deep at most."""
 
 
 class EndUserSource(Struct, frozen=True, kw_only=True):
@@ -505,7 +507,7 @@ class ProfileInputPart(Struct, frozen=True, kw_only=True):
     """What operators see."""
     email: str | None | UnsetType = UNSET
     metadata: dict[str, Any] | UnsetType = UNSET
-    """Whatever operators should know; 4 kB of JSON at most."""
+    """Whatever operators should know; 4 kB of JSON at most. No string of it holds NUL, and it is nested 32 deep at most."""
 
 
 class PromptInput(Struct, frozen=True, kw_only=True):
@@ -749,7 +751,9 @@ class SessionInput(Struct, frozen=True, kw_only=True):
     """`{}` with a widget key, or with a token for its user; `{"claim": ...}` with a token; the rest with an API key."""
 
     user_id: str | UnsetType = UNSET
-    """With an API key: whose session it is. Neither `client:...` nor `anon:...`."""
+    """With an API key: whose session it is. Neither `client:...` nor `anon:...`. What only looks like these prefixes is
+    refused, too.
+    """
     expires_in_s: int | UnsetType = UNSET
     """With an API key: how long it lasts; without, a day, which is the longest."""
     conversation_ids: list[str] | UnsetType = UNSET
@@ -886,7 +890,7 @@ class UserRateInput(Struct, frozen=True, kw_only=True):
 class WidgetKeyInput(Struct, frozen=True, kw_only=True):
     name: str
     hostnames: list[str]
-    """On whose pages it is good: on no others."""
+    """On whose pages it is good: on no others. Write names that are not ASCII as `xn--...`."""
     is_enabled: bool | UnsetType = UNSET
     """false: it, and each session that was opened with it, is refused."""
     settings: WidgetSettingsInput | UnsetType = UNSET
@@ -897,7 +901,7 @@ class WidgetKeyInputPart(Struct, frozen=True, kw_only=True):
 
     name: str | UnsetType = UNSET
     hostnames: list[str] | UnsetType = UNSET
-    """On whose pages it is good: on no others."""
+    """On whose pages it is good: on no others. Write names that are not ASCII as `xn--...`."""
     is_enabled: bool | UnsetType = UNSET
     """false: it, and each session that was opened with it, is refused."""
     settings: WidgetSettingsInput | UnsetType = UNSET

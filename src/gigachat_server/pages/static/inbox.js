@@ -482,7 +482,7 @@ function showMode() {
   const { operator, mine } = state();
   const isOthers = !isNote && operator && mine !== "true";
   composer.classList.toggle("memo-mode", isNote);
-  byId("submit").textContent = isNote ? "Add note" : operator || isOthers ? "Send" : "Take over and send";
+  byId("submit").textContent = isNote ? "Add note" : operator || isOthers ? "Send" : "Take over, send";
   byId("submit").disabled = Boolean(isOthers);
   byId("text-label").textContent = isNote ? "A note for your colleagues" : "Your reply";
   byId("text").placeholder = isNote ? "A note: end users never see it" : isOthers ? `${operator} answers. Take it from them to write.` : "Write a reply";
@@ -503,6 +503,7 @@ async function sendText() {
   unsent = null;
   sessionStorage.removeItem(draft);
   if (text.value === content) text.value = "";
+  closeOffer();
   fit(text);
   toEnd();
   if (isNote) setMode("reply");
