@@ -357,6 +357,7 @@ const actions = {
     field.hidden = false;
     card.querySelector(".content").hidden = true;
     button.hidden = true;
+    card.querySelector('[data-do="send"]').textContent = "Send as edited";
     field.focus();
     fit(field);
   },
@@ -441,7 +442,9 @@ function openFix() {
 }
 
 function textOf(item) {
-  return item?.querySelector(".content").innerText.trim() ?? "";
+  const content = item?.querySelector(".content").cloneNode(true);
+  for (const marker of content?.querySelectorAll("a.cited") ?? []) marker.remove();
+  return content?.textContent.trim().replace(/ +([.,;:!?])/g, "$1") ?? "";
 }
 
 async function fix() {
