@@ -48,7 +48,7 @@ WAITING = {
     "serving/unread_answers.py": "connections wait for their readers",
     "chat/feed.py": "a reader follows events until it leaves",
     "chat/turns/nodes.py": "one ending waits for another node's answer",
-    "pages/inbox_events.py": "a page follows the inbox until it leaves",
+    "inbox/overview.py": "a page follows the inbox until it leaves",
     "chat/turns/progress.py": "a reader follows a turn until it ends",
     "chat/turns/turn.py": "a turn that was settled elsewhere waits for its result",
     "knowledge/documents/watch.py": "a reader follows a document until it is ready",

@@ -311,7 +311,7 @@ async def _assemble(
         canned_replies=CannedReplies(database, clock),
         proposals=proposals,
         message_search=message_search,
-        overview=Overview(database, message_search),
+        overview=Overview(database, search=message_search, events=events, feed=feed),
         inbox_worker=InboxWorker(
             database,
             desk=desk,

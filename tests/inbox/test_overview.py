@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ ME = "eve"
 
 def _wanted(view: View, everything: list[Conversation]) -> list[str]:
     """By brute force."""
-    is_in = {
+    is_in: dict[View, Callable[[Conversation], bool]] = {
         "waiting": lambda each: each.status == "open" and each.waiting_since is not None,
         "mine": lambda each: each.status == "open" and ME in (each.controlled_by, each.assigned_to),
         "unassigned": lambda each: each.status == "open" and each.assigned_to is None and each.controlled_by == "bot",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gzip
 import re
+import traceback
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -40,6 +42,10 @@ def _events(found: list[Change]) -> list[str]:
     return [item["html"] for change in found if change.name == "change" for item in change.data["items"]]
 
 
+def _last(found: list[Change], name: str) -> dict[str, Any]:
+    return next((each.data for each in reversed(found) if each.name == name), {})
+
+
 def test_the_scripts_and_the_styles_stay_light() -> None:
     sizes = {name: len(gzip.compress((FOLDER / name).read_bytes(), 9)) for name in ("inbox.js", "inbox.css")}
     assert sizes["inbox.js"] <= 20_000
@@ -66,7 +72,7 @@ async def test_who_waits_is_listed_longest_first_and_opened_with_all_that_was_sa
         assert "Nothing is yours." in (await eve.get("/inbox?view=mine")).text
         assert "Nothing found." in (await eve.get("/inbox?q=zebra")).text
         assert (await eve.get("/inbox?view=nonsense&n=x&chatbot=%00")).status == 200
-        for wrong in (path(chatbot, "none"), path("/chatbots/none"), "/inbox/x", "/inbox/x/y/z", "/inbox//", "/inbox/%ff/%ff"):
+        for wrong in (path(chatbot, "none"), path("/chatbots/none"), "/inbox/x", "/inbox/x/y/z", "/inbox//"):
             assert (await eve.get(wrong)).status == 404, wrong
         signed_out = await site.stranger.get(path(chatbot, "b/1"))
         assert signed_out.headers["Location"].startswith("/login?next=%2Finbox%2F")
@@ -127,7 +133,7 @@ async def test_of_two_operators_one_answers_and_the_other_is_told(tmp_path: Path
         assert (said.status, again.body) == (201, said.body)
         for act, fields in (("say", {"content": "Me too"}), ("takeover", {}), ("release", {})):
             refused = await ben.send(f"/web/inbox/{act}", chatbot, **fields)
-            assert (refused.status, refused.code) == (409, "conversation_taken_over"), act
+            assert (refused.status, refused.code) == (409, "conversation_already_taken_over"), act
         assert "eve answers" in Page((await ben.get(path(chatbot))).text).text.replace(" answers", " answers")
         assert (await ben.send("/web/inbox/takeover", chatbot, force=True)).status == 204
         spoken = [(each["role"], each["user_id"]) for each in await site.api.messages(chatbot)]
@@ -164,7 +170,8 @@ async def test_status_assignment_and_notes_are_those_of_the_api(tmp_path: Path) 
 
 async def test_a_proposal_is_edited_and_sent_and_kept_as_a_fixed_answer(tmp_path: Path) -> None:
     async with pages(tmp_path, model=ScriptedModel(["Within 30 days."])) as site:
-        chatbot = await site.api.chatbot()
+        chatbot = await site.api.chatbot(documents={"results": {"match_threshold": 1}})
+        await site.api.push(chatbot, "a.md", "Lamps are made of oak.")
         await site.api.say(chatbot, "How long can I send it back?")
         eve = await operator(site, "eve")
         unanswered = (await site.api.get(f"{chatbot}/unanswered")).body
@@ -194,22 +201,22 @@ async def test_a_proposal_is_edited_and_sent_and_kept_as_a_fixed_answer(tmp_path
 
 
 async def test_nothing_that_anybody_wrote_runs_in_the_inbox(tmp_path: Path) -> None:
-    for number, payload in enumerate(XSS):
-        async with pages(tmp_path / str(number), model=ScriptedModel([payload])) as site:
-            chatbot = await site.api.chatbot(name=payload[:255], **MATCHING)
+    async with pages(tmp_path, model=ScriptedModel(["\n\n".join(XSS)])) as site:
+        eve = await operator(site, "eve")
+        for number, payload in enumerate(XSS):
+            chatbot, name = await site.api.chatbot(name=payload[:255], **MATCHING), f"{number} {payload}"[:100]
             await site.api.push(chatbot, "a.md", payload)
-            await wait_for_a_human(site, chatbot, payload[:100], user=payload[:100], note=payload)
-            eve = await operator(site, "eve")
-            await eve.send("/web/inbox/note", chatbot, conversation=payload[:100], content=payload)
-            for address in ("/inbox", path(chatbot, payload[:100])):
-                page = Page((await eve.get(address)).text)
-                assert page.dangers == [], (payload, address)
-            async with following(eve, f"open={chatbot.rpartition('/')[2]}/x") as stream:
-                await stream.until(lambda found: any(each.name == "row" for each in found))
-                for each in stream.named("row")[0].data["changed"]:
-                    assert Page(each["html"]).dangers == [], payload
-        if number == 11:  # the rest differs in markdown alone, which has tests of its own
-            break
+            await wait_for_a_human(site, chatbot, name, user=name, note=payload)
+            noted = await eve.send("/web/inbox/note", chatbot, conversation=name, content=payload)
+            assert noted.status == 201, noted.text
+            assert Page((await eve.get(path(chatbot, name))).text).dangers == [], payload
+        assert Page((await eve.get("/inbox?view=open")).text).dangers == []
+        async with following(eve, f"open={chatbot.rpartition('/')[2]}/{quote(name)}") as stream:
+            await stream.until(lambda found: any(each.name == "row" for each in found) and len(_events(found)) >= 5)
+            html = [each["html"] for each in stream.named("row")[0].data["changed"]] + _events(stream.found)
+            html += [change.data[part] for change in stream.named("change") for part in ("head", "person", "proposals")]
+            assert len(html) > len(XSS)
+            assert Page("".join(html)).dangers == []
 
 
 async def test_the_stream_brings_rows_and_the_thread_from_its_place(tmp_path: Path) -> None:
@@ -224,9 +231,10 @@ async def test_the_stream_brings_rows_and_the_thread_from_its_place(tmp_path: Pa
             assert stream.named("change") == [], "the page shows it all"
             await eve.send("/web/inbox/takeover", chatbot)
             await wait_for_a_human(site, chatbot, "c2", user="bob")
-            await stream.until(lambda found: len([each for each in found if each.name == "row"]) >= 2 and bool(_events(found)))
+            await stream.until(lambda found: bool(_events(found)))
             assert "took over" in _events(stream.found)[0]
-            await stream.until(lambda found: found[-1].name == "counts" and found[-1].data["waiting"] == "2")
+            await stream.until(lambda found: _last(found, "counts").get("waiting") == "2")
+            await stream.until(lambda found: len(_last(found, "row")["order"]) == 2)
             order = stream.named("row")[-1].data["order"]
             assert [key.rpartition("/")[2] for key in order] == ["c1", "c2"]
             left_at = stream.named("change")[-1].place
@@ -266,7 +274,7 @@ async def test_an_idle_page_reads_nothing(tmp_path: Path, monkeypatch: pytest.Mo
 
         async def counted(body: Any) -> Any:
             nonlocal reads
-            reads += 1
+            reads += any("inbox_events" in frame.filename for frame in traceback.extract_stack())
             return await read(body)
 
         async with following(eve, f"open={chatbot.rpartition('/')[2]}/c1&after=3") as stream:
@@ -277,7 +285,7 @@ async def test_an_idle_page_reads_nothing(tmp_path: Path, monkeypatch: pytest.Mo
                 pings += piece.count(b": ping")
                 if pings >= 40:
                     break
-        assert reads <= 1, "of what other loops read in the meantime"
+        assert reads == 0
 
 
 async def test_merged_streams_end_together() -> None:

@@ -6,14 +6,18 @@ answer is read at one moment.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import ExitStack
 
 import msgspec
 
 from gigachat_server.access.principal import Principal
 from gigachat_server.access.scopes import Scope
 from gigachat_server.access.speakers import client_defined_id
-from gigachat_server.errors import NotFound
+from gigachat_server.chat.events.recorder import Events
+from gigachat_server.chat.feed import Feed
+from gigachat_server.errors import NotFound, ShuttingDown
 from gigachat_server.inbox.search import MessageSearch
 from gigachat_server.records import Chatbot, Conversation, EndUser, Event, Message, Note, Proposal, UnansweredPrompt
 from gigachat_server.records.events import EventType
@@ -26,6 +30,7 @@ from gigachat_server.store.inbox_lists import VIEWS as VIEWS
 from gigachat_server.store.inbox_lists import Listed as Listed
 from gigachat_server.store.inbox_lists import View as View
 from gigachat_server.store.inbox_lists import Wait as Wait
+from gigachat_server.work.waking import is_set_within
 
 # What a thread tells between messages.
 LINES: tuple[EventType, ...] = (
@@ -80,9 +85,28 @@ class Thread(msgspec.Struct, frozen=True, kw_only=True):
 class Overview:
     """Each method raises `Forbidden` and `NotFound`, besides what it names."""
 
-    def __init__(self, database: Database, search: MessageSearch) -> None:
+    def __init__(self, database: Database, *, search: MessageSearch, events: Events, feed: Feed) -> None:
         self._database = database
         self._search = search
+        self._events = events
+        self._feed = feed
+
+    async def changes(self, principal: Principal, chatbots: Sequence[Chatbot], *, idle_s: float) -> AsyncGenerator[bool, None]:
+        """True at once, and whenever something happened in these since; False whenever nothing did for `idle_s`.
+
+        Raises `ShuttingDown` when this process stops.
+        """
+        woken = asyncio.Event()
+        with ExitStack() as followed:
+            for each in readable(principal, chatbots):
+                followed.enter_context(self._events.woken(each.id, None, woken))
+            woken.set()
+            while True:
+                is_woken = await is_set_within(woken, idle_s)
+                if self._feed.is_closed:
+                    raise ShuttingDown(retry_after_s=1)
+                woken.clear()
+                yield is_woken
 
     async def rows(self, principal: Principal, chatbots: Sequence[Chatbot], view: View, *, limit: int) -> Rows:
         """Of these chatbots, as far as the principal may read in them."""

@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 from starlette.responses import Response
 
+from gigachat_server.access.principal import Principal
 from gigachat_server.access.scopes import Scope
 from gigachat_server.errors import Forbidden, NotFound
 from gigachat_server.inbox.overview import MOST_CHATBOTS, VIEWS, Rows, View, readable
@@ -90,7 +91,7 @@ def asked_for(query: Mapping[str, str]) -> Asked:
 
 async def chatbots_of(request: PageRequest[Any], context: PageContext) -> list[Chatbot]:
     """Those whose conversations the visitor may read from where they are."""
-    everywhere = _of_account(request)
+    everywhere = account_of(request)
     found = await context.services.chatbots.list(everywhere, after=None, limit=MOST_CHATBOTS)
     return [each for each in readable(everywhere, found) if _lets_in(request, each)]
 
@@ -98,7 +99,7 @@ async def chatbots_of(request: PageRequest[Any], context: PageContext) -> list[C
 async def rows_of(request: PageRequest[Any], context: PageContext, chatbots: list[Chatbot], asked: Asked) -> Rows:
     """The list that is asked for. Raises `SearchBusy`."""
     chosen = [each for each in chatbots if asked.chatbot_id in ("", each.id)]
-    overview, everywhere = context.services.overview, _of_account(request)
+    overview, everywhere = context.services.overview, account_of(request)
     if asked.search:
         return await overview.found(everywhere, chosen, asked.search, limit=asked.limit)
     return await overview.rows(everywhere, chosen, asked.view, limit=asked.limit)
@@ -109,7 +110,7 @@ async def _thread(request: PageRequest[Any], context: PageContext, conversation_
     return thread_of(read, request.chatbot, me=me_of(request))
 
 
-def _of_account(request: PageRequest[Any]) -> Any:
+def account_of(request: PageRequest[Any]) -> Principal:
     """The visitor as they are in all their chatbots, also where the address names one."""
     assert request.session is not None
     return request.session.principal

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import ExitStack, suppress
+from contextlib import aclosing, suppress
 from typing import Any
 
 from starlette.responses import Response
@@ -19,16 +19,15 @@ from gigachat_server.access.scopes import Scope
 from gigachat_server.api import sse
 from gigachat_server.chat.feed import FeedDelta, FeedEvent, Place
 from gigachat_server.edge.problem import problem
-from gigachat_server.errors import GigachatError, NotFound, ShuttingDown
+from gigachat_server.errors import GigachatError, NotFound
 from gigachat_server.ids import is_id
 from gigachat_server.inbox.overview import LINES, Desk, Person, Rows
 from gigachat_server.pages.context import PageContext
-from gigachat_server.pages.inbox import SHOWN_MESSAGES, asked_for, chatbots_of, rows_of
+from gigachat_server.pages.inbox import SHOWN_MESSAGES, account_of, asked_for, chatbots_of, rows_of
 from gigachat_server.pages.inbox_views import counts_of, desk_of, line_of, note_of, person_of, row_of, said
 from gigachat_server.pages.merged import merged
 from gigachat_server.pages.request import PageRequest, me_of
 from gigachat_server.records import Chatbot
-from gigachat_server.work.waking import is_set_within
 
 _GATHER_S = 0.25
 _REST = 4  # times as long as a look took
@@ -83,18 +82,11 @@ class _Page:
 
     async def list_changes(self) -> AsyncGenerator[bytes, None]:
         """The rows that differ from what the page was told, with the order of all; the counts; a ping while nothing does."""
-        loop, woken = asyncio.get_running_loop(), asyncio.Event()
+        loop, who = asyncio.get_running_loop(), account_of(self._request)
         chatbots = await chatbots_of(self._request, self._context)
-        looked_at = -_LOOK_ANYWAY_S
-        with ExitStack() as followed:
-            for each in chatbots:
-                followed.enter_context(self._context.services.events.woken(each.id, None, woken))
-            woken.set()
-            while True:
-                is_woken = await is_set_within(woken, sse.PING_S)
-                if self._context.services.feed.is_closed:
-                    raise ShuttingDown(retry_after_s=1)
-                woken.clear()
+        looked_at = loop.time()
+        async with aclosing(self._context.services.overview.changes(who, chatbots, idle_s=sse.PING_S)) as changes:
+            async for is_woken in changes:
                 await self._admission.check(is_fact=is_woken)
                 if not is_woken and loop.time() - looked_at < _LOOK_ANYWAY_S:
                     yield sse.PING
