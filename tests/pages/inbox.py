@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -12,6 +13,8 @@ import aiohttp
 
 from tests.operators import add_operator, session_of
 from tests.pages.pages import Change, Pages, Visitor
+
+_PATIENCE_S = 20
 
 
 async def operator(site: Pages, handle: str, role: str = "owner", *, chatbots: Mapping[str, str] | None = None) -> Visitor:
@@ -44,7 +47,7 @@ class Stream:
     async def until(self, condition: Callable[[list[Change]], bool]) -> list[Change]:
         pieces = self._answer.content.iter_any()
         while not condition(self.found):
-            piece = await anext(pieces)
+            piece = await asyncio.wait_for(anext(pieces), _PATIENCE_S)
             *blocks, self._held = (self._held + piece.decode()).split("\n\n")
             for block in blocks:
                 fields = dict(line.split(": ", 1) for line in block.split("\n") if not line.startswith(":"))
