@@ -70,7 +70,7 @@ def bens(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 def _enter(browser: Browser, visitor: Visitor, address: str) -> None:
     browser.url = visitor.url
-    browser.driver.get(f"{visitor.url}/static/icon.svg")
+    browser.driver.get(f"{visitor.url}/login")
     browser.driver.execute_script("localStorage.clear(); sessionStorage.clear()")
     browser.driver.delete_all_cookies()
     browser.driver.add_cookie({"name": "gigachat_session", "value": visitor.cookie})
@@ -85,6 +85,10 @@ def _until_followed(browser: Browser) -> None:
 def _press(browser: Browser, *keys: str) -> None:
     for key in keys:
         webdriver.ActionChains(browser.driver).send_keys(key).perform()
+
+
+def _send(browser: Browser) -> None:
+    webdriver.ActionChains(browser.driver).key_down(Keys.CONTROL).send_keys(Keys.ENTER).key_up(Keys.CONTROL).perform()
 
 
 def _rows(browser: Browser) -> list[str]:
@@ -148,13 +152,14 @@ async def test_everything_is_done_by_keys(tmp_path: Path, eves: Browser) -> None
             _until_followed(eves)
             _press(eves, "t")
             eves.until(lambda: "You answer" in eves.text("#head"))
-            _press(eves, "n", "She is a regular.", Keys.CONTROL + Keys.ENTER)
+            _press(eves, "n", "She is a regular.")
+            _send(eves)
             eves.until(lambda: "She is a regular." in eves.text(".memo .content"))
             _press(eves, Keys.ESCAPE, "r", "/ref")
             eves.until(lambda: eves.all('#replies [role="option"]'))
             _press(eves, Keys.ENTER)
             eves.until(lambda: eves.one("#text").get_property("value") == "It is on its way.")
-            webdriver.ActionChains(eves.driver).key_down(Keys.CONTROL).send_keys(Keys.ENTER).key_up(Keys.CONTROL).perform()
+            _send(eves)
             eves.until(lambda: "It is on its way." in eves.text(".say.operator .content"))
             _press(eves, Keys.ESCAPE, "f")
             eves.until(lambda: eves.one("#fix-answer").get_property("value") == "It is on its way.")

@@ -546,7 +546,7 @@ async function offer() {
   }
   byId("replies").replaceChildren(...shown);
   byId("replies").hidden = false;
-  byId("text").setAttribute("aria-expanded", "true");
+  announce(found.length === 1 ? "One reply." : `${found.length} replies.`);
   choose(0);
 }
 
@@ -585,7 +585,6 @@ function take(option) {
 function closeOffer() {
   if (!byId("replies") || byId("replies").hidden) return;
   byId("replies").hidden = true;
-  byId("text").setAttribute("aria-expanded", "false");
   byId("text").removeAttribute("aria-activedescendant");
 }
 
