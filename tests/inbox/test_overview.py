@@ -27,14 +27,15 @@ ME = "eve"
 
 def _wanted(view: View, everything: list[Conversation]) -> list[str]:
     """By brute force."""
-    is_in: dict[View, Callable[[Conversation], bool]] = {
+    rules: dict[View, Callable[[Conversation], bool]] = {
         "waiting": lambda each: each.status == "open" and each.waiting_since is not None,
         "mine": lambda each: each.status == "open" and ME in (each.controlled_by, each.assigned_to),
         "unassigned": lambda each: each.status == "open" and each.assigned_to is None and each.controlled_by == "bot",
         "open": lambda each: each.status == "open",
         "snoozed": lambda each: each.status == "snoozed",
         "closed": lambda each: each.status == "closed",
-    }[view]
+    }
+    is_in = rules[view]
     found = [each for each in everything if is_in(each)]
     found.sort(key=lambda each: (each.chatbot_id, each.conversation_id))
     found.sort(key=lambda each: (each.waiting_since or 0) if view == "waiting" else -each.last_at)

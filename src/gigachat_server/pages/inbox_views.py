@@ -213,7 +213,7 @@ def line_of(event: Event) -> LineView:
             text = "released it. The chatbot answers again." if who else "The chatbot answers again."
         case "conversation.assigned":
             who, to = str(data.get("by") or ""), str(data.get("operator") or "")
-            text = f"gave it to {to}." if to and to != who else "looks after it." if to else "gave it back to everybody."
+            text = f"gave it to {to}." if to and to != who else "looks after it." if to else "gave it back to all."
         case "conversation.closed":
             text = "closed it."
         case "conversation.snoozed":
@@ -286,7 +286,7 @@ def _name(person: Person, conversation: Conversation) -> str:
 
 
 def _visitor(conversation: Conversation) -> str:
-    return conversation.user_id or "Nobody has spoken yet"
+    return conversation.user_id or "No word yet"
 
 
 def _counted(count: int) -> str:

@@ -48,6 +48,12 @@ class TokenExpired(Unauthenticated):
     code = "token_expired"
 
 
+class IdentityRefused(Unauthenticated):
+    """The provider's answer does not belong to this login. Try again."""
+
+    code = "identity_refused"
+
+
 class Forbidden(ApiError):
     """This API key is not allowed to do that."""
 
@@ -132,6 +138,24 @@ class TooManyWidgetKeys(Conflict):
     code = "too_many_widget_keys"
 
 
+class OperatorExists(Conflict):
+    """Another operator of the account has this e-mail address or handle, or had the handle before."""
+
+    code = "operator_exists"
+
+
+class LastOwner(Conflict):
+    """This is the account's last owner: make another operator an owner first."""
+
+    code = "last_owner"
+
+
+class HandleFixed(Conflict):
+    """An operator who has signed in keeps their handle: it is the name under which they spoke."""
+
+    code = "handle_fixed"
+
+
 class TooManyCannedReplies(Conflict):
     """A chatbot has at most 1000 canned replies."""
 
@@ -178,6 +202,12 @@ class UnansweredSettled(Conflict):
     """This was answered or dismissed before."""
 
     code = "unanswered_settled"
+
+
+class PreviousResponseSuperseded(ApiError):
+    """A newer reply was made in this conversation: go on from that one. Conversations have no branches."""
+
+    code = "previous_response_superseded"
 
 
 class PayloadTooLarge(ApiError):
@@ -432,10 +462,40 @@ class EmbeddingRefused(DocumentFailed):
     code = "embedding_refused"
 
 
+class ProviderUnavailable(ApiError):
+    """The identity provider cannot be reached, or answers with something else than OpenID Connect."""
+
+    code = "identity_provider_unavailable"
+
+
 class SearchBusy(ApiError):
     """The search took too long: use rarer words, or try again later."""
 
     code = "search_busy"
+
+
+class UnsupportedParameter(ApiError):
+    """What this parameter asks for is not done here, and to ignore it would promise something else."""
+
+    code = "unsupported_parameter"
+
+
+class TaskNotAnswered(ApiError):
+    """Titles, tags and other tasks of a front end are no prompts: nothing was stored. Switch them off there."""
+
+    code = "task_not_answered"
+
+
+class PreviousResponseNotFound(ApiError):
+    """There is no such response, or it belongs to somebody else."""
+
+    code = "previous_response_not_found"
+
+
+class UnknownModel(ApiError):
+    """No chatbot is called so: `model` is the id of a chatbot, or a name that one chatbot of the account has alone."""
+
+    code = "model_not_found"
 
 
 BY_CODE: dict[str, type[ApiError]] = {
@@ -446,6 +506,7 @@ BY_CODE: dict[str, type[ApiError]] = {
     "chatbot_required": ChatbotRequired,
     "unauthenticated": Unauthenticated,
     "token_expired": TokenExpired,
+    "identity_refused": IdentityRefused,
     "forbidden": Forbidden,
     "hostname_refused": HostnameRefused,
     "address_refused": AddressRefused,
@@ -460,6 +521,9 @@ BY_CODE: dict[str, type[ApiError]] = {
     "too_many_identity_keys": TooManyIdentityKeys,
     "session_not_claimable": NotClaimable,
     "too_many_widget_keys": TooManyWidgetKeys,
+    "operator_exists": OperatorExists,
+    "last_owner": LastOwner,
+    "handle_fixed": HandleFixed,
     "too_many_canned_replies": TooManyCannedReplies,
     "shortcut_taken": ShortcutTaken,
     "proposal_decided": ProposalDecidedAlready,
@@ -468,6 +532,7 @@ BY_CODE: dict[str, type[ApiError]] = {
     "too_many_sites": TooManySites,
     "too_many_fixed_answers": TooManyFixedAnswers,
     "unanswered_settled": UnansweredSettled,
+    "previous_response_superseded": PreviousResponseSuperseded,
     "payload_too_large": PayloadTooLarge,
     "unsupported_media_type": UnsupportedMediaType,
     "invalid_request": InvalidRequest,
@@ -508,5 +573,10 @@ BY_CODE: dict[str, type[ApiError]] = {
     "text_too_long": TextTooLong,
     "too_many_chunks": TooManyChunks,
     "embedding_refused": EmbeddingRefused,
+    "identity_provider_unavailable": ProviderUnavailable,
     "search_busy": SearchBusy,
+    "unsupported_parameter": UnsupportedParameter,
+    "task_not_answered": TaskNotAnswered,
+    "previous_response_not_found": PreviousResponseNotFound,
+    "model_not_found": UnknownModel,
 }

@@ -472,12 +472,51 @@ class Location(Struct, frozen=True, kw_only=True):
     heading: str | UnsetType = UNSET
 
 
+class MembershipInput(Struct, frozen=True, kw_only=True):
+    """A chatbot that a member sees, and what they may do there: answer and teach, or read."""
+
+    chatbot_id: str
+    role: Literal["operator", "viewer"] | UnsetType = UNSET
+
+
 class NoteInput(Struct, frozen=True, kw_only=True):
     """What an operator tells the others; end users never see it."""
 
     content: str
     operator: str | None | UnsetType = UNSET
     """Who writes; an operator who is signed in writes as themselves."""
+
+
+class OperatorChangePart(Struct, frozen=True, kw_only=True):
+    """Any part of a OperatorChange; what is left out stays as it is."""
+
+    email: str | UnsetType = UNSET
+    """Where the invitation goes, and what they sign in with."""
+    name: str | UnsetType = UNSET
+    """How colleagues call them. Default: the handle."""
+    handle: str | UnsetType = UNSET
+    """The name under which they speak, as `client:<handle>`; fixed once they have signed in. Default: what stands before the @.
+    """
+    role: Literal["admin", "member", "owner"] | UnsetType = UNSET
+    """`owner`: everything; `admin`: everything but owners; `member`: what `chatbots` says."""
+    chatbots: list[MembershipInput] | UnsetType = UNSET
+    """The chatbots of a member; of no effect for others."""
+    disabled: bool | UnsetType = UNSET
+    """Whether they are shut out: at once, on every page and stream."""
+
+
+class OperatorInput(Struct, frozen=True, kw_only=True):
+    email: str
+    """Where the invitation goes, and what they sign in with."""
+    name: str | UnsetType = UNSET
+    """How colleagues call them. Default: the handle."""
+    handle: str | UnsetType = UNSET
+    """The name under which they speak, as `client:<handle>`; fixed once they have signed in. Default: what stands before the @.
+    """
+    role: Literal["admin", "member", "owner"] | UnsetType = UNSET
+    """`owner`: everything; `admin`: everything but owners; `member`: what `chatbots` says."""
+    chatbots: list[MembershipInput] | UnsetType = UNSET
+    """The chatbots of a member; of no effect for others."""
 
 
 class Problem(Struct, frozen=True, kw_only=True, rename={"violated_policies": "violated-policies"}):
@@ -932,6 +971,19 @@ class AddedStem(Struct, frozen=True, kw_only=True):
     weight: float
 
 
+class AuditEntry(Struct, frozen=True, kw_only=True):
+    id: str
+    at: str
+    actor: str
+    """Who did it: `operator:<handle>`, `key:<id>`, or `local`, the server's machine."""
+    action: str
+    """A noun and what happened to it, such as `operator.disabled`."""
+    target: str
+    """What it was done to, such as `chatbot:<id>`."""
+    detail: dict[str, Any]
+    """What else is known; neither secrets nor what end users said."""
+
+
 class CannedReply(Struct, frozen=True, kw_only=True):
     id: str
     chatbot_id: str
@@ -1150,6 +1202,26 @@ class IdentityKey(Struct, frozen=True, kw_only=True):
     created_at: str
 
 
+class Invited(Struct, frozen=True, kw_only=True):
+    """`invite_url` is shown this once: the page on which they choose a password, within 7 days."""
+
+    id: str
+    email: str
+    name: str
+    handle: str
+    role: str
+    chatbots: list[Membership]
+    state: Choice["active", "disabled", "invited"]
+    """`invited`: they have not signed in yet."""
+    signs_in_with: list[Choice["oidc", "password"]]
+    """Empty until they accept their invitation."""
+    created_at: str
+    seen_at: str | None
+    """When they last signed in."""
+    disabled_at: str | None
+    invite_url: str
+
+
 class Key(Struct, frozen=True, kw_only=True):
     id: str
     name: str
@@ -1167,6 +1239,11 @@ class Limits(Struct, frozen=True, kw_only=True):
     day: str
     """Today, in UTC."""
     spent: Spent
+
+
+class Membership(Struct, frozen=True, kw_only=True):
+    chatbot_id: str
+    role: str
 
 
 class Message(Struct, frozen=True, kw_only=True):
@@ -1230,6 +1307,23 @@ class Note(Struct, frozen=True, kw_only=True):
     content: str
     created_at: str
     updated_at: str
+
+
+class Operator(Struct, frozen=True, kw_only=True):
+    id: str
+    email: str
+    name: str
+    handle: str
+    role: str
+    chatbots: list[Membership]
+    state: Choice["active", "disabled", "invited"]
+    """`invited`: they have not signed in yet."""
+    signs_in_with: list[Choice["oidc", "password"]]
+    """Empty until they accept their invitation."""
+    created_at: str
+    seen_at: str | None
+    """When they last signed in."""
+    disabled_at: str | None
 
 
 class Passage(Struct, frozen=True, kw_only=True):
