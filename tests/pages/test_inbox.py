@@ -204,7 +204,8 @@ async def test_nothing_that_anybody_wrote_runs_in_the_inbox(tmp_path: Path) -> N
     async with pages(tmp_path, model=ScriptedModel(["\n\n".join(XSS)])) as site:
         eve = await operator(site, "eve")
         for number, payload in enumerate(XSS):
-            chatbot, name = await site.api.chatbot(name=payload[:255], **MATCHING), f"{number} {payload}"[:100]
+            name = "".join(each for each in f"{number} {payload}" if each.isprintable())[:100]
+            chatbot = await site.api.chatbot(name=name, **MATCHING)
             await site.api.push(chatbot, "a.md", payload)
             await wait_for_a_human(site, chatbot, name, user=name, note=payload)
             noted = await eve.send("/web/inbox/note", chatbot, conversation=name, content=payload)
