@@ -11,6 +11,7 @@ import functools
 import logging
 from contextlib import suppress
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope
@@ -33,11 +34,12 @@ from gigachat_server.errors import (
 )
 from gigachat_server.pages.context import SECURITY_HEADERS, PageContext, login_address, redirect
 from gigachat_server.pages.request import MAX_FORM_BYTES, PageRequest, check_csrf, check_same_origin, parse_form
-from gigachat_server.pages.routes import ROUTES, STATIC, PageRoute
+from gigachat_server.pages.routes import CONVERSATION, ROUTES, STATIC, PageRoute
 from gigachat_server.records import Chatbot
 from gigachat_server.services import Services
 
-_PREFIXES = (STATIC, "/web/")
+_PREFIXES = (STATIC, "/web/", "/inbox/")
+_NAMED_PARTS = 2  # of the one address that names something: the chatbot, and one of its conversations
 _SIGNED_OUT = "You are no longer signed in. Sign in again; your text is still here."
 
 
@@ -75,7 +77,7 @@ class _PageSurface:
         method = "GET" if request.method == "HEAD" else request.method
         if request.path.startswith(STATIC) and method == "GET":
             return self._static(request)
-        by_method = self.routes.get(request.path)
+        by_method = self.routes.get(self._template(request))
         if not by_method:
             raise NotFound(
                 other_address(
@@ -86,6 +88,20 @@ class _PageSurface:
             allowed = sorted(by_method)
             raise MethodNotAllowed(other_method(request.method, allowed), headers={"Allow": ", ".join(allowed)})
         return by_method[method]
+
+    def _template(self, request: PageRequest[Any]) -> str:
+        """The address as the table has it. Split first and decoded after: the id of a conversation may hold a slash."""
+        if not request.path.startswith("/inbox/"):
+            return request.path
+        parts = request.encoded_path.split(b"/")[2:]
+        if len(parts) != _NAMED_PARTS or not all(parts):
+            return request.path
+        try:
+            chatbot_id, conversation_id = (unquote_to_bytes(part).decode() for part in parts)
+        except UnicodeDecodeError:
+            raise NotFound from None
+        request.named = {"chatbot_id": chatbot_id, "conversation_id": conversation_id}
+        return CONVERSATION
 
     async def identify(self, request: PageRequest[Any], route: AnyRoute) -> Principal | None:
         principal = await self._recognise(request)
