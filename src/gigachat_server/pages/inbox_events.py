@@ -74,7 +74,7 @@ class _Page:
                 yield piece
         except GigachatError as error:
             if error.status in (401, 403, 404):  # else the page follows anew by itself, from where it is
-                yield sse.event("gone", problem(error, instance=self._request.path, request_id=""))
+                yield sse.event("gone", problem(error, instance=self._request.path, request_id="", root=self._request.root))
         finally:
             await changes.aclose()
 
@@ -142,7 +142,7 @@ class _Page:
             finally:
                 await followed.aclose()
         except NotFound as error:
-            yield sse.event("closed", problem(error, instance=self._request.path, request_id=""))
+            yield sse.event("closed", problem(error, instance=self._request.path, request_id="", root=self._request.root))
 
     async def _change(self, chatbot: Chatbot, happened: FeedEvent) -> bytes:
         """What the event put into the thread, and how the conversation stands now."""
