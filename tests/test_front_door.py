@@ -28,6 +28,7 @@ SAID: dict[str, Any] = {"conversation_id": "c1", "user_id": "ann", "text": "Hell
 # Every method, with the scope that it needs, on a conversation that is there.
 CALLS: dict[str, tuple[Scope, Call]] = {
     "speak": (Scope.CONVERSATIONS_WRITE, lambda door, who, bot: door.speak(who, bot, **SAID)),
+    "try_out": (Scope.CONVERSATIONS_WRITE, lambda door, who, bot: door.try_out(who, bot, "t1", text="Hello", key=None)),
     "retry": (Scope.CONVERSATIONS_WRITE, lambda door, who, bot: door.retry(who, bot, "c1", "none", key=None)),
     "join": (Scope.CONVERSATIONS_READ, lambda door, who, bot: door.join(who, bot, "c1")),
     "stop": (Scope.CONVERSATIONS_WRITE, lambda door, who, bot: door.stop(who, bot, "c1", key=None)),

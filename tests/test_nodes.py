@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from random import Random
 from typing import Any
 
+import msgspec
 import pytest
 
 from gigachat_server.access import keys
+from gigachat_server.access.operators import Draft, LastOwner
+from gigachat_server.access.principal import local_operator
 from gigachat_server.models.base import ModelInput
 from gigachat_server.models.fake import Pause, ScriptedModel, Step
 from tests.harness import Api, gigachat, until
+from tests.operators import add_operator, session_of
 from tests.streams import Stream, prompt, streaming
 from tests.turns import ask, asking_held, assert_at_rest, contents, history, queueing, rows, state, told
 
@@ -217,6 +222,52 @@ async def test_what_changes_on_one_node_holds_on_all(tmp_path: Path) -> None:
             return (await b.get("/chatbots", key=secret)).status == 401
 
         await until(is_refused)
+
+
+async def test_who_signs_in_at_one_node_is_signed_in_at_all_and_shut_out_of_all(tmp_path: Path) -> None:
+    """So a proxy may send each request of a browser to another node."""
+    async with nodes(tmp_path, ScriptedModel(["Hi."]), ScriptedModel(["Hi."])) as (a, b):
+        made = await add_operator(a.services, "ann", "admin")
+        cookie = f"gigachat_session={await session_of(a.services, made)}"
+        token = await a.services.sessions.mint_login_token()
+        for node in (a, b, a, b):
+            page = await node.get("/profile", headers={"Cookie": cookie})
+            assert (page.status, "Ann" in page.text) == (200, True)
+        csrf = re.findall(r'name="csrf" value="([\w-]+)"', page.text)[0]
+        form = {"Cookie": cookie, "Sec-Fetch-Site": "same-origin", "Content-Type": "application/x-www-form-urlencoded"}
+        made_at_b = await b.post("/keys", raw=f"csrf={csrf}&name=mine".encode(), headers=form)
+        assert made_at_b.status == 201, "a form of one node's page is the other's as well"
+        redeemed = [await node.services.sessions.redeem(token, peer=None) for node in (b, a)]
+        assert [each is not None for each in redeemed] == [True, False]
+        await a.services.operators.change(local_operator(made.account_id), made.id, _disabled)
+
+        async def is_shut_out() -> bool:
+            return (await b.get("/profile", headers={"Cookie": cookie})).status == 303
+
+        await until(is_shut_out)
+
+
+async def test_two_nodes_that_remove_the_last_owners_leave_one(tmp_path: Path) -> None:
+    async with nodes(tmp_path, ScriptedModel(["Hi."]), ScriptedModel(["Hi."])) as (a, b):
+        local = local_operator(a.services.account.id)
+        owners = [await add_operator(a.services, name, "owner") for name in ("ann", "bob")]
+        for _ in range(10):
+            acts = (
+                a.services.operators.change(local, owners[0].id, _disabled),
+                b.services.operators.change(local, owners[1].id, _disabled),
+            )
+            outcomes = await asyncio.gather(*acts, return_exceptions=True)
+            assert [type(each) for each in outcomes].count(LastOwner) == 1
+            for owner in owners:
+                await a.services.operators.change(local, owner.id, _enabled)
+
+
+def _disabled(draft: Draft) -> Draft:
+    return msgspec.structs.replace(draft, is_disabled=True)
+
+
+def _enabled(draft: Draft) -> Draft:
+    return msgspec.structs.replace(draft, is_disabled=False)
 
 
 async def test_deleting_at_another_node_ends_what_is_being_said(tmp_path: Path) -> None:

@@ -19,8 +19,13 @@ from gigachat_server.access.identity_keys import IdentityKeys
 from gigachat_server.access.keys import KeyRing
 from gigachat_server.access.limits import Limits
 from gigachat_server.access.limits_upkeep import LimitsUpkeep
+from gigachat_server.access.oidc import Provider
+from gigachat_server.access.operators import Operators
 from gigachat_server.access.secrets import Secrets
+from gigachat_server.access.sessions import Sessions
+from gigachat_server.access.sign_in import SignIn
 from gigachat_server.access.till import Till
+from gigachat_server.access.upkeep import AccessUpkeep
 from gigachat_server.access.user_sessions import UserSessions
 from gigachat_server.access.widget_keys import WidgetKeys
 from gigachat_server.access.worker import AccessWorker
@@ -139,6 +144,7 @@ def _workers(services: Services) -> Sequence[Worker]:
         services.access_worker,
         services.limits_upkeep,
         services.inbox_worker,
+        services.access_upkeep,
     )
 
 
@@ -206,6 +212,9 @@ async def _assemble(
     opened.push_async_callback(till.settle)
     limits = Limits(database, till, clock)
     user_sessions = UserSessions(database, limits, clock)
+    operators = Operators(database, clock)
+    with_keys = settings.key_sign_in == "always"
+    sessions = Sessions(database, clock, key_ring, account_id=account.id, with_keys=with_keys)
     searcher = make_searcher(settings, database, embedder, background)
     extractor = Extractor(most_characters=settings.max_document_characters)
     ingest = Ingest(database, embedder, searcher, clock, extractor=extractor)
@@ -264,6 +273,13 @@ async def _assemble(
         end_users=end_users,
         access_worker=AccessWorker(database, user_sessions, clock, background),
         callers=Callers(database, clock, key_ring=key_ring, identity_keys=identity_keys, users=end_users, sessions=user_sessions),
+        operators=operators,
+        sessions=sessions,
+        sign_in=SignIn(
+            database, clock, sessions=sessions, people=operators, account_id=account.id, role_of_strangers=settings.oidc_role
+        ),
+        access_upkeep=AccessUpkeep(database, clock, background),
+        provider=Provider(database, clock, settings) if settings.oidc_issuer else None,
         embedder=embedder,
         model=model,
         searcher=searcher,
@@ -356,9 +372,15 @@ class PublicApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._root:
             scope = _below(self._root, scope)
-        is_page = self.web.handles(scope["path"]) or (_is_of_browser(scope) and not self._api.handles(scope["raw_path"]))
+        is_page = self._is_page(scope)
         answering = self.web if is_page else self._api
         await answering(scope, receive, send)
+
+    def _is_page(self, scope: Scope) -> bool:
+        """Where a page and the API have the same address, and where neither has it, people get a page and programs the API."""
+        if self.web.handles(scope["path"]):
+            return _is_of_browser(scope) or not self._api.handles(scope["raw_path"])
+        return _is_of_browser(scope) and not self._api.handles(scope["raw_path"])
 
 
 def _below(root: str, scope: Scope) -> Scope:

@@ -10,8 +10,13 @@ from gigachat_server.access.identity_keys import IdentityKeys
 from gigachat_server.access.keys import KeyRing
 from gigachat_server.access.limits import Limits
 from gigachat_server.access.limits_upkeep import LimitsUpkeep
+from gigachat_server.access.oidc import Provider
+from gigachat_server.access.operators import Operators
 from gigachat_server.access.secrets import Secrets
+from gigachat_server.access.sessions import Sessions
+from gigachat_server.access.sign_in import SignIn
 from gigachat_server.access.till import Till
+from gigachat_server.access.upkeep import AccessUpkeep
 from gigachat_server.access.user_sessions import UserSessions
 from gigachat_server.access.widget_keys import WidgetKeys
 from gigachat_server.access.worker import AccessWorker
@@ -57,6 +62,11 @@ class Services(msgspec.Struct, kw_only=True):
     end_users: EndUsers
     callers: Callers
     access_worker: AccessWorker
+    operators: Operators
+    sessions: Sessions
+    sign_in: SignIn
+    access_upkeep: AccessUpkeep
+    provider: Provider | None  # of identities
     embedder: Embedder
     model: ChatModel
     searcher: Searcher

@@ -71,6 +71,27 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = ""
 
+    key_sign_in: Annotated[
+        Literal["until_owner", "always"],
+        Meta(
+            description="Until when API keys sign people in to the pages: until the account has an owner, who invites them, or "
+            "`always`."
+        ),
+    ] = "until_owner"
+    oidc_issuer: Annotated[
+        str,
+        Meta(
+            description="URL of an OpenID Connect provider that operators sign in with, such as "
+            "`https://login.example.com/realms/staff`. Default: none."
+        ),
+    ] = ""
+    oidc_client_id: Annotated[str, Meta(description="Id of gigachat as a client of GIGACHAT_OIDC_ISSUER.")] = ""
+    oidc_client_secret: Annotated[str, Meta(description="Secret of that client, if it has one.", extra={"secret": True})] = ""
+    oidc_role: Annotated[
+        Literal["none", "member", "admin"],
+        Meta(description="What people whom the provider knows and nobody invited become; `none` lets only invited people in."),
+    ] = "none"
+
     model_url: Annotated[
         str,
         Meta(
@@ -379,7 +400,7 @@ _SERVICE_VARIABLES = tuple(
 
 
 _PUBLIC_URL = re.compile(r"https?://[A-Za-z0-9.:\[\]-]{1,255}(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?")
-_OWN_FOLDERS = ("chatbots", "static", "web", "api-keys")
+_OWN_FOLDERS = ("chatbots", "static", "web", "api-keys", "operators")
 
 
 def _without_services(environment: Mapping[str, str]) -> dict[str, str]:
@@ -427,6 +448,13 @@ def _check(settings: Settings, names: Mapping[str, str]) -> None:
         raise SetupError(f"{names['public_url']} must be an http or https URL with a plain path: https://example.com/chat.")
     if settings.public_path.split("/")[1:2] in ([name] for name in _OWN_FOLDERS):
         raise SetupError(f"{names['public_url']} must have another path: gigachat has a folder {settings.public_path} itself.")
+    is_on_this_machine = urlsplit(settings.oidc_issuer).hostname in ("localhost", "127.0.0.1", "::1")
+    if settings.oidc_issuer and not settings.oidc_issuer.startswith(
+        ("https://", "http://" if is_on_this_machine else "https://")
+    ):
+        raise SetupError(f"{names['oidc_issuer']} must start with https://.")
+    if settings.oidc_issuer and not settings.oidc_client_id:
+        raise SetupError("GIGACHAT_OIDC_ISSUER needs GIGACHAT_OIDC_CLIENT_ID, the id of gigachat there.")
     triggers.check(settings.failpoint)
     for name in ("trusted_proxies", "fetch_allow"):
         try:

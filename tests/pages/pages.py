@@ -93,12 +93,13 @@ class Visitor:
             sent["Idempotency-Key"] = key
         return await self.call("POST", path, raw=json.dumps(wanted).encode(), headers=sent)
 
-    async def say(self, chatbot: str, prompt: str, *, user_id: str = "ann", **more: str) -> Reply:
-        return await self.send("/web/chat", chatbot, user_id=user_id, prompt=prompt, **more)
+    async def say(self, chatbot: str, prompt: str, **more: str) -> Reply:
+        """To try the chatbot out, or as `operator`."""
+        return await self.send("/web/chat", chatbot, prompt=prompt, **more)
 
-    async def ask(self, chatbot: str, prompt: str, *, user_id: str = "ann", conversation: str = "c1") -> list[Change]:
+    async def ask(self, chatbot: str, prompt: str, *, conversation: str = "c1", **more: str) -> list[Change]:
         """Say it, and what the page was told of by the time that it was settled."""
-        said = await self.say(chatbot, prompt, user_id=user_id, conversation=conversation)
+        said = await self.say(chatbot, prompt, conversation=conversation, **more)
         assert said.status == 201, said.text
         return await self.follow(chatbot, conversation, until=lambda found: _is_settled(found, said.body["message_id"]))
 
@@ -138,11 +139,16 @@ class Pages:
     def __init__(self, api: Api, web: Web, visitor: Visitor, stranger: Visitor) -> None:
         self.api = api
         self.web = web
+        self.loop = asyncio.get_running_loop()
         self.visitor = visitor
         self.stranger = stranger
 
-    def token(self) -> str:
-        return self.web.login_path().removeprefix("/login?token=")
+    def link(self) -> str:
+        """For a browser's thread: a path that signs in, once."""
+        return asyncio.run_coroutine_threadsafe(self.web.login_path(), self.loop).result(10)
+
+    async def token(self) -> str:
+        return (await self.web.login_path()).removeprefix("/login?token=")
 
 
 @asynccontextmanager
@@ -170,7 +176,7 @@ async def pages(
             async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), cookie_jar=jar) as session:
                 visitor = Visitor(url, session)
                 found = Pages(Api(services, url, secret, session), public.web, visitor, Visitor(url, session))
-                await visitor.sign_in(token=found.token())
+                await visitor.sign_in(token=await found.token())
                 yield found
         finally:
             server.should_exit = True

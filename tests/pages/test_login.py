@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from gigachat_server.access.attempts import ATTEMPTS, MOST_REMEMBERED, AttemptLimit, network_of
 from gigachat_server.access.principal import local_operator
-from gigachat_server.access.sessions import ATTEMPTS, MOST_PEERS, MOST_SESSIONS, AttemptLimit, Sessions
+from gigachat_server.access.sessions import MOST_SESSIONS
 from gigachat_server.pages.context import safe_next
+from tests import stores
 from tests.pages.pages import pages
 
 pytestmark = pytest.mark.sqlite_only  # a page sees nothing but the API, which is tested on both
@@ -50,13 +52,13 @@ async def test_nothing_is_shown_to_a_stranger(tmp_path: Path) -> None:
 
 async def test_a_link_signs_in_once_and_looking_at_it_spoils_nothing(tmp_path: Path) -> None:
     async with pages(tmp_path) as site:
-        token = site.token()
+        token = await site.token()
         for _ in range(3):
             page = await site.stranger.get(f"/login?token={token}")
             assert page.status == 200
             assert "Set-Cookie" not in page.headers
         reply = await site.stranger.sign_in(token=token)
-        assert (reply.status, reply.headers["Location"]) == (303, "/")
+        assert (reply.status, reply.headers["Location"]) == (303, "/welcome"), "as long as there is no owner"
         assert (await site.stranger.get("/keys")).status == 200
         site.stranger.cookie = ""
         again = await site.stranger.post("/login", token=token)
@@ -69,7 +71,7 @@ async def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites(tmp_path: P
     async with pages(tmp_path, trusted_proxies="127.0.0.1") as site:
         plain = await site.stranger.post("/login", key=site.api.key)
         attributes = [part.strip() for part in plain.headers["Set-Cookie"].split(";")[1:]]
-        assert sorted(attributes) == ["HttpOnly", "Max-Age=43200", "Path=/", "SameSite=lax"]
+        assert sorted(attributes) == ["HttpOnly", "Max-Age=604800", "Path=/", "SameSite=lax"]
         headers = {"Sec-Fetch-Site": "same-origin", "X-Forwarded-Proto": "https"}
         secure = await site.stranger.post("/login", headers=headers, key=site.api.key)
         assert "; Secure" in secure.headers["Set-Cookie"]
@@ -131,14 +133,25 @@ async def test_signing_out_ends_the_session_for_whoever_has_the_cookie(tmp_path:
 async def test_sessions_and_links_end_by_the_clock(tmp_path: Path) -> None:
     clock = Watch()
     async with pages(tmp_path, clock=clock) as site:
-        token = site.token()
+        token = await site.token()
         clock.now += 12 * HOUR - SECOND
         assert (await site.visitor.get("/keys")).status == 200
-        clock.now += SECOND
-        assert (await site.visitor.get("/keys")).status == 303
         assert "This link signs you in" in (await site.stranger.get(f"/login?token={token}")).text
+        clock.now += 12 * HOUR - SECOND
+        assert (await site.visitor.get("/keys")).status == 200, "it was used meanwhile"
         clock.now += 12 * HOUR
+        assert (await site.visitor.get("/keys")).status == 303
         assert (await site.stranger.post("/login", token=token)).status == 401
+
+
+async def test_a_session_ends_after_a_week_however_much_it_is_used(tmp_path: Path) -> None:
+    clock = Watch()
+    async with pages(tmp_path, clock=clock) as site:
+        for _ in range(15):
+            clock.now += 11 * HOUR
+            assert (await site.visitor.get("/keys")).status == 200
+        clock.now += 3 * HOUR
+        assert (await site.visitor.get("/keys")).status == 303
 
 
 async def test_attempts_to_sign_in_are_limited(tmp_path: Path) -> None:
@@ -158,29 +171,34 @@ async def test_attempts_to_sign_in_are_limited(tmp_path: Path) -> None:
 def test_the_limit_is_one_for_each_network_and_takes_bounded_memory() -> None:
     clock = Watch()
     limit = AttemptLimit(clock)
-    assert [limit.count("2001:db8::1") for _ in range(ATTEMPTS)] == [0] * ATTEMPTS
-    assert limit.count("2001:db8::ffff:2") == 60
-    assert limit.count("2001:db8:0:1::1") == 0
-    assert limit.count("192.0.2.1") == 0
-    assert limit.count(None) == 0
-    for number in range(MOST_PEERS + 10):
+    assert [limit.count(network_of("2001:db8::1")) for _ in range(ATTEMPTS)] == [0] * ATTEMPTS
+    assert limit.count(network_of("2001:db8::ffff:2")) == 60
+    for another in ("2001:db8:0:1::1", "192.0.2.1", None):
+        assert limit.count(network_of(another)) == 0
+    for number in range(MOST_REMEMBERED + 10):
         limit.count(str(number))
-    assert len(limit._attempts) == MOST_PEERS
+    assert len(limit._attempts) == MOST_REMEMBERED
 
 
-def test_sessions_are_bounded_and_their_ids_are_not_kept() -> None:
-    sessions = Sessions(Watch(), account_id="a")
-    token = sessions.mint_login_token()
-    first, _ = sessions.open(local_operator("a"))
-    assert len(first) == 43
-    kept = repr((sessions._sessions, sessions._tokens))
-    assert first not in kept
-    assert token not in kept
-    for _ in range(MOST_SESSIONS):
-        last, _ = sessions.open(local_operator("a"))
-    assert sessions.find(first) is None
-    assert sessions.find(last) is not None
-    assert len(sessions._sessions) == MOST_SESSIONS
+async def test_sessions_are_bounded_and_their_ids_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gigachat_server.access.sessions.MOST_SESSIONS", 3)
+    clock = Watch()
+    async with pages(tmp_path, clock=clock) as site:
+        sessions, who = site.api.services.sessions, local_operator(site.api.services.account.id)
+        opened = []
+        for _ in range(5):
+            clock.now += SECOND
+            opened.append(await sessions.open(who, peer=None))
+        assert [await sessions.recognise(each) is not None for each in opened] == [False, False, True, True, True]
+        token = await sessions.mint_login_token()
+        kept = repr(stores.current().query(tmp_path, "SELECT * FROM operator_sessions"))
+        kept += repr(stores.current().query(tmp_path, "SELECT * FROM one_time_tokens"))
+        session = await sessions.recognise(opened[-1])
+        assert session is not None
+        for secret in (opened[-1], token, session.csrf_token):
+            assert len(secret) == 43
+            assert secret not in kept
+        assert MOST_SESSIONS == 1_000
 
 
 @pytest.mark.parametrize(

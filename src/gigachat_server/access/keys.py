@@ -21,7 +21,7 @@ from gigachat_server.clock import Clock
 from gigachat_server.errors import FieldError, InvalidRequest, NotFound, Unauthenticated
 from gigachat_server.ids import new_id
 from gigachat_server.records import Account, ApiKey
-from gigachat_server.store import keys
+from gigachat_server.store import audit, keys
 from gigachat_server.store.database import Database, Reader, Tx
 
 _DAY_US = 86_400_000_000
@@ -56,7 +56,7 @@ class KeyRing:
         name, wanted = shown_name(name, "name"), tuple(dict.fromkeys(scopes))
         principal.require_grantable(wanted)
         expires_at = None if expires_in_days is None else self._clock() + expires_in_days * _DAY_US
-        return await self.create(principal.account_id, name, scopes=wanted, expires_at=expires_at)
+        return await self.create(principal.account_id, name, scopes=wanted, expires_at=expires_at, actor=principal.actor)
 
     async def list_keys(self, principal: Principal, *, before: tuple[int, str] | None, limit: int) -> list[ApiKey]:
         """The keys of the principal's account, newest first."""
@@ -67,13 +67,20 @@ class KeyRing:
         return await self._database.read(read)
 
     async def create(
-        self, account_id: str, name: str, *, scopes: tuple[str, ...] = DEFAULT_SCOPES, expires_at: int | None = None
+        self,
+        account_id: str,
+        name: str,
+        *,
+        scopes: tuple[str, ...] = DEFAULT_SCOPES,
+        expires_at: int | None = None,
+        actor: str = PrincipalKind.LOCAL,
     ) -> tuple[ApiKey, str]:
         """A new key and, for this once, its secret."""
         secret = API_KEY.mint()
-        return await self._insert(
-            account_id, name, secret, key_id=API_KEY.id_of(secret), scopes=scopes, expires_at=expires_at
-        ), secret
+        made = await self._insert(
+            account_id, name, secret, key_id=API_KEY.id_of(secret), scopes=scopes, expires_at=expires_at, actor=actor
+        )
+        return made, secret
 
     async def ensure_configured(self, account_id: str) -> None:
         """Have GIGACHAT_API_KEY work, unless it was revoked."""
@@ -90,14 +97,18 @@ class KeyRing:
                 key_id=key_id,
                 scopes=DEFAULT_SCOPES,
                 expires_at=None,
+                actor=PrincipalKind.LOCAL,
                 is_own=False,
             )
 
-    async def revoke(self, account_id: str, key_id: str) -> None:
+    async def revoke(self, account_id: str, key_id: str, *, actor: str = PrincipalKind.LOCAL) -> None:
         """From now on the key is refused. Raises `NotFound`."""
 
         async def body(tx: Tx) -> bool:
-            return await keys.revoke(tx, account_id, key_id, now_us=self._clock())
+            if not await keys.revoke(tx, account_id, key_id, now_us=self._clock()):
+                return False
+            await self._note(tx, account_id, key_id, actor, "revoked")
+            return True
 
         if not await self._database.transaction("key.revoke", body):
             raise NotFound
@@ -118,11 +129,9 @@ class KeyRing:
             raise Unauthenticated
         return principal
 
-    async def renewed(self, principal: Principal) -> Principal | None:
-        """Who that is now, for a session that was opened earlier; None once its key no longer holds."""
-        if principal.kind is not PrincipalKind.KEY:
-            return principal
-        key = await keys.find_remembered(self._database, principal.id)
+    async def holder(self, key_id: str) -> Principal | None:
+        """Who that key speaks for now, for a session that it opened; None once it does not hold any more."""
+        key = await keys.find_remembered(self._database, key_id)
         return self._principal(key) if key is not None else None
 
     def _principal(self, key: ApiKey) -> Principal | None:
@@ -142,6 +151,7 @@ class KeyRing:
         key_id: str,
         scopes: tuple[str, ...],
         expires_at: int | None,
+        actor: str,
         is_own: bool = True,
     ) -> ApiKey:
         """`is_own`: the id was made for it, so no other node can have made a key of that id."""
@@ -160,6 +170,10 @@ class KeyRing:
         async def body(tx: Tx) -> None:
             if is_own or await keys.find_by_id(tx, key.id) is None:  # or another node was faster
                 await keys.insert(tx, key)
+                await self._note(tx, account_id, key.id, actor, "created")
 
         await self._database.transaction("key.create", body)
         return key
+
+    async def _note(self, tx: Tx, account_id: str, key_id: str, actor: str, what: str) -> None:
+        await audit.add(tx, account_id, actor=actor, action=f"key.{what}", target=f"key:{key_id}", now_us=self._clock())

@@ -5,6 +5,7 @@ Invariant: only `access/` looks at scopes. Everybody else asks the principal: `r
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 import msgspec
@@ -26,8 +27,8 @@ class Role(StrEnum):
     """What an operator may do: of the account, or of a chatbot that they are a member of (operator, viewer)."""
 
     OWNER = "owner"
-    ADMIN = "admin"
-    MEMBER = "member"
+    ADMIN = "admin"  # all that an owner may, but to owners
+    MEMBER = "member"  # what their memberships say
     OPERATOR = "operator"
     VIEWER = "viewer"
 
@@ -44,6 +45,17 @@ class UserAccess(msgspec.Struct, frozen=True, kw_only=True):
     sources: SourceView = "titles"
 
 
+_VIEWER = frozenset({Scope.CHATBOTS_READ, Scope.DOCUMENTS_READ, Scope.CONVERSATIONS_READ})
+# A member sees that there are chatbots; what they may do in each, their role there says.
+SCOPES_OF: Mapping[Role, frozenset[Scope]] = {
+    Role.OWNER: frozenset(SCOPES),
+    Role.ADMIN: frozenset(SCOPES),
+    Role.MEMBER: frozenset({Scope.CHATBOTS_READ}),
+    Role.OPERATOR: _VIEWER | {Scope.CONVERSATIONS_WRITE, Scope.MESSAGES_INJECT, Scope.LEARNING_WRITE},
+    Role.VIEWER: _VIEWER,
+}
+
+
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
     """Who is calling, for which account, and what they may do.
 
@@ -51,6 +63,8 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     user with a fresh token is the same one. A principal bound to a chatbot or
     a user (None: not bound) reaches nothing else of its account. An end user is bound to both, and the front door admits them
     to their own conversations alone. An operator speaks as `operator`, whatever name a request gives.
+
+    A member's `scopes` are what they may do in some chatbot; what they may do in one, `within` tells.
     """
 
     kind: PrincipalKind
@@ -65,6 +79,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     role: Role | None = None  # theirs in the account
     address: str | None = None  # of an end user: what limits count as one address
     user_access: UserAccess | None = None  # of an end user, and of a visitor
+    memberships: Mapping[str, Role] | None = None  # a member's chatbots, with their role in each; None: every chatbot
 
     @property
     def is_end_user(self) -> bool:
@@ -90,7 +105,9 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
 
     def check_reach(self, chatbot: Chatbot) -> None:
         """Raises `NotFound` for a chatbot that is not the principal's: a foreign one looks like none."""
-        if chatbot.account_id != self.account_id or self.chatbot_id not in (None, chatbot.id):
+        is_bound_elsewhere = self.chatbot_id not in (None, chatbot.id)
+        is_outsider = self.memberships is not None and chatbot.id not in self.memberships
+        if chatbot.account_id != self.account_id or is_bound_elsewhere or is_outsider:
             raise NotFound
 
     def check_own(self, conversation_id: str, conversation: Conversation | None) -> None:
@@ -105,6 +122,26 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
             raise NotFound
         if conversation.user_id != self.user_id and (conversation.user_id is not None or narrowed is None):
             raise NotFound
+
+    def within(self, chatbot: Chatbot) -> Principal:
+        """The principal as they are in that chatbot: a member has the scopes of their role there. Raises `NotFound`."""
+        self.check_reach(chatbot)
+        if self.memberships is None:
+            return self
+        role = self.memberships[chatbot.id]
+        return msgspec.structs.replace(self, scopes=SCOPES_OF[role], chatbot_id=chatbot.id)
+
+    @property
+    def reachable(self) -> tuple[str, ...] | None:
+        """The ids of the chatbots that a list may show; None: all of the account."""
+        if self.chatbot_id is not None:
+            return (self.chatbot_id,)
+        return None if self.memberships is None else tuple(self.memberships)
+
+    @property
+    def may_manage_owners(self) -> bool:
+        """Whether they may make, change or remove owners: a key or an admin could otherwise become one."""
+        return self.kind is PrincipalKind.LOCAL or self.role is Role.OWNER
 
     @property
     def limit_key(self) -> str:

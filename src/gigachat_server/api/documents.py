@@ -83,7 +83,7 @@ class WireQueue(msgspec.Struct, frozen=True):
 
 async def queues(request: Request[None], services: Services) -> Answer:
     async def read(reader: Reader) -> list[ingest_queue.Queue]:
-        return await ingest_queue.list_queues(reader, request.account_id)
+        return await ingest_queue.list_queues(reader, request.account_id, among=request.principal.reachable)
 
     found = await services.database.read(read)
     return Answer(

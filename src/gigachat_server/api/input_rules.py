@@ -135,6 +135,7 @@ AFTER: dict[str, Schema] = {
     CHATBOT + "/events": {"type": "string", "pattern": _OF_MOMENTS},
     CONVERSATIONS: {"type": "string", "pattern": _OF_CLIENT_IDS},
     UNANSWERED: {"type": "string", "pattern": _OF_IDS},
+    "/audit": {"type": "string", "pattern": _OF_IDS},
     "/api-keys": {"type": "string", "pattern": _OF_IDS},
 }
 LAST_EVENT_ID: dict[str, Schema] = {

@@ -48,5 +48,5 @@ async def list_all(request: Request[None], services: Services) -> Answer:
 
 
 async def revoke(request: Request[None], services: Services) -> Answer:
-    await services.key_ring.revoke(request.account_id, request.named["key_id"])
+    await services.key_ring.revoke(request.account_id, request.named["key_id"], actor=request.principal.actor)
     return Answer(None, 204)

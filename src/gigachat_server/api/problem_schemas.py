@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from gigachat_server import errors
+from gigachat_server.access.operators import HandleFixed, LastOwner, OperatorExists
 from gigachat_server.api.routes import (
     CHATBOT,
     CONVERSATION,
@@ -17,6 +18,7 @@ from gigachat_server.api.routes import (
     FIXED_ANSWER,
     FIXED_ANSWERS,
     MESSAGE,
+    OPERATOR,
     SITES,
     UNANSWERED,
     ApiRoute,
@@ -65,6 +67,11 @@ _OF_ROUTES: dict[tuple[str, str], tuple[str, Kinds]] = {
     ("PUT", DOCUMENT): ("Document", (DocumentNameTaken,)),
     ("POST", SITES): ("Site", (SiteExists, TooManySites)),
     ("POST", CONVERSATION + "/takeover"): ("Takeover", (errors.AlreadyTakenOver,)),
+    ("POST", CONVERSATION + "/release"): ("Takeover", (errors.AlreadyTakenOver,)),
+    ("POST", "/operators"): ("Operator", (OperatorExists,)),
+    ("PATCH", OPERATOR): ("OperatorChange", (OperatorExists, LastOwner, HandleFixed)),
+    ("DELETE", OPERATOR): ("OperatorDeletion", (LastOwner,)),
+    ("POST", OPERATOR + "/invite"): ("Invitation", (errors.Conflict,)),
     ("POST", MESSAGE + "/retry"): ("Retry", (errors.ConversationTakenOver,)),
     ("GET", CONVERSATION + "/events"): ("Events", (errors.RateLimited,)),
     ("POST", FIXED_ANSWERS): ("FixedAnswer", (TooManyFixedAnswers,)),

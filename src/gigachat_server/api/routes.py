@@ -16,6 +16,7 @@ from starlette.responses import Response
 from gigachat_server.access.scopes import SCOPES, Scope
 from gigachat_server.api import (
     access_wire,
+    audit,
     chatbots,
     conversations,
     documents,
@@ -27,6 +28,7 @@ from gigachat_server.api import (
     learning_wire,
     mcp_rpc,
     mcp_server,
+    operators,
     proposals,
     replay,
     retrieval,
@@ -150,6 +152,7 @@ PROPOSALS = CONVERSATION + "/proposals"
 CANNED_REPLIES = CHATBOT + "/canned-replies"
 UNANSWERED = CHATBOT + "/unanswered"
 FIXED_ANSWERS = CHATBOT + "/fixed-answers"
+OPERATOR = "/operators/{operator_id}"
 FIXED_ANSWER = FIXED_ANSWERS + "/{fixed_answer_id}"
 IDENTITY_KEYS = CHATBOT + "/identity-keys"
 WIDGET_KEYS = CHATBOT + "/widget-keys"
@@ -159,7 +162,7 @@ USER = CHATBOT + "/users/{user_id}"
 
 # fmt: off
 ROUTES = (
-    Route(method="GET", path="/chatbots", scope=Scope.CHATBOTS_READ, handler=chatbots.list_all,
+    Route(method="GET", path="/chatbots", scope=Scope.CHATBOTS_READ, handler=chatbots.list_all, is_filtered=True,
           response=list[wire.WireChatbot], query=PAGES, summary="List chatbots, newest first"),
     BodyRoute(method="POST", path="/chatbots", scope=Scope.CHATBOTS_WRITE, handler=chatbots.create,
               request=chatbots.ChatbotInput, response=wire.WireChatbot, status=201, has_location=True,
@@ -174,7 +177,7 @@ ROUTES = (
     Route(method="GET", path=CHATBOT + "/limits", scope=Scope.CHATBOTS_READ, handler=chatbots.limits,
           response=wire.WireLimits, summary="Show the limits of a chatbot, and what was used of its budgets today"),
 
-    Route(method="GET", path="/queue", scope=Scope.DOCUMENTS_READ, handler=documents.queues,
+    Route(method="GET", path="/queue", scope=Scope.DOCUMENTS_READ, handler=documents.queues, is_filtered=True,
           response=list[documents.WireQueue],
           summary="List the documents that wait for ingest, by chatbot, longest waiting first"),
     Route(method="GET", path=DOCUMENTS, scope=Scope.DOCUMENTS_READ, handler=documents.list_all,
@@ -375,6 +378,22 @@ ROUTES = (
               summary="Create an API key; it is shown only once"),
     Route(method="DELETE", path="/api-keys/{key_id}", scope=Scope.KEYS_WRITE, handler=keys.revoke, status=204,
           summary="Revoke an API key"),
+
+    Route(method="GET", path="/operators", scope=Scope.OPERATORS_WRITE, handler=operators.list_all,
+          response=list[operators.WireOperator], query=PAGES, summary="List operators, in the order in which they were added"),
+    BodyRoute(method="POST", path="/operators", scope=Scope.OPERATORS_WRITE, handler=operators.create,
+              request=operators.OperatorInput, response=operators.WireInvited, status=201, is_secret=True, has_location=True,
+              summary="Add an operator; the link of their invitation is shown only once"),
+    MergeRoute(method="PATCH", path=OPERATOR, scope=Scope.OPERATORS_WRITE, handler=operators.change,
+               request=operators.OperatorChange, response=operators.WireOperator,
+               summary="Change an operator: their role, their chatbots, or whether they are disabled"),
+    Route(method="DELETE", path=OPERATOR, scope=Scope.OPERATORS_WRITE, handler=operators.delete, status=204,
+          summary="Delete an operator; their handle is never given to anybody else"),
+    Route(method="POST", path=OPERATOR + "/invite", scope=Scope.OPERATORS_WRITE, handler=operators.invite, status=201,
+          response=operators.WireInvited, is_secret=True,
+          summary="Make a new link with which an operator chooses a password; earlier links are void"),
+    Route(method="GET", path="/audit", scope=Scope.AUDIT_READ, handler=audit.list_all, response=list[audit.WireAuditEntry],
+          query=PAGES, summary="List what was done in the account in the last 365 days, newest first"),
 
     Route(method="GET", path="/livez", scope=PUBLIC, handler=health.live, response=health.Health,
           summary="Whether the process is alive"),

@@ -18,7 +18,7 @@ from gigachat_server.clock import Clock
 from gigachat_server.errors import NotFound
 from gigachat_server.ids import new_id
 from gigachat_server.records import Chatbot, ChatbotConfig
-from gigachat_server.store import chatbots, idempotency, ingest_queue
+from gigachat_server.store import audit, chatbots, idempotency, ingest_queue
 from gigachat_server.store.database import Database, Reader, Tx
 
 
@@ -52,6 +52,7 @@ class Chatbots:
 
         async def body(tx: Tx) -> None:
             await chatbots.insert(tx, chatbot)
+            await self._note(tx, principal, chatbot, "chatbot.created")
             await idempotency.keep_result(tx, key, chatbot, now_us=now_us)
 
         await self._database.transaction("chatbot.create", body)
@@ -62,7 +63,7 @@ class Chatbots:
         principal.require(Scope.CHATBOTS_READ)
 
         async def read(reader: Reader) -> list[Chatbot]:
-            return await chatbots.list_chatbots(reader, principal.account_id, after=after, limit=limit)
+            return await chatbots.list_chatbots(reader, principal.account_id, among=principal.reachable, after=after, limit=limit)
 
         return await self._database.read(read)
 
@@ -76,6 +77,7 @@ class Chatbots:
                 raise NotFound
             changed = msgspec.structs.replace(merge(held), updated_at=max(held.updated_at + 1, self._clock()))
             await chatbots.update(tx, changed)
+            await self._note(tx, principal, changed, "chatbot.changed")
             is_recut = held.config.documents.text_splitter != changed.config.documents.text_splitter
             if is_recut:
                 await ingest_queue.mark_all_waiting(tx, held.id)
@@ -86,8 +88,19 @@ class Chatbots:
             self._on_recut()
         return changed
 
+    async def _note(self, tx: Tx, principal: Principal, chatbot: Chatbot, action: str) -> None:
+        await audit.add(
+            tx,
+            principal.account_id,
+            actor=principal.actor,
+            action=action,
+            target=f"chatbot:{chatbot.id}",
+            now_us=self._clock(),
+            detail={"name": chatbot.name},
+        )
+
     async def delete(self, principal: Principal, chatbot_id: str) -> None:
         """With all its documents and conversations. Raises `NotFound`."""
         principal.require(Scope.CHATBOTS_WRITE)
-        await self._erasure.delete_chatbot(principal.account_id, chatbot_id)
+        await self._erasure.delete_chatbot(principal, chatbot_id)
         self._on_deleted(chatbot_id)

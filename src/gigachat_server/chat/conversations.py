@@ -18,12 +18,13 @@ from gigachat_server.access.bearers import digest
 from gigachat_server.access.limits import Limits
 from gigachat_server.access.principal import Principal
 from gigachat_server.access.scopes import Scope
-from gigachat_server.access.speakers import client_defined_id, operator_name, speaker_id
+from gigachat_server.access.speakers import CLIENT_PREFIX, client_defined_id, operator_name, speaker_id
 from gigachat_server.access.streams import Streams
 from gigachat_server.access.user_sessions import NewSession, UserSessions, claimed_id
 from gigachat_server.chat.answers.memory import recall_for_next
 from gigachat_server.chat.erasure import Erasure
-from gigachat_server.chat.events.recorder import Events
+from gigachat_server.chat.events.recorder import RELEASED as RELEASED
+from gigachat_server.chat.events.recorder import TAKEN_OVER, Events
 from gigachat_server.chat.feed import Feed, FeedDelta, FeedEvent, Place
 from gigachat_server.chat.ownership import entry_of
 from gigachat_server.chat.turns.control import Control
@@ -35,9 +36,10 @@ from gigachat_server.chat.turns.turn import Admit, TurnHandle, Turns
 from gigachat_server.errors import Conflict, FieldError, Forbidden, InvalidRequest, NotFound
 from gigachat_server.knowledge.search.retrieve import Earlier
 from gigachat_server.language.words import is_blank
-from gigachat_server.records import Chatbot, Conversation, ConversationIdentified, Feedback, FeedbackGiven, Message
+from gigachat_server.records import Chatbot, Conversation, ConversationIdentified, Event, Feedback, FeedbackGiven, Message
+from gigachat_server.records.events import EventType
 from gigachat_server.settings import Settings
-from gigachat_server.store import conversations, end_users, messages, user_sessions
+from gigachat_server.store import conversations, end_users, events, messages, user_sessions
 from gigachat_server.store.conversations import BOT as BOT  # who controls a conversation that no operator does
 from gigachat_server.store.conversations import ConversationFilter as ConversationFilter
 from gigachat_server.store.database import Database, Reader, Tx
@@ -46,7 +48,9 @@ from gigachat_server.store.idempotency import Key
 _NAMED_PROMPTS = 500  # of a conversation, the newest: those that a name is looked up in
 MOST_CLAIMED = 50
 
+CHANGES_OF_CONTROL: tuple[EventType, ...] = (TAKEN_OVER, RELEASED)
 _SPEAKS_AS_CLIENT = "To speak as client: a key needs the scope messages:inject."
+_AS_A_CUSTOMER = "You speak as yourself: what staff say is never stored as a customer's words."
 _REMEMBERS = "With a conversation_id this needs a key with the scope conversations:read too."
 
 
@@ -63,10 +67,14 @@ class Transcript(msgspec.Struct, frozen=True):
 
 
 class RecentTranscript(msgspec.Struct, frozen=True):
-    """A conversation with its newest messages, read at one moment. Messages up to `first_seq` are left out."""
+    """A conversation with its newest messages, and the changes of control between them, read at one moment.
+
+    What has a seq up to `first_seq` is left out.
+    """
 
     conversation: Conversation
     messages: list[Message]
+    changes: list[Event]
     first_seq: int
 
 
@@ -119,9 +127,8 @@ class Conversations:
         With a key that was used before, what came of it then. Raises `ConversationBusy`, `IdempotencyKeyReused`,
         `InvalidRequest`, `RateLimited`.
         """
-        _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
-        if is_blank(text):
-            raise InvalidRequest(errors=(FieldError("prompt", "Must contain text: it is empty, blank or invisible."),))
+        principal = _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
+        _check_text(text)
         is_new = principal.is_end_user and (
             conversation_id is None or (may_begin and not await self._is_there(chatbot, conversation_id))
         )
@@ -133,7 +140,7 @@ class Conversations:
                 if is_new and conversation_id is None
                 else _id(_required(conversation_id, "conversation_id"))
             ),
-            user_id=_speaker(principal, user_id),
+            user_id=_as_themselves(principal, _speaker(principal, user_id)),
             text=text,
             metadata=self._checked_metadata(metadata),
             entry=entry_of(principal, is_new=is_new),
@@ -148,6 +155,26 @@ class Conversations:
             return await conversations.find(reader, chatbot.id, conversation_id) is not None
 
         return await self._database.read(read)
+
+    async def try_out(
+        self, principal: Principal, chatbot: Chatbot, conversation_id: str, *, text: str, key: Key | None
+    ) -> TurnHandle:
+        """Speak as a visitor who tries the chatbot out, in a conversation that nobody else began. Raises as `speak` does.
+
+        So what staff type is never stored as the words of a customer.
+        """
+        _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
+        _check_text(text)
+        conversation_id, visitor = _id(conversation_id), trial_id(principal)
+
+        async def read(reader: Reader) -> Conversation | None:
+            return await conversations.find_owned(reader, principal.account_id, chatbot.id, conversation_id)
+
+        begun = await self._database.read(read)
+        if begun is not None and begun.user_id not in (None, visitor):
+            raise Forbidden(_AS_A_CUSTOMER)
+        request = PromptRequest(conversation_id=conversation_id, user_id=visitor, text=text, metadata={})
+        return await self._turns.start(chatbot, request, key)
 
     async def retry(
         self, principal: Principal, chatbot: Chatbot, conversation_id: str, message_id: str, *, key: Key | None
@@ -239,14 +266,31 @@ class Conversations:
         key: Key | None,
     ) -> Conversation:
         """Give the conversation to an operator, from another one only with `may_take_from`. Raises `AlreadyTakenOver`."""
-        _admit(principal, Scope.MESSAGES_INJECT, chatbot)
-        name = operator_name(operator, "operator")
-        return await self._control.take_over(chatbot, _id(conversation_id), name, may_take_from=may_take_from, key=key)
+        principal = _admit(principal, Scope.MESSAGES_INJECT, chatbot)
+        name = principal.operator or operator_name(operator, "operator")
+        return await self._control.take_over(
+            chatbot, _id(conversation_id), name, may_take_from=may_take_from, key=key, actor=principal.actor
+        )
 
-    async def release(self, principal: Principal, chatbot: Chatbot, conversation_id: str, *, key: Key | None) -> Conversation:
-        """Give the conversation back to the chatbot, which answers the next prompt."""
-        _admit(principal, Scope.MESSAGES_INJECT, chatbot)
-        return await self._control.release(chatbot, _id(conversation_id), key=key)
+    async def release(
+        self,
+        principal: Principal,
+        chatbot: Chatbot,
+        conversation_id: str,
+        *,
+        operator: str | None = None,
+        may_take_from: bool = True,
+        key: Key | None,
+    ) -> Conversation:
+        """Give the conversation back to the chatbot, which answers the next prompt.
+
+        `operator` is who releases it, if that is known; from another one only with `may_take_from`. Raises `AlreadyTakenOver`.
+        """
+        principal = _admit(principal, Scope.MESSAGES_INJECT, chatbot)
+        name = principal.operator or (None if operator is None else operator_name(operator, "operator"))
+        return await self._control.release(
+            chatbot, _id(conversation_id), operator=name, may_take_from=may_take_from, key=key, actor=principal.actor
+        )
 
     async def hand_off(
         self, principal: Principal, chatbot: Chatbot, conversation_id: str, *, note: str, key: Key | None
@@ -320,7 +364,8 @@ class Conversations:
             # Each message has a seq of its own, so the newest ones are among the newest seqs.
             first_seq = max(0, conversation.last_seq - limit)
             found = await messages.list_messages(reader, chatbot.id, conversation_id, after=first_seq, limit=limit)
-            return RecentTranscript(conversation, found, first_seq)
+            changes = await events.list_of_types(reader, chatbot.id, conversation_id, types=CHANGES_OF_CONTROL, after=first_seq)
+            return RecentTranscript(conversation, found, changes, first_seq)
 
         return await self._database.read(read)
 
@@ -444,12 +489,12 @@ class Conversations:
     async def erase(self, principal: Principal, chatbot: Chatbot, conversation_id: str) -> None:
         """Delete the conversation with all that was said in it."""
         _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
-        await self._erasure.delete_conversation(chatbot.id, _id(conversation_id))
+        await self._erasure.delete_conversation(principal, chatbot.id, _id(conversation_id))
 
     async def erase_user(self, principal: Principal, chatbot: Chatbot, user_id: str) -> None:
         """Delete all that one end user said, the replies to it, and what is known of them; what was theirs alone goes whole."""
         _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
-        await self._erasure.delete_user(principal.account_id, chatbot.id, client_defined_id(user_id, "user_id"))
+        await self._erasure.delete_user(principal, chatbot.id, client_defined_id(user_id, "user_id"))
 
     async def _check_own(self, principal: Principal, chatbot: Chatbot, conversation_id: str) -> None:
         """Before anything of the conversation is looked at. Raises `NotFound`."""
@@ -487,9 +532,31 @@ def _of_user(principal: Principal, which: ConversationFilter, *, longest_waiting
     return msgspec.structs.replace(which, owned_by=principal.user_id, among=principal.conversation_ids)
 
 
-def _admit(principal: Principal, scope: Scope, chatbot: Chatbot) -> None:
+def _admit(principal: Principal, scope: Scope, chatbot: Chatbot) -> Principal:
+    """The principal as they are in that chatbot."""
     principal.require(scope)
-    principal.check_reach(chatbot)
+    within = principal.within(chatbot)
+    within.require(scope)
+    return within
+
+
+def _check_text(text: str) -> None:
+    if is_blank(text):
+        raise InvalidRequest(errors=(FieldError("prompt", "Must contain text: it is empty, blank or invisible."),))
+
+
+def _as_themselves(principal: Principal, user_id: str) -> str:
+    """Whatever name is given, an operator who is signed in speaks under their own, and never as an end user."""
+    if principal.operator is None:
+        return user_id
+    if not user_id.startswith(CLIENT_PREFIX):
+        raise Forbidden(_AS_A_CUSTOMER)
+    return CLIENT_PREFIX + principal.operator
+
+
+def trial_id(principal: Principal) -> str:
+    """As which end user somebody tries a chatbot out who is signed in to the pages."""
+    return "visitor" if principal.operator is None else f"visitor:{principal.operator}"
 
 
 def _id(conversation_id: str) -> str:

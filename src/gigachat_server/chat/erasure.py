@@ -7,10 +7,12 @@ and the prompts of others that waited behind it are answered.
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Iterable
 
 from gigachat_server.access.end_users import user_target
 from gigachat_server.access.limits import USER
+from gigachat_server.access.principal import Principal
 from gigachat_server.chat.events.recorder import Events
 from gigachat_server.chat.turns.live import LiveTurns
 from gigachat_server.chat.turns.queue import start_next
@@ -45,12 +47,13 @@ class Erasure:
         self._live = live
         self._clock = clock
 
-    async def delete_chatbot(self, account_id: str, chatbot_id: str) -> None:
+    async def delete_chatbot(self, principal: Principal, chatbot_id: str) -> None:
         """With all its documents and conversations. Raises `NotFound`."""
 
         async def body(tx: Tx) -> bool:
-            if not await chatbots.delete(tx, account_id, chatbot_id):
+            if not await chatbots.delete(tx, principal.account_id, chatbot_id):
                 return False
+            await self._note(tx, principal, chatbot_id, "chatbot.deleted")
             tx.after_commit(functools.partial(self._events.wake_chatbot, chatbot_id))
             tx.after_commit(lambda: self._cut(turn.prompt_id for turn in self._live if turn.chatbot_id == chatbot_id))
             return True
@@ -58,19 +61,23 @@ class Erasure:
         if not await self._database.transaction("chatbot.delete", body):
             raise NotFound
 
-    async def delete_conversation(self, chatbot_id: str, conversation_id: str) -> None:
+    async def delete_conversation(self, principal: Principal, chatbot_id: str, conversation_id: str) -> None:
         """With all that was said in it. Raises `NotFound`."""
 
         async def body(tx: Tx) -> bool:
-            return await self._delete_whole(tx, chatbot_id, conversation_id)
+            if not await self._delete_whole(tx, chatbot_id, conversation_id):
+                return False
+            await self._note(tx, principal, chatbot_id, "conversation.deleted", conversation=_pseudonym(conversation_id))
+            return True
 
         if not await self._database.transaction("conversation.delete", body):
             raise NotFound
 
-    async def delete_user(self, account_id: str, chatbot_id: str, user_id: str) -> None:
+    async def delete_user(self, principal: Principal, chatbot_id: str, user_id: str) -> None:
         """All that one end user said, the replies to it, their profile and sessions; what was theirs alone goes whole."""
 
         async def body(tx: Tx) -> None:
+            await self._note(tx, principal, chatbot_id, "user.deleted", user=_pseudonym(user_id))
             for conversation_id, is_shared in await conversations.list_of_user(tx, chatbot_id, user_id):
                 if is_shared:
                     await self._delete_part(tx, chatbot_id, conversation_id, user_id)
@@ -81,7 +88,7 @@ class Erasure:
             await user_sessions.delete_of_user(tx, chatbot_id, user_id)
             await end_users.delete(tx, chatbot_id, user_id)
             await idempotency.delete_of(tx, chatbot_id, f"user:{user_id}")
-            await audit.forget_target(tx, account_id, user_target(chatbot_id, user_id))
+            await audit.forget_target(tx, principal.account_id, user_target(chatbot_id, user_id))
 
         await self._database.transaction("user.delete", body)
 
@@ -119,5 +126,22 @@ class Erasure:
         if following is not None:
             tx.after_commit(functools.partial(self._turns.resume, following))
 
+    async def _note(self, tx: Tx, principal: Principal, chatbot_id: str, action: str, **detail: str) -> None:
+        """In the audit log, which outlives what was deleted."""
+        await audit.add(
+            tx,
+            principal.account_id,
+            actor=principal.actor,
+            action=action,
+            target=f"chatbot:{chatbot_id}",
+            now_us=self._clock(),
+            detail=dict(detail) or None,
+        )
+
     def _cut(self, prompt_ids: Iterable[str]) -> None:
         self._live.cut({prompt_id: NotFound() for prompt_id in prompt_ids})
+
+
+def _pseudonym(client_id: str) -> str:
+    """What the audit log keeps of an id that a client made up, and that may tell who somebody is: enough to compare it with."""
+    return "sha256:" + hashlib.sha256(client_id.encode()).hexdigest()[:32]

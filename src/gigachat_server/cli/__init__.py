@@ -29,6 +29,7 @@ class Entry(NamedTuple):
 COMMANDS = {
     "serve": Entry("serve", "serve", "Run the server."),
     "keys": Entry("keys", "keys", "Create, list and revoke API keys."),
+    "operators": Entry("operators", "operators", "Create, list, invite and disable the people who sign in to the pages."),
     "chatbots": Entry("chatbots", "chatbots", "Create, list, show and delete chatbots."),
     "limits": Entry("limits", "limits", "Show and set how much a chatbot's end users and API keys may use."),
     "documents": Entry("documents", "documents", "Push, list, search and delete a chatbot's documents."),

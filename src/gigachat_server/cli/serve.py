@@ -36,7 +36,7 @@ async def _serve(settings: Settings, *, with_sample: bool) -> bool:
     async with server.serving(settings) as serving:
         services = serving.services
         first_key = await _first_key(services)
-        login = serving.url + serving.app.web.login_path() if first_key or with_sample else None
+        login = serving.url + await serving.app.web.login_path() if first_key or with_sample else None
         print(_welcome(serving.url, first_key, login), flush=True)
         loading = observed(sample.load(services), name="sample") if with_sample else None
         try:

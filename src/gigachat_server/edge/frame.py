@@ -44,6 +44,7 @@ from gigachat_server.triggers import trigger
 
 Q = TypeVar("Q", bound=Request[Any])
 
+_OF_THE_WHOLE_ACCOUNT = "This is about all chatbots of the account, and you are a member of some."
 _BY_THE_WAY = (502, 503, 504)  # what is no fault of this process
 
 
@@ -139,6 +140,8 @@ class Frame(Generic[Q]):
             principal = request.caller = msgspec.structs.replace(principal, address=network_of(request.peer))
         if isinstance(route.scope, scopes.Scope):
             principal.require(route.scope, self._surface.scope_missing)
+            if principal.memberships is not None and route.chatbot_in is None and not route.is_filtered:
+                raise Forbidden(_OF_THE_WHOLE_ACCOUNT)
         if route.chatbot_in == "query" and not request.query:
             request.query = parse_query(request.raw_query)
         if route.chatbot_in is not None and (route.chatbot_in != "body" or request.is_read):
@@ -157,7 +160,9 @@ class Frame(Generic[Q]):
         )
         if chatbot is None:
             raise NotFound
-        principal.check_reach(chatbot)
+        request.caller = principal = principal.within(chatbot)
+        if isinstance(route.scope, scopes.Scope):
+            principal.require(route.scope, self._surface.scope_missing)
         restrictions = chatbot.config.restrictions
         if is_guarded and (principal.is_end_user or restrictions.hostnames or restrictions.ip_addresses):
             await self._surface.check_restrictions(request, chatbot)

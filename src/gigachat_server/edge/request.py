@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, urlencode
 from starlette.types import Scope
 
 from gigachat_server.access.principal import Principal
-from gigachat_server.access.restrictions import Network, peer_address
+from gigachat_server.access.restrictions import Network, parse_address, peer_address
 from gigachat_server.edge.routes import AnyRoute
 from gigachat_server.errors import FieldError, InvalidRequest
 from gigachat_server.ids import random_text
@@ -28,6 +28,7 @@ R = TypeVar("R")
 
 _MOST_RANGES = 50  # of an Accept header that are looked at
 _WEIGHT = re.compile(r"(?:0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
+_HOST = re.compile(r"[A-Za-z0-9.:\[\]-]{1,255}")
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 
 
@@ -66,6 +67,7 @@ class Request(Generic[B]):
         self.kept: IdempotencyRecord | None = None  # what came of it when it was sent before
         self._authoriser = authoriser
         self._client: tuple[str, int] | None = scope.get("client")
+        self._scheme: str = scope["scheme"]
         self._trusted = trusted
 
     @property
@@ -89,6 +91,16 @@ class Request(Generic[B]):
         """From which address it comes, behind the proxies that are trusted."""
         client = self._client[0] if self._client else None
         return peer_address(client, self.headers.get("x-forwarded-for"), self._trusted)
+
+    @functools.cached_property
+    def origin(self) -> str:
+        """Where the caller sees this server, such as `http://127.0.0.1:8000`. A trusted proxy may say that they speak https."""
+        scheme, client = self._scheme, parse_address(self._client[0] if self._client else "")
+        if client is not None and any(client in network for network in self._trusted):
+            said = self.headers.get("x-forwarded-proto", "").rpartition(",")[2].strip().lower()
+            scheme = said if said in ("http", "https") else scheme
+        host = self.headers.get("host", "")
+        return f"{scheme}://{host if _HOST.fullmatch(host) else 'localhost'}"
 
     @property
     def accepts_events(self) -> bool:

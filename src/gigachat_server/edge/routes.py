@@ -26,6 +26,7 @@ class AnyRoute(msgspec.Struct, frozen=True, kw_only=True):
     request: Any = None  # struct of the body; None: no body is read
     end_user_request: Any = None  # of the body of an end user, where that is another
     chatbot_in: Literal["path", "query", "body"] | None = None  # where the request names its chatbot; a path tells itself
+    is_filtered: bool = False  # it names no chatbot, and shows those who belong to some chatbots these alone
     end_user: Literal["no", "own"] = "no"  # whether end users reach it, and then what is theirs
     is_guarded: bool = False  # end users reach it: the chatbot's restrictions apply
     is_large: bool = False  # the body may be as large as a document

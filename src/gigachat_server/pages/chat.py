@@ -13,19 +13,20 @@ import msgspec
 from msgspec import Meta
 from starlette.responses import Response
 
+from gigachat_server.access.principal import Principal
 from gigachat_server.access.scopes import Scope
 from gigachat_server.access.speakers import client_defined_id
+from gigachat_server.chat.conversations import trial_id
 from gigachat_server.errors import NotFound
 from gigachat_server.ids import is_id, new_id
 from gigachat_server.pages.context import PageContext, redirect
-from gigachat_server.pages.request import PageRequest, checked
-from gigachat_server.pages.views import ControlView, MessageView, view, view_control
+from gigachat_server.pages.request import PageRequest, checked, me_of
+from gigachat_server.pages.views import ControlView, LineView, MessageView, view, view_control, view_line
 from gigachat_server.records import Chatbot, ChatbotConfig, Document
 from gigachat_server.services import Services
 from gigachat_server.store import chatbots, documents
 from gigachat_server.store.database import Reader
 
-DEFAULT_USER_ID = "visitor"
 SHOWN_MESSAGES = 100
 
 SAMPLE_CHATBOT = "gigachat docs"
@@ -51,8 +52,9 @@ class _Shown(msgspec.Struct, kw_only=True):
     chatbot: Chatbot | None = None
     document_count: int = 0
     warned: list[Document] = []  # of which something was not read
-    user_id: str = DEFAULT_USER_ID
-    messages: list[MessageView] = []
+    who: Principal  # the visitor, as they are in that chatbot
+    opener: str | None = None  # the end user whose conversation it is
+    thread: list[MessageView | LineView] = []
     control: ControlView = view_control(None)
     first_seq: int = 0  # messages up to this one are not shown
     last_seq: int = 0  # what the page is told of begins behind this event
@@ -72,7 +74,10 @@ async def show(request: PageRequest[None], context: PageContext) -> Response:
         chatbot=shown.chatbot,
         conversation_id=named or new_id(),
         model=_model_name(shown.chatbot, context.services),
-        may=request.may,
+        may=shown.who.may,
+        me=me_of(request),
+        visitor=trial_id(shown.who),
+        is_customers=shown.opener not in (None, trial_id(shown.who)),
         suggestions=prompts if shown.document_count else (),
         most_listed=_MOST_LISTED,
         most_warned=_MOST_WARNED,
@@ -87,12 +92,11 @@ async def create_chatbot(request: PageRequest[None], context: PageContext) -> Re
 
 
 async def _read(request: PageRequest[None], services: Services) -> _Shown:
-    account_id, chosen = request.account_id, request.query.get("chatbot", "")
-
-    may_see_documents = request.may(Scope.DOCUMENTS_READ)
+    who, account_id, chosen = request.principal, request.account_id, request.query.get("chatbot", "")
 
     async def read(reader: Reader) -> _Shown:
-        shown = _Shown(chatbots=await chatbots.list_chatbots(reader, account_id, after=None, limit=_MOST_LISTED))
+        found = await chatbots.list_chatbots(reader, account_id, among=who.reachable, after=None, limit=_MOST_LISTED)
+        shown = _Shown(chatbots=found, who=who)
         shown.chatbot = next(iter(shown.chatbots), None)
         if chosen:
             shown.chatbot = await chatbots.find(reader, account_id, chosen) if is_id(chosen) else None
@@ -100,13 +104,14 @@ async def _read(request: PageRequest[None], services: Services) -> _Shown:
                 raise NotFound
         if shown.chatbot is None:
             return shown
+        shown.who = who.within(shown.chatbot)
         if shown.chatbot not in shown.chatbots:
             shown.chatbots.append(shown.chatbot)
-        if not may_see_documents:
+        if not shown.who.may(Scope.DOCUMENTS_READ):
             return shown
         chatbot_id = shown.chatbot.id
-        found = await documents.list_documents(reader, chatbot_id, after=None, limit=_MOST_LISTED)
-        shown.document_count = len(found)
+        listed = await documents.list_documents(reader, chatbot_id, after=None, limit=_MOST_LISTED)
+        shown.document_count = len(listed)
         shown.warned = await documents.list_documents(
             reader, chatbot_id, states=("ready",), is_warned=True, after=None, limit=_MOST_WARNED
         )
@@ -125,9 +130,10 @@ async def _read_conversation(
     except NotFound:
         return
     shown.first_seq, shown.last_seq = recent.first_seq, recent.conversation.last_seq
-    shown.messages = [view(message) for message in recent.messages]
+    thread: list[MessageView | LineView] = [*map(view, recent.messages), *map(view_line, recent.changes)]
+    shown.thread = sorted(thread, key=lambda each: each.seq)
     shown.control = view_control(recent.conversation)
-    shown.user_id = recent.conversation.user_id or DEFAULT_USER_ID
+    shown.opener = recent.conversation.user_id
 
 
 def _model_name(chatbot: Chatbot | None, services: Services) -> str:

@@ -8,8 +8,10 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from starlette.responses import Response
 
+from gigachat_server.access.attempts import ATTEMPTS_ON_ONE, AttemptLimit, network_of
+from gigachat_server.access.operators import canonical_email
 from gigachat_server.access.scopes import Scope
-from gigachat_server.access.sessions import AttemptLimit, Sessions
+from gigachat_server.errors import RateLimited
 from gigachat_server.pages.request import PageRequest
 from gigachat_server.pages.static_files import StaticFiles
 from gigachat_server.services import Services
@@ -27,15 +29,26 @@ SECURITY_HEADERS = {
 }
 
 
+_PLACES = ("/", "/keys", "/operators", "/audit", "/profile", "/models")  # to which a login may lead
+
+
 class PageContext:
     """What the pages work with. Templates are compiled, and their libraries imported, when the first page is shown."""
 
     def __init__(self, services: Services) -> None:
         self.services = services
-        self.sessions = Sessions(services.clock, account_id=services.account.id)
         self.attempts = AttemptLimit(services.clock)
+        self.attempts_on_one = AttemptLimit(services.clock, ATTEMPTS_ON_ONE)
         self.static = StaticFiles(services.settings.public_path)
         self.rendered: dict[str, str] = {}  # what is the same for everybody, by its template
+
+    def count_attempt(self, request: PageRequest[Any], *, email: str = "") -> None:
+        """Raises `RateLimited` where a peer, or whoever tries that address, has tried often enough."""
+        wait_s = self.attempts.count(network_of(request.peer))
+        if not wait_s and email:
+            wait_s = self.attempts_on_one.count(canonical_email(email)[:255])
+        if wait_s:
+            raise RateLimited(f"Too many attempts. Try again in {wait_s} seconds.", retry_after_s=wait_s)
 
     async def render(self, template: str, **values: object) -> str:
         """The template filled in, away from the event loop: a long conversation takes a while."""
@@ -79,6 +92,6 @@ def safe_next(wanted: str) -> str:
         query = urlencode(parse_qsl(parts.query, max_num_fields=10))
     except ValueError:
         return "/"
-    if parts.scheme or parts.netloc or parts.path not in ("/", "/keys"):
+    if parts.scheme or parts.netloc or parts.path not in _PLACES:
         return "/"
     return f"{parts.path}?{query}" if query else parts.path

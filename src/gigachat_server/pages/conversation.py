@@ -17,18 +17,22 @@ from msgspec import Meta
 from starlette.responses import Response
 
 from gigachat_server.access.scopes import Scope
+from gigachat_server.access.speakers import CLIENT_PREFIX
 from gigachat_server.api import sse, wire
-from gigachat_server.chat.events.recorder import RELEASED, TAKEN_OVER
+from gigachat_server.chat.conversations import CHANGES_OF_CONTROL
 from gigachat_server.chat.feed import FeedDelta, FeedEvent
 from gigachat_server.edge.answer import Answer
 from gigachat_server.edge.problem import problem
 from gigachat_server.errors import GigachatError, NotFound
 from gigachat_server.pages.context import PageContext
-from gigachat_server.pages.request import PageRequest
-from gigachat_server.pages.views import view, view_control
-from gigachat_server.records import Feedback, Message
+from gigachat_server.pages.request import PageRequest, me_of
+from gigachat_server.pages.views import view, view_control, view_line
+from gigachat_server.records import Event, Feedback, Message
 
-_CHANGES_OF_CONTROL = (TAKEN_OVER, RELEASED, "handoff.requested")
+_ABOUT_CONTROL = (*CHANGES_OF_CONTROL, "handoff.requested")
+
+
+Name = Annotated[str, Meta(min_length=1, max_length=248)]  # without the prefix that a user_id would have
 
 
 class ConversationInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -39,12 +43,16 @@ class ConversationInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
 
 class SayInput(ConversationInput, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    user_id: Annotated[str, Meta(min_length=1, max_length=255)]
+    """`operator`: who speaks for the client; None: somebody tries the chatbot out."""
+
     prompt: Annotated[str, Meta(min_length=1, max_length=32_000)]
+    operator: Name | None = None
 
 
-class TakeoverInput(ConversationInput, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    operator: Annotated[str, Meta(min_length=1, max_length=255)]
+class ControlInput(ConversationInput, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`operator`: who takes over or releases, which counts where the session does not tell it. `force`: from another one."""
+
+    operator: Name | None = None
     force: bool = False
 
 
@@ -62,15 +70,19 @@ class RatingInput(RetryInput, frozen=True, kw_only=True, forbid_unknown_fields=T
 async def say(request: PageRequest[SayInput], context: PageContext) -> Answer:
     """Store what was said: answered as soon as that is durable. Sent again with its key, it is not stored again."""
     wanted = request.body
-    started = await context.services.conversations.speak(
-        request.principal,
-        request.chatbot,
-        conversation_id=wanted.conversation_id,
-        user_id=wanted.user_id,
-        text=wanted.prompt,
-        metadata={},
-        key=request.key,
-    )
+    door, who, chatbot = context.services.conversations, request.principal, request.chatbot
+    if wanted.operator is None:
+        started = await door.try_out(who, chatbot, wanted.conversation_id, text=wanted.prompt, key=request.key)
+    else:
+        started = await door.speak(
+            who,
+            chatbot,
+            conversation_id=wanted.conversation_id,
+            user_id=CLIENT_PREFIX + wanted.operator,
+            text=wanted.prompt,
+            metadata={},
+            key=request.key,
+        )
     return Answer({"message_id": started.prompt.id}, 201)
 
 
@@ -90,22 +102,29 @@ async def stop(request: PageRequest[ConversationInput], context: PageContext) ->
     return Answer(wire.messages(ended, request.account_id, with_embedding=False))
 
 
-async def take_over(request: PageRequest[TakeoverInput], context: PageContext) -> Answer:
+async def take_over(request: PageRequest[ControlInput], context: PageContext) -> Answer:
     wanted = request.body
     taken = await context.services.conversations.take_over(
         request.principal,
         request.chatbot,
         wanted.conversation_id,
-        wanted.operator,
+        wanted.operator or "",
         may_take_from=wanted.force,
         key=request.key,
     )
     return Answer(wire.conversation(taken))
 
 
-async def release(request: PageRequest[ConversationInput], context: PageContext) -> Answer:
+async def release(request: PageRequest[ControlInput], context: PageContext) -> Answer:
+    """From another operator only with `force`: the page asks first."""
+    wanted = request.body
     released = await context.services.conversations.release(
-        request.principal, request.chatbot, request.body.conversation_id, key=request.key
+        request.principal,
+        request.chatbot,
+        wanted.conversation_id,
+        operator=wanted.operator,
+        may_take_from=wanted.force,
+        key=request.key,
     )
     return Answer(wire.conversation(released))
 
@@ -165,9 +184,9 @@ class _Following:
         event = happened.event
         named = [message for message in (happened.prompt, happened.message) if message is not None]
         is_spoken_by_operator = any(message.role == "operator" for message in named)
-        is_about_control = event.type in _CHANGES_OF_CONTROL or is_spoken_by_operator
+        is_about_control = event.type in _ABOUT_CONTROL or is_spoken_by_operator
         changed = {
-            "messages": [await self._message(message) for message in named],
+            "messages": [*[await self._message(message) for message in named], *await self._line(event)],
             "control": await self._control() if is_about_control else None,
             "is_stale": event.type == "messages.deleted",  # the page shows what is gone
         }
@@ -177,10 +196,19 @@ class _Following:
         html = await self._context.render("message.html", message=view(message), may=self._request.may, Scope=Scope)
         return {"id": message.id, "seq": message.seq, "html": html}
 
+    async def _line(self, event: Event) -> list[dict[str, Any]]:
+        """What the thread says of a change of control."""
+        if event.type not in CHANGES_OF_CONTROL:
+            return []
+        line = view_line(event)
+        return [{"id": line.id, "seq": line.seq, "html": await self._context.render("line.html", line=line)}]
+
     async def _control(self) -> str:
         request, conversation = self._request, None
         with suppress(NotFound):  # deleted meanwhile
             conversation = await self._context.services.conversations.read(
                 request.principal, request.chatbot, self._conversation_id
             )
-        return await self._context.render("control.html", control=view_control(conversation), may=request.may, Scope=Scope)
+        return await self._context.render(
+            "control.html", control=view_control(conversation), me=me_of(request), may=request.may, Scope=Scope
+        )

@@ -52,14 +52,14 @@ class Web(Frame[PageRequest[Any]]):
         """Whether a request for this (decoded) path is ours."""
         return path in self._pages.routes or path.startswith(_PREFIXES)
 
-    def login_path(self, *, lifetime_s: int = LINK_S) -> str:
+    async def login_path(self, *, lifetime_s: int = LINK_S) -> str:
         """A link, to be put after this server's address, that signs one browser in, once."""
-        return "/login?token=" + self._pages.context.sessions.mint_login_token(lifetime_s=lifetime_s)
+        return "/login?token=" + await self._pages.context.services.sessions.mint_login_token(lifetime_s=lifetime_s)
 
 
 class _PageSurface:
     log = logging.getLogger("gigachat.web")
-    scope_missing = "You signed in with a key that lacks the scope {scope}."
+    scope_missing = "You may not do that here: it needs the scope {scope}."
 
     def __init__(self, services: Services) -> None:
         self.context = PageContext(services)
@@ -92,14 +92,13 @@ class _PageSurface:
         return principal
 
     async def _recognise(self, request: PageRequest[Any]) -> Principal | None:
-        """Who the session that the cookie names is for; it ends if its key no longer holds."""
-        sessions = self.context.sessions
-        session = sessions.find(request.session_id) if request.session_id else None
-        principal = None if session is None else await self.context.services.key_ring.renewed(session.principal)
-        if principal is None:
-            sessions.close(request.session_id)
-        request.session, request.caller = (session, principal) if principal is not None else (None, None)
-        return principal
+        """Who holds the cookie, as they are now."""
+        sessions, is_first = self.context.services.sessions, request.session is None
+        session = request.session = await sessions.recognise(request.session_id)
+        request.caller = None if session is None else session.principal
+        if session is not None and is_first:  # a page that is left open asks again and again whether it may go on
+            await sessions.note_use(session.id)
+        return request.caller
 
     async def check_restrictions(self, request: PageRequest[Any], chatbot: Chatbot) -> None:
         request.check_addresses(chatbot.config.restrictions)

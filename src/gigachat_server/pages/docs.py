@@ -49,12 +49,14 @@ _EXAMPLES: dict[str, Any] = {
     "algorithm": "HS256",
     "hostnames": ["www.example.com"],
     "rating": "up",
+    "email": "ann@example.com",
 }
 _PATCHES: dict[str, dict[str, Any]] = {
     "/sites": {"recrawl_hours": 24},
     "/widget-keys": {"is_enabled": False},
     "/users": {"name": "Ann"},
     "/conversations": {"status": "closed"},
+    "/operators": {"role": "admin"},
 }
 _IN_PATH = {"conversation_id": "12345", "user_id": "someone%40example.com"}
 _NAMES = {"document_id": "DOCUMENT_ID", "chatbot_id": "CHATBOT_ID", "key_id": "KEY_ID"}
@@ -229,7 +231,8 @@ def _curl(method: str, path: str, fields: list[Field], *, is_public: bool) -> st
         name = match[1]
         return _IN_PATH.get(name) or f"${_NAMES.get(name, name.upper())}"
 
-    body = {field.name: _EXAMPLES.get(field.name, "...") for field in fields if field.is_required}
+    needed = [field.name for field in fields if field.is_required and "[" not in field.name]  # not only within a list
+    body = {name: _EXAMPLES.get(name, "...") for name in needed}
     if "/documents" in path and "name" in body:
         body["name"] = "https://developers.cloudflare.com/workers/learning/how-kv-works/"
     if method == "PATCH":

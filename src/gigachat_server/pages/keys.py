@@ -48,7 +48,7 @@ async def create(request: PageRequest[None], context: PageContext) -> Response:
 async def revoke(request: PageRequest[None], context: PageContext) -> Response:
     request.principal.require_owner(_RESTRICTED)
     form = checked(request, RevokeForm, context.services.settings)
-    await context.services.key_ring.revoke(request.account_id, form.key_id)
+    await context.services.key_ring.revoke(request.account_id, form.key_id, actor=request.principal.actor)
     return redirect("/keys")
 
 

@@ -37,6 +37,7 @@ def environment(static: StaticFiles) -> jinja2.Environment:
     templates.filters["prose"] = _prose
     templates.filters["when"] = _when
     templates.filters["wire_time"] = wire_time
+    templates.filters["initials"] = _initials
     templates.filters["visible"] = without_misleading  # for attributes, where no `<bdi>` can stand
     return templates
 
@@ -47,6 +48,12 @@ def _prose(text: str) -> Markup:
     return Markup("").join(
         Markup("<code>{}</code>").format(part) if number % 2 else escape(part) for number, part in enumerate(parts)
     )
+
+
+def _initials(name: str) -> str:
+    """Of the first and the last word of a name: two letters at most."""
+    words = [word for word in without_misleading(name).split() if word[0].isalnum()] or [name]
+    return "".join(word[0] for word in dict.fromkeys((words[0], words[-1]))).upper()
 
 
 def _when(microseconds: int) -> str:

@@ -16,22 +16,23 @@ import msgspec
 from starlette.types import Scope
 
 from gigachat_server.access import scopes
-from gigachat_server.access.restrictions import check_restrictions, parse_address
+from gigachat_server.access.restrictions import check_restrictions
 from gigachat_server.access.sessions import Session
 from gigachat_server.edge.body import decode
 from gigachat_server.edge.request import Authoriser, B, Request
-from gigachat_server.errors import Forbidden, InvalidRequest, UnsupportedMediaType
+from gigachat_server.errors import Forbidden, GigachatError, InvalidRequest, UnsupportedMediaType
 from gigachat_server.records import RestrictionsConfig
 from gigachat_server.settings import Settings
 
 T = TypeVar("T")
 
+_MOST_FIELDS = 150  # a form that names every chatbot of a page
+
 COOKIE = "gigachat_session"
+OIDC_COOKIE = "gigachat_oidc"
 CSRF_FIELD = "csrf"
 CSRF_HEADER = "x-csrf-token"
 MAX_FORM_BYTES = 64 * 1024
-
-_HOST = re.compile(r"[A-Za-z0-9.:\[\]-]{1,255}")
 
 
 class PageRequest(Request[B]):
@@ -39,7 +40,6 @@ class PageRequest(Request[B]):
 
     def __init__(self, scope: Scope, authoriser: Authoriser, settings: Settings) -> None:
         super().__init__(scope, authoriser, trusted=settings.proxy_networks)
-        self.origin = origin_of(scope, self.headers, settings)  # where the browser sees this server: http://127.0.0.1:8000
         self.address = settings.public_url.rstrip("/") or self.origin  # what people type
         self.session_id = cookie(self.headers.get("cookie", ""), COOKIE)
         self.session: Session | None = None
@@ -58,6 +58,12 @@ class PageRequest(Request[B]):
         check_restrictions(restrictions, peer=self.peer, headers={}, has_key=True)
 
 
+def me_of(request: PageRequest[Any]) -> str:
+    """The handle of the operator who is signed in; empty for anybody else."""
+    operator = None if request.session is None else request.session.operator
+    return "" if operator is None else operator.handle
+
+
 def cookie(header: str, name: str) -> str:
     """The value of that cookie, the last if it comes twice, or nothing. A quoted value is not unquoted: none of ours is."""
     found = ""
@@ -74,7 +80,7 @@ def parse_form(raw: bytes, headers: Mapping[str, str]) -> dict[str, str]:
     if media_type != "application/x-www-form-urlencoded":
         raise UnsupportedMediaType("A form is sent as application/x-www-form-urlencoded.")
     try:
-        pairs = parse_qsl(raw.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=20)
+        pairs = parse_qsl(raw.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=_MOST_FIELDS)
     except ValueError:
         raise InvalidRequest("The form cannot be decoded.") from None
     fields = dict(pairs)
@@ -89,24 +95,13 @@ def checked(request: PageRequest[Any], wanted: type[T], settings: Settings) -> T
     return decode(msgspec.json.encode(fields), wanted, settings)
 
 
-def first_problem(error: InvalidRequest) -> str:
+def first_problem(error: GigachatError) -> str:
     """What is wrong, as one sentence for a person."""
     problems = [f"{problem.field}: {problem.message}" for problem in error.errors[:1]]
     return problems[0] if problems else error.detail or error.message
 
 
 # --- from where it came ---
-
-
-def origin_of(scope: Scope, headers: Mapping[str, str], settings: Settings) -> str:
-    """This server's address as the browser sees it. A trusted proxy may say that the browser speaks https."""
-    scheme = scope["scheme"]
-    client = parse_address((scope.get("client") or ("",))[0])
-    if client is not None and any(client in network for network in settings.proxy_networks):
-        said = headers.get("x-forwarded-proto", "").rpartition(",")[2].strip().lower()
-        scheme = said if said in ("http", "https") else scheme
-    host = headers.get("host", "")
-    return f"{scheme}://{host if _HOST.fullmatch(host) else 'localhost'}"
 
 
 def check_same_origin(request: PageRequest[Any]) -> None:

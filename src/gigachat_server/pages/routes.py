@@ -16,7 +16,7 @@ from gigachat_server.access.scopes import Scope
 from gigachat_server.edge.answer import Answer
 from gigachat_server.edge.request import B
 from gigachat_server.edge.routes import PUBLIC, SIGNED_IN, Access, AnyRoute
-from gigachat_server.pages import chat, conversation, docs, keys, login, models
+from gigachat_server.pages import audit, chat, conversation, docs, keys, login, models, operators, people
 from gigachat_server.pages.context import PageContext
 from gigachat_server.pages.request import PageRequest
 
@@ -46,7 +46,7 @@ class ActionRoute(PageRoute, Generic[B], frozen=True, kw_only=True):
 
 # fmt: off
 ROUTES = (
-    PageRoute(method="GET", path="/", scope=Scope.CHATBOTS_READ, handler=chat.show),
+    PageRoute(method="GET", path="/", scope=Scope.CHATBOTS_READ, handler=chat.show, is_filtered=True),
     ActionRoute(path="/web/chat", scope=Scope.CONVERSATIONS_WRITE, handler=conversation.say, request=conversation.SayInput,
                 is_prompt=True),
     PageRoute(method="GET", path="/web/chat/events", scope=Scope.CONVERSATIONS_READ, handler=conversation.follow, is_json=True,
@@ -58,17 +58,33 @@ ROUTES = (
     ActionRoute(path="/web/chat/rate", scope=Scope.CONVERSATIONS_WRITE, handler=conversation.rate,
                 request=conversation.RatingInput),
     ActionRoute(path="/web/chat/takeover", scope=Scope.MESSAGES_INJECT, handler=conversation.take_over,
-                request=conversation.TakeoverInput),
+                request=conversation.ControlInput),
     ActionRoute(path="/web/chat/release", scope=Scope.MESSAGES_INJECT, handler=conversation.release,
-                request=conversation.ConversationInput),
+                request=conversation.ControlInput),
     PageRoute(method="POST", path="/web/chatbots", scope=Scope.CHATBOTS_WRITE, handler=chat.create_chatbot),
     PageRoute(method="GET", path="/keys", handler=keys.show),
     PageRoute(method="POST", path="/keys", handler=keys.create),
     PageRoute(method="POST", path="/web/keys/revoke", handler=keys.revoke),
     PageRoute(method="GET", path="/models", handler=models.show),
     PageRoute(method="POST", path="/models", handler=models.test),
+    PageRoute(method="GET", path="/operators", scope=Scope.OPERATORS_WRITE, handler=operators.show),
+    PageRoute(method="POST", path="/web/operators/invite", scope=Scope.OPERATORS_WRITE, handler=operators.invite),
+    PageRoute(method="POST", path="/web/operators/change", scope=Scope.OPERATORS_WRITE, handler=operators.change),
+    PageRoute(method="POST", path="/web/operators/link", scope=Scope.OPERATORS_WRITE, handler=operators.renew_link),
+    PageRoute(method="POST", path="/web/operators/state", scope=Scope.OPERATORS_WRITE, handler=operators.set_state),
+    PageRoute(method="POST", path="/web/operators/delete", scope=Scope.OPERATORS_WRITE, handler=operators.delete),
+    PageRoute(method="GET", path="/audit", scope=Scope.AUDIT_READ, handler=audit.show),
+    PageRoute(method="GET", path="/profile", handler=people.profile),
+    PageRoute(method="POST", path="/profile", handler=people.change_password),
+    PageRoute(method="POST", path="/web/profile/sessions", handler=people.sign_out_elsewhere),
+    PageRoute(method="GET", path="/welcome", handler=people.welcome),
+    PageRoute(method="POST", path="/welcome", handler=people.create_owner),
+    PageRoute(method="GET", path="/invite", scope=PUBLIC, handler=people.invitation),
+    PageRoute(method="POST", path="/invite", scope=PUBLIC, handler=people.accept),
     PageRoute(method="GET", path="/login", scope=PUBLIC, handler=login.show),
     PageRoute(method="POST", path="/login", scope=PUBLIC, handler=login.sign_in),
+    PageRoute(method="GET", path="/login/oidc", scope=PUBLIC, handler=login.to_provider),
+    PageRoute(method="GET", path="/login/oidc/callback", scope=PUBLIC, handler=login.from_provider),
     PageRoute(method="POST", path="/logout", handler=login.sign_out),
     PageRoute(method="GET", path="/docs", scope=PUBLIC, handler=docs.show),
 )

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from gigachat_server.chat.conversations import BOT
+from gigachat_server.chat.conversations import BOT, RELEASED
 from gigachat_server.errors import error_with_code
 from gigachat_server.pages.links import Link
-from gigachat_server.records import UNSETTLED, Conversation, Message, Source
+from gigachat_server.records import UNSETTLED, Conversation, Event, Message, Source
 
 _BADGES = {"user": "User", "assistant": "Assistant", "operator": "Operator", "system": "System"}
 # Notes on the state of a reply, and of a prompt. What went well has none.
@@ -70,6 +70,17 @@ class MessageView(msgspec.Struct, frozen=True, kw_only=True):
     links: list[Link]  # of its markers
 
 
+class LineView(msgspec.Struct, frozen=True, kw_only=True):
+    """A change of control, as a line between messages: who did it, and what that means."""
+
+    id: str
+    seq: int
+    operator: str
+    text: str
+    is_release: bool
+    created_at: int
+
+
 class ControlView(msgspec.Struct, frozen=True):
     """Who answers: the `operator` who took over, or (empty) the chatbot. Times in microseconds."""
 
@@ -99,6 +110,25 @@ def view(message: Message) -> MessageView:
         created_at=message.created_at,
         sources=[_source(message, number, source) for number, source in enumerate(message.sources, 1)],
         links=_links(message),
+    )
+
+
+def view_line(event: Event) -> LineView:
+    """Ready for `line.html`."""
+    operator, text = str(event.data.get("operator") or ""), "took over. The chatbot is silent."
+    is_release = event.type == RELEASED
+    if is_release:
+        text = "released the conversation. The chatbot answers again."
+        if not operator:
+            silence = event.data.get("reason") == "silence"
+            text = "No operator wrote for a while. " * silence + "The chatbot answers again."
+    return LineView(
+        id=f"event-{event.seq}",
+        seq=event.seq,
+        operator=operator,
+        text=text,
+        is_release=is_release,
+        created_at=event.created_at,
     )
 
 

@@ -17,7 +17,7 @@ from gigachat_server.records.access import (
     WidgetKey,
     WidgetSettings,
 )
-from gigachat_server.records.accounts import Account, ApiKey, AuditEntry
+from gigachat_server.records.accounts import Account, ApiKey, AuditEntry, Membership, OneTimeToken, Operator, OperatorSession
 from gigachat_server.records.chatbots import (
     DEFAULT_PERSONA,
     Address,
@@ -142,6 +142,7 @@ __all__ = [
     "InterceptionConfig",
     "KeyRate",
     "LimitsConfig",
+    "Membership",
     "Message",
     "MessageCreated",
     "MessageReplaced",
@@ -152,6 +153,9 @@ __all__ = [
     "NoteCreated",
     "NoteDeleted",
     "Omittable",
+    "OneTimeToken",
+    "Operator",
+    "OperatorSession",
     "Overlap",
     "PageKind",
     "PageState",

@@ -172,9 +172,13 @@ class ControlTakenOver(EventData, frozen=True, kw_only=True, tag="conversation.t
 
 
 class ControlReleased(EventData, frozen=True, kw_only=True, tag="conversation.released"):
-    """The chatbot answers again: an operator released the conversation, or was silent for too long."""
+    """The chatbot answers again: an operator released the conversation, or was silent for too long.
+
+    `operator` is who released it, if that is known: it may be another one than who had it.
+    """
 
     reason: str
+    operator: str | None = None
 
 
 class ConversationIdentified(EventData, frozen=True, kw_only=True, tag="conversation.identified"):

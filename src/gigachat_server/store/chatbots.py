@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from gigachat_server.records import Chatbot, ChatbotConfig, RestrictionsConfig
 from gigachat_server.store import message_texts
 from gigachat_server.store.database import Database, Reader, Row, Tx
@@ -79,6 +81,16 @@ async def lock(tx: Tx, account_id: str, chatbot_id: str) -> Chatbot | None:
     return _chatbot(row) if row else None
 
 
+async def lock_those(tx: Tx, account_id: str, chatbot_ids: Sequence[str]) -> set[str]:
+    """Which of them are the account's; none of these is deleted before this transaction ends."""
+    rows = await tx.all(
+        "SELECT id FROM chatbots WHERE account_id = :account_id AND id = ANY(:ids) ORDER BY id FOR KEY SHARE",
+        account_id=account_id,
+        ids=list(chatbot_ids),
+    )
+    return {row[0] for row in rows}
+
+
 async def lock_of_any_account(tx: Tx, chatbot_id: str) -> bool:
     """Likewise, for work in the background; False if it is gone."""
     return await tx.one("SELECT 1 FROM chatbots WHERE id = :id FOR NO KEY UPDATE", id=chatbot_id) is not None
@@ -128,14 +140,18 @@ async def find_by_name(reader: Reader, account_id: str, name: str) -> Chatbot | 
     return _chatbot(row) if row else None
 
 
-async def list_chatbots(reader: Reader, account_id: str, *, after: str | None, limit: int) -> list[Chatbot]:
-    """Newest first."""
+async def list_chatbots(
+    reader: Reader, account_id: str, *, among: Sequence[str] | None, after: str | None, limit: int
+) -> list[Chatbot]:
+    """Newest first; `among`: those with these ids alone."""
+    only = "AND id = ANY(:among) " if among is not None else ""
     rows = await reader.all(
-        f"SELECT {_COLUMNS} FROM chatbots WHERE account_id = :account_id "
+        f"SELECT {_COLUMNS} FROM chatbots WHERE account_id = :account_id {only}"
         "AND (CAST(:after AS TEXT) IS NULL OR id < :after) ORDER BY id DESC LIMIT :limit",
         account_id=account_id,
         after=after,
         limit=limit,
+        **({"among": list(among)} if among is not None else {}),
     )
     return [_chatbot(row) for row in rows]
 

@@ -62,14 +62,16 @@ async def find_next(
     return Waiting(*row) if row else None
 
 
-async def list_queues(reader: Reader, account_id: str) -> list[Queue]:
-    """Of each chatbot of the account of which something waits, the longest waiting first."""
+async def list_queues(reader: Reader, account_id: str, *, among: Sequence[str] | None) -> list[Queue]:
+    """Of each chatbot of the account of which something waits, the longest waiting first; `among`: of those alone."""
+    only = "" if among is None else "AND c.id = ANY(:among) "
     rows = await reader.all(
         "SELECT c.id, c.name, sum(CASE WHEN d.state IN ('uploaded', 'pending') THEN 1 ELSE 0 END), "
         "sum(CASE WHEN d.state IN ('uploaded', 'pending') THEN 0 ELSE 1 END), sum(d.size), min(d.updated_at) "
         "FROM documents d JOIN chatbots c ON c.id = d.chatbot_id WHERE c.account_id = :account_id "
-        "AND d.state IN ('uploaded', 'pending', 'extracting', 'embedding') GROUP BY c.id, c.name ORDER BY 6, 1",
+        f"{only}AND d.state IN ('uploaded', 'pending', 'extracting', 'embedding') GROUP BY c.id, c.name ORDER BY 6, 1",
         account_id=account_id,
+        **({} if among is None else {"among": list(among)}),
     )
     return [Queue(row[0], row[1], *(int(number) for number in row[2:])) for row in rows]
 

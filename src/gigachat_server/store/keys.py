@@ -28,6 +28,11 @@ async def find_account(reader: Reader, account_id: str) -> Account | None:
     return Account(*row) if row else None
 
 
+async def lock_account(tx: Tx, account_id: str) -> None:
+    """Until this transaction ends, nobody else changes who belongs to the account."""
+    await tx.one("SELECT 1 FROM accounts WHERE id = :account_id FOR UPDATE", account_id=account_id)
+
+
 async def insert(tx: Tx, key: ApiKey) -> None:
     tx.forget(f"key {key.id}")
     await tx.run(

@@ -28,7 +28,7 @@ from gigachat_server.records import (
     Message,
     ReopeningReason,
 )
-from gigachat_server.store import conversations, idempotency, messages
+from gigachat_server.store import audit, conversations, idempotency, messages
 from gigachat_server.store.database import Database, Reader, Tx
 
 _MINUTE_US = 60_000_000
@@ -45,7 +45,14 @@ class Control:
         self._clock = clock
 
     async def take_over(
-        self, chatbot: Chatbot, conversation_id: str, operator: str, *, may_take_from: bool, key: idempotency.Key | None
+        self,
+        chatbot: Chatbot,
+        conversation_id: str,
+        operator: str,
+        *,
+        may_take_from: bool,
+        key: idempotency.Key | None,
+        actor: str,
     ) -> Conversation:
         """Give the conversation to the operator. On return, no text of the chatbot is stored or shown any more.
 
@@ -55,7 +62,8 @@ class Control:
         async def take(live: FrozenTurns) -> Conversation:
             async def body(tx: Tx) -> Conversation:
                 await conversations.open_empty(tx, chatbot.id, conversation_id, now_us=self._clock())
-                await self.take_over_in(tx, chatbot, conversation_id, operator, may_take_from=may_take_from, live=live)
+                if await self.take_over_in(tx, chatbot, conversation_id, operator, may_take_from=may_take_from, live=live):
+                    await self._note(tx, chatbot, conversation_id, actor, "taken_over", operator)
                 return await self._keep(tx, chatbot, conversation_id, key)
 
             return await self._database.transaction("control.take_over", body)
@@ -71,8 +79,8 @@ class Control:
         *,
         may_take_from: bool,
         live: FrozenTurns,
-    ) -> None:
-        """The same within a transaction, for a caller who has frozen the `live` turns. An operator's own stays theirs.
+    ) -> bool:
+        """The same within a transaction, for a caller who has frozen the `live` turns; False where it was theirs already.
 
         Raises `TurnMovedOn` besides.
         """
@@ -91,24 +99,43 @@ class Control:
         if taken is None:
             raise AlreadyTakenOver
         if before.controlled_by == operator:
-            return
+            return False
         await supersede(tx, self._events, chatbot.id, conversation_id, "intercepted")
         unsettled = await messages.list_open(tx, chatbot.id, conversation_id)
         ended = await end_turns(tx, self._events, unsettled, "intercepted", chatbot_name=chatbot.name, live=live)
         await self.reopen_in(tx, chatbot.id, conversation_id, reason="operator")
         await self._events.add(tx, chatbot.id, conversation_id, ControlTakenOver(operator=operator))
         tx.after_commit(lambda: self._live.cut(ended))
+        return True
 
     def release_at(self, chatbot: Chatbot) -> int | None:
         """When control goes back by itself if no operator speaks from now on."""
         minutes = chatbot.config.interception.release_after_minutes
         return None if minutes is None else self._clock() + minutes * _MINUTE_US
 
-    async def release(self, chatbot: Chatbot, conversation_id: str, *, key: idempotency.Key | None) -> Conversation:
-        """Give control back to the chatbot, which answers the next prompt. Raises `NotFound`."""
+    async def release(
+        self,
+        chatbot: Chatbot,
+        conversation_id: str,
+        *,
+        operator: str | None,
+        may_take_from: bool,
+        key: idempotency.Key | None,
+        actor: str,
+    ) -> Conversation:
+        """Give control back to the chatbot, which answers the next prompt. `operator`: who does, if that is known.
+
+        Raises `NotFound`, and `AlreadyTakenOver` where another one has it, but for `may_take_from`.
+        """
 
         async def body(tx: Tx) -> Conversation:
-            await self.release_in(tx, chatbot.id, conversation_id, reason="released")
+            before = await conversations.lock(tx, chatbot.id, conversation_id)
+            if before is None:
+                raise NotFound
+            if not may_take_from and before.controlled_by not in (conversations.BOT, operator):
+                raise AlreadyTakenOver
+            if await self.release_in(tx, chatbot.id, conversation_id, reason="released", operator=operator):
+                await self._note(tx, chatbot, conversation_id, actor, "released", before.controlled_by)
             return await self._keep(tx, chatbot, conversation_id, key)
 
         return await self._database.transaction("control.release", body)
@@ -139,13 +166,34 @@ class Control:
         await self._events.add(tx, chatbot_id, conversation_id, ConversationReopened(reason=reason))
         return True
 
-    async def release_in(self, tx: Tx, chatbot_id: str, conversation_id: str, *, reason: str, due_at: int | None = None) -> bool:
+    async def release_in(
+        self,
+        tx: Tx,
+        chatbot_id: str,
+        conversation_id: str,
+        *,
+        reason: str,
+        operator: str | None = None,
+        due_at: int | None = None,
+    ) -> bool:
         """Give control back to the chatbot, within a transaction; whether an operator had it."""
         if await conversations.release(tx, chatbot_id, conversation_id, due_at=due_at) is None:
             return False
         await supersede(tx, self._events, chatbot_id, conversation_id, "intercepted")
-        await self._events.add(tx, chatbot_id, conversation_id, ControlReleased(reason=reason))
+        await self._events.add(tx, chatbot_id, conversation_id, ControlReleased(reason=reason, operator=operator))
         return True
+
+    async def _note(self, tx: Tx, chatbot: Chatbot, conversation_id: str, actor: str, what: str, operator: str) -> None:
+        """In the audit log: who did it, and whose control began or ended."""
+        await audit.add(
+            tx,
+            chatbot.account_id,
+            actor=actor,
+            action=f"conversation.{what}",
+            target=f"chatbot:{chatbot.id}",
+            now_us=self._clock(),
+            detail={"conversation": conversation_id, "operator": operator},
+        )
 
     async def stop(
         self, chatbot: Chatbot, conversation_id: str, *, key: idempotency.Key | None, entry: Entry | None = None

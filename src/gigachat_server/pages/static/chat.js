@@ -11,8 +11,7 @@ const composer = document.getElementById("composer");
 const messages = document.getElementById("messages");
 const control = document.getElementById("control");
 const promptField = document.getElementById("prompt");
-const userField = document.getElementById("user-id");
-const operatorField = document.getElementById("operator-name");
+const operatorField = document.getElementById("operator-name"); // where the session does not tell who speaks
 
 let source = null; // of events, while the page is looked at
 const root = document.body.dataset.root; // the path before those of all pages
@@ -35,10 +34,8 @@ function start() {
     }
   });
   promptField.addEventListener("input", refresh);
-  document.getElementById("speakers").addEventListener("input", (event) => {
-    // Typing a name selects it.
-    if (event.target === userField) speakAs("user");
-    else if (event.target === operatorField) speakAs("operator");
+  document.getElementById("speakers")?.addEventListener("input", (event) => {
+    if (event.target === operatorField) speakAs("operator"); // typing a name selects it
     else refresh();
   });
   document.getElementById("chatbot").addEventListener("change", (event) => event.target.form.submit());
@@ -57,9 +54,12 @@ function start() {
   messages.addEventListener("toggle", (event) => showQuoted(event.target), true);
   control.addEventListener("submit", (event) => {
     event.preventDefault();
-    takeOver(event.target.elements.operator.value);
+    takeOver(event.target.elements.operator?.value ?? operatorName());
   });
-  control.addEventListener("click", (event) => event.target.closest("[data-release]") && act("release"));
+  control.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-release]");
+    if (button) release(button.dataset.release === "sure");
+  });
   document.addEventListener("click", (event) => closeMenus(event.target));
   document.addEventListener("keydown", (event) => event.key === "Escape" && closeMenus(document.body));
   // A browser opens few connections to one server: a hidden page must not hold one.
@@ -76,7 +76,7 @@ function start() {
 async function send() {
   const text = promptField.value;
   if (!text.trim() || composer.ariaBusy === "true") return;
-  const body = { ...which(), user_id: speaker(), prompt: text };
+  const body = { ...which(), operator: isOperator() ? operatorName() : null, prompt: text };
   const json = JSON.stringify(body);
   // What is sent again goes out under its first key, so it is stored once, whatever became of the first attempt.
   if (unsent?.json !== json) unsent = { json, key: newKey() };
@@ -124,10 +124,23 @@ function actOnMessage(button) {
 async function takeOver(name) {
   const operator = name.trim();
   if (!operator || !(await act("takeover", { operator }))) return;
-  localStorage.setItem("operator", operator);
-  operatorField.value = operator;
+  if (operatorField) {
+    localStorage.setItem("operator", operator);
+    operatorField.value = operator;
+  }
   speakAs("operator");
   begin();
+  promptField.focus();
+}
+
+// What another operator has is not given back by a slip of the hand: the page asks first, and the server as well.
+async function release(isSure) {
+  const operator = operatorName() || null;
+  if (!isSure && inControl() !== operator) {
+    document.getElementById("release-dialog").showPopover();
+    return;
+  }
+  await act("release", { operator, force: isSure });
   promptField.focus();
 }
 
@@ -278,10 +291,10 @@ function applyDelta({ message_id, offset, text }) {
 
 function putControl(html) {
   const hadFocus = control.contains(document.activeElement);
-  const was = control.querySelector("[data-operator]")?.dataset.operator;
+  const was = inControl();
   control.replaceChildren(fragment(html));
-  const operator = control.querySelector("[data-operator]")?.dataset.operator;
-  if (operator !== was && operatorField) speakAs(operator && operator === operatorField.value ? "operator" : "user");
+  const operator = inControl();
+  if (operator !== was) speakAs(operator && operator === operatorName() ? "operator" : "visitor");
   rememberOperator();
   if (hadFocus) promptField.focus();
 }
@@ -298,8 +311,9 @@ function refresh() {
   const retried = [...messages.querySelectorAll(".message:has([data-retry])")];
   const mayRetry = !isAnswering && !control.querySelector("[data-operator]"); // an operator's silence holds for retries too
   for (const each of retried) each.classList.toggle("newest", mayRetry && each === retried.at(-1));
-  composer.classList.toggle("operator", speaker().startsWith("client:"));
-  document.getElementById("speaker-shown").textContent = speaker();
+  composer.classList.toggle("operator", isOperator());
+  const shown = document.getElementById("speaker-shown");
+  if (shown) shown.textContent = isOperator() ? operatorName() : speaker();
   fit();
   showCurl();
 }
@@ -329,14 +343,26 @@ function which() {
   return { chatbot_id: composer.dataset.chatbot, conversation_id: composer.dataset.conversation };
 }
 
+// Nobody speaks as a customer here: as a visitor, to try the chatbot out, or as an operator.
+function isOperator() {
+  return "customers" in composer.dataset || composer.elements.speaker?.value === "operator";
+}
+
+function operatorName() {
+  return composer.dataset.handle ?? operatorField?.value.trim() ?? "";
+}
+
 function speaker() {
-  const isOperator = composer.elements.speaker.value === "operator";
-  return isOperator ? `client:${operatorField.value.trim()}` : userField.value;
+  return isOperator() ? `client:${operatorName()}` : composer.dataset.visitor;
 }
 
 function speakAs(kind) {
-  composer.elements.speaker.value = kind;
+  if (composer.elements.speaker && !("customers" in composer.dataset)) composer.elements.speaker.value = kind;
   refresh();
+}
+
+function inControl() {
+  return control.querySelector("[data-operator]")?.dataset.operator;
 }
 
 // The name that this browser's operator took over with before.
@@ -344,9 +370,8 @@ function rememberOperator() {
   const name = localStorage.getItem("operator") ?? "";
   const asked = document.getElementById("operator");
   if (asked && !asked.value) asked.value = name;
-  if (!operatorField || operatorField.value || !name) return;
-  operatorField.value = name;
-  if (control.querySelector("[data-operator]")?.dataset.operator === name) speakAs("operator");
+  if (operatorField && !operatorField.value) operatorField.value = name;
+  if (operatorName() && inControl() === operatorName()) speakAs("operator");
 }
 
 function setBusy(isBusy) {

@@ -85,7 +85,8 @@ CREATE TABLE operators (
     oidc_subject  TEXT COLLATE "C",
     created_at    BIGINT NOT NULL,
     seen_at       BIGINT,
-    disabled_at   BIGINT
+    disabled_at   BIGINT,
+    deleted_at    BIGINT
 );
 CREATE UNIQUE INDEX operators_by_handle ON operators (account_id, handle);
 CREATE UNIQUE INDEX operators_by_email ON operators (account_id, email);
@@ -104,7 +105,6 @@ CREATE TABLE operator_sessions (
     account_id   TEXT COLLATE "C" NOT NULL,
     operator_id  TEXT COLLATE "C",
     key_id       TEXT COLLATE "C",
-    csrf_token   TEXT NOT NULL,
     created_at   BIGINT NOT NULL,
     seen_at      BIGINT NOT NULL,
     expires_at   BIGINT NOT NULL,
@@ -124,8 +124,6 @@ CREATE INDEX one_time_tokens_by_end ON one_time_tokens (expires_at);
 
 CREATE TABLE oidc_logins (
     state_sha256  BYTEA PRIMARY KEY,
-    nonce         TEXT NOT NULL,
-    verifier      TEXT NOT NULL,
     next          TEXT NOT NULL,
     expires_at    BIGINT NOT NULL
 );

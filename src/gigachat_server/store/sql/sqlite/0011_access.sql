@@ -82,6 +82,8 @@ CREATE TABLE budgets (
     PRIMARY KEY (chatbot_id, day, kind)
 );
 
+-- `password` is its argon2id hash. Who is deleted leaves a row behind without name and address, so that nobody else ever
+-- speaks under the same `handle`.
 CREATE TABLE operators (
     id            TEXT PRIMARY KEY,
     account_id    TEXT NOT NULL,
@@ -94,7 +96,8 @@ CREATE TABLE operators (
     oidc_subject  TEXT,
     created_at    BIGINT NOT NULL,
     seen_at       BIGINT,
-    disabled_at   BIGINT
+    disabled_at   BIGINT,
+    deleted_at    BIGINT
 );
 CREATE UNIQUE INDEX operators_by_handle ON operators (account_id, handle);
 CREATE UNIQUE INDEX operators_by_email ON operators (account_id, email);
@@ -109,12 +112,12 @@ CREATE TABLE memberships (
 CREATE INDEX memberships_by_operator ON memberships (operator_id);
 
 -- Who is signed in to the pages: an operator, or the holder of an API key; neither is the local operator of the machine.
+-- A session ends at `expires_at`, and earlier if it was not used for a while since `seen_at`.
 CREATE TABLE operator_sessions (
     id_sha256    BLOB PRIMARY KEY,
     account_id   TEXT NOT NULL,
     operator_id  TEXT,
     key_id       TEXT,
-    csrf_token   TEXT NOT NULL,
     created_at   BIGINT NOT NULL,
     seen_at      BIGINT NOT NULL,
     expires_at   BIGINT NOT NULL,
@@ -133,11 +136,10 @@ CREATE TABLE one_time_tokens (
 );
 CREATE INDEX one_time_tokens_by_end ON one_time_tokens (expires_at);
 
+-- A browser that is on its way to the provider and back. Its nonce and its verifier are derived from what its cookie holds;
 -- `next` is the page that is opened after signing in.
 CREATE TABLE oidc_logins (
     state_sha256  BLOB PRIMARY KEY,
-    nonce         TEXT NOT NULL,
-    verifier      TEXT NOT NULL,
     next          TEXT NOT NULL,
     expires_at    BIGINT NOT NULL
 );
