@@ -67,6 +67,19 @@ class Chatbots:
 
         return await self._database.read(read)
 
+    async def find(self, principal: Principal, chatbot_id: str) -> Chatbot:
+        """As it is stored now. Raises `NotFound`."""
+        principal.require(Scope.CHATBOTS_READ)
+
+        async def read(reader: Reader) -> Chatbot | None:
+            return await chatbots.find(reader, principal.account_id, chatbot_id)
+
+        found = await self._database.read(read)
+        if found is None:
+            raise NotFound
+        principal.check_reach(found)
+        return found
+
     async def change(self, principal: Principal, chatbot_id: str, merge: Callable[[Chatbot], Chatbot]) -> Chatbot:
         """`merge`, pure, says what becomes of the chatbot as it is stored now. Raises `NotFound`, and what `merge` raises."""
         principal.require(Scope.CHATBOTS_WRITE)

@@ -161,7 +161,7 @@ class Frame(Generic[Q]):
         if chatbot is None:
             raise NotFound
         request.caller = principal = principal.within(chatbot)
-        if isinstance(route.scope, scopes.Scope):
+        if route is not None and isinstance(route.scope, scopes.Scope):
             principal.require(route.scope, self._surface.scope_missing)
         restrictions = chatbot.config.restrictions
         if is_guarded and (principal.is_end_user or restrictions.hostnames or restrictions.ip_addresses):

@@ -11,6 +11,7 @@ import functools
 import logging
 from contextlib import suppress
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope
@@ -23,6 +24,7 @@ from gigachat_server.edge.problem import problem_headers, render_problem
 from gigachat_server.edge.request import Authoriser, parse_query
 from gigachat_server.edge.routes import PUBLIC, AnyRoute
 from gigachat_server.edge.signposts import other_address, other_method
+from gigachat_server.edge.uploads import is_form
 from gigachat_server.errors import (
     GigachatError,
     MethodNotAllowed,
@@ -37,7 +39,7 @@ from gigachat_server.pages.routes import ROUTES, STATIC, PageRoute
 from gigachat_server.records import Chatbot
 from gigachat_server.services import Services
 
-_PREFIXES = (STATIC, "/web/")
+_PREFIXES = (STATIC, "/web/", "/settings/")
 _SIGNED_OUT = "You are no longer signed in. Sign in again; your text is still here."
 
 
@@ -66,6 +68,7 @@ class _PageSurface:
         self.routes: dict[str, dict[str, PageRoute]] = {}
         for route in ROUTES:
             self.routes.setdefault(route.path, {})[route.method] = route
+        self._templates = [path.encode().split(b"/") for path in self.routes if "{" in path]
 
     def open(self, scope: Scope, authoriser: Authoriser) -> PageRequest[Any]:
         return PageRequest(scope, authoriser, self.context.services.settings)
@@ -75,7 +78,7 @@ class _PageSurface:
         method = "GET" if request.method == "HEAD" else request.method
         if request.path.startswith(STATIC) and method == "GET":
             return self._static(request)
-        by_method = self.routes.get(request.path)
+        by_method = self.routes.get(request.path) or self.routes.get(self._template(request))
         if not by_method:
             raise NotFound(other_address(request.path.split("/"), [path for path in self.routes if not path.startswith("/web/")]))
         if method not in by_method:
@@ -83,12 +86,29 @@ class _PageSurface:
             raise MethodNotAllowed(other_method(request.method, allowed), headers={"Allow": ", ".join(allowed)})
         return by_method[method]
 
+    def _template(self, request: PageRequest[Any]) -> str:
+        """The address as the table has it, with what its segments name. They are split first and decoded after."""
+        given = request.encoded_path.split(b"/")
+        for template in self._templates:
+            pairs = [*zip(template, given, strict=False)]
+            if len(template) == len(given) and all(part and (wanted == part or wanted[:1] == b"{") for wanted, part in pairs[1:]):
+                try:
+                    request.named = {
+                        wanted[1:-1].decode(): unquote_to_bytes(part).decode() for wanted, part in pairs if wanted[:1] == b"{"
+                    }
+                except UnicodeDecodeError:
+                    raise NotFound from None
+                return b"/".join(template).decode()
+        return request.path
+
     async def identify(self, request: PageRequest[Any], route: AnyRoute) -> Principal | None:
         principal = await self._recognise(request)
         if principal is None and route.scope != PUBLIC:
             raise Unauthenticated(_SIGNED_OUT)
         if route.method == "POST":
             check_same_origin(request)
+            if route.takes_file and is_form(request.headers):  # such a body is received before a handler sees any of it
+                check_csrf(request)
         return principal
 
     async def _recognise(self, request: PageRequest[Any]) -> Principal | None:
@@ -109,9 +129,11 @@ class _PageSurface:
             return None
         settings, is_json = self.context.services.settings, route.request is not None
         limit = settings.max_body_bytes if is_json else MAX_FORM_BYTES
+        if route.is_large:
+            limit = settings.max_document_body_bytes
         raw = await read_body(receive, request.headers, limit=limit, timeout_s=settings.receive_timeout_s)
         if not is_json:
-            request.form = parse_form(raw, request.headers)
+            request.form = await parsed(raw, functools.partial(parse_form, headers=request.headers))
         elif request.headers.get("content-type") != "application/json":
             raise UnsupportedMediaType
         if route.scope != PUBLIC:
