@@ -283,7 +283,13 @@ async def test_openapi_tells_which_headers_are_understood_and_what_is_a_stream(t
         paths = (await api.get("/openapi.json", key=None)).body["paths"]
     operations = {f"{method.upper()} {path}": each for path, by_method in paths.items() for method, each in by_method.items()}
     headers = {name: {p["name"] for p in each["parameters"] if p["in"] == "header"} for name, each in operations.items()}
-    secret = ("POST /api-keys", "POST /chatbots/{chatbot_id}/identity-keys", "POST /chatbots/{chatbot_id}/sessions")
+    secret = (
+        "POST /api-keys",
+        "POST /chatbots/{chatbot_id}/identity-keys",
+        "POST /chatbots/{chatbot_id}/sessions",
+        "POST /operators",
+        "POST /operators/{operator_id}/invite",
+    )
     without = (*secret, "POST /chatbots/{chatbot_id}/replay")  # those are not kept, and this does nothing twice
     assert {name for name, understood in headers.items() if "Idempotency-Key" in understood} == {
         name for name in operations if name.startswith("POST ") and name not in without

@@ -46,6 +46,9 @@ _INTERRUPT = "tests/test_overlap.py::test_of_many_that_interrupt_each_other_the_
 _ARRIVES = "tests/test_nodes.py::test_a_node_that_arrives_leaves_alone_what_another_one_answers"
 _LEFT = "tests/test_recovery.py::test_no_draft_is_left_when_the_server_stops"
 
+_ACCESS = "tests/access/"
+_MATRIX = _ACCESS + "test_matrix.py::test_each_credential_reaches_what_its_column_says_and_nothing_else"
+
 _KEEP = '        if await idempotency.keep(tx, key, idempotency.IdempotencyRecord("turn", 201, prompt_id), now_us=now_us):\n'
 _KEEP_LATER = """\
         if await idempotency.find(tx, key, now_us=now_us) is None:
@@ -240,6 +243,36 @@ MUTANTS = (
         "a COMMIT that nobody answered is given up like any other failure",
         [("max(patience_s, _COMMIT_S if lost else 0.0)", "patience_s")],
         [_CUT_AND_AWAY],
+    ),
+    Mutant(
+        "an end user enters every conversation of the chatbot",
+        [("        if conversation.user_id != self.user_id and", "        if not conversation.chatbot_id and")],
+        [_MATRIX],
+    ),
+    Mutant(
+        "end users reach every route that their scopes allow",
+        [('            if route.end_user == "no":\n', "            if False:\n")],
+        [_MATRIX],
+    ),
+    Mutant(
+        "a token brings the key that it is verified with",
+        [("    if _REFUSED_HEADERS & header.keys():\n", "    if False:\n")],
+        [_ACCESS + "test_user_tokens.py::test_hostile_tokens_let_no_one_in_and_look_the_same"],
+    ),
+    Mutant(
+        "a token is good for ever",
+        [("    if claims.expires_at + LEEWAY_S * _SECOND <= now_us:\n", "    if False:\n")],
+        [_ACCESS + "test_user_tokens.py::test_clocks_may_differ_by_a_minute"],
+    ),
+    Mutant(
+        "an anonymous session is claimed twice",
+        [("        \"AND user_id LIKE 'anon:%' AND revoked_at IS NULL", "        \"AND user_id LIKE 'anon:%'")],
+        [_ACCESS + "test_end_users.py::test_of_two_hundred_claims_of_one_session_one_succeeds_and_erasure_finds_all"],
+    ),
+    Mutant(
+        "end users come from any page",
+        [("    if not is_listed(origin, hostnames):\n        raise HostnameRefused\n", "")],
+        [_ACCESS + "test_from_where.py::test_a_page_that_is_not_listed_is_refused"],
     ),
 )  # fmt: skip
 

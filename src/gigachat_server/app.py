@@ -141,10 +141,10 @@ def _workers(services: Services) -> Sequence[Worker]:
         services.site_worker,
         services.nodes,
         services.lifecycle,
+        services.access_upkeep,
         services.access_worker,
         services.limits_upkeep,
         services.inbox_worker,
-        services.access_upkeep,
     )
 
 
@@ -205,6 +205,9 @@ async def _assemble(
     key_ring = KeyRing(database, clock, configured_key=settings.api_key)
     account = await key_ring.ensure_account(settings.account)
     await key_ring.ensure_configured(account.id)
+    operators = Operators(database, clock)
+    with_keys = settings.key_sign_in == "always"
+    sessions = Sessions(database, clock, key_ring, account_id=account.id, with_keys=with_keys)
     secrets = Secrets(database, clock, configured=settings.secret, folder=None if settings.database_url else settings.data_folder)
     await secrets.open()
     identity_keys, end_users = IdentityKeys(database, secrets, clock), EndUsers(database, clock)
@@ -212,9 +215,6 @@ async def _assemble(
     opened.push_async_callback(till.settle)
     limits = Limits(database, till, clock)
     user_sessions = UserSessions(database, limits, clock)
-    operators = Operators(database, clock)
-    with_keys = settings.key_sign_in == "always"
-    sessions = Sessions(database, clock, key_ring, account_id=account.id, with_keys=with_keys)
     searcher = make_searcher(settings, database, embedder, background)
     extractor = Extractor(most_characters=settings.max_document_characters)
     ingest = Ingest(database, embedder, searcher, clock, extractor=extractor)
@@ -267,12 +267,6 @@ async def _assemble(
         account=account,
         secrets=secrets,
         key_ring=key_ring,
-        identity_keys=identity_keys,
-        widget_keys=WidgetKeys(database, clock),
-        user_sessions=user_sessions,
-        end_users=end_users,
-        access_worker=AccessWorker(database, user_sessions, clock, background),
-        callers=Callers(database, clock, key_ring=key_ring, identity_keys=identity_keys, users=end_users, sessions=user_sessions),
         operators=operators,
         sessions=sessions,
         sign_in=SignIn(
@@ -280,6 +274,12 @@ async def _assemble(
         ),
         access_upkeep=AccessUpkeep(database, clock, background),
         provider=Provider(database, clock, settings) if settings.oidc_issuer else None,
+        identity_keys=identity_keys,
+        widget_keys=WidgetKeys(database, clock),
+        user_sessions=user_sessions,
+        end_users=end_users,
+        access_worker=AccessWorker(database, user_sessions, clock, background),
+        callers=Callers(database, clock, key_ring=key_ring, identity_keys=identity_keys, users=end_users, sessions=user_sessions),
         embedder=embedder,
         model=model,
         searcher=searcher,

@@ -56,17 +56,17 @@ class Services(msgspec.Struct, kw_only=True):
     account: Account  # the default one, which this machine's own commands act for
     secrets: Secrets
     key_ring: KeyRing
+    operators: Operators
+    sessions: Sessions
+    sign_in: SignIn
+    access_upkeep: AccessUpkeep
+    provider: Provider | None  # of identities
     identity_keys: IdentityKeys
     widget_keys: WidgetKeys
     user_sessions: UserSessions
     end_users: EndUsers
     callers: Callers
     access_worker: AccessWorker
-    operators: Operators
-    sessions: Sessions
-    sign_in: SignIn
-    access_upkeep: AccessUpkeep
-    provider: Provider | None  # of identities
     embedder: Embedder
     model: ChatModel
     searcher: Searcher

@@ -89,7 +89,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     oidc_client_secret: Annotated[str, Meta(description="Secret of that client, if it has one.", extra={"secret": True})] = ""
     oidc_role: Annotated[
         Literal["none", "member", "admin"],
-        Meta(description="What people whom the provider knows and nobody invited become; `none` lets only invited people in."),
+        Meta(description="What people of the provider become who have no invitation; `none` lets only invited people in."),
     ] = "none"
 
     model_url: Annotated[

@@ -12,6 +12,7 @@ from tests.harness import Api, Reply
 
 ALICE = "alice@example.com"
 BOB = "bob@example.com"
+UNLIMITED: dict[str, None] = dict.fromkeys(("user", "address", "sessions"))
 PAGE = {"Origin": "https://www.example.com"}
 
 

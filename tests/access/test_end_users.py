@@ -16,7 +16,7 @@ import pytest
 from gigachat_server.api.end_user_wire import SHOWN_EVENTS
 from gigachat_server.models.fake import ScriptedModel
 from gigachat_server.records import STAFF_ONLY, EventType
-from tests.access.people import ALICE, BOB, PAGE, people
+from tests.access.people import ALICE, BOB, PAGE, UNLIMITED, people
 from tests.harness import Reply, gigachat
 from tests.turns import Clock, rows, rows_as_bytes
 
@@ -254,7 +254,7 @@ async def test_a_session_opens_no_session_and_a_visitor_names_no_one(tmp_path: P
 
 async def test_of_two_hundred_claims_of_one_session_one_succeeds_and_erasure_finds_all(tmp_path: Path) -> None:
     async with gigachat(tmp_path) as api:
-        shop = await people(api)
+        shop = await people(api, limits=UNLIMITED)
         bearer, anonymous = await shop.visitor()
         conversations = [await shop.ask(bearer) for _ in range(3)]
         users = [f"user-{number}@example.com" for number in range(200)]
@@ -283,7 +283,7 @@ async def test_of_two_hundred_claims_of_one_session_one_succeeds_and_erasure_fin
 
 async def test_of_many_conversations_a_claim_moves_the_newest_fifty(tmp_path: Path) -> None:
     async with gigachat(tmp_path) as api:
-        shop = await people(api)
+        shop = await people(api, limits=UNLIMITED)
         bearer, anonymous = await shop.visitor()
         conversations = [await shop.ask(bearer) for _ in range(52)]
         assert (await shop.post("/sessions", {"claim": bearer}, bearer=shop.token())).status == 201
@@ -372,7 +372,7 @@ def files_below(folder: Path) -> bytes:
 async def test_of_a_thousand_secrets_that_were_issued_the_store_holds_none(tmp_path: Path, caplog: Any) -> None:
     caplog.set_level("DEBUG")
     async with gigachat(tmp_path) as api:
-        shop = await people(api)
+        shop = await people(api, limits=UNLIMITED)
         issued = [shop.secret, shop.token()]
         for number in range(50):
             opened = await asyncio.gather(*(shop.session(f"user-{number}-{each}") for each in range(19)), shop.visitor())

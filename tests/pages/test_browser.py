@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
 import pytest
 from selenium import webdriver
 from selenium.common.exceptions import StaleElementReferenceException
@@ -17,10 +18,12 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
+from gigachat_server.access.principal import local_operator
 from gigachat_server.errors import ModelUnreachable
 from gigachat_server.models.base import ModelInput
 from gigachat_server.models.fake import Pause, Script, ScriptedModel
 from gigachat_server.pages.chat import SAMPLE_CHATBOT, SAMPLE_PROMPTS
+from tests.operators import PASSWORD, add_operator
 from tests.pages.breaking import breaking
 from tests.pages.pages import MATCHING, Pages, pages
 from tests.pages.payloads import XSS
@@ -392,6 +395,91 @@ async def test_an_operator_takes_over_on_the_page(tmp_path: Path, browser: Brows
         await in_browser(take_over)
         roles = [message["role"] for message in await _only_conversation(site, chatbot)]
         assert roles == ["user", "assistant", "operator"]
+
+
+async def test_an_invited_operator_sees_their_chatbot_until_they_are_disabled(tmp_path: Path, browser: Browser) -> None:
+    async with pages(tmp_path) as site:
+        theirs, other = await site.api.chatbot(name="Theirs"), await site.api.chatbot(name="Not theirs")
+        await site.api.say(theirs, "Where is my parcel?", conversation="c1", user="maria@example.com")
+        made = await add_operator(site.api.services, "bob", chatbots={theirs: "operator"})
+        local = local_operator(made.account_id)
+        _, token = await site.api.services.operators.invite(local, made.id)
+
+        def join_and_answer() -> None:
+            browser.complaints()
+            browser.url = site.visitor.url
+            browser.driver.execute_cdp_cmd("Network.clearBrowserCookies", {})
+            browser.open(f"/invite?token={token}")
+            for field in ("#password", "#again"):
+                browser.one(field).send_keys(PASSWORD)
+            browser.button("Join").click()
+            browser.until(lambda: browser.all("#composer"))
+            assert [each.text for each in browser.all("#chatbot option")] == ["Theirs"]
+            assert not browser.all('nav a[href="/operators"], nav a[href="/keys"]')
+            browser.open(f"/?chatbot={other.split('/')[-1]}")
+            assert browser.text(".code") == "404"
+            browser.complaints()  # of that
+            browser.open(f"/?chatbot={theirs.split('/')[-1]}&conversation=c1")
+            assert not browser.all("#speakers"), "nothing to choose: staff do not write as a customer"
+            browser.button("Take over").click()
+            browser.until(lambda: "You answer this conversation." in browser.text(".control"))
+            browser.say("I look into it.")
+            browser.until(lambda: browser.text(".message.operator .content") == "I look into it.")
+            assert browser.text(".change p").startswith("bob took over.")
+            browser.one("[data-release]").click()
+            browser.until(lambda: browser.text(".control").startswith("The chatbot answers."))
+            assert [each.text.partition(".")[0] for each in browser.all(".change")] == [
+                "bob took over",
+                "bob released the conversation",
+            ]
+            assert browser.complaints() == []
+
+        def click_again() -> None:
+            browser.open("/profile")
+            assert browser.text("h1") == "Sign in"
+
+        await in_browser(join_and_answer)
+        shut_out = lambda draft: msgspec.structs.replace(draft, is_disabled=True)  # noqa: E731
+        await site.api.services.operators.change(local, made.id, shut_out)
+        await in_browser(click_again)
+
+
+@pytest.mark.parametrize("width", [1100, 360])
+async def test_pages_of_people_fit_and_do_what_they_say(tmp_path: Path, browser: Browser, width: int) -> None:
+    async with pages(tmp_path) as site:
+        await site.api.chatbot(name="Ours")
+
+        def work() -> None:
+            browser.complaints()
+            browser.sign_in(site, width=width)
+            browser.open("/welcome")
+            for name, text in (("name", "Ann Archer"), ("email", "ann@example.com"), ("password", PASSWORD), ("again", PASSWORD)):
+                browser.one(f"#{name}").send_keys(text)
+            assert browser.overflow() <= 0
+            browser.button("Create the owner").click()
+            browser.until(lambda: browser.all(".people"))
+            browser.one("#email-new").send_keys("bob@example.com")
+            browser.one("#name-new").send_keys("Bob Baker")
+            browser.button("Make an invitation").click()
+            browser.until(lambda: browser.all("#invite-link"))
+            assert "/invite?token=" in browser.text("#invite-link")
+            for path in ("/operators", "/audit", "/profile"):
+                browser.open(path)
+                assert browser.overflow() <= 0, path
+            browser.open("/operators")
+            browser.one("[popovertarget='change-2']").click()
+            browser.until(lambda: browser.one("#change-2").is_displayed())
+            assert browser.overflow() <= 0
+            browser.driver.execute_script("document.querySelector('#change-2 details').open = true")
+            browser.button("Delete Bob Baker").click()
+            browser.until(lambda: len(browser.all(".people > li")) == 1)
+            browser.one("button.face").click()
+            browser.until(lambda: browser.one("#me").is_displayed())
+            browser.one("#me button").click()
+            browser.until(lambda: browser.text("h1") == "Sign in")
+            assert browser.complaints() == []
+
+        await in_browser(work)
 
 
 async def test_a_page_that_nobody_looks_at_catches_up(tmp_path: Path, browser: Browser) -> None:

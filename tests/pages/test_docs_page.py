@@ -12,6 +12,7 @@ import pytest
 from gigachat_server.api.openapi import openapi
 from gigachat_server.api.problem_schemas import error_codes
 from gigachat_server.pages.docs import groups
+from tests.access.people import keeper
 from tests.pages.pages import Page, pages
 
 pytestmark = pytest.mark.sqlite_only  # a page sees nothing but the API, which is tested on both
@@ -40,14 +41,13 @@ async def test_every_route_and_error_is_described_to_anybody(tmp_path: Path) -> 
 
 async def test_the_page_is_made_once_for_everybody(tmp_path: Path) -> None:
     async with pages(tmp_path) as site:
+        began_s = time.process_time()
         first = await site.stranger.get("/docs")
-        took_s = []
-        for path in ("/login", "/docs"):
-            began_s = time.process_time()
-            replies = [await site.stranger.get(path) for _ in range(20)]
-            took_s.append(time.process_time() - began_s)
+        making_s, began_s = time.process_time() - began_s, time.process_time()
+        replies = [await site.stranger.get("/docs") for _ in range(20)]
+        took_s = (time.process_time() - began_s) / 20
         assert {reply.text for reply in replies} == {first.text}
-        assert took_s[1] < 4 * took_s[0], "to make it takes ten times as long as a small page"
+        assert took_s < making_s / 3, "it is made once"
         elsewhere = await site.stranger.get("/docs", Host="chat.example.com")
         assert "http://chat.example.com/chatbots" in elsewhere.text
 
@@ -79,7 +79,7 @@ def test_every_example_is_a_command() -> None:
 
 async def test_the_examples_work(tmp_path: Path) -> None:
     async with pages(tmp_path) as site:
-        chatbot = await site.api.chatbot()
+        chatbot, site.api.key = await site.api.chatbot(), await keeper(site.api)
         await site.api.services.site_worker.aclose()  # what an example names is not fetched
         for operation in (operation for group in groups() for operation in group.operations):
             words = shlex.split(operation.curl.replace("\\\n", ""))
@@ -88,6 +88,7 @@ async def test_the_examples_work(tmp_path: Path) -> None:
                 or "-d" not in words
                 or operation.path in ("/api-keys", "/operators")
                 or "{prompt_id}" in operation.path
+                or operation.path.endswith("/ui")  # whose messages are those of the AI SDK
             ):
                 continue
             path = operation.path.replace("/chatbots/{chatbot_id}", chatbot)

@@ -158,7 +158,7 @@ async def test_only_a_verified_address_that_was_invited_opens(tmp_path: Path, us
         stub.user = user
         refused = await _sign_in(site, stub)
         assert (refused.status, site.stranger.cookie) == (403, "")
-        assert "nobody has invited you" in refused.text
+        assert "You are not invited here" in refused.text
 
 
 async def test_with_a_role_strangers_whom_the_provider_knows_come_in(tmp_path: Path) -> None:

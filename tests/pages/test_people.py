@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,7 @@ async def _keep_cookie(visitor: Visitor, header: str) -> None:
 async def test_the_first_link_leads_to_the_first_owner_who_invites_the_others(tmp_path: Path) -> None:
     async with pages(tmp_path) as site:
         ours, theirs = await site.api.chatbot(name="Ours"), await site.api.chatbot(name="Theirs")
-        owner = {"email": "Ann@example.com", "name": "Ann Archer", "password": PASSWORD, "again": PASSWORD}
+        owner: dict[str, Any] = {"email": "Ann@example.com", "name": "Ann Archer", "password": PASSWORD, "again": PASSWORD}
         for wrong, told in (
             ({"again": "x" * 20}, "differ"),
             ({"password": "short", "again": "short"}, "12 to 256"),
@@ -53,7 +54,7 @@ async def test_the_first_link_leads_to_the_first_owner_who_invites_the_others(tm
         assert (await site.visitor.get("/welcome")).headers["Location"] == "/"
 
         chatbot_id = ours.rpartition("/")[2]
-        form = {"email": "bob@example.com", "name": "Bob", "role": "member", f"chatbot.{chatbot_id}": "operator"}
+        form: dict[str, Any] = {"email": "bob@example.com", "name": "Bob", "role": "member", f"chatbot.{chatbot_id}": "operator"}
         invited = await site.visitor.post("/web/operators/invite", **form)
         assert invited.status == 201
         link = re.findall(r"http://[^<\s]+/invite\?token=[\w-]+", invited.text)[0]
@@ -223,6 +224,7 @@ async def test_sessions_and_links_that_ended_are_swept_and_old_entries_with_them
         await api.services.sessions.mint_login_token()
         clock.now += 366 * 24 * HOUR
         await api.services.access_upkeep.forget()
+        await api.services.access_worker.forget()
 
         async def left(reader: object) -> list[int]:
             tables = ("operator_sessions", "one_time_tokens", "audit", "operators")

@@ -198,22 +198,22 @@ async def test_a_threshold_is_tried_before_it_is_saved(tmp_path: Path) -> None:
         form = fields((await site.visitor.get(f"{here}/relevance")).text)
         assert form[threshold] == "0.5"
         query = {"do": "ask", "query": "When are you open on Saturdays?"}
-        tried = await site.visitor.post(f"{here}/relevance", **{**form, **query, threshold: "0"})
+        tried = await site.visitor.post(f"{here}/relevance", None, **{**form, **query, threshold: "0"})
         assert "Answered from 1 passage" in Page(tried.text).text
         (score,) = re.findall(r"<strong>([\d.]+)</strong>", tried.text)
         found = (await site.api.get(f"{chatbot}/retrieve?query=When+are+you+open+on+Saturdays%3F")).body["passages"]
         assert score == f"{found[0]['score']:.2f}"
         assert f"Why {score}" in Page(tried.text).text
-        refused = await site.visitor.post(f"{here}/relevance", **{**form, **query, threshold: "1"})
+        refused = await site.visitor.post(f"{here}/relevance", None, **{**form, **query, threshold: "1"})
         assert "Refused" in Page(refused.text).text
         assert f"The best passage has {score}, less than 1.00." in Page(refused.text).text
         model = {**form, **query, threshold: "1", "documents.results.when_nothing_matches": "model"}
-        assert "the model answers by itself" in Page((await site.visitor.post(f"{here}/relevance", **model)).text).text
-        talk = await site.visitor.post(f"{here}/relevance", **{**form, "do": "ask", "query": "Hello!"})
+        assert "the model answers by itself" in Page((await site.visitor.post(f"{here}/relevance", None, **model)).text).text
+        talk = await site.visitor.post(f"{here}/relevance", None, **{**form, "do": "ask", "query": "Hello!"})
         assert "Small talk" in Page(talk.text).text
         assert (await stored(site, chatbot))["documents"]["results"]["match_threshold"] == 0.5, "trying saves nothing"
 
-        saved = await site.visitor.post(f"{here}/relevance", **{**form, "do": "save", threshold: "0.61"})
+        saved = await site.visitor.post(f"{here}/relevance", None, **{**form, "do": "save", threshold: "0.61"})
         assert saved.headers["Location"] == f"{here}/relevance?done=saved"
         assert "Saved." in Page((await site.visitor.get(saved.headers["Location"])).text).text
         results = (await stored(site, chatbot))["documents"]["results"]
@@ -226,7 +226,7 @@ async def test_a_fixed_answer_is_what_a_test_says(tmp_path: Path) -> None:
         made = await site.api.post(f"{chatbot}/fixed-answers", {"prompts": ["Who are you?"], "answer": "Superbot <b>."})
         assert made.status == 201
         form = fields((await site.visitor.get(f"{here}/relevance")).text)
-        tried = await site.visitor.post(f"{here}/relevance", **{**form, "do": "ask", "query": "who are you"})
+        tried = await site.visitor.post(f"{here}/relevance", None, **{**form, "do": "ask", "query": "who are you"})
         assert "Answered by a fixed answer" in Page(tried.text).text
         assert "Superbot &lt;b&gt;." in tried.text
 
@@ -245,12 +245,12 @@ async def test_what_is_wrong_stands_beside_its_field_with_what_was_typed(tmp_pat
             ("documents.results.refusal", "x" * 2001),
         ):
             for do in ("save", "ask"):
-                refused = await site.visitor.post(f"{here}/relevance", **{**form, "do": do, "query": "Hours?", name: typed})
+                refused = await site.visitor.post(f"{here}/relevance", None, **{**form, "do": do, "query": "Hours?", name: typed})
                 assert refused.status == 422, (name, typed)
                 assert problem_beside(refused.text, name)
                 assert not Page(refused.text).dangers
                 assert typed[:20] in unescape(refused.text) or name.endswith("matches")
-        empty = await site.visitor.post(f"{here}/relevance", **{**form, "do": "ask", "query": " "})
+        empty = await site.visitor.post(f"{here}/relevance", None, **{**form, "do": "ask", "query": " "})
         assert problem_beside(empty.text, "query")
         assert await stored(site, chatbot) == {**await stored(site, chatbot)}
 
@@ -262,13 +262,13 @@ async def test_two_who_change_a_chatbot_at_once_do_not_undo_each_other(tmp_path:
         patched = await site.api.call("PATCH", chatbot, {"response": {"temperature": 0.1}})
         assert patched.status == 200
         late = {**form, "response.system_persona": "You are <b>brief</b>.", "do": "save"}
-        told = await site.visitor.post(f"{here}/persona", **late)
+        told = await site.visitor.post(f"{here}/persona", None, **late)
         assert told.status == 409
         assert "Somebody else changed" in Page(told.text).text
         assert (await stored(site, chatbot))["response"]["temperature"] == 0.1
         again = fields(told.text)
         assert again["response.system_persona"] == "You are <b>brief</b>."
-        assert (await site.visitor.post(f"{here}/persona", **again, do="save")).status == 303
+        assert (await site.visitor.post(f"{here}/persona", None, **again, do="save")).status == 303
         assert (await stored(site, chatbot))["response"]["system_persona"] == "You are <b>brief</b>."
 
 
@@ -285,7 +285,7 @@ async def test_a_form_that_nobody_touched_changes_nothing(tmp_path: Path, sectio
         before = await stored(site, chatbot)
         form = fields((await site.visitor.get(f"{here}/{section}")).text)
         crlf = {name: value.replace("\n", "\r\n") for name, value in form.items()}  # as browsers send it
-        saved = await site.visitor.post(f"{here}/{section}", **{**crlf, "do": "save"})
+        saved = await site.visitor.post(f"{here}/{section}", None, **{**crlf, "do": "save"})
         assert saved.status == 303, Page(saved.text).text
         after = await stored(site, chatbot)
         assert {**after, "updated_at": ""} == {**before, "updated_at": ""}
@@ -296,18 +296,18 @@ async def test_limits_are_switched_off_and_on(tmp_path: Path) -> None:
         chatbot, here = await settings(site)
         form = fields((await site.visitor.get(f"{here}/limits")).text)
         del form["limits.user"]  # a box that is not ticked
-        assert (await site.visitor.post(f"{here}/limits", **{**form, "do": "save"})).status == 303
+        assert (await site.visitor.post(f"{here}/limits", None, **{**form, "do": "save"})).status == 303
         limits = (await stored(site, chatbot))["limits"]
         assert limits["user"] is None
         assert limits["address"]["quota"] == 60
         form = fields((await site.visitor.get(f"{here}/limits")).text)
         form |= {"limits.user": "true", "limits.user.quota": "5", "limits.user.window_s": "50", "limits.budgets.users.turns": "9"}
-        assert (await site.visitor.post(f"{here}/limits", **{**form, "do": "save"})).status == 303
+        assert (await site.visitor.post(f"{here}/limits", None, **{**form, "do": "save"})).status == 303
         limits = (await stored(site, chatbot))["limits"]
         assert limits["user"] == {"quota": 5, "window_s": 50}
         assert limits["budgets"]["users"]["turns"] == 9
         form = fields((await site.visitor.get(f"{here}/limits")).text)
-        wrong = await site.visitor.post(f"{here}/limits", **{**form, "limits.user.quota": "0"})
+        wrong = await site.visitor.post(f"{here}/limits", None, **{**form, "limits.user.quota": "0"})
         assert problem_beside(wrong.text, "limits.user.quota")
 
 
@@ -381,8 +381,8 @@ async def test_each_role_sees_what_it_may_do_and_is_refused_the_rest(tmp_path: P
                 **{"do": "ask", "query": "Open on Saturdays?", "documents.results.match_threshold": "0"},
             )
             assert "Answered from" in Page(tried.text).text, "whoever may read documents may search them"
-            page = (await someone.get(f"{here}/relevance")).text
-            assert ">Save<" not in page
+            searched = (await someone.get(f"{here}/relevance")).text
+            assert ">Save<" not in searched
             form = {"version": str((await record(site, chatbot)).updated_at), "documents.results.match_threshold": "0"}
             assert (await someone.post(f"{here}/relevance", None, do="save", **form)).status == 403
             for path in (here, f"{here}/delete", "/settings"):

@@ -83,7 +83,7 @@ def test_every_route_tells_its_problems() -> None:
         assert ("404" in OPERATIONS[name]["responses"]) == ("{" in route.path), name
     say = "POST /chatbots/{chatbot_id}/conversations"
     assert codes(say, 409) == {"conversation_busy", "idempotency_in_progress"}
-    assert {"upstream_rate_limited"} == codes(say, 429)
+    assert {"upstream_rate_limited", "rate_limited", "budget_spent"} == codes(say, 429)
     assert {"invalid_request", "idempotency_key_reused", "upstream_filtered"} <= codes(say, 422)
     assert codes("GET /chatbots", 403) == {"forbidden"}
     assert {"hostname_refused", "address_refused", "forbidden"} == codes(say, 403)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gigachat_server.api import input_rules
+from tests.access.people import keeper, people
 from tests.harness import Api, gigachat
 
 pytestmark = pytest.mark.sqlite_only  # what is asked for is refused before any store sees it
@@ -88,6 +89,16 @@ async def asked(api: Api, chatbot: str, struct: str, field: str, text: str) -> i
         case "AnswerInput", _:
             path = f"{chatbot}/unanswered/01a22d97-90fe-707c-ade1-024f7050ccc9/answer"
             reply = await api.post(path, {**answer, "as": "fixed_answer", field: text if field == "answer" else [text]})
+        case "EndUserPrompt", _:
+            shop = await people(api)
+            reply = await shop.post("/conversations", {"prompt": "Hello?", field: text}, bearer=shop.token())
+        case "SessionInput", _:
+            wanted: dict[str, Any] = {"user_id": "ann", field: text if field == "user_id" else [text]}
+            reply = await api.post(f"{chatbot}/sessions", wanted, key=await keeper(api))
+        case "WidgetKeyInput", _:
+            reply = await api.post(f"{chatbot}/widget-keys", {"name": "n", "hostnames": [text]}, key=await keeper(api))
+        case "ProfileInput", _:
+            reply = await api.call("PATCH", f"{chatbot}/users/ann", {field: text})
         case "SiteInput", _:
             reply = await api.post(f"{chatbot}/sites", {"url": text, "kind": "page"})
         case "RestrictionsConfig", _:
@@ -101,6 +112,13 @@ async def asked(api: Api, chatbot: str, struct: str, field: str, text: str) -> i
 TEXTS = {
     ("PromptInput", "conversation_id"): IDS,
     ("PromptInput", "user_id"): SPEAKERS,
+    ("EndUserPrompt", "conversation_id"): IDS,
+    ("EndUserPrompt", "user_id"): SPEAKERS,
+    ("SessionInput", "user_id"): [*SPEAKERS, "anon:x", "Anon:x", "client:ann"],
+    ("SessionInput", "conversation_ids"): IDS,
+    ("WidgetKeyInput", "hostnames"): HOSTNAMES,
+    ("ProfileInput", "name"): SPEAKERS,
+    ("ProfileInput", "email"): SPEAKERS,
     ("TakeoverInput", "operator"): [text for text in SPEAKERS if text not in (".", "..")],
     ("ReplayInput", "conversation_ids"): IDS,
     ("UIChatInput", "id"): IDS,

@@ -1100,6 +1100,94 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/operators": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List operators, in the order in which they were added
+         * @description Needs a key with the scope `operators:write`.
+         */
+        get: operations["operators_list_all"];
+        put?: never;
+        /**
+         * Add an operator; the link of their invitation is shown only once
+         * @description Needs a key with the scope `operators:write`.
+         */
+        post: operations["operators_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/operators/{operator_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Delete an operator; their handle is never given to anybody else
+         * @description Needs a key with the scope `operators:write`.
+         */
+        delete: operations["operators_delete"];
+        options?: never;
+        head?: never;
+        /**
+         * Change an operator: their role, their chatbots, or whether they are disabled
+         * @description Needs a key with the scope `operators:write`.
+         */
+        patch: operations["operators_change"];
+        trace?: never;
+    };
+    "/operators/{operator_id}/invite": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Make a new link with which an operator chooses a password; earlier links are void
+         * @description Needs a key with the scope `operators:write`.
+         */
+        post: operations["operators_invite"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List what was done in the account in the last 365 days, newest first
+         * @description Needs a key with the scope `audit:read`.
+         */
+        get: operations["audit_list_all"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/livez": {
         parameters: {
             query?: never;
@@ -1459,11 +1547,11 @@ export interface components {
             prompt: string;
             /** @description Of one that is theirs, to continue it. */
             conversation_id?: string;
-            /** @description Theirs, which their token or session says anyway. */
+            /** @description Theirs, which their token or session says anyway. What only looks like the prefix `client:`, such as `Client:`, is refused. */
             user_id?: string;
             /** @description true: answer with Server-Sent Events. */
             stream?: boolean | null;
-            /** @description Stored with the prompt; 16 kB of JSON at most. */
+            /** @description Stored with the prompt; 16 kB of JSON at most. No string of it holds NUL, and it is nested 32 deep at most. */
             metadata?: {
                 [key: string]: unknown;
             };
@@ -1670,6 +1758,15 @@ export interface components {
             heading?: string;
         };
         /**
+         * MembershipInput
+         * @description A chatbot that a member sees, and what they may do there: answer and teach, or read.
+         */
+        MembershipInput: {
+            chatbot_id: string;
+            /** @enum {unknown} */
+            role?: "operator" | "viewer";
+        };
+        /**
          * NoteInput
          * @description What an operator tells the others; end users never see it.
          */
@@ -1677,6 +1774,43 @@ export interface components {
             content: string;
             /** @description Who writes; an operator who is signed in writes as themselves. */
             operator?: string | null;
+        };
+        /**
+         * OperatorChangePart
+         * @description Any part of a OperatorChange; what is left out stays as it is.
+         */
+        OperatorChangePart: {
+            /** @description Where the invitation goes, and what they sign in with. */
+            email?: string;
+            /** @description How colleagues call them. Default: the handle. */
+            name?: string;
+            /** @description The name under which they speak, as `client:<handle>`; fixed once they have signed in. Default: what stands before the @. */
+            handle?: string;
+            /**
+             * @description `owner`: everything; `admin`: everything but owners; `member`: what `chatbots` says.
+             * @enum {unknown}
+             */
+            role?: "admin" | "member" | "owner";
+            /** @description The chatbots of a member; of no effect for others. */
+            chatbots?: components["schemas"]["MembershipInput"][];
+            /** @description Whether they are shut out: at once, on every page and stream. */
+            disabled?: boolean;
+        };
+        /** OperatorInput */
+        OperatorInput: {
+            /** @description Where the invitation goes, and what they sign in with. */
+            email: string;
+            /** @description How colleagues call them. Default: the handle. */
+            name?: string;
+            /** @description The name under which they speak, as `client:<handle>`; fixed once they have signed in. Default: what stands before the @. */
+            handle?: string;
+            /**
+             * @description `owner`: everything; `admin`: everything but owners; `member`: what `chatbots` says.
+             * @enum {unknown}
+             */
+            role?: "admin" | "member" | "owner";
+            /** @description The chatbots of a member; of no effect for others. */
+            chatbots?: components["schemas"]["MembershipInput"][];
         };
         /**
          * Problem
@@ -1789,6 +1923,26 @@ export interface components {
             /** @enum {string} */
             code?: "idempotency_in_progress" | "too_many_fixed_answers" | "unanswered_settled";
         };
+        /** Problem409Invitation */
+        Problem409Invitation: components["schemas"]["Problem"] & {
+            /** @enum {string} */
+            code?: "conflict";
+        };
+        /** Problem409Operator */
+        Problem409Operator: components["schemas"]["Problem"] & {
+            /** @enum {string} */
+            code?: "operator_exists";
+        };
+        /** Problem409OperatorChange */
+        Problem409OperatorChange: components["schemas"]["Problem"] & {
+            /** @enum {string} */
+            code?: "handle_fixed" | "last_owner" | "operator_exists";
+        };
+        /** Problem409OperatorDeletion */
+        Problem409OperatorDeletion: components["schemas"]["Problem"] & {
+            /** @enum {string} */
+            code?: "last_owner";
+        };
         /** Problem413Body */
         Problem413Body: components["schemas"]["Problem"] & {
             /** @enum {string} */
@@ -1867,7 +2021,7 @@ export interface components {
             /** @description What operators see. */
             name?: string | null;
             email?: string | null;
-            /** @description Whatever operators should know; 4 kB of JSON at most. */
+            /** @description Whatever operators should know; 4 kB of JSON at most. No string of it holds NUL, and it is nested 32 deep at most. */
             metadata?: {
                 [key: string]: unknown;
             };
@@ -2122,7 +2276,7 @@ export interface components {
          * @description `{}` with a widget key, or with a token for its user; `{"claim": ...}` with a token; the rest with an API key.
          */
         SessionInput: {
-            /** @description With an API key: whose session it is. Neither `client:...` nor `anon:...`. */
+            /** @description With an API key: whose session it is. Neither `client:...` nor `anon:...`. What only looks like these prefixes is refused, too. */
             user_id?: string;
             /** @description With an API key: how long it lasts; without, a day, which is the longest. */
             expires_in_s?: number;
@@ -2395,7 +2549,7 @@ export interface components {
         /** WidgetKeyInput */
         WidgetKeyInput: {
             name: string;
-            /** @description On whose pages it is good: on no others. */
+            /** @description On whose pages it is good: on no others. Write names that are not ASCII as `xn--...`. */
             hostnames: string[];
             /** @description false: it, and each session that was opened with it, is refused. */
             is_enabled?: boolean;
@@ -2407,7 +2561,7 @@ export interface components {
          */
         WidgetKeyInputPart: {
             name?: string;
-            /** @description On whose pages it is good: on no others. */
+            /** @description On whose pages it is good: on no others. Write names that are not ASCII as `xn--...`. */
             hostnames?: string[];
             /** @description false: it, and each session that was opened with it, is refused. */
             is_enabled?: boolean;
@@ -2446,6 +2600,22 @@ export interface components {
         WireAddedStem: {
             stem: string;
             weight: number;
+        };
+        /** WireAuditEntry */
+        WireAuditEntry: {
+            id: string;
+            /** Format: date-time */
+            at: string;
+            /** @description Who did it: `operator:<handle>`, `key:<id>`, or `local`, the server's machine. */
+            actor: string;
+            /** @description A noun and what happened to it, such as `operator.disabled`. */
+            action: string;
+            /** @description What it was done to, such as `chatbot:<id>`. */
+            target: string;
+            /** @description What else is known; neither secrets nor what end users said. */
+            detail: {
+                [key: string]: unknown;
+            };
         };
         /** WireCannedReply */
         WireCannedReply: {
@@ -2679,6 +2849,31 @@ export interface components {
             /** Format: date-time */
             created_at: string;
         };
+        /**
+         * WireInvited
+         * @description `invite_url` is shown this once: the page on which they choose a password, within 7 days.
+         */
+        WireInvited: {
+            id: string;
+            email: string;
+            name: string;
+            handle: string;
+            role: string;
+            chatbots: components["schemas"]["WireMembership"][];
+            /**
+             * @description `invited`: they have not signed in yet.
+             * @enum {unknown}
+             */
+            state: "active" | "disabled" | "invited";
+            /** @description Empty until they accept their invitation. */
+            signs_in_with: ("oidc" | "password")[];
+            /** Format: date-time */
+            created_at: string;
+            /** @description When they last signed in. */
+            seen_at: string | null;
+            disabled_at: string | null;
+            invite_url: string;
+        };
         /** WireKey */
         WireKey: {
             id: string;
@@ -2702,6 +2897,11 @@ export interface components {
              */
             day: string;
             spent: components["schemas"]["WireSpent"];
+        };
+        /** WireMembership */
+        WireMembership: {
+            chatbot_id: string;
+            role: string;
         };
         /** WireMessage */
         WireMessage: {
@@ -2779,6 +2979,27 @@ export interface components {
             created_at: string;
             /** Format: date-time */
             updated_at: string;
+        };
+        /** WireOperator */
+        WireOperator: {
+            id: string;
+            email: string;
+            name: string;
+            handle: string;
+            role: string;
+            chatbots: components["schemas"]["WireMembership"][];
+            /**
+             * @description `invited`: they have not signed in yet.
+             * @enum {unknown}
+             */
+            state: "active" | "disabled" | "invited";
+            /** @description Empty until they accept their invitation. */
+            signs_in_with: ("oidc" | "password")[];
+            /** Format: date-time */
+            created_at: string;
+            /** @description When they last signed in. */
+            seen_at: string | null;
+            disabled_at: string | null;
         };
         /**
          * WirePassage
@@ -7043,13 +7264,16 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem408"];
                 };
             };
-            /** @description - `idempotency_in_progress`: Another request with this Idempotency-Key is in progress; send it again shortly. */
+            /**
+             * @description - `conversation_already_taken_over`: Another operator has control of this conversation; send force: true to take it from them.
+             *     - `idempotency_in_progress`: Another request with this Idempotency-Key is in progress; send it again shortly.
+             */
             409: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem409Idempotent"];
+                    "application/problem+json": components["schemas"]["Problem409IdempotentTakeover"];
                 };
             };
             /**
@@ -13321,6 +13545,773 @@ export interface operations {
                 };
                 content: {
                     "application/problem+json": components["schemas"]["Problem404"];
+                };
+            };
+            /** @description - `request_timeout`: The request took too long to arrive. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem408"];
+                };
+            };
+            /** @description - `invalid_request`: Some fields are invalid; see 'errors'. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem422"];
+                };
+            };
+            /** @description - `head_too_large`: The request's address and headers are larger than this server accepts. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem431"];
+                };
+            };
+            /** @description - `internal_error`: The server failed; its log has the cause. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem500"];
+                };
+            };
+            /**
+             * @description - `shutting_down`: This server is shutting down. Try again shortly.
+             *     - `storage_unavailable`: The message store cannot write right now. Try again shortly; with an Idempotency-Key nothing is stored twice.
+             *     - `too_many_connections`: Too many connections are open, here or from your address. Close some, or try again shortly.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem503"];
+                };
+            };
+            /** @description Another problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    operators_list_all: {
+        parameters: {
+            query?: {
+                /** @description How many entries a page has. */
+                limit?: number;
+                /** @description Where the page starts: take it from the `Link` header of the page before. */
+                after?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    /** @description Where a further page is: `<...>; rel="next"`. The last page has none. */
+                    Link?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WireOperator"][];
+                };
+            };
+            /** @description - `malformed_request`: What was sent is not an HTTP/1.1 request. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem400"];
+                };
+            };
+            /** @description - `unauthenticated`: A valid API key is required: send it as 'Authorization: Bearer <API_KEY>'. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem401"];
+                };
+            };
+            /** @description - `forbidden`: This API key is not allowed to do that. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem403"];
+                };
+            };
+            /** @description - `request_timeout`: The request took too long to arrive. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem408"];
+                };
+            };
+            /** @description - `invalid_request`: Some fields are invalid; see 'errors'. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem422"];
+                };
+            };
+            /** @description - `head_too_large`: The request's address and headers are larger than this server accepts. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem431"];
+                };
+            };
+            /** @description - `internal_error`: The server failed; its log has the cause. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem500"];
+                };
+            };
+            /**
+             * @description - `shutting_down`: This server is shutting down. Try again shortly.
+             *     - `storage_unavailable`: The message store cannot write right now. Try again shortly; with an Idempotency-Key nothing is stored twice.
+             *     - `too_many_connections`: Too many connections are open, here or from your address. Close some, or try again shortly.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem503"];
+                };
+            };
+            /** @description Another problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    operators_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["OperatorInput"];
+            };
+        };
+        responses: {
+            /** @description Success */
+            201: {
+                headers: {
+                    /** @description The path of what was made. */
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WireInvited"];
+                };
+            };
+            /**
+             * @description - `malformed_body`: The request body is not valid JSON.
+             *     - `malformed_request`: What was sent is not an HTTP/1.1 request.
+             */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem400Body"];
+                };
+            };
+            /** @description - `unauthenticated`: A valid API key is required: send it as 'Authorization: Bearer <API_KEY>'. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem401"];
+                };
+            };
+            /** @description - `forbidden`: This API key is not allowed to do that. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem403"];
+                };
+            };
+            /** @description - `request_timeout`: The request took too long to arrive. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem408"];
+                };
+            };
+            /** @description - `operator_exists`: Another operator of the account has this e-mail address or handle, or had the handle before. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem409Operator"];
+                };
+            };
+            /** @description - `payload_too_large`: The request is larger than this server accepts. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem413Body"];
+                };
+            };
+            /** @description - `unsupported_media_type`: Send the body as uncompressed application/json, or a document also as multipart/form-data. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem415Body"];
+                };
+            };
+            /** @description - `invalid_request`: Some fields are invalid; see 'errors'. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem422"];
+                };
+            };
+            /** @description - `head_too_large`: The request's address and headers are larger than this server accepts. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem431"];
+                };
+            };
+            /** @description - `internal_error`: The server failed; its log has the cause. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem500"];
+                };
+            };
+            /**
+             * @description - `shutting_down`: This server is shutting down. Try again shortly.
+             *     - `storage_unavailable`: The message store cannot write right now. Try again shortly; with an Idempotency-Key nothing is stored twice.
+             *     - `too_many_connections`: Too many connections are open, here or from your address. Close some, or try again shortly.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem503"];
+                };
+            };
+            /** @description Another problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    operators_delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                operator_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description - `malformed_request`: What was sent is not an HTTP/1.1 request. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem400"];
+                };
+            };
+            /** @description - `unauthenticated`: A valid API key is required: send it as 'Authorization: Bearer <API_KEY>'. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem401"];
+                };
+            };
+            /** @description - `forbidden`: This API key is not allowed to do that. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem403"];
+                };
+            };
+            /** @description - `not_found`: There is nothing here, or it belongs to another account. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem404"];
+                };
+            };
+            /** @description - `request_timeout`: The request took too long to arrive. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem408"];
+                };
+            };
+            /** @description - `last_owner`: This is the account's last owner: make another operator an owner first. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem409OperatorDeletion"];
+                };
+            };
+            /** @description - `invalid_request`: Some fields are invalid; see 'errors'. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem422"];
+                };
+            };
+            /** @description - `head_too_large`: The request's address and headers are larger than this server accepts. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem431"];
+                };
+            };
+            /** @description - `internal_error`: The server failed; its log has the cause. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem500"];
+                };
+            };
+            /**
+             * @description - `shutting_down`: This server is shutting down. Try again shortly.
+             *     - `storage_unavailable`: The message store cannot write right now. Try again shortly; with an Idempotency-Key nothing is stored twice.
+             *     - `too_many_connections`: Too many connections are open, here or from your address. Close some, or try again shortly.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem503"];
+                };
+            };
+            /** @description Another problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    operators_change: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                operator_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["OperatorChangePart"];
+            };
+        };
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WireOperator"];
+                };
+            };
+            /**
+             * @description - `malformed_body`: The request body is not valid JSON.
+             *     - `malformed_request`: What was sent is not an HTTP/1.1 request.
+             */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem400Body"];
+                };
+            };
+            /** @description - `unauthenticated`: A valid API key is required: send it as 'Authorization: Bearer <API_KEY>'. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem401"];
+                };
+            };
+            /** @description - `forbidden`: This API key is not allowed to do that. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem403"];
+                };
+            };
+            /** @description - `not_found`: There is nothing here, or it belongs to another account. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem404"];
+                };
+            };
+            /** @description - `request_timeout`: The request took too long to arrive. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem408"];
+                };
+            };
+            /**
+             * @description - `handle_fixed`: An operator who has signed in keeps their handle: it is the name under which they spoke.
+             *     - `last_owner`: This is the account's last owner: make another operator an owner first.
+             *     - `operator_exists`: Another operator of the account has this e-mail address or handle, or had the handle before.
+             */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem409OperatorChange"];
+                };
+            };
+            /** @description - `payload_too_large`: The request is larger than this server accepts. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem413Body"];
+                };
+            };
+            /** @description - `unsupported_media_type`: Send the body as uncompressed application/json, or a document also as multipart/form-data. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem415Body"];
+                };
+            };
+            /** @description - `invalid_request`: Some fields are invalid; see 'errors'. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem422"];
+                };
+            };
+            /** @description - `head_too_large`: The request's address and headers are larger than this server accepts. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem431"];
+                };
+            };
+            /** @description - `internal_error`: The server failed; its log has the cause. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem500"];
+                };
+            };
+            /**
+             * @description - `shutting_down`: This server is shutting down. Try again shortly.
+             *     - `storage_unavailable`: The message store cannot write right now. Try again shortly; with an Idempotency-Key nothing is stored twice.
+             *     - `too_many_connections`: Too many connections are open, here or from your address. Close some, or try again shortly.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem503"];
+                };
+            };
+            /** @description Another problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    operators_invite: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                operator_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WireInvited"];
+                };
+            };
+            /** @description - `malformed_request`: What was sent is not an HTTP/1.1 request. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem400"];
+                };
+            };
+            /** @description - `unauthenticated`: A valid API key is required: send it as 'Authorization: Bearer <API_KEY>'. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem401"];
+                };
+            };
+            /** @description - `forbidden`: This API key is not allowed to do that. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem403"];
+                };
+            };
+            /** @description - `not_found`: There is nothing here, or it belongs to another account. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem404"];
+                };
+            };
+            /** @description - `request_timeout`: The request took too long to arrive. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem408"];
+                };
+            };
+            /** @description - `conflict`: The request conflicts with the current state. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem409Invitation"];
+                };
+            };
+            /** @description - `invalid_request`: Some fields are invalid; see 'errors'. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem422"];
+                };
+            };
+            /** @description - `head_too_large`: The request's address and headers are larger than this server accepts. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem431"];
+                };
+            };
+            /** @description - `internal_error`: The server failed; its log has the cause. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem500"];
+                };
+            };
+            /**
+             * @description - `shutting_down`: This server is shutting down. Try again shortly.
+             *     - `storage_unavailable`: The message store cannot write right now. Try again shortly; with an Idempotency-Key nothing is stored twice.
+             *     - `too_many_connections`: Too many connections are open, here or from your address. Close some, or try again shortly.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem503"];
+                };
+            };
+            /** @description Another problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    audit_list_all: {
+        parameters: {
+            query?: {
+                /** @description How many entries a page has. */
+                limit?: number;
+                /** @description Where the page starts: take it from the `Link` header of the page before. */
+                after?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    /** @description Where a further page is: `<...>; rel="next"`. The last page has none. */
+                    Link?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WireAuditEntry"][];
+                };
+            };
+            /** @description - `malformed_request`: What was sent is not an HTTP/1.1 request. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem400"];
+                };
+            };
+            /** @description - `unauthenticated`: A valid API key is required: send it as 'Authorization: Bearer <API_KEY>'. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem401"];
+                };
+            };
+            /** @description - `forbidden`: This API key is not allowed to do that. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem403"];
                 };
             };
             /** @description - `request_timeout`: The request took too long to arrive. */

@@ -42,7 +42,7 @@ class EndUsers:
     async def get(self, principal: Principal, chatbot: Chatbot, user_id: str) -> EndUser:
         """Raises `NotFound` for one of whom nothing is known."""
         _admit(principal, Scope.CONVERSATIONS_READ, chatbot)
-        user_id = speaker_id(user_id, "user_id")
+        user_id = client_defined_id(user_id, "user_id")
 
         async def read(reader: Reader) -> EndUser | None:
             return await end_users.find(reader, chatbot.id, user_id)

@@ -33,6 +33,17 @@ class Role(StrEnum):
     VIEWER = "viewer"
 
 
+_VIEWER = frozenset({Scope.CHATBOTS_READ, Scope.DOCUMENTS_READ, Scope.CONVERSATIONS_READ})
+# A member sees that there are chatbots; what they may do in each, their role there says.
+SCOPES_OF: Mapping[Role, frozenset[Scope]] = {
+    Role.OWNER: frozenset(SCOPES),
+    Role.ADMIN: frozenset(SCOPES),
+    Role.MEMBER: frozenset({Scope.CHATBOTS_READ}),
+    Role.OPERATOR: _VIEWER | {Scope.CONVERSATIONS_WRITE, Scope.MESSAGES_INJECT, Scope.LEARNING_WRITE},
+    Role.VIEWER: _VIEWER,
+}
+
+
 class UserAccess(msgspec.Struct, frozen=True, kw_only=True):
     """How an end user, or a visitor with a widget key, is let in, and what of a reply they see. Times are microseconds."""
 
@@ -43,17 +54,6 @@ class UserAccess(msgspec.Struct, frozen=True, kw_only=True):
     issued_at: int | None = None  # of a token
     expires_at: int | None = None
     sources: SourceView = "titles"
-
-
-_VIEWER = frozenset({Scope.CHATBOTS_READ, Scope.DOCUMENTS_READ, Scope.CONVERSATIONS_READ})
-# A member sees that there are chatbots; what they may do in each, their role there says.
-SCOPES_OF: Mapping[Role, frozenset[Scope]] = {
-    Role.OWNER: frozenset(SCOPES),
-    Role.ADMIN: frozenset(SCOPES),
-    Role.MEMBER: frozenset({Scope.CHATBOTS_READ}),
-    Role.OPERATOR: _VIEWER | {Scope.CONVERSATIONS_WRITE, Scope.MESSAGES_INJECT, Scope.LEARNING_WRITE},
-    Role.VIEWER: _VIEWER,
-}
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,9 +77,9 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     conversation_ids: frozenset[str] | None = None  # an end user's token may be narrowed to some
     operator: str | None = None  # the handle of an operator who is signed in
     role: Role | None = None  # theirs in the account
+    memberships: Mapping[str, Role] | None = None  # a member's chatbots, with their role in each; None: every chatbot
     address: str | None = None  # of an end user: what limits count as one address
     user_access: UserAccess | None = None  # of an end user, and of a visitor
-    memberships: Mapping[str, Role] | None = None  # a member's chatbots, with their role in each; None: every chatbot
 
     @property
     def is_end_user(self) -> bool:
@@ -110,19 +110,6 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
         if chatbot.account_id != self.account_id or is_bound_elsewhere or is_outsider:
             raise NotFound
 
-    def check_own(self, conversation_id: str, conversation: Conversation | None) -> None:
-        """Raises `NotFound` unless they may enter it: an end user their own ones alone, and of these perhaps some.
-
-        One that names no user is entered by those whose token names it. A foreign one looks like none.
-        """
-        if not self.is_end_user:
-            return
-        narrowed = self.conversation_ids
-        if conversation is None or (narrowed is not None and conversation_id not in narrowed):
-            raise NotFound
-        if conversation.user_id != self.user_id and (conversation.user_id is not None or narrowed is None):
-            raise NotFound
-
     def within(self, chatbot: Chatbot) -> Principal:
         """The principal as they are in that chatbot: a member has the scopes of their role there. Raises `NotFound`."""
         self.check_reach(chatbot)
@@ -142,6 +129,19 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     def may_manage_owners(self) -> bool:
         """Whether they may make, change or remove owners: a key or an admin could otherwise become one."""
         return self.kind is PrincipalKind.LOCAL or self.role is Role.OWNER
+
+    def check_own(self, conversation_id: str, conversation: Conversation | None) -> None:
+        """Raises `NotFound` unless they may enter it: an end user their own ones alone, and of these perhaps some.
+
+        One that names no user is entered by those whose token names it. A foreign one looks like none.
+        """
+        if not self.is_end_user:
+            return
+        narrowed = self.conversation_ids
+        if conversation is None or (narrowed is not None and conversation_id not in narrowed):
+            raise NotFound
+        if conversation.user_id != self.user_id and (conversation.user_id is not None or narrowed is None):
+            raise NotFound
 
     @property
     def limit_key(self) -> str:

@@ -1,17 +1,15 @@
-"""What becomes of access in time: sessions, links and logins that have ended go, and so do old entries of the audit log."""
+"""What becomes of access in time: sessions of the pages, links and logins that have ended go."""
 
 from __future__ import annotations
 
 from gigachat_server.access.sessions import IDLE_S
 from gigachat_server.clock import Clock
-from gigachat_server.store import audit, oidc_logins, operator_sessions
+from gigachat_server.store import oidc_logins, operator_sessions
 from gigachat_server.store.database import Database, Tx
 from gigachat_server.work.background import Background
 
-AUDIT_DAYS = 365
 _EVERY_S = 600.0
 _SECOND = 1_000_000
-_DAY = 86_400 * _SECOND
 
 
 class AccessUpkeep:
@@ -37,6 +35,5 @@ class AccessUpkeep:
             await operator_sessions.delete_ended(tx, now_us=now, idle_since_us=now - IDLE_S * _SECOND)
             await operator_sessions.delete_ended_tokens(tx, now_us=now)
             await oidc_logins.delete_ended(tx, now_us=now)
-            await audit.delete_before(tx, now - AUDIT_DAYS * _DAY)
 
         await self._database.transaction("access.forget", body)

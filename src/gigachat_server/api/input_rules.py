@@ -67,11 +67,23 @@ _OPERATOR: Schema = {
 }
 _DOCUMENT_NAME: Schema = {"pattern": _ONE_LINE}
 
+_PROFILE: Schema = {"pattern": _SHOWN, "not": {"enum": [".", ".."]}}
+
 # By struct and field; of a list, about each of its items.
 FIELDS: dict[tuple[str, str], Schema] = {
     ("PromptInput", "conversation_id"): {"pattern": _NO_CONTROLS, "not": {"enum": [".", ".."]}},
     ("PromptInput", "user_id"): _SPEAKER,
     ("TakeoverInput", "operator"): _OPERATOR,
+    ("EndUserPrompt", "conversation_id"): {"pattern": _NO_CONTROLS, "not": {"enum": [".", ".."]}},
+    ("EndUserPrompt", "user_id"): _SPEAKER,
+    ("SessionInput", "user_id"): {
+        "pattern": _SHOWN,
+        "not": {"anyOf": [{"enum": [".", ".."]}, {"pattern": "^[Cc]lient:"}, {"pattern": "^[Aa]non:"}]},
+    },
+    ("SessionInput", "conversation_ids"): {"pattern": _NO_CONTROLS, "not": {"enum": [".", ".."]}},
+    ("WidgetKeyInput", "hostnames"): {"pattern": _HOSTNAME},
+    ("ProfileInput", "name"): _PROFILE,
+    ("ProfileInput", "email"): _PROFILE,
     ("ReplayInput", "conversation_ids"): {"pattern": _NO_CONTROLS, "not": {"enum": [".", ".."]}},
     ("UIChatInput", "id"): {"pattern": _NO_CONTROLS, "not": {"enum": [".", ".."]}},
     ("UIChatInput", "messages"): {"items": {}},
@@ -93,6 +105,11 @@ FIELDS: dict[tuple[str, str], Schema] = {
 # What no schema of one field can say, as words behind what the field means.
 NOTES: dict[tuple[str, str], str] = {
     ("PromptInput", "user_id"): "What only looks like the prefix, such as `Client:`, is refused.",
+    ("EndUserPrompt", "user_id"): "What only looks like the prefix `client:`, such as `Client:`, is refused.",
+    ("EndUserPrompt", "metadata"): "No string of it holds NUL, and it is nested 32 deep at most.",
+    ("SessionInput", "user_id"): "What only looks like these prefixes is refused, too.",
+    ("ProfileInput", "metadata"): "No string of it holds NUL, and it is nested 32 deep at most.",
+    ("WidgetKeyInput", "hostnames"): "Write names that are not ASCII as `xn--...`.",
     ("PromptInput", "metadata"): "No string of it holds NUL, and it is nested 32 deep at most.",
     ("UIChatInput", "messages"): "It is the user's, has a list of `parts`, and text in them.",
     ("UIChatInput", "user_id"): "None of your staff's, which begin with `client:`.",

@@ -92,7 +92,7 @@ async def join(request: Request[None], services: Services) -> Response:
     started = await services.conversations.join(request.principal, request.chatbot, conversation_id)
     if started is None:
         return Response(status_code=204)
-    return _stream(request, started, admission=Admission(request))
+    return _stream(request, started)
 
 
 async def list_messages(request: Request[None], services: Services) -> Answer:
@@ -128,28 +128,26 @@ def _view(request: Request[Any]) -> SourceView | None:
 # --- streams ---
 
 
-def _stream(request: Request[Any], started: TurnHandle, *, admission: Admission | None = None) -> EventStream:
+def _stream(request: Request[Any], started: TurnHandle) -> EventStream:
     headers = {**HEADERS, **(REPLAYED if started.is_replayed and request.method == "POST" else {})}
-    return EventStream(_frames(request, started, admission), headers=headers)
+    return EventStream(_frames(request, started), headers=headers)
 
 
-async def _frames(request: Request[Any], started: TurnHandle, admission: Admission | None) -> AsyncGenerator[bytes, None]:
-    turn, frames = started.turn, ReplyFrames(started.prompt, _view(request))
+async def _frames(request: Request[Any], started: TurnHandle) -> AsyncGenerator[bytes, None]:
+    turn, frames, admission = started.turn, ReplyFrames(started.prompt, _view(request)), Admission(request)
     yield PING  # the head leaves at once: the prompt is stored
     try:
         if turn is not None:
             is_shown = request.chatbot.config.response.stream
             async with aclosing(turn.watch(idle_s=PING_S)) as watched:
                 async for said in watched:
-                    if admission is not None:
-                        await admission.check(is_fact=False)
+                    await admission.check(is_fact=False)
                     if said is None:
                         yield PING
                     elif is_shown and (piece := frames.said(said, turn.speech.message_ids[0])):
                         yield piece
         stored = await started.result()
-        if admission is not None:
-            await admission.check(is_fact=True)
+        await admission.check(is_fact=True)
     except GigachatError as error:
         yield frames.failed(problem(error, instance=request.raw_path, request_id=request.request_id))
         return

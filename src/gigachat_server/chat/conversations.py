@@ -45,12 +45,12 @@ from gigachat_server.store.conversations import ConversationFilter as Conversati
 from gigachat_server.store.database import Database, Reader, Tx
 from gigachat_server.store.idempotency import Key
 
+CHANGES_OF_CONTROL: tuple[EventType, ...] = (TAKEN_OVER, RELEASED)
 _NAMED_PROMPTS = 500  # of a conversation, the newest: those that a name is looked up in
 MOST_CLAIMED = 50
 
-CHANGES_OF_CONTROL: tuple[EventType, ...] = (TAKEN_OVER, RELEASED)
 _SPEAKS_AS_CLIENT = "To speak as client: a key needs the scope messages:inject."
-_AS_A_CUSTOMER = "You speak as yourself: what staff say is never stored as a customer's words."
+_AS_AN_END_USER = "You speak as yourself: what staff say is never stored as an end user's words."
 _REMEMBERS = "With a conversation_id this needs a key with the scope conversations:read too."
 
 
@@ -140,7 +140,7 @@ class Conversations:
                 if is_new and conversation_id is None
                 else _id(_required(conversation_id, "conversation_id"))
             ),
-            user_id=_as_themselves(principal, _speaker(principal, user_id)),
+            user_id=_speaker(principal, user_id),
             text=text,
             metadata=self._checked_metadata(metadata),
             entry=entry_of(principal, is_new=is_new),
@@ -161,7 +161,7 @@ class Conversations:
     ) -> TurnHandle:
         """Speak as a visitor who tries the chatbot out, in a conversation that nobody else began. Raises as `speak` does.
 
-        So what staff type is never stored as the words of a customer.
+        So what staff type is never stored as the words of an end user.
         """
         _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
         _check_text(text)
@@ -172,7 +172,7 @@ class Conversations:
 
         begun = await self._database.read(read)
         if begun is not None and begun.user_id not in (None, visitor):
-            raise Forbidden(_AS_A_CUSTOMER)
+            raise Forbidden(_AS_AN_END_USER)
         request = PromptRequest(conversation_id=conversation_id, user_id=visitor, text=text, metadata={})
         return await self._turns.start(chatbot, request, key)
 
@@ -550,7 +550,7 @@ def _as_themselves(principal: Principal, user_id: str) -> str:
     if principal.operator is None:
         return user_id
     if not user_id.startswith(CLIENT_PREFIX):
-        raise Forbidden(_AS_A_CUSTOMER)
+        raise Forbidden(_AS_AN_END_USER)
     return CLIENT_PREFIX + principal.operator
 
 
@@ -594,7 +594,7 @@ def _required(text: str | None, field: str) -> str:
 def _speaker(principal: Principal, user_id: str | None) -> str:
     """As whom the principal speaks: an end user as themselves. Raises `Forbidden`, `InvalidRequest`."""
     if not principal.is_end_user:
-        return speaker_id(_required(user_id, "user_id"), "user_id")
+        return _as_themselves(principal, speaker_id(_required(user_id, "user_id"), "user_id"))
     if user_id is not None and speaker_id(user_id, "user_id") != principal.user_id:
         raise Forbidden("You speak as the user of your token or session: leave out user_id.")
     assert principal.user_id is not None, "who may write is a user"

@@ -29,6 +29,11 @@ class Entry(NamedTuple):
 COMMANDS = {
     "serve": Entry("serve", "serve", "Run the server."),
     "keys": Entry("keys", "keys", "Create, list and revoke API keys."),
+    "tokens": Entry("end_users", "tokens", "Open sessions for end users, and turn users out."),
+    "identity-keys": Entry(
+        "end_users", "identity_keys", "Create, list and revoke the keys that tokens of your users are signed with."
+    ),
+    "widget-keys": Entry("end_users", "widget_keys", "Create, list, switch and revoke keys for visitors of your pages."),
     "operators": Entry("operators", "operators", "Create, list, invite and disable the people who sign in to the pages."),
     "chatbots": Entry("chatbots", "chatbots", "Create, list, show and delete chatbots."),
     "limits": Entry("limits", "limits", "Show and set how much a chatbot's end users and API keys may use."),

@@ -21,6 +21,7 @@ import click
 import msgspec
 
 from gigachat_server import __version__
+from gigachat_server.access import secrets
 from gigachat_server.app import make_embedder, make_endpoints
 from gigachat_server.cli.client import connected, run
 from gigachat_server.cli.locations import Location, looking_at
@@ -31,7 +32,7 @@ from gigachat_server.models.embedders import weights
 from gigachat_server.models.embedders.built_in import BUILT_IN
 from gigachat_server.serving import local_socket
 from gigachat_server.settings import Settings
-from gigachat_server.store import parked
+from gigachat_server.store import parked, secret_checks
 from gigachat_server.store.database import Reader, Row
 from gigachat_server.store.engines.connections import open_reader
 from gigachat_server.store.engines.damage import open_unchanging, refuse_damage
@@ -52,6 +53,7 @@ _FEW_OPEN_FILES = 4096
 _PATIENCE_S = 20.0
 _MOST_PARKED = 20
 _PARKING = 10  # the migration that has it
+_SECRETS = 12  # and what secrets the store was used with
 _TRY_AGAIN = {
     "document": "Push it again, or start the server again once the cause is gone: it tries it once more.",
     "site": "Have it crawled again, or start the server again once the cause is gone: it tries it once more.",
@@ -111,7 +113,7 @@ async def _of_folder(settings: Settings) -> AsyncIterator[Finding]:
     if not local_socket.is_locked(settings.data_folder):
         for finding in await asyncio.to_thread(_store, settings.data_folder):
             yield finding
-    for finding in await _parked_in(settings.data_folder):
+    for finding in await _stored_in(settings):
         yield finding
 
 
@@ -139,7 +141,7 @@ async def _of_postgres(settings: Settings) -> AsyncIterator[Finding]:
             yield _connections(
                 *await _row(reader, _CONNECTIONS, application=APPLICATION), most=settings.database_connections + SPARE_CONNECTIONS
             )
-            for finding in await _parked(reader, schema):
+            for finding in await _stored(reader, schema, settings):
                 yield finding
     except SetupError as error:
         yield Finding(f"PostgreSQL: {location}", str(error))
@@ -189,17 +191,23 @@ def _connections(allowed: int, used: int, ours: int, *, most: int) -> Finding:
     return Finding(text, "Raise max_connections, or lower GIGACHAT_DATABASE_CONNECTIONS." if used + most > allowed else "")
 
 
-async def _parked_in(folder: Path) -> list[Finding]:
+async def _stored_in(settings: Settings) -> list[Finding]:
     """Without the lock of the folder, which would keep a server from starting; what is wrong with the store was said before."""
+    folder = settings.data_folder
     file = folder / FILE_NAME
     if not file.exists():
         return []
     try:
         with closing(open_reader(file) if local_socket.is_locked(folder) else open_unchanging(file)) as connection:
             reader = statements_on(connection)
-            return await _parked(reader, await schema_of(reader, "sqlite"))
+            return await _stored(reader, await schema_of(reader, "sqlite"), settings)
     except (apsw.Error, OSError):
         return []
+
+
+async def _stored(reader: Reader, schema: Schema, settings: Settings) -> list[Finding]:
+    """What the store itself tells."""
+    return await _parked(reader, schema) + await _secret(reader, schema, settings)
 
 
 async def _parked(reader: Reader, schema: Schema) -> list[Finding]:
@@ -237,6 +245,24 @@ def _folder(folder: Path) -> Iterator[Finding]:
     free = shutil.disk_usage(place).free
     advice = "Make room: a full disk stops the store." if free < _LEAST_FREE_BYTES else ""
     yield Finding(f"{free / 1e9:.1f} GB free for it", advice)
+
+
+async def _secret(reader: Reader, schema: Schema, settings: Settings) -> list[Finding]:
+    """What tokens of end users are verified by: in no backup, so it has to be kept beside them."""
+    if _SECRETS not in schema.applied:
+        return []
+    file = settings.data_folder / secrets.FILE_NAME
+    is_file = not settings.secret and not settings.database_url and file.exists()
+    if settings.secret or is_file:
+        where = f"the secret is in {file}" if is_file else "GIGACHAT_SECRET is set"
+        advice = f"Others can read it: chmod 600 {file}" if is_file and file.stat().st_mode & 0o077 else ""
+        return [Finding(f"{where}: keep a copy of it, since backups lack it", advice)]
+    if await secret_checks.find(reader) is None:
+        return [Finding("no secret yet: none of the identity keys needs one")]
+    lost = "Set GIGACHAT_SECRET as it was" + (
+        "." if settings.database_url else f", or put back the file {file}, which backups lack."
+    )
+    return [Finding("the secret that this store was used with is missing, so tokens of end users are refused", lost)]
 
 
 async def _server(settings: Settings) -> Finding:

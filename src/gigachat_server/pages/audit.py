@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 import msgspec
 from starlette.responses import Response
 
-from gigachat_server.access.upkeep import AUDIT_DAYS
+from gigachat_server.access.worker import AUDIT_KEPT_US
 from gigachat_server.edge import cursors
 from gigachat_server.pages.context import PageContext
 from gigachat_server.pages.request import PageRequest
@@ -58,7 +58,7 @@ async def show(request: PageRequest[None], context: PageContext) -> Response:
         last = found[_PER_PAGE - 1]
         older = f"{request.root}/audit?" + urlencode({"after": cursors.dump(last.at, last.id)})
     rows = [_row(entry, names) for entry in found[:_PER_PAGE]]
-    return await context.page(request, "audit.html", rows=rows, older=older, days=AUDIT_DAYS)
+    return await context.page(request, "audit.html", rows=rows, older=older, days=AUDIT_KEPT_US // 86_400_000_000)
 
 
 def _row(entry: AuditEntry, names: dict[str, str]) -> Row:

@@ -47,16 +47,17 @@ _EXAMPLES: dict[str, Any] = {
     "prompt": "How does KV work?",
     "operator": "support_staff_01",
     "algorithm": "HS256",
+    "shortcut": "refund-status",
     "hostnames": ["www.example.com"],
     "rating": "up",
     "email": "ann@example.com",
 }
 _PATCHES: dict[str, dict[str, Any]] = {
+    "/operators": {"role": "admin"},
     "/sites": {"recrawl_hours": 24},
     "/widget-keys": {"is_enabled": False},
     "/users": {"name": "Ann"},
     "/conversations": {"status": "closed"},
-    "/operators": {"role": "admin"},
 }
 _IN_PATH = {"conversation_id": "12345", "user_id": "someone%40example.com"}
 _NAMES = {"document_id": "DOCUMENT_ID", "chatbot_id": "CHATBOT_ID", "key_id": "KEY_ID"}

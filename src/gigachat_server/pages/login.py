@@ -18,7 +18,7 @@ from gigachat_server.pages.request import COOKIE, OIDC_COOKIE, PageRequest, chec
 _WRONG_KEY = "This is not a valid API key."
 _NO_KEYS = "API keys no longer sign people in here: sign in as yourself, or ask an owner to invite you."
 _NO_MATCH = "This address and password do not match. An owner can send you a new link."
-_NOT_INVITED = "The provider knows you, and nobody has invited you here: ask an owner. Your address there must be verified."
+_NOT_INVITED = "You are not invited here: ask an owner. Your address at the provider must be the one invited, and verified."
 _USED = "This link was used already, or it has expired."
 
 

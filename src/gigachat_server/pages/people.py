@@ -17,7 +17,7 @@ from gigachat_server.pages.context import PageContext, redirect
 from gigachat_server.pages.login import signed_in
 from gigachat_server.pages.request import PageRequest, checked, first_problem
 
-_VOID = "This link was used already, it has expired, or a newer one replaced it. Ask whoever invited you for another."
+_VOID = "This link was used already, it has expired, or a newer one replaced it. Ask an owner or an admin for another."
 _DIFFER = "The two passwords differ."
 _MOST_LISTED = 100
 _LENGTHS: dict[str, Any] = {"shortest": SHORTEST, "longest": LONGEST}

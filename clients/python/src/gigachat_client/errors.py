@@ -48,6 +48,12 @@ class TokenExpired(Unauthenticated):
     code = "token_expired"
 
 
+class IdentityRefused(Unauthenticated):
+    """The provider's answer does not belong to this login. Try again."""
+
+    code = "identity_refused"
+
+
 class Forbidden(ApiError):
     """This API key is not allowed to do that."""
 
@@ -130,6 +136,24 @@ class TooManyWidgetKeys(Conflict):
     """A chatbot has 100 widget keys at most: delete one, or add hostnames to another."""
 
     code = "too_many_widget_keys"
+
+
+class OperatorExists(Conflict):
+    """Another operator of the account has this e-mail address or handle, or had the handle before."""
+
+    code = "operator_exists"
+
+
+class LastOwner(Conflict):
+    """This is the account's last owner: make another operator an owner first."""
+
+    code = "last_owner"
+
+
+class HandleFixed(Conflict):
+    """An operator who has signed in keeps their handle: it is the name under which they spoke."""
+
+    code = "handle_fixed"
 
 
 class TooManyCannedReplies(Conflict):
@@ -432,6 +456,12 @@ class EmbeddingRefused(DocumentFailed):
     code = "embedding_refused"
 
 
+class ProviderUnavailable(ApiError):
+    """The identity provider cannot be reached, or answers with something else than OpenID Connect."""
+
+    code = "identity_provider_unavailable"
+
+
 class SearchBusy(ApiError):
     """The search took too long: use rarer words, or try again later."""
 
@@ -446,6 +476,7 @@ BY_CODE: dict[str, type[ApiError]] = {
     "chatbot_required": ChatbotRequired,
     "unauthenticated": Unauthenticated,
     "token_expired": TokenExpired,
+    "identity_refused": IdentityRefused,
     "forbidden": Forbidden,
     "hostname_refused": HostnameRefused,
     "address_refused": AddressRefused,
@@ -460,6 +491,9 @@ BY_CODE: dict[str, type[ApiError]] = {
     "too_many_identity_keys": TooManyIdentityKeys,
     "session_not_claimable": NotClaimable,
     "too_many_widget_keys": TooManyWidgetKeys,
+    "operator_exists": OperatorExists,
+    "last_owner": LastOwner,
+    "handle_fixed": HandleFixed,
     "too_many_canned_replies": TooManyCannedReplies,
     "shortcut_taken": ShortcutTaken,
     "proposal_decided": ProposalDecidedAlready,
@@ -508,5 +542,6 @@ BY_CODE: dict[str, type[ApiError]] = {
     "text_too_long": TextTooLong,
     "too_many_chunks": TooManyChunks,
     "embedding_refused": EmbeddingRefused,
+    "identity_provider_unavailable": ProviderUnavailable,
     "search_busy": SearchBusy,
 }

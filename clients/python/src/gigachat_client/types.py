@@ -264,11 +264,13 @@ class EndUserPrompt(Struct, frozen=True, kw_only=True):
     conversation_id: str | UnsetType = UNSET
     """Of one that is theirs, to continue it."""
     user_id: str | UnsetType = UNSET
-    """Theirs, which their token or session says anyway."""
+    """Theirs, which their token or session says anyway. What only looks like the prefix `client:`, such as `Client:`, is
+    refused.
+    """
     stream: bool | None | UnsetType = UNSET
     """true: answer with Server-Sent Events."""
     metadata: dict[str, Any] | UnsetType = UNSET
-    """Stored with the prompt; 16 kB of JSON at most."""
+    """Stored with the prompt; 16 kB of JSON at most. No string of it holds NUL, and it is nested 32 deep at most."""
 
 
 class EndUserSource(Struct, frozen=True, kw_only=True):
@@ -470,12 +472,51 @@ class Location(Struct, frozen=True, kw_only=True):
     heading: str | UnsetType = UNSET
 
 
+class MembershipInput(Struct, frozen=True, kw_only=True):
+    """A chatbot that a member sees, and what they may do there: answer and teach, or read."""
+
+    chatbot_id: str
+    role: Literal["operator", "viewer"] | UnsetType = UNSET
+
+
 class NoteInput(Struct, frozen=True, kw_only=True):
     """What an operator tells the others; end users never see it."""
 
     content: str
     operator: str | None | UnsetType = UNSET
     """Who writes; an operator who is signed in writes as themselves."""
+
+
+class OperatorChangePart(Struct, frozen=True, kw_only=True):
+    """Any part of a OperatorChange; what is left out stays as it is."""
+
+    email: str | UnsetType = UNSET
+    """Where the invitation goes, and what they sign in with."""
+    name: str | UnsetType = UNSET
+    """How colleagues call them. Default: the handle."""
+    handle: str | UnsetType = UNSET
+    """The name under which they speak, as `client:<handle>`; fixed once they have signed in. Default: what stands before the @.
+    """
+    role: Literal["admin", "member", "owner"] | UnsetType = UNSET
+    """`owner`: everything; `admin`: everything but owners; `member`: what `chatbots` says."""
+    chatbots: list[MembershipInput] | UnsetType = UNSET
+    """The chatbots of a member; of no effect for others."""
+    disabled: bool | UnsetType = UNSET
+    """Whether they are shut out: at once, on every page and stream."""
+
+
+class OperatorInput(Struct, frozen=True, kw_only=True):
+    email: str
+    """Where the invitation goes, and what they sign in with."""
+    name: str | UnsetType = UNSET
+    """How colleagues call them. Default: the handle."""
+    handle: str | UnsetType = UNSET
+    """The name under which they speak, as `client:<handle>`; fixed once they have signed in. Default: what stands before the @.
+    """
+    role: Literal["admin", "member", "owner"] | UnsetType = UNSET
+    """`owner`: everything; `admin`: everything but owners; `member`: what `chatbots` says."""
+    chatbots: list[MembershipInput] | UnsetType = UNSET
+    """The chatbots of a member; of no effect for others."""
 
 
 class Problem(Struct, frozen=True, kw_only=True, rename={"violated_policies": "violated-policies"}):
@@ -505,7 +546,7 @@ class ProfileInputPart(Struct, frozen=True, kw_only=True):
     """What operators see."""
     email: str | None | UnsetType = UNSET
     metadata: dict[str, Any] | UnsetType = UNSET
-    """Whatever operators should know; 4 kB of JSON at most."""
+    """Whatever operators should know; 4 kB of JSON at most. No string of it holds NUL, and it is nested 32 deep at most."""
 
 
 class PromptInput(Struct, frozen=True, kw_only=True):
@@ -749,7 +790,9 @@ class SessionInput(Struct, frozen=True, kw_only=True):
     """`{}` with a widget key, or with a token for its user; `{"claim": ...}` with a token; the rest with an API key."""
 
     user_id: str | UnsetType = UNSET
-    """With an API key: whose session it is. Neither `client:...` nor `anon:...`."""
+    """With an API key: whose session it is. Neither `client:...` nor `anon:...`. What only looks like these prefixes is
+    refused, too.
+    """
     expires_in_s: int | UnsetType = UNSET
     """With an API key: how long it lasts; without, a day, which is the longest."""
     conversation_ids: list[str] | UnsetType = UNSET
@@ -886,7 +929,7 @@ class UserRateInput(Struct, frozen=True, kw_only=True):
 class WidgetKeyInput(Struct, frozen=True, kw_only=True):
     name: str
     hostnames: list[str]
-    """On whose pages it is good: on no others."""
+    """On whose pages it is good: on no others. Write names that are not ASCII as `xn--...`."""
     is_enabled: bool | UnsetType = UNSET
     """false: it, and each session that was opened with it, is refused."""
     settings: WidgetSettingsInput | UnsetType = UNSET
@@ -897,7 +940,7 @@ class WidgetKeyInputPart(Struct, frozen=True, kw_only=True):
 
     name: str | UnsetType = UNSET
     hostnames: list[str] | UnsetType = UNSET
-    """On whose pages it is good: on no others."""
+    """On whose pages it is good: on no others. Write names that are not ASCII as `xn--...`."""
     is_enabled: bool | UnsetType = UNSET
     """false: it, and each session that was opened with it, is refused."""
     settings: WidgetSettingsInput | UnsetType = UNSET
@@ -926,6 +969,19 @@ class AddedStem(Struct, frozen=True, kw_only=True):
 
     stem: str
     weight: float
+
+
+class AuditEntry(Struct, frozen=True, kw_only=True):
+    id: str
+    at: str
+    actor: str
+    """Who did it: `operator:<handle>`, `key:<id>`, or `local`, the server's machine."""
+    action: str
+    """A noun and what happened to it, such as `operator.disabled`."""
+    target: str
+    """What it was done to, such as `chatbot:<id>`."""
+    detail: dict[str, Any]
+    """What else is known; neither secrets nor what end users said."""
 
 
 class CannedReply(Struct, frozen=True, kw_only=True):
@@ -1146,6 +1202,26 @@ class IdentityKey(Struct, frozen=True, kw_only=True):
     created_at: str
 
 
+class Invited(Struct, frozen=True, kw_only=True):
+    """`invite_url` is shown this once: the page on which they choose a password, within 7 days."""
+
+    id: str
+    email: str
+    name: str
+    handle: str
+    role: str
+    chatbots: list[Membership]
+    state: Choice["active", "disabled", "invited"]
+    """`invited`: they have not signed in yet."""
+    signs_in_with: list[Choice["oidc", "password"]]
+    """Empty until they accept their invitation."""
+    created_at: str
+    seen_at: str | None
+    """When they last signed in."""
+    disabled_at: str | None
+    invite_url: str
+
+
 class Key(Struct, frozen=True, kw_only=True):
     id: str
     name: str
@@ -1163,6 +1239,11 @@ class Limits(Struct, frozen=True, kw_only=True):
     day: str
     """Today, in UTC."""
     spent: Spent
+
+
+class Membership(Struct, frozen=True, kw_only=True):
+    chatbot_id: str
+    role: str
 
 
 class Message(Struct, frozen=True, kw_only=True):
@@ -1226,6 +1307,23 @@ class Note(Struct, frozen=True, kw_only=True):
     content: str
     created_at: str
     updated_at: str
+
+
+class Operator(Struct, frozen=True, kw_only=True):
+    id: str
+    email: str
+    name: str
+    handle: str
+    role: str
+    chatbots: list[Membership]
+    state: Choice["active", "disabled", "invited"]
+    """`invited`: they have not signed in yet."""
+    signs_in_with: list[Choice["oidc", "password"]]
+    """Empty until they accept their invitation."""
+    created_at: str
+    seen_at: str | None
+    """When they last signed in."""
+    disabled_at: str | None
 
 
 class Passage(Struct, frozen=True, kw_only=True):

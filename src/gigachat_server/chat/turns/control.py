@@ -176,7 +176,7 @@ class Control:
         operator: str | None = None,
         due_at: int | None = None,
     ) -> bool:
-        """Give control back to the chatbot, within a transaction; whether an operator had it."""
+        """Give control back to the chatbot, within a transaction; whether an operator had it. `operator`: who releases it."""
         if await conversations.release(tx, chatbot_id, conversation_id, due_at=due_at) is None:
             return False
         await supersede(tx, self._events, chatbot_id, conversation_id, "intercepted")

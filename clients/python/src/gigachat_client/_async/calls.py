@@ -1063,6 +1063,66 @@ class AsyncKeysCalls:
         await self._transport.call(call, None)
 
 
+class AsyncOperatorsCalls:
+    def __init__(self, transport: AsyncTransport) -> None:
+        self._transport = transport
+
+    def list_all(self, *, limit: int | UnsetType = UNSET, after: str | UnsetType = UNSET) -> AsyncPages[types.Operator]:
+        """List operators, in the order in which they were added."""
+        call = Call("GET", path("/operators"), query={"limit": limit, "after": after})
+        return AsyncPages(self._transport, call, list[types.Operator])
+
+    async def create(
+        self,
+        *,
+        email: str,
+        name: str | UnsetType = UNSET,
+        handle: str | UnsetType = UNSET,
+        role: Literal["admin", "member", "owner"] | UnsetType = UNSET,
+        chatbots: list[types.MembershipInput] | UnsetType = UNSET,
+    ) -> types.Invited:
+        """Add an operator; the link of their invitation is shown only once."""
+        body = types.OperatorInput(email=email, name=name, handle=handle, role=role, chatbots=chatbots)
+        call = Call("POST", path("/operators"), body=body, is_repeatable=False)
+        return await self._transport.call(call, types.Invited)
+
+    async def change(
+        self,
+        operator_id: str,
+        *,
+        email: str | UnsetType = UNSET,
+        name: str | UnsetType = UNSET,
+        handle: str | UnsetType = UNSET,
+        role: Literal["admin", "member", "owner"] | UnsetType = UNSET,
+        chatbots: list[types.MembershipInput] | UnsetType = UNSET,
+        disabled: bool | UnsetType = UNSET,
+    ) -> types.Operator:
+        """Change an operator: their role, their chatbots, or whether they are disabled."""
+        body = types.OperatorChangePart(email=email, name=name, handle=handle, role=role, chatbots=chatbots, disabled=disabled)
+        call = Call("PATCH", path("/operators/{operator_id}", operator_id=operator_id), body=body)
+        return await self._transport.call(call, types.Operator)
+
+    async def delete(self, operator_id: str) -> None:
+        """Delete an operator; their handle is never given to anybody else."""
+        call = Call("DELETE", path("/operators/{operator_id}", operator_id=operator_id))
+        await self._transport.call(call, None)
+
+    async def invite(self, operator_id: str) -> types.Invited:
+        """Make a new link with which an operator chooses a password; earlier links are void."""
+        call = Call("POST", path("/operators/{operator_id}/invite", operator_id=operator_id), is_repeatable=False)
+        return await self._transport.call(call, types.Invited)
+
+
+class AsyncAuditCalls:
+    def __init__(self, transport: AsyncTransport) -> None:
+        self._transport = transport
+
+    def list_all(self, *, limit: int | UnsetType = UNSET, after: str | UnsetType = UNSET) -> AsyncPages[types.AuditEntry]:
+        """List what was done in the account in the last 365 days, newest first."""
+        call = Call("GET", path("/audit"), query={"limit": limit, "after": after})
+        return AsyncPages(self._transport, call, list[types.AuditEntry])
+
+
 class AsyncHealthCalls:
     def __init__(self, transport: AsyncTransport) -> None:
         self._transport = transport
@@ -1098,4 +1158,6 @@ class AsyncCalls:
         self.sessions = AsyncSessionsCalls(transport)
         self.users = AsyncUsersCalls(transport)
         self.keys = AsyncKeysCalls(transport)
+        self.operators = AsyncOperatorsCalls(transport)
+        self.audit = AsyncAuditCalls(transport)
         self.health = AsyncHealthCalls(transport)

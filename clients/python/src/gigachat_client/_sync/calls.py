@@ -1061,6 +1061,66 @@ class SyncKeysCalls:
         self._transport.call(call, None)
 
 
+class SyncOperatorsCalls:
+    def __init__(self, transport: SyncTransport) -> None:
+        self._transport = transport
+
+    def list_all(self, *, limit: int | UnsetType = UNSET, after: str | UnsetType = UNSET) -> SyncPages[types.Operator]:
+        """List operators, in the order in which they were added."""
+        call = Call("GET", path("/operators"), query={"limit": limit, "after": after})
+        return SyncPages(self._transport, call, list[types.Operator])
+
+    def create(
+        self,
+        *,
+        email: str,
+        name: str | UnsetType = UNSET,
+        handle: str | UnsetType = UNSET,
+        role: Literal["admin", "member", "owner"] | UnsetType = UNSET,
+        chatbots: list[types.MembershipInput] | UnsetType = UNSET,
+    ) -> types.Invited:
+        """Add an operator; the link of their invitation is shown only once."""
+        body = types.OperatorInput(email=email, name=name, handle=handle, role=role, chatbots=chatbots)
+        call = Call("POST", path("/operators"), body=body, is_repeatable=False)
+        return self._transport.call(call, types.Invited)
+
+    def change(
+        self,
+        operator_id: str,
+        *,
+        email: str | UnsetType = UNSET,
+        name: str | UnsetType = UNSET,
+        handle: str | UnsetType = UNSET,
+        role: Literal["admin", "member", "owner"] | UnsetType = UNSET,
+        chatbots: list[types.MembershipInput] | UnsetType = UNSET,
+        disabled: bool | UnsetType = UNSET,
+    ) -> types.Operator:
+        """Change an operator: their role, their chatbots, or whether they are disabled."""
+        body = types.OperatorChangePart(email=email, name=name, handle=handle, role=role, chatbots=chatbots, disabled=disabled)
+        call = Call("PATCH", path("/operators/{operator_id}", operator_id=operator_id), body=body)
+        return self._transport.call(call, types.Operator)
+
+    def delete(self, operator_id: str) -> None:
+        """Delete an operator; their handle is never given to anybody else."""
+        call = Call("DELETE", path("/operators/{operator_id}", operator_id=operator_id))
+        self._transport.call(call, None)
+
+    def invite(self, operator_id: str) -> types.Invited:
+        """Make a new link with which an operator chooses a password; earlier links are void."""
+        call = Call("POST", path("/operators/{operator_id}/invite", operator_id=operator_id), is_repeatable=False)
+        return self._transport.call(call, types.Invited)
+
+
+class SyncAuditCalls:
+    def __init__(self, transport: SyncTransport) -> None:
+        self._transport = transport
+
+    def list_all(self, *, limit: int | UnsetType = UNSET, after: str | UnsetType = UNSET) -> SyncPages[types.AuditEntry]:
+        """List what was done in the account in the last 365 days, newest first."""
+        call = Call("GET", path("/audit"), query={"limit": limit, "after": after})
+        return SyncPages(self._transport, call, list[types.AuditEntry])
+
+
 class SyncHealthCalls:
     def __init__(self, transport: SyncTransport) -> None:
         self._transport = transport
@@ -1096,4 +1156,6 @@ class SyncCalls:
         self.sessions = SyncSessionsCalls(transport)
         self.users = SyncUsersCalls(transport)
         self.keys = SyncKeysCalls(transport)
+        self.operators = SyncOperatorsCalls(transport)
+        self.audit = SyncAuditCalls(transport)
         self.health = SyncHealthCalls(transport)
