@@ -20,8 +20,8 @@ from tests.pages.payloads import XSS
 pytestmark = pytest.mark.sqlite_only  # the pages see nothing of the store; what they call is tested on both
 
 HOURS = "We are open from 9 to 5, Monday to Friday.\n\nOn Saturdays we are open from 10 to 2."
-READ = ("", "/knowledge", "/relevance")
-RUN = ("/persona", "/takeover", "/limits")
+READ = ("", "/knowledge", "/relevance", "/answers", "/unanswered")
+RUN = ("/persona", "/takeover", "/limits", "/compare", "/access")
 
 
 async def settings(site: Pages, **config: Any) -> tuple[str, str]:

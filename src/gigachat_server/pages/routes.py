@@ -19,7 +19,7 @@ from gigachat_server.edge.routes import PUBLIC, SIGNED_IN, Access, AnyRoute
 from gigachat_server.pages import audit, chat, conversation, docs, keys, login, models, operators, people
 from gigachat_server.pages.context import PageContext
 from gigachat_server.pages.request import PageRequest
-from gigachat_server.pages.settings import chatbots, config, knowledge, relevance
+from gigachat_server.pages.settings import access, answers, chatbots, compare, config, knowledge, relevance
 
 Handler = Callable[[PageRequest[B], PageContext], Awaitable[Answer | Response]]
 
@@ -62,6 +62,18 @@ SETTINGS_ROUTES = (
     PageRoute(method="GET", path="/web" + SETTINGS + "/state", scope=Scope.DOCUMENTS_READ, handler=knowledge.state, is_json=True),
     PageRoute(method="GET", path=SETTINGS + "/relevance", scope=Scope.DOCUMENTS_READ, handler=relevance.show),
     PageRoute(method="POST", path=SETTINGS + "/relevance", scope=Scope.DOCUMENTS_READ, handler=relevance.act, is_large=True),
+    PageRoute(method="GET", path=SETTINGS + "/answers", scope=Scope.DOCUMENTS_READ, handler=answers.show),
+    PageRoute(method="POST", path=SETTINGS + "/answers", scope=Scope.LEARNING_WRITE, handler=answers.act, is_large=True),
+    PageRoute(method="GET", path=SETTINGS + "/unanswered", scope=Scope.CONVERSATIONS_READ, handler=answers.show_unanswered,
+              is_guarded=True),
+    PageRoute(method="POST", path=SETTINGS + "/unanswered", scope=Scope.LEARNING_WRITE, handler=answers.act_unanswered,
+              is_guarded=True, is_large=True),
+    PageRoute(method="GET", path=SETTINGS + "/compare", scope=Scope.CHATBOTS_WRITE, handler=compare.show),
+    PageRoute(method="POST", path=SETTINGS + "/compare", scope=Scope.CHATBOTS_WRITE, handler=compare.act, is_large=True),
+    PageRoute(method="POST", path="/web" + SETTINGS + "/replay", scope=Scope.CONVERSATIONS_READ, handler=compare.run,
+              is_guarded=True, is_large=True, is_json=True),
+    PageRoute(method="GET", path=SETTINGS + "/access", scope=Scope.ACCESS_WRITE, handler=access.show),
+    PageRoute(method="POST", path=SETTINGS + "/access", scope=Scope.ACCESS_WRITE, handler=access.act, is_large=True),
     *(
         PageRoute(method=method, path=f"{SETTINGS}/{section.name}", scope=Scope.CHATBOTS_WRITE, handler=make(section),
                   is_large=True)

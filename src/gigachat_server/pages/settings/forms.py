@@ -1,9 +1,8 @@
 """Forms for what can be set of a chatbot, made from the types that say what may be set.
 
 Idea: a field of a form names a field of `ChatbotConfig` (or of another struct) by its path. Its kind, bounds, choices and hint
-are those of the type, which the API’s reference has too, so a form never says anything else. What was typed becomes the same
-patch
-that PATCH takes, and is checked by the same code. Pure.
+are those of the type, which the API's reference has too, so a form never says anything else. What was typed becomes the same
+patch that PATCH takes, and is checked by the same code. Pure.
 
 Invariant: a form changes the fields that it shows and no others; text that was refused is shown again as it was typed.
 """

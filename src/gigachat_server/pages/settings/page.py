@@ -28,13 +28,13 @@ SECTIONS = (
     Section("", "Overview", "", (Scope.CHATBOTS_READ,)),
     Section("knowledge", "Knowledge", "Teach", (Scope.DOCUMENTS_READ,)),
     Section("relevance", "Relevance", "Teach", (Scope.DOCUMENTS_READ,)),
-    # Section("answers", "Fixed answers", "Teach", (Scope.DOCUMENTS_READ,)),
-    # Section("unanswered", "Unanswered", "Teach", (Scope.CONVERSATIONS_READ,)),
+    Section("answers", "Fixed answers", "Teach", (Scope.DOCUMENTS_READ,)),
+    Section("unanswered", "Unanswered", "Teach", (Scope.CONVERSATIONS_READ,)),
     Section("persona", "Persona and model", "Behave", (Scope.CHATBOTS_WRITE,)),
     Section("takeover", "Human takeover", "Behave", (Scope.CHATBOTS_WRITE,)),
     Section("limits", "Limits", "Behave", (Scope.CHATBOTS_WRITE,)),
-    # Section("compare", "Compare", "Behave", (Scope.CONVERSATIONS_READ, Scope.CHATBOTS_WRITE)),
-    # Section("access", "Access and widget", "Publish", (Scope.ACCESS_WRITE,)),
+    Section("compare", "Compare", "Behave", (Scope.CONVERSATIONS_READ, Scope.CHATBOTS_WRITE)),
+    Section("access", "Access and widget", "Publish", (Scope.ACCESS_WRITE,)),
 )
 
 # What a redirect may say was done.
