@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from gigachat_server.access.principal import local_operator
+from gigachat_server.models.fake import ScriptedModel
 from gigachat_server.records import Chatbot
 from tests.harness import Reply
 from tests.operators import add_operator, session_of
@@ -135,7 +136,7 @@ async def test_a_text_is_pasted_and_one_that_says_nothing_is_shown_again(tmp_pat
     async with pages(tmp_path) as site:
         chatbot, here = await settings(site)
         for typed, wrong in (({"name": "hours", "content": " \n "}, "content"), ({"name": "  ", "content": "Nine."}, "name")):
-            refused = await site.visitor.post(f"{here}/knowledge", do="paste", **typed)
+            refused = await site.visitor.post(f"{here}/knowledge", None, do="paste", **typed)
             assert refused.status == 422
             assert problem_beside(refused.text, wrong)
             assert 'id="paste" popover role="dialog" aria-labelledby="paste-title" data-open' in refused.text
@@ -311,6 +312,174 @@ async def test_limits_are_switched_off_and_on(tmp_path: Path) -> None:
         assert problem_beside(wrong.text, "limits.user.quota")
 
 
+# --- fixed answers and unanswered prompts ---
+
+
+async def test_a_fixed_answer_is_made_edited_switched_off_and_deleted(tmp_path: Path) -> None:
+    async with pages(tmp_path) as site:
+        chatbot, here = await settings(site)
+        for typed, wrong in (
+            ({"prompts": "", "answer": "Yes."}, "prompts"),
+            ({"prompts": "Really?\n...", "answer": "Yes."}, "prompts"),
+            ({"prompts": "Really?", "answer": " \n"}, "answer"),
+        ):
+            refused = await site.visitor.post(f"{here}/answers", None, do="save", is_enabled="true", **typed)
+            assert refused.status == 422
+            assert problem_beside(refused.text, wrong)
+        made = await site.visitor.post(
+            f"{here}/answers", None, do="save", prompts=" Really?\r\n\r\nIs it so?", answer="Yes.\r\nIt is.", is_enabled="true"
+        )
+        assert made.headers["Location"].endswith("?done=answer-saved")
+        (stored_answer,) = (await site.api.get(f"{chatbot}/fixed-answers")).body
+        assert (stored_answer["prompts"], stored_answer["answer"]) == (["Really?", "Is it so?"], "Yes.\nIt is.")
+        answer_id = stored_answer["id"]
+        for form, is_enabled in (({"do": "off"}, False), ({"do": "on"}, True)):
+            assert (await site.visitor.post(f"{here}/answers", None, id=answer_id, **form)).status == 303
+            (stored_answer,) = (await site.api.get(f"{chatbot}/fixed-answers")).body
+            assert (stored_answer["is_enabled"], stored_answer["answer"]) == (is_enabled, "Yes.\nIt is.")
+        edit = {"do": "save", "id": answer_id, "prompts": "Sure?", "answer": "<b>No.</b>"}
+        assert (await site.visitor.post(f"{here}/answers", None, **edit)).status == 303
+        (stored_answer,) = (await site.api.get(f"{chatbot}/fixed-answers")).body
+        assert (stored_answer["prompts"], stored_answer["answer"], stored_answer["is_enabled"]) == (
+            ["Sure?"],
+            "<b>No.</b>",
+            False,
+        )
+        assert "&lt;b&gt;No." in (await site.visitor.get(f"{here}/answers")).text
+        assert (await site.visitor.post(f"{here}/answers", do="delete", id=answer_id)).status == 303
+        for do in ("delete", "on", "save"):
+            gone = await site.visitor.post(f"{here}/answers", do=do, id=answer_id, prompts="Sure?", answer="No.")
+            assert gone.status == 404, do
+        assert (await site.visitor.post(f"{here}/answers", do="sing")).status == 422
+
+
+async def test_a_group_is_answered_once_for_all_and_another_dismissed(tmp_path: Path) -> None:
+    model = ScriptedModel(["Sorry, I don't know how to help with that."])
+    async with pages(tmp_path, model=model) as site:
+        chatbot, here = await settings(site)
+        for number, prompt in enumerate(
+            ("Can I pay by invoice?", "can I pay by invoice", "Is there a shop in Lyon?", "Who wrote it?")
+        ):
+            await site.api.say(chatbot, prompt, conversation=f"c{number}")
+        shown = await site.visitor.get(f"{here}/unanswered")
+        groups = {unescape(text): group for group, text in re.findall(r'<h2 id="group-([\w-]+)"><bdi>([^<]*)<', shown.text)}
+        assert set(groups) == {"can I pay by invoice", "Is there a shop in Lyon?", "Who wrote it?"}
+        invoice, lyon, wrote = groups["can I pay by invoice"], groups["Is there a shop in Lyon?"], groups["Who wrote it?"]
+        empty = await site.visitor.post(f"{here}/unanswered", do="fixed_answer", id=invoice, answer=" ")
+        assert empty.status == 422
+        assert problem_beside(empty.text, "answer")
+        answered = await site.visitor.post(f"{here}/unanswered", do="fixed_answer", id=invoice, answer="Yes, you can.")
+        assert answered.headers["Location"].endswith("?done=answered")
+        (fixed,) = (await site.api.get(f"{chatbot}/fixed-answers")).body
+        assert (fixed["prompts"], fixed["answer"]) == (["Can I pay by invoice?"], "Yes, you can.")
+        again = await site.visitor.post(f"{here}/unanswered", do="fixed_answer", id=invoice, answer="No, you cannot.")
+        assert again.status == 409
+        assert "before" in Page(again.text).text
+        assert (await site.visitor.post(f"{here}/unanswered", do="document", id=lyon, answer="Yes, in Lyon.")).status == 303
+        await read(site, chatbot)
+        assert [each["state"] for each in (await site.api.get(f"{chatbot}/documents")).body] == ["ready"]
+        assert (await site.visitor.post(f"{here}/unanswered", do="dismiss", id=wrote)).status == 303
+        assert "Nothing is open" in Page((await site.visitor.get(f"{here}/unanswered")).text).text
+        assert "Who wrote it?" in Page((await site.visitor.get(f"{here}/unanswered?state=dismissed")).text).text
+        assert (await site.visitor.post(f"{here}/unanswered", do="dismiss", id="x")).status == 404
+
+
+# --- comparing ---
+
+
+async def test_a_draft_is_compared_with_what_was_said_and_published(tmp_path: Path) -> None:
+    threshold = "documents.results.match_threshold"
+    async with pages(tmp_path) as site:
+        results = {"match_threshold": 0, "when_nothing_matches": "refuse"}
+        chatbot, here = await settings(site, documents={"results": results})
+        await site.api.push(chatbot, "hours.md", HOURS)
+        await site.api.say(chatbot, "When are you open on Saturdays? <b>")
+        relevance = fields((await site.visitor.get(f"{here}/relevance")).text)
+        draft = await site.visitor.post(f"{here}/compare", None, **{**relevance, threshold: "1", "do": "draft"})
+        assert "Differs from what is published in: Threshold." in Page(draft.text).text
+        form = fields(draft.text)
+        assert form[threshold] == "1"
+        ran = await site.visitor.post(f"/web{here}/replay", None, **{**form, "limit": "10"})
+        assert [name for name, _ in ran.events] == ["start", "turn", "done"]
+        assert ran.events[1][1]["changed"] == "now_unanswered"
+        assert not Page(ran.events[1][1]["html"]).dangers
+        assert "When are you open on Saturdays? <b>" in Page(ran.events[1][1]["html"]).text
+        assert (await stored(site, chatbot))["documents"]["results"]["match_threshold"] == 0
+        assert (await site.visitor.post(f"/web{here}/replay", None, **{**form, "limit": "1000"})).status == 422
+        wrong = await site.visitor.post(f"/web{here}/replay", None, **{**form, threshold: "2", "limit": "10"})
+        assert (wrong.status, wrong.fields) == (422, {threshold})
+        assert (await site.visitor.post(f"{here}/compare", None, **form, do="save")).headers["Location"].endswith("?done=saved")
+        published = (await stored(site, chatbot))["documents"]["results"]
+        assert (published["match_threshold"], published["when_nothing_matches"]) == (1, "refuse")
+
+
+# --- access ---
+
+
+async def test_a_widget_key_is_made_changed_and_revoked_and_its_tag_is_there_to_copy(tmp_path: Path) -> None:
+    async with pages(tmp_path) as site:
+        chatbot, here = await settings(site)
+        form = fields((await site.visitor.get(f"{here}/access")).text)
+        assert form["do"] == "widget"
+        for hostnames in ("", "https://www.example.com/", "a b"):
+            refused = await site.visitor.post(f"{here}/access", None, **{**form, "name": "Shop", "hostnames": hostnames})
+            assert refused.status == 422, hostnames
+            assert problem_beside(refused.text, "hostnames")
+        new = {**form, "name": "Shop <b>", "hostnames": "www.example.com\n*.example.org", "settings.sources": "none"}
+        assert (await site.visitor.post(f"{here}/access", None, **new)).status == 303
+        shown = await site.visitor.get(f"{here}/access")
+        (key,) = await site.api.services.widget_keys.list(
+            local_operator(site.api.services.account.id), await record(site, chatbot)
+        )
+        tag = unescape(re.findall(rf'<pre id="tag-{key.id}"[^>]*>(.*?)</pre>', shown.text, re.S)[0])
+        assert f'src="{site.visitor.url}/widget.js"' in tag
+        assert f'data-key="{key.key}"' in tag
+        assert (key.hostnames, key.settings.sources, key.is_enabled) == (("www.example.com", "*.example.org"), "none", True)
+        change = {**new, "id": key.id, "hostnames": "shop.example.com"}
+        del change["is_enabled"]
+        assert (await site.visitor.post(f"{here}/access", None, **change)).status == 303
+        (key,) = await site.api.services.widget_keys.list(
+            local_operator(site.api.services.account.id), await record(site, chatbot)
+        )
+        assert (key.hostnames, key.is_enabled) == (("shop.example.com",), False)
+        assert (await site.visitor.post(f"{here}/access", do="revoke-widget", id=key.id)).status == 303
+        assert (await site.visitor.post(f"{here}/access", do="revoke-widget", id=key.id)).status == 404
+        assert "Not on a site yet" in Page((await site.visitor.get(f"{here}/access")).text).text
+
+
+async def test_an_identity_keys_secret_is_shown_once_with_what_signs(tmp_path: Path) -> None:
+    async with pages(tmp_path) as site:
+        _, here = await settings(site)
+        form = {"do": "identity", "name": "shop", "algorithm": "HS256", "public_key": "", "sources": "titles"}
+        made = await site.visitor.post(f"{here}/access", None, **form)
+        assert made.status == 201
+        secret = re.findall(r'<pre id="secret"[^>]*>(gcs_\w+)</pre>', made.text)[0]
+        assert 'algorithm="HS256"' in unescape(made.text)
+        listed = await site.visitor.get(f"{here}/access")
+        assert "shop" in Page(listed.text).text
+        assert secret not in listed.text
+        refused = await site.visitor.post(f"{here}/access", None, **{**form, "algorithm": "EdDSA", "public_key": "<PEM>"})
+        assert refused.status == 422
+        assert problem_beside(refused.text, "public_key")
+        key_id = re.findall(r'name="do" value="revoke-identity">\s*<input type="hidden" name="id" value="([^"]+)"', listed.text)[
+            0
+        ]
+        assert (await site.visitor.post(f"{here}/access", do="revoke-identity", id=key_id)).status == 303
+        assert (await site.visitor.post(f"{here}/access", do="revoke-identity", id=key_id)).status == 404
+
+
+async def test_where_a_chatbot_may_be_reached_from_is_checked(tmp_path: Path) -> None:
+    async with pages(tmp_path) as site:
+        chatbot, here = await settings(site)
+        form = fields((await site.visitor.get(f"{here}/access")).text, 'value="places"')
+        wrong = await site.visitor.post(f"{here}/access", None, **{**form, "restrictions.ip_addresses": "10.0.0.0/8\nhome"})
+        assert wrong.status == 422
+        assert problem_beside(wrong.text, "restrictions.ip_addresses")
+        good = {**form, "restrictions.ip_addresses": "10.0.0.0/8\n\n127.0.0.1"}
+        assert (await site.visitor.post(f"{here}/access", None, **good)).status == 303
+        assert (await stored(site, chatbot))["restrictions"]["ip_addresses"] == ["10.0.0.0/8", "127.0.0.1"]
+
+
 # --- the list and the overview ---
 
 
@@ -422,7 +591,9 @@ async def test_nothing_of_a_name_or_a_text_becomes_markup(tmp_path: Path) -> Non
             assert not Page(page.text).dangers, section
         form = fields((await site.visitor.get(f"{here}/relevance")).text)
         tried = await site.visitor.post(
-            f"{here}/relevance", **{**form, "do": "ask", "query": "open? " + payload, "documents.results.match_threshold": "0"}
+            f"{here}/relevance",
+            None,
+            **{**form, "do": "ask", "query": "open? " + payload, "documents.results.match_threshold": "0"},
         )
         assert not Page(tried.text).dangers
         assert not Page((await site.visitor.get("/settings")).text).dangers

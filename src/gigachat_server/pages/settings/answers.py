@@ -8,7 +8,7 @@ from typing import Any, Literal
 import msgspec
 from starlette.responses import Response
 
-from gigachat_server.api.fixed_answers import FixedAnswerInput, check_says_something
+from gigachat_server.api.fixed_answers import FixedAnswerInput, checked_answer
 from gigachat_server.api.unanswered import AnswerInput, check_answer, settle
 from gigachat_server.edge import cursors
 from gigachat_server.edge.body import convert
@@ -90,11 +90,7 @@ async def act(request: PageRequest[None], context: PageContext) -> Response:
 def _wanted(form: Mapping[str, str]) -> FixedAnswerInput:
     """Raises `InvalidRequest`."""
     given = {"prompts": _lines(form), "answer": _text(form), "is_enabled": form.get("is_enabled") == "true"}
-    wanted = convert(given, FixedAnswerInput)
-    check_says_something(wanted.answer, "answer")
-    for number, prompt in enumerate(wanted.prompts):
-        check_says_something(prompt, f"prompts[{number}]")
-    return wanted
+    return checked_answer(convert(given, FixedAnswerInput))
 
 
 async def _answers(request: PageRequest[None], context: PageContext, *, status: int = 200, typed: Typed = _NOTHING) -> Response:
@@ -156,7 +152,9 @@ def _answer(form: Mapping[str, str], kind: Literal["fixed_answer", "document"]) 
     return wanted
 
 
-async def _unanswered(request: PageRequest[None], context: PageContext, *, status: int = 200, typed: Typed = _NOTHING) -> Response:
+async def _unanswered(
+    request: PageRequest[None], context: PageContext, *, status: int = 200, typed: Typed = _NOTHING
+) -> Response:
     learning = context.services.learning
     state: UnansweredState = query_choice(request.query, "state", _STATES) or "open"  # type: ignore[assignment]
     before = cursors.load(request.query.get("after"))

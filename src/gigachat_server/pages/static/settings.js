@@ -1,7 +1,7 @@
 // What all settings pages share: unsaved changes, switches that open fields, copying. Without it the forms still work.
 "use strict";
 
-const BESIDES = new Set(["csrf", "version", "do", "query"]); // what is no setting
+const BESIDES = new Set(["csrf", "version", "do", "query", "which", "limit"]); // what is no setting
 
 for (const form of document.querySelectorAll("form[data-guard]")) guard(form);
 for (const dialog of document.querySelectorAll("[popover][data-open]")) dialog.showPopover();
@@ -17,7 +17,8 @@ if (new URLSearchParams(location.search).has("done")) {
 
 function guard(form) {
   const text = () => JSON.stringify([...new FormData(form)].filter(([name]) => !BESIDES.has(name)));
-  const isRefused = form.querySelector('[aria-invalid="true"]') !== null || document.querySelector(".pane > .problem") !== null;
+  const isRefused =
+    "draft" in form.dataset || form.querySelector('[aria-invalid="true"]') !== null || document.querySelector(".pane > .problem") !== null;
   const saved = isRefused ? null : text();
   const state = form.querySelector(".save .state");
   const discard = form.querySelector("[data-discard]");
