@@ -32,19 +32,22 @@ _LABELS = {
     "offset_y": "From below",
 }
 
+
+def _of_widget(name: str) -> forms.Field:
+    """The control for what its holder decides for visitors."""
+    path, label = f"settings.{name}", _LABELS.get(name, name.replace("_", " ").capitalize())
+    if name == "sources":
+        return forms.field(WidgetKeyInput, path, label, hint="", choices=_SOURCES)
+    return forms.field(WidgetKeyInput, path, label)
+
+
 WIDGET = (
     forms.field(WidgetKeyInput, "name", "Name", placeholder="Shop"),
     forms.field(WidgetKeyInput, "hostnames", "Hostnames", placeholder="www.example.com"),
-    forms.field(WidgetKeyInput, "is_enabled", "Switched on"),
-    *(
-        forms.field(
-            WidgetKeyInput,
-            f"settings.{each.encode_name}",
-            _LABELS.get(each.encode_name, each.encode_name.replace("_", " ").capitalize()),
-            choices=_SOURCES if each.encode_name == "sources" else None,
-        )
-        for each in msgspec.structs.fields(WidgetSettings)
+    forms.field(
+        WidgetKeyInput, "is_enabled", "Switched on", hint="Off: it is refused, and each session that was opened with it."
     ),
+    *(_of_widget(each.encode_name) for each in msgspec.structs.fields(WidgetSettings)),
 )
 IDENTITY = (
     forms.field(IdentityKeyInput, "name", "Name", placeholder="shop server"),
@@ -52,10 +55,11 @@ IDENTITY = (
         IdentityKeyInput,
         "algorithm",
         "Algorithm",
+        hint="",
         choices={"HS256": "HS256: a shared secret", "EdDSA": "EdDSA", "ES256": "ES256", "RS256": "RS256"},
     ),
     forms.field(IdentityKeyInput, "public_key", "Public key", placeholder="-----BEGIN PUBLIC KEY-----"),
-    forms.field(IdentityKeyInput, "sources", "Of sources, its users see", choices=_SOURCES),
+    forms.field(IdentityKeyInput, "sources", "Of sources, its users see", hint="", choices=_SOURCES),
 )
 PLACES = (
     forms.field(ChatbotConfig, "restrictions.hostnames", "Hostnames", placeholder="everywhere"),

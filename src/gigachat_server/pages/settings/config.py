@@ -155,8 +155,8 @@ def _rate(name: str, title: str, lead: str) -> Group:
         lead,
         (
             _field(path, "Limited", hint=""),
-            _field(f"{path}.quota", "How many"),
-            _field(f"{path}.window_s", "In how many seconds"),
+            _field(f"{path}.quota", "How many", hint="All at once, or one after the other."),
+            _field(f"{path}.window_s", "In how many seconds", hint="It refills evenly over them."),
         ),
     )
 

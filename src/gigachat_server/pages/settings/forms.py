@@ -38,6 +38,7 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
     is_optional: bool = False  # empty stands for null
     longest: int | None = None
     placeholder: str = ""
+    otherwise: str = ""  # what it holds where nothing is stored, behind a gate that is closed
 
     @property
     def id(self) -> str:
@@ -57,9 +58,9 @@ Controls = Mapping[str, Control]
 
 def field(of: type[msgspec.Struct], path: str, label: str, *, choices: Mapping[str, str] | None = None, **more: Any) -> Field:
     """The control for that path of the struct. `choices`: what its literals are called."""
-    kind_of, hint = _resolve(of, path)
+    kind_of, hint, otherwise = _resolve(of, path)
     hint = hint.replace("null:", "empty:")  # as it is in a form
-    given: dict[str, Any] = {"path": path, "label": label, "hint": hint, **_facts(kind_of)}
+    given: dict[str, Any] = {"path": path, "label": label, "hint": hint, "otherwise": otherwise, **_facts(kind_of)}
     if given["kind"] == "choice":
         names = choices or {}
         given["choices"] = tuple((value, names.get(value, _words(value))) for value, _ in given["choices"])
@@ -79,7 +80,11 @@ def fields_of(of: type[msgspec.Struct], labels: Mapping[str, str] = {}, *, but: 
 
 def show(fields: Sequence[Field], held: Any) -> dict[str, Control]:
     """The controls as they are for what is stored."""
-    return {each.path: Control(each, _text(each, _value(held, each.path))) for each in fields}
+    closed = tuple(f"{each.path}." for each in fields if each.kind == "gate" and _value(held, each.path) is None)
+    return {
+        each.path: Control(each, each.otherwise if each.path.startswith(closed) else _text(each, _value(held, each.path)))
+        for each in fields
+    }
 
 
 def show_again(fields: Sequence[Field], form: Mapping[str, str], errors: Sequence[FieldError]) -> dict[str, Control]:
@@ -122,18 +127,19 @@ def patch_of(fields: Sequence[Field], form: Mapping[str, str]) -> dict[str, Any]
 
 
 @functools.cache
-def _resolve(of: type[msgspec.Struct], path: str) -> tuple[inspect.Type, str]:
-    """The type of what the path names, and its description."""
+def _resolve(of: type[msgspec.Struct], path: str) -> tuple[inspect.Type, str, str]:
+    """The type of what the path names, its description, and its default as text, if that is a number."""
     kind_of: inspect.Type = inspect.type_info(of)
-    hint = ""
+    hint = otherwise = ""
     for step in path.split("."):
         struct = _struct(kind_of)
         found = next(each for each in struct.fields if each.encode_name == step)
         kind_of, hint = found.type, ""
+        otherwise = str(found.default) if isinstance(found.default, int | float) else ""
         while isinstance(kind_of, inspect.Metadata):
             hint = hint or (kind_of.extra_json_schema or {}).get("description", "")
             kind_of = kind_of.type
-    return kind_of, hint
+    return kind_of, hint, otherwise
 
 
 def _struct(kind_of: inspect.Type) -> inspect.StructType:

@@ -43,11 +43,12 @@ SPLITTER = (
     forms.field(ChatbotConfig, "documents.text_splitter.chunk_overlap", "Characters that neighbours share"),
 )
 SITE = (
-    forms.field(SiteInput, "url", "Address", placeholder="https://www.example.com/help"),
+    forms.field(SiteInput, "url", "Address", kind="text", hint="", placeholder="https://www.example.com/help"),
     forms.field(
         SiteInput,
         "kind",
         "What to read",
+        hint="",
         choices={"site": "The site: follow its links", "sitemap": "All pages of a sitemap", "page": "This page alone"},
     ),
     forms.field(SiteInput, "depth", "Links deep"),
