@@ -1,4 +1,4 @@
-"""The list of chatbots, each with how it is doing, and the overview of one: what is to be done until customers can ask it."""
+"""The list of chatbots, each with how it is doing, and the overview of one: what is to be done until visitors can ask it."""
 
 from __future__ import annotations
 

@@ -16,12 +16,12 @@ from gigachat_server.pages.request import PageRequest
 
 
 class Section(msgspec.Struct, frozen=True):
-    """`scopes`: what is needed to see it."""
+    """`needs`: the scopes without which it is not shown."""
 
     name: str
     title: str
     group: str
-    scopes: tuple[Scope, ...]
+    needs: tuple[Scope, ...]
 
 
 SECTIONS = (
@@ -82,7 +82,7 @@ async def render(
         status=status,
         chatbot=request.chatbot,
         section=shown,
-        sections=[each for each in SECTIONS if all(request.may(scope) for scope in each.scopes)],
+        sections=[each for each in SECTIONS if all(request.may(scope) for scope in each.needs)],
         may=request.may,
         done=DONE.get(request.query.get("done", "")) if status == 200 else None,
         **values,
