@@ -60,6 +60,13 @@ CALLS: dict[str, tuple[Scope, Call]] = {
     ),
     "follow": (Scope.CONVERSATIONS_READ, lambda door, who, bot: door.follow(who, bot, "c1", Place(), idle_s=1)),
     "follow_all": (Scope.CONVERSATIONS_READ, lambda door, who, bot: door.follow_all(who, bot, None, idle_s=1)),
+    "open": (Scope.CONVERSATIONS_WRITE, lambda door, who, bot: door.open(who, bot, "c2", key=None)),
+    "last_known": (Scope.CONVERSATIONS_WRITE, lambda door, who, bot: door.last_known(who, bot, ["none"], user_id="ann")),
+    "turn_of": (Scope.CONVERSATIONS_READ, lambda door, who, bot: door.turn_of(who, bot, "none")),
+    "page": (
+        Scope.CONVERSATIONS_READ,
+        lambda door, who, bot: door.page(who, bot, "c1", behind=None, is_newest_first=True, limit=5),
+    ),
     "erase": (Scope.CONVERSATIONS_WRITE, lambda door, who, bot: door.erase(who, bot, "c1")),
     "erase_user": (Scope.CONVERSATIONS_WRITE, lambda door, who, bot: door.erase_user(who, bot, "ann")),
 }
@@ -120,7 +127,7 @@ async def test_what_is_not_the_principals_looks_like_nothing(tmp_path: Path) -> 
         assert (await api.get(f"/chatbots/{chatbot.id}/conversations/c1")).text == before, "nothing was done"
 
 
-@pytest.mark.parametrize("name", ["read", "messages", "newest", "events", "follow", "recall", "list"])
+@pytest.mark.parametrize("name", ["read", "messages", "newest", "events", "follow", "recall", "list", "page"])
 async def test_a_read_names_its_account_in_the_statement(tmp_path: Path, name: str) -> None:
     """A chatbot record that claims to be the caller's own opens nothing."""
     async with gigachat(tmp_path) as api:

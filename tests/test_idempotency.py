@@ -108,7 +108,8 @@ async def test_every_post_is_answered_again_as_it_was(tmp_path: Path) -> None:
         chatbot, api.key = await api.chatbot(), await keeper(api)
         # Stop, release and handoff come before takeover, so that each does something of its own.
         routes = await every_post(api, chatbot, "1")
-        assert set(routes) == {r.path for r in ROUTES if r.is_idempotent}, "no route without a case"
+        expected = {r.path for r in ROUTES if r.is_idempotent and not r.is_openai}  # those are in tests/openai
+        assert set(routes) == expected, "no route without a case"
         order = sorted(routes, key=lambda path: path.endswith(("takeover", "release")))
         for number, route in enumerate(order):
             path, body, other = routes[route]
@@ -127,8 +128,8 @@ async def test_every_post_is_answered_again_as_it_was(tmp_path: Path) -> None:
                 assert await counts(api) == seen
             unkeyed = await api.post(path, body)
             once = ("/unanswered/", "/sites", "/proposals/", "/canned-replies")
-            expected = (409,) if any(f"{each} " in f"{route} " or (each[-1] == "/" and each in route) for each in once) else GOOD
-            assert unkeyed.status in expected and REPLAYED not in unkeyed.headers
+            statuses = (409,) if any(f"{each} " in f"{route} " or (each[-1] == "/" and each in route) for each in once) else GOOD
+            assert unkeyed.status in statuses and REPLAYED not in unkeyed.headers
 
 
 async def counts(api: Api) -> list[Any]:

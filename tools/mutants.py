@@ -45,6 +45,7 @@ _STOOD_STILL = "tests/test_nodes.py::test_a_node_that_stood_still_shows_nothing_
 _INTERRUPT = "tests/test_overlap.py::test_of_many_that_interrupt_each_other_the_last_is_answered"
 _ARRIVES = "tests/test_nodes.py::test_a_node_that_arrives_leaves_alone_what_another_one_answers"
 _LEFT = "tests/test_recovery.py::test_no_draft_is_left_when_the_server_stops"
+_OPENAI = "tests/openai/test_"
 
 _ACCESS = "tests/access/"
 _MATRIX = _ACCESS + "test_matrix.py::test_each_credential_reaches_what_its_column_says_and_nothing_else"
@@ -243,6 +244,51 @@ MUTANTS = (
         "a COMMIT that nobody answered is given up like any other failure",
         [("max(patience_s, _COMMIT_S if lost else 0.0)", "patience_s")],
         [_CUT_AND_AWAY],
+    ),
+    Mutant(
+        "what a caller recounts is told as the chatbot's own words",
+        [("    if memory.is_recounted:\n", "    if False:\n")],
+        [_OPENAI + "callers.py::test_without_a_name_the_callers_account_is_this_turns_memory_and_is_not_stored"],
+    ),
+    Mutant(
+        "a message's id opens the conversation of somebody else",
+        [("            return last if is_theirs else None\n", "            return last\n")],
+        [_OPENAI + "callers.py::test_a_forged_or_foreign_item_id_begins_a_new_conversation"],
+    ),
+    Mutant(
+        "a request that a client repeats by itself is a new prompt",
+        [("is_repeat = repeats.isascii() and repeats.isdigit() and int(repeats[:9]) > 0", "is_repeat = False")],
+        [_OPENAI + "retries.py::test_a_repeat_is_answered_with_what_came_of_the_first"],
+    ),
+    Mutant(
+        "words that failed are a new prompt",
+        [("(:is_repeat = 1 OR (m.turn = 'failed' ", "(:is_repeat = 1 OR (m.turn = 'none' ")],
+        [_OPENAI + "retries.py::test_the_same_words_are_answered_again_where_they_failed"],
+    ),
+    Mutant(
+        "a conversation branches",
+        [("        raise PreviousResponseSuperseded\n", "        pass\n")],
+        [_OPENAI + "responses.py::test_a_conversation_goes_on_from_the_previous_response"],
+    ),
+    Mutant(
+        "OpenAI's clients get round the restrictions",
+        [("is_guarded=row.chatbot_in is not None,", "is_guarded=False,")],
+        [_OPENAI + "routes.py::test_restrictions_hold_on_every_route"],
+    ),
+    Mutant(
+        "a front end says whose prompt it is, whatever the token says",
+        [("    if principal.is_end_user and principal.user_id is not None:\n", "    if False:\n")],
+        [_OPENAI + "end_users.py::test_an_end_user_speaks_as_themselves_whatever_else_is_claimed"],
+    ),
+    Mutant(
+        "the id of a response is enough to read it",
+        [("            await _check_own(reader, principal, chatbot, prompt.conversation_id)\n", "")],
+        [_OPENAI + "end_users.py::test_a_conversation_that_changed_hands_is_its_new_users_alone"],
+    ),
+    Mutant(
+        "OpenAI's routes quote documents to end users",
+        [('        if shown.sources == "full":\n', "        if True:\n")],
+        [_OPENAI + "end_users.py::test_a_reply_shows_as_much_of_its_sources_as_the_key_says"],
     ),
     Mutant(
         "an end user enters every conversation of the chatbot",

@@ -73,7 +73,7 @@ else:
 
 
 # The routes of other clients' protocols are theirs.
-OFFERED = [route for route in ROUTES if not route.path.startswith(UI)]
+OFFERED = [route for route in ROUTES if not route.path.startswith(UI) and not route.is_openai]
 
 
 def name_of(component: str) -> str:

@@ -290,7 +290,7 @@ async def _assemble(
         fixed_answers=fixed_answers,
         learning=Learning(database, embedder=embedder, fixed_answers=fixed_answers, ingest=ingest, clock=clock),
         replay=Replay(database, answerer),
-        chatbots=Chatbots(database, erasure=erasure, clock=clock, on_recut=accepted.set, on_deleted=forget_chatbot),
+        chatbots=Chatbots(database, erasure=erasure, turns=turns, clock=clock, on_recut=accepted.set, on_deleted=forget_chatbot),
         conversations=Conversations(
             database,
             turns=turns,
@@ -301,6 +301,7 @@ async def _assemble(
             limits=limits,
             sessions=user_sessions,
             settings=settings,
+            clock=clock,
         ),
         limits=limits,
         till=till,

@@ -121,6 +121,12 @@ class ConversationBusy(Conflict):
     message = "Another prompt of this conversation is being answered, and no more can wait. This one was not stored."
 
 
+class PreviousResponseSuperseded(GigachatError):
+    status = 400
+    code = "previous_response_superseded"
+    message = "A newer reply was made in this conversation: go on from that one. Conversations have no branches."
+
+
 class ConversationTakenOver(Conflict):
     code = "conversation_taken_over"
     message = "An operator has control of this conversation; the chatbot answers again after release."

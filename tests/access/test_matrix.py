@@ -34,12 +34,29 @@ from tests.access.people import ALICE, BOB, PAGE, People, people
 from tests.harness import Api, Reply, gigachat
 from tests.turns import rows
 
+MODEL = "the only chatbot"  # in a body of OpenAI's clients
 NOWHERE = "01a204e3-15f7-77b1-9db6-d193b16a5979"
 
 # `own`: the caller's account and, of an end user, the caller's conversation; `foreign`: another account's chatbot or, in one's
 # own chatbot, another user's conversation; `missing`: none.
 Target = Literal["own", "foreign", "missing"]
 Expected = Literal["in", 401, 403, 404]
+
+
+def _of_openai(mount: str) -> dict[tuple[str, str], Any]:
+    return {
+        ("GET", mount + "/models"): None,
+        ("GET", mount + "/models/{model}"): None,
+        ("POST", mount + "/chat/completions"): {"model": MODEL, "messages": [{"role": "user", "content": "Hello"}]},
+        ("POST", mount + "/responses"): {"model": MODEL, "input": "Hello"},
+        ("GET", mount + "/responses/{response_id}"): None,
+        ("POST", mount + "/responses/{response_id}/cancel"): None,
+        ("POST", mount + "/conversations"): {},
+        ("GET", mount + "/conversations/{conversation_id}"): None,
+        ("GET", mount + "/conversations/{conversation_id}/items"): None,
+        ("POST", mount + "/embeddings"): {"model": MODEL, "input": "Hello"},
+    }
+
 
 # The body of each route, by method and path: None where none is read. A row that is missing fails. What an end user does is whole
 # and succeeds; of the others it is enough that they are let in.
@@ -124,6 +141,8 @@ BODIES: dict[tuple[str, str], Any] = {
     ("GET", "/api-keys"): None,
     ("POST", "/api-keys"): {"name": "x", "scopes": ["keys:write"]},
     ("DELETE", "/api-keys/{key_id}"): None,
+    **_of_openai("/v1"),
+    **_of_openai(CHATBOT + "/v1"),
     ("GET", "/livez"): None,
     ("GET", "/readyz"): None,
 }
@@ -143,7 +162,7 @@ class Scene(msgspec.Struct):
 
     def path(self, route: ApiRoute, target: Target) -> str:
         """Of one user's own conversation, of another's, or of none; where the route names none, of such a chatbot."""
-        in_chatbot = "{conversation_id}" in route.path
+        in_chatbot = is_in_conversation(route)
         conversation, message = {
             "own": self.conversations[ALICE], "foreign": self.conversations[BOB], "missing": ("cnv_0", NOWHERE),
         }[target]  # fmt: skip
@@ -152,6 +171,8 @@ class Scene(msgspec.Struct):
             "chatbot_id": self.shop.chatbot_id if in_chatbot else chatbot,
             "conversation_id": conversation,
             "message_id": message,
+            "response_id": f"resp_{message}",
+            "model": chatbot,
             "user_id": BOB,
         }
         query = "?query=parcels" if route.path.endswith("/retrieve") else ""
@@ -173,9 +194,14 @@ class Column(msgspec.Struct, frozen=True):
     is_end_user: bool = False
 
 
+def is_in_conversation(route: ApiRoute) -> bool:
+    return "{conversation_id}" in route.path or "{response_id}" in route.path
+
+
 def lies_elsewhere(route: ApiRoute, target: Target) -> bool:
     """In a chatbot that is not the caller's."""
-    return target != "own" and "{chatbot_id}" in route.path and "{conversation_id}" not in route.path
+    names_chatbot = "{chatbot_id}" in route.path or route.chatbot_in == "model"
+    return target != "own" and names_chatbot and not is_in_conversation(route)
 
 
 def for_none(route: ApiRoute, target: Target) -> Expected:
@@ -288,6 +314,8 @@ async def _tried(scene: Scene, route: ApiRoute, column: Column, target: Target) 
     is_endless = route.path == CHATBOT + "/events"
     method = "HEAD" if is_endless else route.method
     body = column.body(BODIES[route.method, route.path], scene)
+    if isinstance(body, dict) and body.get("model") == MODEL:
+        body = {**body, "model": scene.shop.chatbot_id}
     path = scene.path(route, target)
     return await scene.api.call(method, path, body, key=await column.bearer(scene), headers=column.headers)
 

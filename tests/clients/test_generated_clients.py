@@ -22,6 +22,8 @@ pytestmark = [pytest.mark.clients, pytest.mark.sqlite_only]
 HERE = Path(__file__).parent
 EXPECTED = {"temperature": 0, "tokens": 200, "role": "assistant", "code": "not_found"}
 
+needs_npm = pytest.mark.skipif(shutil.which("npm") is None and not os.environ.get("REQUIRE_ALL"), reason="npm is not installed")
+
 
 async def answers(tmp_path: Path, folder: Path, *command: str | Path, **variables: str) -> Any:
     """What the calls of a client bring, of a server of their own."""
@@ -34,7 +36,7 @@ def document(folder: Path) -> None:
     (folder / "openapi.json").write_bytes(openapi_json())
 
 
-@pytest.mark.skipif(shutil.which("npm") is None and not os.environ.get("REQUIRE_ALL"), reason="npm is not installed")
+@needs_npm
 async def test_typescript(tmp_path: Path) -> None:
     """The document is clean to `redocly lint`; `tsc` and node take the client of openapi-typescript and openapi-fetch."""
     folder = tmp_path / "typescript"

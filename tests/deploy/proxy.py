@@ -148,11 +148,11 @@ class Node(msgspec.Struct):
 
 
 @contextmanager
-def one_node(folder: Path, config: Config, **settings: str) -> Iterator[Node]:
+def one_node(folder: Path, config: Config, *, scheme: str = "http", **settings: str) -> Iterator[Node]:
     with ExitStack() as stack:
         endpoint = stack.enter_context(ModelEndpoint().serving())
         url = stack.enter_context(server(folder / "data", endpoint, **settings)).server.url
-        yield Node(url, endpoint, stack.enter_context(nginx(config, url)))
+        yield Node(url, endpoint, stack.enter_context(nginx(config, url, scheme=scheme)))
 
 
 class Nodes(msgspec.Struct):

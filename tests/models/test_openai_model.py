@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, TypeVar
 
-import openai
 import pytest
 import uvicorn
 from tests.models.misbehaving_endpoint import (
@@ -33,6 +32,7 @@ from tests.models.misbehaving_endpoint import (
 )
 from tests.models.test_completion_stream import GARBAGE
 
+import openai
 from gigachat_server.errors import (
     ModelContextTooLong,
     ModelEmpty,

@@ -75,7 +75,9 @@ class Browser:
         return self.until(lambda: self.all(selector))[0]
 
     def button(self, text: str) -> WebElement:
-        return next(button for button in self.all("main button") if button.text == text)
+        found = [button for button in self.all("main button") if " ".join(button.text.split()) == text]
+        assert found, f"no button {text!r}: {[button.text for button in self.all('main button')]}"
+        return found[0]
 
     def text(self, selector: str) -> str:
         return " ".join(element.text for element in self.all(selector))

@@ -92,5 +92,6 @@ async def test_the_examples_work(tmp_path: Path) -> None:
             ):
                 continue
             path = operation.path.replace("/chatbots/{chatbot_id}", chatbot)
-            reply = await site.api.post(path, json.loads(words[words.index("-d") + 1]))
+            body = words[words.index("-d") + 1].replace("CHATBOT_ID", chatbot.rpartition("/")[2])
+            reply = await site.api.post(path, json.loads(body))
             assert str(reply.status) == operation.status, (operation.curl, reply.text)

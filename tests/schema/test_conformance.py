@@ -17,6 +17,6 @@ pytestmark = [pytest.mark.sqlite_only, pytest.mark.slow]
     not conformance.COMMAND.exists() and not os.environ.get("REQUIRE_ALL"), reason="schemathesis is not installed"
 )
 def test_the_server_does_what_its_document_says(tmp_path: Path) -> None:
-    ended = conformance.check(tmp_path / "data", "--seed=7", "--phases=fuzzing", "--max-examples=2", patience_s=120)
+    ended = conformance.check(tmp_path / "data", "--seed=7", "--phases=fuzzing", "--max-examples=2", patience_s=240)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert f"{len(ROUTES)} selected" in ended.stdout, ended.stdout

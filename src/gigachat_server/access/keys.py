@@ -168,7 +168,9 @@ class KeyRing:
         )
 
         async def body(tx: Tx) -> None:
-            if is_own or await keys.find_by_id(tx, key.id) is None:  # or another node was faster
+            if not is_own:
+                tx.forget(f"key {key.id}")  # that there was none: another node may have been faster
+            if is_own or await keys.find_by_id(tx, key.id) is None:
                 await keys.insert(tx, key)
                 await self._note(tx, account_id, key.id, actor, "created")
 

@@ -144,6 +144,11 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
             raise NotFound
 
     @property
+    def sources(self) -> SourceView:
+        """How much they see of what a reply was made from: the account all of it."""
+        return "full" if self.user_access is None else self.user_access.sources
+
+    @property
     def limit_key(self) -> str:
         """Whose requests count together."""
         return f"{self.kind}:{self.id}"

@@ -6,6 +6,7 @@ The steps of a request are in `edge/frame.py`.
 from __future__ import annotations
 
 import functools
+import hashlib
 import logging
 import re
 from typing import Any
@@ -19,6 +20,8 @@ from gigachat_server.access.principal import Principal, local_operator
 from gigachat_server.access.restrictions import check_restrictions
 from gigachat_server.access.speakers import client_defined_id, shown_name
 from gigachat_server.api.mcp_server import render_rpc_problem
+from gigachat_server.api.openai import errors as openai_errors
+from gigachat_server.api.openai.callers import without_placeholders
 from gigachat_server.api.openapi import openapi_json
 from gigachat_server.api.routes import MCP_ROUTES, ROUTES, RouteMatch, RouteTable, RpcRoute
 from gigachat_server.edge.body import check_media_type, decode, parse_object, parsed, read_body
@@ -48,6 +51,14 @@ _CORS_HEADERS = (
 )
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9._:\[\]-]{1,262}")  # as browsers write one; nothing else is repeated
 _CORS_EXPOSED = "Link, Retry-After, RateLimit, RateLimit-Policy, X-Request-Id, Idempotent-Replayed"
+
+# What OpenAI's client for JavaScript sends from a page, and what is of interest of an answer to it.
+_OPENAI_HEADERS = (
+    "X-Conversation-Id, OpenAI-Organization, OpenAI-Project, X-Stainless-Arch, X-Stainless-Helper-Method, X-Stainless-Lang, "
+    "X-Stainless-OS, X-Stainless-Package-Version, X-Stainless-Retry-Count, X-Stainless-Runtime, "
+    "X-Stainless-Runtime-Version, X-Stainless-Timeout"
+)
+_OPENAI_EXPOSED = "X-Conversation-Id, X-Gigachat-Turn, X-Gigachat-Ignored, X-Should-Retry"
 
 _MOST_SEGMENTS = 16  # more than any route has
 
@@ -96,6 +107,8 @@ class _ApiSurface:
         if route is None:
             raise MethodNotAllowed(other_method(request.method, found.by_method), headers={"Allow": _allowed(found)})
         request.named = found.path
+        if route.is_openai:
+            request.headers = without_placeholders(request.headers)
         return route
 
     async def identify(self, request: Request[Any], route: AnyRoute) -> Principal | None:
@@ -142,6 +155,8 @@ class _ApiSurface:
             raw = b"{}"
         else:
             check_media_type(request.headers)
+        if route.is_openai and route.is_prompt:
+            request.body_sha256 = await parsed(raw, _sha256)
         parse = parse_object if route.is_merge else decode
         wanted = route.request
         if route.end_user_request is not None and request.principal.is_end_user:
@@ -149,6 +164,8 @@ class _ApiSurface:
         return await parsed(raw, functools.partial(parse, wanted=wanted, settings=settings))
 
     async def render_problem(self, error: GigachatError, request: Request[Any]) -> Response:
+        if _is_openai(request):
+            return openai_errors.render(error)
         if isinstance(request.route, RpcRoute):
             return render_rpc_problem(error)
         return render_problem(error, instance=request.raw_path, request_id=request.request_id)
@@ -176,17 +193,36 @@ class _ApiSurface:
         chatbot = request.named_chatbot
         if chatbot is not None and not await self.context.callers.may_read(chatbot, origin):
             return
-        for name, value in _cors_headers(origin, is_preflight=request.method == "OPTIONS").items():
+        cors = _cors_headers(origin, is_preflight=request.method == "OPTIONS", is_openai=_is_openai(request))
+        for name, value in cors.items():
             response.headers[name] = value
 
 
-def _cors_headers(origin: str, *, is_preflight: bool) -> dict[str, str]:
-    headers = {"Access-Control-Allow-Origin": origin, "Vary": "Origin", "Access-Control-Expose-Headers": _CORS_EXPOSED}
+def _cors_headers(origin: str, *, is_preflight: bool, is_openai: bool) -> dict[str, str]:
+    exposed = f"{_CORS_EXPOSED}, {_OPENAI_EXPOSED}" if is_openai else _CORS_EXPOSED
+    headers = {"Access-Control-Allow-Origin": origin, "Vary": "Origin", "Access-Control-Expose-Headers": exposed}
     if is_preflight:
         headers["Access-Control-Allow-Methods"] = _CORS_METHODS
-        headers["Access-Control-Allow-Headers"] = _CORS_HEADERS
+        headers["Access-Control-Allow-Headers"] = f"{_CORS_HEADERS}, {_OPENAI_HEADERS}" if is_openai else _CORS_HEADERS
         headers["Access-Control-Max-Age"] = "600"
     return headers
+
+
+def _is_openai(request: Request[Any]) -> bool:
+    """Whether it is for the part that speaks as OpenAI's API does, also where that has no such address.
+
+    An address of gigachat's own with a version in front is a mistake about those.
+    """
+    if request.route is not None:
+        return request.route.is_openai
+    segments = request.path.split("/", _MOST_SEGMENTS)
+    if segments[1] == "v1":
+        return _TABLE.find(["", *segments[2:]]) is None
+    return len(segments) > 3 and (segments[1], segments[3]) == ("chatbots", "v1")
+
+
+def _sha256(raw: bytes) -> bytes:
+    return hashlib.sha256(raw).digest()
 
 
 def _segments(encoded: bytes) -> list[str]:

@@ -123,9 +123,8 @@ class EndUserView:
     """How records look to one end user."""
 
     def __init__(self, principal: Principal) -> None:
-        assert principal.user_access is not None, "an end user came in somehow"
         self._user_id = principal.user_id
-        self._sources: SourceView = principal.user_access.sources
+        self._sources: SourceView = principal.sources
         self.with_embedding = False
 
     def messages(self, found: TurnResult | Transcript) -> list[EndUserMessage]:

@@ -11,6 +11,7 @@ import msgspec
 from gigachat_server import __version__
 from gigachat_server.access.scopes import Scope
 from gigachat_server.api import input_rules
+from gigachat_server.api.openai.wire import OpenAIError
 from gigachat_server.api.problem_schemas import ProblemSchemas
 from gigachat_server.api.routes import DOCUMENTS, ROUTES, ApiRoute
 from gigachat_server.api.schemas import STREAMS, Schemas, prune
@@ -35,6 +36,8 @@ _QUERY: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "controlled_by": ({"enum": ["human", "bot"]}, "Only those in which an operator has control, or the chatbot."),
     "state": ({"enum": ["open", "answered", "dismissed"], "default": "open"}, "What became of them."),
+    "chatbot_id": ({"type": "string"}, "Of which chatbot. An account of one chatbot may leave it out."),
+    "order": ({"enum": ["asc", "desc"], "default": "desc"}, "`asc`: oldest first."),
     "q": (
         {"type": "string", "minLength": 1, "maxLength": 500},
         'Words that a message holds, ten at most; words in "quotes" stand together.',
@@ -58,7 +61,7 @@ _QUERY: dict[str, tuple[dict[str, Any], str]] = {
 _QUERY_OF: dict[tuple[str, str], tuple[dict[str, Any], str]] = {
     (DOCUMENTS, "state"): ({"enum": ["pending", "extracting", "embedding", "ready", "failed"]}, "Only documents in that state."),
 }
-_REQUIRED = ("query", "q")
+_REQUIRED = ("query", "chatbot_id", "q")
 _KEY: tuple[dict[str, Any], str] = (
     input_rules.IDEMPOTENCY_KEY,
     "A header: your name for this write, kept for 24 hours. Sent again with it, it is not done again, and answered as before.",
@@ -145,16 +148,25 @@ def openapi() -> dict[str, Any]:
 
 
 def _tag(route: ApiRoute) -> str:
-    return str(route.handler.__module__.rpartition(".")[2])
+    """What a route is about: its handlers' module, or the protocol that it speaks."""
+    return "openai" if route.is_openai else str(route.handler.__module__.rpartition(".")[2])
+
+
+def _operation_id(route: ApiRoute) -> str:
+    """Below a chatbot's address and at the root the same handlers serve OpenAI's clients."""
+    module, name = route.handler.__module__.rpartition(".")[2], route.handler.__name__
+    if not route.is_openai:
+        return f"{module}_{name}"
+    return f"openai_{module}_{name}{'' if route.path.startswith('/v1') else '_of_chatbot'}"
 
 
 def _operation(route: ApiRoute, schemas: Schemas, problems: ProblemSchemas) -> dict[str, Any]:
     operation: dict[str, Any] = {
-        "operationId": f"{_tag(route)}_{route.handler.__name__}",
+        "operationId": _operation_id(route),
         "summary": route.summary,
         "tags": [_tag(route)],
         "parameters": _parameters(route),
-        "responses": {**_successes(route, schemas), **problems.responses(route)},
+        "responses": {**_successes(route, schemas), **_failures(route, schemas, problems)},
     }
     if route.scope == PUBLIC:
         operation["security"] = []
@@ -171,6 +183,17 @@ def _operation(route: ApiRoute, schemas: Schemas, problems: ProblemSchemas) -> d
             content["multipart/form-data"] = {"schema": _FORM}
         operation["requestBody"] = {"required": not route.is_body_optional, "content": content}
     return operation
+
+
+def _failures(route: ApiRoute, schemas: Schemas, problems: ProblemSchemas) -> dict[str, Any]:
+    """OpenAI's clients know one form of error, and no 422."""
+    found = problems.responses(route)
+    if not route.is_openai:
+        return found
+    told = {status: response["description"] for status, response in found.items()}
+    told["400"] += "\n" + told.pop("422")
+    content = {"application/json": {"schema": schemas.answered(OpenAIError)}}
+    return {status: {"description": description, "content": content} for status, description in told.items()}
 
 
 def _who_may(route: ApiRoute) -> str:
@@ -195,7 +218,7 @@ def _parameters(route: ApiRoute) -> list[dict[str, Any]]:
     if route.is_followed:
         schema, description = _LAST_EVENT_ID
         in_header.append(_parameter("header", "Last-Event-ID", input_rules.LAST_EVENT_ID.get(route.path, schema), description))
-    elif route.is_prompt and route.is_streamed:
+    elif route.is_prompt and route.is_streamed and not route.is_openai:
         in_header.append(_parameter("header", "Last-Event-ID", *_LEFT_AT))
     if route.accepted is not None:
         in_header.append(_parameter("header", "Prefer", *_PREFER))

@@ -11,6 +11,7 @@ from typing import Any
 
 from gigachat_server import errors
 from gigachat_server.access.operators import HandleFixed, LastOwner, OperatorExists
+from gigachat_server.api.openai.errors import PreviousResponseNotFound, TaskNotAnswered, UnsupportedParameter
 from gigachat_server.api.routes import (
     CHATBOT,
     CONVERSATION,
@@ -23,6 +24,7 @@ from gigachat_server.api.routes import (
     UNANSWERED,
     ApiRoute,
 )
+from gigachat_server.edge.chatbot_names import UnknownModel
 from gigachat_server.edge.routes import PUBLIC
 from gigachat_server.errors import GigachatError
 from gigachat_server.knowledge.documents.ingest import DocumentNameTaken
@@ -122,6 +124,17 @@ def _content(name: str) -> dict[str, Any]:
     return {"application/problem+json": {"schema": {"$ref": f"#/components/schemas/{name}"}}}
 
 
+def _openai_reasons(route: ApiRoute) -> Iterable[tuple[str, Kinds]]:
+    if route.chatbot_in == "model":
+        yield "Model", (errors.NotFound, UnknownModel)
+    if route.chatbot_in == "account":
+        yield "Account", (errors.ChatbotRequired,)
+    if route.request is not None:
+        yield "OpenAI", (UnsupportedParameter,)
+    if route.is_prompt:
+        yield "OpenAIPrompt", (TaskNotAnswered, PreviousResponseNotFound, errors.PreviousResponseSuperseded)
+
+
 def _reasons(route: ApiRoute) -> Iterable[tuple[str, Kinds]]:
     """Why this route may not succeed: each reason with its errors."""
     yield "", _ALWAYS
@@ -131,6 +144,8 @@ def _reasons(route: ApiRoute) -> Iterable[tuple[str, Kinds]]:
         yield "Guarded", _OF_RESTRICTIONS
     if "{" in route.path:
         yield "", (errors.NotFound,)
+    if route.is_openai:
+        yield from _openai_reasons(route)
     if route.request is not None:
         yield "Body", _OF_BODIES
     if route.takes_file:

@@ -43,9 +43,16 @@ from gigachat_server.api import (
     widget_keys,
     wire,
 )
+from gigachat_server.api.openai import bodies as openai_bodies
+from gigachat_server.api.openai import chat as openai_chat
+from gigachat_server.api.openai import conversations as openai_conversations
+from gigachat_server.api.openai import embeddings as openai_embeddings
+from gigachat_server.api.openai import models as openai_models
+from gigachat_server.api.openai import responses as openai_responses
+from gigachat_server.api.openai import wire as openai_wire
 from gigachat_server.edge.answer import Answer
 from gigachat_server.edge.request import Request
-from gigachat_server.edge.routes import PUBLIC, SIGNED_IN, Access, AnyRoute
+from gigachat_server.edge.routes import PUBLIC, SIGNED_IN, Access, AnyRoute, ChatbotIn
 from gigachat_server.edge.uploads import FileInput
 from gigachat_server.records import Feedback
 from gigachat_server.services import Services
@@ -77,8 +84,11 @@ class ApiRoute(AnyRoute, frozen=True, kw_only=True):
 
     @property
     def parameters(self) -> tuple[str, ...] | None:
-        """Health is told whatever a probe adds. Every list is paged, and vectors can be left out of every answer, by contract."""
-        if self.scope == PUBLIC:
+        """Health is told whatever a probe adds, and so are clients of OpenAI.
+
+        Every list is paged, and vectors can be left out of every answer, by contract.
+        """
+        if self.scope == PUBLIC or self.is_openai:
             return None
         usual = (*(PAGES if self.is_list else ()), *(("embedding",) if self.chatbot_in else ()))
         return tuple(dict.fromkeys((*self.query, *usual)))
@@ -160,7 +170,71 @@ WIDGET_KEY = WIDGET_KEYS + "/{widget_key_id}"
 SESSIONS = CHATBOT + "/sessions"
 USER = CHATBOT + "/users/{user_id}"
 
+
+# What an end user may do below a chatbot's address: talk, and read what was said.
+_OPENAI_OF_END_USERS = (
+    openai_chat.complete,
+    openai_responses.create,
+    openai_responses.get,
+    openai_responses.cancel,
+    openai_conversations.get,
+    openai_conversations.list_items,
+)
+
+
 # fmt: off
+def _openai(mount: str) -> tuple[ApiRoute, ...]:
+    """OpenAI's API. Below a chatbot's own address everything is about that one; at the root `model` names a chatbot."""
+    is_root = mount == "/v1"
+    of_model: ChatbotIn | None = "model" if is_root else None
+    of_response: ChatbotIn | None = "response" if is_root else None
+    of_account: ChatbotIn | None = "account" if is_root else None
+    query = ("chatbot_id",) if is_root else ()
+    rows: tuple[ApiRoute, ...] = (
+        Route(method="GET", path=mount + "/models", scope=Scope.CHATBOTS_READ, handler=openai_models.list_all,
+              response=openai_wire.OpenAIModels,
+              summary="List the chatbots as models" if is_root else "Show the chatbot as the only model"),
+        Route(method="GET", path=mount + "/models/{model}", scope=Scope.CHATBOTS_READ, handler=openai_models.get,
+              chatbot_in=of_model, response=openai_wire.OpenAIModel, summary="Get a chatbot as a model"),
+        BodyRoute(method="POST", path=mount + "/chat/completions", scope=Scope.CONVERSATIONS_WRITE, handler=openai_chat.complete,
+                  chatbot_in=of_model, request=openai_bodies.ChatInput, response=openai_wire.OpenAIChatCompletion,
+                  is_prompt=True, is_streamed=True, summary="Send a prompt as a chat completion"),
+        BodyRoute(method="POST", path=mount + "/responses", scope=Scope.CONVERSATIONS_WRITE, handler=openai_responses.create,
+                  chatbot_in=of_model, request=openai_bodies.ResponseInput, response=openai_wire.OpenAIResponse,
+                  is_prompt=True, is_streamed=True, summary="Send a prompt as a response"),
+        Route(method="GET", path=mount + "/responses/{response_id}", scope=Scope.CONVERSATIONS_READ, handler=openai_responses.get,
+              chatbot_in=of_response, response=openai_wire.OpenAIResponse, summary="Get a response"),
+        Route(method="POST", path=mount + "/responses/{response_id}/cancel", scope=Scope.CONVERSATIONS_WRITE,
+              handler=openai_responses.cancel, chatbot_in=of_response, response=openai_wire.OpenAIResponse, is_unstored=True,
+              summary="Stop a response that is being made; the part that was written is stored"),
+        BodyRoute(method="POST", path=mount + "/conversations", scope=Scope.CONVERSATIONS_WRITE,
+                  handler=openai_conversations.create, chatbot_in=of_account, request=openai_bodies.ConversationInput,
+                  is_body_optional=True, response=openai_wire.OpenAIConversation, query=query,
+                  summary="Start a conversation in which nothing is said yet"),
+        Route(method="GET", path=mount + "/conversations/{conversation_id}", scope=Scope.CONVERSATIONS_READ,
+              handler=openai_conversations.get, chatbot_in=of_account, response=openai_wire.OpenAIConversation, query=query,
+              summary="Get a conversation"),
+        Route(method="GET", path=mount + "/conversations/{conversation_id}/items", scope=Scope.CONVERSATIONS_READ,
+              handler=openai_conversations.list_items, chatbot_in=of_account, response=openai_wire.OpenAIItems,
+              query=(*query, "limit", "after", "order"), query_defaults={"limit": 20},
+              after="The `id` of the item behind which the page starts.",
+              summary="List the messages of a conversation, newest first"),
+        BodyRoute(method="POST", path=mount + "/embeddings", scope=Scope.DOCUMENTS_READ, handler=openai_embeddings.create,
+                  chatbot_in=of_model, request=openai_bodies.EmbeddingInput, response=openai_wire.OpenAIEmbeddings,
+                  is_unstored=True, summary="Embed texts as the chatbot's documents are embedded"),
+    )
+    return tuple(
+        msgspec.structs.replace(
+            row,
+            is_openai=True,
+            is_guarded=row.chatbot_in is not None,
+            is_filtered=row.chatbot_in is None,
+            end_user="own" if not is_root and row.handler in _OPENAI_OF_END_USERS else "no",
+        )
+        for row in rows
+    )
+
+
 ROUTES = (
     Route(method="GET", path="/chatbots", scope=Scope.CHATBOTS_READ, handler=chatbots.list_all, is_filtered=True,
           response=list[wire.WireChatbot], query=PAGES, summary="List chatbots, newest first"),
@@ -394,6 +468,8 @@ ROUTES = (
           summary="Make a new link with which an operator chooses a password; earlier links are void"),
     Route(method="GET", path="/audit", scope=Scope.AUDIT_READ, handler=audit.list_all, response=list[audit.WireAuditEntry],
           query=PAGES, summary="List what was done in the account in the last 365 days, newest first"),
+    *_openai("/v1"),
+    *_openai(CHATBOT + "/v1"),
 
     Route(method="GET", path="/livez", scope=PUBLIC, handler=health.live, response=health.Health,
           summary="Whether the process is alive"),

@@ -15,6 +15,7 @@ from typing import Any, get_args, get_origin
 import msgspec
 
 from gigachat_server.api import end_user_wire, input_rules, learning_wire, site_wire, ui_frames, wire
+from gigachat_server.api.openai import wire as openai_wire
 from gigachat_server.api.routes import (
     CHATBOT,
     CONVERSATION,
@@ -32,6 +33,8 @@ Schema = dict[str, Any]
 
 _REF = "#/components/schemas/"
 _TURN = {"start": wire.StreamStart, "delta": wire.StreamDelta, "message": wire.WireMessage, "done": wire.StreamDone}
+_CHAT = {"chunk": openai_wire.OpenAIChunk, "failure": openai_wire.OpenAIError}
+_RESPONSE = {"event": openai_wire.OpenAIResponseEvent}
 # What end users get in place of what the account gets.
 _FOR_END_USERS = {
     wire.WireMessage: end_user_wire.EndUserMessage,
@@ -40,10 +43,13 @@ _FOR_END_USERS = {
 }
 _FEED = dict.fromkeys(get_args(EventType), wire.WireEvent)
 UNNAMED = ""  # of the events of a stream that have no `event:` line: their data tells their type, and `error` is one
-# The events of each stream, by name, with what their data is; `error` may end any of them.
+# The events of each stream, by name, with what their data is; `error` may end any of them. Those of OpenAI's streams (their
+# names begin so) are told by their data alone.
 STREAMS: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
     ("POST", CONVERSATIONS): ("TurnStream", _TURN),
     ("POST", MESSAGE + "/retry"): ("TurnStream", _TURN),
+    **{("POST", mount + "/chat/completions"): ("OpenAIChatStream", _CHAT) for mount in ("/v1", CHATBOT + "/v1")},
+    **{("POST", mount + "/responses"): ("OpenAIResponseStream", _RESPONSE) for mount in ("/v1", CHATBOT + "/v1")},
     ("GET", CONVERSATION + "/events"): ("ConversationStream", {**_FEED, "delta": wire.StreamDelta}),
     ("GET", CHATBOT + "/events"): ("ChatbotStream", _FEED),
     ("GET", DOCUMENT): ("DocumentStream", {"document": wire.WireDocument, "done": wire.WorkDone}),
@@ -91,7 +97,7 @@ class Schemas:
             "description": config["description"],
         }
         for name, events in dict(STREAMS.values()).items():
-            self.components[name] = self._stream(name, events)
+            self.components[name] = self._openai_stream(name, events) if name.startswith("OpenAI") else self._stream(name, events)
 
     def sent(self, kind: Any, *, is_merge: bool) -> Schema:
         """The body of a request."""
@@ -121,6 +127,13 @@ class Schemas:
             "title": name,
             "description": "One event of the stream: its lines `id:`, `event:` and `data:`, which is one line of JSON.",
             "oneOf": [_event(names, reference) for reference, names in by_data.items()],
+        }
+
+    def _openai_stream(self, name: str, events: dict[str, Any]) -> Schema:
+        return {
+            "title": name,
+            "description": "What stands behind `data:` in one event. A chat completion ends with `data: [DONE]`.",
+            "oneOf" if len(events) > 1 else "allOf": [self.answered(kind) for kind in events.values()],
         }
 
 
@@ -187,9 +200,12 @@ def _open(schema: Schema) -> Schema:
     """An object of which no field is told may have any, and so may those of a list."""
     if schema.get("type") == "object" and not {"properties", "additionalProperties"} & schema.keys():
         return {**schema, "additionalProperties": True}
+    opened = dict(schema)
     if schema.get("items"):
-        return {**schema, "items": _open(schema["items"])}
-    return dict(schema)
+        opened["items"] = _open(schema["items"])
+    if "anyOf" in schema:
+        opened["anyOf"] = [_open(choice) for choice in schema["anyOf"]]
+    return opened
 
 
 def _without(schema: Schema, *names: str) -> Schema:

@@ -14,11 +14,12 @@ from gigachat_server.access.principal import Principal
 from gigachat_server.access.scopes import Scope
 from gigachat_server.access.speakers import shown_name
 from gigachat_server.chat.erasure import Erasure
+from gigachat_server.chat.turns.turn import Turns
 from gigachat_server.clock import Clock
 from gigachat_server.errors import NotFound
 from gigachat_server.ids import new_id
 from gigachat_server.records import Chatbot, ChatbotConfig
-from gigachat_server.store import audit, chatbots, idempotency, ingest_queue
+from gigachat_server.store import audit, chatbots, idempotency, ingest_queue, messages
 from gigachat_server.store.database import Database, Reader, Tx
 
 
@@ -30,6 +31,7 @@ class Chatbots:
         database: Database,
         *,
         erasure: Erasure,
+        turns: Turns,
         clock: Clock,
         on_recut: Callable[[], None],
         on_deleted: Callable[[str], None],
@@ -37,6 +39,7 @@ class Chatbots:
         """`on_recut`: documents wait to be cut anew; `on_deleted`: what is remembered of that chatbot can be forgotten."""
         self._database = database
         self._erasure = erasure
+        self._turns = turns
         self._clock = clock
         self._on_recut = on_recut
         self._on_deleted = on_deleted
@@ -79,6 +82,16 @@ class Chatbots:
             raise NotFound
         principal.check_reach(found)
         return found
+
+    async def find_of_message(self, principal: Principal, message_id: str) -> str | None:
+        """The id of the chatbot of the principal's account in which the message is, or is being made."""
+        if (making := self._turns.find_making(message_id)) is not None:
+            return making.chatbot_id
+
+        async def read(reader: Reader) -> str | None:
+            return await messages.find_chatbot_id(reader, principal.account_id, message_id)
+
+        return await self._database.read(read)
 
     async def change(self, principal: Principal, chatbot_id: str, merge: Callable[[Chatbot], Chatbot]) -> Chatbot:
         """`merge`, pure, says what becomes of the chatbot as it is stored now. Raises `NotFound`, and what `merge` raises."""

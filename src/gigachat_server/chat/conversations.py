@@ -21,6 +21,8 @@ from gigachat_server.access.scopes import Scope
 from gigachat_server.access.speakers import CLIENT_PREFIX, client_defined_id, operator_name, speaker_id
 from gigachat_server.access.streams import Streams
 from gigachat_server.access.user_sessions import NewSession, UserSessions, claimed_id
+from gigachat_server.chat.answers.memory import Recounted as Recounted
+from gigachat_server.chat.answers.memory import most_recounted as most_recounted
 from gigachat_server.chat.answers.memory import recall_for_next
 from gigachat_server.chat.erasure import Erasure
 from gigachat_server.chat.events.recorder import RELEASED as RELEASED
@@ -33,13 +35,14 @@ from gigachat_server.chat.turns.outcome import vectors_of
 from gigachat_server.chat.turns.progress import TurnResult
 from gigachat_server.chat.turns.spending import most_tokens
 from gigachat_server.chat.turns.turn import Admit, TurnHandle, Turns
+from gigachat_server.clock import Clock
 from gigachat_server.errors import Conflict, FieldError, Forbidden, InvalidRequest, NotFound
 from gigachat_server.knowledge.search.retrieve import Earlier
 from gigachat_server.language.words import is_blank
 from gigachat_server.records import Chatbot, Conversation, ConversationIdentified, Event, Feedback, FeedbackGiven, Message
 from gigachat_server.records.events import EventType
 from gigachat_server.settings import Settings
-from gigachat_server.store import conversations, end_users, events, messages, user_sessions
+from gigachat_server.store import conversations, drafts, end_users, events, idempotency, messages, user_sessions
 from gigachat_server.store.conversations import BOT as BOT  # who controls a conversation that no operator does
 from gigachat_server.store.conversations import ConversationFilter as ConversationFilter
 from gigachat_server.store.database import Database, Reader, Tx
@@ -48,6 +51,7 @@ from gigachat_server.store.idempotency import Key
 CHANGES_OF_CONTROL: tuple[EventType, ...] = (TAKEN_OVER, RELEASED)
 _NAMED_PROMPTS = 500  # of a conversation, the newest: those that a name is looked up in
 MOST_CLAIMED = 50
+CONVERSATION_PREFIX = "cnv_"  # of the id of a new one
 
 _SPEAKS_AS_CLIENT = "To speak as client: a key needs the scope messages:inject."
 _AS_AN_END_USER = "You speak as yourself: what staff say is never stored as an end user's words."
@@ -78,6 +82,13 @@ class RecentTranscript(msgspec.Struct, frozen=True):
     first_seq: int
 
 
+class SpokenTurn(msgspec.Struct, frozen=True):
+    """A prompt, and the first of its replies; None while that is made, or where none was."""
+
+    prompt: Message
+    reply: Message | None
+
+
 class Conversations:
     """What principals do in conversations. Each method raises `Forbidden` and `NotFound`, besides what it names."""
 
@@ -93,8 +104,10 @@ class Conversations:
         limits: Limits,
         sessions: UserSessions,
         settings: Settings,
+        clock: Clock,
     ) -> None:
         self._database = database
+        self._clock = clock
         self._turns = turns
         self._control = control
         self._feed = feed
@@ -117,32 +130,35 @@ class Conversations:
         text: str,
         metadata: dict[str, Any],
         key: Key | None,
+        recounted: Sequence[Recounted] = (),
+        follows: str | None = None,
+        new_prefix: str = CONVERSATION_PREFIX,
         may_begin: bool = False,
     ) -> TurnHandle:
         """Store what a user says, or an operator (`client:`), and have it answered if it is a prompt.
 
-        An end user speaks as themselves, in a conversation of theirs: without an id, in a new one. `may_begin`: also with an id
-        that is theirs alone, because it was made from their user id.
+        An end user speaks as themselves, in a conversation of theirs. Without an id it is a new one, whose id begins with
+        `new_prefix`. `may_begin`: also with an id that is theirs alone, because it was made from their user id.
 
-        With a key that was used before, what came of it then. Raises `ConversationBusy`, `IdempotencyKeyReused`,
-        `InvalidRequest`, `RateLimited`.
+        With a key that was used before, what came of it then. `recounted` is what the caller says was said before: told to
+        the model as that, in a conversation of which nothing is stored. `follows`: only if the newest reply is that to this
+        prompt. Raises `ConversationBusy`, `IdempotencyKeyReused`, `InvalidRequest`, `PreviousResponseSuperseded`,
+        `RateLimited`.
         """
         principal = _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
         _check_text(text)
-        is_new = principal.is_end_user and (
-            conversation_id is None or (may_begin and not await self._is_there(chatbot, conversation_id))
+        is_new = conversation_id is None or (
+            may_begin and principal.is_end_user and not await self._is_there(chatbot, conversation_id)
         )
         if is_new and principal.conversation_ids is not None:
             raise Forbidden("Your token is for certain conversations: name one of them.")
         request = PromptRequest(
-            conversation_id=(
-                new_conversation_id()
-                if is_new and conversation_id is None
-                else _id(_required(conversation_id, "conversation_id"))
-            ),
+            conversation_id=new_conversation_id(new_prefix) if conversation_id is None else _id(conversation_id),
             user_id=_speaker(principal, user_id),
             text=text,
             metadata=self._checked_metadata(metadata),
+            recounted=tuple(recounted),
+            follows=follows,
             entry=entry_of(principal, is_new=is_new),
         )
         if request.operator is not None:
@@ -155,6 +171,22 @@ class Conversations:
             return await conversations.find(reader, chatbot.id, conversation_id) is not None
 
         return await self._database.read(read)
+
+    async def open(self, principal: Principal, chatbot: Chatbot, conversation_id: str, *, key: Key | None) -> Conversation:
+        """Have a conversation in which nothing was said yet. With a key, the conversation is kept as its result."""
+        _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
+        conversation_id = _id(conversation_id)
+
+        async def body(tx: Tx) -> Conversation:
+            now_us = self._clock()
+            await conversations.open_empty(tx, chatbot.id, conversation_id, now_us=now_us)
+            found = await conversations.find(tx, chatbot.id, conversation_id)
+            if found is None:
+                raise NotFound  # the chatbot was deleted while the request was on its way
+            await idempotency.keep_result(tx, key, found, now_us=now_us)
+            return found
+
+        return await self._database.transaction("conversation.open", body)
 
     async def try_out(
         self, principal: Principal, chatbot: Chatbot, conversation_id: str, *, text: str, key: Key | None
@@ -182,7 +214,10 @@ class Conversations:
         """Have a prompt, or the prompt of that reply, answered anew. Raises as `speak` does, and `ConversationTakenOver`."""
         _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
         conversation_id = _id(conversation_id)
-        await self._check_own(principal, chatbot, conversation_id)
+        if principal.is_end_user:
+            await self._database.read(
+                functools.partial(_check_own, principal=principal, chatbot=chatbot, conversation_id=conversation_id)
+            )
         admit = self._admitting(principal, chatbot, "")
         return await self._turns.retry(chatbot, conversation_id, message_id, key, admit, entry=entry_of(principal))
 
@@ -427,6 +462,76 @@ class Conversations:
 
         return await self._database.read(read)
 
+    async def last_known(
+        self, principal: Principal, chatbot: Chatbot, message_ids: Sequence[str], *, user_id: str
+    ) -> Message | None:
+        """The last of these messages that there is, if that end user takes part in its conversation: for who goes on from it."""
+        _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
+
+        async def read(reader: Reader) -> Message | None:
+            found = await messages.list_by_id(reader, chatbot.id, [*message_ids])
+            last = next((found[each] for each in reversed(message_ids) if each in found), None)
+            if last is None or (last.user_id == user_id and not principal.is_end_user):
+                return last
+            conversation = await _find(reader, principal, chatbot, last.conversation_id)
+            is_theirs = conversation is not None and (principal.is_end_user or conversation.user_id == user_id)
+            return last if is_theirs else None
+
+        return await self._database.read(read)
+
+    async def turn_of(self, principal: Principal, chatbot: Chatbot, message_id: str, *, is_read: bool = True) -> SpokenTurn:
+        """The turn of that prompt, or of that reply, which may still be in the making. `is_read`: in order to show it."""
+        _admit(principal, Scope.CONVERSATIONS_READ if is_read else Scope.CONVERSATIONS_WRITE, chatbot)
+        making = self._turns.find_making(message_id)
+
+        async def read(reader: Reader) -> SpokenTurn:
+            message = await messages.find(reader, chatbot.id, message_id)
+            prompt, reply = message, None
+            if message is None:
+                made_for = making.prompt_id if making else await drafts.find_prompt_id(reader, chatbot.id, message_id)
+                prompt = await messages.find(reader, chatbot.id, made_for) if made_for else None
+            elif message.role == "assistant" and message.in_reply_to is not None:
+                prompt, reply = await messages.find(reader, chatbot.id, message.in_reply_to), message
+            if prompt is None:
+                raise NotFound
+            await _check_own(reader, principal, chatbot, prompt.conversation_id)
+            if reply is None and prompt.role == "user":
+                reply = next(iter(await messages.list_replies(reader, prompt)), None)
+            return SpokenTurn(prompt, reply)
+
+        return await self._database.read(read)
+
+    async def page(
+        self,
+        principal: Principal,
+        chatbot: Chatbot,
+        conversation_id: str,
+        *,
+        behind: str | None,
+        is_newest_first: bool,
+        limit: int,
+    ) -> Sequence[Message]:
+        """What the conversation consists of, from behind the message `behind` on: one reply to each prompt, none replaced.
+
+        Raises `InvalidRequest` for a `behind` that is not of this conversation.
+        """
+        _admit(principal, Scope.CONVERSATIONS_READ, chatbot)
+        conversation_id = _id(conversation_id)
+
+        async def read(reader: Reader) -> list[Message]:
+            await _get(reader, principal, chatbot, conversation_id)
+            seq = None
+            if behind is not None:
+                message = await messages.find(reader, chatbot.id, behind)
+                if message is None or message.conversation_id != conversation_id:
+                    raise InvalidRequest(errors=(FieldError("after", "Must be the id of an item of this conversation."),))
+                seq = message.seq
+            return await messages.list_current(
+                reader, chatbot.id, conversation_id, behind=seq, is_newest_first=is_newest_first, limit=limit
+            )
+
+        return await self._database.read(read)
+
     async def recall(
         self, principal: Principal, chatbot: Chatbot, conversation_id: str, *, embedding_model: str
     ) -> Sequence[Earlier]:
@@ -496,15 +601,6 @@ class Conversations:
         _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
         await self._erasure.delete_user(principal, chatbot.id, client_defined_id(user_id, "user_id"))
 
-    async def _check_own(self, principal: Principal, chatbot: Chatbot, conversation_id: str) -> None:
-        """Before anything of the conversation is looked at. Raises `NotFound`."""
-        if principal.is_end_user:
-
-            async def read(reader: Reader) -> Conversation:
-                return await _get(reader, principal, chatbot, conversation_id)
-
-            await self._database.read(read)
-
     def _admitting(self, principal: Principal, chatbot: Chatbot, text: str) -> Admit:
         """What is asked before such a prompt of theirs is answered."""
         return functools.partial(self._limits.admit, principal, chatbot, most_tokens(chatbot.config, text))
@@ -563,6 +659,12 @@ def _id(conversation_id: str) -> str:
     return client_defined_id(conversation_id, "conversation_id")
 
 
+async def _check_own(reader: Reader, principal: Principal, chatbot: Chatbot, conversation_id: str) -> None:
+    """Before an end user is shown anything of the conversation. Raises `NotFound`."""
+    if principal.is_end_user:
+        await _get(reader, principal, chatbot, conversation_id)
+
+
 async def _get(reader: Reader, principal: Principal, chatbot: Chatbot, conversation_id: str) -> Conversation:
     found = await conversations.find_owned(reader, principal.account_id, chatbot.id, conversation_id)
     if found is None:
@@ -579,9 +681,9 @@ async def _find(reader: Reader, principal: Principal, chatbot: Chatbot, conversa
         return None
 
 
-def new_conversation_id() -> str:
+def new_conversation_id(prefix: str = CONVERSATION_PREFIX) -> str:
     """One that no one can guess."""
-    return f"cnv_{secrets.token_hex(16)}"
+    return prefix + secrets.token_hex(16)
 
 
 def _required(text: str | None, field: str) -> str:

@@ -103,7 +103,7 @@ def decode(raw: bytes, wanted: type[T], settings: Settings) -> T:
     try:
         body = msgspec.json.decode(raw, type=wanted)
     except msgspec.ValidationError as error:
-        if len(raw) > _SMALL_BODY:
+        if len(raw) > _SMALL_BODY or not _is_strict(wanted):
             _check_syntax(raw)
             raise InvalidRequest(errors=(FieldError(*located(error, "")),)) from None
         data = _parse(raw, wanted)
@@ -116,8 +116,18 @@ def decode(raw: bytes, wanted: type[T], settings: Settings) -> T:
             raise InvalidRequest(errors=(FieldError(BODY, "Must not contain lone surrogates."),)) from None
         raise MalformedBody(why_malformed(raw, example(wanted)) if len(raw) <= _SMALL_BODY else None) from None
     if b"\\u0000" in raw:  # NUL can only come escaped
-        _refuse_texts(msgspec.to_builtins(body), settings)
+        _refuse_texts(msgspec.to_builtins(body, enc_hook=_unread), settings)
     return body
+
+
+def _is_strict(wanted: Any) -> bool:
+    """Whether it refuses unknown fields. What reads a part of a body alone is told the first fault in that part."""
+    config = getattr(wanted, "__struct_config__", None)
+    return config is None or config.forbid_unknown_fields
+
+
+def _unread(raw: Any) -> None:
+    """What is kept as it came is checked by those who read it."""
 
 
 def convert(data: Any, wanted: type[T]) -> T:

@@ -19,6 +19,7 @@ from gigachat_server.access import scopes
 from gigachat_server.access.limits import network_of
 from gigachat_server.access.principal import Principal
 from gigachat_server.edge.answer import render, without_body, without_stream
+from gigachat_server.edge.chatbot_names import chatbot_called, chatbot_of_response, only_chatbot
 from gigachat_server.edge.idempotency import REPLAYED, key_of, replay
 from gigachat_server.edge.long_lists import LongLists
 from gigachat_server.edge.request import Authoriser, Request, parse_query
@@ -121,7 +122,7 @@ class Frame(Generic[Q]):
                 request.body, request.file = upload.file, upload.path
                 return await self._carry_out(request, route)
         request.body, request.is_read = await self._surface.read_body(request, route, receive), True
-        if route.chatbot_in == "body":
+        if route.needs_body:
             await self._name_chatbot(request, route)
         if route.is_prompt:
             await trigger("S1")
@@ -142,13 +143,13 @@ class Frame(Generic[Q]):
             principal.require(route.scope, self._surface.scope_missing)
             if principal.memberships is not None and route.chatbot_in is None and not route.is_filtered:
                 raise Forbidden(_OF_THE_WHOLE_ACCOUNT)
-        if route.chatbot_in == "query" and not request.query:
+        if route.chatbot_in in ("query", "account") and not request.query:
             request.query = parse_query(request.raw_query)
-        if route.chatbot_in is not None and (route.chatbot_in != "body" or request.is_read):
+        if route.chatbot_in is not None and (request.is_read or not route.needs_body):
             await self._name_chatbot(request, route)
 
     async def _name_chatbot(self, request: Q, route: AnyRoute) -> None:
-        await self.open_chatbot(request, _chatbot_id(request, route), is_guarded=route.is_guarded)
+        await self.open_chatbot(request, await self._chatbot_id(request, route), is_guarded=route.is_guarded)
 
     async def open_chatbot(self, request: Q, chatbot_id: str, *, is_guarded: bool) -> None:
         """The caller's own. Foreign, missing and impossible ids look the same."""
@@ -167,6 +168,21 @@ class Frame(Generic[Q]):
         if is_guarded and (principal.is_end_user or restrictions.hostnames or restrictions.ip_addresses):
             await self._surface.check_restrictions(request, chatbot)
         request.named_chatbot = chatbot
+
+    async def _chatbot_id(self, request: Q, route: AnyRoute) -> str:
+        match route.chatbot_in:
+            case "path":
+                return request.named["chatbot_id"]
+            case "query":
+                return request.query.get("chatbot", "")
+            case "model":
+                return await chatbot_called(request, self._services)
+            case "response":
+                return await chatbot_of_response(request, self._services)
+            case "account":
+                return await only_chatbot(request, self._services)
+            case _:
+                return str(request.body.chatbot_id)
 
     async def _carry_out(self, request: Q, route: AnyRoute) -> Response:
         """Have it done, once for each `Idempotency-Key`, and shape what came of it, then or now."""
@@ -205,14 +221,6 @@ def _check_parameters(request: Request[Any], route: AnyRoute) -> None:
     unknown = [FieldError(name, unknown_parameter(name, allowed)) for name in request.query if name not in allowed]
     if unknown:
         raise InvalidRequest(errors=tuple(unknown))
-
-
-def _chatbot_id(request: Request[Any], route: AnyRoute) -> str:
-    if route.chatbot_in == "path":
-        return request.named["chatbot_id"]
-    if route.chatbot_in == "query":
-        return request.query.get("chatbot", "")
-    return str(request.body.chatbot_id)
 
 
 def _whose(request: Request[Any]) -> str:

@@ -18,7 +18,7 @@ from starlette.responses import Response
 from gigachat_server.edge.request import Request
 from gigachat_server.edge.routes import AnyRoute
 from gigachat_server.errors import FieldError, InvalidRequest
-from gigachat_server.store.idempotency import IdempotencyRecord, Key
+from gigachat_server.store.idempotency import IdempotencyRecord, ImplicitKey, Key
 
 REPLAYED = {"Idempotent-Replayed": "true"}
 _LONGEST = 255
@@ -41,6 +41,20 @@ def key_of(request: Request[Any], route: AnyRoute) -> Key:
     )
 
 
+def implicit_key_of(request: Request[Any], *named: str, is_repeat: bool) -> ImplicitKey:
+    """The key of a request that came without one: who sent it, to which address, its bytes, and whom its headers name."""
+    digest = hashlib.sha256(request.body_sha256 + "\0".join(named).encode()).hexdigest()
+    route = f"implicit {request.method} {request.encoded_path.decode('ascii', 'replace')}"
+    return ImplicitKey(
+        chatbot_id=request.chatbot.id,
+        principal=request.principal.id,
+        route=route,
+        key=digest,
+        fingerprint=digest,
+        is_repeat=is_repeat,
+    )
+
+
 def replay(kept: IdempotencyRecord) -> Response:
     """The first answer again, where an earlier version kept it whole."""
     return Response(kept.response, kept.status, REPLAYED, "application/json")
@@ -51,9 +65,14 @@ def _write_of(request: Request[Any], route: AnyRoute) -> str:
     return " ".join((route.method, route.path, *(quote(request.named[name], safe="") for name in sorted(request.named))))
 
 
+def _read_raw(kept: Any) -> Any:
+    """What a body holds as it came, since its route reads but a part of it."""
+    return msgspec.json.decode(kept)
+
+
 def fingerprint(body: Any) -> str:
     """SHA-256 of the body as it was understood: neither spaces nor the order of fields make another request of it."""
-    fields = msgspec.to_builtins(body) if body is not None else {}
+    fields = msgspec.to_builtins(body, enc_hook=_read_raw) if body is not None else {}
     for name in _HOW_TO_ANSWER:
         fields.pop(name, None)
     return hashlib.sha256(msgspec.json.encode(fields, order="sorted")).hexdigest()

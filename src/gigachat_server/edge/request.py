@@ -62,6 +62,7 @@ class Request(Generic[B]):
         self.caller: Principal | None = None
         self.named_chatbot: Chatbot | None = None
         self.is_read = False  # its body is
+        self.body_sha256 = b""  # of the bytes that came, where the route needs to know them again
         self.file: Path | None = None  # of a form: where the bytes of its file are until this request is answered
         self.key: Key | None = None  # as which the caller knows this write
         self.kept: IdempotencyRecord | None = None  # what came of it when it was sent before

@@ -16,6 +16,9 @@ PUBLIC: Final = "public"
 SIGNED_IN: Final = "signed in"
 
 Access = Scope | Literal["public", "signed in"]
+# Where a request names its chatbot: by its id in the path, the query or the body; or as `chatbot_names.py` finds it: as the
+# `model`, by a response of it, or as the account's only one.
+ChatbotIn = Literal["path", "query", "body", "model", "response", "account"]
 
 
 class AnyRoute(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,7 +28,7 @@ class AnyRoute(msgspec.Struct, frozen=True, kw_only=True):
     handler: Any
     request: Any = None  # struct of the body; None: no body is read
     end_user_request: Any = None  # of the body of an end user, where that is another
-    chatbot_in: Literal["path", "query", "body"] | None = None  # where the request names its chatbot; a path tells itself
+    chatbot_in: ChatbotIn | None = None  # a path tells itself
     is_filtered: bool = False  # it names no chatbot, and shows those who belong to some chatbots these alone
     end_user: Literal["no", "own"] = "no"  # whether end users reach it, and then what is theirs
     is_guarded: bool = False  # end users reach it: the chatbot's restrictions apply
@@ -36,10 +39,16 @@ class AnyRoute(msgspec.Struct, frozen=True, kw_only=True):
     has_location: bool = False  # what it made is found below this path, by its id
     status: int = 200  # of success
     is_prompt: bool = False  # starts a turn, which handles its Idempotency-Key itself
+    is_openai: bool = False  # speaks as OpenAI's API does: what it does not know is ignored, and errors have another form
 
     def __post_init__(self) -> None:
         if "{chatbot_id}" in self.path:
             msgspec.structs.force_setattr(self, "chatbot_in", "path")
+
+    @property
+    def needs_body(self) -> bool:
+        """Whether its chatbot is known only once the body is read."""
+        return self.chatbot_in == "body" or (self.chatbot_in == "model" and self.request is not None)
 
     @property
     def is_list(self) -> bool:

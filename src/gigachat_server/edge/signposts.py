@@ -41,7 +41,7 @@ def other_address(segments: Sequence[str], templates: Iterable[str]) -> str:
         faults = ["leave out the slash at the end"]
     if "" in parts and len(parts) > 1:
         faults.append("between two slashes something is missing, perhaps an id")
-    elif parts and _VERSION.fullmatch(parts[0]) and len(parts) > 1:
+    elif parts and _VERSION.fullmatch(parts[0]) and len(parts) > 1 and not _nearest(parts, known):
         faults.append(f"leave out the /{parts[0]} in front")
         parts = parts[1:]
     near = _nearest(parts, known)
@@ -50,7 +50,22 @@ def other_address(segments: Sequence[str], templates: Iterable[str]) -> str:
     if faults:
         instead = f"; it is {near}" if near else ""
         return f"{_NONE} {' and '.join(faults).capitalize()}{instead}."
+    if versioned := _with_version(parts, known):
+        return f"{_NONE} OpenAI's clients need /v1 at the end of their base URL: {versioned}."
     return _NONE
+
+
+def _with_version(parts: Sequence[str], known: Mapping[str, Sequence[str]]) -> str:
+    """The template that has /v1 in front of these parts, or behind a chatbot, and is the same otherwise; empty if none is."""
+    for tried in (["v1", *parts], [*parts[:2], "v1", *parts[2:]]):
+        for template, words in known.items():
+            if (
+                "v1" in words
+                and len(words) == len(tried)
+                and all(word.startswith("{") or word == part for word, part in zip(words, tried, strict=True))
+            ):
+                return template
+    return ""
 
 
 def _nearest(parts: Sequence[str], known: Mapping[str, Sequence[str]]) -> str:
@@ -128,7 +143,7 @@ def why_refused(secret: str) -> str:
         return "This API key has a typing error: its last characters do not fit the rest."
     if secret.startswith("gca_"):
         return f"This API key is not complete: a key has {_KEY_LENGTH} characters, and this has {len(secret)}."
-    if _PLACEHOLDER.search(secret):
+    if len(secret) <= _KEY_LENGTH and _PLACEHOLDER.search(secret):  # what is longer, as a token is, may hold the like by chance
         return "This looks like a placeholder: put an API key in its place; `gigachat keys create` makes one."
     return "This server knows no such API key; those that `gigachat keys create` makes begin with gca_ and have 50 characters."
 

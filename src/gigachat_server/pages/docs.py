@@ -31,6 +31,7 @@ _TITLES = {
     "widget_keys": "Widget keys",
     "sessions": "Sessions of end users",
     "users": "End users",
+    "openai": "OpenAI clients",
     "health": "Health",
 }
 # What an example says for a field or a part of a path; others are told by their type.
@@ -50,6 +51,8 @@ _EXAMPLES: dict[str, Any] = {
     "shortcut": "refund-status",
     "hostnames": ["www.example.com"],
     "rating": "up",
+    "input": "How does KV work?",
+    "messages": [{"role": "user", "content": "How does KV work?"}],
     "email": "ann@example.com",
 }
 _PATCHES: dict[str, dict[str, Any]] = {
@@ -238,6 +241,8 @@ def _curl(method: str, path: str, fields: list[Field], *, is_public: bool) -> st
         body["name"] = "https://developers.cloudflare.com/workers/learning/how-kv-works/"
     if method == "PATCH":
         body = next((example for part, example in _PATCHES.items() if part in path), {"response": {"temperature": 0}})
+    if path.startswith("/v1/") and body:
+        body = {"model": _NAMES["chatbot_id"], **body}
     if "/api-keys" in path and body:
         body["name"] = "my server"
     is_told = method == "GET" or (method == "POST" and body)  # to curl, by whether there is a body

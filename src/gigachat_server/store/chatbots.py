@@ -140,6 +140,19 @@ async def find_by_name(reader: Reader, account_id: str, name: str) -> Chatbot | 
     return _chatbot(row) if row else None
 
 
+async def list_ids(reader: Reader, account_id: str, *, among: Sequence[str] | None, name: str | None = None) -> list[str]:
+    """Those of that name, or all; two at most, which tells whether there is one alone. `among`: as in `list_chatbots`."""
+    where = "AND name = :name " if name is not None else ""
+    where += "AND id = ANY(:among) " if among is not None else ""
+    rows = await reader.all(
+        f"SELECT id FROM chatbots WHERE account_id = :account_id {where}LIMIT 2",
+        account_id=account_id,
+        **({"name": name} if name is not None else {}),
+        **({"among": list(among)} if among is not None else {}),
+    )
+    return [row[0] for row in rows]
+
+
 async def list_chatbots(
     reader: Reader, account_id: str, *, among: Sequence[str] | None, after: str | None, limit: int
 ) -> list[Chatbot]:

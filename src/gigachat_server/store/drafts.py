@@ -41,6 +41,14 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     citations: tuple[Citation, ...] | None  # None: the model does not say itself what it cites
 
 
+async def find_prompt_id(reader: Reader, chatbot_id: str, message_id: str) -> str | None:
+    """The prompt to which that reply is in the making."""
+    row = await reader.one(
+        "SELECT prompt_id FROM drafts WHERE chatbot_id = :chatbot_id AND message_id = :id", chatbot_id=chatbot_id, id=message_id
+    )
+    return row[0] if row else None
+
+
 async def put(tx: Tx, draft: Draft, *, control_epoch: int, must_wait: bool = False) -> bool:
     """Keep what has been said so far; False if this turn has ended, or, unless `must_wait`, if it may be ending now.
 

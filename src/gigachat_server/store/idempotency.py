@@ -2,7 +2,8 @@
 
 Idea: a use case is given the key, a value, and keeps its result under it; what that looks like on the wire is not known here.
 Invariant: a row is written in the same transaction as what the request does, so either both are there or neither; and
-its scope is the caller, the route and the key, so no caller meets the key of another.
+its scope is the caller, the route and the key, so no caller meets the key of another. A key that was made for a request
+without one has a route of its own, so no key that a caller chooses meets it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from gigachat_server.store.json_columns import JsonColumn
 T = TypeVar("T")
 
 KEPT_US = 24 * 3600 * 1_000_000
+IMPLICIT_KEPT_US = 600 * 1_000_000
 
 # What `response` holds: the id of the prompt or document that was stored, the result of the use case as JSON, or (as
 # earlier versions kept it) the body of the answer.
@@ -32,6 +34,15 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
     route: str
     key: str
     fingerprint: str
+
+
+class ImplicitKey(Key, frozen=True, kw_only=True):
+    """Made of a request whose client sends it again by itself and names no key; `key` is a hash of all that it sent.
+
+    `is_repeat`: the client says that it sends it again. Otherwise the same words are meant anew, unless they failed before.
+    """
+
+    is_repeat: bool
 
 
 class IdempotencyRecord(msgspec.Struct, frozen=True):
@@ -79,6 +90,34 @@ async def keep(tx: Tx, key: Key, kept: IdempotencyRecord, *, now_us: int) -> boo
             response=kept.response,
             now_us=now_us,
             oldest=now_us - KEPT_US,
+        )
+    )
+
+
+async def keep_implicit(tx: Tx, key: ImplicitKey, prompt_id: str, *, now_us: int) -> bool:
+    """Have the key stand for that prompt; False if it goes on to stand for the one that it stood for.
+
+    It does if the client repeats itself, or if that prompt failed and is the last of its conversation. The row is dated back,
+    since such a key is kept for a shorter time.
+    """
+    return bool(
+        await tx.run(
+            "INSERT INTO idempotency (chatbot_id, principal, route, key, fingerprint, kind, status, response, created_at) "
+            "VALUES (:chatbot_id, :principal, :route, :key, :fingerprint, 'turn', 201, :prompt_id, :dated_at) "
+            "ON CONFLICT (chatbot_id, principal, route, key) DO UPDATE SET response = excluded.response, "
+            "created_at = excluded.created_at WHERE idempotency.created_at <= :oldest OR NOT EXISTS (SELECT 1 FROM messages m "
+            "WHERE m.chatbot_id = :chatbot_id AND m.id = idempotency.response AND (:is_repeat = 1 OR (m.turn = 'failed' "
+            "AND NOT EXISTS (SELECT 1 FROM messages later WHERE later.chatbot_id = :chatbot_id "
+            "AND later.conversation_id = m.conversation_id AND later.seq > m.seq AND later.role = 'user'))))",
+            chatbot_id=key.chatbot_id,
+            principal=key.principal,
+            route=key.route,
+            key=key.key,
+            fingerprint=key.fingerprint,
+            prompt_id=prompt_id,
+            dated_at=now_us - KEPT_US + IMPLICIT_KEPT_US,
+            oldest=now_us - KEPT_US,
+            is_repeat=int(key.is_repeat),
         )
     )
 

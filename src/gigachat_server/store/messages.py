@@ -257,6 +257,51 @@ async def list_messages(reader: Reader, chatbot_id: str, conversation_id: str, *
     return [_message(row) for row in rows]
 
 
+async def is_last_replied(reader: Reader, chatbot_id: str, conversation_id: str, *, prompt_id: str) -> bool:
+    """Whether no reply to another prompt is newer than this prompt and the replies to it."""
+    row = await reader.one(
+        f"SELECT in_reply_to, seq FROM messages {_IN} AND role = 'assistant' ORDER BY seq DESC LIMIT 1",
+        chatbot_id=chatbot_id,
+        conversation_id=conversation_id,
+    )
+    if row is None or row[0] == prompt_id:
+        return True
+    prompt = await find(reader, chatbot_id, prompt_id)
+    return prompt is not None and prompt.seq > row[1]
+
+
+async def list_current(
+    reader: Reader, chatbot_id: str, conversation_id: str, *, behind: int | None, is_newest_first: bool, limit: int
+) -> list[Message]:
+    """What the conversation consists of: of several replies to a prompt the first alternative that no retry replaced.
+
+    From behind the seq `behind` on, in that direction.
+    """
+    order, side = ("DESC", "<") if is_newest_first else ("ASC", ">")
+    where = f"AND seq {side} :behind " if behind is not None else ""
+    rows = await reader.all(
+        f"SELECT {_COLUMNS} FROM messages {_IN} {where}AND replaced_by IS NULL AND alternative = 0 "
+        f"ORDER BY seq {order} LIMIT :limit",
+        chatbot_id=chatbot_id,
+        conversation_id=conversation_id,
+        limit=limit,
+        **({"behind": behind} if behind is not None else {}),
+    )
+    return [_message(row) for row in rows]
+
+
+async def find_chatbot_id(reader: Reader, account_id: str, message_id: str) -> str | None:
+    """In which of the account's chatbots the message is, or a draft of it."""
+    row = await reader.one(
+        "SELECT c.id FROM chatbots c WHERE c.account_id = :account_id AND ("
+        "EXISTS (SELECT 1 FROM messages m WHERE m.chatbot_id = c.id AND m.id = :id) "
+        "OR EXISTS (SELECT 1 FROM drafts d WHERE d.chatbot_id = c.id AND d.message_id = :id)) LIMIT 1",
+        account_id=account_id,
+        id=message_id,
+    )
+    return row[0] if row else None
+
+
 async def list_shown(reader: Reader, conversation: Conversation, *, before: int, limit: int) -> list[Message]:
     """The newest of a conversation before that seq, oldest first, as one reads it: of replies the first alternative, none that
     another one replaced, and none to the prompt that is being answered anew."""

@@ -204,6 +204,12 @@ class UnansweredSettled(Conflict):
     code = "unanswered_settled"
 
 
+class PreviousResponseSuperseded(ApiError):
+    """A newer reply was made in this conversation: go on from that one. Conversations have no branches."""
+
+    code = "previous_response_superseded"
+
+
 class PayloadTooLarge(ApiError):
     """The request is larger than this server accepts."""
 
@@ -468,6 +474,30 @@ class SearchBusy(ApiError):
     code = "search_busy"
 
 
+class UnsupportedParameter(ApiError):
+    """What this parameter asks for is not done here, and to ignore it would promise something else."""
+
+    code = "unsupported_parameter"
+
+
+class TaskNotAnswered(ApiError):
+    """Titles, tags and other tasks of a front end are no prompts: nothing was stored. Switch them off there."""
+
+    code = "task_not_answered"
+
+
+class PreviousResponseNotFound(ApiError):
+    """There is no such response, or it belongs to somebody else."""
+
+    code = "previous_response_not_found"
+
+
+class UnknownModel(ApiError):
+    """No chatbot is called so: `model` is the id of a chatbot, or a name that one chatbot of the account has alone."""
+
+    code = "model_not_found"
+
+
 BY_CODE: dict[str, type[ApiError]] = {
     "internal_error": InternalError,
     "malformed_request": MalformedRequest,
@@ -502,6 +532,7 @@ BY_CODE: dict[str, type[ApiError]] = {
     "too_many_sites": TooManySites,
     "too_many_fixed_answers": TooManyFixedAnswers,
     "unanswered_settled": UnansweredSettled,
+    "previous_response_superseded": PreviousResponseSuperseded,
     "payload_too_large": PayloadTooLarge,
     "unsupported_media_type": UnsupportedMediaType,
     "invalid_request": InvalidRequest,
@@ -544,4 +575,8 @@ BY_CODE: dict[str, type[ApiError]] = {
     "embedding_refused": EmbeddingRefused,
     "identity_provider_unavailable": ProviderUnavailable,
     "search_busy": SearchBusy,
+    "unsupported_parameter": UnsupportedParameter,
+    "task_not_answered": TaskNotAnswered,
+    "previous_response_not_found": PreviousResponseNotFound,
+    "model_not_found": UnknownModel,
 }

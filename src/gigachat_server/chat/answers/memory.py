@@ -1,11 +1,13 @@
 """What a turn knows of the conversation before it: earlier messages, and where humans took over and gave back.
 
-Invariant: nothing is remembered that is not settled: no prompt that still waits, no reply that was replaced.
+Invariant: nothing is remembered that is not settled: no prompt that still waits, no reply that was replaced. What a caller
+recounts of a conversation that is not stored here is marked as that, so that nobody takes it for what was said.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -26,12 +28,23 @@ _PAGE = 100
 _MOST_LEFT_OUT = 32
 
 
+class Recounted(msgspec.Struct, frozen=True):
+    """An earlier message as a caller tells it; `role` is who is said to have said it."""
+
+    role: Literal["user", "assistant"]
+    text: str
+
+
 class Memory(msgspec.Struct, frozen=True):
-    """Earlier messages, each reply behind the prompt it answers; and the changes of control among them, oldest first."""
+    """Earlier messages, each reply behind the prompt it answers; and the changes of control among them, oldest first.
+
+    `is_recounted`: they are not stored, but what the caller says was said.
+    """
 
     messages: Sequence[MemoryRow] = ()
     changes_of_control: Sequence[Event] = ()
     forgotten_unanswered: int = 0  # of a chatbot that remembers nothing else
+    is_recounted: bool = False
 
     def newest(self, count: int) -> Sequence[MemoryRow]:
         return self.messages[-count:] if count else ()
@@ -64,6 +77,19 @@ def _unanswered_in_a_row(remembered: Sequence[MemoryRow]) -> int:
                 break
             count += 1
     return count
+
+
+def most_recounted(size: int) -> int:
+    """How many messages of a caller's account are of use to a chatbot of that `memory_size`."""
+    return max(size, SEARCHED_MESSAGES) if size else 0
+
+
+def recount(told: Sequence[Recounted], size: int) -> Memory:
+    """What a turn knows that has nothing but the caller's account to go by."""
+    count = most_recounted(size)
+    newest = told[-count:] if count else ()
+    rows = [MemoryRow(0, "", each.role, "", each.text, None, None, None, None, "{}") for each in newest]
+    return Memory(rows, is_recounted=bool(rows))
 
 
 async def first_answered_at(reader: Reader, prompt: Message) -> int:

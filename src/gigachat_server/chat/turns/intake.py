@@ -15,7 +15,7 @@ import msgspec
 
 from gigachat_server.access.limits import Admission
 from gigachat_server.access.speakers import CLIENT_PREFIX
-from gigachat_server.chat.answers.memory import Memory, first_answered_at, recall
+from gigachat_server.chat.answers.memory import Recounted, first_answered_at, recall, recount
 from gigachat_server.chat.events.recorder import Events
 from gigachat_server.chat.ownership import Entry
 from gigachat_server.chat.turns.control import Control
@@ -32,6 +32,7 @@ from gigachat_server.errors import (
     GigachatError,
     InvalidRequest,
     NotFound,
+    PreviousResponseSuperseded,
 )
 from gigachat_server.records import (
     UNSETTLED,
@@ -56,12 +57,18 @@ _REOPENED_AS: dict[TurnState, type[TurnStarted | TurnQueued | TurnIntercepted]] 
 
 
 class PromptRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What someone says in a conversation. `user_id` starts with `client:` if it is the client's staff."""
+    """What someone says in a conversation. `user_id` starts with `client:` if it is the client's staff.
+
+    `recounted` is what the caller says was said before, for a conversation of which nothing is stored. `follows`: only if the
+    newest reply is that to this prompt.
+    """
 
     conversation_id: str
     user_id: str
     text: str
     metadata: dict[str, object]
+    recounted: tuple[Recounted, ...] = ()
+    follows: str | None = None
     entry: Entry | None = None  # of an end user who calls themselves
 
     @property
@@ -132,6 +139,7 @@ class Intake:
         )
         if taken is None:
             raise await _refusal(tx, chatbot)
+        await _check_followed(tx, chatbot, request)
         place, chatbot = taken[0], await _in_force(tx, chatbot, taken[1])
         prompt = _message(chatbot, request, place, prompt_id, role="user", turn=_turn_state(place, prompt_id))
         await self._events.store_message(tx, prompt)
@@ -144,7 +152,7 @@ class Intake:
                 tx.after_commit(self._suggestions_wanted.set)
         if prompt.turn != "running":
             return await _stored(tx, IntakeResult(prompt=prompt), begin)
-        memory = Memory()
+        memory = recount(request.recounted, chatbot.config.response.memory_size)
         if place.seq > 1:
             memory = await recall(tx, chatbot, prompt, before=place.seq, control_epoch=place.control_epoch)
         return await _stored(tx, IntakeResult(prompt=prompt, lease=lease(chatbot, prompt, place, memory=memory)), begin)
@@ -197,8 +205,9 @@ class Intake:
         only_if_failed: bool = False,
         admission: Admission | None = None,
         entry: Entry | None = None,
+        recounted: tuple[Recounted, ...] = (),
     ) -> IntakeResult:
-        """Have the prompt answered again: at once, or after the prompts that are being answered."""
+        """Have the prompt answered again: at once, or after those that are being answered. `recounted`: see `PromptRequest`."""
         now_us = self._clock()
         if entry is not None:
             await entry.prove(tx, chatbot.id, conversation_id)
@@ -238,13 +247,22 @@ class Intake:
             return await _stored(tx, IntakeResult(prompt=prompt), begin)
         before, joined = await first_answered_at(tx, prompt), await joined_to(tx, prompt)
         memory = await recall(tx, chatbot, prompt, before=before, control_epoch=place.control_epoch, without=joined)
+        if recounted and not memory.messages:
+            memory = recount(recounted, chatbot.config.response.memory_size)
         held = lease(chatbot, prompt, place, memory=memory, joined=joined)
         return await _stored(tx, IntakeResult(prompt=prompt, lease=held), begin)
 
     async def _known(self, tx: Tx, chatbot: Chatbot, key: idempotency.Key, prompt_id: str, now_us: int) -> IntakeResult | None:
         """The prompt that this key stands for already; None if it stands for this one from now on."""
+        if isinstance(key, idempotency.ImplicitKey):
+            if await idempotency.keep_implicit(tx, key, prompt_id, now_us=now_us):
+                return None
+            return await self._kept(tx, chatbot, key, now_us)
         if await idempotency.keep(tx, key, idempotency.IdempotencyRecord("turn", 201, prompt_id), now_us=now_us):
             return None
+        return await self._kept(tx, chatbot, key, now_us)
+
+    async def _kept(self, tx: Tx, chatbot: Chatbot, key: idempotency.Key, now_us: int) -> IntakeResult:
         kept = await idempotency.find(tx, key, now_us=now_us)
         prompt = await messages.find(tx, chatbot.id, kept.response) if kept else None
         if (prompt := await answered_with(tx, prompt)) is None:
@@ -267,6 +285,13 @@ async def _refusal(tx: Tx, chatbot: Chatbot) -> GigachatError:
     if not await chatbots.exists(tx, chatbot.id):
         return NotFound()  # deleted while the request was on its way
     return ConversationBusy(retry_after_s=1)
+
+
+async def _check_followed(tx: Tx, chatbot: Chatbot, request: PromptRequest) -> None:
+    """Raises `PreviousResponseSuperseded` unless the newest reply is the one that the request goes on from, if it names one."""
+    follows, conversation_id = request.follows, request.conversation_id
+    if follows is not None and not await messages.is_last_replied(tx, chatbot.id, conversation_id, prompt_id=follows):
+        raise PreviousResponseSuperseded
 
 
 async def _in_force(tx: Tx, chatbot: Chatbot, version: tuple[int, int]) -> Chatbot:

@@ -22,6 +22,7 @@ import msgspec
 from gigachat_server.access.limits import Admission
 from gigachat_server.access.standings import Standing
 from gigachat_server.chat.answers.answer import Answerer
+from gigachat_server.chat.answers.memory import Recounted
 from gigachat_server.chat.answers.speech import Answer, Speech
 from gigachat_server.chat.events.recorder import Events
 from gigachat_server.chat.ownership import Entry
@@ -130,7 +131,7 @@ class Turns:
             result, turn = await self._nodes.while_frozen(chatbot.id, request.conversation_id, store)
         else:
             result, turn = await store(FrozenTurns())
-        return await self._handle(chatbot, result, turn, admission, admit, is_retry=False)
+        return await self._handle(chatbot, result, turn, admission, admit, is_retry=False, recounted=request.recounted)
 
     async def _store_prompt(
         self,
@@ -154,6 +155,10 @@ class Turns:
         )
         with self._unless_stored(turn, admission):
             return await self._database.transaction("turn.start", body), turn
+
+    def find_making(self, message_id: str) -> Turn | None:
+        """The turn of this process that makes the reply of that id."""
+        return next((turn for turn in self._live if turn.is_stored and message_id in turn.speech.message_ids), None)
 
     async def retry(
         self,
@@ -188,6 +193,7 @@ class Turns:
         *,
         only_if_failed: bool = False,
         entry: Entry | None = None,
+        recounted: tuple[Recounted, ...] = (),
     ) -> tuple[IntakeResult, Turn]:
         turn = self._new_turn(chatbot, prompt.conversation_id, prompt.id)
         body = functools.partial(
@@ -200,6 +206,7 @@ class Turns:
             only_if_failed=only_if_failed,
             admission=admission,
             entry=entry,
+            recounted=recounted,
         )
         with self._unless_stored(turn, admission):
             return await self._database.transaction(name, body), turn
@@ -237,24 +244,29 @@ class Turns:
         admit: Admit,
         *,
         is_retry: bool,
+        recounted: tuple[Recounted, ...] = (),
     ) -> TurnHandle:
         """After its transaction: the turn that runs or waits, or what came of the prompt before."""
         if result.is_known:
             self._live.discard(turn)
-            return await self._replayed(chatbot, result.prompt, admit, is_retry=is_retry)
+            return await self._replayed(chatbot, result.prompt, admit, is_retry=is_retry, recounted=recounted)
         standings = () if admission is None else admission.standings
         if result.prompt.turn not in UNSETTLED:
             self._live.discard(turn)
             return TurnHandle(prompt=result.prompt, standings=standings)
         return TurnHandle(prompt=result.prompt, turn=turn, standings=standings)
 
-    async def _replayed(self, chatbot: Chatbot, prompt: Message, admit: Admit, *, is_retry: bool) -> TurnHandle:
+    async def _replayed(
+        self, chatbot: Chatbot, prompt: Message, admit: Admit, *, is_retry: bool, recounted: tuple[Recounted, ...]
+    ) -> TurnHandle:
         """What came of a prompt that was stored before. A turn that failed is run again, for the same prompt, and charged."""
         turn = self._live.find(prompt.id)
         # A retry that failed is one even where the prompt has a reply from before.
         if turn is None and (prompt.turn == "failed" or (is_retry and prompt.error is not None)):
             admission = await admit(None)
-            again, turn = await self._reopen("turn.again", chatbot, prompt, None, admission, only_if_failed=True)
+            again, turn = await self._reopen(
+                "turn.again", chatbot, prompt, None, admission, only_if_failed=True, recounted=recounted
+            )
             if not again.is_known and again.prompt.turn in UNSETTLED:
                 return TurnHandle(prompt=again.prompt, turn=turn, is_replayed=True)
             self._live.discard(turn)
