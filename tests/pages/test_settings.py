@@ -406,6 +406,7 @@ async def test_a_draft_is_compared_with_what_was_said_and_published(tmp_path: Pa
         assert "When are you open on Saturdays? <b>" in Page(ran.events[1][1]["html"]).text
         assert (await stored(site, chatbot))["documents"]["results"]["match_threshold"] == 0
         assert (await site.visitor.post(f"/web{here}/replay", None, **{**form, "limit": "1000"})).status == 422
+        assert (await site.visitor.post(f"/web{here}/replay", None, **{**form, "limit": "10", "csrf": "x"})).status == 403
         wrong = await site.visitor.post(f"/web{here}/replay", None, **{**form, threshold: "2", "limit": "10"})
         assert (wrong.status, wrong.fields) == (422, {threshold})
         assert (await site.visitor.post(f"{here}/compare", None, **form, do="save")).headers["Location"].endswith("?done=saved")
@@ -453,7 +454,7 @@ async def test_an_identity_keys_secret_is_shown_once_with_what_signs(tmp_path: P
         form = {"do": "identity", "name": "shop", "algorithm": "HS256", "public_key": "", "sources": "titles"}
         made = await site.visitor.post(f"{here}/access", None, **form)
         assert made.status == 201
-        secret = re.findall(r'<pre id="secret"[^>]*>(gcs_\w+)</pre>', made.text)[0]
+        secret = re.findall(r'<pre id="secret"[^>]*>(gcs_[\w-]+)</pre>', made.text)[0]
         assert 'algorithm="HS256"' in unescape(made.text)
         listed = await site.visitor.get(f"{here}/access")
         assert "shop" in Page(listed.text).text
@@ -602,7 +603,13 @@ async def test_nothing_of_a_name_or_a_text_becomes_markup(tmp_path: Path) -> Non
 async def test_addresses_that_name_nothing_are_not_found(tmp_path: Path) -> None:
     async with pages(tmp_path) as site:
         _, here = await settings(site)
-        none = ("/settings/", "/settings/x", "/settings/x/knowledge")
+        none = (
+            "/settings/",
+            "/settings/x",
+            "/settings/x/knowledge",
+            "/settings/%7Bchatbot_id%7D",
+            "/settings/{chatbot_id}/access",
+        )
         for path in (f"{here}/nothing", f"{here}/", f"{here}/sites/x", *none):
             assert (await site.visitor.get(path)).status == 404, path
         assert (await site.visitor.post(f"{here}/knowledge", do="delete", id="x")).status == 404

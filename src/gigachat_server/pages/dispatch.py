@@ -78,7 +78,7 @@ class _PageSurface:
         method = "GET" if request.method == "HEAD" else request.method
         if request.path.startswith(STATIC) and method == "GET":
             return self._static(request)
-        by_method = self.routes.get(request.path) or self.routes.get(self._template(request))
+        by_method = self.routes.get(self._template(request))
         if not by_method:
             raise NotFound(other_address(request.path.split("/"), [path for path in self.routes if not path.startswith("/web/")]))
         if method not in by_method:
@@ -88,6 +88,8 @@ class _PageSurface:
 
     def _template(self, request: PageRequest[Any]) -> str:
         """The address as the table has it, with what its segments name. They are split first and decoded after."""
+        if request.path in self.routes and "{" not in request.path:
+            return request.path
         given = request.encoded_path.split(b"/")
         for template in self._templates:
             pairs = [*zip(template, given, strict=False)]
@@ -99,7 +101,7 @@ class _PageSurface:
                 except UnicodeDecodeError:
                     raise NotFound from None
                 return b"/".join(template).decode()
-        return request.path
+        return ""
 
     async def identify(self, request: PageRequest[Any], route: AnyRoute) -> Principal | None:
         principal = await self._recognise(request)
