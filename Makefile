@@ -12,7 +12,7 @@ EVAL ?= tests/fixtures/eval
 ARGS ?=
 FAST := not slow and not browser and not weights and not postgres
 
-.PHONY: help install run test test-fast test-lowest test-schema test-clients test-postgres test-faults test-site test-documents test-load test-mutants lint style bench eval docs client-types clean
+.PHONY: help install run test test-fast test-lowest test-schema test-clients test-postgres test-faults test-site test-documents test-load test-mutants screenshots lint style bench eval docs client-types clean
 
 help: ## Show this
 	@echo "gigachat: make <target> [ARGS=\"...\"]"
@@ -52,6 +52,9 @@ test-site: $(VENV)/installed-dev ## Crawl the collection cloudflare of EVAL=fold
 
 test-documents: $(VENV)/installed-dev ## Read every file of tests/fixtures/documents: a report for each kind
 	$(BIN)/python -m tests.knowledge.test_documents
+
+screenshots: $(VENV)/installed-dev ## Take pictures of the widget in its states into build/screenshots; needs chromium
+	$(BIN)/python -m tests.widget.screenshots build/screenshots
 
 test-load: $(VENV)/installed-dev ## Three nodes on PostgreSQL under load for LOAD_SECONDS=600, then check all they stored
 	$(BIN)/python -m tests.faults.load_run

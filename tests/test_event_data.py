@@ -32,6 +32,7 @@ FIELDS: dict[EventType, dict[str, Any]] = {
     "conversation.closed": {"by": "eve"},
     "conversation.reopened": {"reason": "prompt"},
     "conversation.snoozed": {"by": "eve"},
+    "conversation.rated": {"closed_seq": 7, "score": 5},
     "turn.proposed": {"prompt_id": "p"},
     "proposal.created": {"proposal_id": "r", "prompt_id": "p"},
     "proposal.decided": {"proposal_id": "r", "state": "sent", "message_id": "m"},

@@ -16,6 +16,7 @@ from gigachat_server.access.speakers import operator_name
 from gigachat_server.api.routes import ROUTES
 from gigachat_server.chat.conversations import Conversations
 from gigachat_server.chat.feed import Place
+from gigachat_server.chat.threads import Threads
 from gigachat_server.errors import Forbidden, GigachatError, InvalidRequest, NotFound
 from gigachat_server.records import Chatbot, Feedback
 from gigachat_server.store import chatbots
@@ -39,6 +40,14 @@ CALLS: dict[str, tuple[Scope, Call]] = {
     ),
     "release": (Scope.MESSAGES_INJECT, lambda door, who, bot: door.release(who, bot, "c1", key=None)),
     "hand_off": (Scope.CONVERSATIONS_WRITE, lambda door, who, bot: door.hand_off(who, bot, "c1", note="", key=None)),
+    "threads.mark_read": (Scope.CONVERSATIONS_WRITE, lambda door, who, bot: door.threads.mark_read(who, bot, "c1", "ann", 1)),
+    "threads.note_typing": (Scope.CONVERSATIONS_WRITE, lambda door, who, bot: door.threads.note_typing(who, bot, "c1", "ann")),
+    "threads.rate": (
+        Scope.CONVERSATIONS_WRITE,
+        lambda door, who, bot: door.threads.rate(who, bot, "none", closed_seq=1, score=5, comment=""),
+    ),
+    "threads.page": (Scope.CONVERSATIONS_READ, lambda door, who, bot: door.threads.page(who, bot, "c1", before=None, limit=5)),
+    "threads.overview": (Scope.CONVERSATIONS_READ, lambda door, who, bot: door.threads.overview(who, bot, limit=5)),
     "read": (Scope.CONVERSATIONS_READ, lambda door, who, bot: door.read(who, bot, "c1")),
     "list": (Scope.CONVERSATIONS_READ, lambda door, who, bot: door.list(who, bot, after=None, limit=5)),
     "messages": (
@@ -78,7 +87,8 @@ def principal(account_id: str, *scopes: Scope, chatbot_id: str | None = None) ->
 
 def test_every_method_of_the_front_door_has_a_row_here() -> None:
     public = {name for name, _ in inspect.getmembers(Conversations, inspect.isfunction) if not name.startswith("_")}
-    assert public == set(CALLS)
+    threads = {f"threads.{name}" for name in vars(Threads) if not name.startswith("_")}
+    assert public | threads == set(CALLS)
     for name in public:
         assert list(inspect.signature(getattr(Conversations, name)).parameters)[:3] == ["self", "principal", "chatbot"], name
 
@@ -171,7 +181,8 @@ def test_each_route_needs_the_scope_that_the_front_door_asks_for() -> None:
     methods = {
         "say": "speak", "retry": "retry", "stop": "stop", "take_over": "take_over", "release": "release", "hand_off": "hand_off",
         "give_feedback": "rate", "list_events": "follow", "follow_chatbot": "follow_all", "list_all": "list", "get": "read",
-        "list_messages": "messages", "delete": "erase", "delete_user": "erase_user",
+        "list_messages": "messages", "delete": "erase", "delete_user": "erase_user", "mark_read": "threads.mark_read",
+        "note_typing": "threads.note_typing", "rate": "threads.rate",
     }  # fmt: skip
     routes = [route for route in ROUTES if route.handler.__module__.endswith("api.conversations")]
     assert {route.handler.__name__ for route in routes} == set(methods), "no route without a row"

@@ -18,6 +18,7 @@ LAYERS = (
     ("cli", "bench", "evaluation", "__main__"),
     ("serving", "sample"),
     ("app",),
+    ("widget",),
     ("api", "pages"),
     ("edge",),
     ("services",),
@@ -304,6 +305,7 @@ def test_nothing_waits_with_wait_for() -> None:
 _OF_THE_FRONT_DOOR = {
     "FeedDelta",  # what a follower is told, to be written as Server-Sent Events
     "FeedEvent",
+    "FeedTyping",  # who is writing, likewise
     "Place",  # where a follower goes on, read from its Last-Event-ID
     "ReplyPiece",  # words of a running turn, to be written as an event
     "TurnHandle",  # a turn, to be watched until it ends
@@ -316,7 +318,7 @@ def test_every_way_in_reaches_conversations_through_the_front_door() -> None:
     around = [
         f"{path} imports {name}"
         for path, tree in modules().items()
-        if path.split("/")[0] in ("api", "pages", "edge")
+        if path.split("/")[0] in ("api", "pages", "edge", "widget")
         for name in imports_of(tree)
         if any(name == behind or name.startswith(behind + ".") for behind in _BEHIND_THE_FRONT_DOOR)
         and not (name.startswith("chat.") and name.rpartition(".")[2] in _OF_THE_FRONT_DOOR)
@@ -330,7 +332,7 @@ def test_no_way_in_takes_what_is_behind_the_front_door_from_the_services() -> No
     around = [
         f"{path}:{node.lineno} uses {node.attr}"
         for path, tree in modules().items()
-        if path.split("/")[0] in ("api", "pages", "edge")
+        if path.split("/")[0] in ("api", "pages", "edge", "widget")
         for node in ast.walk(tree)
         if isinstance(node, ast.Attribute)
         and (
@@ -386,7 +388,7 @@ def test_a_transaction_is_never_given_a_callback_of_a_way_in() -> None:
     giving = [
         f"{path}:{node.lineno}"
         for path, tree in modules().items()
-        if path.split("/")[0] in ("api", "pages", "edge")
+        if path.split("/")[0] in ("api", "pages", "edge", "widget")
         for node in ast.walk(tree)
         if isinstance(node, ast.AsyncFunctionDef) and any(_names_tx(argument) for argument in node.args.args)
     ]

@@ -36,6 +36,7 @@ from gigachat_server.chat.conversations import Conversations
 from gigachat_server.chat.erasure import Erasure
 from gigachat_server.chat.events.recorder import Events
 from gigachat_server.chat.feed import Feed
+from gigachat_server.chat.threads import Threads
 from gigachat_server.chat.turns.control import Control
 from gigachat_server.chat.turns.heartbeat import Heartbeat
 from gigachat_server.chat.turns.lifecycle import Lifecycle
@@ -77,6 +78,7 @@ from gigachat_server.store.copies.backup import back_up_before
 from gigachat_server.store.database import Database, Tx
 from gigachat_server.store.engines.migrate import Migration, migrate
 from gigachat_server.store.engines.sqlite import open_sqlite
+from gigachat_server.widget import Widget
 from gigachat_server.work.background import Background
 from gigachat_server.work.leased import LOST
 from gigachat_server.work.pace import Pace
@@ -300,6 +302,7 @@ async def _assemble(
             events=events,
             limits=limits,
             sessions=user_sessions,
+            threads=Threads(database, events=events, clock=clock),
             settings=settings,
             clock=clock,
         ),
@@ -360,19 +363,23 @@ async def _release_work(tx: Tx) -> None:
 
 
 class PublicApp:
-    """All that is served over TCP: the pages, and for every other path the API.
+    """All that is served over TCP: the pages, the widget, and for every other path the API.
 
     A proxy may take the path of the public address off or, as ids with a slash (`%2F`) need it, leave it.
     """
 
     def __init__(self, services: Services) -> None:
         self.web = Web(services)
+        self._widget = Widget(services)
         self._api = Api(services)
         self._root = services.settings.public_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._root:
             scope = _below(self._root, scope)
+        if self._widget.handles(scope["path"]) and not self.web.handles(scope["path"]):
+            await self._widget(scope, receive, send)
+            return
         is_page = self._is_page(scope)
         answering = self.web if is_page else self._api
         await answering(scope, receive, send)

@@ -91,6 +91,9 @@ BODIES: dict[tuple[str, str], Any] = {
     ("POST", CONVERSATION + "/release"): None,
     ("POST", CONVERSATION + "/handoff"): {},
     ("GET", CONVERSATION + "/events"): None,
+    ("PUT", CONVERSATION + "/read"): {"seq": 1},
+    ("POST", CONVERSATION + "/typing"): {},
+    ("PUT", CONVERSATION + "/rating"): {"closed_seq": 1, "score": 5},
     ("POST", MESSAGE + "/retry"): {},
     ("PUT", MESSAGE + "/feedback"): {"rating": "up"},
     ("POST", UI): {"id": "chat", "messages": [{"role": "user", "parts": [{"type": "text", "text": "Hello"}]}]},
@@ -359,6 +362,8 @@ async def test_each_credential_reaches_what_its_column_says_and_nothing_else(tmp
                 is_refused = reply.status in (401, 403) or (column.is_end_user and not 200 <= reply.status < 300)
                 if column.name == "token" and route.path == SESSIONS + "/current":
                     is_refused = reply.status != 404  # a token has no session to end
+                if column.is_end_user and route.path == CONVERSATION + "/rating":
+                    is_refused = reply.status != 422  # no human has closed it
                 if is_refused:
                     wrong.append((route.method, route.path, column.name, target, "in", reply.status))
         assert wrong == []

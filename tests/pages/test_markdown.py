@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gigachat_server.chat.answers.markers import markers
-from gigachat_server.pages.links import Link
-from gigachat_server.pages.markdown import LONGEST, is_safe_link, markdown
+from gigachat_server.pages.links import Link, is_safe_link
+from gigachat_server.pages.markdown import LONGEST, markdown
 from tests.pages.pages import Page
 from tests.pages.payloads import XSS
 

@@ -472,6 +472,66 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/chatbots/{chatbot_id}/conversations/{conversation_id}/read": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Note how far somebody has read
+         * @description Needs a key with the scope `conversations:write`. End users reach it too, and of conversations their own alone.
+         */
+        put: operations["conversations_mark_read"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/chatbots/{chatbot_id}/conversations/{conversation_id}/typing": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Tell that somebody is writing; shown for six seconds while a human answers
+         * @description Needs a key with the scope `conversations:write`. End users reach it too, and of conversations their own alone.
+         */
+        post: operations["conversations_note_typing"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/chatbots/{chatbot_id}/conversations/{conversation_id}/rating": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Rate a human's help, once they have closed the conversation
+         * @description Needs a key with the scope `conversations:write`. End users reach it too, and of conversations their own alone.
+         */
+        put: operations["conversations_rate"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/chatbots/{chatbot_id}/events": {
         parameters: {
             query?: never;
@@ -1798,7 +1858,7 @@ export interface components {
             /** @description The place to go on from, as `Last-Event-ID`. */
             id?: string;
             /** @enum {string} */
-            event: "message.created" | "message.replaced" | "message.feedback" | "messages.deleted" | "turn.started" | "turn.queued" | "turn.failed" | "turn.stopped" | "turn.interrupted" | "turn.intercepted" | "turn.coalesced" | "turn.recovered" | "turn.proposed" | "prompt.unanswered" | "handoff.requested" | "conversation.taken_over" | "conversation.released" | "conversation.identified" | "conversation.assigned" | "conversation.closed" | "conversation.reopened" | "conversation.snoozed" | "note.created" | "note.deleted" | "proposal.created" | "proposal.decided";
+            event: "message.created" | "message.replaced" | "message.feedback" | "messages.deleted" | "turn.started" | "turn.queued" | "turn.failed" | "turn.stopped" | "turn.interrupted" | "turn.intercepted" | "turn.coalesced" | "turn.recovered" | "turn.proposed" | "prompt.unanswered" | "handoff.requested" | "conversation.taken_over" | "conversation.released" | "conversation.identified" | "conversation.assigned" | "conversation.closed" | "conversation.reopened" | "conversation.snoozed" | "note.created" | "note.deleted" | "conversation.rated" | "proposal.created" | "proposal.decided";
             /** @description JSON: a WireEvent. */
             data: string;
         } | {
@@ -1850,7 +1910,7 @@ export interface components {
             /** @description The place to go on from, as `Last-Event-ID`. */
             id?: string;
             /** @enum {string} */
-            event: "message.created" | "message.replaced" | "message.feedback" | "messages.deleted" | "turn.started" | "turn.queued" | "turn.failed" | "turn.stopped" | "turn.interrupted" | "turn.intercepted" | "turn.coalesced" | "turn.recovered" | "turn.proposed" | "prompt.unanswered" | "handoff.requested" | "conversation.taken_over" | "conversation.released" | "conversation.identified" | "conversation.assigned" | "conversation.closed" | "conversation.reopened" | "conversation.snoozed" | "note.created" | "note.deleted" | "proposal.created" | "proposal.decided";
+            event: "message.created" | "message.replaced" | "message.feedback" | "messages.deleted" | "turn.started" | "turn.queued" | "turn.failed" | "turn.stopped" | "turn.interrupted" | "turn.intercepted" | "turn.coalesced" | "turn.recovered" | "turn.proposed" | "prompt.unanswered" | "handoff.requested" | "conversation.taken_over" | "conversation.released" | "conversation.identified" | "conversation.assigned" | "conversation.closed" | "conversation.reopened" | "conversation.snoozed" | "note.created" | "note.deleted" | "conversation.rated" | "proposal.created" | "proposal.decided";
             /** @description JSON: a WireEvent. */
             data: string;
         } | {
@@ -1859,6 +1919,13 @@ export interface components {
             /** @enum {string} */
             event: "delta";
             /** @description JSON: a StreamDelta. */
+            data: string;
+        } | {
+            /** @description The place to go on from, as `Last-Event-ID`. */
+            id?: string;
+            /** @enum {string} */
+            event: "typing";
+            /** @description JSON: a StreamTyping. */
             data: string;
         } | {
             /** @description The place to go on from, as `Last-Event-ID`. */
@@ -1975,7 +2042,7 @@ export interface components {
             conversation_id: string;
             seq: number;
             /** @enum {unknown} */
-            type: "conversation.assigned" | "conversation.closed" | "conversation.identified" | "conversation.released" | "conversation.reopened" | "conversation.snoozed" | "conversation.taken_over" | "handoff.requested" | "message.created" | "message.feedback" | "message.replaced" | "messages.deleted" | "note.created" | "note.deleted" | "prompt.unanswered" | "proposal.created" | "proposal.decided" | "turn.coalesced" | "turn.failed" | "turn.intercepted" | "turn.interrupted" | "turn.proposed" | "turn.queued" | "turn.recovered" | "turn.started" | "turn.stopped";
+            type: "conversation.assigned" | "conversation.closed" | "conversation.identified" | "conversation.rated" | "conversation.released" | "conversation.reopened" | "conversation.snoozed" | "conversation.taken_over" | "handoff.requested" | "message.created" | "message.feedback" | "message.replaced" | "messages.deleted" | "note.created" | "note.deleted" | "prompt.unanswered" | "proposal.created" | "proposal.decided" | "turn.coalesced" | "turn.failed" | "turn.intercepted" | "turn.interrupted" | "turn.proposed" | "turn.queued" | "turn.recovered" | "turn.started" | "turn.stopped";
             data: {
                 [key: string]: unknown;
             };
@@ -2735,6 +2802,20 @@ export interface components {
                 [key: string]: unknown;
             };
         };
+        /** RatingInput */
+        RatingInput: {
+            /** @description Of the event `conversation.closed`. */
+            closed_seq: number;
+            score: number;
+            comment?: string;
+        };
+        /** ReadInput */
+        ReadInput: {
+            /** @description With an API key: who, an end user or `client:support_staff_01`. */
+            user_id?: string;
+            /** @description Of the last message that they have read. */
+            seq: number;
+        };
         /** Readiness */
         Readiness: {
             status: string;
@@ -3142,6 +3223,13 @@ export interface components {
             prompt: components["schemas"]["WireMessage"];
             message_ids: string[];
         };
+        /**
+         * StreamTyping
+         * @description Who is writing now, besides the caller: empty once nobody is.
+         */
+        StreamTyping: {
+            names: string[];
+        };
         /** TakeoverInput */
         TakeoverInput: {
             /** @description Who takes over, such as `support_staff_01`. */
@@ -3211,6 +3299,11 @@ export interface components {
             event: "error";
             /** @description JSON: a Problem. */
             data: string;
+        };
+        /** TypingInput */
+        TypingInput: {
+            /** @description With an API key: who, an end user or `client:support_staff_01`. */
+            user_id?: string;
         };
         /**
          * UIChatInput
@@ -3317,6 +3410,37 @@ export interface components {
             sources: "full" | "none" | "titles";
             /** @description Whether requests without an `Origin`, as apps send them, are let in with this key. */
             allow_apps: boolean;
+            /** @description Whether anyone with the link `/chat/{chatbot_id}` can chat, without a site. */
+            allow_direct: boolean;
+            /** @description The colour of buttons; white text on it has to be readable. */
+            accent: string;
+            /**
+             * @description `auto`: as the visitor's device.
+             * @enum {unknown}
+             */
+            theme: "auto" | "dark" | "light";
+            /**
+             * @description Where the button is.
+             * @enum {unknown}
+             */
+            side: "left" | "right";
+            /** @description Its distance from that side, in pixels. */
+            offset_x: number;
+            /** @description Its distance from the bottom, in pixels. */
+            offset_y: number;
+            /** @description What stands above an empty conversation; null: a greeting in the visitor's language. */
+            greeting: string | null;
+            /** @description Prompts that a visitor can begin with. */
+            starters: string[];
+            /** @description Whether the menu has a button that asks for a human. */
+            handoff_button: boolean;
+            /**
+             * @description When a visitor is asked for name and e-mail address; what they say stays unverified.
+             * @enum {unknown}
+             */
+            ask_contact: "handoff" | "never" | "start";
+            /** @description Whether a visitor is asked for a rating when a human has ended their part. */
+            csat: boolean;
         };
         /**
          * WidgetSettingsInput
@@ -3330,6 +3454,37 @@ export interface components {
             sources?: "full" | "none" | "titles";
             /** @description Whether requests without an `Origin`, as apps send them, are let in with this key. */
             allow_apps?: boolean;
+            /** @description Whether anyone with the link `/chat/{chatbot_id}` can chat, without a site. */
+            allow_direct?: boolean;
+            /** @description The colour of buttons; white text on it has to be readable. */
+            accent?: string;
+            /**
+             * @description `auto`: as the visitor's device.
+             * @enum {unknown}
+             */
+            theme?: "auto" | "dark" | "light";
+            /**
+             * @description Where the button is.
+             * @enum {unknown}
+             */
+            side?: "left" | "right";
+            /** @description Its distance from that side, in pixels. */
+            offset_x?: number;
+            /** @description Its distance from the bottom, in pixels. */
+            offset_y?: number;
+            /** @description What stands above an empty conversation; null: a greeting in the visitor's language. */
+            greeting?: string | null;
+            /** @description Prompts that a visitor can begin with. */
+            starters?: string[];
+            /** @description Whether the menu has a button that asks for a human. */
+            handoff_button?: boolean;
+            /**
+             * @description When a visitor is asked for name and e-mail address; what they say stays unverified.
+             * @enum {unknown}
+             */
+            ask_contact?: "handoff" | "never" | "start";
+            /** @description Whether a visitor is asked for a rating when a human has ended their part. */
+            csat?: boolean;
         };
         /**
          * WireAddedStem
@@ -3532,7 +3687,7 @@ export interface components {
              * @description What happened: the guide to following live says what each means.
              * @enum {unknown}
              */
-            type: "conversation.assigned" | "conversation.closed" | "conversation.identified" | "conversation.released" | "conversation.reopened" | "conversation.snoozed" | "conversation.taken_over" | "handoff.requested" | "message.created" | "message.feedback" | "message.replaced" | "messages.deleted" | "note.created" | "note.deleted" | "prompt.unanswered" | "proposal.created" | "proposal.decided" | "turn.coalesced" | "turn.failed" | "turn.intercepted" | "turn.interrupted" | "turn.proposed" | "turn.queued" | "turn.recovered" | "turn.started" | "turn.stopped";
+            type: "conversation.assigned" | "conversation.closed" | "conversation.identified" | "conversation.rated" | "conversation.released" | "conversation.reopened" | "conversation.snoozed" | "conversation.taken_over" | "handoff.requested" | "message.created" | "message.feedback" | "message.replaced" | "messages.deleted" | "note.created" | "note.deleted" | "prompt.unanswered" | "proposal.created" | "proposal.decided" | "turn.coalesced" | "turn.failed" | "turn.intercepted" | "turn.interrupted" | "turn.proposed" | "turn.queued" | "turn.recovered" | "turn.started" | "turn.stopped";
             data: {
                 [key: string]: unknown;
             };
@@ -8238,6 +8393,8 @@ export interface operations {
                 after?: string;
                 /** @description false leaves the embeddings of chunks null. */
                 embedding?: boolean;
+                /** @description true: a stream also has an event `typing` whenever who is writing changes, while a human answers. */
+                typing?: boolean;
             };
             header?: {
                 /** @description A header, for an event stream: the `id:` of what came last, to go on behind it. It counts before `after`. */
@@ -8624,6 +8781,438 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["WireMessage"] | components["schemas"]["EndUserMessage"];
                 };
+            };
+            /**
+             * @description - `malformed_body`: The request body is not valid JSON.
+             *     - `malformed_request`: What was sent is not an HTTP/1.1 request.
+             */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem400Body"];
+                };
+            };
+            /** @description - `unauthenticated`: A valid API key is required: send it as 'Authorization: Bearer <API_KEY>'. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem401"];
+                };
+            };
+            /**
+             * @description - `address_refused`: This chatbot's restrictions.ip_addresses do not list the address that sent the request.
+             *     - `forbidden`: This API key is not allowed to do that.
+             *     - `hostname_refused`: This chatbot's restrictions.hostnames do not list the page that sent the request.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem403Guarded"];
+                };
+            };
+            /** @description - `not_found`: There is nothing here, or it belongs to another account. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem404"];
+                };
+            };
+            /** @description - `request_timeout`: The request took too long to arrive. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem408"];
+                };
+            };
+            /** @description - `payload_too_large`: The request is larger than this server accepts. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem413Body"];
+                };
+            };
+            /** @description - `unsupported_media_type`: Send the body as uncompressed application/json, or a document also as multipart/form-data. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem415Body"];
+                };
+            };
+            /** @description - `invalid_request`: Some fields are invalid; see 'errors'. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem422"];
+                };
+            };
+            /** @description - `head_too_large`: The request's address and headers are larger than this server accepts. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem431"];
+                };
+            };
+            /** @description - `internal_error`: The server failed; its log has the cause. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem500"];
+                };
+            };
+            /**
+             * @description - `shutting_down`: This server is shutting down. Try again shortly.
+             *     - `storage_unavailable`: The message store cannot write right now. Try again shortly; with an Idempotency-Key nothing is stored twice.
+             *     - `too_many_connections`: Too many connections are open, here or from your address. Close some, or try again shortly.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem503"];
+                };
+            };
+            /** @description Another problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    conversations_mark_read: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                chatbot_id: string;
+                conversation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReadInput"];
+            };
+        };
+        responses: {
+            /** @description Success */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /**
+             * @description - `malformed_body`: The request body is not valid JSON.
+             *     - `malformed_request`: What was sent is not an HTTP/1.1 request.
+             */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem400Body"];
+                };
+            };
+            /** @description - `unauthenticated`: A valid API key is required: send it as 'Authorization: Bearer <API_KEY>'. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem401"];
+                };
+            };
+            /**
+             * @description - `address_refused`: This chatbot's restrictions.ip_addresses do not list the address that sent the request.
+             *     - `forbidden`: This API key is not allowed to do that.
+             *     - `hostname_refused`: This chatbot's restrictions.hostnames do not list the page that sent the request.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem403Guarded"];
+                };
+            };
+            /** @description - `not_found`: There is nothing here, or it belongs to another account. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem404"];
+                };
+            };
+            /** @description - `request_timeout`: The request took too long to arrive. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem408"];
+                };
+            };
+            /** @description - `payload_too_large`: The request is larger than this server accepts. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem413Body"];
+                };
+            };
+            /** @description - `unsupported_media_type`: Send the body as uncompressed application/json, or a document also as multipart/form-data. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem415Body"];
+                };
+            };
+            /** @description - `invalid_request`: Some fields are invalid; see 'errors'. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem422"];
+                };
+            };
+            /** @description - `head_too_large`: The request's address and headers are larger than this server accepts. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem431"];
+                };
+            };
+            /** @description - `internal_error`: The server failed; its log has the cause. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem500"];
+                };
+            };
+            /**
+             * @description - `shutting_down`: This server is shutting down. Try again shortly.
+             *     - `storage_unavailable`: The message store cannot write right now. Try again shortly; with an Idempotency-Key nothing is stored twice.
+             *     - `too_many_connections`: Too many connections are open, here or from your address. Close some, or try again shortly.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem503"];
+                };
+            };
+            /** @description Another problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    conversations_note_typing: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                chatbot_id: string;
+                conversation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["TypingInput"];
+            };
+        };
+        responses: {
+            /** @description Success */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /**
+             * @description - `malformed_body`: The request body is not valid JSON.
+             *     - `malformed_request`: What was sent is not an HTTP/1.1 request.
+             */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem400Body"];
+                };
+            };
+            /** @description - `unauthenticated`: A valid API key is required: send it as 'Authorization: Bearer <API_KEY>'. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem401"];
+                };
+            };
+            /**
+             * @description - `address_refused`: This chatbot's restrictions.ip_addresses do not list the address that sent the request.
+             *     - `forbidden`: This API key is not allowed to do that.
+             *     - `hostname_refused`: This chatbot's restrictions.hostnames do not list the page that sent the request.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem403Guarded"];
+                };
+            };
+            /** @description - `not_found`: There is nothing here, or it belongs to another account. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem404"];
+                };
+            };
+            /** @description - `request_timeout`: The request took too long to arrive. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem408"];
+                };
+            };
+            /** @description - `payload_too_large`: The request is larger than this server accepts. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem413Body"];
+                };
+            };
+            /** @description - `unsupported_media_type`: Send the body as uncompressed application/json, or a document also as multipart/form-data. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem415Body"];
+                };
+            };
+            /** @description - `invalid_request`: Some fields are invalid; see 'errors'. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem422"];
+                };
+            };
+            /** @description - `head_too_large`: The request's address and headers are larger than this server accepts. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem431"];
+                };
+            };
+            /** @description - `internal_error`: The server failed; its log has the cause. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem500"];
+                };
+            };
+            /**
+             * @description - `shutting_down`: This server is shutting down. Try again shortly.
+             *     - `storage_unavailable`: The message store cannot write right now. Try again shortly; with an Idempotency-Key nothing is stored twice.
+             *     - `too_many_connections`: Too many connections are open, here or from your address. Close some, or try again shortly.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem503"];
+                };
+            };
+            /** @description Another problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    conversations_rate: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                chatbot_id: string;
+                conversation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RatingInput"];
+            };
+        };
+        responses: {
+            /** @description Success */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /**
              * @description - `malformed_body`: The request body is not valid JSON.

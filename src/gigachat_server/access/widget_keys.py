@@ -10,12 +10,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gigachat_server.access.bearers import WIDGET_KEY
+from gigachat_server.access.contrast import LEAST_CONTRAST, contrast_with_white
 from gigachat_server.access.principal import Principal
 from gigachat_server.access.restrictions import hostname_errors
 from gigachat_server.access.scopes import Scope
 from gigachat_server.access.speakers import shown_name
 from gigachat_server.clock import Clock
-from gigachat_server.errors import Conflict, InvalidRequest, NotFound
+from gigachat_server.errors import Conflict, FieldError, InvalidRequest, NotFound
+from gigachat_server.ids import is_id
 from gigachat_server.records import Chatbot, WidgetKey, WidgetSettings
 from gigachat_server.store import audit, chatbots, idempotency, widget_keys
 from gigachat_server.store.database import Database, Reader, Tx
@@ -34,6 +36,27 @@ class WidgetKeys:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
+
+    async def find_live(self, chatbot_id: str, bearer: str) -> tuple[Chatbot, WidgetKey] | None:
+        """The chatbot and the key that a page shows; None for one that lets nobody in."""
+        if not is_id(chatbot_id) or not WIDGET_KEY.is_well_formed(bearer):
+            return None
+        found = live_key(await widget_keys.list_live_remembered(self._database, chatbot_id), WIDGET_KEY.id_of(bearer))
+        if found is None or found.key != bearer:  # it is public
+            return None
+        return await self._with_chatbot(found)
+
+    async def find_direct(self, chatbot_id: str) -> tuple[Chatbot, WidgetKey] | None:
+        """Likewise, the newest key that lets anyone with the link chat."""
+        if not is_id(chatbot_id):
+            return None
+        keys = await widget_keys.list_live_remembered(self._database, chatbot_id)
+        found = next((key for key in keys if key.is_live and key.settings.allow_direct), None)
+        return None if found is None else await self._with_chatbot(found)
+
+    async def _with_chatbot(self, key: WidgetKey) -> tuple[Chatbot, WidgetKey] | None:
+        chatbot = await chatbots.find_remembered_of_any_account(self._database, key.chatbot_id)
+        return None if chatbot is None else (chatbot, key)
 
     async def create(
         self,
@@ -133,7 +156,11 @@ def _admit(principal: Principal, chatbot: Chatbot) -> None:
 def _check(key: WidgetKey) -> None:
     """Raises `InvalidRequest`."""
     shown_name(key.name, "name")
-    if errors := hostname_errors(key.hostnames, "hostnames"):
+    errors = hostname_errors(key.hostnames, "hostnames")
+    if contrast_with_white(key.settings.accent) < LEAST_CONTRAST:
+        message = f"Must be dark enough for white text: a contrast of {LEAST_CONTRAST}:1 (WCAG 2.2, 1.4.3)."
+        errors.append(FieldError("settings.accent", message))
+    if errors:
         raise InvalidRequest(errors=tuple(errors))
 
 

@@ -69,6 +69,23 @@ class HandoffInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     note: Annotated[str, Meta(max_length=2000, description="For the operators: what it is about.")] = ""
 
 
+class TypingInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    user_id: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=255)] | UnsetType,
+        Meta(description="With an API key: who, an end user or `client:support_staff_01`."),
+    ] = UNSET
+
+
+class ReadInput(TypingInput, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    seq: Annotated[int, Meta(ge=0, le=2**53, description="Of the last message that they have read.")]
+
+
+class RatingInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    closed_seq: Annotated[int, Meta(ge=1, le=2**53, description="Of the event `conversation.closed`.")]
+    score: Annotated[int, Meta(ge=1, le=5)]
+    comment: Annotated[str, Meta(max_length=2000)] = ""
+
+
 async def say(request: Request[PromptInput | EndUserPrompt], services: Services) -> Answer | Response:
     wanted, view = request.body, view_of(request)
     started = await services.conversations.speak(
@@ -145,13 +162,50 @@ async def give_feedback(request: Request[Feedback], services: Services) -> Answe
     return Answer(message)
 
 
+async def mark_read(request: Request[ReadInput], services: Services) -> Answer:
+    """Notes how far somebody has read: the mark only rises."""
+    who, wanted = request.principal, request.body
+    await services.conversations.threads.mark_read(who, request.chatbot, _id(request), wanted.user_id or None, wanted.seq)
+    return Answer(None, 204)
+
+
+async def note_typing(request: Request[TypingInput], services: Services) -> Answer:
+    """Tells those who follow the conversation that somebody is writing, for six seconds."""
+    await services.conversations.threads.note_typing(
+        request.principal, request.chatbot, _id(request), request.body.user_id or None
+    )
+    return Answer(None, 204)
+
+
+async def rate(request: Request[RatingInput], services: Services) -> Answer:
+    """Keeps what the end user thought of a human's help, once for each closing."""
+    wanted = request.body
+    await services.conversations.threads.rate(
+        request.principal,
+        request.chatbot,
+        _id(request),
+        closed_seq=wanted.closed_seq,
+        score=wanted.score,
+        comment=wanted.comment,
+    )
+    return Answer(None, 204)
+
+
 async def list_events(request: Request[None], services: Services) -> Answer | Response:
     """What happened, oldest first; as an event stream also what happens from then on, with every word of a reply."""
     door, conversation_id, view = services.conversations, _id(request), view_of(request, with_embedding=False)
     who, chatbot, with_vectors = request.principal, request.chatbot, view.with_embedding
     if request.accepts_events:
         place = sse.place_of(request)
-        followed = await door.follow(who, chatbot, conversation_id, place, idle_s=sse.PING_S, with_vectors=with_vectors)
+        followed = await door.follow(
+            who,
+            chatbot,
+            conversation_id,
+            place,
+            idle_s=sse.PING_S,
+            with_vectors=with_vectors,
+            with_typing=bool(query_flag(request.query, "typing", default=False)),
+        )
         return sse.stream_events(followed, request, view, of_chatbot=False)
     limit, after = query_limit(request.query), _after_seq(request)
     found = await door.events(who, chatbot, conversation_id, after=after, limit=limit + 1, with_vectors=with_vectors)

@@ -115,6 +115,7 @@ SHOWN_EVENTS: Mapping[str, tuple[str, ...]] = {
     "conversation.released": ("reason",),
     "conversation.identified": (),
     "conversation.closed": (),
+    "conversation.rated": ("closed_seq", "score"),
     "conversation.reopened": (),
 }
 

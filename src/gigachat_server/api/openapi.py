@@ -55,6 +55,10 @@ _QUERY: dict[str, tuple[dict[str, Any], str]] = {
         {"enum": ["last", "waiting"], "default": "last"},
         "`waiting`: only those in which somebody waits for a human, longest waiting first.",
     ),
+    "typing": (
+        {"type": "boolean", "default": False},
+        "true: a stream also has an event `typing` whenever who is writing changes, while a human answers.",
+    ),
     "handoff_requested": ({"type": "boolean"}, "true: only those in which a human was asked for and none has come yet."),
 }
 # Where one name means something else on one route.

@@ -50,7 +50,7 @@ STREAMS: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
     ("POST", MESSAGE + "/retry"): ("TurnStream", _TURN),
     **{("POST", mount + "/chat/completions"): ("OpenAIChatStream", _CHAT) for mount in ("/v1", CHATBOT + "/v1")},
     **{("POST", mount + "/responses"): ("OpenAIResponseStream", _RESPONSE) for mount in ("/v1", CHATBOT + "/v1")},
-    ("GET", CONVERSATION + "/events"): ("ConversationStream", {**_FEED, "delta": wire.StreamDelta}),
+    ("GET", CONVERSATION + "/events"): ("ConversationStream", {**_FEED, "delta": wire.StreamDelta, "typing": wire.StreamTyping}),
     ("GET", CHATBOT + "/events"): ("ChatbotStream", _FEED),
     ("GET", DOCUMENT): ("DocumentStream", {"document": wire.WireDocument, "done": wire.WorkDone}),
     ("GET", SITE): ("SiteStream", {"site": site_wire.WireSite, "done": wire.WorkDone}),

@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 from gigachat_server.api import wire
 from gigachat_server.api.views import View
 from gigachat_server.chat.answers.speech import ReplyPiece
-from gigachat_server.chat.feed import FeedDelta, FeedEvent, Place
+from gigachat_server.chat.feed import FeedDelta, FeedEvent, FeedTyping, Place
 from gigachat_server.chat.turns.progress import TurnResult
 from gigachat_server.chat.turns.turn import TurnHandle
 from gigachat_server.edge import cursors
@@ -110,7 +110,11 @@ def _ending(stored: TurnResult, view: View) -> bytes:
 
 
 def stream_events(
-    followed: AsyncGenerator[FeedEvent | FeedDelta | None, None], request: Request[Any], view: View, *, of_chatbot: bool
+    followed: AsyncGenerator[FeedEvent | FeedDelta | FeedTyping | None, None],
+    request: Request[Any],
+    view: View,
+    *,
+    of_chatbot: bool,
 ) -> EventStream:
     """What happens from now on, until the caller goes away, or may not see it any more: that ends it with `error`."""
     return EventStream(_follow(followed, request, view, of_chatbot))
@@ -136,7 +140,7 @@ class Admission:
 
 
 async def _follow(
-    followed: AsyncGenerator[FeedEvent | FeedDelta | None, None], request: Request[Any], view: View, of_chatbot: bool
+    followed: AsyncGenerator[FeedEvent | FeedDelta | FeedTyping | None, None], request: Request[Any], view: View, of_chatbot: bool
 ) -> AsyncGenerator[bytes, None]:
     admission = Admission(request)
     yield PING  # the head leaves at once, so that the caller knows that it is connected
@@ -149,6 +153,8 @@ async def _follow(
                         yield PING
                     case FeedDelta():
                         yield delta(each.said, each.seq)
+                    case FeedTyping():
+                        yield event("typing", wire.StreamTyping(each.names))
                     case FeedEvent():
                         async with moment():
                             happened = view.event(each)

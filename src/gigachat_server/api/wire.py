@@ -307,6 +307,12 @@ class StreamDelta(msgspec.Struct, frozen=True):
     text: str
 
 
+class StreamTyping(msgspec.Struct, frozen=True):
+    """Who is writing now, besides the caller: empty once nobody is."""
+
+    names: list[str]
+
+
 class StreamDone(msgspec.Struct, frozen=True):
     """All that a prompt led to is stored; `seq` is that of its last message."""
 

@@ -27,8 +27,9 @@ from gigachat_server.chat.answers.memory import recall_for_next
 from gigachat_server.chat.erasure import Erasure
 from gigachat_server.chat.events.recorder import RELEASED as RELEASED
 from gigachat_server.chat.events.recorder import TAKEN_OVER, Events
-from gigachat_server.chat.feed import Feed, FeedDelta, FeedEvent, Place
+from gigachat_server.chat.feed import Feed, FeedDelta, FeedEvent, FeedTyping, Place
 from gigachat_server.chat.ownership import entry_of
+from gigachat_server.chat.threads import Threads
 from gigachat_server.chat.turns.control import Control
 from gigachat_server.chat.turns.intake import PromptRequest
 from gigachat_server.chat.turns.outcome import vectors_of
@@ -103,6 +104,7 @@ class Conversations:
         events: Events,
         limits: Limits,
         sessions: UserSessions,
+        threads: Threads,
         settings: Settings,
         clock: Clock,
     ) -> None:
@@ -116,6 +118,7 @@ class Conversations:
         self._limits = limits
         self._streams = Streams()
         self._sessions = sessions
+        self.threads = threads
         self._settings = settings
 
     # --- speaking ---
@@ -566,7 +569,8 @@ class Conversations:
         *,
         idle_s: float,
         with_vectors: bool = False,
-    ) -> AsyncGenerator[FeedEvent | FeedDelta | None, None]:
+        with_typing: bool = False,
+    ) -> AsyncGenerator[FeedEvent | FeedDelta | FeedTyping | None, None]:
         """All that happens from that place on, with every word of a reply; see `Feed.follow_conversation`.
 
         Raises `InvalidRequest` for a place that the conversation has not reached, `RateLimited` for one stream too many.
@@ -576,7 +580,13 @@ class Conversations:
         if place.seq > await self._feed.last_seq(principal, chatbot.id, conversation_id):
             raise InvalidRequest(errors=(FieldError("Last-Event-ID", "Must be the id of an event of this stream."),))
         followed = self._feed.follow_conversation(
-            principal, chatbot.id, conversation_id, place, idle_s=idle_s, with_vectors=with_vectors
+            principal,
+            chatbot.id,
+            conversation_id,
+            place,
+            idle_s=idle_s,
+            with_vectors=with_vectors,
+            with_typing=with_typing,
         )
         return self._streams.counted(principal, chatbot, followed) if principal.is_end_user else followed
 

@@ -31,6 +31,9 @@ from gigachat_server.store import (
     messages,
     proposals,
     rates,
+    ratings,
+    read_marks,
+    typing,
     unanswered,
     user_sessions,
 )
@@ -108,6 +111,9 @@ class Erasure:
         await message_texts.delete_of_messages(tx, chatbot_id, deleted)
         await proposals.delete_of_prompts(tx, chatbot_id, conversation_id, deleted)
         await conversations.forget_opener(tx, chatbot_id, conversation_id, user_id)
+        await read_marks.delete_of(tx, chatbot_id, conversation_id, user_id)
+        await typing.end(tx, chatbot_id, conversation_id, user_id)
+        await ratings.delete_of(tx, chatbot_id, conversation_id)
         await self._events.add(tx, chatbot_id, conversation_id, MessagesDeleted(message_ids=deleted))
         if theirs:
             tx.after_commit(functools.partial(self._cut, [prompt.id for prompt in theirs]))

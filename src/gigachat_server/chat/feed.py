@@ -20,6 +20,7 @@ from typing import Protocol
 import msgspec
 
 from gigachat_server.access.principal import Principal
+from gigachat_server.access.speakers import CLIENT_PREFIX
 from gigachat_server.chat.answers.speech import ReplyPiece, Speech
 from gigachat_server.chat.events.recorder import Events
 from gigachat_server.chat.turns.live import LiveTurns
@@ -27,9 +28,10 @@ from gigachat_server.chat.turns.outcome import vectors_of
 from gigachat_server.clock import Clock
 from gigachat_server.errors import NotFound, ShuttingDown, StorageUnavailable
 from gigachat_server.records import Conversation, Event, Message
-from gigachat_server.store import chatbots, conversations, drafts, events, messages
+from gigachat_server.store import chatbots, conversations, drafts, events, messages, typing
 from gigachat_server.store.database import Database, Reader
 from gigachat_server.store.drafts import Draft
+from gigachat_server.store.typing import Typing
 from gigachat_server.work.waking import is_set_within
 
 _PAGE = 4  # with their messages at once, since a follower may take them slowly
@@ -61,6 +63,12 @@ class FeedDelta(msgspec.Struct, frozen=True):
 
     seq: int
     said: ReplyPiece
+
+
+class FeedTyping(msgspec.Struct, frozen=True):
+    """Who is writing in the conversation now, besides the follower."""
+
+    names: list[str]
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -105,6 +113,7 @@ class _View(msgspec.Struct, frozen=True):
     conversation: Conversation
     happened: list[FeedEvent]
     drafts: list[Draft]
+    typing: list[Typing]
 
 
 class Feed:
@@ -135,7 +144,15 @@ class Feed:
         return (await self._read(principal, chatbot_id, conversation_id, after=0, limit=0)).conversation.last_seq
 
     async def _read(
-        self, principal: Principal, chatbot_id: str, conversation_id: str, *, after: int, limit: int, with_vectors: bool = False
+        self,
+        principal: Principal,
+        chatbot_id: str,
+        conversation_id: str,
+        *,
+        after: int,
+        limit: int,
+        with_vectors: bool = False,
+        with_typing: bool = False,
     ) -> _View:
         async def read(reader: Reader) -> _View:
             conversation = await conversations.find_owned(reader, principal.account_id, chatbot_id, conversation_id)
@@ -146,10 +163,15 @@ class Feed:
             kept: list[Draft] = []
             if self._is_answered_elsewhere(conversation) and not found:
                 kept = await drafts.list_of(reader, chatbot_id, conversation_id)
+            # While the chatbot answers nobody is shown as writing, so that the words of a reply cost no further statement.
+            writing: list[Typing] = []
+            if with_typing and conversation.controlled_by != conversations.BOT:
+                writing = await typing.list_of(reader, chatbot_id, conversation_id, now_us=self._clock())
             return _View(
                 conversation,
                 await _with_messages(reader, chatbot_id, found, with_vectors=with_vectors),
                 [draft for draft in kept if draft.prompt_id == conversation.answering],
+                writing,
             )
 
         return await self._database.read(read)
@@ -181,20 +203,28 @@ class Feed:
         *,
         idle_s: float,
         with_vectors: bool = False,
-    ) -> AsyncGenerator[FeedEvent | FeedDelta | None, None]:
+        with_typing: bool = False,
+    ) -> AsyncGenerator[FeedEvent | FeedDelta | FeedTyping | None, None]:
         """All that happens from that place on, for ever; None whenever nothing did for `idle_s`.
 
         Raises `NotFound` once the conversation is deleted or another user's, `ShuttingDown` when this process stops.
         """
         created_at: int | None = None
         elsewhere: TurnElsewhere | None = None
+        writers = _Writers(principal.user_id)
         with self._events.woken(chatbot_id, conversation_id) as woken, closing(_Listener(place, woken)) as listener:
             while True:
                 self._check_open()
                 woken.clear()
                 try:
                     view = await self._read(
-                        principal, chatbot_id, conversation_id, after=listener.seq, limit=_PAGE, with_vectors=with_vectors
+                        principal,
+                        chatbot_id,
+                        conversation_id,
+                        after=listener.seq,
+                        limit=_PAGE,
+                        with_vectors=with_vectors,
+                        with_typing=with_typing,
                     )
                     elsewhere = await self._turn_elsewhere(view.conversation, elsewhere, view.drafts)
                 except StorageUnavailable:  # for now: a follower waits, as it does for anything else
@@ -208,12 +238,16 @@ class Feed:
                 listener.listen([*self._live.of(chatbot_id, conversation_id), *((elsewhere,) if elsewhere else ())])
                 for happened in view.happened:
                     listener.see(happened.event)
+                    writers.hear(happened)
                     yield msgspec.structs.replace(happened, position=listener.position)
                 if view.happened:
                     continue
                 while (said := listener.hear()) is not None:
                     yield FeedDelta(listener.seq, said)
-                if not await is_set_within(woken, idle_s):
+                if (changed := writers.changed(view.typing)) is not None:
+                    yield changed
+                wait_s = writers.wait_s(view.typing, now_us=self._clock(), at_most=idle_s)
+                if not await is_set_within(woken, wait_s) and wait_s == idle_s:
                     yield None
 
     async def follow_chatbot(
@@ -313,6 +347,32 @@ class Feed:
     def _check_open(self) -> None:
         if self._is_closed:
             raise ShuttingDown(retry_after_s=1)
+
+
+class _Writers:
+    """Who was last told to be writing. What one had been writing when they said something was that."""
+
+    def __init__(self, own: str | None) -> None:
+        self._own = own
+        self._told: list[str] = []
+        self._said: dict[str, int] = {}
+
+    def hear(self, happened: FeedEvent) -> None:
+        if (message := happened.message) is not None:
+            self._said[message.user_id] = max(message.created_at, self._said.get(message.user_id, 0))
+            self._told = [name for name in self._told if name != message.user_id]
+
+    def changed(self, writing: Sequence[Typing]) -> FeedTyping | None:
+        names = [each.who for each in writing if each.who != self._own and each.typed_at > self._said.get(each.who, 0)]
+        if names == self._told:
+            return None
+        self._told = names
+        return FeedTyping([name.removeprefix(CLIENT_PREFIX) for name in names])
+
+    def wait_s(self, writing: Sequence[Typing], *, now_us: int, at_most: float) -> float:
+        """Until somebody may have stopped."""
+        soonest = min((each.until for each in writing), default=None)
+        return at_most if soonest is None else min(at_most, max((soonest - now_us) / 1_000_000, _LOOK_AGAIN_S / 4))
 
 
 class _Listener:

@@ -20,10 +20,11 @@ from gigachat_server.access.scopes import Scope
 from gigachat_server.access.speakers import CLIENT_PREFIX
 from gigachat_server.api import sse, wire
 from gigachat_server.chat.conversations import CHANGES_OF_CONTROL
-from gigachat_server.chat.feed import FeedDelta, FeedEvent
+from gigachat_server.chat.feed import FeedDelta, FeedEvent, FeedTyping
 from gigachat_server.edge.answer import Answer
 from gigachat_server.edge.problem import problem
 from gigachat_server.errors import GigachatError, NotFound
+from gigachat_server.pages.blocks import Blocks, block_event
 from gigachat_server.pages.context import PageContext
 from gigachat_server.pages.request import PageRequest, me_of
 from gigachat_server.pages.views import view, view_control, view_line
@@ -158,8 +159,11 @@ class _Following:
         self._request = request
         self._context = context
         self._conversation_id = conversation_id
+        self._blocks = Blocks()
 
-    async def pieces(self, followed: AsyncGenerator[FeedEvent | FeedDelta | None, None]) -> AsyncGenerator[bytes, None]:
+    async def pieces(
+        self, followed: AsyncGenerator[FeedEvent | FeedDelta | FeedTyping | None, None]
+    ) -> AsyncGenerator[bytes, None]:
         """Ends with `gone` once the visitor may not see it any more, or the conversation was deleted."""
         admission = sse.Admission(self._request)
         yield sse.PING
@@ -172,6 +176,10 @@ class _Following:
                             yield sse.PING
                         case FeedDelta():
                             yield sse.delta(each.said, each.seq)
+                            if (block := self._blocks.hear(each.said.message_id, each.said.offset, each.said.text)) is not None:
+                                yield await block_event(block)
+                        case FeedTyping():
+                            pass  # was not asked for
                         case FeedEvent():
                             yield await self._change(each)
         except GigachatError as error:

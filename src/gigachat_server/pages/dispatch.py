@@ -168,5 +168,5 @@ class _PageSurface:
         if location.startswith("/"):
             response.headers["location"] = request.root + location
         for name, value in SECURITY_HEADERS.items():
-            response.headers[name] = value
+            response.headers.setdefault(name, value)  # a page that shows another of ours says so itself
         response.headers.setdefault("Cache-Control", "no-store")

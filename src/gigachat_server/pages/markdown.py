@@ -19,7 +19,7 @@ from markdown_it.token import Token
 from markupsafe import Markup, escape
 
 from gigachat_server.language.invisible import without_misleading
-from gigachat_server.pages.links import Link
+from gigachat_server.pages.links import Link, is_safe_link
 
 # Some constructs take time that grows with the square of the text, and missing cells of tables are filled in. What is
 # past these bounds is shown as it is, so that no text takes more than a fraction of a second.
@@ -68,15 +68,6 @@ def _renderer() -> MarkdownIt:
     renderer.core.ruler.push("harmless", _make_harmless)
     renderer.core.ruler.push("links", _link)
     return renderer
-
-
-def is_safe_link(url: str) -> bool:
-    """Whether a link may go there: to another page over http(s), named whole."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return False
-    return parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
 def _make_harmless(state: StateCore) -> None:

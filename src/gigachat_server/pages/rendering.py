@@ -22,17 +22,23 @@ FOLDER = Path(__file__).parent / "templates"
 
 @functools.lru_cache(maxsize=1)
 def environment(static: StaticFiles) -> jinja2.Environment:
-    """The templates, with the filters that they use."""
+    """The pages' templates."""
+    templates = templates_of(FOLDER)
+    templates.globals["static"] = static.url
+    templates.globals["root"] = static.root
+    return templates
+
+
+def templates_of(folder: Path) -> jinja2.Environment:
+    """Those in a folder, with the filters that ours use."""
     templates = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(FOLDER),
+        loader=jinja2.FileSystemLoader(folder),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         auto_reload=False,
     )
-    templates.globals["static"] = static.url
-    templates.globals["root"] = static.root
     templates.filters["markdown"] = markdown
     templates.filters["prose"] = _prose
     templates.filters["when"] = _when

@@ -16,7 +16,7 @@ from gigachat_server.access.scopes import Scope
 from gigachat_server.edge.answer import Answer
 from gigachat_server.edge.request import B
 from gigachat_server.edge.routes import PUBLIC, SIGNED_IN, Access, AnyRoute
-from gigachat_server.pages import audit, chat, conversation, docs, keys, login, models, operators, people
+from gigachat_server.pages import audit, chat, conversation, demo, docs, keys, login, models, operators, people
 from gigachat_server.pages.context import PageContext
 from gigachat_server.pages.request import PageRequest
 from gigachat_server.pages.settings import access, answers, chatbots, compare, config, knowledge, relevance
@@ -104,6 +104,9 @@ ROUTES = (
     PageRoute(method="POST", path="/web/keys/revoke", handler=keys.revoke),
     PageRoute(method="GET", path="/models", handler=models.show),
     PageRoute(method="POST", path="/models", handler=models.test),
+    PageRoute(method="GET", path="/widget/demo", scope=Scope.ACCESS_WRITE, handler=demo.show),
+    PageRoute(method="POST", path="/widget/demo", scope=Scope.ACCESS_WRITE, handler=demo.create_key),
+    PageRoute(method="GET", path="/widget/demo/shop", scope=Scope.ACCESS_WRITE, handler=demo.shop),
     PageRoute(method="GET", path="/operators", scope=Scope.OPERATORS_WRITE, handler=operators.show),
     PageRoute(method="POST", path="/web/operators/invite", scope=Scope.OPERATORS_WRITE, handler=operators.invite),
     PageRoute(method="POST", path="/web/operators/change", scope=Scope.OPERATORS_WRITE, handler=operators.change),

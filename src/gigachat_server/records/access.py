@@ -35,6 +35,30 @@ class WidgetSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     allow_apps: Annotated[
         bool, Meta(description="Whether requests without an `Origin`, as apps send them, are let in with this key.")
     ] = False
+    allow_direct: Annotated[
+        bool, Meta(description="Whether anyone with the link `/chat/{chatbot_id}` can chat, without a site.")
+    ] = False
+    accent: Annotated[
+        str, Meta(pattern="^#[0-9a-fA-F]{6}$", description="The colour of buttons; white text on it has to be readable.")
+    ] = "#0f766e"
+    theme: Annotated[Literal["auto", "light", "dark"], Meta(description="`auto`: as the visitor's device.")] = "auto"
+    side: Annotated[Literal["right", "left"], Meta(description="Where the button is.")] = "right"
+    offset_x: Annotated[int, Meta(ge=0, le=400, description="Its distance from that side, in pixels.")] = 20
+    offset_y: Annotated[int, Meta(ge=0, le=400, description="Its distance from the bottom, in pixels.")] = 20
+    greeting: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=300)] | None,
+        Meta(description="What stands above an empty conversation; null: a greeting in the visitor's language."),
+    ] = None
+    starters: Annotated[
+        tuple[Annotated[str, Meta(min_length=1, max_length=200)], ...],
+        Meta(max_length=4, description="Prompts that a visitor can begin with."),
+    ] = ()
+    handoff_button: Annotated[bool, Meta(description="Whether the menu has a button that asks for a human.")] = True
+    ask_contact: Annotated[
+        Literal["never", "handoff", "start"],
+        Meta(description="When a visitor is asked for name and e-mail address; what they say stays unverified."),
+    ] = "handoff"
+    csat: Annotated[bool, Meta(description="Whether a visitor is asked for a rating when a human has ended their part.")] = True
 
 
 class WidgetKey(msgspec.Struct, frozen=True):

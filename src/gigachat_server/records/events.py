@@ -38,6 +38,7 @@ EventType = Literal[
     "conversation.snoozed",
     "note.created",
     "note.deleted",
+    "conversation.rated",
     "proposal.created",
     "proposal.decided",
 ]
@@ -216,6 +217,13 @@ class NoteCreated(EventData, frozen=True, kw_only=True, tag="note.created"):
 
 class NoteDeleted(EventData, frozen=True, kw_only=True, tag="note.deleted"):
     note_id: str
+
+
+class ConversationRated(EventData, frozen=True, kw_only=True, tag="conversation.rated"):
+    """The end user said what a human's help was worth, 1 to 5; `closed_seq` is that of the event by which it ended."""
+
+    closed_seq: int
+    score: int
 
 
 class TurnProposed(EventData, frozen=True, kw_only=True, tag="turn.proposed"):

@@ -9,9 +9,12 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
+from gigachat_server.access.principal import local_operator
 from gigachat_server.errors import GigachatError
 from gigachat_server.ids import new_id
-from gigachat_server.records import Chatbot, ChatbotConfig, ResponseConfig
+from gigachat_server.pages.chat import SAMPLE_PROMPTS
+from gigachat_server.pages.demo import DEMO_HOSTNAMES
+from gigachat_server.records import Chatbot, ChatbotConfig, ResponseConfig, WidgetSettings
 from gigachat_server.services import Services
 from gigachat_server.store import chatbots
 from gigachat_server.store.database import Tx
@@ -34,6 +37,7 @@ async def load(services: Services) -> None:
     """Have the chatbot, with the documentation of this version as its documents."""
     try:
         chatbot = await _ensure_chatbot(services)
+        await _ensure_widget_key(services, chatbot)
         for name, content in documentation():
             ingested = await services.ingest.push(chatbot, name, content)
             if ingested.document.state == "pending":
@@ -42,6 +46,14 @@ async def load(services: Services) -> None:
         _log.warning("the sample cannot be loaded: %s", error)
     else:
         _log.info("the chatbot %r is ready: %s", NAME, chatbot.id)
+
+
+async def _ensure_widget_key(services: Services, chatbot: Chatbot) -> None:
+    """For `/widget/demo`, on this machine."""
+    who = local_operator(chatbot.account_id)
+    if not await services.widget_keys.list(who, chatbot):
+        settings = WidgetSettings(sources="full", starters=SAMPLE_PROMPTS[:3])
+        await services.widget_keys.create(who, chatbot, name="demo", hostnames=DEMO_HOSTNAMES, settings=settings, is_enabled=True)
 
 
 def documentation() -> Iterator[tuple[str, str]]:

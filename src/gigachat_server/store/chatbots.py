@@ -37,6 +37,9 @@ _BELOW = (
     "notes",
     "proposals",
     "canned_replies",
+    "read_marks",
+    "typing",
+    "ratings",
 )
 
 

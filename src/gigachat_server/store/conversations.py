@@ -514,7 +514,7 @@ async def delete(tx: Tx, chatbot_id: str, conversation_id: str) -> bool:
     if not await tx.run(f"DELETE FROM conversations {_WHICH}", chatbot_id=chatbot_id, conversation_id=conversation_id):
         return False
     await message_texts.delete_of_conversation(tx, chatbot_id, conversation_id)
-    for table in ("events", "drafts", "unanswered", "notes", "proposals", "messages"):
+    for table in ("events", "drafts", "unanswered", "notes", "proposals", "messages", "read_marks", "typing", "ratings"):
         await tx.run(f"DELETE FROM {table} {_WHICH}", chatbot_id=chatbot_id, conversation_id=conversation_id)
     return True
 

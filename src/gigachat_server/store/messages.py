@@ -302,6 +302,18 @@ async def find_chatbot_id(reader: Reader, account_id: str, message_id: str) -> s
     return row[0] if row else None
 
 
+async def list_newest_before(reader: Reader, chatbot_id: str, conversation_id: str, *, before: int, limit: int) -> list[Message]:
+    """The newest of those before that seq, oldest first."""
+    rows = await reader.all(
+        f"SELECT {_COLUMNS} FROM messages {_IN} AND seq < :before ORDER BY seq DESC LIMIT :limit",
+        chatbot_id=chatbot_id,
+        conversation_id=conversation_id,
+        before=before,
+        limit=limit,
+    )
+    return [_message(row) for row in reversed(rows)]
+
+
 async def list_shown(reader: Reader, conversation: Conversation, *, before: int, limit: int) -> list[Message]:
     """The newest of a conversation before that seq, oldest first, as one reads it: of replies the first alternative, none that
     another one replaced, and none to the prompt that is being answered anew."""
@@ -315,6 +327,18 @@ async def list_shown(reader: Reader, conversation: Conversation, *, before: int,
         limit=limit,
     )
     return [_message(row) for row in reversed(rows)]
+
+
+async def list_last_said(reader: Reader, chatbot_id: str, conversation_ids: Sequence[str]) -> dict[str, str]:
+    """What was said last in each of these conversations."""
+    rows = await reader.all(
+        "SELECT conversation_id, content FROM messages WHERE chatbot_id = :chatbot_id AND (conversation_id, seq) IN "
+        "(SELECT conversation_id, max(seq) FROM messages WHERE chatbot_id = :chatbot_id "
+        "AND conversation_id = ANY(:conversation_ids) GROUP BY conversation_id)",
+        chatbot_id=chatbot_id,
+        conversation_ids=[*conversation_ids],
+    )
+    return {row[0]: row[1] for row in rows}
 
 
 async def list_prompt_metadata(reader: Reader, chatbot_id: str, conversation_id: str, *, limit: int) -> dict[str, dict[str, Any]]:

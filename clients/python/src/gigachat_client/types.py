@@ -201,6 +201,7 @@ class EndUserEvent(Struct, frozen=True, kw_only=True):
         "conversation.assigned",
         "conversation.closed",
         "conversation.identified",
+        "conversation.rated",
         "conversation.released",
         "conversation.reopened",
         "conversation.snoozed",
@@ -564,6 +565,20 @@ class PromptInput(Struct, frozen=True, kw_only=True):
     """Stored with the prompt and returned; 16 kB of JSON at most. No string of it holds NUL, and it is nested 32 deep at most."""
 
 
+class RatingInput(Struct, frozen=True, kw_only=True):
+    closed_seq: int
+    """Of the event `conversation.closed`."""
+    score: int
+    comment: str | UnsetType = UNSET
+
+
+class ReadInput(Struct, frozen=True, kw_only=True):
+    user_id: str | UnsetType = UNSET
+    """With an API key: who, an end user or `client:support_staff_01`."""
+    seq: int
+    """Of the last message that they have read."""
+
+
 class Readiness(Struct, frozen=True, kw_only=True):
     status: str
     version: str
@@ -884,6 +899,12 @@ class StreamStart(Struct, frozen=True, kw_only=True):
     message_ids: list[str]
 
 
+class StreamTyping(Struct, frozen=True, kw_only=True):
+    """Who is writing now, besides the caller: empty once nobody is."""
+
+    names: list[str]
+
+
 class TakeoverInput(Struct, frozen=True, kw_only=True):
     operator: str
     """Who takes over, such as `support_staff_01`."""
@@ -906,6 +927,11 @@ class TextSplitterConfigInput(Struct, frozen=True, kw_only=True):
     """More than chunk_overlap."""
     chunk_overlap: int | UnsetType = UNSET
     """Less than chunk_size."""
+
+
+class TypingInput(Struct, frozen=True, kw_only=True):
+    user_id: str | UnsetType = UNSET
+    """With an API key: who, an end user or `client:support_staff_01`."""
 
 
 class UserRate(Struct, frozen=True, kw_only=True):
@@ -953,6 +979,28 @@ class WidgetSettings(Struct, frozen=True, kw_only=True):
     """What visitors see of the sources of a reply: their text (`full`), their names (`titles`) or `none`."""
     allow_apps: bool
     """Whether requests without an `Origin`, as apps send them, are let in with this key."""
+    allow_direct: bool
+    """Whether anyone with the link `/chat/{chatbot_id}` can chat, without a site."""
+    accent: str
+    """The colour of buttons; white text on it has to be readable."""
+    theme: Choice["auto", "dark", "light"]
+    """`auto`: as the visitor's device."""
+    side: Choice["left", "right"]
+    """Where the button is."""
+    offset_x: int
+    """Its distance from that side, in pixels."""
+    offset_y: int
+    """Its distance from the bottom, in pixels."""
+    greeting: str | None
+    """What stands above an empty conversation; null: a greeting in the visitor's language."""
+    starters: list[str]
+    """Prompts that a visitor can begin with."""
+    handoff_button: bool
+    """Whether the menu has a button that asks for a human."""
+    ask_contact: Choice["handoff", "never", "start"]
+    """When a visitor is asked for name and e-mail address; what they say stays unverified."""
+    csat: bool
+    """Whether a visitor is asked for a rating when a human has ended their part."""
 
 
 class WidgetSettingsInput(Struct, frozen=True, kw_only=True):
@@ -962,6 +1010,28 @@ class WidgetSettingsInput(Struct, frozen=True, kw_only=True):
     """What visitors see of the sources of a reply: their text (`full`), their names (`titles`) or `none`."""
     allow_apps: bool | UnsetType = UNSET
     """Whether requests without an `Origin`, as apps send them, are let in with this key."""
+    allow_direct: bool | UnsetType = UNSET
+    """Whether anyone with the link `/chat/{chatbot_id}` can chat, without a site."""
+    accent: str | UnsetType = UNSET
+    """The colour of buttons; white text on it has to be readable."""
+    theme: Literal["auto", "dark", "light"] | UnsetType = UNSET
+    """`auto`: as the visitor's device."""
+    side: Literal["left", "right"] | UnsetType = UNSET
+    """Where the button is."""
+    offset_x: int | UnsetType = UNSET
+    """Its distance from that side, in pixels."""
+    offset_y: int | UnsetType = UNSET
+    """Its distance from the bottom, in pixels."""
+    greeting: str | None | UnsetType = UNSET
+    """What stands above an empty conversation; null: a greeting in the visitor's language."""
+    starters: list[str] | UnsetType = UNSET
+    """Prompts that a visitor can begin with."""
+    handoff_button: bool | UnsetType = UNSET
+    """Whether the menu has a button that asks for a human."""
+    ask_contact: Literal["handoff", "never", "start"] | UnsetType = UNSET
+    """When a visitor is asked for name and e-mail address; what they say stays unverified."""
+    csat: bool | UnsetType = UNSET
+    """Whether a visitor is asked for a rating when a human has ended their part."""
 
 
 class AddedStem(Struct, frozen=True, kw_only=True):
@@ -1134,6 +1204,7 @@ class Event(Struct, frozen=True, kw_only=True):
         "conversation.assigned",
         "conversation.closed",
         "conversation.identified",
+        "conversation.rated",
         "conversation.released",
         "conversation.reopened",
         "conversation.snoozed",

@@ -21,6 +21,7 @@ from gigachat_server.store.database import Database, Tx
 
 TAKEN_OVER: Final = "conversation.taken_over"
 RELEASED: Final = "conversation.released"
+CLOSED: Final = "conversation.closed"
 
 
 class Events:

@@ -212,6 +212,7 @@ function follow(waitMs = 1000) {
   source.addEventListener("open", () => (waitMs = 1000));
   source.addEventListener("change", (event) => take(event, applyChange));
   source.addEventListener("delta", (event) => take(event, applyDelta));
+  source.addEventListener("block", (event) => take(event, applyBlock));
   source.addEventListener("gone", (event) => {
     unfollow();
     showProblem(JSON.parse(event.data).detail, ["Reload the page", location.href, ""]);
@@ -286,7 +287,20 @@ function applyDelta({ message_id, offset, text }) {
   const content = bubble.querySelector(".content");
   if (offset === 0) content.replaceChildren();
   content.classList.remove("typing");
-  content.append(text);
+  if (content.lastChild?.nodeType === Node.TEXT_NODE) content.lastChild.appendData(text);
+  else content.append(text);
+}
+
+// What is complete of a reply in the making, as it will be: it takes the place of its plain text.
+function applyBlock({ message_id, start, end, html }) {
+  const bubble = document.getElementById(`message-${message_id}`);
+  const content = bubble?.querySelector(".content");
+  const tail = content?.lastChild;
+  if (!bubble?.matches(".writing") || tail?.nodeType !== Node.TEXT_NODE || Number(content.dataset.end ?? 0) !== start) return;
+  content.dataset.end = end;
+  tail.data = [...tail.data].slice(end - start).join("");
+  tail.before(fragment(html));
+  content.classList.replace("plain", "markdown");
 }
 
 function putControl(html) {

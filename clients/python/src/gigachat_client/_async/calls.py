@@ -426,6 +426,7 @@ class AsyncConversationsCalls:
         limit: int | UnsetType = UNSET,
         after: str | UnsetType = UNSET,
         embedding: bool = False,
+        typing: bool | UnsetType = UNSET,
     ) -> AsyncPages[types.Event]:
         """List events, oldest first, or follow them."""
         call = Call(
@@ -435,7 +436,7 @@ class AsyncConversationsCalls:
                 chatbot_id=chatbot_id,
                 conversation_id=conversation_id,
             ),
-            query={"limit": limit, "after": after, "embedding": embedding},
+            query={"limit": limit, "after": after, "embedding": embedding, "typing": typing},
         )
         return AsyncPages(self._transport, call, list[types.Event])
 
@@ -488,6 +489,50 @@ class AsyncConversationsCalls:
             body=body,
         )
         return await self._transport.call(call, types.Message)
+
+    async def mark_read(self, chatbot_id: str, conversation_id: str, *, seq: int, user_id: str | UnsetType = UNSET) -> None:
+        """Note how far somebody has read."""
+        body = types.ReadInput(user_id=user_id, seq=seq)
+        call = Call(
+            "PUT",
+            path(
+                "/chatbots/{chatbot_id}/conversations/{conversation_id}/read",
+                chatbot_id=chatbot_id,
+                conversation_id=conversation_id,
+            ),
+            body=body,
+        )
+        await self._transport.call(call, None)
+
+    async def note_typing(self, chatbot_id: str, conversation_id: str, *, user_id: str | UnsetType = UNSET) -> None:
+        """Tell that somebody is writing; shown for six seconds while a human answers."""
+        body = types.TypingInput(user_id=user_id)
+        call = Call(
+            "POST",
+            path(
+                "/chatbots/{chatbot_id}/conversations/{conversation_id}/typing",
+                chatbot_id=chatbot_id,
+                conversation_id=conversation_id,
+            ),
+            body=body,
+        )
+        await self._transport.call(call, None)
+
+    async def rate(
+        self, chatbot_id: str, conversation_id: str, *, closed_seq: int, score: int, comment: str | UnsetType = UNSET
+    ) -> None:
+        """Rate a human's help, once they have closed the conversation."""
+        body = types.RatingInput(closed_seq=closed_seq, score=score, comment=comment)
+        call = Call(
+            "PUT",
+            path(
+                "/chatbots/{chatbot_id}/conversations/{conversation_id}/rating",
+                chatbot_id=chatbot_id,
+                conversation_id=conversation_id,
+            ),
+            body=body,
+        )
+        await self._transport.call(call, None)
 
     async def delete_user(self, chatbot_id: str, user_id: str) -> None:
         """Delete everything that one end user said, and what is known of them."""

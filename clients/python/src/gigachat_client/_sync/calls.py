@@ -424,6 +424,7 @@ class SyncConversationsCalls:
         limit: int | UnsetType = UNSET,
         after: str | UnsetType = UNSET,
         embedding: bool = False,
+        typing: bool | UnsetType = UNSET,
     ) -> SyncPages[types.Event]:
         """List events, oldest first, or follow them."""
         call = Call(
@@ -433,7 +434,7 @@ class SyncConversationsCalls:
                 chatbot_id=chatbot_id,
                 conversation_id=conversation_id,
             ),
-            query={"limit": limit, "after": after, "embedding": embedding},
+            query={"limit": limit, "after": after, "embedding": embedding, "typing": typing},
         )
         return SyncPages(self._transport, call, list[types.Event])
 
@@ -486,6 +487,50 @@ class SyncConversationsCalls:
             body=body,
         )
         return self._transport.call(call, types.Message)
+
+    def mark_read(self, chatbot_id: str, conversation_id: str, *, seq: int, user_id: str | UnsetType = UNSET) -> None:
+        """Note how far somebody has read."""
+        body = types.ReadInput(user_id=user_id, seq=seq)
+        call = Call(
+            "PUT",
+            path(
+                "/chatbots/{chatbot_id}/conversations/{conversation_id}/read",
+                chatbot_id=chatbot_id,
+                conversation_id=conversation_id,
+            ),
+            body=body,
+        )
+        self._transport.call(call, None)
+
+    def note_typing(self, chatbot_id: str, conversation_id: str, *, user_id: str | UnsetType = UNSET) -> None:
+        """Tell that somebody is writing; shown for six seconds while a human answers."""
+        body = types.TypingInput(user_id=user_id)
+        call = Call(
+            "POST",
+            path(
+                "/chatbots/{chatbot_id}/conversations/{conversation_id}/typing",
+                chatbot_id=chatbot_id,
+                conversation_id=conversation_id,
+            ),
+            body=body,
+        )
+        self._transport.call(call, None)
+
+    def rate(
+        self, chatbot_id: str, conversation_id: str, *, closed_seq: int, score: int, comment: str | UnsetType = UNSET
+    ) -> None:
+        """Rate a human's help, once they have closed the conversation."""
+        body = types.RatingInput(closed_seq=closed_seq, score=score, comment=comment)
+        call = Call(
+            "PUT",
+            path(
+                "/chatbots/{chatbot_id}/conversations/{conversation_id}/rating",
+                chatbot_id=chatbot_id,
+                conversation_id=conversation_id,
+            ),
+            body=body,
+        )
+        self._transport.call(call, None)
 
     def delete_user(self, chatbot_id: str, user_id: str) -> None:
         """Delete everything that one end user said, and what is known of them."""
