@@ -27,17 +27,24 @@ from gigachat_server.records import ChatbotConfig, WidgetKey, WidgetSettings
 _SOURCES = {"full": "their text", "titles": "their names", "none": "nothing"}
 _LABELS = {
     "sources": "Of sources, visitors see",
-    "csat": "Ask for a rating",
+    "allow_apps": "Let apps in",
+    "allow_direct": "Let people in by a link",
     "offset_x": "From the side",
     "offset_y": "From below",
+    "handoff_button": "Button that asks for a human",
+    "ask_contact": "Ask for name and address",
+    "csat": "Ask for a rating",
 }
+_ASKED = {"never": "never", "handoff": "when a human is asked for", "start": "at the start"}
+_CHOICES = {"sources": _SOURCES, "ask_contact": _ASKED}
+_MAIN = ("name", "hostnames", "is_enabled", "settings.sources")  # the others are folded away
 
 
 def _of_widget(name: str) -> forms.Field:
     """The control for what its holder decides for visitors."""
     path, label = f"settings.{name}", _LABELS.get(name, name.replace("_", " ").capitalize())
-    if name == "sources":
-        return forms.field(WidgetKeyInput, path, label, hint="", choices=_SOURCES)
+    if name in _CHOICES:
+        return forms.field(WidgetKeyInput, path, label, hint="", choices=_CHOICES[name])
     return forms.field(WidgetKeyInput, path, label)
 
 
@@ -172,4 +179,5 @@ async def _page(
         refused_id=again,
         made=made,
         address=request.address,
+        main=_MAIN,
     )

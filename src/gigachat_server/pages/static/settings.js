@@ -4,7 +4,10 @@
 const BESIDES = new Set(["csrf", "version", "do", "query", "which", "limit"]); // what is no setting
 
 for (const form of document.querySelectorAll("form[data-guard]")) guard(form);
-for (const dialog of document.querySelectorAll("[popover][data-open]")) dialog.showPopover();
+for (const dialog of document.querySelectorAll("[data-open]")) {
+  dialog.popover = "auto"; // without a script it stands in the page
+  dialog.showPopover();
+}
 for (const button of document.querySelectorAll("[data-copy]")) button.addEventListener("click", () => copy(button));
 for (const field of document.querySelectorAll("[data-behind]")) keepBehind(field);
 document.querySelector(".rail [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
