@@ -33,7 +33,6 @@ _SHOWN = (
     "documents.results.match_count",
     "documents.results.when_nothing_matches",
 )
-_MOST = 200
 COUNTS = ("10", "25", "50", "100")
 
 
