@@ -179,6 +179,7 @@ async def gigachat(
     """A server on a store in this folder, and a client with a key. The model says "Hi." unless told otherwise."""
     given: dict[str, Any] = {"data": str(folder), "shutdown_timeout_s": 0.2} | stores.current().settings(folder) | settings
     chosen = Settings(**given)
+    await stores.current().begin(folder)
     async with app.running(
         chosen, clock=clock, model=model or ScriptedModel(["Hi."]), embedder=embedder or HashingEmbedder(), pace=pace
     ) as services:

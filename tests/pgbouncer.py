@@ -19,7 +19,7 @@ PROGRAM = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin
 @contextmanager
 def pgbouncer(server: PostgresServer, **config: str | int) -> Iterator[str]:
     """The DSN that leads through it to the database `postgres`. `config` is that of its section `pgbouncer`."""
-    assert PROGRAM is not None
+    assert PROGRAM is not None, "pgbouncer is not installed"
     port = free_port()
     given = {
         "listen_addr": "127.0.0.1",

@@ -7,6 +7,7 @@ last one left. On PostgreSQL a folder has a database, and `copy` copies that wit
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ import apsw
 from gigachat_server.clock import system_clock
 from gigachat_server.store.engines import migrate as migrations
 from gigachat_server.store.engines.postgres import open_postgres
+from gigachat_server.store.engines.sqlite import open_sqlite
 from tests.postgres import Databases
 
 _FILE = "gigachat.sqlite3"
@@ -27,6 +29,9 @@ class Stores(Protocol):
 
     def settings(self, folder: Path) -> dict[str, str]:
         """What a server on that folder has to be told besides."""
+
+    async def begin(self, folder: Path) -> None:
+        """Where nothing was stored yet, there is an empty store that has the schema: no test waits for all migrations."""
 
     def copy(self, folder: Path, to: Path) -> None:
         """From now on `to` is what a kill of all its servers at this moment would leave of the folder."""
@@ -41,6 +46,11 @@ class Stores(Protocol):
 class SQLiteStores:
     def settings(self, folder: Path) -> dict[str, str]:
         return {}
+
+    async def begin(self, folder: Path) -> None:
+        global _empty_file
+        _empty_file = _empty_file or await _migrated_file()
+        _lay(_empty_file, folder / _FILE)
 
     def copy(self, folder: Path, to: Path) -> None:
         _copy_files(folder, to)
@@ -64,6 +74,9 @@ class PostgresStores:
 
     def settings(self, folder: Path) -> dict[str, str]:
         return {"database_url": self._dsn(folder), "secret": "of a store that many nodes may share"}
+
+    async def begin(self, folder: Path) -> None:
+        """Each database has it from the template."""
 
     def copy(self, folder: Path, to: Path) -> None:
         assert to.resolve() not in self._dsns
@@ -106,6 +119,7 @@ def using(stores: Stores) -> Iterator[None]:
 
 
 _current: Stores | None = None
+_empty_file = b""  # of SQLite, migrated; made once in each process
 
 
 async def migrate(dsn: str) -> None:
@@ -115,6 +129,23 @@ async def migrate(dsn: str) -> None:
         await migrations.migrate(database, system_clock)
     finally:
         await database.aclose()
+
+
+def _lay(content: bytes, file: Path) -> None:
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch(mode=0o600)
+        file.write_bytes(content)
+
+
+async def _migrated_file() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        database = open_sqlite(Path(folder))
+        try:
+            await migrations.migrate(database, system_clock)
+        finally:
+            await database.aclose()
+        return (Path(folder) / _FILE).read_bytes()
 
 
 def _copy_files(folder: Path, to: Path) -> None:

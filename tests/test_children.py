@@ -9,7 +9,7 @@ import subprocess
 import sys
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Iterable
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 
 import pytest
@@ -82,6 +82,27 @@ async def test_a_child_that_a_file_has_taken_over_ends_and_gives_its_place_back(
         pids = _names(tmp_path)
         assert len(pids) == extract.AT_ONCE + 1
         assert [_parent_of(int(pid)) for pid in pids] == [None] * len(pids)
+
+
+async def test_the_time_that_a_file_may_take_begins_when_it_can_be_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """However long the process that children are forked from takes to import what they need."""
+    began, go_on = tmp_path / "began", tmp_path / "go-on"
+    script = "import os, time\nfrom gigachat_server.knowledge.extraction import child, forker\nimport_all = forker.import_all\n"
+    script += f"def late():\n    open({str(began)!r}, 'w').close()\n    while not os.path.exists({str(go_on)!r}):\n"
+    script += "        time.sleep(0.01)\n    import_all()\nforker.import_all = late\nforker.main()"
+    monkeypatch.setattr(children, "_FORKER", ("-S", "-c", script))
+
+    async def has_begun() -> bool:
+        return began.exists()
+
+    async with aclosing(Children()) as forked, AsyncExitStack() as stack:
+        entering = asyncio.create_task(stack.enter_async_context(forked.one()))
+        await until(has_begun)
+        assert not entering.done()
+        go_on.touch()
+        child = await entering
+        child.writer.write_eof()
+        assert await child.reader.read() == b""
 
 
 async def test_the_process_that_children_are_forked_from_may_end_at_any_moment() -> None:

@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 import aiohttp
 import pytest
@@ -695,3 +696,47 @@ def test_every_code_names_one_error_and_leads_back_to_it() -> None:
         assert (found.retry_after_s is not None) == (kind.status == 503), "whoever is told to come again is told when"
     for code in (None, "", "of_another_version"):
         assert type(error_with_code(code)) is GigachatError
+
+
+ERASED = {
+    "a conversation": "/conversations/{conversation}",
+    "an end user alone in it": "/users/{user}",
+    "an end user among others": "/users/{user}",
+    "a chatbot": "",
+}
+
+
+@pytest.mark.parametrize("what", ERASED)
+async def test_nothing_that_tells_of_a_conversation_is_kept_once_it_is_erased(tmp_path: Path, what: str) -> None:
+    conversation, user = "case-of-änn", "ann@example.com"
+    async with gigachat(tmp_path) as api:
+        created = (await post(api, "/chatbots", {"name": "Superbot"}, "new")).body
+        chatbot = f"/chatbots/{created['id']}"
+        other = await api.chatbot()
+        for here in (chatbot, other):
+            talk = f"{here}/conversations/case-of-a%CC%88nn"  # not in the form in which it is stored
+            prompt = {"conversation_id": conversation, "user_id": user, "prompt": "My parcel is lost."}
+            await post(api, f"{here}/conversations", prompt, "say")
+            if what == "an end user among others":
+                await api.say(here, "So is mine.", conversation=conversation, user="bob")
+            await post(api, f"{talk}/takeover", {"operator": "client:eve"}, "take")
+            await post(api, f"{talk}/release", {}, "release")
+            await post(api, f"{talk}/handoff", {"note": "It is about her parcel."}, "hand")
+            await post(api, f"{talk}/stop", None, "stop")
+            messages = (await api.get(f"{talk}/messages")).body
+            await post(api, f"{talk}/messages/{messages[0]['id']}/retry", {}, "retry")
+        before = await kept(api)
+        assert len(before) == 13
+        assert sum(conversation in each for each in before) == 10
+        path = ERASED[what].format(conversation=quote(conversation), user=user)
+        assert (await api.call("DELETE", chatbot + path)).status == 204
+        left = [each for each in await kept(api) if created["id"] in each]
+        assert [each for each in left if conversation in each or user in each] == []
+        assert sum(conversation in each for each in await kept(api)) == 5, "another chatbot's is another conversation"
+        if what != "a chatbot":
+            assert (await post(api, f"{chatbot}/conversations", prompt, "say")).status == 404, "it is not said again"
+
+
+async def kept(api: Api) -> list[str]:
+    """All that is kept under keys, as it is stored."""
+    return [unquote(json.dumps(row, ensure_ascii=False)) for row in await rows(api, "SELECT * FROM idempotency")]

@@ -58,7 +58,15 @@ async def keep_drafts(api: Api) -> int:
     for turn in api.services.turns._live:
         if turn.lease is not None:
             turn.lease.began_at_s -= 1
-    await api.services.lifecycle.keep_drafts()
+
+    async def are_kept() -> bool:
+        """Not yet where the loop's own pass is about to store them, or another transaction holds the conversation's row."""
+        await api.services.lifecycle.keep_drafts()
+        stored: dict[str, int] = dict(await rows(api, "SELECT prompt_id, sum(length(content)) FROM drafts GROUP BY prompt_id"))
+        talking = [turn for turn in api.services.turns._live if turn.is_running and turn.speech.length]
+        return all(stored.get(turn.prompt_id) == turn.speech.length for turn in talking)
+
+    await until(are_kept)
     return len(await rows(api, "SELECT * FROM drafts"))
 
 
@@ -486,7 +494,14 @@ async def test_a_start_behind_many_abandoned_prompts_calls_the_model_for_a_few_a
             await until(are_asked)
             await api.services.lifecycle.recover()
             assert [len(model.calls), len(list(api.services.turns._live))] == [wanted, wanted - ended]
+            conversation = told(model.calls[ended])[0].replace(" ", "-")
+
+            async def has_left(conversation: str = conversation) -> bool:
+                """It is settled in the store a moment before its turn ends here."""
+                return conversation not in {turn.conversation_id for turn in api.services.turns._live}
+
             pauses[told(model.calls[ended])[0]].resume()
-            await until_settled(api, chatbot, told(model.calls[ended])[0].replace(" ", "-"))
+            await until_settled(api, chatbot, conversation)
+            await until(has_left)
         for prompt in prompts:
             assert [content for content, *_ in await history(api, chatbot, prompt.replace(" ", "-"))] == [prompt, f"re: {prompt}"]

@@ -23,7 +23,8 @@ import msgspec
 
 ROOT = Path(__file__).parents[1]
 AT_ONCE = 2
-PATIENCE_S = 300
+PATIENCE_S = 600  # for the tests of one mutant
+ALL_PATIENCE_S = 3600  # for those of all of them
 
 _PROTECTIONS = "tests/faults/test_protections.py::test_"
 _FROZEN = _PROTECTIONS + "a_node_that_froze_stores_no_second_reply"
@@ -45,10 +46,15 @@ _STOOD_STILL = "tests/test_nodes.py::test_a_node_that_stood_still_shows_nothing_
 _INTERRUPT = "tests/test_overlap.py::test_of_many_that_interrupt_each_other_the_last_is_answered"
 _ARRIVES = "tests/test_nodes.py::test_a_node_that_arrives_leaves_alone_what_another_one_answers"
 _LEFT = "tests/test_recovery.py::test_no_draft_is_left_when_the_server_stops"
+_A_ROW = "tests/work/test_loop.py::test_a_row_"
+_LIMITS = "tests/test_limits.py::test_"
+_PROPOSED = "tests/inbox/test_proposals.py::test_"
+_REQUESTS = "tests/serving/test_requests.py::test_"
 _OPENAI = "tests/openai/test_"
 
 _ACCESS = "tests/access/"
 _MATRIX = _ACCESS + "test_matrix.py::test_each_credential_reaches_what_its_column_says_and_nothing_else"
+_LISTED = _ACCESS + "test_end_users.py::test_a_user_with_a_token_continues_with_a_fresh_one_or_a_session"
 
 _KEEP = '        if await idempotency.keep(tx, key, idempotency.IdempotencyRecord("turn", 201, prompt_id), now_us=now_us):\n'
 _KEEP_LATER = """\
@@ -246,6 +252,69 @@ MUTANTS = (
         [_CUT_AND_AWAY],
     ),
     Mutant(
+        "work that always fails is never parked",
+        [("if tries >= MOST_TRIES:", "if False:")],
+        [_A_ROW + "that_fails_is_tried_after_ever_longer_pauses_and_then_parked"],
+    ),
+    Mutant(
+        "work that ended each of its workers is tried again",
+        [("if tries > MOST_TRIES:", "if False:")],
+        [_A_ROW + "whose_worker_died_each_time_is_parked_before_it_is_worked_on"],
+    ),
+    Mutant(
+        "a row that cannot be claimed is looked at again at once",
+        [("                self._let_rest(entry)\n", "                pass\n")],
+        [_A_ROW + "that_cannot_be_claimed_keeps_no_other_waiting_and_does_not_spin"],
+    ),
+    Mutant(
+        "what comes after a body is a header",
+        [("        if self._phase is _Phase.HEAD:\n            self._headers", "        if True:\n            self._headers")],
+        [_REQUESTS + "what_comes_after_the_body_is_no_header"],
+    ),
+    Mutant(
+        "one address may take every connection",
+        [("(not is_proxy and self._from[place] >= self._most_of_one)", "False")],
+        [_REQUESTS + "one_address_does_not_get_all_of_it_unless_it_is_a_trusted_proxy"],
+    ),
+    Mutant(
+        "deleted rows stay in the store's file",
+        [('"secure_delete = ON"', '"secure_delete = OFF"')],
+        ["tests/data/test_erasure.py"],
+    ),
+    Mutant(
+        "a rewrite loses what a later version stored",
+        [("        held = _decode_fields(stored)\n    except", "        held = {}\n    except")],
+        ["tests/test_json_columns.py::test_a_rewrite_changes_what_is_changed_and_nothing_else"],
+    ),
+    Mutant(
+        "a list has the conversations of other end users",
+        [("        if self.owned_by is not None:\n", "        if False:\n")],
+        [_LISTED],
+    ),
+    Mutant(
+        "a quota that is used up has room for one more",
+        [("if ahead_us <= window_us - step_us else None", "if ahead_us <= window_us else None")],
+        [_LIMITS + "a_user_has_20_prompts_a_minute_which_come_back_one_by_one"],
+    ),
+    Mutant(
+        "a quota is not compared with what was used",
+        [(" if ahead_us <= window_us - step_us else None", "")],
+        [_LIMITS + "a_quota_is_exact_whatever_its_window"],
+    ),
+    Mutant(
+        "a proposal is decided as often as operators decide",
+        [
+            ("{_WHICH} AND state IN ('wanted', 'open') {if_epoch}", "{_WHICH} {if_epoch}"),
+            ("AND state = 'open' AND control_epoch =", "AND control_epoch ="),
+        ],
+        [_PROPOSED + "of_all_that_happens_at_once_one_thing_happens"],
+    ),
+    Mutant(
+        "a takeover leaves proposals open",
+        [('await supersede(tx, self._events, chatbot.id, conversation_id, "intercepted")\n        unsettled', "unsettled")],
+        [_PROPOSED + "a_change_of_control_puts_a_proposal_out_of_date"],
+    ),
+    Mutant(
         "what a caller recounts is told as the chatbot's own words",
         [("    if memory.is_recounted:\n", "    if False:\n")],
         [_OPENAI + "callers.py::test_without_a_name_the_callers_account_is_this_turns_memory_and_is_not_stored"],
@@ -365,11 +434,11 @@ def mutated(files: Mapping[Path, str], mutant: Mutant) -> dict[Path, str]:
     return changed
 
 
-def run_tests(folder: Path, tests: Sequence[str]) -> tuple[int, str]:
+def run_tests(folder: Path, tests: Sequence[str], *, patience_s: float = PATIENCE_S) -> tuple[int, str]:
     """pytest's exit status and what it printed, for the sources in that folder."""
     command = [sys.executable, "-m", "pytest", "-x", "--tb=short", "-p", "no:cacheprovider", "-p", "no:xdist", *tests]
     environment = os.environ | {"PYTHONPATH": str(folder / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
-    ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE_S)
+    ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=patience_s)
     return ended.returncode, ended.stdout + ended.stderr
 
 
@@ -393,7 +462,8 @@ def main() -> None:
     chosen = [mutant for mutant in MUTANTS if not wanted or any(name in mutant.name for name in wanted)]
     with tempfile.TemporaryDirectory() as temporary:
         copied(Path(temporary))
-        status, said = run_tests(Path(temporary), sorted({test for mutant in chosen for test in mutant.tests}))
+        every = sorted({test for mutant in chosen for test in mutant.tests})
+        status, said = run_tests(Path(temporary), every, patience_s=ALL_PATIENCE_S)
         if status != 0:
             sys.exit(f"The tests must pass before anything is switched off:\n{said}")
     print(f"{'mutant':55} verdict   seconds  noticed by")

@@ -343,7 +343,7 @@ class EmbedderUnavailable(GigachatError):
 
 
 class EmbedderRejected(EmbedderUnavailable):
-    """The embedding endpoint will refuse this again until somebody changes its configuration."""
+    """The embedding endpoint will refuse this again until its configuration changes."""
 
     code = "embedder_rejected"
     message = "The embedding endpoint refuses requests: check its key and model with `gigachat doctor`."

@@ -1,4 +1,4 @@
-"""What a running gigachat consists of, as its handlers and pages see it. `app.py` builds it."""
+"""What a running gigachat consists of, as its handlers and pages see it. `assembly.py` builds it."""
 
 from __future__ import annotations
 

@@ -369,6 +369,11 @@ def secret_of(variable: str) -> str:
     return os.environ.get(variable, "")
 
 
+def set_for_library(variable: str, value: str) -> None:
+    """Set a variable that another package reads when it is imported; one that the user has set stays."""
+    os.environ.setdefault(variable, value)
+
+
 def prepare_libraries() -> None:
     """Settle what libraries take from the environment while they are imported. Call it before they are.
 
@@ -414,7 +419,7 @@ def _without_services(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def expanded(path: str) -> Path:
-    """The path with a leading `~` replaced. Raises `SetupError` where nobody knows the home folder."""
+    """The path with a leading `~` replaced. Raises `SetupError` where the home folder is unknown."""
     try:
         return Path(path).expanduser()
     except RuntimeError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -13,9 +14,12 @@ import apsw
 import msgspec
 import numpy as np
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from gigachat_server.bench import processes
 from gigachat_server.bench.filled import Exact
+from gigachat_server.bench.floor import Floor, SQLiteMessages
 from gigachat_server.bench.load import Load, since_stamp
 from gigachat_server.bench.metrics import Budget, Report, all_answered, metric
 from gigachat_server.bench.texts import Author
@@ -35,6 +39,48 @@ def test_what_the_floor_acknowledged_survives_its_sudden_end(tmp_path: Path) -> 
     assert len(outcome.answered) == 30
     assert sorted(str(content) for role, content in stored if role == "user") == sorted(load.texts)
     assert [content for role, content in stored if role == "assistant"] == ["".join(DELTAS)] * 30
+
+
+def test_the_floor_reads_the_endpoints_stream_as_it_comes(tmp_path: Path) -> None:
+    """A stream in many pieces, and its events cut anywhere, is the reply that was spoken."""
+    spoken = b"".join(
+        b"data: " + msgspec.json.encode({"choices": [{"index": 0, "delta": {"content": each}}]}) + b"\n\n" for each in DELTAS
+    )
+    spoken += b'data: {"choices":[],"usage":{"total_tokens":9}}\n\ndata: [DONE]\n\n'
+    asked: list[dict[str, object]] = []
+
+    async def drive() -> str:
+        async def answer(request: web.Request) -> web.StreamResponse:
+            asked.append(await request.json())
+            response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+            await response.prepare(request)
+            for first in range(0, len(spoken), 7):
+                await response.write(spoken[first : first + 7])
+            return response
+
+        app = web.Application()
+        app.router.add_post("/v1/chat/completions", answer)
+        async with TestServer(app) as server:
+            floor = Floor(SQLiteMessages(tmp_path / "floor.sqlite3"), str(server.make_url("/v1")))
+            try:
+                return await floor.complete("Hello")
+            finally:
+                await floor.aclose()
+
+    assert asyncio.run(drive()) == "".join(DELTAS)
+    assert asked[0]["stream"] is True and asked[0]["stream_options"] == {"include_usage": True}
+
+
+@pytest.mark.slow
+def test_turns_are_measured_beside_another_checkout(tmp_path: Path) -> None:
+    file, checkout = tmp_path / "figures.json", Path(__file__).parents[2]
+    command = [sys.executable, "-m", "gigachat_server", "bench", "--size", "tiny", "--only", "turns", "--beside", str(checkout)]
+    done = subprocess.run([*command, "--json", str(file)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    figures = {each.name: each for each in msgspec.json.decode(file.read_bytes(), type=Report).metrics}
+    beside = figures["turns, beside the other"]
+    assert beside.value == figures["turns"].value and beside.floor and beside.floor != figures["turns"].floor
+    assert "other checkout" in done.stderr
 
 
 @pytest.mark.slow

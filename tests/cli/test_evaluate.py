@@ -138,7 +138,13 @@ def test_a_folder_of_texts_and_a_table_is_enough(tmp_path: Path) -> None:
     assert "1 documents that are not there: gone.md" in ended.stderr
 
 
-def test_the_picture_and_the_advice_of_a_run(tmp_path: Path) -> None:
+def test_the_picture_and_the_advice_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = [tmp_path / "home", tmp_path / "temporary"]
+    for variable, folder in zip(("HOME", "TMPDIR"), elsewhere, strict=True):
+        folder.mkdir()
+        monkeypatch.setenv(variable, str(folder))
+    for variable in ("MPLCONFIGDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(variable, raising=False)
     gigachat = Gigachat(tmp_path / "data")
     picture = tmp_path / "scores.svg"
     told = gigachat.output("eval", FOLDER, "--collection", "shop", "--plot", picture, "--suggest-threshold")
@@ -147,6 +153,7 @@ def test_the_picture_and_the_advice_of_a_run(tmp_path: Path) -> None:
     for text in ("shop: score of the best passage", "answerable (2)", "unanswerable (1)", "present threshold 0.78"):
         assert f">{text}<" in drawn
     assert "shop: 2 answerable and 1 unanswerable questions are too few to suggest a threshold" in told
+    assert [list(folder.iterdir()) for folder in elsewhere] == [[], []], "the picture is all that is written"
 
 
 @pytest.mark.parametrize(

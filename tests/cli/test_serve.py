@@ -35,6 +35,17 @@ def test_first_start_prints_a_key_and_later_ones_do_not(tmp_path: Path) -> None:
     assert (status, rest, log) == (0, "", "")
 
 
+@pytest.mark.sqlite_only
+def test_what_it_prints_at_the_start_has_the_address_that_people_reach(tmp_path: Path) -> None:
+    public = "https://example.com/chat"
+    with Gigachat(tmp_path / "data", public_url=f"{public}/").serving() as server:
+        server.call("/livez", server.first_key())
+        _, rest, _ = server.stop()
+    assert f"curl {public}/chatbots" in rest
+    assert f"  {public}/login?token=" in rest
+    assert "127.0.0.1" not in rest
+
+
 def test_a_configured_key_is_the_first_one(tmp_path: Path) -> None:
     key = "chosen-by-the-operator-0123456789"
     with Gigachat(tmp_path / "data", api_key=key).serving() as server:

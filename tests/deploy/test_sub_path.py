@@ -17,6 +17,7 @@ from gigachat_server.errors import SetupError
 from gigachat_server.settings import load
 from tests.deploy.proxy import Config, as_it_comes, needs_nginx, nginx
 from tests.harness import Api, gigachat
+from tests.serving.callers import calling, serving
 
 pytestmark = [pytest.mark.sqlite_only]
 
@@ -133,6 +134,26 @@ async def test_what_the_api_names_can_be_called(tmp_path: Path, config: Config) 
         assert json.loads(first)[0]["seq"] < json.loads(second)[0]["seq"]
         status, _, problem = await front.call("GET", f"{chatbot}/conversations/none", key=True)
         assert (status, json.loads(problem)["instance"]) == (404, f"{chatbot}/conversations/none")
+
+
+@needs_nginx
+@CONFIGS
+async def test_what_an_error_names_can_be_opened(tmp_path: Path, config: Config) -> None:
+    async with served(tmp_path, config) as front:
+        for method, path in (("GET", "/chat/chatbot"), ("GET", "/chat/v1/chatbots"), ("GET", "/chat/chatbots/none")):
+            status, _, text = await front.call(method, path, key=True)
+            problem = json.loads(text)
+            assert status == 404
+            for named in (problem["type"], *re.findall(r"/[a-z/]+", problem["detail"].replace("/v1 ", ""))):
+                assert named.startswith("/chat/"), problem
+                assert (await front.call("GET", named, key=True))[0] == 200, named
+
+
+async def test_what_is_no_request_is_told_where_its_error_is_explained() -> None:
+    async with serving(public_url=PUBLIC) as (_, address), calling(address) as caller:
+        await caller.send(b"nonsense\r\n\r\n")
+        _, _, body = await caller.answer()
+        assert json.loads(body)["type"] == "/chat/docs#error-malformed_request"
 
 
 @needs_nginx

@@ -47,6 +47,9 @@ class ServerStores:
     def settings(self, folder: Path) -> dict[str, str]:
         return {"database_url": self._through()}
 
+    async def begin(self, folder: Path) -> None:
+        """The first server migrates it."""
+
     def copy(self, folder: Path, to: Path) -> None:
         raise NotImplementedError
 

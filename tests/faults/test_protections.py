@@ -15,11 +15,11 @@ import pytest
 
 from gigachat_server.chat.turns.queue import LEASE_US
 from gigachat_server.clock import system_clock
-from gigachat_server.errors import ModelUnreachable
+from gigachat_server.errors import ModelUnreachable, StorageUnavailable
 from gigachat_server.models.base import ModelInput
 from gigachat_server.models.fake import Pause, ScriptedModel
 from gigachat_server.triggers import acting
-from tests.faults.nodes import Disk, JumpingClock, OtherNode, other_node
+from tests.faults.nodes import PATIENCE_S, Disk, JumpingClock, OtherNode, other_node
 from tests.faults.serving import Stored, read_store
 from tests.harness import Api, Reply, gigachat, until
 
@@ -199,21 +199,23 @@ async def test_a_prompt_that_ends_every_process_is_given_up(tmp_path: Path) -> N
     assert replies(read_store(tmp_path)) == []
 
 
-async def test_a_failure_that_cannot_be_stored_leaves_nobody_waiting(tmp_path: Path) -> None:
+@pytest.mark.parametrize("why", [RuntimeError("a bug"), StorageUnavailable()], ids=lambda why: type(why).__name__)
+async def test_a_failure_that_cannot_be_stored_leaves_nobody_waiting(tmp_path: Path, why: Exception) -> None:
     """The caller is told at once; the prompt is answered when its lease has run out."""
     clock = JumpingClock()
     async with gigachat(tmp_path, model=ScriptedModel([ModelUnreachable()], ["Hi."]), clock=clock) as api:
         chatbot, database = await api.chatbot(), api.services.database
         transaction = database.transaction
 
-        async def broken(name: str, body: Any) -> Any:
-            if name == "turn.fail":
-                raise RuntimeError("a bug")
-            return await transaction(name, body)
+        async def broken(name: str, body: Any, **options: Any) -> Any:
+            if name in ("turn.fail", "turn.fail_unsaid", "turn.give_up"):
+                raise why
+            return await transaction(name, body, **options)
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(database, "transaction", broken)
-            assert (await post(api, chatbot, "Hello", key="k")).code == "upstream_unreachable"
+            async with asyncio.timeout(PATIENCE_S):
+                assert (await post(api, chatbot, "Hello", key="k")).code == "upstream_unreachable"
         clock.jump(LEASE_OVER_S)
         await api.services.lifecycle.recover()
         assert contents(await post(api, chatbot, "Hello", key="k")) == ["Hi."]

@@ -344,11 +344,12 @@ def test_what_a_page_says_is_told_in_no_time() -> None:
 
 async def test_a_crawl_delay_is_kept_and_no_more_than_two_come_at_once(tmp_path: Path) -> None:
     pages = shop()
-    pages.at["/robots.txt"] = Response("User-agent: gigachat\nCrawl-delay: 0.05\n")
+    pages.at["/robots.txt"] = Response("User-agent: gigachat\nCrawl-delay: 0.15\n")
     async with serving(pages) as site, crawling(tmp_path) as (api, sites):
         await crawled(api, sites, site.url)
         at = [request.at for request in site.requests if request.path != "/robots.txt"]
-        assert min(later - earlier for earlier, later in pairwise(at)) > 0.04
+        # On a busy machine a request may arrive a little late, and the next one in time.
+        assert min(later - earlier for earlier, later in pairwise(at)) > 0.1
         assert site.connections <= 3
 
 

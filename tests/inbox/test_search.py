@@ -115,6 +115,7 @@ async def _rows(api: Api) -> list[Any]:
 
 async def test_many_messages_are_indexed_once_by_several_at_once(tmp_path: Path) -> None:
     async with gigachat(tmp_path, model=answering({})) as api:
+        await api.services.inbox_worker.aclose()  # a fifth, which the test would not wait for
         chatbot = await api.chatbot()
         for number in range(130):
             await api.say(chatbot, f"parcel {number}", user="client:eve")

@@ -13,7 +13,7 @@ from tests.models.embedder_texts import LONG, TEXTS
 from tests.models.embedder_weights import built_in_embedder, require_weights
 
 from gigachat_server import settings
-from gigachat_server.app import make_embedder
+from gigachat_server.configured import make_embedder
 from gigachat_server.errors import EmbedderUnavailable
 from gigachat_server.models.embedders.built_in import BUILT_IN, DEFAULT
 from gigachat_server.models.embedders.local_embedder import LocalEmbedder

@@ -5,14 +5,19 @@
 
 from __future__ import annotations
 
+import re
 import uuid
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
 import schemathesis
 
+from gigachat_server.api.routes import CONVERSATIONS, SESSIONS
 from gigachat_server.edge import cursors
 from gigachat_server.errors import InvalidRequest
+
+_MESSAGES: dict[str, dict[str, bool]] = {}  # by id: which calls take the message
 
 
 def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
@@ -21,9 +26,30 @@ def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
     # One key stands for one request: used again with another body, it is refused (`idempotency_key_reused`).
     if "Idempotency-Key" in (case.headers or {}):
         case.headers["Idempotency-Key"] = str(uuid.uuid4())
+    _name_what_takes_it(case)
     if case.media_type == "application/json" and isinstance(case.body, dict):
         case.body = _with_whole_numbers(case.body)
         _keep_what_is_compared(case.operation.path, case.body)
+        _say_what_takes_this_caller(case.operation.path, case.body)
+
+
+def after_call(context: Any, case: Any, response: Any) -> None:
+    """Remember which messages there are, and what may be done with each."""
+    if response.headers.get("content-type") != ["application/json"]:
+        return
+    told = response.json()
+    for each in told if isinstance(told, list) else [told]:
+        if isinstance(each, dict) and "in_reply_to" in each:
+            is_reply = each["role"] == "assistant" and each["in_reply_to"] is not None
+            _MESSAGES[each["id"]] = {"feedback": is_reply, "retry": is_reply or each["role"] == "user"}
+
+
+def _name_what_takes_it(case: Any) -> None:
+    """Feedback is for replies, a retry for prompts and replies: of another message it is refused, of none there is (404)."""
+    does = case.operation.path.rpartition("/")[2]
+    takes = _MESSAGES.get((case.path_parameters or {}).get("message_id", ""))
+    if takes is not None and not takes.get(does, True):
+        case.path_parameters["message_id"] = str(uuid.uuid4())
 
 
 def filter_case(context: Any, case: Any) -> bool:
@@ -34,6 +60,10 @@ def filter_case(context: Any, case: Any) -> bool:
     is_negative = case.meta is not None and not case.meta.generation.mode.is_positive
     # A cursor of conversations ends in an id in UTF-8, which no pattern can see through its base64.
     if not is_negative and case.operation.path.endswith("/conversations") and not _is_cursor((case.query or {}).get("after")):
+        return False
+    # A shortcut has letters of any script, which no pattern in ASCII can say.
+    shortcut = case.body.get("shortcut") if is_negative and isinstance(case.body, dict) else None
+    if isinstance(shortcut, str) and not shortcut.isascii() and re.fullmatch(r"/?[^\W_][\w-]{0,63}", shortcut):
         return False
     # A form is nothing but texts: a name of the wrong type is a right one once it is sent.
     return not (is_negative and case.media_type == "multipart/form-data")
@@ -63,8 +93,9 @@ def _keep_what_is_compared(path: str, body: dict[str, Any]) -> None:
     # A replay does not cut documents anew.
     if path.endswith("/replay"):
         (body.get("config", {}).get("documents") or {}).pop("text_splitter", None)
-    # Of many messages the last one is the prompt.
+    # Of many messages the last one is the prompt; NUL is in none, and in no name of what they hold.
     if path.endswith("/ui"):
+        body.pop("messages", None)
         body["message"] = {"id": "m1", "role": "user", "parts": [{"type": "text", "text": "Hello?"}]}
         body.pop("metadata", None)
     # What is to be crawled is fetched: this name never exists (RFC 6761).
@@ -73,5 +104,22 @@ def _keep_what_is_compared(path: str, body: dict[str, Any]) -> None:
         body["url"] = f"{parts.scheme}://gigachat.invalid{parts.path[:100]}"
 
 
+def _say_what_takes_this_caller(path: str, body: dict[str, Any]) -> None:
+    # With an API key a prompt and a session are those of a user who is named, and only users claim.
+    if path == CONVERSATIONS:
+        body.setdefault("user_id", "ann")
+        body.setdefault("conversation_id", "c1")
+    if path == SESSIONS:
+        body.setdefault("user_id", "ann")
+        body.pop("claim", None)
+    # Public keys are more than texts.
+    if path.endswith("/identity-keys"):
+        body["algorithm"] = "HS256"
+        body.pop("public_key", None)
+    if "snoozed_until" in body and body["snoozed_until"] is not None:
+        body["snoozed_until"] = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+
+
 schemathesis.hook(before_call)
+schemathesis.hook(after_call)
 schemathesis.hook(filter_case)

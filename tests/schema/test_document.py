@@ -85,6 +85,10 @@ def test_every_route_tells_its_problems() -> None:
     say = "POST /chatbots/{chatbot_id}/conversations"
     assert codes(say, 409) == {"conversation_busy", "idempotency_in_progress"}
     assert {"upstream_rate_limited", "rate_limited", "budget_spent"} == codes(say, 429)
+    desk = "/chatbots/{chatbot_id}/conversations/{conversation_id}"
+    assert "nothing_to_answer" in codes(f"POST {desk}/suggest", 409)
+    assert {"proposal_decided", "conversation_already_taken_over"} < codes(f"POST {desk}/proposals/{{proposal_id}}/send", 409)
+    assert "search_busy" in codes("GET /chatbots/{chatbot_id}/search", 503)
     assert {"invalid_request", "idempotency_key_reused", "upstream_filtered"} <= codes(say, 422)
     assert codes("GET /chatbots", 403) == {"forbidden"}
     assert {"hostname_refused", "address_refused", "forbidden"} == codes(say, 403)

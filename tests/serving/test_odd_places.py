@@ -122,7 +122,7 @@ def test_it_serves_without_a_home_as_a_user_without_a_name(tmp_path: Path) -> No
 @pytest.mark.skipif(not _unshares("--user", "--map-root-user", "--mount"), reason="this machine makes no mount namespaces")
 def test_it_serves_where_the_data_folder_alone_can_be_written(tmp_path: Path) -> None:
     script = (
-        "mount --bind $0 /mnt && mount -t tmpfs -o ro tmpfs /var/tmp && mount -t tmpfs -o ro tmpfs /tmp"
+        "mount --bind $0 /mnt && mount -t tmpfs -o ro tmpfs /var/tmp && mount --bind /tmp /tmp && mount -o remount,bind,ro /tmp"
         " && mount -t tmpfs -o ro tmpfs /dev/shm && cd /proc && exec $@"
     )
     inside = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, str(tmp_path)]

@@ -1733,13 +1733,13 @@ export interface components {
         AnswerInput: {
             answer: string;
             /**
-             * @description `fixed_answer`: said word for word; `document`: something to answer from.
+             * @description `fixed_answer`: the answer is given word for word; `document`: replies are made from it.
              * @enum {unknown}
              */
             as: "document" | "fixed_answer";
-            /** @description What the fixed answer answers; left out: what the group's prompts say. */
+            /** @description The prompts that the fixed answer answers. Default: those of the group. */
             prompts?: string[];
-            /** @description Of the document, which replaces one of that name; null: after the prompt. */
+            /** @description Name of the document, which replaces one of that name; null: named after the prompt. */
             name?: string | null;
         };
         /**
@@ -1780,7 +1780,7 @@ export interface components {
         };
         /** CannedReplyInput */
         CannedReplyInput: {
-            /** @description One word, such as `refund-status`. */
+            /** @description One word, such as `refund-status`. The pattern is what it takes in ASCII: letters and digits of other scripts are taken, too. Stored in lower case. */
             shortcut: string;
             content: string;
         };
@@ -1885,7 +1885,7 @@ export interface components {
             status?: "closed" | "open" | "snoozed";
             /** @description With status snoozed: in the next year. */
             snoozed_until?: string | null;
-            /** @description The operator who looks after it, or null. */
+            /** @description The operator who looks after it, or null. What only looks like `bot` is refused. */
             assigned_to?: string | null;
         };
         /**
@@ -2120,7 +2120,7 @@ export interface components {
         Feedback: {
             /** @description null takes the rating back. */
             rating: ("down" | "up") | null;
-            /** @description Why, in their own words. */
+            /** @description The reason, in the end user's own words. */
             text: string;
         };
         /**
@@ -2130,7 +2130,7 @@ export interface components {
         FeedbackInput: {
             /** @description null takes the rating back. */
             rating: ("down" | "up") | null;
-            /** @description Why, in their own words. */
+            /** @description The reason, in the end user's own words. */
             text?: string;
         };
         /** FieldProblem */
@@ -2146,7 +2146,7 @@ export interface components {
         FixedAnswerInput: {
             prompts: string[];
             answer: string;
-            /** @description false: it is kept, and not said. */
+            /** @description false: it is kept, but not used. */
             is_enabled?: boolean;
         };
         /** Format */
@@ -2155,7 +2155,7 @@ export interface components {
         };
         /** HandoffInput */
         HandoffInput: {
-            /** @description For the operators: what it is about. */
+            /** @description A note to the operators: what it is about. */
             note?: string;
         };
         /** Health */
@@ -2172,7 +2172,7 @@ export interface components {
              * @enum {unknown}
              */
             algorithm: "ES256" | "EdDSA" | "HS256" | "RS256";
-            /** @description In PEM: Ed25519, P-256, or RSA of 2048 to 4096 bits. */
+            /** @description In PEM: Ed25519, P-256, or RSA of 2048 to 4096 bits. Left out with HS256, required with the others. */
             public_key?: string | null;
             /**
              * @description What its users see of the sources of a reply: their text, their names or `none`.
@@ -2194,7 +2194,7 @@ export interface components {
             release_after_minutes: number | null;
             /** @description Whether the chatbot may ask for a human on its own. */
             handoff: boolean;
-            /** @description Whether an end user who asks for a human gets one, rather than what the model says to that. */
+            /** @description Whether an end user who asks for a human gets one instead of a reply by the model. */
             handoff_when_asked: boolean;
             /** @description What the end user is told when a human was asked for. */
             handoff_message: string;
@@ -2224,7 +2224,7 @@ export interface components {
             release_after_minutes?: number | null;
             /** @description Whether the chatbot may ask for a human on its own. */
             handoff?: boolean;
-            /** @description Whether an end user who asks for a human gets one, rather than what the model says to that. */
+            /** @description Whether an end user who asks for a human gets one instead of a reply by the model. */
             handoff_when_asked?: boolean;
             /** @description What the end user is told when a human was asked for. */
             handoff_message?: string;
@@ -2245,7 +2245,7 @@ export interface components {
             name: string;
             /** @description What it may do; by default neither keys, users nor operators. */
             scopes?: ("chatbots:read" | "chatbots:write" | "documents:read" | "documents:write" | "conversations:read" | "conversations:write" | "messages:inject" | "keys:write" | "learning:write" | "access:write" | "tokens:write" | "operators:write" | "audit:read")[];
-            /** @description Refused after that; null: never. */
+            /** @description The key expires after so many days; null: never. */
             expires_in_days?: number | null;
         };
         /**
@@ -2584,7 +2584,7 @@ export interface components {
             instance: string;
             /** @description What went wrong. A code never changes its meaning. */
             code: string;
-            /** @description Of this request in the server's log. */
+            /** @description The id of this request in the server's log. */
             request_id: string;
             /** @description The invalid fields of a 422. */
             errors?: components["schemas"]["FieldProblem"][];
@@ -2646,6 +2646,16 @@ export interface components {
             /** @enum {string} */
             code?: "idempotency_in_progress";
         };
+        /** Problem409IdempotentCannedReply */
+        Problem409IdempotentCannedReply: components["schemas"]["Problem"] & {
+            /** @enum {string} */
+            code?: "idempotency_in_progress" | "shortcut_taken" | "too_many_canned_replies";
+        };
+        /** Problem409IdempotentDiscard */
+        Problem409IdempotentDiscard: components["schemas"]["Problem"] & {
+            /** @enum {string} */
+            code?: "idempotency_in_progress" | "proposal_decided";
+        };
         /** Problem409IdempotentDismiss */
         Problem409IdempotentDismiss: components["schemas"]["Problem"] & {
             /** @enum {string} */
@@ -2666,10 +2676,20 @@ export interface components {
             /** @enum {string} */
             code?: "conversation_busy" | "conversation_taken_over" | "idempotency_in_progress";
         };
+        /** Problem409IdempotentSend */
+        Problem409IdempotentSend: components["schemas"]["Problem"] & {
+            /** @enum {string} */
+            code?: "conversation_already_taken_over" | "idempotency_in_progress" | "proposal_decided";
+        };
         /** Problem409IdempotentSite */
         Problem409IdempotentSite: components["schemas"]["Problem"] & {
             /** @enum {string} */
             code?: "idempotency_in_progress" | "site_exists" | "too_many_sites";
+        };
+        /** Problem409IdempotentSuggest */
+        Problem409IdempotentSuggest: components["schemas"]["Problem"] & {
+            /** @enum {string} */
+            code?: "idempotency_in_progress" | "nothing_to_answer";
         };
         /** Problem409IdempotentTakeover */
         Problem409IdempotentTakeover: components["schemas"]["Problem"] & {
@@ -2680,6 +2700,16 @@ export interface components {
         Problem409IdempotentUnanswered: components["schemas"]["Problem"] & {
             /** @enum {string} */
             code?: "idempotency_in_progress" | "too_many_fixed_answers" | "unanswered_settled";
+        };
+        /** Problem409IdempotentWidgetKey */
+        Problem409IdempotentWidgetKey: components["schemas"]["Problem"] & {
+            /** @enum {string} */
+            code?: "idempotency_in_progress" | "too_many_widget_keys";
+        };
+        /** Problem409IdentityKey */
+        Problem409IdentityKey: components["schemas"]["Problem"] & {
+            /** @enum {string} */
+            code?: "too_many_identity_keys";
         };
         /** Problem409Invitation */
         Problem409Invitation: components["schemas"]["Problem"] & {
@@ -2700,6 +2730,16 @@ export interface components {
         Problem409OperatorDeletion: components["schemas"]["Problem"] & {
             /** @enum {string} */
             code?: "last_owner";
+        };
+        /** Problem409Session */
+        Problem409Session: components["schemas"]["Problem"] & {
+            /** @enum {string} */
+            code?: "session_not_claimable";
+        };
+        /** Problem409Shortcut */
+        Problem409Shortcut: components["schemas"]["Problem"] & {
+            /** @enum {string} */
+            code?: "shortcut_taken";
         };
         /** Problem413Body */
         Problem413Body: components["schemas"]["Problem"] & {
@@ -2736,6 +2776,11 @@ export interface components {
             /** @enum {string} */
             code?: "budget_spent" | "rate_limited" | "upstream_rate_limited";
         };
+        /** Problem429Session */
+        Problem429Session: components["schemas"]["Problem"] & {
+            /** @enum {string} */
+            code?: "rate_limited";
+        };
         /** Problem431 */
         Problem431: components["schemas"]["Problem"] & {
             /** @enum {string} */
@@ -2756,6 +2801,11 @@ export interface components {
             /** @enum {string} */
             code?: "shutting_down" | "storage_unavailable" | "too_many_connections";
         };
+        /** Problem503IdentityKey */
+        Problem503IdentityKey: components["schemas"]["Problem"] & {
+            /** @enum {string} */
+            code?: "secret_missing" | "shutting_down" | "storage_unavailable" | "too_many_connections";
+        };
         /** Problem503Prompt */
         Problem503Prompt: components["schemas"]["Problem"] & {
             /** @enum {string} */
@@ -2765,6 +2815,11 @@ export interface components {
         Problem503Retrieve: components["schemas"]["Problem"] & {
             /** @enum {string} */
             code?: "embedder_rejected" | "embedder_unavailable" | "shutting_down" | "storage_unavailable" | "too_many_connections";
+        };
+        /** Problem503Search */
+        Problem503Search: components["schemas"]["Problem"] & {
+            /** @enum {string} */
+            code?: "search_busy" | "shutting_down" | "storage_unavailable" | "too_many_connections";
         };
         /** Problem504Prompt */
         Problem504Prompt: components["schemas"]["Problem"] & {
@@ -2791,7 +2846,7 @@ export interface components {
         PromptInput: {
             /** @description Yours to define: any string but `.` and `..`. */
             conversation_id: string;
-            /** @description With the prefix `client:`: your staff, unanswered. What only looks like the prefix, such as `Client:`, is refused. */
+            /** @description With the prefix `client:` your staff speaks, and the chatbot does not reply. What only looks like the prefix, such as `Client:`, is refused. What only looks like `bot` is refused. */
             user_id: string;
             /** @description What the user says. */
             prompt: string;
@@ -2828,13 +2883,13 @@ export interface components {
          * @description Which prompts are asked again: those of conversations, the unanswered ones, or else the newest; and of what chatbot.
          */
         ReplayInput: {
-            /** @description Of these alone. */
+            /** @description Replay only these conversations. */
             conversation_ids?: string[];
-            /** @description true: those that are open in the list of unanswered prompts. Not together with `conversation_ids`. */
+            /** @description true: replay the open prompts of the list of unanswered ones. Not together with `conversation_ids`. */
             unanswered?: boolean;
-            /** @description At most so many, the newest. */
+            /** @description Replay at most this many prompts, the newest. */
             limit?: number;
-            /** @description What is changed of the chatbot for this, in the form that PATCH takes. No other `text_splitter` than the chatbot has: documents are not cut anew for this. */
+            /** @description Changes to the chatbot's configuration for this replay, as PATCH takes them. No other `text_splitter` than the chatbot has: documents are not cut anew for this. */
             config?: components["schemas"]["ChatbotInputPart"];
             /** @description true: answer with Server-Sent Events. */
             stream?: boolean | null;
@@ -2886,9 +2941,9 @@ export interface components {
             frequency_penalty: number;
             /** @description The model's name at the configured endpoint; null: the server's default. */
             model: string | null;
-            /** @description Models asked instead, in order, while nothing of a reply was shown. */
+            /** @description Models to try next, in this order, as long as nothing of a reply was shown. */
             fallback_models: string[];
-            /** @description How long a model that can reason does so; null: as it likes. */
+            /** @description How much a reasoning model reasons; null: its default. */
             reasoning_effort: ("high" | "low" | "medium" | "minimal" | "none") | null;
             /** @description Parameters that are not sent to the model, such as `temperature`. */
             omit: ("frequency_penalty" | "max_tokens" | "n" | "presence_penalty" | "reasoning_effort" | "stream" | "stream_options" | "system" | "temperature" | "tools" | "top_p")[];
@@ -2927,9 +2982,9 @@ export interface components {
             frequency_penalty?: number;
             /** @description The model's name at the configured endpoint; null: the server's default. */
             model?: string | null;
-            /** @description Models asked instead, in order, while nothing of a reply was shown. */
+            /** @description Models to try next, in this order, as long as nothing of a reply was shown. */
             fallback_models?: string[];
-            /** @description How long a model that can reason does so; null: as it likes. */
+            /** @description How much a reasoning model reasons; null: its default. */
             reasoning_effort?: ("high" | "low" | "medium" | "minimal" | "none") | null;
             /** @description Parameters that are not sent to the model, such as `temperature`. */
             omit?: ("frequency_penalty" | "max_tokens" | "n" | "presence_penalty" | "reasoning_effort" | "stream" | "stream_options" | "system" | "temperature" | "tools" | "top_p")[];
@@ -3022,9 +3077,9 @@ export interface components {
              * @enum {unknown}
              */
             rewrite: "model" | "rules";
-            /** @description What is said instead of an answer; null: what the persona tells to say, in quotes; where that is the default persona, in the language of the prompt. */
+            /** @description The refusal. null: the words that the persona puts in quotes; with the default persona, a refusal in the language of the prompt. */
             refusal: string | null;
-            /** @description Whether a refusal of gigachat's own names documents that may help. */
+            /** @description Whether a refusal made by gigachat names documents that may help. */
             suggest: boolean;
             /**
              * @description What is asked of this chatbot. `customers`: what people ask a business, so that small talk, trivia and homework need a clearer match; `any`: anything, as of recipes or an encyclopedia.
@@ -3053,9 +3108,9 @@ export interface components {
              * @enum {unknown}
              */
             rewrite?: "model" | "rules";
-            /** @description What is said instead of an answer; null: what the persona tells to say, in quotes; where that is the default persona, in the language of the prompt. */
+            /** @description The refusal. null: the words that the persona puts in quotes; with the default persona, a refusal in the language of the prompt. */
             refusal?: string | null;
-            /** @description Whether a refusal of gigachat's own names documents that may help. */
+            /** @description Whether a refusal made by gigachat names documents that may help. */
             suggest?: boolean;
             /**
              * @description What is asked of this chatbot. `customers`: what people ask a business, so that small talk, trivia and homework need a clearer match; `any`: anything, as of recipes or an encyclopedia.
@@ -3123,20 +3178,17 @@ export interface components {
         };
         /** SiteInput */
         SiteInput: {
-            /** @description How many links away from `url` pages may be, if it is a `site`. */
+            /** @description For a `site`: how many links away from `url` its pages may be. */
             depth?: number;
-            /** @description How many addresses one crawl reads at most. */
+            /** @description The most addresses that one crawl reads. */
             max_pages?: number;
-            /** @description Only addresses that match one. Empty: all. */
+            /** @description Read only addresses that match one of these. Empty: all. */
             include?: string[];
-            /** @description No addresses that match one. */
+            /** @description Skip addresses that match one of these. */
             exclude?: string[];
-            /** @description Crawl it again so long after a crawl has ended; null: when you ask for it. */
+            /** @description Crawl it again so many hours after a crawl has ended; null: only when you ask for it. */
             recrawl_hours?: number | null;
-            /**
-             * Format: uri
-             * @description Where to begin: http or https. The pattern is what every server takes; addresses of the public internet, names that are not ASCII, and the ports of GIGACHAT_FETCH_PORTS are taken, too.
-             */
+            /** @description The address to start from: http or https. The pattern is what every server takes; addresses of the public internet, names that are not ASCII, and the ports of GIGACHAT_FETCH_PORTS are taken, too. */
             url: string;
             /**
              * @description `page`: that page alone; `sitemap`: all pages it lists; `site`: follow links on the same host.
@@ -3149,15 +3201,15 @@ export interface components {
          * @description Any part of a SiteSettings; what is left out stays as it is.
          */
         SiteSettingsPart: {
-            /** @description How many links away from `url` pages may be, if it is a `site`. */
+            /** @description For a `site`: how many links away from `url` its pages may be. */
             depth?: number;
-            /** @description How many addresses one crawl reads at most. */
+            /** @description The most addresses that one crawl reads. */
             max_pages?: number;
-            /** @description Only addresses that match one. Empty: all. */
+            /** @description Read only addresses that match one of these. Empty: all. */
             include?: string[];
-            /** @description No addresses that match one. */
+            /** @description Skip addresses that match one of these. */
             exclude?: string[];
-            /** @description Crawl it again so long after a crawl has ended; null: when you ask for it. */
+            /** @description Crawl it again so many hours after a crawl has ended; null: only when you ask for it. */
             recrawl_hours?: number | null;
         };
         /**
@@ -3196,7 +3248,7 @@ export interface components {
         };
         /**
          * StreamDelta
-         * @description A piece of a reply in the making, from that character of it on.
+         * @description A piece of a running reply, starting at that character of it.
          */
         StreamDelta: {
             message_id: string;
@@ -3232,9 +3284,9 @@ export interface components {
         };
         /** TakeoverInput */
         TakeoverInput: {
-            /** @description Who takes over, such as `support_staff_01`. */
+            /** @description The operator who takes over, such as `support_staff_01`. What only looks like `bot` is refused. */
             operator: string;
-            /** @description Also from another operator. */
+            /** @description true: take over from another operator, too. */
             force?: boolean;
         };
         /** TextFormat */
@@ -3560,7 +3612,7 @@ export interface components {
          * @description A marker in a reply, such as `[1]`, and the span of a source that it stands for; places count characters, from 0.
          */
         WireCitation: {
-            /** @description Which of the `sources`, from 1. */
+            /** @description The number of the source in `sources`, from 1. */
             number: number;
             /** @description The `id` of that source. */
             source_id: string;
@@ -3615,14 +3667,14 @@ export interface components {
             state: "embedding" | "extracting" | "failed" | "pending" | "ready";
             error: string | null;
             reason: string | null;
-            /** @description Percent of what is between `pending` and `ready`. */
+            /** @description Percent of the way from `pending` to `ready`. */
             progress: number;
             title: string | null;
             origin: string | null;
             chunk_count: number;
             characters: number;
             content_sha256: string;
-            /** @description What of the file was not read, or not for certain. Empty: what a person sees of it was read. */
+            /** @description Parts of the file that were not read, or not reliably. Empty: all that a person sees was read. */
             warnings: components["schemas"]["DocumentWarning"][];
             /** Format: date-time */
             created_at: string;
@@ -3642,14 +3694,14 @@ export interface components {
             state: "embedding" | "extracting" | "failed" | "pending" | "ready";
             error: string | null;
             reason: string | null;
-            /** @description Percent of what is between `pending` and `ready`. */
+            /** @description Percent of the way from `pending` to `ready`. */
             progress: number;
             title: string | null;
             origin: string | null;
             chunk_count: number;
             characters: number;
             content_sha256: string;
-            /** @description What of the file was not read, or not for certain. Empty: what a person sees of it was read. */
+            /** @description Parts of the file that were not read, or not reliably. Empty: all that a person sees was read. */
             warnings: components["schemas"]["DocumentWarning"][];
             /** Format: date-time */
             created_at: string;
@@ -3712,7 +3764,7 @@ export interface components {
         };
         /**
          * WireFixedAnswer
-         * @description An answer that is said word for word to whoever asks one of its prompts, or what means the same.
+         * @description An answer given word for word to everyone who asks one of its prompts, or the same in other words.
          */
         WireFixedAnswer: {
             id: string;
@@ -3914,23 +3966,23 @@ export interface components {
             /** Format: date-time */
             updated_at: string;
             score: number;
-            /** @description How near the meaning of its best unit is to the prompt's. */
+            /** @description How close its best unit is to the prompt in meaning. */
             cosine: number;
-            /** @description Its BM25 over the best BM25 of all chunks; it counts in `rank_score` alone. */
+            /** @description Its BM25 divided by the best BM25 of all chunks; counts only in `rank_score`. */
             lexical: number;
-            /** @description The share of the prompt's words, weighed by their idf, that it holds; words that are alike in part. */
+            /** @description The share of the prompt's words that it holds, weighed by their idf; similar words count in part. */
             coverage: number;
-            /** @description Whether the prompt is in another language, so that words say nothing. */
+            /** @description Whether the prompt is in another language, so words do not count. */
             is_foreign: boolean;
-            /** @description Of the prompt alone: how much nearer it is to customers' questions than to small talk and trivia. */
+            /** @description Of the prompt alone: how much closer it is to customers' questions than to small talk and trivia. */
             prior: number;
-            /** @description Its cosine less that of the chatbot's fifth best unit: how far it stands out. */
+            /** @description Its cosine minus that of the chatbot's fifth best unit: how far it stands out. */
             margin: number;
             /** @description 1: it holds an identifier of the prompt; -1: the prompt has some and no chunk holds any; else 0. */
             identified: number;
-            /** @description How many units the chatbot has, or at least that many: 100 count at most. */
+            /** @description How many units the chatbot has; from 100 on, 100 or more. */
             units: number;
-            /** @description What passages are ordered by. */
+            /** @description The score that passages are ordered by. */
             rank_score: number;
             /** @description What each feature adds to the sum, `size` (of how many `units` it is one) and `bias` among them. */
             parts: {
@@ -3968,15 +4020,15 @@ export interface components {
         WireQueue: {
             chatbot_id: string;
             name: string;
-            /** @description Not begun yet. */
+            /** @description How many are waiting. */
             waiting: number;
-            /** @description These are being read or embedded. */
+            /** @description How many are being read or embedded. */
             working: number;
-            /** @description How large they are together: bytes of files, characters of texts. */
+            /** @description Their size together: bytes of files, characters of texts. */
             bytes: number;
             /**
              * Format: date-time
-             * @description Since when the one waits that waits longest.
+             * @description When the oldest of them began to wait.
              */
             oldest_at: string;
         };
@@ -4069,17 +4121,17 @@ export interface components {
         WireRetrieval: {
             query: string;
             is_small_talk: boolean;
-            /** @description Whether it leans on the conversation, and was searched together with it. */
+            /** @description Whether the query depends on the conversation, and was searched together with it. */
             is_dependent: boolean;
             /**
-             * @description For which kind of model the passages are judged: `for`, or else the one that the server has.
+             * @description The kind of model that the passages are judged for: `for`, or else the server's.
              * @enum {unknown}
              */
             judged_for: "generating" | "quoting";
             /** @description Whether `leniency` is in every sum: for a model that generates, or because a passage reaches the threshold without it, which says that the documents answer this prompt. */
             is_lenient: boolean;
             leniency: number;
-            /** @description The name of the embedder whose scale they are judged by. */
+            /** @description The name of the embedder whose scale is used. */
             embedder: string;
             match_count: number;
             match_threshold: number;
@@ -4151,7 +4203,7 @@ export interface components {
              * @enum {unknown}
              */
             state: "failed" | "pending" | "ready" | "removed" | "skipped" | "unchanged";
-            /** @description Why it is no document, as a code. */
+            /** @description Why the page was left out, as a code. */
             reason: string | null;
             /** @description The same for a person. */
             error: string | null;
@@ -4164,25 +4216,25 @@ export interface components {
          * @description The current crawl, or the last one, in pages.
          */
         WireSiteProgress: {
-            /** @description 100 once all that was read can be found. More may be found, so it may fall. */
+            /** @description 100 once everything read is searchable. It may fall when more addresses are found. */
             percent: number;
-            /** @description Addresses to read. */
+            /** @description Addresses found so far. */
             found: number;
-            /** @description Read, changed or not. */
+            /** @description Addresses read, changed or not. */
             fetched: number;
-            /** @description Of these: became documents, or were and are. */
+            /** @description Of the addresses read, those that are documents. */
             documents: number;
-            /** @description Of these: are as they were, so nothing was embedded. */
+            /** @description Of these documents, those that have not changed, so nothing was embedded. */
             unchanged: number;
-            /** @description Are to be no documents: each page's `reason` says why. */
+            /** @description Addresses left out: each page's `reason` says why. */
             skipped: number;
-            /** @description Could not be read, or hold no text. */
+            /** @description Addresses that could not be read, or hold no text. */
             failed: number;
-            /** @description Were documents, and are gone with their pages. */
+            /** @description Documents deleted because their pages are gone. */
             removed: number;
-            /** @description Not read yet. */
+            /** @description Addresses still to read. */
             pending: number;
-            /** @description Read, and not to be found yet. */
+            /** @description Documents read, but not searchable yet. */
             indexing: number;
         };
         /**
@@ -6917,7 +6969,7 @@ export interface operations {
                 /** @description true: only those whose end user waits for a human's answer. */
                 waiting?: boolean;
                 /** @description Only those that this operator looks after; empty: those that belong to none. */
-                assigned_to?: string;
+                assigned_to?: "" | string;
                 /** @description Only those in which this operator has control. */
                 operator?: string;
                 /** @description Only those of this end user. */
@@ -10073,13 +10125,16 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem408"];
                 };
             };
-            /** @description - `idempotency_in_progress`: Another request with this Idempotency-Key is in progress; send it again shortly. */
+            /**
+             * @description - `idempotency_in_progress`: Another request with this Idempotency-Key is in progress; send it again shortly.
+             *     - `nothing_to_answer`: No end user has said anything in this conversation.
+             */
             409: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem409Idempotent"];
+                    "application/problem+json": components["schemas"]["Problem409IdempotentSuggest"];
                 };
             };
             /**
@@ -10220,13 +10275,17 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem408"];
                 };
             };
-            /** @description - `idempotency_in_progress`: Another request with this Idempotency-Key is in progress; send it again shortly. */
+            /**
+             * @description - `conversation_already_taken_over`: Another operator has control of this conversation; send force: true to take it from them.
+             *     - `idempotency_in_progress`: Another request with this Idempotency-Key is in progress; send it again shortly.
+             *     - `proposal_decided`: This proposal was sent, discarded, or is out of date.
+             */
             409: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem409Idempotent"];
+                    "application/problem+json": components["schemas"]["Problem409IdempotentSend"];
                 };
             };
             /** @description - `payload_too_large`: The request is larger than this server accepts. */
@@ -10382,13 +10441,16 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem408"];
                 };
             };
-            /** @description - `idempotency_in_progress`: Another request with this Idempotency-Key is in progress; send it again shortly. */
+            /**
+             * @description - `idempotency_in_progress`: Another request with this Idempotency-Key is in progress; send it again shortly.
+             *     - `proposal_decided`: This proposal was sent, discarded, or is out of date.
+             */
             409: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem409Idempotent"];
+                    "application/problem+json": components["schemas"]["Problem409IdempotentDiscard"];
                 };
             };
             /** @description - `payload_too_large`: The request is larger than this server accepts. */
@@ -10573,7 +10635,8 @@ export interface operations {
                 };
             };
             /**
-             * @description - `shutting_down`: This server is shutting down. Try again shortly.
+             * @description - `search_busy`: The search took too long: use rarer words, or try again later.
+             *     - `shutting_down`: This server is shutting down. Try again shortly.
              *     - `storage_unavailable`: The message store cannot write right now. Try again shortly; with an Idempotency-Key nothing is stored twice.
              *     - `too_many_connections`: Too many connections are open, here or from your address. Close some, or try again shortly.
              */
@@ -10582,7 +10645,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem503"];
+                    "application/problem+json": components["schemas"]["Problem503Search"];
                 };
             };
             /** @description Another problem. */
@@ -10796,13 +10859,17 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem408"];
                 };
             };
-            /** @description - `idempotency_in_progress`: Another request with this Idempotency-Key is in progress; send it again shortly. */
+            /**
+             * @description - `idempotency_in_progress`: Another request with this Idempotency-Key is in progress; send it again shortly.
+             *     - `shortcut_taken`: Another canned reply of this chatbot has this shortcut.
+             *     - `too_many_canned_replies`: A chatbot has at most 1000 canned replies.
+             */
             409: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem409Idempotent"];
+                    "application/problem+json": components["schemas"]["Problem409IdempotentCannedReply"];
                 };
             };
             /** @description - `payload_too_large`: The request is larger than this server accepts. */
@@ -10948,6 +11015,15 @@ export interface operations {
                 };
                 content: {
                     "application/problem+json": components["schemas"]["Problem408"];
+                };
+            };
+            /** @description - `shortcut_taken`: Another canned reply of this chatbot has this shortcut. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem409Shortcut"];
                 };
             };
             /** @description - `payload_too_large`: The request is larger than this server accepts. */
@@ -13436,6 +13512,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem408"];
                 };
             };
+            /** @description - `too_many_identity_keys`: A chatbot has 5 identity keys at most: delete one that no server signs with any more. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem409IdentityKey"];
+                };
+            };
             /** @description - `payload_too_large`: The request is larger than this server accepts. */
             413: {
                 headers: {
@@ -13482,7 +13567,8 @@ export interface operations {
                 };
             };
             /**
-             * @description - `shutting_down`: This server is shutting down. Try again shortly.
+             * @description - `secret_missing`: This server has no secret to derive keys from: set GIGACHAT_SECRET, the same on every node.
+             *     - `shutting_down`: This server is shutting down. Try again shortly.
              *     - `storage_unavailable`: The message store cannot write right now. Try again shortly; with an Idempotency-Key nothing is stored twice.
              *     - `too_many_connections`: Too many connections are open, here or from your address. Close some, or try again shortly.
              */
@@ -13491,7 +13577,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem503"];
+                    "application/problem+json": components["schemas"]["Problem503IdentityKey"];
                 };
             };
             /** @description Another problem. */
@@ -13820,13 +13906,16 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem408"];
                 };
             };
-            /** @description - `idempotency_in_progress`: Another request with this Idempotency-Key is in progress; send it again shortly. */
+            /**
+             * @description - `idempotency_in_progress`: Another request with this Idempotency-Key is in progress; send it again shortly.
+             *     - `too_many_widget_keys`: A chatbot has 100 widget keys at most: delete one, or add hostnames to another.
+             */
             409: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem409Idempotent"];
+                    "application/problem+json": components["schemas"]["Problem409IdempotentWidgetKey"];
                 };
             };
             /** @description - `payload_too_large`: The request is larger than this server accepts. */
@@ -14234,6 +14323,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem408"];
                 };
             };
+            /** @description - `session_not_claimable`: There is no such anonymous session any more: it has ended, or was claimed before. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem409Session"];
+                };
+            };
             /** @description - `payload_too_large`: The request is larger than this server accepts. */
             413: {
                 headers: {
@@ -14259,6 +14357,15 @@ export interface operations {
                 };
                 content: {
                     "application/problem+json": components["schemas"]["Problem422"];
+                };
+            };
+            /** @description - `rate_limited`: Too many requests: wait as long as Retry-After says. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem429Session"];
                 };
             };
             /** @description - `head_too_large`: The request's address and headers are larger than this server accepts. */

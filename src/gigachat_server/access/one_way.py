@@ -1,4 +1,4 @@
-"""Secrets that only their holders have: what is kept of one, and what can be derived from one, tells nobody the secret."""
+"""Secrets that only their holders have: what is kept of one, and what can be derived from one, does not tell the secret."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def digest(secret: str) -> bytes:
 
 
 def derived(secret: str, purpose: str) -> str:
-    """Another secret that whoever has the first one can tell, and from which the first one cannot be told."""
+    """Another secret that the holder of the first one can derive, and from which the first one cannot be told."""
     made = hmac.digest(secret.encode(), purpose.encode(), "sha256")
     return base64.urlsafe_b64encode(made).decode().rstrip("=")
 

@@ -236,7 +236,7 @@ class Operators:
         )
 
     async def _check_owners(self, tx: Tx, before: Operator) -> None:
-        """Raises `LastOwner` where there was an owner and is none any more. The account is locked, so nobody else removes one."""
+        """Raises `LastOwner` where there was an owner and is none any more. The account is locked, so no other removes one."""
         was_owner = before.role == Role.OWNER and before.disabled_at is None
         if was_owner and not await operators.count_owners(tx, before.account_id):
             raise LastOwner

@@ -1,7 +1,7 @@
 """How operators sign in: by password, by the link of an invitation, by an identity that a provider vouches for.
 
 Invariant: what was checked before the transaction, a password or an identity, is compared with the row once more in it, so that
-nobody gets in who was disabled, deleted or given another password meanwhile; and a link lets in one browser.
+no account gets in that was disabled, deleted or given another password meanwhile; and a link lets in one browser.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SignIn:
-    """Opens sessions for operators. Each method that does returns the session's id, or None where nobody is let in."""
+    """Opens sessions for operators. Each method that does returns the session's id, or None where the person is not let in."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class SignIn:
         account_id: str,
         role_of_strangers: str,
     ) -> None:
-        """`role_of_strangers`: what people whom the provider knows and nobody has invited become; `none`: nothing."""
+        """`role_of_strangers`: what people whom the provider knows, and who were not invited, become; `none`: nothing."""
         self._database = database
         self._clock = clock
         self._sessions = sessions
@@ -224,7 +224,7 @@ class SignIn:
         return made
 
     async def _free_draft(self, tx: Tx, identity: Identity, email: str) -> Draft:
-        """With a handle that nobody has: the address's, or that with a number."""
+        """With a handle that is free: the address's, or that with a number."""
         wanted = checked(Draft(email=email, name=identity.name[:255], handle="", role=self._role_of_strangers))
         for number in range(2, 100):
             is_taken, _ = await operators.taken(tx, self._account_id, but="", handle=wanted.handle, email="")
@@ -265,7 +265,7 @@ class SignIn:
 
 
 async def _still(tx: Tx, operator: Operator) -> Operator | None:
-    """The operator as they are in this transaction, if they can sign in; nobody changes them before it ends."""
+    """The operator as they are in this transaction, if they can sign in; no other transaction changes them before it ends."""
     await keys.lock_account(tx, operator.account_id)
     held = await operators.find(tx, operator.account_id, operator.id)
     return held if held is not None and held.disabled_at is None else None

@@ -1,7 +1,7 @@
 """Who speaks: the ids that clients make up, and which of them stand for the client's own staff.
 
-Invariant: an id has one form (NFC) wherever it is stored or compared, speakers whose ids differ can be told apart by
-sight, and only the exact prefix `client:` makes an operator: what looks like it is refused.
+Invariant: an id has one form (NFC) wherever it is stored or compared, speakers whose ids differ look
+different, and only the exact prefix `client:` makes an operator: what looks like it is refused.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import unicodedata
 
 from gigachat_server.errors import FieldError, InvalidRequest
+from gigachat_server.language.blank import is_blank
 from gigachat_server.language.invisible import has_misleading
 from gigachat_server.language.lookalikes import skeleton
 
@@ -55,12 +56,11 @@ def speaker_id(text: str, field: str) -> str:
     text = shown_name(client_defined_id(text, field), field)
     if text.startswith(CLIENT_PREFIX):
         name = text.removeprefix(CLIENT_PREFIX)
-        seen = skeleton(name)
-        if name.strip() == "bot" or (not name.isascii() and seen == _BOT_AS_SEEN):
+        if name.strip() == "bot" or (not name.isascii() and skeleton(name) == _BOT_AS_SEEN):
             raise InvalidRequest(errors=(FieldError(field, "Must name a person: 'bot' is the chatbot."),))
-        if seen:
-            return text
-        raise InvalidRequest(errors=(FieldError(field, "Name who of the client speaks: client:support_staff_01."),))
+        if is_blank(name):
+            raise InvalidRequest(errors=(FieldError(field, "Name who of the client speaks: client:support_staff_01."),))
+        return text
     if skeleton(text).startswith(_PREFIX_AS_SEEN):
         raise InvalidRequest(errors=(FieldError(field, "Looks like the prefix client: but is not it."),))
     return text

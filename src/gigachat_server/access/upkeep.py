@@ -28,7 +28,7 @@ class AccessUpkeep:
         await self._loop.aclose()
 
     async def forget(self) -> None:
-        """Delete what nobody can use, or look at, any more."""
+        """Delete what cannot be used, or looked at, any more."""
         now = self._clock()
 
         async def body(tx: Tx) -> None:

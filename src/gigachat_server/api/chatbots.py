@@ -71,7 +71,7 @@ async def get(request: Request[None], services: Services) -> Answer:
 
 
 async def change(request: Request[dict[str, Any]], services: Services) -> Answer:
-    """Merged into what is stored at that moment; a new text_splitter has the documents cut anew in the background."""
+    """Merged into what is stored at that moment; a new text_splitter cuts the documents again in the background."""
     patch = request.body
 
     def merge(held: Chatbot) -> Chatbot:

@@ -33,7 +33,14 @@ class PromptInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     conversation_id: Annotated[
         str, Meta(min_length=1, max_length=255, description="Yours to define: any string but `.` and `..`.")
     ]
-    user_id: Annotated[str, Meta(min_length=1, max_length=255, description="With the prefix `client:`: your staff, unanswered.")]
+    user_id: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=255,
+            description="With the prefix `client:` your staff speaks, and the chatbot does not reply.",
+        ),
+    ]
     prompt: Annotated[str, Meta(min_length=1, max_length=32_000, description="What the user says.")]
     stream: Annotated[
         bool | None, Meta(description="true: answer with Server-Sent Events, as `Accept: text/event-stream` does.")
@@ -61,12 +68,14 @@ class RetryInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TakeoverInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    operator: Annotated[str, Meta(min_length=1, max_length=255, description="Who takes over, such as `support_staff_01`.")]
-    force: Annotated[bool, Meta(description="Also from another operator.")] = False
+    operator: Annotated[
+        str, Meta(min_length=1, max_length=255, description="The operator who takes over, such as `support_staff_01`.")
+    ]
+    force: Annotated[bool, Meta(description="true: take over from another operator, too.")] = False
 
 
 class HandoffInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    note: Annotated[str, Meta(max_length=2000, description="For the operators: what it is about.")] = ""
+    note: Annotated[str, Meta(max_length=2000, description="A note to the operators: what it is about.")] = ""
 
 
 class TypingInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -101,7 +110,7 @@ async def say(request: Request[PromptInput | EndUserPrompt], services: Services)
 
 
 async def retry(request: Request[RetryInput], services: Services) -> Answer | Response:
-    """Has the prompt, or the prompt of this reply, answered anew; the reply that is replaced stays readable."""
+    """Answers the prompt, or the prompt of this reply, again; the reply that is replaced stays readable."""
     view = view_of(request)
     started = await services.conversations.retry(
         request.principal, request.chatbot, _id(request), request.named["message_id"], key=request.key
@@ -119,7 +128,7 @@ async def _turn_answer(request: Request[Any], started: TurnHandle, view: View, *
 
 
 async def stop(request: Request[None], services: Services) -> Answer:
-    """Ends the reply in the making and whatever waits behind it; answers with what was stored of them."""
+    """Stops the running reply and the prompts queued behind it; answers with what was stored of them."""
     door, who, view = services.conversations, request.principal, view_of(request)
     ids = request.earlier(list[str])
     if ids is None:
@@ -145,7 +154,7 @@ async def release(request: Request[None], services: Services) -> Answer:
 
 
 async def hand_off(request: Request[HandoffInput], services: Services) -> Answer:
-    """Asks for a human: adds a visible message and notes the time; the chatbot goes on until somebody takes over."""
+    """Asks for a human: adds a visible message and notes the time; the chatbot goes on until an operator takes over."""
     handed = request.earlier(Conversation) or await services.conversations.hand_off(
         request.principal, request.chatbot, _id(request), note=request.body.note, key=request.key
     )

@@ -100,7 +100,7 @@ class _ApiSurface:
             return Response(openapi_json(), media_type="application/json")
         found = _TABLE.find(_segments(request.encoded_path))
         if found is None:
-            raise NotFound(other_address(_segments(request.encoded_path), _ADDRESSES))
+            raise NotFound(other_address(_segments(request.encoded_path), _ADDRESSES, root=request.root))
         if request.method == "OPTIONS":
             return Response(status_code=204, headers={"Allow": _allowed(found)})
         route = found.by_method.get("GET" if request.method == "HEAD" else request.method)
@@ -168,7 +168,7 @@ class _ApiSurface:
             return openai_errors.render(error)
         if isinstance(request.route, RpcRoute):
             return render_rpc_problem(error)
-        return render_problem(error, instance=request.raw_path, request_id=request.request_id)
+        return render_problem(error, instance=request.raw_path, request_id=request.request_id, root=request.root)
 
     async def finish(self, request: Request[Any], response: Response) -> None:
         route = request.route

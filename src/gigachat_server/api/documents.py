@@ -16,7 +16,7 @@ from gigachat_server.edge.request import Request, next_link, query_choice, query
 from gigachat_server.edge.uploads import FileInput
 from gigachat_server.errors import FieldError, InvalidRequest, NotFound
 from gigachat_server.ids import is_id
-from gigachat_server.knowledge.documents.ingest import IngestResult
+from gigachat_server.knowledge.documents.replacement import IngestResult
 from gigachat_server.records import Document
 from gigachat_server.services import Services
 from gigachat_server.settings import Settings
@@ -75,10 +75,10 @@ class WireQueue(msgspec.Struct, frozen=True):
 
     chatbot_id: str
     name: str
-    waiting: Annotated[int, Meta(description="Not begun yet.")]
-    working: Annotated[int, Meta(description="These are being read or embedded.")]
-    bytes: Annotated[int, Meta(description="How large they are together: bytes of files, characters of texts.")]
-    oldest_at: Annotated[wire.Moment, Meta(description="Since when the one waits that waits longest.")]
+    waiting: Annotated[int, Meta(description="How many are waiting.")]
+    working: Annotated[int, Meta(description="How many are being read or embedded.")]
+    bytes: Annotated[int, Meta(description="Their size together: bytes of files, characters of texts.")]
+    oldest_at: Annotated[wire.Moment, Meta(description="When the oldest of them began to wait.")]
 
 
 async def queues(request: Request[None], services: Services) -> Answer:

@@ -26,7 +26,7 @@ class FixedAnswerInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     prompts: Annotated[tuple[Phrasing, ...], Meta(min_length=1, max_length=50)]
     answer: Annotated[str, Meta(min_length=1, max_length=32_000)]
-    is_enabled: Annotated[bool, Meta(description="false: it is kept, and not said.")] = True
+    is_enabled: Annotated[bool, Meta(description="false: it is kept, but not used.")] = True
 
 
 async def create(request: Request[FixedAnswerInput], services: Services) -> Answer:

@@ -14,7 +14,7 @@ import re
 from typing import Any
 
 from gigachat_server.access.scopes import SCOPES
-from gigachat_server.api.routes import CHATBOT, CONVERSATION, CONVERSATIONS, UI_MESSAGES, UNANSWERED
+from gigachat_server.api.routes import CHATBOT, CONVERSATION, CONVERSATIONS, UI_MESSAGES, UNANSWERED, USER
 
 Schema = dict[str, Any]
 
@@ -28,11 +28,19 @@ _MARKS = _BLANK + (
 TEXT = r"^[^\u0000]*$"  # of every string in a body: JSON's NUL cannot be stored
 _SAYS_SOMETHING = rf"^[^\u0000]*[^\u0000{_MARKS}][^\u0000]*$"
 _NOT_BLANK = rf"^[^\u0000]*[^\u0000{_BLANK}][^\u0000]*$"
+# What shows nothing, however much of it there is.
+_UNSEEN = (
+    rf"\u0000-\u001f\u007f-\u009f{_BLANK}\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
+    r"\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
+    "\U0001bca0-\U0001bca3\U00013441\U00013442\U0001d159\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+)
+_SHOWS_SOMETHING = rf"^[^\u0000]*[^{_UNSEEN}][^\u0000]*$"
 # What is never seen, or turns what follows. Joiners and variation selectors, which some scripts need, are left to the server.
 _MISLEADING = (
     r"\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb"
 )
 _ONE_LINE = rf"^[^\u0000-\u0008\u000a-\u001f\u007f-\u009f{_MISLEADING}]+$"
+_NAME = rf"^[^\u0000{_MISLEADING}]+$"
 _SHOWN = rf"^[^\u0000-\u001f\u007f-\u009f{_MISLEADING}]+$"
 _NO_CONTROLS = r"^[^\u0000-\u001f\u007f-\u009f]+$"
 _HEADER = r"^[!-~¡-¬®-ÿ]([ -~¡-¬®-ÿ]*[!-~¡-¬®-ÿ])?$"
@@ -57,58 +65,74 @@ _LABEL = "[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _URL = rf"^https?://({_LABEL}\.){{0,3}}[A-Za-z]([A-Za-z0-9-]{{0,61}}[A-Za-z0-9])?([/?#][!#-;=?-\[\]_a-z~]*)?$"
 
 CLIENT_ID: Schema = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": _NO_CONTROLS, "not": {"enum": [".", ".."]}}
-_SPEAKER: Schema = {
-    "pattern": _SHOWN,
-    "not": {"anyOf": [{"enum": [".", ".."]}, {"pattern": rf"^client:[{_BLANK}]*(bot)?[{_BLANK}]*$"}]},
-}
+_CONVERSATION_ID: Schema = {"pattern": _NO_CONTROLS, "not": {"enum": [".", ".."]}}
+_SHOWN_ID: Schema = {"pattern": _SHOWN, "not": {"enum": [".", ".."]}}
+_NAMELESS = rf"[{_UNSEEN}]*(bot)?[{_UNSEEN}]*$"
+_SPEAKER: Schema = {"pattern": _SHOWN, "not": {"anyOf": [{"enum": [".", ".."]}, {"pattern": rf"^client:{_NAMELESS}"}]}}
+_USER: Schema = {"pattern": _SHOWN, "not": {"anyOf": [{"enum": [".", ".."]}, {"pattern": "^client:"}]}}
+_NAMED_USER: Schema = {"pattern": _SHOWN, "not": {"anyOf": [{"enum": [".", ".."]}, {"pattern": "^([Cc]lient|[Aa]non):"}]}}
 _OPERATOR: Schema = {
     "pattern": rf"^(client:)?{_SHOWN[1:-2]}{{1,248}}$",  # with the prefix it is a user_id
-    "not": {"pattern": rf"^(client:)?[{_BLANK}]*(bot)?[{_BLANK}]*$"},
+    "not": {"pattern": rf"^(client:)?{_NAMELESS}"},
 }
+OPERATOR: Schema = {"type": "string", "minLength": 1, "maxLength": 255, **_OPERATOR}
+OPERATOR_OR_NONE: Schema = {"anyOf": [{"const": ""}, OPERATOR]}
 _DOCUMENT_NAME: Schema = {"pattern": _ONE_LINE}
 
-_PROFILE: Schema = {"pattern": _SHOWN, "not": {"enum": [".", ".."]}}
 
 # By struct and field; of a list, about each of its items.
 FIELDS: dict[tuple[str, str], Schema] = {
-    ("PromptInput", "conversation_id"): {"pattern": _NO_CONTROLS, "not": {"enum": [".", ".."]}},
+    ("PromptInput", "conversation_id"): _CONVERSATION_ID,
     ("PromptInput", "user_id"): _SPEAKER,
     ("TakeoverInput", "operator"): _OPERATOR,
-    ("EndUserPrompt", "conversation_id"): {"pattern": _NO_CONTROLS, "not": {"enum": [".", ".."]}},
+    ("ConversationChange", "assigned_to"): _OPERATOR,
+    ("NoteInput", "operator"): _OPERATOR,
+    ("NoteInput", "content"): {"pattern": _SHOWS_SOMETHING},
+    ("SendInput", "operator"): _OPERATOR,
+    ("SendInput", "content"): {"pattern": _SHOWS_SOMETHING},
+    ("DiscardInput", "operator"): _OPERATOR,
+    ("CannedReplyInput", "shortcut"): {"pattern": "^/?[0-9A-Za-z][0-9A-Za-z_-]{0,63}$"},
+    ("CannedReplyInput", "content"): {"pattern": _SHOWS_SOMETHING},
+    ("ReplayInput", "conversation_ids"): _CONVERSATION_ID,
+    ("EndUserPrompt", "conversation_id"): _CONVERSATION_ID,
     ("EndUserPrompt", "user_id"): _SPEAKER,
-    ("SessionInput", "user_id"): {
-        "pattern": _SHOWN,
-        "not": {"anyOf": [{"enum": [".", ".."]}, {"pattern": "^[Cc]lient:"}, {"pattern": "^[Aa]non:"}]},
-    },
-    ("SessionInput", "conversation_ids"): {"pattern": _NO_CONTROLS, "not": {"enum": [".", ".."]}},
+    ("SessionInput", "user_id"): _NAMED_USER,
+    ("SessionInput", "conversation_ids"): _CONVERSATION_ID,
+    ("ProfileInput", "name"): _SHOWN_ID,
+    ("ProfileInput", "email"): _SHOWN_ID,
+    ("IdentityKeyInput", "name"): {"pattern": _NAME},
+    ("WidgetKeyInput", "name"): {"pattern": _NAME},
     ("WidgetKeyInput", "hostnames"): {"pattern": _HOSTNAME},
-    ("ProfileInput", "name"): _PROFILE,
-    ("ProfileInput", "email"): _PROFILE,
-    ("ReplayInput", "conversation_ids"): {"pattern": _NO_CONTROLS, "not": {"enum": [".", ".."]}},
-    ("UIChatInput", "id"): {"pattern": _NO_CONTROLS, "not": {"enum": [".", ".."]}},
+    ("UIChatInput", "id"): _CONVERSATION_ID,
     ("UIChatInput", "messages"): {"items": {}},
-    ("UIChatInput", "user_id"): {
-        "pattern": _SHOWN,
-        "not": {"anyOf": [{"enum": [".", ".."]}, {"type": "string", "pattern": "^client:"}]},
-    },
+    ("UIChatInput", "user_id"): _USER,
     ("DocumentInput", "name"): _DOCUMENT_NAME,
     ("DocumentInput", "content"): {"minLength": 1, "pattern": _NOT_BLANK},
     ("FixedAnswerInput", "prompts"): {"pattern": _SAYS_SOMETHING},
     ("FixedAnswerInput", "answer"): {"pattern": _SAYS_SOMETHING},
     ("AnswerInput", "answer"): {"pattern": _SAYS_SOMETHING},
     ("AnswerInput", "prompts"): {"pattern": _SAYS_SOMETHING},
+    ("ChatbotInput", "name"): {"pattern": _NAME},
+    ("KeyInput", "name"): {"pattern": _NAME},
     ("KeyInput", "scopes"): {"enum": list(SCOPES)},
-    ("SiteInput", "url"): {"format": "uri", "pattern": _URL},
+    ("SiteInput", "url"): {"pattern": _URL},
     ("RestrictionsConfig", "ip_addresses"): {"pattern": _NETWORK},
     ("RestrictionsConfig", "hostnames"): {"pattern": _HOSTNAME},
 }
+_NOT_THE_BOT = "What only looks like `bot` is refused."
 # What no schema of one field can say, as words behind what the field means.
 NOTES: dict[tuple[str, str], str] = {
-    ("PromptInput", "user_id"): "What only looks like the prefix, such as `Client:`, is refused.",
+    ("PromptInput", "user_id"): f"What only looks like the prefix, such as `Client:`, is refused. {_NOT_THE_BOT}",
+    ("TakeoverInput", "operator"): _NOT_THE_BOT,
+    ("ConversationChange", "assigned_to"): _NOT_THE_BOT,
+    ("CannedReplyInput", "shortcut"): (
+        "The pattern is what it takes in ASCII: letters and digits of other scripts are taken, too. Stored in lower case."
+    ),
     ("EndUserPrompt", "user_id"): "What only looks like the prefix `client:`, such as `Client:`, is refused.",
     ("EndUserPrompt", "metadata"): "No string of it holds NUL, and it is nested 32 deep at most.",
     ("SessionInput", "user_id"): "What only looks like these prefixes is refused, too.",
     ("ProfileInput", "metadata"): "No string of it holds NUL, and it is nested 32 deep at most.",
+    ("IdentityKeyInput", "public_key"): "Left out with HS256, required with the others.",
     ("WidgetKeyInput", "hostnames"): "Write names that are not ASCII as `xn--...`.",
     ("PromptInput", "metadata"): "No string of it holds NUL, and it is nested 32 deep at most.",
     ("UIChatInput", "messages"): "It is the user's, has a list of `parts`, and text in them.",
@@ -125,6 +149,34 @@ NOTES: dict[tuple[str, str], str] = {
 }
 # What no field alone can say, by struct.
 WHOLE: dict[str, Schema] = {
+    "ConversationChange": {
+        "not": {
+            "anyOf": [
+                {
+                    "properties": {"status": {"const": "snoozed"}, "snoozed_until": {"type": "null"}},
+                    "required": ["status"],
+                },
+                {
+                    "properties": {"status": {"enum": ["open", "closed"]}, "snoozed_until": {"type": "string"}},
+                    "required": ["snoozed_until"],
+                },
+            ]
+        }
+    },
+    "IdentityKeyInput": {
+        "not": {
+            "anyOf": [
+                {
+                    "properties": {"algorithm": {"const": "HS256"}, "public_key": {"type": "string"}},
+                    "required": ["algorithm", "public_key"],
+                },
+                {
+                    "properties": {"algorithm": {"not": {"const": "HS256"}}, "public_key": {"type": "null"}},
+                    "required": ["algorithm"],
+                },
+            ]
+        }
+    },
     "ReplayInput": {
         "not": {
             "properties": {"unanswered": {"const": True}, "conversation_ids": {"type": "array", "minItems": 1}},
@@ -151,6 +203,7 @@ AFTER: dict[str, Schema] = {
     UI_MESSAGES: {"type": "string", "pattern": _SEQ},
     CHATBOT + "/events": {"type": "string", "pattern": _OF_MOMENTS},
     CONVERSATIONS: {"type": "string", "pattern": _OF_CLIENT_IDS},
+    CHATBOT + "/search": {"type": "string", "pattern": _OF_IDS},
     UNANSWERED: {"type": "string", "pattern": _OF_IDS},
     "/audit": {"type": "string", "pattern": _OF_IDS},
     "/api-keys": {"type": "string", "pattern": _OF_IDS},
@@ -160,7 +213,9 @@ LAST_EVENT_ID: dict[str, Schema] = {
     CHATBOT + "/events": AFTER[CHATBOT + "/events"],
 }
 IDEMPOTENCY_KEY: Schema = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": _HEADER}
-PATH: dict[str, Schema] = {"conversation_id": CLIENT_ID, "user_id": CLIENT_ID}
+PATH: dict[str, Schema] = {"conversation_id": CLIENT_ID, "user_id": {**CLIENT_ID, **_USER}}
+# Where a segment takes more than elsewhere: what staff said is deleted, too.
+PATH_OF: dict[tuple[str, str], dict[str, Schema]] = {("DELETE", USER): {"user_id": CLIENT_ID}}
 DOCUMENT_NAME: Schema = {"type": "string", "minLength": 1, "maxLength": 1024, **_DOCUMENT_NAME}
 
 
@@ -168,6 +223,11 @@ def is_full_match(schema: Schema, text: str) -> bool:
     """Whether the text is one that the rule lets through."""
     refused = schema.get("not", {})
     alternatives = refused.get("anyOf", [refused])
-    return bool(re.search(schema.get("pattern", ""), text)) and not any(
-        text in each.get("enum", ()) or ("pattern" in each and re.search(each["pattern"], text)) for each in alternatives
+    return _matches(schema.get("pattern", ""), text) and not any(
+        text in each.get("enum", ()) or ("pattern" in each and _matches(each["pattern"], text)) for each in alternatives
     )
+
+
+def _matches(pattern: str, text: str) -> bool:
+    """As in ECMA 262, where a line break at the end is a character like others."""
+    return re.search(re.sub(r"\$$", r"\\Z", pattern), text) is not None

@@ -26,7 +26,7 @@ class KeyInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = DEFAULT_SCOPES
     expires_in_days: Annotated[
-        Annotated[int, Meta(ge=1, le=36_500)] | None, Meta(description="Refused after that; null: never.")
+        Annotated[int, Meta(ge=1, le=36_500)] | None, Meta(description="The key expires after so many days; null: never.")
     ] = None
 
 

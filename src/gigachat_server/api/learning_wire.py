@@ -55,7 +55,7 @@ class WireUnanswered(msgspec.Struct, frozen=True):
 
 
 class WireFixedAnswer(msgspec.Struct, frozen=True):
-    """An answer that is said word for word to whoever asks one of its prompts, or what means the same."""
+    """An answer given word for word to everyone who asks one of its prompts, or the same in other words."""
 
     id: str
     chatbot_id: str

@@ -46,10 +46,10 @@ _QUERY: dict[str, tuple[dict[str, Any], str]] = {
     "status": ({"enum": ["open", "snoozed", "closed"]}, "Only those of that status."),
     "waiting": ({"type": "boolean"}, "true: only those whose end user waits for a human's answer."),
     "assigned_to": (
-        {"type": "string", "maxLength": 255},
+        input_rules.OPERATOR_OR_NONE,
         "Only those that this operator looks after; empty: those that belong to none.",
     ),
-    "operator": ({"type": "string", "minLength": 1, "maxLength": 255}, "Only those in which this operator has control."),
+    "operator": (input_rules.OPERATOR, "Only those in which this operator has control."),
     "user_id": (input_rules.CLIENT_ID, "Only those of this end user."),
     "sort": (
         {"enum": ["last", "waiting"], "default": "last"},
@@ -211,8 +211,9 @@ def _bearers_of_users(route: ApiRoute) -> tuple[str, ...]:
 
 
 def _parameters(route: ApiRoute) -> list[dict[str, Any]]:
+    rules = {**input_rules.PATH, **input_rules.PATH_OF.get((route.method, route.path), {})}
     in_path = [
-        {"name": name, "in": "path", "required": True, "schema": input_rules.PATH.get(name, {"type": "string"})}
+        {"name": name, "in": "path", "required": True, "schema": rules.get(name, {"type": "string"})}
         for name in re.findall(r"\{(\w+)\}", route.path)
     ]
     in_query = [_query_parameter(route, name) for name in route.query]

@@ -10,23 +10,34 @@ from collections.abc import Iterable
 from typing import Any
 
 from gigachat_server import errors
+from gigachat_server.access.identity_keys import TooManyIdentityKeys
 from gigachat_server.access.operators import HandleFixed, LastOwner, OperatorExists
+from gigachat_server.access.widget_keys import TooManyWidgetKeys
 from gigachat_server.api.openai.errors import PreviousResponseNotFound, TaskNotAnswered, UnsupportedParameter
 from gigachat_server.api.routes import (
+    CANNED_REPLIES,
     CHATBOT,
     CONVERSATION,
     DOCUMENT,
     FIXED_ANSWER,
     FIXED_ANSWERS,
+    IDENTITY_KEYS,
     MESSAGE,
     OPERATOR,
+    PROPOSALS,
+    SESSIONS,
     SITES,
     UNANSWERED,
+    WIDGET_KEYS,
     ApiRoute,
 )
+from gigachat_server.chat.conversations import NotClaimable
 from gigachat_server.edge.chatbot_names import UnknownModel
 from gigachat_server.edge.routes import PUBLIC
 from gigachat_server.errors import GigachatError
+from gigachat_server.inbox.canned_replies import ShortcutTaken, TooManyCannedReplies
+from gigachat_server.inbox.proposals import NothingToAnswer, ProposalDecidedAlready
+from gigachat_server.inbox.search import SearchBusy
 from gigachat_server.knowledge.documents.ingest import DocumentNameTaken
 from gigachat_server.knowledge.sites.sites import SiteExists, TooManySites
 from gigachat_server.learning.fixed_answers import TooManyFixedAnswers
@@ -80,6 +91,15 @@ _OF_ROUTES: dict[tuple[str, str], tuple[str, Kinds]] = {
     ("PUT", FIXED_ANSWER): ("FixedAnswer", (TooManyFixedAnswers,)),
     ("POST", UNANSWERED + "/{prompt_id}/answer"): ("Unanswered", (UnansweredSettled, TooManyFixedAnswers)),
     ("POST", UNANSWERED + "/{prompt_id}/dismiss"): ("Dismiss", (UnansweredSettled,)),
+    ("POST", CONVERSATION + "/suggest"): ("Suggest", (NothingToAnswer,)),
+    ("POST", PROPOSALS + "/{proposal_id}/send"): ("Send", (ProposalDecidedAlready, errors.AlreadyTakenOver)),
+    ("POST", PROPOSALS + "/{proposal_id}/discard"): ("Discard", (ProposalDecidedAlready,)),
+    ("GET", CHATBOT + "/search"): ("Search", (SearchBusy,)),
+    ("POST", CANNED_REPLIES): ("CannedReply", (ShortcutTaken, TooManyCannedReplies)),
+    ("PUT", CANNED_REPLIES + "/{canned_reply_id}"): ("Shortcut", (ShortcutTaken,)),
+    ("POST", IDENTITY_KEYS): ("IdentityKey", (TooManyIdentityKeys, errors.SecretMissing)),
+    ("POST", WIDGET_KEYS): ("WidgetKey", (TooManyWidgetKeys,)),
+    ("POST", SESSIONS): ("Session", (NotClaimable, errors.RateLimited)),
 }
 
 

@@ -28,12 +28,13 @@ class ReplayInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which prompts are asked again: those of conversations, the unanswered ones, or else the newest; and of what chatbot."""
 
     conversation_ids: Annotated[
-        tuple[Annotated[str, Meta(min_length=1, max_length=255)], ...], Meta(max_length=100, description="Of these alone.")
+        tuple[Annotated[str, Meta(min_length=1, max_length=255)], ...],
+        Meta(max_length=100, description="Replay only these conversations."),
     ] = ()
-    unanswered: Annotated[bool, Meta(description="true: those that are open in the list of unanswered prompts.")] = False
-    limit: Annotated[int, Meta(ge=1, le=200, description="At most so many, the newest.")] = 50
+    unanswered: Annotated[bool, Meta(description="true: replay the open prompts of the list of unanswered ones.")] = False
+    limit: Annotated[int, Meta(ge=1, le=200, description="Replay at most this many prompts, the newest.")] = 50
     config: Annotated[
-        dict[str, Any], Meta(description="What is changed of the chatbot for this, in the form that PATCH takes.")
+        dict[str, Any], Meta(description="Changes to the chatbot's configuration for this replay, as PATCH takes them.")
     ] = {}
     stream: Annotated[bool | None, Meta(description="true: answer with Server-Sent Events.")] = None
 
@@ -76,13 +77,13 @@ async def _events(running: AsyncGenerator[ReplayResult | None, None], request: R
                     told.append(each)
                     yield event("turn", learning_wire.replayed(each))
     except GigachatError as error:
-        yield event("error", problem(error, instance=request.raw_path, request_id=request.request_id))
+        yield event("error", problem(error, instance=request.raw_path, request_id=request.request_id, root=request.root))
         return
     yield event("done", learning_wire.summary(told))
 
 
 async def _document(running: AsyncGenerator[ReplayResult | None, None], request: Request[Any]) -> AsyncGenerator[bytes, None]:
-    """A `WireReplay` in pieces, so that it is noticed when nobody reads it any more; with an `error` if it broke off."""
+    """A `WireReplay` in pieces, so that a reader who left is noticed; with an `error` if it broke off."""
     told: list[ReplayResult] = []
     yield b'{"turns":['
     ending = b""
@@ -95,5 +96,7 @@ async def _document(running: AsyncGenerator[ReplayResult | None, None], request:
                     yield b"," * bool(told) + _encode(learning_wire.replayed(each))
                     told.append(each)
     except GigachatError as error:
-        ending = b',"error":' + _encode(problem(error, instance=request.raw_path, request_id=request.request_id))
+        ending = b',"error":' + _encode(
+            problem(error, instance=request.raw_path, request_id=request.request_id, root=request.root)
+        )
     yield b'],"summary":' + _encode(learning_wire.summary(told)) + ending + b"}"

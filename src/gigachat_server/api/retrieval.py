@@ -89,7 +89,7 @@ def _judged_for(request: Request[Any], services: Services) -> wire.JudgedFor:
 
 
 def configured(services: Services) -> wire.JudgedFor:
-    """For which kind of model passages are judged where nobody says otherwise."""
+    """For which kind of model passages are judged where the request does not say."""
     return "generating" if services.model.is_generating else "quoting"
 
 

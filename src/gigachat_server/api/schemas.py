@@ -175,11 +175,7 @@ def _as_sent(struct: str, schema: Schema) -> Schema:
 
 def _field_as_sent(struct: str, name: str, described: Schema) -> Schema:
     rule = input_rules.FIELDS.get((struct, name), {})
-    field = _open(_without(described, "default"))
-    if "items" in field:
-        field["items"] = {**_text(field["items"]), **rule}
-    else:
-        field = {**_text(field), **rule}
+    field = _ruled(_open(_without(described, "default")), rule)
     if note := input_rules.NOTES.get((struct, name)):
         field["description"] = f"{field.get('description', '')} {note}".strip()
     if "default" in described:
@@ -187,10 +183,17 @@ def _field_as_sent(struct: str, name: str, described: Schema) -> Schema:
     return field
 
 
+def _ruled(schema: Schema, rule: Schema) -> Schema:
+    """A rule is about texts: each that a list holds, and the one that may be null."""
+    if "anyOf" in schema:
+        return {**schema, "anyOf": [_ruled(choice, rule) for choice in schema["anyOf"]]}
+    if "items" in schema:
+        return {**schema, "items": _ruled(schema["items"], rule)}
+    return schema if schema.get("type") == "null" else {**_text(schema), **rule}
+
+
 def _text(schema: Schema) -> Schema:
     """A string that is free otherwise holds no NUL."""
-    if "anyOf" in schema:
-        return {**schema, "anyOf": [_text(choice) for choice in schema["anyOf"]]}
     if schema.get("type") == "string" and not {"enum", "pattern"} & schema.keys():
         return {**schema, "pattern": input_rules.TEXT}
     return schema

@@ -16,16 +16,18 @@ from gigachat_server.records import PageState, SiteKind, SitePage, SiteProgress
 class WireSiteProgress(msgspec.Struct, frozen=True):
     """The current crawl, or the last one, in pages."""
 
-    percent: Annotated[int, Meta(description="100 once all that was read can be found. More may be found, so it may fall.")]
-    found: Annotated[int, Meta(description="Addresses to read.")]
-    fetched: Annotated[int, Meta(description="Read, changed or not.")]
-    documents: Annotated[int, Meta(description="Of these: became documents, or were and are.")]
-    unchanged: Annotated[int, Meta(description="Of these: are as they were, so nothing was embedded.")]
-    skipped: Annotated[int, Meta(description="Are to be no documents: each page's `reason` says why.")]
-    failed: Annotated[int, Meta(description="Could not be read, or hold no text.")]
-    removed: Annotated[int, Meta(description="Were documents, and are gone with their pages.")]
-    pending: Annotated[int, Meta(description="Not read yet.")]
-    indexing: Annotated[int, Meta(description="Read, and not to be found yet.")]
+    percent: Annotated[
+        int, Meta(description="100 once everything read is searchable. It may fall when more addresses are found.")
+    ]
+    found: Annotated[int, Meta(description="Addresses found so far.")]
+    fetched: Annotated[int, Meta(description="Addresses read, changed or not.")]
+    documents: Annotated[int, Meta(description="Of the addresses read, those that are documents.")]
+    unchanged: Annotated[int, Meta(description="Of these documents, those that have not changed, so nothing was embedded.")]
+    skipped: Annotated[int, Meta(description="Addresses left out: each page's `reason` says why.")]
+    failed: Annotated[int, Meta(description="Addresses that could not be read, or hold no text.")]
+    removed: Annotated[int, Meta(description="Documents deleted because their pages are gone.")]
+    pending: Annotated[int, Meta(description="Addresses still to read.")]
+    indexing: Annotated[int, Meta(description="Documents read, but not searchable yet.")]
 
 
 class WireSite(msgspec.Struct, frozen=True):
@@ -65,7 +67,7 @@ class WireSitePage(msgspec.Struct, frozen=True):
         PageState,
         Meta(description="`pending`, `ready` (a document), `unchanged` (still one), `skipped`, `failed` or `removed`."),
     ]
-    reason: Annotated[str | None, Meta(description="Why it is no document, as a code.")]
+    reason: Annotated[str | None, Meta(description="Why the page was left out, as a code.")]
     error: Annotated[str | None, Meta(description="The same for a person.")]
     document_id: str | None
     depth: int

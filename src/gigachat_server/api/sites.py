@@ -43,18 +43,22 @@ Pattern = Annotated[
 class SiteSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What of a site can be changed; it counts from the next crawl on."""
 
-    depth: Annotated[int, Meta(ge=0, le=20, description="How many links away from `url` pages may be, if it is a `site`.")] = 5
-    max_pages: Annotated[int, Meta(ge=1, le=20_000, description="How many addresses one crawl reads at most.")] = 1000
-    include: Annotated[tuple[Pattern, ...], Meta(max_length=50, description="Only addresses that match one. Empty: all.")] = ()
-    exclude: Annotated[tuple[Pattern, ...], Meta(max_length=50, description="No addresses that match one.")] = ()
+    depth: Annotated[int, Meta(ge=0, le=20, description="For a `site`: how many links away from `url` its pages may be.")] = 5
+    max_pages: Annotated[int, Meta(ge=1, le=20_000, description="The most addresses that one crawl reads.")] = 1000
+    include: Annotated[
+        tuple[Pattern, ...], Meta(max_length=50, description="Read only addresses that match one of these. Empty: all.")
+    ] = ()
+    exclude: Annotated[tuple[Pattern, ...], Meta(max_length=50, description="Skip addresses that match one of these.")] = ()
     recrawl_hours: Annotated[
         Annotated[int, Meta(ge=1, le=8760)] | None,
-        Meta(description="Crawl it again so long after a crawl has ended; null: when you ask for it."),
+        Meta(description="Crawl it again so many hours after a crawl has ended; null: only when you ask for it."),
     ] = None
 
 
 class SiteInput(SiteSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    url: Annotated[str, Meta(min_length=1, max_length=web_urls.MOST_CHARACTERS, description="Where to begin: http or https.")]
+    url: Annotated[
+        str, Meta(min_length=1, max_length=web_urls.MOST_CHARACTERS, description="The address to start from: http or https.")
+    ]
     kind: Annotated[
         SiteKind,
         Meta(description="`page`: that page alone; `sitemap`: all pages it lists; `site`: follow links on the same host."),
@@ -158,7 +162,7 @@ async def _follow(followed: AsyncGenerator[SiteStatus | None, None], request: Re
                 last = seen or last
                 yield sse.PING if seen is None else sse.event("site", site_wire.site(seen, request.account_id))
     except GigachatError as error:
-        yield sse.event("error", problem(error, instance=request.raw_path, request_id=request.request_id))
+        yield sse.event("error", problem(error, instance=request.raw_path, request_id=request.request_id, root=request.root))
         return
     if last is not None:
         yield sse.event("done", wire.WorkDone(last.site.id, last.site.state))

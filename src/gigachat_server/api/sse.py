@@ -95,7 +95,7 @@ async def _turn(started: TurnHandle, request: Request[Any], view: View) -> Async
                     yield PING if said is None else delta(said, turn.answered_in.start_seq)
         stored = await started.result()
     except GigachatError as error:
-        yield event("error", problem(error, instance=request.raw_path, request_id=request.request_id))
+        yield event("error", problem(error, instance=request.raw_path, request_id=request.request_id, root=request.root))
         return
     await trigger("S9")
     yield _ending(stored, view)
@@ -164,11 +164,11 @@ async def _follow(
                             piece = event(each.event.type, happened, place=place)
                         yield piece
     except GigachatError as error:
-        yield event("error", problem(error, instance=request.raw_path, request_id=request.request_id))
+        yield event("error", problem(error, instance=request.raw_path, request_id=request.request_id, root=request.root))
 
 
 def stream_document(followed: AsyncGenerator[Document | None, None], request: Request[Any]) -> EventStream:
-    """The document now and as it changes, `done` once nobody works on it any more."""
+    """The document now and as it changes, then `done` once work on it has ended."""
     return EventStream(_follow_document(followed, request))
 
 
@@ -182,7 +182,7 @@ async def _follow_document(followed: AsyncGenerator[Document | None, None], requ
                 last = document or last
                 yield PING if document is None else event("document", wire.document(document, request.account_id))
     except GigachatError as error:
-        yield event("error", problem(error, instance=request.raw_path, request_id=request.request_id))
+        yield event("error", problem(error, instance=request.raw_path, request_id=request.request_id, root=request.root))
         return
     if last is not None:
         yield event("done", wire.WorkDone(last.id, last.state))

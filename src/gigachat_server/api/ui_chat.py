@@ -96,7 +96,7 @@ async def join(request: Request[None], services: Services) -> Response:
 
 
 async def list_messages(request: Request[None], services: Services) -> Answer:
-    """The newest, oldest first, as UI messages; none of a conversation that nobody has begun."""
+    """The newest, oldest first, as UI messages; none of a conversation that has not begun."""
     limit, before = query_limit(request.query, default=100), _before(request)
     conversation_id, _ = _conversation(request, request.named["conversation_id"])
     found = await services.conversations.shown(
@@ -110,7 +110,7 @@ async def list_messages(request: Request[None], services: Services) -> Answer:
 def _conversation(request: Request[Any], chat_id: str) -> tuple[str, bool]:
     """The conversation that the browser's chat is, and whether its id is made from the end user's own.
 
-    Browsers make up ids. An end user's are told apart from everyone else's, so that to guess one finds nothing; those that
+    Browsers make up ids. An end user's are kept apart from everyone else's, so that to guess one finds nothing; those that
     this server gave them stay as they are.
     """
     principal = request.principal
@@ -149,7 +149,7 @@ async def _frames(request: Request[Any], started: TurnHandle) -> AsyncGenerator[
         stored = await started.result()
         await admission.check(is_fact=True)
     except GigachatError as error:
-        yield frames.failed(problem(error, instance=request.raw_path, request_id=request.request_id))
+        yield frames.failed(problem(error, instance=request.raw_path, request_id=request.request_id, root=request.root))
         return
     await trigger("S9")
     yield frames.stored(stored.messages)

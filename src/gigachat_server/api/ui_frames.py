@@ -1,7 +1,7 @@
 """The AI SDK's UI message stream: what is said in a turn as frames, and stored messages as UI messages. Pure.
 
 Idea: one dialect serves versions 5 to 7 of the AI SDK, which fail on types of frames that they do not know and ignore fields
-that they do not. Invariant: whoever joins a reply, whenever, ends with the message that the store shows; and no message
+that they do not. Invariant: a browser that joins a reply, at any time, ends with the message that the store shows; and no message
 appears in a browser before there are words for it, so a prompt that an operator gets leaves no empty bubble.
 """
 

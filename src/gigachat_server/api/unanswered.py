@@ -28,15 +28,15 @@ class AnswerInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True, renam
     answer: Annotated[str, Meta(min_length=1, max_length=32_000)]
     as_: Annotated[
         Literal["fixed_answer", "document"],
-        Meta(description="`fixed_answer`: said word for word; `document`: something to answer from."),
+        Meta(description="`fixed_answer`: the answer is given word for word; `document`: replies are made from it."),
     ]
     prompts: Annotated[
         tuple[Phrasing, ...],
-        Meta(max_length=MOST_PROMPTS, description="What the fixed answer answers; left out: what the group's prompts say."),
+        Meta(max_length=MOST_PROMPTS, description="The prompts that the fixed answer answers. Default: those of the group."),
     ] = ()
     name: Annotated[
         Annotated[str, Meta(min_length=1, max_length=1024)] | None,
-        Meta(description="Of the document, which replaces one of that name; null: after the prompt."),
+        Meta(description="Name of the document, which replaces one of that name; null: named after the prompt."),
     ] = None
 
 

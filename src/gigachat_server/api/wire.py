@@ -86,7 +86,7 @@ class WireDocument(msgspec.Struct, frozen=True):
     state: Annotated[WireState, Meta(description="A `failed` one has an `error` and a `reason`; an earlier version answers.")]
     error: str | None
     reason: str | None
-    progress: Annotated[int, Meta(description="Percent of what is between `pending` and `ready`.")]
+    progress: Annotated[int, Meta(description="Percent of the way from `pending` to `ready`.")]
     title: str | None
     origin: str | None
     chunk_count: int
@@ -94,7 +94,7 @@ class WireDocument(msgspec.Struct, frozen=True):
     content_sha256: str
     warnings: Annotated[
         list[DocumentWarning],
-        Meta(description="What of the file was not read, or not for certain. Empty: what a person sees of it was read."),
+        Meta(description="Parts of the file that were not read, or not reliably. Empty: all that a person sees was read."),
     ]
     created_at: Moment
     updated_at: Moment
@@ -145,7 +145,7 @@ class WireSource(WireChunk, frozen=True):
 class WireCitation(msgspec.Struct, frozen=True):
     """A marker in a reply, such as `[1]`, and the span of a source that it stands for; places count characters, from 0."""
 
-    number: Annotated[int, Meta(ge=1, description="Which of the `sources`, from 1.")]
+    number: Annotated[int, Meta(ge=1, description="The number of the source in `sources`, from 1.")]
     source_id: Annotated[str, Meta(description="The `id` of that source.")]
     start: Annotated[int | None, Meta(description="Where the span begins in that source's `content`, header included.")]
     end: Annotated[int | None, Meta(description="Where it ends.")]
@@ -162,24 +162,24 @@ class WirePassage(WireSource, frozen=True):
     Passages are ranked by `rank_score`. `score`, the relevance, is the sigmoid of the sum of `parts`: 0.78 is a sum of 1.27.
     """
 
-    cosine: Annotated[float, Meta(description="How near the meaning of its best unit is to the prompt's.")]
-    lexical: Annotated[float, Meta(description="Its BM25 over the best BM25 of all chunks; it counts in `rank_score` alone.")]
+    cosine: Annotated[float, Meta(description="How close its best unit is to the prompt in meaning.")]
+    lexical: Annotated[float, Meta(description="Its BM25 divided by the best BM25 of all chunks; counts only in `rank_score`.")]
     coverage: Annotated[
         float,
-        Meta(description="The share of the prompt's words, weighed by their idf, that it holds; words that are alike in part."),
+        Meta(description="The share of the prompt's words that it holds, weighed by their idf; similar words count in part."),
     ]
-    is_foreign: Annotated[bool, Meta(description="Whether the prompt is in another language, so that words say nothing.")]
+    is_foreign: Annotated[bool, Meta(description="Whether the prompt is in another language, so words do not count.")]
     prior: Annotated[
         float,
-        Meta(description="Of the prompt alone: how much nearer it is to customers' questions than to small talk and trivia."),
+        Meta(description="Of the prompt alone: how much closer it is to customers' questions than to small talk and trivia."),
     ]
-    margin: Annotated[float, Meta(description="Its cosine less that of the chatbot's fifth best unit: how far it stands out.")]
+    margin: Annotated[float, Meta(description="Its cosine minus that of the chatbot's fifth best unit: how far it stands out.")]
     identified: Annotated[
         float,
         Meta(description="1: it holds an identifier of the prompt; -1: the prompt has some and no chunk holds any; else 0."),
     ]
-    units: Annotated[int, Meta(description="How many units the chatbot has, or at least that many: 100 count at most.")]
-    rank_score: Annotated[float, Meta(description="What passages are ordered by.")]
+    units: Annotated[int, Meta(description="How many units the chatbot has; from 100 on, 100 or more.")]
+    rank_score: Annotated[float, Meta(description="The score that passages are ordered by.")]
     parts: Annotated[
         dict[str, float],
         Meta(description="What each feature adds to the sum, `size` (of how many `units` it is one) and `bias` among them."),
@@ -210,10 +210,12 @@ class WireRetrieval(msgspec.Struct, frozen=True):
 
     query: str
     is_small_talk: bool
-    is_dependent: Annotated[bool, Meta(description="Whether it leans on the conversation, and was searched together with it.")]
+    is_dependent: Annotated[
+        bool, Meta(description="Whether the query depends on the conversation, and was searched together with it.")
+    ]
     judged_for: Annotated[
         JudgedFor,
-        Meta(description="For which kind of model the passages are judged: `for`, or else the one that the server has."),
+        Meta(description="The kind of model that the passages are judged for: `for`, or else the server's."),
     ]
     is_lenient: Annotated[
         bool,
@@ -223,7 +225,7 @@ class WireRetrieval(msgspec.Struct, frozen=True):
         ),
     ]
     leniency: float
-    embedder: Annotated[str, Meta(description="The name of the embedder whose scale they are judged by.")]
+    embedder: Annotated[str, Meta(description="The name of the embedder whose scale is used.")]
     match_count: int
     match_threshold: float
     searched: int
@@ -300,7 +302,7 @@ class StreamStart(msgspec.Struct, frozen=True):
 
 
 class StreamDelta(msgspec.Struct, frozen=True):
-    """A piece of a reply in the making, from that character of it on."""
+    """A piece of a running reply, starting at that character of it."""
 
     message_id: str
     offset: int
@@ -341,7 +343,7 @@ class Problem(msgspec.Struct, frozen=True):
     detail: str
     instance: Annotated[str, Meta(description="The path that was asked for.")]
     code: Annotated[str, Meta(description="What went wrong. A code never changes its meaning.")]
-    request_id: Annotated[str, Meta(description="Of this request in the server's log.")]
+    request_id: Annotated[str, Meta(description="The id of this request in the server's log.")]
     errors: Annotated[list[FieldProblem] | UnsetType, Meta(description="The invalid fields of a 422.")] = UNSET
     violated_policies: Annotated[
         list[str] | UnsetType, Meta(description="The limits that a 429 is due to, as the chatbot's `limits` name them.")

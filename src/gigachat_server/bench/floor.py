@@ -1,7 +1,8 @@
 """The smallest server that answers a prompt and loses nothing: one raw ASGI application, to compare gigachat with.
 
-A POST stores the prompt durably, streams a reply from the model endpoint, stores that durably too, and answers 201. It
-runs on what gigachat runs on: uvicorn with uvloop and httptools, aiohttp towards the endpoint, msgspec, SQLite (WAL,
+A POST stores the prompt durably, asks the model endpoint for a stream as gigachat does, reads it piece by piece and parses
+each event, stores the reply durably, and answers 201: what no turn can do without, so the endpoint's own cost stands on both
+sides. It runs on what gigachat runs on: uvicorn with uvloop and httptools, aiohttp towards the endpoint, msgspec, SQLite (WAL,
 synchronous=FULL). One thread writes, and one transaction takes all that waits, so that one fdatasync pays for many: a
 floor that paid one for each message would flatter whatever stands beside it.
 
@@ -162,18 +163,23 @@ class Floor:
                 break
         prompt = _decode_prompt(body)
         await self._messages.store(prompt.conversation_id, "user", prompt.prompt)
-        text = await self._complete(prompt.prompt)
+        text = await self.complete(prompt.prompt)
         id = await self._messages.store(prompt.conversation_id, "assistant", text)
         answer = _encode([_Reply(id, prompt.conversation_id, "assistant", text)])
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(answer)).encode())]
         await send({"type": "http.response.start", "status": 201, "headers": headers})
         await send({"type": "http.response.body", "body": answer})
 
-    async def _complete(self, prompt: str) -> str:
+    async def complete(self, prompt: str) -> str:
         """What the endpoint streams in reply, joined."""
         if self._session is None:
             self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
-        request = {"model": "stub", "stream": True, "messages": [{"role": "user", "content": prompt}]}
+        request = {
+            "model": "stub",
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            "messages": [{"role": "user", "content": prompt}],
+        }
         parts: list[str] = []
         headers = {"Content-Type": "application/json"}
         async with self._session.post(self._url, data=_encode(request), headers=headers) as response:
@@ -185,6 +191,10 @@ class Floor:
                     if payload != b"[DONE]":
                         parts += [choice.delta.content or "" for choice in _decode_chunk(payload).choices]
         return "".join(parts)
+
+    async def aclose(self) -> None:
+        if self._session is not None:
+            await self._session.close()
 
 
 def main() -> None:

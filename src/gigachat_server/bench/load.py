@@ -164,7 +164,7 @@ class _Work:
             self.is_over.set_result(None)
 
     def fail(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """A callback raised: without this its connection would wait for ever."""
+        """A callback raised: without this its connection would never end."""
         if not self.is_over.done():
             self.is_over.set_exception(context.get("exception") or RuntimeError(context["message"]))
 

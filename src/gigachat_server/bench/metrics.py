@@ -111,13 +111,15 @@ TINY = Size(
 class Run(msgspec.Struct, frozen=True):
     """One run of the benchmark: its data folder, how much to measure, and where to report progress.
 
-    `new_database` gives the URL of an empty database, or nothing where the embedded store is measured.
+    `new_database` gives the URL of an empty database, or nothing where the embedded store is measured. `beside` is another
+    checkout of gigachat, whose turns are measured in the same rounds.
     """
 
     folder: Path
     size: Size
     say: Callable[[str], None]
     new_database: Callable[[], str] = str
+    beside: Path | None = None
 
     def new_folder(self, name: str) -> Path:
         folder = self.folder / name

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import os
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,13 +74,20 @@ class Gigachat(msgspec.Struct, frozen=True):
 
 
 @contextlib.contextmanager
-def started(arguments: Sequence[str], *, port: int, ready: bool = True) -> Iterator[Running]:
+def started(
+    arguments: Sequence[str], *, port: int, ready: bool = True, environment: Mapping[str, str] | None = None
+) -> Iterator[Running]:
     """The process, once it listens (with `ready`); ended on leaving. Raises `SetupError` with what it last said."""
     with tempfile.TemporaryFile() as said:
         started_at = time.monotonic()
         # A new session: Ctrl-C reaches only this process, which then ends the others in order.
         process = subprocess.Popen(  # noqa: S603 - our own commands
-            arguments, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT, start_new_session=True
+            arguments,
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env=environment,
         )
         try:
             if ready and not _listens(process, port):
@@ -119,8 +127,12 @@ def gigachat(
     model_url: str = "",
     embedder: str = DEFAULT,
     ready: bool = True,
+    checkout: Path | None = None,
 ) -> Iterator[Gigachat]:
-    """`gigachat serve` on that data, or on that database. Of the environment only where the weights are counts."""
+    """`gigachat serve` on that data, or on that database. Of the environment only where the weights are counts.
+
+    `checkout`: serve with the sources of this other checkout, which may know other settings than this one.
+    """
     key, port = key or API_KEY.mint(), free_port()
     chosen = {
         "data": str(data),
@@ -135,8 +147,12 @@ def gigachat(
     }
     arguments = [*_COMMAND, "serve"]
     for info in settings.table():
-        arguments += [info.flag, chosen.get(info.field, "")]
-    with started(arguments, port=port, ready=ready) as process:
+        if chosen.get(info.field):
+            arguments += [info.flag, chosen[info.field]]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIGACHAT_")}
+    if checkout is not None:
+        environment["PYTHONPATH"] = str(checkout / "src")
+    with started(arguments, port=port, ready=ready, environment=environment) as process:
         yield Gigachat(process, key)
 
 

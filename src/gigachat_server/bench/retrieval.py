@@ -213,7 +213,7 @@ def _runs(count: int) -> int:
 
 
 async def _times(work: Callable[[int], Awaitable[object]], count: int) -> list[float]:
-    """The milliseconds of each, after as many that do not count as there is to get used to."""
+    """The milliseconds of each, after a warm-up of as many as is needed."""
     for place in range(min(count, _FIRST_RUNS)):
         await work(place)
     times = []

@@ -20,7 +20,7 @@ import msgspec
 from gigachat_server.bench import processes
 from gigachat_server.bench.load import Load, Outcome
 from gigachat_server.bench.metrics import Budget, Metric, Run, all_answered, median_ms, metric, rate
-from gigachat_server.bench.processes import Running
+from gigachat_server.bench.processes import Gigachat, Running
 from gigachat_server.bench.texts import Author
 from gigachat_server.errors import SetupError
 
@@ -57,35 +57,42 @@ class Side(msgspec.Struct, frozen=True):
         return (int(stat[11]) + int(stat[12])) / _TICKS_S
 
 
-class Sides(msgspec.Struct, frozen=True):
-    floor: Side
-    ours: Side
-    without_documents: Side
+FLOOR, OURS, WITHOUT_DOCUMENTS, BESIDE = "floor", "ours", "without documents", "other checkout"
 
 
 @contextlib.contextmanager
-def _sides(run: Run, name: str) -> Iterator[Sides]:
-    """Floor and gigachat at the same endpoint, warm."""
-    folder = run.new_folder(name)
-    author = Author(1)
-    with (
-        processes.endpoint() as url,
-        processes.floor(folder, url, database_url=run.new_database()) as floor,
-        processes.gigachat(folder / "gigachat", database_url=run.new_database(), model_url=url, embedder="hashing") as server,
-    ):
-        path = server.new_chatbot("with documents", documents=EVERYTHING_MATCHES)
-        empty = server.new_chatbot("without documents")
-        for number in range(DOCUMENTS):
-            document = {"name": f"document {number}", "content": author.document(CHUNKS_EACH)}
-            server.call("POST", f"{path}/documents?embedding=false", document)
-        sides = Sides(
-            Side(floor),
-            Side(server.process, f"{path}/conversations", server.key),
-            Side(server.process, f"{empty}/conversations", server.key),
-        )
-        for side in (sides.floor, sides.ours, sides.without_documents):
+def _sides(run: Run, name: str) -> Iterator[dict[str, Side]]:
+    """Those that are measured beside each other, at the same endpoint, warm; by their names."""
+    folder, author = run.new_folder(name), Author(1)
+    documents = [{"name": f"document {number}", "content": author.document(CHUNKS_EACH)} for number in range(DOCUMENTS)]
+    with contextlib.ExitStack() as opened:
+        url = opened.enter_context(processes.endpoint())
+
+        def server(checkout: Path | None) -> Gigachat:
+            data = folder / ("gigachat" if checkout is None else "beside")
+            database_url = run.new_database()
+            return opened.enter_context(
+                processes.gigachat(data, database_url=database_url, model_url=url, embedder="hashing", checkout=checkout)
+            )
+
+        ours = server(None)
+        sides = {
+            FLOOR: Side(opened.enter_context(processes.floor(folder, url, database_url=run.new_database()))),
+            OURS: _with_documents(ours, documents),
+            WITHOUT_DOCUMENTS: Side(ours.process, f"{ours.new_chatbot('without documents')}/conversations", ours.key),
+        }
+        if run.beside is not None:
+            sides[BESIDE] = _with_documents(server(run.beside), documents)
+        for side in sides.values():
             side.load(author.prompts(100), run.size.clients, min(1.0, run.size.seconds))
         yield sides
+
+
+def _with_documents(server: Gigachat, documents: list[dict[str, str]]) -> Side:
+    path = server.new_chatbot("with documents", documents=EVERYTHING_MATCHES)
+    for document in documents:
+        server.call("POST", f"{path}/documents?embedding=false", document)
+    return Side(server.process, f"{path}/conversations", server.key)
 
 
 def turns(run: Run) -> list[Metric]:
@@ -101,14 +108,20 @@ def turns(run: Run) -> list[Metric]:
                 rates.setdefault(name, []).append(rate(outcome))
                 costs.setdefault(name, []).append((side.cpu_s() - before) * 1000 / len(outcome.answered))
             run.say(f"turns, round {number + 1}: {_newest(rates)} a second")
-        memory = sides.ours.process.memory_mb()
-    return [
-        metric("turns", rates["ours"], "/s", floors=rates["floor"], budget=Budget(0.4, is_most=False, of_floor=True)),
-        metric("turns, no documents", rates["without documents"], "/s", floors=rates["floor"]),
-        metric("CPU time of a turn", costs["ours"], "ms", floors=costs["floor"]),
-        metric("CPU time, no documents", costs["without documents"], "ms", floors=costs["floor"]),
+        memory = sides[OURS].process.memory_mb()
+    found = [
+        metric("turns", rates[OURS], "/s", floors=rates[FLOOR], budget=Budget(0.4, is_most=False, of_floor=True)),
+        metric("turns, no documents", rates[WITHOUT_DOCUMENTS], "/s", floors=rates[FLOOR]),
+        metric("CPU time of a turn", costs[OURS], "ms", floors=costs[FLOOR]),
+        metric("CPU time, no documents", costs[WITHOUT_DOCUMENTS], "ms", floors=costs[FLOOR]),
         metric("memory without embedder", [memory], "MB", budget=Budget(80)),
     ]
+    if BESIDE in rates:
+        found += [
+            metric("turns, beside the other", rates[OURS], "/s", floors=rates[BESIDE]),
+            metric("CPU time, beside the other", costs[OURS], "ms", floors=costs[BESIDE]),
+        ]
+    return found
 
 
 def latency(run: Run) -> list[Metric]:
@@ -121,8 +134,8 @@ def latency(run: Run) -> list[Metric]:
                 medians.setdefault(name, []).append(median_ms(side.load(prompts, 1, run.size.seconds / 2)))
             run.say(f"latency, round {number + 1}: {_newest(medians)} ms")
     return [
-        metric("latency p50", medians["ours"], "ms", floors=medians["floor"], budget=Budget(4, of_floor=True)),
-        metric("latency p50, no documents", medians["without documents"], "ms", floors=medians["floor"]),
+        metric("latency p50", medians[OURS], "ms", floors=medians[FLOOR], budget=Budget(4, of_floor=True)),
+        metric("latency p50, no documents", medians[WITHOUT_DOCUMENTS], "ms", floors=medians[FLOOR]),
     ]
 
 
@@ -201,10 +214,9 @@ def start(run: Run) -> list[Metric]:
     return [metric("start to first reply", ours, "s", floors=floors, budget=Budget(1.5))]
 
 
-def _in_turn(sides: Sides, number: int) -> list[tuple[str, Side]]:
+def _in_turn(sides: dict[str, Side], number: int) -> list[tuple[str, Side]]:
     """Forwards in one round, backwards in the next, so that slow changes of the machine favour neither side."""
-    order = [("floor", sides.floor), ("ours", sides.ours), ("without documents", sides.without_documents)]
-    return order[::-1] if number % 2 else order
+    return list(sides.items())[:: -1 if number % 2 else 1]
 
 
 def _newest(figures: dict[str, list[float]]) -> str:

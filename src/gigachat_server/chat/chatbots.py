@@ -1,6 +1,6 @@
 """Chatbots as their owner sees them: creating, listing, changing and deleting them.
 
-Invariant: a change is merged into what is stored at that moment, and documents that a new `text_splitter` has to cut anew wait
+Invariant: a change is merged into what is stored at that moment, and documents that a new `text_splitter` must cut again wait
 for that from the same transaction on.
 """
 
@@ -36,7 +36,7 @@ class Chatbots:
         on_recut: Callable[[], None],
         on_deleted: Callable[[str], None],
     ) -> None:
-        """`on_recut`: documents wait to be cut anew; `on_deleted`: what is remembered of that chatbot can be forgotten."""
+        """`on_recut`: documents wait to be cut again; `on_deleted`: what is remembered of that chatbot can be forgotten."""
         self._database = database
         self._erasure = erasure
         self._turns = turns

@@ -194,7 +194,7 @@ class Conversations:
     async def try_out(
         self, principal: Principal, chatbot: Chatbot, conversation_id: str, *, text: str, key: Key | None
     ) -> TurnHandle:
-        """Speak as a visitor who tries the chatbot out, in a conversation that nobody else began. Raises as `speak` does.
+        """Speak as a visitor who tries the chatbot out, in a conversation that is theirs alone. Raises as `speak` does.
 
         So what staff type is never stored as the words of an end user.
         """
@@ -214,7 +214,7 @@ class Conversations:
     async def retry(
         self, principal: Principal, chatbot: Chatbot, conversation_id: str, message_id: str, *, key: Key | None
     ) -> TurnHandle:
-        """Have a prompt, or the prompt of that reply, answered anew. Raises as `speak` does, and `ConversationTakenOver`."""
+        """Answer a prompt, or the prompt of that reply, again. Raises as `speak` does, and `ConversationTakenOver`."""
         _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
         conversation_id = _id(conversation_id)
         if principal.is_end_user:
@@ -225,7 +225,7 @@ class Conversations:
         return await self._turns.retry(chatbot, conversation_id, message_id, key, admit, entry=entry_of(principal))
 
     async def join(self, principal: Principal, chatbot: Chatbot, conversation_id: str) -> TurnHandle | None:
-        """The turn that is being answered, to watch from its first word; None if none is, or nobody has spoken yet."""
+        """The turn that is being answered, to watch from its first word; None if none is, or nothing was said yet."""
         _admit(principal, Scope.CONVERSATIONS_READ, chatbot)
         conversation_id = _id(conversation_id)
 
@@ -240,7 +240,7 @@ class Conversations:
         return None if prompt is None or turn is None else TurnHandle(prompt=prompt, turn=turn, is_replayed=True)
 
     async def stop(self, principal: Principal, chatbot: Chatbot, conversation_id: str, *, key: Key | None) -> TurnResult:
-        """End the reply in the making and whatever waits behind it. With a key, the ids of these messages are kept."""
+        """Stop the running reply and the prompts queued behind it. With a key, the ids of these messages are kept."""
         _admit(principal, Scope.CONVERSATIONS_WRITE, chatbot)
         return await self._control.stop(chatbot, _id(conversation_id), key=key, entry=entry_of(principal))
 
@@ -410,7 +410,7 @@ class Conversations:
     async def shown(
         self, principal: Principal, chatbot: Chatbot, conversation_id: str, *, before: int | None, limit: int
     ) -> Sequence[Message]:
-        """What a browser shows: the newest messages before that seq, oldest first; none if nobody has spoken yet.
+        """What a browser shows: the newest messages before that seq, oldest first; none if nothing was said yet.
 
         Of replies the first alternative, and neither those that gave way to another nor those that are about to.
         """
@@ -692,7 +692,7 @@ async def _find(reader: Reader, principal: Principal, chatbot: Chatbot, conversa
 
 
 def new_conversation_id(prefix: str = CONVERSATION_PREFIX) -> str:
-    """One that no one can guess."""
+    """An id that cannot be guessed."""
     return prefix + secrets.token_hex(16)
 
 

@@ -1,6 +1,6 @@
 """Deleting what was said, also while it is being answered.
 
-Invariant: with a prompt go its reply and its draft; whoever waits for that reply is told at once, its model is called off,
+Invariant: with a prompt go its reply and its draft; those who wait for that reply are told at once, the model call is cancelled,
 and the prompts of others that waited behind it are answered.
 """
 
@@ -100,7 +100,9 @@ class Erasure:
         unsettled = await messages.list_open(tx, chatbot_id, conversation_id)
         tx.after_commit(functools.partial(self._events.wake, chatbot_id, conversation_id))
         tx.after_commit(functools.partial(self._cut, [prompt.id for prompt in unsettled]))
-        return await conversations.delete(tx, chatbot_id, conversation_id)
+        is_deleted = await conversations.delete(tx, chatbot_id, conversation_id)
+        await idempotency.erase(tx, chatbot_id, conversation_id)
+        return is_deleted
 
     async def _delete_part(self, tx: Tx, chatbot_id: str, conversation_id: str, user_id: str) -> None:
         await conversations.lock(tx, chatbot_id, conversation_id)
@@ -114,6 +116,7 @@ class Erasure:
         await read_marks.delete_of(tx, chatbot_id, conversation_id, user_id)
         await typing.end(tx, chatbot_id, conversation_id, user_id)
         await ratings.delete_of(tx, chatbot_id, conversation_id)
+        await idempotency.erase(tx, chatbot_id, conversation_id)
         await self._events.add(tx, chatbot_id, conversation_id, MessagesDeleted(message_ids=deleted))
         if theirs:
             tx.after_commit(functools.partial(self._cut, [prompt.id for prompt in theirs]))

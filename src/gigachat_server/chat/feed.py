@@ -117,7 +117,7 @@ class _View(msgspec.Struct, frozen=True):
 
 
 class Feed:
-    """Follows conversations for as long as somebody listens. A conversation of another account's chatbot is not found."""
+    """Follows conversations for as long as there is a listener. A conversation of another account's chatbot is not found."""
 
     def __init__(self, database: Database, events: Events, live: LiveTurns, clock: Clock) -> None:
         self._database = database
@@ -205,7 +205,7 @@ class Feed:
         with_vectors: bool = False,
         with_typing: bool = False,
     ) -> AsyncGenerator[FeedEvent | FeedDelta | FeedTyping | None, None]:
-        """All that happens from that place on, for ever; None whenever nothing did for `idle_s`.
+        """All that happens from that place on, without end; None whenever nothing did for `idle_s`.
 
         Raises `NotFound` once the conversation is deleted or another user's, `ShuttingDown` when this process stops.
         """

@@ -43,6 +43,11 @@ _SIZES = {"full": FULL, "quick": QUICK, "tiny": TINY}
     type=click.IntRange(min=1),
     help="Chunks of the big chatbot in `retrieval`. Default: 100000, or 10000 with --quick. A million takes 5 GB of disk.",
 )
+@click.option(
+    "--beside",
+    type=click.Path(exists=True, file_okay=False, resolve_path=True, path_type=Path),
+    help="Another checkout of gigachat: the turns of both are measured in the same rounds, and the other's stand as the floor.",
+)
 @click.option("--size", type=click.Choice(list(_SIZES)), hidden=True)
 def bench(
     *,
@@ -53,6 +58,7 @@ def bench(
     folder: Path | None,
     database: str,
     chunks: int | None,
+    beside: Path | None,
     size: str | None,
 ) -> int:
     """Measure how fast this machine serves.
@@ -71,7 +77,7 @@ def bench(
     where = machine()
     metrics: list[Metric] = []
     with tempfile.TemporaryDirectory(prefix="gigachat-bench-", dir=folder) as data, new_databases(database) as new_database:
-        run = Run(Path(data), chosen, lambda line: click.echo(line, err=True), new_database)
+        run = Run(Path(data), chosen, lambda line: click.echo(line, err=True), new_database, beside)
         for name in names:
             run.say(f"{name} ...")
             metrics += MEASUREMENTS[name](run)

@@ -22,11 +22,11 @@ import msgspec
 
 from gigachat_server import __version__
 from gigachat_server.access import secrets
-from gigachat_server.app import make_embedder, make_endpoints
 from gigachat_server.cli.client import connected, run
 from gigachat_server.cli.locations import Location, looking_at
 from gigachat_server.cli.options import EVERYWHERE, with_settings
 from gigachat_server.clock import wire_time
+from gigachat_server.configured import make_embedder, make_endpoints
 from gigachat_server.errors import STORED, GigachatError, ModelUnreachable, SetupError, StorageUnavailable
 from gigachat_server.models.embedders import weights
 from gigachat_server.models.embedders.built_in import BUILT_IN

@@ -5,7 +5,10 @@ Invariant: drawn without a display and without a network; the same run gives the
 
 from __future__ import annotations
 
+import atexit
 import io
+import shutil
+import tempfile
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +17,7 @@ from gigachat_server.errors import SetupError
 from gigachat_server.evaluation.relevance.figures import STEPS, Figures
 from gigachat_server.evaluation.relevance.fit import BAR
 from gigachat_server.evaluation.thresholds import GRID, Suggestion, Tally
+from gigachat_server.settings import set_for_library
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,7 +45,11 @@ _STYLE: Any = {
 
 
 def check() -> None:
-    """Raises `SetupError` where nothing can be drawn."""
+    """To be called before anything is drawn. Raises `SetupError` where nothing can be."""
+    # What matplotlib remembers of the system's fonts would stay in the user's home, or cause a warning where there is none.
+    cache = tempfile.mkdtemp(prefix="gigachat-plot-")
+    atexit.register(shutil.rmtree, cache, ignore_errors=True)
+    set_for_library("MPLCONFIGDIR", cache)
     try:
         import matplotlib  # noqa: F401 - it takes half a second, and only a plot needs it
     except ImportError:

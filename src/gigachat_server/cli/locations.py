@@ -103,7 +103,7 @@ async def opened(location: Location, command: str) -> AsyncIterator[Database]:
 
 @asynccontextmanager
 async def looking_at(location: Location) -> AsyncIterator[Reader]:
-    """What reads one state of the store, whether somebody serves it or not; nothing of it changes. Raises `SetupError`."""
+    """Reads one state of the store, served or not; nothing of it changes. Raises `SetupError`."""
     if not location.url:
         with sqlite_connection(location) as connection:
             yield sqlite.statements_on(connection)
@@ -222,7 +222,7 @@ async def schema_in(file: Path) -> Schema:
 
 
 async def _begin(database: Database, target: Target, location: Location, source: Location) -> None:
-    """Have the schema there, and the mark that somebody fills it."""
+    """Create the schema, and the mark that the store is being filled."""
 
     async def look(reader: Reader) -> Schema:
         return await schema_of(reader, location.dialect)

@@ -8,7 +8,7 @@ import time
 
 import click
 
-from gigachat_server import app
+from gigachat_server import configured
 from gigachat_server.cli.locations import Location, having_to_itself, looking_at, opened
 from gigachat_server.cli.options import with_settings
 from gigachat_server.cli.output import note
@@ -59,7 +59,7 @@ def migrate_store(settings: Settings, *, is_dry: bool, is_bold: bool, is_distrib
 async def _migrate(settings: Settings, location: Location, *, is_bold: bool) -> None:
     began = time.monotonic()
     async with opened(location, "migrate") as database:
-        done = await migrate(database, system_clock, before=None if is_bold else app.backing_up(settings, note))
+        done = await migrate(database, system_clock, before=None if is_bold else configured.backing_up(settings, note))
     for migration in done:
         print(f"applied {migration.name}")
     number = migrations(location.dialect)[-1].number

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gigachat_server.app import make_endpoints
 from gigachat_server.cli.client import run
 from gigachat_server.cli.options import ENDPOINTS, with_settings
 from gigachat_server.cli.output import note
+from gigachat_server.configured import make_endpoints
 from gigachat_server.errors import STORED, ModelError, SetupError
 from gigachat_server.models.embedders import weights
 from gigachat_server.models.embedders.built_in import BUILT_IN

@@ -36,8 +36,9 @@ async def _serve(settings: Settings, *, with_sample: bool) -> bool:
     async with server.serving(settings) as serving:
         services = serving.services
         first_key = await _first_key(services)
-        login = serving.url + await serving.app.web.login_path() if first_key or with_sample else None
-        print(_welcome(serving.url, first_key, login), flush=True)
+        address = settings.public_url.rstrip("/") or serving.url  # what people type
+        login = address + await serving.app.web.login_path() if first_key or with_sample else None
+        print(_welcome(serving.url, address, first_key, login), flush=True)
         loading = observed(sample.load(services), name="sample") if with_sample else None
         try:
             await serving.stopped.wait()
@@ -60,15 +61,17 @@ async def _first_key(services: Services) -> str | None:
     return secret
 
 
-def _welcome(url: str, first_key: str | None, login: str | None) -> str:
+def _welcome(url: str, address: str, first_key: str | None, login: str | None) -> str:
     lines = [f"gigachat serves {url}"]
+    if address != url:
+        lines.append(f"People reach it at {address}")
     if first_key is not None:
         lines += [
             "",
             "Your first API key, shown once; keep it, and make others with `gigachat keys create`:",
             f"  {first_key}",
             "Try it:",
-            f'  curl {url}/chatbots -H "Authorization: Bearer {first_key}"',
+            f'  curl {address}/chatbots -H "Authorization: Bearer {first_key}"',
         ]
     if login is not None:
         lines += ["", "Web pages (this link logs in once):", f"  {login}"]

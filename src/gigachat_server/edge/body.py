@@ -65,7 +65,7 @@ async def read_body(receive: Receive, headers: Mapping[str, str], *, limit: int,
 
 
 def refuse_compressed(headers: Mapping[str, str]) -> None:
-    """What a compressed body unpacks to nobody knows beforehand. Raises `UnsupportedMediaType`."""
+    """How much a compressed body unpacks to is unknown beforehand. Raises `UnsupportedMediaType`."""
     if headers.get("content-encoding", "identity").lower() != "identity":
         raise UnsupportedMediaType("Compressed bodies are not accepted; send it without Content-Encoding.")
 

@@ -93,7 +93,7 @@ class Frame(Generic[Q]):
             return
         except GigachatError as error:
             if isinstance(error, NotFound) and error.detail is None and request.route is not None:
-                error.detail = what_is_missing(request.route, has_chatbot=request.named_chatbot is not None)
+                error.detail = what_is_missing(request.route, has_chatbot=request.named_chatbot is not None, root=request.root)
             if error.status >= 500 and error.status not in _BY_THE_WAY:
                 surface.log.error("%s %s: %s (%s)", request.method, request.raw_path, error.code, _whose(request))
             response = await surface.render_problem(error, request)

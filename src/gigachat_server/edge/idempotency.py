@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from typing import Any
+from unicodedata import normalize
 from urllib.parse import quote
 
 import msgspec
@@ -38,6 +39,7 @@ def key_of(request: Request[Any], route: AnyRoute) -> Key:
         route=_write_of(request, route),
         key=given,
         fingerprint=fingerprint(request.body),
+        conversation_id=normalize("NFC", named) if (named := request.named.get("conversation_id")) is not None else None,
     )
 
 

@@ -68,7 +68,7 @@ class LongLists:
 
 
 class _Turn:
-    """Somebody's turn, until it is ended; to end it again changes nothing."""
+    """A caller's turn, until it is ended; ending it again changes nothing."""
 
     def __init__(self, ends: list[Callable[[], None]]) -> None:
         self._ends = ends

@@ -1,4 +1,4 @@
-"""Why a body is not JSON: what somebody probably did, and what to write instead. Pure."""
+"""Why a body is not JSON: what the caller probably did, and what to write instead. Pure."""
 
 from __future__ import annotations
 

@@ -12,10 +12,10 @@ from gigachat_server.errors import GigachatError, RateLimited
 _encode = msgspec.json.Encoder().encode
 
 
-def problem(error: GigachatError, *, instance: str, request_id: str) -> dict[str, Any]:
-    """The problem+json form of an error; also the data of an SSE `error` event."""
+def problem(error: GigachatError, *, instance: str, request_id: str, root: str) -> dict[str, Any]:
+    """The problem+json form of an error; also the data of an SSE `error` event. `root`: the path of the public address."""
     document: dict[str, Any] = {
-        "type": f"/docs#error-{error.code}",
+        "type": f"{root}/docs#error-{error.code}",
         "title": error.message,
         "status": error.status,
         "detail": error.detail or error.message,
@@ -40,7 +40,7 @@ def problem_headers(error: GigachatError) -> dict[str, str]:
     return headers
 
 
-def render_problem(error: GigachatError, *, instance: str, request_id: str) -> Response:
+def render_problem(error: GigachatError, *, instance: str, request_id: str, root: str) -> Response:
     headers = problem_headers(error)
-    document = problem(error, instance=instance, request_id=request_id)
+    document = problem(error, instance=instance, request_id=request_id, root=root)
     return Response(_encode(document), error.status, headers, "application/problem+json")

@@ -1,7 +1,7 @@
 """Which way to go instead, for a request that went nowhere: another address, another method, another way to send the key.
 
 Invariant: what is said depends on the request and on the documented routes alone, never on what is stored, so it may be told to
-somebody without a key.
+a caller without a key.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from gigachat_server.access.bearers import API_KEY
 from gigachat_server.edge.routes import AnyRoute
 
-_NONE = "This is none of the documented addresses; /docs lists them."
 _VERSION = re.compile(r"v\d+(?:beta\d*)?|api|rest", re.IGNORECASE)
 _SEND = "Send it as 'Authorization: Bearer <API_KEY>'."
 _OTHER_HEADERS = ("x-api-key", "api-key", "apikey", "x-auth-token", "x-access-token", "openai-api-key")
@@ -32,8 +31,9 @@ _NOUNS = {
 # --- addresses ---
 
 
-def other_address(segments: Sequence[str], templates: Iterable[str]) -> str:
-    """What to ask for instead of a path, split at its slashes, that no template has."""
+def other_address(segments: Sequence[str], templates: Iterable[str], *, root: str) -> str:
+    """What to ask for instead of a path, split at its slashes, that no template has. `root`: the path of the public address."""
+    none = f"This is none of the documented addresses; {root}/docs lists them."
     known = {template: template.split("/")[1:] for template in templates}
     faults, parts = [], [*segments[1:]]
     while len(parts) > 1 and not parts[-1]:
@@ -46,13 +46,13 @@ def other_address(segments: Sequence[str], templates: Iterable[str]) -> str:
         parts = parts[1:]
     near = _nearest(parts, known)
     if near and not faults:
-        return f"{_NONE} Did you mean {near}?"
+        return f"{none} Did you mean {root}{near}?"
     if faults:
-        instead = f"; it is {near}" if near else ""
-        return f"{_NONE} {' and '.join(faults).capitalize()}{instead}."
+        instead = f"; it is {root}{near}" if near else ""
+        return f"{none} {' and '.join(faults).capitalize()}{instead}."
     if versioned := _with_version(parts, known):
-        return f"{_NONE} OpenAI's clients need /v1 at the end of their base URL: {versioned}."
-    return _NONE
+        return f"{none} OpenAI's clients need /v1 at the end of their base URL: {root}{versioned}."
+    return none
 
 
 def _with_version(parts: Sequence[str], known: Mapping[str, Sequence[str]]) -> str:
@@ -90,11 +90,11 @@ def other_method(method: str, allowed: Iterable[str]) -> str:
     return f"{method[:20]} is not supported here; use {' or '.join(allowed)}."
 
 
-def what_is_missing(route: AnyRoute, *, has_chatbot: bool) -> str:
+def what_is_missing(route: AnyRoute, *, has_chatbot: bool, root: str) -> str:
     """Which of the things that the route names there may not be, the same for a foreign one and for none."""
     names = [_NOUNS.get(part[1:-1], part[1:-1]) for part in route.path.split("/") if part.startswith("{")]
     if route.chatbot_in is not None and not has_chatbot:
-        return "The account of this key has no chatbot with this id; GET /chatbots lists those that it has."
+        return f"The account of this key has no chatbot with this id; GET {root}/chatbots lists those that it has."
     below = [name for name in names if name != "chatbot"]
     if not below:
         return "What was named does not exist, or belongs to another account."

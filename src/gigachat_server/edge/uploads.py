@@ -84,7 +84,7 @@ async def received(scope: Scope, receive: Receive, headers: Mapping[str, str], s
 
 
 def _nameless_file(settings: Settings) -> IO[bytes]:
-    """A file on the disk of the data folder: the temporary folder may be memory, or on a disk that nobody may write to.
+    """A file on the disk of the data folder: the temporary folder may be memory, or on a read-only disk.
 
     The node of a shared store need not have a data folder.
     """

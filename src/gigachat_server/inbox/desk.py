@@ -39,7 +39,7 @@ _LONGEST_SNOOZE_US = 366 * 86_400 * 1_000_000
 
 
 class DeskChange(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to change of a conversation; what is unset stays. `assigned_to` None: nobody looks after it."""
+    """What is to change of a conversation; what is unset stays. `assigned_to` None: it is unassigned."""
 
     status: Literal["open", "snoozed", "closed"] | UnsetType = UNSET
     snoozed_until: int | None = None  # for `snoozed`

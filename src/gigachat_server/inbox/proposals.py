@@ -42,6 +42,11 @@ class ProposalDecidedAlready(Conflict):
     message = "This proposal was sent, discarded, or is out of date."
 
 
+class NothingToAnswer(Conflict):
+    code = "nothing_to_answer"
+    message = "No end user has said anything in this conversation."
+
+
 class Proposals:
     """The proposals of all chatbots. Each method raises `Forbidden` and `NotFound`, besides what it names."""
 
@@ -74,7 +79,7 @@ class Proposals:
     ) -> Proposal:
         """Have the chatbot propose a reply to the newest prompt: the proposal, which is open once the model has made it.
 
-        One that is wanted or open already stays. Raises `InvalidRequest` where no end user has spoken.
+        One that is wanted or open already stays. Raises `NothingToAnswer` where no end user has spoken.
         """
         _admit(principal, chatbot)
         conversation_id = _id(conversation_id)
@@ -93,7 +98,7 @@ class Proposals:
     async def _want(self, tx: Tx, conversation: Conversation) -> Proposal:
         prompt = await messages.find_newest_prompt(tx, conversation.chatbot_id, conversation.conversation_id)
         if prompt is None:
-            raise InvalidRequest("No end user has said anything in this conversation.")
+            raise NothingToAnswer
         tx.after_commit(self._suggestion_wanted)
         return await want(tx, prompt, control_epoch=conversation.control_epoch)
 

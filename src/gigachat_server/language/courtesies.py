@@ -1,6 +1,6 @@
 """How people greet, give thanks, agree and take their leave in each language, and what they say beside it.
 
-A phrase of several words is joined by "_". `beside` says nothing by itself: with it alone nobody greets.
+A phrase of several words is joined by "_". `beside` says nothing by itself: alone it is no greeting.
 """
 
 from __future__ import annotations

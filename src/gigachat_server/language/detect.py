@@ -1,7 +1,7 @@
 """Which language a text is in, and whether a prompt is in another one than a document. Pure.
 
 Idea: the script decides, and among the languages that share one, their commonest words and the letters that only some of them
-have. Invariant: what cannot be told is None, and nobody guesses; a prompt counts as foreign only where that is clear, since a
+have. Invariant: what cannot be told is None, never a guess; a prompt counts as foreign only where that is clear, since a
 false alarm costs more than a miss.
 """
 

@@ -1,6 +1,6 @@
-"""Does somebody ask for a person? In 29 languages, by rule: for models that cannot decide it themselves.
+"""Does an end user ask for a person? In 29 languages, by rule: for models that cannot decide it themselves.
 
-Idea: whoever wants a person says so in a clause of its own, so whole clauses are matched, word by word: what merely
+Idea: people who want a person say so in a separate clause, so whole clauses are matched, word by word: what merely
 mentions staff ("What does the support team do?") says more than a request does. Invariant: linear in the prompt's length,
 and only short prompts are looked at.
 """
@@ -27,7 +27,7 @@ _UNSPACED = re.compile("[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]")
 
 
 def asks_for_human(text: str) -> bool:
-    """Whether an end user asks, in so many words, that a person answers; in a short prompt only."""
+    """Whether an end user asks explicitly for a person; in a short prompt only."""
     if len(text) > _LONGEST_CALL:
         return False
     for sentence in _SENTENCE_ENDS.split(composed(text)):

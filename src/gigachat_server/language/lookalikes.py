@@ -1,6 +1,6 @@
 """Which spellings look like one another: a skeleton, the same for all texts that a person may take for the same.
 
-Idea: that of Unicode's UTS #39, for the letters of `client:` and `bot` alone, and blunter, since nobody is called nearly
+Idea: that of Unicode's UTS #39, for the letters of `client:` and `bot` alone, and blunter, since no person is called nearly
 `client:`. What cannot be seen is left out, a mark belongs to its letter, and letters that are alike in some font are one:
 c and e, i and l and 1, o and 0, d and cl.
 """

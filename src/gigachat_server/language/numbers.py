@@ -347,7 +347,7 @@ def _time(token: str, mark: str | None) -> str | None:
 
 
 def _dated(start: int, end: int, parts: tuple[str, ...], year: str | None, month: int, day: int) -> Expression:
-    """A text has the day also without its year. Who names the year means no other one, but a day without a year may be it."""
+    """A text has the day also without its year. A prompt with a year means that year, but a day without a year matches any."""
     forms, asked = _date_forms(year, month, day)
     is_whole = len(parts) < 2
     return Expression(start, end, parts, forms, asked, is_whole, False)

@@ -325,17 +325,17 @@ def refusal(language: Language | None) -> str:
 
 
 def greeting(language: Language | None) -> str:
-    """To whoever greets."""
+    """The reply to a greeting."""
     return _of(language).greeting
 
 
 def thanks(language: Language | None) -> str:
-    """To whoever gives thanks."""
+    """The reply to thanks."""
     return _of(language).thanks
 
 
 def farewell(language: Language | None) -> str:
-    """To whoever leaves."""
+    """The reply to a goodbye."""
     return _of(language).farewell
 
 

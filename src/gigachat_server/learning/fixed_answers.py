@@ -1,4 +1,4 @@
-"""Fixed answers: what operators have written, said word for word to whoever asks what it answers.
+"""Fixed answers: what operators have written, given word for word to everyone who asks what it answers.
 
 Idea: a fixed answer has the phrasings of one question. A prompt of the same words gets it, and so does one whose vector is near
 enough to a phrasing's, unless the two differ in what vectors do not see (`language.sameness`). That is looked up before any

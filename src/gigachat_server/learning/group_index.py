@@ -1,8 +1,8 @@
 """The groups of each chatbot's unanswered prompts, kept between requests: only what changed since is read and compared.
 
 Idea: a short query tells whether anything changed. If so, prompts that came later are added to their groups, and groups that
-were settled whole go; anything else has the groups worked out anew. Each of these steps runs in a thread and takes prompts in
-batches, so it holds up nobody, and two who ask for the same groups at once wait for the same work.
+were settled whole go; anything else has the groups computed again. Each of these steps runs in a thread and takes prompts in
+batches, so it holds up no other request, and two that ask for the same groups at once share the work.
 
 Invariant: nothing that a prompt says is answered from here: who shows one reads it from the store.
 """

@@ -82,7 +82,7 @@ class Embedder(Protocol):
         """The vector of one prompt, soon: it goes before waiting passages. Raises `EmbedderUnavailable`."""
 
     async def embed_prompts(self, texts: Sequence[str]) -> Matrix:
-        """Those of many prompts that nobody waits for, such as other prompts are compared with. Raises `EmbedderUnavailable`."""
+        """Embeddings of many prompts in the background, to compare others with. Raises `EmbedderUnavailable`."""
 
     async def embed_passages(self, texts: Sequence[str]) -> Matrix:
         """The vectors of many texts, in the order given, at the best throughput. Raises `EmbedderUnavailable`.
@@ -317,7 +317,7 @@ class ChatModel(Protocol):
         """Yields deltas, then one `ReplyEnd` for each alternative. Raises a `ModelError`; closing the iterator ends the call.
 
         A `HandoffRequest` may come anywhere before the end. A stream with one may hold no text at all: an alternative
-        that hands off has its `ReplyEnd` all the same, and an error can still follow, as it can follow text.
+        that hands off still has its `ReplyEnd`, and an error can still follow, as it can follow text.
         """
 
     async def aclose(self) -> None: ...

@@ -1,6 +1,6 @@
 """Models that say what they are told to: for tests of everything in front of a model, and for load without one.
 
-Invariant: nothing here waits for time. A script goes on at once, or stops at a `Pause` until somebody resumes it.
+Invariant: nothing here waits for time. A script goes on at once, or stops at a `Pause` until a test resumes it.
 """
 
 from __future__ import annotations

@@ -185,7 +185,7 @@ class _Following:
         except GigachatError as error:
             if error.status not in (401, 403, 404):
                 return  # the page follows anew by itself, from where it is
-            yield sse.event("gone", problem(error, instance=self._request.path, request_id=""))
+            yield sse.event("gone", problem(error, instance=self._request.path, request_id="", root=self._request.root))
 
     async def _change(self, happened: FeedEvent) -> bytes:
         """Every message that the event names, as it is now; and who has control, if that may have changed."""

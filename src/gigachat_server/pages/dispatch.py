@@ -80,7 +80,11 @@ class _PageSurface:
             return self._static(request)
         by_method = self.routes.get(self._template(request))
         if not by_method:
-            raise NotFound(other_address(request.path.split("/"), [path for path in self.routes if not path.startswith("/web/")]))
+            raise NotFound(
+                other_address(
+                    request.path.split("/"), [path for path in self.routes if not path.startswith("/web/")], root=request.root
+                )
+            )
         if method not in by_method:
             allowed = sorted(by_method)
             raise MethodNotAllowed(other_method(request.method, allowed), headers={"Allow": ", ".join(allowed)})
@@ -155,7 +159,7 @@ class _PageSurface:
     async def render_problem(self, error: GigachatError, request: PageRequest[Any]) -> Response:
         route = request.route
         if isinstance(route, PageRoute) and route.is_json:
-            return render_problem(error, instance=request.raw_path, request_id=request.request_id)
+            return render_problem(error, instance=request.raw_path, request_id=request.request_id, root=request.root)
         if route is not None and isinstance(error, Unauthenticated):
             return redirect(login_address(request))
         if request.session is None:

@@ -56,11 +56,11 @@ class ResponseConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     ] = None
     fallback_models: Annotated[
         tuple[Annotated[str, Meta(min_length=1, max_length=255)], ...],
-        Meta(max_length=3, description="Models asked instead, in order, while nothing of a reply was shown."),
+        Meta(max_length=3, description="Models to try next, in this order, as long as nothing of a reply was shown."),
     ] = ()
     reasoning_effort: Annotated[
         Literal["none", "minimal", "low", "medium", "high"] | None,
-        Meta(description="How long a model that can reason does so; null: as it likes."),
+        Meta(description="How much a reasoning model reasons; null: its default."),
     ] = None
     omit: Annotated[
         tuple[Omittable, ...],
@@ -97,7 +97,7 @@ class RestrictionsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
 
     @classmethod
     def unreadable(cls) -> RestrictionsConfig:
-        """Stands for stored restrictions that this version cannot read: it admits no one, where the default admits everyone."""
+        """Stands for stored restrictions that this version cannot read: it refuses everyone; the default admits everyone."""
         return cls(hostnames=("unreadable.invalid",), ip_addresses=("255.255.255.255",))
 
 
@@ -120,11 +120,11 @@ class ResultsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     refusal: Annotated[
         Annotated[str, Meta(min_length=1, max_length=2000)] | None,
         Meta(
-            description="What is said instead of an answer; null: what the persona tells to say, in quotes; where that is the "
-            "default persona, in the language of the prompt."
+            description="The refusal. null: the words that the persona puts in quotes; with the default persona, a refusal in "
+            "the language of the prompt."
         ),
     ] = None
-    suggest: Annotated[bool, Meta(description="Whether a refusal of gigachat's own names documents that may help.")] = True
+    suggest: Annotated[bool, Meta(description="Whether a refusal made by gigachat names documents that may help.")] = True
     prompts: Annotated[
         Literal["customers", "any"],
         Meta(
@@ -169,7 +169,7 @@ class InterceptionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     ] = None
     handoff: Annotated[bool, Meta(description="Whether the chatbot may ask for a human on its own.")] = False
     handoff_when_asked: Annotated[
-        bool, Meta(description="Whether an end user who asks for a human gets one, rather than what the model says to that.")
+        bool, Meta(description="Whether an end user who asks for a human gets one instead of a reply by the model.")
     ] = True
     handoff_message: Annotated[
         str, Meta(min_length=1, max_length=2000, description="What the end user is told when a human was asked for.")

@@ -23,7 +23,7 @@ UNSETTLED: tuple[TurnState, ...] = ("queued", "running")  # a process still has 
 class Conversation(msgspec.Struct, frozen=True):
     """One thread. `user_id` is the end user who opened it; None while only a client has spoken.
 
-    `controlled_by` is `bot` or the operator who has taken over. `control_epoch` rises whenever a reply in the making may
+    `controlled_by` is `bot` or the operator who has taken over. `control_epoch` rises whenever a running reply may
     no longer be stored: control changed hands, or the reply was ended. `answering` is the prompt being answered.
 
     `waiting_since` is when the end user first spoke without an answer of a human, since one is wanted or in control.
@@ -89,7 +89,7 @@ class Feedback(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """What an end user thought of a reply."""
 
     rating: Annotated[Literal["up", "down"] | None, Meta(description="null takes the rating back.")]
-    text: Annotated[str, Meta(max_length=4000, description="Why, in their own words.")] = ""
+    text: Annotated[str, Meta(max_length=4000, description="The reason, in the end user's own words.")] = ""
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):

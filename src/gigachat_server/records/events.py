@@ -187,7 +187,7 @@ class ConversationIdentified(EventData, frozen=True, kw_only=True, tag="conversa
 
 
 class ConversationAssigned(EventData, frozen=True, kw_only=True, tag="conversation.assigned"):
-    """Somebody else looks after it from now on; without `operator`, nobody does."""
+    """Another operator looks after it from now on; without `operator`, it is unassigned."""
 
     operator: str | None = None
     by: str

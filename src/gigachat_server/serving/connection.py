@@ -8,7 +8,7 @@ Invariants:
 - Of what is no body, a message holds `MOST_HEAD_BYTES` and one read at most, plus as much as its body; no field that comes
   after the head is a header.
 - A head is whole within `patience_s`; so is the rest of a request that was answered before it had arrived. (Until then a
-  body has the limits of whoever reads it.) A connection without a request is closed after the keep-alive.
+  body has the limits of its reader.) A connection without a request is closed after the keep-alive.
 - A caller takes `LEAST_PACE` of what waits for it, or is gone after `STALLED_S`, or twice that. None outlives the grace that
   a server gives its connections when it stops.
 """
@@ -58,6 +58,7 @@ class Bounds(msgspec.Struct, frozen=True):
     keep_alive_s: float
     unread: UnreadAnswers
     admission: Admission | None = None
+    root: str = ""  # the path of the public address, which links start with
 
 
 class _Phase(enum.Enum):
@@ -384,7 +385,7 @@ class Connection(asyncio.Protocol):
             self._close()
             return
         self._skippable = MOST_SKIPPED_BYTES
-        self.write(last_word(error))
+        self.write(last_word(error, root=self._bounds.root))
         self._end(self._bounds.patience_s if within_s is None else within_s)
 
     # --- deadlines ---

@@ -1,6 +1,6 @@
 """One HTTP request and its answer, as the application sees them: ASGI's `receive` and `send`.
 
-Invariant: of a body that nobody has read yet there is little more than `MOST_UNREAD_BODY` in memory, and of an answer that
+Invariant: of an unread body there is little more than `MOST_UNREAD_BODY` in memory, and of an answer that
 its reader has not taken yet little more than a piece in the transport: the rest waits where `UnreadAnswers` counts it.
 """
 
@@ -121,7 +121,7 @@ class Exchange:
 
     @property
     def is_streaming(self) -> bool:
-        """Whether nobody knows how long the answer will be."""
+        """Whether the length of the answer is unknown."""
         return self.is_started and self._left is None
 
     @property
@@ -211,7 +211,7 @@ class Exchange:
             self._line.write(b"\r\n")
 
     def _owner(self) -> int:
-        """For whom an answer waits: a key, someone who is signed in, or else an address."""
+        """For whom an answer waits: a key, a signed-in visitor, or else an address."""
         for name, value in self.scope["headers"]:
             if name in (b"authorization", b"cookie"):
                 return hash((name, value))

@@ -1,7 +1,7 @@
 """The socket in the data folder over which this machine's own commands reach a running server.
 
 Invariant: who can open it owns the data: its mode is 0600, and it is there only while someone holds the data folder's
-lock. A socket that nobody answers is what a killed server left behind.
+lock. An unanswered socket is what a killed server left behind.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def unlink(path: Path) -> None:
 
 
 def is_locked(folder: Path) -> bool:
-    """Whether a gigachat holds the data folder. For a moment nobody else can take it: ask only where that is unlikely."""
+    """Whether a gigachat holds the data folder. Asking locks it for a moment: ask only where a start is unlikely."""
     try:
         lock = os.open(folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -68,7 +68,7 @@ def is_locked(folder: Path) -> bool:
 
 
 def is_answered(path: Path) -> bool:
-    """Whether somebody listens there."""
+    """Whether a server listens there."""
     try:
         with short_name(path) as name, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             probe.settimeout(5.0)

@@ -50,7 +50,7 @@ def configure(settings: Settings) -> None:
 
 
 def with_request_lines(app: ASGIApp) -> ASGIApp:
-    """The same app with one debug line a request; the app itself where nobody would see them."""
+    """The same app with one debug line a request; the app itself where such lines are not logged."""
     if not _log.isEnabledFor(logging.DEBUG):
         return app
 

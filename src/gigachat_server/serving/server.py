@@ -156,6 +156,7 @@ class Server(uvicorn.Server):
             keep_alive_s=KEEP_ALIVE_S,
             unread=UnreadAnswers(settings.max_unread_bytes, when_all_are_read=memory.GivingBack().soon),
             admission=Admission(settings) if is_public else None,
+            root=settings.public_path,
         )
         super().__init__(
             uvicorn.Config(

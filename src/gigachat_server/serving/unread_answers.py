@@ -1,7 +1,7 @@
 """How much of large answers may wait in memory for callers to read it: for each of them, and for all together.
 
-Idea: nobody is kept waiting for those who do not read. Where there is too much, the connections that stand still are cut,
-those of whoever has most first. If none does, an answer that can wait is written later; for one that cannot, the connection
+Idea: slow readers keep no other caller waiting. Where there is too much, the connections that stand still are cut,
+those of the caller with most first. If none does, an answer that can wait is written later; for one that cannot, the connection
 is cut that moved least recently.
 """
 
@@ -58,7 +58,7 @@ class UnreadAnswers:
             own.move_to_end(id(answer))
 
     def _crowded(self, owner: int, size: int) -> list[int] | None:
-        """Of whom one has to go before there is room for that, whoever has most first; None: there is room."""
+        """The caller who must give up an answer to make room, the one with most first; None: there is room."""
         own_bytes = self._bytes_of.get(owner, 0)
         if own_bytes and own_bytes + size > self._most_bytes // 2:
             return [owner]

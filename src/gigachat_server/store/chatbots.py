@@ -95,7 +95,7 @@ async def lock_those(tx: Tx, account_id: str, chatbot_ids: Sequence[str]) -> set
 
 
 async def lock_of_any_account(tx: Tx, chatbot_id: str) -> bool:
-    """Likewise, for work in the background; False if it is gone."""
+    """The same for background work; False if it is gone."""
     return await tx.one("SELECT 1 FROM chatbots WHERE id = :id FOR NO KEY UPDATE", id=chatbot_id) is not None
 
 
@@ -125,7 +125,7 @@ async def find_remembered(database: Database, account_id: str, chatbot_id: str, 
 
 
 async def find_remembered_of_any_account(database: Database, chatbot_id: str, *, exactly: bool = False) -> Chatbot | None:
-    """Likewise, for a preflight."""
+    """The same for a preflight."""
 
     async def read(reader: Reader) -> Chatbot | None:
         return await find_of_any_account(reader, chatbot_id)

@@ -254,7 +254,7 @@ async def is_counted(reader: Reader, chatbot_id: str) -> bool:
 
 
 async def count(tx: Tx, chatbot_id: str) -> None:
-    """From now on the chatbot's stems are counted. Waits for whoever changes its documents, and they for this."""
+    """From now on the chatbot's stems are counted. Waits for those who change its documents, and they for this."""
     # 100,000 chunks take some 10 s.
     await tx.one("SELECT set_config('lock_timeout', '0', true), set_config('statement_timeout', '0', true)")
     found = await tx.one("SELECT 1 FROM chatbots WHERE id = :chatbot_id FOR NO KEY UPDATE", chatbot_id=chatbot_id)

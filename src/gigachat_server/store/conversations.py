@@ -208,7 +208,7 @@ async def hold(tx: Tx, chatbot_id: str, conversation_id: str, *, control_epoch: 
 
 
 async def raise_epoch(tx: Tx, chatbot_id: str, conversation_id: str, *, lease_was: int | None = None) -> Conversation | None:
-    """From now on no text of a reply in the making is stored. None if it is gone, or its lease is not that one any more."""
+    """From now on no text of the running reply is stored. None if it is gone, or its lease is not that one any more."""
     if_lease = "AND (lease_until = :lease_was OR answering IS NULL) " if lease_was is not None else ""
     row = await tx.one(
         f"UPDATE conversations SET control_epoch = control_epoch + 1 {_WHICH} {if_lease}RETURNING {_COLUMNS}",
@@ -322,7 +322,7 @@ async def snooze(tx: Tx, chatbot_id: str, conversation_id: str, *, until: int) -
 
 
 async def close(tx: Tx, chatbot_id: str, conversation_id: str, *, at: int) -> None:
-    """From now on nobody waits in it, until somebody speaks again."""
+    """It is closed until the next message."""
     await tx.run(
         "UPDATE conversations SET status = 'closed', closed_at = :at, snoozed_until = NULL, waiting_since = NULL, "
         f"handoff_requested_at = NULL {_WHICH}",
@@ -421,8 +421,8 @@ class ConversationFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Which conversations are listed; None: whatever they are.
 
     `by_human`: an operator has control; `handoff_requested`: a human was asked for and has not come; `is_waiting`: the end user
-    waits for a human's answer; `assigned_to`: that operator, or "" for nobody; `owned_by`: that end user's own, and `among`: of
-    these ids alone, but then also those that are no user's.
+    waits for a human's answer; `assigned_to`: that operator, or "" for the unassigned; `owned_by`: that end user's own, and
+    `among`: of these ids alone, but then also those that are no user's.
     """
 
     by_human: bool | None = None

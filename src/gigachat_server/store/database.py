@@ -7,7 +7,7 @@ body wrote is durable; when it raises, nothing is.
 SQL is written in the common subset of SQLite and PostgreSQL, with `:name` parameters, `greatest(a, b)`,
 `column = ANY(:list)`, and `FOR UPDATE` and its like after a SELECT; each store translates what differs, once for each text.
 
-Where several nodes write, a statement sees what others had committed when it began, and a row belongs to whoever changed
+Where several nodes write, a statement sees what others had committed when it began, and a row belongs to the one who changed
 it, or read it `FOR UPDATE`, until that transaction ends. So a body takes its row first and reads afterwards.
 """
 

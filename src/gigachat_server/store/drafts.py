@@ -1,4 +1,4 @@
-"""SQL of drafts: replies in the making, kept so that what was shown survives the process that showed it.
+"""SQL of drafts: unfinished replies, kept so that what was shown survives the process that showed it.
 
 Invariant: a draft is only written by the turn that holds its conversation's lease under the present `control_epoch`, and
 is gone once its turn has ended, however it did.

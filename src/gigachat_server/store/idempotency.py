@@ -3,7 +3,9 @@
 Idea: a use case is given the key, a value, and keeps its result under it; what that looks like on the wire is not known here.
 Invariant: a row is written in the same transaction as what the request does, so either both are there or neither; and
 its scope is the caller, the route and the key, so no caller meets the key of another. A key that was made for a request
-without one has a route of its own, so no key that a caller chooses meets it.
+without one has a route of its own, so no key that a caller chooses meets it. A row whose route names a conversation is
+erased with it, since its result tells of it, too. A row of a new prompt holds no more than an id and a hash, and stays: a client
+that has not heard of the erasure, and sends that prompt again, does not have it stored again.
 """
 
 from __future__ import annotations
@@ -27,13 +29,17 @@ Kind = Literal["turn", "document", "result", "answer"]
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True):
-    """A client's name for one intended write. `chatbot_id` is the account's id on routes without a chatbot."""
+    """A client's name for one intended write. `chatbot_id` is the account's id on routes without a chatbot.
+
+    `conversation_id`: the one that the route names.
+    """
 
     chatbot_id: str
     principal: str
     route: str
     key: str
     fingerprint: str
+    conversation_id: str | None = None
 
 
 class ImplicitKey(Key, frozen=True, kw_only=True):
@@ -72,13 +78,15 @@ async def find(reader: Reader, key: Key, *, now_us: int) -> IdempotencyRecord | 
 
 
 async def keep(tx: Tx, key: Key, kept: IdempotencyRecord, *, now_us: int) -> bool:
-    """Keep it under the key; False if the key is taken, be it by the same request. One that was kept too long gives way."""
+    """Keep it under the key; False if the key is taken, even by the same request. One that was kept too long gives way."""
     return bool(
         await tx.run(
-            "INSERT INTO idempotency (chatbot_id, principal, route, key, fingerprint, kind, status, response, created_at) "
-            "VALUES (:chatbot_id, :principal, :route, :key, :fingerprint, :kind, :status, :response, :now_us) "
+            "INSERT INTO idempotency (chatbot_id, principal, route, key, fingerprint, kind, status, response, "
+            "conversation_id, created_at) VALUES (:chatbot_id, :principal, :route, :key, :fingerprint, :kind, :status, "
+            ":response, :conversation_id, :now_us) "
             "ON CONFLICT (chatbot_id, principal, route, key) DO UPDATE SET fingerprint = excluded.fingerprint, "
-            "kind = excluded.kind, status = excluded.status, response = excluded.response, created_at = excluded.created_at "
+            "kind = excluded.kind, status = excluded.status, response = excluded.response, "
+            "conversation_id = excluded.conversation_id, created_at = excluded.created_at "
             "WHERE idempotency.created_at <= :oldest",
             chatbot_id=key.chatbot_id,
             principal=key.principal,
@@ -88,6 +96,7 @@ async def keep(tx: Tx, key: Key, kept: IdempotencyRecord, *, now_us: int) -> boo
             kind=kept.kind,
             status=kept.status,
             response=kept.response,
+            conversation_id=key.conversation_id,
             now_us=now_us,
             oldest=now_us - KEPT_US,
         )
@@ -142,7 +151,7 @@ async def give_way(tx: Tx, key: Key | None, *, now_us: int) -> None:
 
 
 async def keep_document(tx: Tx, key: Key | None, document_id: str, *, is_accepted: bool, now_us: int) -> None:
-    """Likewise for a document, of which its id is kept; `is_accepted`: it is made searchable later."""
+    """The same for a document, of which its id is kept; `is_accepted`: it is made searchable later."""
     if key is not None:
         await _keep_or_give_way(tx, key, IdempotencyRecord("document", 202 if is_accepted else 201, document_id), now_us=now_us)
 
@@ -161,6 +170,15 @@ def read_result(kept: IdempotencyRecord, result: type[T]) -> T:
 
 def _refuse() -> NoReturn:
     raise IdempotencyInProgress(retry_after_s=1)
+
+
+async def erase(tx: Tx, chatbot_id: str, conversation_id: str) -> None:
+    """Nothing is kept that tells of the conversation; for a transaction that erases it, or a part of it."""
+    await tx.run(
+        "DELETE FROM idempotency WHERE chatbot_id = :chatbot_id AND conversation_id = :conversation_id",
+        chatbot_id=chatbot_id,
+        conversation_id=conversation_id,
+    )
 
 
 async def delete_of(tx: Tx, chatbot_id: str, principal: str) -> None:

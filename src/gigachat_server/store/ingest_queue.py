@@ -168,7 +168,7 @@ async def retry_parked(tx: Tx, *, but: str) -> int:
 
 
 async def release_all(tx: Tx) -> None:
-    """Nobody works on anything: for a store that one process has to itself, when it starts."""
+    """No document is being worked on: for a store that one process has to itself, when it starts."""
     await tx.run(f"UPDATE documents SET lease = NULL, lease_until = 0, state = {_BACK} WHERE {_WAITS}")
 
 
@@ -187,7 +187,7 @@ async def advance(tx: Tx, chatbot_id: str, document_id: str, *, content_sha256: 
 
 
 async def mark_all_waiting(tx: Tx, chatbot_id: str) -> int:
-    """Have every document of the chatbot cut and embedded anew; files that are still to be read, once they are.
+    """Have every document of the chatbot cut and embedded again; unread files once they are read.
 
     What failed stays failed, but for what another way to cut, or another try, may help.
     """
@@ -200,7 +200,7 @@ async def mark_all_waiting(tx: Tx, chatbot_id: str) -> int:
 
 
 async def mark_foreign_vectors_waiting(tx: Tx, *, embedding_model: str) -> int:
-    """Have every document built anew that was built with anything else."""
+    """Rebuild every document that was built with anything else."""
     return await tx.run(
         f"UPDATE documents SET state = 'pending', {_FRESH} WHERE state = 'ready' AND embedding_model <> :embedding_model",
         embedding_model=embedding_model,
@@ -216,7 +216,7 @@ async def retry_failed(tx: Tx, *, error: str) -> int:
 
 
 async def mark_failed(tx: Tx, chatbot_id: str, document_id: str, *, error: str, reason: str, now_us: int) -> bool:
-    """Give up on this version; earlier chunks, if any, still answer. False if nobody waits for it any more."""
+    """Give up on this version; earlier chunks, if any, still answer. False if it no longer waits."""
     return bool(
         await tx.run(
             "UPDATE documents SET state = 'failed', error = :error, reason = :reason, upload_id = NULL, lease = NULL, "

@@ -29,7 +29,7 @@ async def find_account(reader: Reader, account_id: str) -> Account | None:
 
 
 async def lock_account(tx: Tx, account_id: str) -> None:
-    """Until this transaction ends, nobody else changes who belongs to the account."""
+    """Until this transaction ends, no other transaction changes who belongs to the account."""
     await tx.one("SELECT 1 FROM accounts WHERE id = :account_id FOR UPDATE", account_id=account_id)
 
 

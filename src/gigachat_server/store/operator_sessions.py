@@ -82,7 +82,7 @@ async def delete_oldest(tx: Tx, account_id: str, *, but: int) -> None:
 
 
 async def delete_ended(tx: Tx, *, now_us: int, idle_since_us: int) -> None:
-    """Those that nobody can use any more; so nothing of them need be forgotten."""
+    """Those that cannot be used any more; so nothing of them need be forgotten."""
     await tx.run(
         "DELETE FROM operator_sessions WHERE expires_at <= :now_us OR seen_at <= :idle_since_us",
         now_us=now_us,

@@ -154,7 +154,7 @@ async def delete(tx: Tx, chatbot_id: str, site_id: str) -> None:
 
 
 async def list_due(reader: Reader, *, now_us: int, limit: int) -> list[Due]:
-    """Sites to see to that nobody holds, the longest waiting first."""
+    """Due sites without a lease, the longest waiting first."""
     rows = await reader.all(
         "SELECT chatbot_id, id FROM sites WHERE due_at <= :now_us AND lease_until <= :now_us ORDER BY due_at, id LIMIT :limit",
         now_us=now_us,
@@ -189,7 +189,7 @@ async def find_held_state(reader: Reader, due: Due, *, lease: str) -> SiteState 
 
 
 async def release_all(tx: Tx) -> None:
-    """Nobody holds any. Only for a store that this process has to itself: whoever held one is dead."""
+    """No site has a lease. Only for a store that this process has to itself: every earlier holder is dead."""
     await tx.run("UPDATE sites SET lease = NULL, lease_until = 0 WHERE lease_until > 0")
 
 
@@ -265,7 +265,7 @@ async def begin_crawl(tx: Tx, due: Due, *, lease: str, now_us: int) -> bool:
 
 
 async def hold(tx: Tx, chatbot_id: str, site_id: str, *, lease: str, until_us: int) -> Room | None:
-    """Renew the lease, and have the row for this transaction, which stores what came of the crawl; so its tries begin anew.
+    """Renew the lease, and have the row for this transaction, which stores what came of the crawl, and resets its tries.
 
     None if the site is no longer held under it.
     """

@@ -106,7 +106,7 @@ class _WidgetSurface:
         return await parsed(raw, functools.partial(decode, wanted=route.request, settings=settings))
 
     async def render_problem(self, error: GigachatError, request: WidgetRequest[Any]) -> Response:
-        return render_problem(error, instance=request.raw_path, request_id=request.request_id)
+        return render_problem(error, instance=request.raw_path, request_id=request.request_id, root=request.root)
 
     async def finish(self, request: WidgetRequest[Any], response: Response) -> None:
         for name, value in _HEADERS.items():

@@ -75,7 +75,9 @@ class Following:
         except GigachatError as error:
             if error.status not in (401, 403, 404):
                 return  # the frame follows anew by itself, from where it is
-            yield sse.event("gone", problem(error, instance=self._request.path, request_id=self._request.request_id))
+            yield sse.event(
+                "gone", problem(error, instance=self._request.path, request_id=self._request.request_id, root=self._request.root)
+            )
 
     async def _change(self, happened: FeedEvent) -> bytes:
         """Every message that the event names, as it is now; who answers, came or went, if it is about that."""

@@ -1,6 +1,6 @@
 """All background work of one process: what keeps its loops together, and what they share.
 
-Invariant: every loop and every leased worker is made here, so whoever goes through `loops` and `workers` misses none.
+Invariant: every loop and every leased worker is made here, so `loops` and `workers` are complete.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Background:
         wake: asyncio.Event | None = None,
         rests_first: bool = False,
     ) -> Loop:
-        """A loop, to be started and closed by whoever asked for it. `wake`: an event that others set to wake it."""
+        """A loop, to be started and closed by its caller. `wake`: an event that others set to wake it."""
         made = Loop(
             name,
             body,

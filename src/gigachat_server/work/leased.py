@@ -44,7 +44,7 @@ K = TypeVar("K")
 class PutOff(Exception):
     """It is tried again after so many seconds, and this try does not count: something else has to change first.
 
-    `reason` is for whoever waits for the row.
+    `reason` is for those who wait for the row.
     """
 
     def __init__(self, after_s: float, reason: str | None = None) -> None:
@@ -60,7 +60,7 @@ class Queue(Protocol[K]):
         """The row to take next; never one of `without`, which all that are `running` belong to."""
 
     async def claim(self, entry: K, lease: str, *, now_us: int, until_us: int) -> int | None:
-        """Hold it under this lease, and count the try: the number of this one. None if somebody else was faster."""
+        """Hold it under this lease, and count the try: the number of this one. None if another worker was faster."""
 
     async def renew(self, entry: K, lease: str, *, until_us: int) -> None: ...
 
@@ -138,7 +138,7 @@ class Leased(Generic[K]):
         await self._renewing.aclose()
 
     async def _look(self) -> None:
-        """Begin with as many as there is room for; each that ends wakes the loop up."""
+        """Start as many as fit; each that ends wakes the loop up."""
         passed: set[K] = set()
         failures: list[Exception] = []
         while self._takes_more and len(self._running) < self._at_once and len(failures) < _MOST_UNCLAIMABLE:

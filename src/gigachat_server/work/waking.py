@@ -1,6 +1,6 @@
 """Waiting for something to happen: woken when it does, looking again anyway.
 
-Idea: a wake-up only saves waiting. It may be missed, or happen on another node, so whoever waits also looks by itself.
+Idea: a wake-up only saves waiting. It may be missed, or happen on another node, so waiting code also looks by itself.
 """
 
 from __future__ import annotations

@@ -174,6 +174,12 @@ class ProposalDecidedAlready(Conflict):
     code = "proposal_decided"
 
 
+class NothingToAnswer(Conflict):
+    """No end user has said anything in this conversation."""
+
+    code = "nothing_to_answer"
+
+
 class DocumentNameTaken(Conflict):
     """Another document of this chatbot has that name."""
 
@@ -527,6 +533,7 @@ BY_CODE: dict[str, type[ApiError]] = {
     "too_many_canned_replies": TooManyCannedReplies,
     "shortcut_taken": ShortcutTaken,
     "proposal_decided": ProposalDecidedAlready,
+    "nothing_to_answer": NothingToAnswer,
     "document_name_taken": DocumentNameTaken,
     "site_exists": SiteExists,
     "too_many_sites": TooManySites,

@@ -62,11 +62,11 @@ class AnswerInput(Struct, frozen=True, kw_only=True, rename={"as_": "as"}):
 
     answer: str
     as_: Literal["document", "fixed_answer"]
-    """`fixed_answer`: said word for word; `document`: something to answer from."""
+    """`fixed_answer`: the answer is given word for word; `document`: replies are made from it."""
     prompts: list[str] | UnsetType = UNSET
-    """What the fixed answer answers; left out: what the group's prompts say."""
+    """The prompts that the fixed answer answers. Default: those of the group."""
     name: str | None | UnsetType = UNSET
-    """Of the document, which replaces one of that name; null: after the prompt."""
+    """Name of the document, which replaces one of that name; null: named after the prompt."""
 
 
 class BudgetConfig(Struct, frozen=True, kw_only=True):
@@ -103,7 +103,9 @@ class BudgetsConfigInput(Struct, frozen=True, kw_only=True):
 
 class CannedReplyInput(Struct, frozen=True, kw_only=True):
     shortcut: str
-    """One word, such as `refund-status`."""
+    """One word, such as `refund-status`. The pattern is what it takes in ASCII: letters and digits of other scripts are taken,
+    too. Stored in lower case.
+    """
     content: str
 
 
@@ -139,7 +141,7 @@ class ConversationChange(Struct, frozen=True, kw_only=True):
     snoozed_until: str | None | UnsetType = UNSET
     """With status snoozed: in the next year."""
     assigned_to: str | None | UnsetType = UNSET
-    """The operator who looks after it, or null."""
+    """The operator who looks after it, or null. What only looks like `bot` is refused."""
 
 
 class DiscardInput(Struct, frozen=True, kw_only=True):
@@ -293,7 +295,7 @@ class Feedback(Struct, frozen=True, kw_only=True):
     rating: Choice["down", "up"] | None
     """null takes the rating back."""
     text: str
-    """Why, in their own words."""
+    """The reason, in the end user's own words."""
 
 
 class FeedbackInput(Struct, frozen=True, kw_only=True):
@@ -302,7 +304,7 @@ class FeedbackInput(Struct, frozen=True, kw_only=True):
     rating: Literal["down", "up"] | None
     """null takes the rating back."""
     text: str | UnsetType = UNSET
-    """Why, in their own words."""
+    """The reason, in the end user's own words."""
 
 
 class FieldProblem(Struct, frozen=True, kw_only=True):
@@ -317,12 +319,12 @@ class FixedAnswerInput(Struct, frozen=True, kw_only=True):
     prompts: list[str]
     answer: str
     is_enabled: bool | UnsetType = UNSET
-    """false: it is kept, and not said."""
+    """false: it is kept, but not used."""
 
 
 class HandoffInput(Struct, frozen=True, kw_only=True):
     note: str | UnsetType = UNSET
-    """For the operators: what it is about."""
+    """A note to the operators: what it is about."""
 
 
 class Health(Struct, frozen=True, kw_only=True):
@@ -336,7 +338,7 @@ class IdentityKeyInput(Struct, frozen=True, kw_only=True):
     algorithm: Literal["ES256", "EdDSA", "HS256", "RS256"]
     """HS256: a shared secret, which is made here. Otherwise bring a public key."""
     public_key: str | None | UnsetType = UNSET
-    """In PEM: Ed25519, P-256, or RSA of 2048 to 4096 bits."""
+    """In PEM: Ed25519, P-256, or RSA of 2048 to 4096 bits. Left out with HS256, required with the others."""
     sources: Literal["full", "none", "titles"] | UnsetType = UNSET
     """What its users see of the sources of a reply: their text, their names or `none`."""
 
@@ -353,7 +355,7 @@ class InterceptionConfig(Struct, frozen=True, kw_only=True):
     handoff: bool
     """Whether the chatbot may ask for a human on its own."""
     handoff_when_asked: bool
-    """Whether an end user who asks for a human gets one, rather than what the model says to that."""
+    """Whether an end user who asks for a human gets one instead of a reply by the model."""
     handoff_message: str
     """What the end user is told when a human was asked for."""
     review: Choice["all", "none"]
@@ -380,7 +382,7 @@ class InterceptionConfigInput(Struct, frozen=True, kw_only=True):
     handoff: bool | UnsetType = UNSET
     """Whether the chatbot may ask for a human on its own."""
     handoff_when_asked: bool | UnsetType = UNSET
-    """Whether an end user who asks for a human gets one, rather than what the model says to that."""
+    """Whether an end user who asks for a human gets one instead of a reply by the model."""
     handoff_message: str | UnsetType = UNSET
     """What the end user is told when a human was asked for."""
     review: Literal["all", "none"] | UnsetType = UNSET
@@ -419,7 +421,7 @@ class KeyInput(Struct, frozen=True, kw_only=True):
     ) = UNSET
     """What it may do; by default neither keys, users nor operators."""
     expires_in_days: int | None | UnsetType = UNSET
-    """Refused after that; null: never."""
+    """The key expires after so many days; null: never."""
 
 
 class KeyRate(Struct, frozen=True, kw_only=True):
@@ -533,7 +535,7 @@ class Problem(Struct, frozen=True, kw_only=True, rename={"violated_policies": "v
     code: str
     """What went wrong. A code never changes its meaning."""
     request_id: str
-    """Of this request in the server's log."""
+    """The id of this request in the server's log."""
     errors: list[FieldProblem] | UnsetType = UNSET
     """The invalid fields of a 422."""
     violated_policies: list[str] | UnsetType = UNSET
@@ -556,7 +558,9 @@ class PromptInput(Struct, frozen=True, kw_only=True):
     conversation_id: str
     """Yours to define: any string but `.` and `..`."""
     user_id: str
-    """With the prefix `client:`: your staff, unanswered. What only looks like the prefix, such as `Client:`, is refused."""
+    """With the prefix `client:` your staff speaks, and the chatbot does not reply. What only looks like the prefix, such as
+    `Client:`, is refused. What only looks like `bot` is refused.
+    """
     prompt: str
     """What the user says."""
     stream: bool | None | UnsetType = UNSET
@@ -589,14 +593,14 @@ class ReplayInput(Struct, frozen=True, kw_only=True):
     """Which prompts are asked again: those of conversations, the unanswered ones, or else the newest; and of what chatbot."""
 
     conversation_ids: list[str] | UnsetType = UNSET
-    """Of these alone."""
+    """Replay only these conversations."""
     unanswered: bool | UnsetType = UNSET
-    """true: those that are open in the list of unanswered prompts. Not together with `conversation_ids`."""
+    """true: replay the open prompts of the list of unanswered ones. Not together with `conversation_ids`."""
     limit: int | UnsetType = UNSET
-    """At most so many, the newest."""
+    """Replay at most this many prompts, the newest."""
     config: ChatbotInputPart | UnsetType = UNSET
-    """What is changed of the chatbot for this, in the form that PATCH takes. No other `text_splitter` than the chatbot has:
-    documents are not cut anew for this.
+    """Changes to the chatbot's configuration for this replay, as PATCH takes them. No other `text_splitter` than the chatbot
+    has: documents are not cut anew for this.
     """
     stream: bool | None | UnsetType = UNSET
     """true: answer with Server-Sent Events."""
@@ -622,9 +626,9 @@ class ResponseConfig(Struct, frozen=True, kw_only=True):
     model: str | None
     """The model's name at the configured endpoint; null: the server's default."""
     fallback_models: list[str]
-    """Models asked instead, in order, while nothing of a reply was shown."""
+    """Models to try next, in this order, as long as nothing of a reply was shown."""
     reasoning_effort: Choice["high", "low", "medium", "minimal", "none"] | None
-    """How long a model that can reason does so; null: as it likes."""
+    """How much a reasoning model reasons; null: its default."""
     omit: list[
         Choice[
             "frequency_penalty",
@@ -675,9 +679,9 @@ class ResponseConfigInput(Struct, frozen=True, kw_only=True):
     model: str | None | UnsetType = UNSET
     """The model's name at the configured endpoint; null: the server's default."""
     fallback_models: list[str] | UnsetType = UNSET
-    """Models asked instead, in order, while nothing of a reply was shown."""
+    """Models to try next, in this order, as long as nothing of a reply was shown."""
     reasoning_effort: Literal["high", "low", "medium", "minimal", "none"] | None | UnsetType = UNSET
-    """How long a model that can reason does so; null: as it likes."""
+    """How much a reasoning model reasons; null: its default."""
     omit: (
         list[
             Literal[
@@ -740,11 +744,11 @@ class ResultsConfig(Struct, frozen=True, kw_only=True):
     one more call for each; the rules where that fails.
     """
     refusal: str | None
-    """What is said instead of an answer; null: what the persona tells to say, in quotes; where that is the default persona, in
-    the language of the prompt.
+    """The refusal. null: the words that the persona puts in quotes; with the default persona, a refusal in the language of the
+    prompt.
     """
     suggest: bool
-    """Whether a refusal of gigachat's own names documents that may help."""
+    """Whether a refusal made by gigachat names documents that may help."""
     prompts: Choice["any", "customers"]
     """What is asked of this chatbot. `customers`: what people ask a business, so that small talk, trivia and homework need a
     clearer match; `any`: anything, as of recipes or an encyclopedia.
@@ -769,11 +773,11 @@ class ResultsConfigInput(Struct, frozen=True, kw_only=True):
     one more call for each; the rules where that fails.
     """
     refusal: str | None | UnsetType = UNSET
-    """What is said instead of an answer; null: what the persona tells to say, in quotes; where that is the default persona, in
-    the language of the prompt.
+    """The refusal. null: the words that the persona puts in quotes; with the default persona, a refusal in the language of the
+    prompt.
     """
     suggest: bool | UnsetType = UNSET
-    """Whether a refusal of gigachat's own names documents that may help."""
+    """Whether a refusal made by gigachat names documents that may help."""
     prompts: Literal["any", "customers"] | UnsetType = UNSET
     """What is asked of this chatbot. `customers`: what people ask a business, so that small talk, trivia and homework need a
     clearer match; `any`: anything, as of recipes or an encyclopedia.
@@ -838,18 +842,18 @@ class SessionRateInput(Struct, frozen=True, kw_only=True):
 
 class SiteInput(Struct, frozen=True, kw_only=True):
     depth: int | UnsetType = UNSET
-    """How many links away from `url` pages may be, if it is a `site`."""
+    """For a `site`: how many links away from `url` its pages may be."""
     max_pages: int | UnsetType = UNSET
-    """How many addresses one crawl reads at most."""
+    """The most addresses that one crawl reads."""
     include: list[str] | UnsetType = UNSET
-    """Only addresses that match one. Empty: all."""
+    """Read only addresses that match one of these. Empty: all."""
     exclude: list[str] | UnsetType = UNSET
-    """No addresses that match one."""
+    """Skip addresses that match one of these."""
     recrawl_hours: int | None | UnsetType = UNSET
-    """Crawl it again so long after a crawl has ended; null: when you ask for it."""
+    """Crawl it again so many hours after a crawl has ended; null: only when you ask for it."""
     url: str
-    """Where to begin: http or https. The pattern is what every server takes; addresses of the public internet, names that are
-    not ASCII, and the ports of GIGACHAT_FETCH_PORTS are taken, too.
+    """The address to start from: http or https. The pattern is what every server takes; addresses of the public internet, names
+    that are not ASCII, and the ports of GIGACHAT_FETCH_PORTS are taken, too.
     """
     kind: Literal["page", "site", "sitemap"]
     """`page`: that page alone; `sitemap`: all pages it lists; `site`: follow links on the same host."""
@@ -859,15 +863,15 @@ class SiteSettingsPart(Struct, frozen=True, kw_only=True):
     """Any part of a SiteSettings; what is left out stays as it is."""
 
     depth: int | UnsetType = UNSET
-    """How many links away from `url` pages may be, if it is a `site`."""
+    """For a `site`: how many links away from `url` its pages may be."""
     max_pages: int | UnsetType = UNSET
-    """How many addresses one crawl reads at most."""
+    """The most addresses that one crawl reads."""
     include: list[str] | UnsetType = UNSET
-    """Only addresses that match one. Empty: all."""
+    """Read only addresses that match one of these. Empty: all."""
     exclude: list[str] | UnsetType = UNSET
-    """No addresses that match one."""
+    """Skip addresses that match one of these."""
     recrawl_hours: int | None | UnsetType = UNSET
-    """Crawl it again so long after a crawl has ended; null: when you ask for it."""
+    """Crawl it again so many hours after a crawl has ended; null: only when you ask for it."""
 
 
 class Spending(Struct, frozen=True, kw_only=True):
@@ -878,7 +882,7 @@ class Spending(Struct, frozen=True, kw_only=True):
 
 
 class StreamDelta(Struct, frozen=True, kw_only=True):
-    """A piece of a reply in the making, from that character of it on."""
+    """A piece of a running reply, starting at that character of it."""
 
     message_id: str
     offset: int
@@ -907,9 +911,9 @@ class StreamTyping(Struct, frozen=True, kw_only=True):
 
 class TakeoverInput(Struct, frozen=True, kw_only=True):
     operator: str
-    """Who takes over, such as `support_staff_01`."""
+    """The operator who takes over, such as `support_staff_01`. What only looks like `bot` is refused."""
     force: bool | UnsetType = UNSET
-    """Also from another operator."""
+    """true: take over from another operator, too."""
 
 
 class TextSplitterConfig(Struct, frozen=True, kw_only=True):
@@ -1096,7 +1100,7 @@ class Citation(Struct, frozen=True, kw_only=True):
     """A marker in a reply, such as `[1]`, and the span of a source that it stands for; places count characters, from 0."""
 
     number: int
-    """Which of the `sources`, from 1."""
+    """The number of the source in `sources`, from 1."""
     source_id: str
     """The `id` of that source."""
     start: int | None
@@ -1145,14 +1149,14 @@ class Document(Struct, frozen=True, kw_only=True):
     error: str | None
     reason: str | None
     progress: int
-    """Percent of what is between `pending` and `ready`."""
+    """Percent of the way from `pending` to `ready`."""
     title: str | None
     origin: str | None
     chunk_count: int
     characters: int
     content_sha256: str
     warnings: list[DocumentWarning]
-    """What of the file was not read, or not for certain. Empty: what a person sees of it was read."""
+    """Parts of the file that were not read, or not reliably. Empty: all that a person sees was read."""
     created_at: str
     updated_at: str
 
@@ -1167,14 +1171,14 @@ class DocumentWithContent(Struct, frozen=True, kw_only=True):
     error: str | None
     reason: str | None
     progress: int
-    """Percent of what is between `pending` and `ready`."""
+    """Percent of the way from `pending` to `ready`."""
     title: str | None
     origin: str | None
     chunk_count: int
     characters: int
     content_sha256: str
     warnings: list[DocumentWarning]
-    """What of the file was not read, or not for certain. Empty: what a person sees of it was read."""
+    """Parts of the file that were not read, or not reliably. Empty: all that a person sees was read."""
     created_at: str
     updated_at: str
     content: str
@@ -1248,7 +1252,7 @@ class Example(Struct, frozen=True, kw_only=True):
 
 
 class FixedAnswer(Struct, frozen=True, kw_only=True):
-    """An answer that is said word for word to whoever asks one of its prompts, or what means the same."""
+    """An answer given word for word to everyone who asks one of its prompts, or the same in other words."""
 
     id: str
     chatbot_id: str
@@ -1414,23 +1418,23 @@ class Passage(Struct, frozen=True, kw_only=True):
     updated_at: str
     score: float
     cosine: float
-    """How near the meaning of its best unit is to the prompt's."""
+    """How close its best unit is to the prompt in meaning."""
     lexical: float
-    """Its BM25 over the best BM25 of all chunks; it counts in `rank_score` alone."""
+    """Its BM25 divided by the best BM25 of all chunks; counts only in `rank_score`."""
     coverage: float
-    """The share of the prompt's words, weighed by their idf, that it holds; words that are alike in part."""
+    """The share of the prompt's words that it holds, weighed by their idf; similar words count in part."""
     is_foreign: bool
-    """Whether the prompt is in another language, so that words say nothing."""
+    """Whether the prompt is in another language, so words do not count."""
     prior: float
-    """Of the prompt alone: how much nearer it is to customers' questions than to small talk and trivia."""
+    """Of the prompt alone: how much closer it is to customers' questions than to small talk and trivia."""
     margin: float
-    """Its cosine less that of the chatbot's fifth best unit: how far it stands out."""
+    """Its cosine minus that of the chatbot's fifth best unit: how far it stands out."""
     identified: float
     """1: it holds an identifier of the prompt; -1: the prompt has some and no chunk holds any; else 0."""
     units: int
-    """How many units the chatbot has, or at least that many: 100 count at most."""
+    """How many units the chatbot has; from 100 on, 100 or more."""
     rank_score: float
-    """What passages are ordered by."""
+    """The score that passages are ordered by."""
     parts: dict[str, float]
     """What each feature adds to the sum, `size` (of how many `units` it is one) and `bias` among them."""
     is_matched: bool
@@ -1462,13 +1466,13 @@ class Queue(Struct, frozen=True, kw_only=True):
     chatbot_id: str
     name: str
     waiting: int
-    """Not begun yet."""
+    """How many are waiting."""
     working: int
-    """These are being read or embedded."""
+    """How many are being read or embedded."""
     bytes: int
-    """How large they are together: bytes of files, characters of texts."""
+    """Their size together: bytes of files, characters of texts."""
     oldest_at: str
-    """Since when the one waits that waits longest."""
+    """When the oldest of them began to wait."""
 
 
 class Replay(Struct, frozen=True, kw_only=True):
@@ -1552,16 +1556,16 @@ class Retrieval(Struct, frozen=True, kw_only=True):
     query: str
     is_small_talk: bool
     is_dependent: bool
-    """Whether it leans on the conversation, and was searched together with it."""
+    """Whether the query depends on the conversation, and was searched together with it."""
     judged_for: Choice["generating", "quoting"]
-    """For which kind of model the passages are judged: `for`, or else the one that the server has."""
+    """The kind of model that the passages are judged for: `for`, or else the server's."""
     is_lenient: bool
     """Whether `leniency` is in every sum: for a model that generates, or because a passage reaches the threshold without it,
     which says that the documents answer this prompt.
     """
     leniency: float
     embedder: str
-    """The name of the embedder whose scale they are judged by."""
+    """The name of the embedder whose scale is used."""
     match_count: int
     match_threshold: float
     searched: int
@@ -1623,7 +1627,7 @@ class SitePage(Struct, frozen=True, kw_only=True):
     state: Choice["failed", "pending", "ready", "removed", "skipped", "unchanged"]
     """`pending`, `ready` (a document), `unchanged` (still one), `skipped`, `failed` or `removed`."""
     reason: str | None
-    """Why it is no document, as a code."""
+    """Why the page was left out, as a code."""
     error: str | None
     """The same for a person."""
     document_id: str | None
@@ -1635,25 +1639,25 @@ class SiteProgress(Struct, frozen=True, kw_only=True):
     """The current crawl, or the last one, in pages."""
 
     percent: int
-    """100 once all that was read can be found. More may be found, so it may fall."""
+    """100 once everything read is searchable. It may fall when more addresses are found."""
     found: int
-    """Addresses to read."""
+    """Addresses found so far."""
     fetched: int
-    """Read, changed or not."""
+    """Addresses read, changed or not."""
     documents: int
-    """Of these: became documents, or were and are."""
+    """Of the addresses read, those that are documents."""
     unchanged: int
-    """Of these: are as they were, so nothing was embedded."""
+    """Of these documents, those that have not changed, so nothing was embedded."""
     skipped: int
-    """Are to be no documents: each page's `reason` says why."""
+    """Addresses left out: each page's `reason` says why."""
     failed: int
-    """Could not be read, or hold no text."""
+    """Addresses that could not be read, or hold no text."""
     removed: int
-    """Were documents, and are gone with their pages."""
+    """Documents deleted because their pages are gone."""
     pending: int
-    """Not read yet."""
+    """Addresses still to read."""
     indexing: int
-    """Read, and not to be found yet."""
+    """Documents read, but not searchable yet."""
 
 
 class Source(Struct, frozen=True, kw_only=True):

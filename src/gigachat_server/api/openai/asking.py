@@ -143,14 +143,14 @@ def _headers(started: TurnHandle, ignored: list[str]) -> dict[str, str]:
 
 
 async def replies_of(started: TurnHandle) -> list[Message]:
-    """The replies; none if nobody answers. Raises what the turn ended with."""
+    """The replies; none if the prompt is not answered. Raises what the turn ended with."""
     stored = await started.result()
     await trigger("S9")
     return _replies(stored.messages)
 
 
 def _replies(messages: list[Message]) -> list[Message]:
-    """A prompt that nobody answers is the newest message itself."""
+    """A prompt without an answer is the newest message itself."""
     return [message for message in messages if message.role == "assistant"]
 
 

@@ -51,7 +51,7 @@ class ChatStream:
         return begun + self._chunk(index, wire.OpenAIDelta(content=text))
 
     def end(self, replies: list[Message]) -> bytes:
-        """With the replies as they are stored; without any, of a prompt that nobody answers."""
+        """With the replies as they are stored; without any, of a prompt without an answer."""
         parts = []
         for reply in replies:
             if missing := _missing(self._told.get(reply.alternative, ()), reply.content):
@@ -104,7 +104,7 @@ class ResponseStream:
         return begun + self._part("output_text.delta", delta=text, logprobs=[])
 
     def end(self, replies: list[Message]) -> bytes:
-        """With the replies as they are stored; without any, of a prompt that nobody answers."""
+        """With the replies as they are stored; without any, of a prompt without an answer."""
         reply = replies[0] if replies else None
         parts = [] if reply is None else [self._whole(reply)]
         response = self._response(reply)

@@ -301,7 +301,7 @@ def of_reply(message: Message, shown: Shown) -> dict[str, Any]:
 
 
 def chat_completion(chatbot: Chatbot, prompt: Message, replies: list[Message], shown: Shown) -> OpenAIChatCompletion:
-    """A prompt that nobody answered, since an operator does, has one choice that says nothing."""
+    """A prompt that the chatbot leaves to an operator has one choice that says nothing."""
     choices = [
         OpenAIChoice(
             each.alternative,

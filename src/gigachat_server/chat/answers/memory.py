@@ -1,7 +1,7 @@
 """What a turn knows of the conversation before it: earlier messages, and where humans took over and gave back.
 
 Invariant: nothing is remembered that is not settled: no prompt that still waits, no reply that was replaced. What a caller
-recounts of a conversation that is not stored here is marked as that, so that nobody takes it for what was said.
+recounts of a conversation that is not stored here is marked as that, so that it is not taken for what was said.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ def _is_settled_before(message: MemoryRow, prompt: Message) -> bool:
 
 
 def in_turns(memory: Sequence[MemoryRow]) -> list[MemoryRow]:
-    """Prompts that waited for another's reply stand behind it: each is followed by its own, also if that was made anew."""
+    """Prompts that waited for another's reply stand behind it: each gets its own reply behind it, even that of a retry."""
     anew = _made_anew(memory)
     told: list[MemoryRow] = []
     for message in _as_answered([each for each in memory if each.in_reply_to not in anew]):

@@ -2,7 +2,7 @@
 
 What changes least comes first, so that what two prompts of a conversation have in common is all but the sections and the
 prompt. Invariant: who said what comes from stored roles alone. A document's or an end user's words only ever stand inside a data
-block or a user message, however much they look like instructions or like staff; the block's boundary is made anew for
+block or a user message, however much they look like instructions or like staff; a new boundary is drawn for
 each prompt, so no text can close it, and a name is told as words alone.
 """
 
@@ -67,7 +67,7 @@ def refusals(config: ChatbotConfig, spoken: Language | None = None) -> tuple[str
 
 
 def handoff_message(config: ChatbotConfig, spoken: Language | None) -> str:
-    """That a human was asked for, likewise."""
+    """The message that a human was asked for, in the same language."""
     message = config.interception.handoff_message
     is_chosen = message != InterceptionConfig().handoff_message or spoken in (None, "en")
     return message if is_chosen else phrases.handed_off(spoken)

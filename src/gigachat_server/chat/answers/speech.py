@@ -3,7 +3,7 @@
 Idea: a watcher is a cursor over the pieces that the model has said, so any number may watch, each at its own pace, from the
 first character or from any later one. Invariants: nothing is buffered for a slow reader, who gets the same text in longer
 pieces; and from the moment it is frozen nothing more of it is shown, until it is known whether it goes on. What was said
-stays when its model fails, and becomes messages all the same.
+stays when its model fails, and still becomes messages.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def always() -> bool:
 
 
 class Speech:
-    """The replies to one prompt in the making, `count` of them. `may_show`: whether anything may be shown at all."""
+    """The `count` replies to one prompt, as they are spoken. `may_show`: whether anything may be shown at all."""
 
     def __init__(self, count: int = 0, *, may_show: Callable[[], bool] = always) -> None:
         self.facts = ReplyFacts()
@@ -127,7 +127,7 @@ class Speech:
             self.wake_watchers()
 
     def take_back(self, alternative: int) -> None:
-        """Drop what was said of that reply. It begins anew, as another message, so that no text is joined to it."""
+        """Drop what was said of that reply. It starts over as another message, so that no text is joined to it."""
         self.message_ids[alternative] = new_id()
         self._texts[alternative] = []
         self._lengths[alternative] = 0
@@ -215,7 +215,7 @@ class Speech:
             self.wake_watchers()
 
     def conceal(self) -> None:
-        """From now on nobody is shown any of it: it is for the operators to say."""
+        """From now on none of it is shown: it is for the operators to say."""
         self.is_concealed = True
 
     def cut(self) -> None:

@@ -81,7 +81,7 @@ class Events:
             follower.set()
 
     def wake_all_here(self, chatbot_id: str | None = None) -> None:
-        """Likewise, of all conversations, or of all of that chatbot."""
+        """The same for all conversations, or for all of that chatbot."""
         for followed, followers in self._followers.items():
             for follower in followers if chatbot_id in (None, followed[0]) else ():
                 follower.set()

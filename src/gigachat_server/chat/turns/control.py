@@ -56,7 +56,7 @@ class Control:
     ) -> Conversation:
         """Give the conversation to the operator. On return, no text of the chatbot is stored or shown any more.
 
-        One that nobody has spoken in yet may be taken over, too. Raises `AlreadyTakenOver`, `NotFound`.
+        An empty conversation may be taken over, too. Raises `AlreadyTakenOver`, `NotFound`.
         """
 
         async def take(live: FrozenTurns) -> Conversation:
@@ -198,7 +198,7 @@ class Control:
     async def stop(
         self, chatbot: Chatbot, conversation_id: str, *, key: idempotency.Key | None, entry: Entry | None = None
     ) -> TurnResult:
-        """End the reply in the making, and whatever waits behind it; what was said is stored. The messages that made.
+        """Stop the running reply and the prompts queued behind it; returns the messages in which what was said is stored.
 
         Nothing happens where nothing is being answered. With a key, the ids of those messages are kept. Raises `NotFound`.
         """
@@ -225,7 +225,7 @@ class Control:
     async def end_turns_in(
         self, tx: Tx, chatbot: Chatbot, conversation_id: str, state: Ending, *, live: FrozenTurns
     ) -> dict[str, TurnResult]:
-        """Within a transaction: nothing is being answered any more, and nobody waits; by prompt, what came of it.
+        """Within a transaction: nothing is being answered or queued any more; by prompt, what came of it.
 
         For a caller who has frozen the `live` turns. Raises `TurnMovedOn`.
         """

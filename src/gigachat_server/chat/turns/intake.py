@@ -169,7 +169,7 @@ class Intake:
         begin: Begin,
         admission: Admission | None = None,
     ) -> IntakeResult:
-        """Store what an operator says, in its place. It is never answered, whoever is in control.
+        """Store what an operator says, in its place. It is never answered, not even while the chatbot is in control.
 
         Raises `AlreadyTakenOver`, `IdempotencyKeyReused`, `NotFound`.
         """

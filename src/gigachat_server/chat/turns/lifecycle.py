@@ -145,7 +145,7 @@ class Lifecycle:
         await self._database.transaction("turn.renew", body)
 
     async def recover(self, *, is_only_process: bool = False) -> None:
-        """Take up what nobody answers any more, as much of it as there is room for; the rest as that is answered.
+        """Take up abandoned prompts, as many as there is room for; the rest as those are answered.
 
         A process that is the only one need not wait for leases to run out.
         """

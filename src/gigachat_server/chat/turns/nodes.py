@@ -43,7 +43,7 @@ _MOST_TRIES = 25  # each is lost to another that was stored: so many may end one
 
 
 class Nodes:
-    """This node among the others. A node that is alone on its store asks no one."""
+    """This node among the others. A node that is alone on its store asks nothing."""
 
     def __init__(
         self,

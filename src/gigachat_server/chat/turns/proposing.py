@@ -1,7 +1,7 @@
 """Replies that are proposed to the operators instead of said.
 
 Idea: where a chatbot's replies are reviewed, the transaction that would store a reply stores a proposal, and gives up the lease
-all the same: no lease lasts over a human's time. Invariant: a proposal stands for the newest prompt of its conversation under
+anyway: no lease lasts over a human's time. Invariant: a proposal stands for the newest prompt of its conversation under
 the control it was made in; whatever changes either, in whose transaction, puts it out of date.
 """
 

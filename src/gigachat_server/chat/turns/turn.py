@@ -1,7 +1,7 @@
 """Answer one prompt: store it, have it answered, store the replies.
 
 Idea: a turn is a task of its own. The request that started it only watches (`progress.py`), so a caller who goes away, or
-reads slowly, changes nothing: the reply is finished and stored all the same. The transaction that settles a turn also hands
+reads slowly, changes nothing: the reply is still finished and stored. The transaction that settles a turn also hands
 the lease on, and the next turn begins as soon as that is durable.
 
 Invariant: the prompt is durable before the model is called; a reply gets its place in the order when it is stored, under
@@ -170,7 +170,7 @@ class Turns:
         *,
         entry: Entry | None = None,
     ) -> TurnHandle:
-        """Have the prompt, or the prompt of that reply, answered anew. The replies it had stay readable.
+        """Answer the prompt, or the prompt of that reply, again. The replies it had stay readable.
 
         Raises `ConversationBusy`, `ConversationTakenOver`, `InvalidRequest`, `NotFound`, `RateLimited`.
         """
@@ -491,7 +491,7 @@ class Turns:
             tx.after_commit(functools.partial(self.resume, following))
 
     async def _leave(self, lease: Lease, turn: Turn) -> None:
-        """This node stops in the middle of the turn. If nothing of it was said yet, another one begins it anew."""
+        """This node stops in the middle of the turn. If nothing of it was said yet, another node starts it over."""
         error, prompt = ShuttingDown(retry_after_s=5), lease.prompt
         if turn.speech.shown().replies or not (self._is_stopping and self._database.is_shared):
             await self._fail(lease, turn, error)

@@ -2,7 +2,7 @@
 
 The idea: a chunk's own embedding is the mean of its units' directions, so that nothing is embedded twice; it shows on the wire,
 and leads a store to the chunks whose units are worth comparing. A document records what it was built with, the embedder and
-this recipe, and is built anew where that is not what it would be built with now.
+this recipe, and is rebuilt where it would be built with something else now.
 
 Invariant: pure; every chunk has a unit, itself if there is no smaller one, and all of its units are between its `first_unit`
 and its `last_unit`.

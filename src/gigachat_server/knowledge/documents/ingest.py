@@ -1,8 +1,7 @@
-"""From a pushed text or file to chunks that can be found: read, cut, embed, and replace all at once.
+"""Brings texts and files into chatbots: at once, or stored first and made searchable by a worker later.
 
-Invariant: everything slow happens before the transaction; the transaction swaps all chunks of the document and raises
-the chatbot's `knowledge_version`, so readers see the old document or the new one, never a mix. What is unchanged costs
-nothing: the same text or file is a no-op, and a text that was embedded before keeps its direction.
+Invariant: what was accepted is durable, and either becomes searchable or tells why not; until then the chunks of an earlier
+version answer (`replacement.py` swaps them). What is unchanged costs nothing: the same text or file is a no-op.
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ import msgspec
 from gigachat_server.clock import Clock
 from gigachat_server.errors import Conflict, EmbedderUnavailable, FieldError, InvalidRequest, NotFound, TooManyChunks
 from gigachat_server.ids import new_id
-from gigachat_server.knowledge.documents.build import Text, build, cut
-from gigachat_server.knowledge.documents.files import FileStore, hash_of
-from gigachat_server.knowledge.documents.text_vectors import TextVectors
+from gigachat_server.knowledge.documents.build import Text
+from gigachat_server.knowledge.documents.files import FileStore, Upload, hash_of
+from gigachat_server.knowledge.documents.replacement import ChunkReplacer, IngestResult, NewerVersion
 from gigachat_server.knowledge.documents.watch import DocumentWatch
 from gigachat_server.knowledge.extraction.extract import Extractor
 from gigachat_server.knowledge.extraction.extracted import FileText
@@ -28,15 +27,11 @@ from gigachat_server.knowledge.search.searcher import Searcher
 from gigachat_server.knowledge.search.vector_space import built_with
 from gigachat_server.models.base import Embedder
 from gigachat_server.records import Chatbot, Chunk, Document, TextSplitterConfig
-from gigachat_server.store import chatbots, chunks, documents, idempotency, ingest_queue, made_embeddings, units, uploads
-from gigachat_server.store.chunks import StoredChunk
+from gigachat_server.store import chatbots, chunks, documents, idempotency, ingest_queue, uploads
 from gigachat_server.store.database import Database, Reader, Tx
 from gigachat_server.triggers import trigger
 
-# Cutting and stemming shorter texts takes less than handing them to a thread does.
-_INLINE_CHARACTERS = 4_000
 _PROGRESS_READ = 10  # percent, once a file was read
-MOST_CHUNKS = 10_000  # of one document; the largest document makes 2,600 with the default text_splitter
 
 
 class DocumentNameTaken(Conflict):
@@ -48,15 +43,46 @@ class DocumentNameTaken(Conflict):
 Besides = Callable[[Tx, Document], Awaitable[None]]
 
 
-class IngestResult(msgspec.Struct, frozen=True):
-    """A document as it now is, with its chunks. A `pending` one has been accepted but cannot be searched yet."""
+class _PushedFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A file as its caller describes it, and what was measured of it."""
 
-    document: Document
-    chunks: list[Chunk]
+    name: str
+    document_id: str | None
+    media_type: str | None
+    origin: str | None
+    sha256: str
+    size: int
 
+    @classmethod
+    async def of(
+        cls, name: str, data: bytes | Path, *, document_id: str | None, media_type: str | None, origin: str | None
+    ) -> _PushedFile:
+        size = len(data) if isinstance(data, bytes) else (await asyncio.to_thread(data.stat)).st_size
+        sha256 = await hash_of(data)
+        return cls(name=name, document_id=document_id, media_type=media_type, origin=origin, sha256=sha256, size=size)
 
-class _NewerVersion(Exception):
-    """The chatbot's text_splitter changed, or the document did, while this version was being embedded."""
+    def document(self, chatbot_id: str, earlier: Document | None, *, upload_id: str, now_us: int) -> Document:
+        """The document of that file, which is not read yet: what is known of its text is what an earlier version had."""
+        return Document(
+            chatbot_id=chatbot_id,
+            id=earlier.id if earlier else new_id(),
+            name=self.name,
+            content_sha256=earlier.content_sha256 if earlier else _sha256(""),
+            state="uploaded",
+            error=None,
+            chunk_count=earlier.chunk_count if earlier else 0,
+            characters=earlier.characters if earlier else 0,
+            embedding_model=earlier.embedding_model if earlier else None,
+            created_at=earlier.created_at if earlier else now_us,
+            updated_at=now_us,
+            title=earlier.title if earlier else None,
+            warnings=earlier.warnings if earlier else (),
+            media_type=self.media_type,
+            origin=self.origin,
+            upload_id=upload_id,
+            file_sha256=self.sha256,
+            chunks_sha256=earlier.chunks_sha256 if earlier else None,
+        )
 
 
 class Ingest:
@@ -69,8 +95,8 @@ class Ingest:
         self._clock = clock
         self._extractor = extractor
         self._files = FileStore(database, clock)
-        self._vectors = TextVectors(database, embedder)
         self.watch = DocumentWatch(database)
+        self._chunks = ChunkReplacer(database, embedder, searcher, self.watch)
 
     async def aclose(self) -> None:
         await self._extractor.aclose()
@@ -113,10 +139,11 @@ class Ingest:
         )
         try:
             splitter = chatbot.config.documents.text_splitter
-            return await self._embed_and_replace(splitter, document, Text(content), must_exist=document_id is not None, also=also)
+            settle = functools.partial(_take_place, document=document, must_exist=document_id is not None)
+            return await self._chunks.replace(document, Text(content), splitter, settle=settle, finish=also)
         except TooManyChunks as error:
             raise InvalidRequest(errors=(FieldError("content", error.detail or error.message),)) from None
-        except (EmbedderUnavailable, _NewerVersion):
+        except (EmbedderUnavailable, NewerVersion):
             return IngestResult(await self._accept(chatbot, name, content, document_id=document_id, also=also), [])
 
     async def accept(
@@ -167,7 +194,7 @@ class Ingest:
                 updated_at=now_us,
             )
             await documents.put_text(tx, document, content=content)
-            await self._forget_file(tx, earlier)
+            await _forget_file(tx, earlier)
             tx.after_commit(functools.partial(self.watch.changed, document.chatbot_id, document.id))
             await also(tx, document)
             return document
@@ -199,58 +226,38 @@ class Ingest:
         `key` and `besides` as of `push`. Raises as `push` does; the path may be deleted on return.
         """
         also = self._also(key, besides, is_accepted=True)
-        sha256, size = await hash_of(data), len(data) if isinstance(data, bytes) else (await asyncio.to_thread(data.stat)).st_size
-        earlier = await self._find(chatbot.id, name, document_id)
-        is_same = earlier is not None and self._is_same_file(earlier, name=name, sha256=sha256)
-        upload = None if is_same else await self._files.store(chatbot.id, data)
-        await trigger("I0")
-        now_us = self._clock()
+        file = await _PushedFile.of(name, data, document_id=document_id, media_type=media_type, origin=origin)
+        while True:
+            earlier = await self._find(chatbot.id, name, document_id)
+            upload = None if earlier and self._is_same_file(earlier, file) else await self._files.store(chatbot.id, data)
+            await trigger("I0")
+            store = functools.partial(self._store_file, chatbot=chatbot, file=file, upload=upload, also=also)
+            document = await self._database.transaction("document.upload", store)
+            if document is not None:
+                return document
 
-        async def body(tx: Tx) -> Document | None:
-            if await chatbots.lock(tx, chatbot.account_id, chatbot.id) is None:
-                raise NotFound
-            earlier = await _find_target(tx, chatbot.id, name, document_id)
-            if document_id is not None and (earlier is None or earlier.id != document_id):
-                raise NotFound
-            if earlier and self._is_same_file(earlier, name=name, sha256=sha256):
-                await also(tx, earlier)
-                return earlier
-            if upload is None:
-                return None  # it has changed since we looked
-            document = Document(
-                chatbot_id=chatbot.id,
-                id=earlier.id if earlier else new_id(),
-                name=name,
-                content_sha256=earlier.content_sha256 if earlier else _sha256(""),
-                state="uploaded",
-                error=None,
-                chunk_count=earlier.chunk_count if earlier else 0,
-                characters=earlier.characters if earlier else 0,
-                embedding_model=earlier.embedding_model if earlier else None,
-                created_at=earlier.created_at if earlier else now_us,
-                updated_at=now_us,
-                title=earlier.title if earlier else None,
-                warnings=earlier.warnings if earlier else (),
-                media_type=media_type,
-                origin=origin,
-                upload_id=upload.id,
-                file_sha256=sha256,
-                chunks_sha256=earlier.chunks_sha256 if earlier else None,
-            )
-            await upload.finish(tx)
-            await documents.put_file(tx, document, size=size)
-            await self._forget_file(tx, earlier)
-            tx.after_commit(functools.partial(self.watch.changed, document.chatbot_id, document.id))
-            await also(tx, document)
-            await trigger("I1")
-            return document
-
-        document = await self._database.transaction("document.upload", body)
-        if document is not None:
-            return document
-        return await self.accept_file(
-            chatbot, name, data, media_type=media_type, document_id=document_id, origin=origin, key=key, besides=besides
-        )
+    async def _store_file(
+        self, tx: Tx, *, chatbot: Chatbot, file: _PushedFile, upload: Upload | None, also: Besides
+    ) -> Document | None:
+        """The document as it now is; None if it became another after the file was taken for the same, and so was not stored."""
+        if await chatbots.lock(tx, chatbot.account_id, chatbot.id) is None:
+            raise NotFound
+        earlier = await _find_target(tx, chatbot.id, file.name, file.document_id)
+        if file.document_id is not None and (earlier is None or earlier.id != file.document_id):
+            raise NotFound
+        if earlier and self._is_same_file(earlier, file):
+            await also(tx, earlier)
+            return earlier
+        if upload is None:
+            return None
+        document = file.document(chatbot.id, earlier, upload_id=upload.id, now_us=self._clock())
+        await upload.finish(tx)
+        await documents.put_file(tx, document, size=file.size)
+        await _forget_file(tx, earlier)
+        tx.after_commit(functools.partial(self.watch.changed, document.chatbot_id, document.id))
+        await also(tx, document)
+        await trigger("I1")
+        return document
 
     async def work_off(self, claimed: Document, splitter: TextSplitterConfig) -> None:
         """Make a document that was claimed searchable. Raises a `DocumentFailed`, or `EmbedderUnavailable`: then it waits."""
@@ -258,7 +265,7 @@ class Ingest:
             document = claimed if claimed.upload_id is None else await self._read_file(claimed, claimed.upload_id)
             if document is not None:
                 await self._make_searchable(document, splitter)
-        except (_NewerVersion, NotFound):
+        except (NewerVersion, NotFound):
             return  # a newer text, or none, is in its place: that one is another entry of the queue
 
     async def fail(self, claimed: Document, *, error: str, reason: str) -> None:
@@ -274,7 +281,7 @@ class Ingest:
                 return
             now_us = self._clock()
             if await ingest_queue.mark_failed(tx, held.chatbot_id, held.id, error=error, reason=reason, now_us=now_us):
-                await self._forget_file(tx, held)
+                await _forget_file(tx, held)
                 tx.after_commit(functools.partial(self.watch.changed, held.chatbot_id, held.id))
 
         await self._database.transaction("ingest.fail", body)
@@ -293,7 +300,7 @@ class Ingest:
                 raise NotFound
             held = await documents.find(tx, claimed.chatbot_id, claimed.id)
             if held is None or held.upload_id != upload_id:
-                raise _NewerVersion
+                raise NewerVersion
             read = msgspec.structs.replace(
                 held,
                 content_sha256=sha256,
@@ -305,7 +312,7 @@ class Ingest:
                 upload_id=None,
                 updated_at=self._clock(),
             )
-            await self._forget_file(tx, held)
+            await _forget_file(tx, held)
             tx.after_commit(functools.partial(self.watch.changed, held.chatbot_id, held.id))
             is_there = held.content_sha256 == held.chunks_sha256 == sha256 and held.embedding_model == self._built_with
             if is_there and await documents.get_places(tx, held.chatbot_id, held.id) == places:
@@ -335,11 +342,16 @@ class Ingest:
             embedding_model=self._built_with,
             updated_at=self._clock(),
         )
-        await self._embed_and_replace(splitter, ready, text, only_if_waiting=True)
+        settle, advance = functools.partial(_take_waiting, document=ready), functools.partial(self._advance, document=ready)
+        await self._chunks.replace(ready, text, splitter, settle=settle, advance=advance)
 
-    async def _forget_file(self, tx: Tx, earlier: Document | None) -> None:
-        if earlier is not None and earlier.upload_id is not None:
-            await uploads.delete(tx, earlier.chatbot_id, earlier.upload_id)
+    async def _advance(self, tx: Tx, done: int, total: int, *, document: Document) -> None:
+        progress = _PROGRESS_READ + (99 - _PROGRESS_READ) * done // total
+        if not await ingest_queue.advance(
+            tx, document.chatbot_id, document.id, content_sha256=document.content_sha256, progress=progress
+        ):
+            raise NewerVersion
+        tx.after_commit(functools.partial(self.watch.changed, document.chatbot_id, document.id))
 
     async def delete(self, chatbot_id: str, document_id: str) -> None:
         """Its chunks are found no more. Raises `NotFound`."""
@@ -356,9 +368,10 @@ class Ingest:
         await self._searcher.count_out(tx, chatbot_id, document_id)
         return await documents.delete(tx, chatbot_id, document_id)
 
-    def _is_same_file(self, earlier: Document, *, name: str, sha256: str) -> bool:
+    def _is_same_file(self, earlier: Document, file: _PushedFile) -> bool:
         is_current = earlier.state != "ready" or earlier.embedding_model == self._built_with
-        return earlier.file_sha256 == sha256 and earlier.name == name and earlier.state != "failed" and is_current
+        is_same = earlier.file_sha256 == file.sha256 and earlier.name == file.name
+        return is_same and earlier.state != "failed" and is_current
 
     def _is_unchanged(self, earlier: Document, *, name: str, sha256: str) -> bool:
         return (
@@ -367,107 +380,6 @@ class Ingest:
             and earlier.state == "ready"
             and earlier.embedding_model == self._built_with
         )
-
-    async def _embed_and_replace(
-        self,
-        splitter: TextSplitterConfig,
-        document: Document,
-        text: Text,
-        *,
-        only_if_waiting: bool = False,
-        must_exist: bool = False,
-        also: Besides | None = None,
-    ) -> IngestResult:
-        """Raises `_NewerVersion` when what was embedded is not what is wanted any more, and `TooManyChunks`."""
-        is_short = len(text.content) <= _INLINE_CHARACTERS
-        pieces = cut(text, splitter) if is_short else await asyncio.to_thread(cut, text, splitter)
-        if len(pieces.chunks) > MOST_CHUNKS:
-            raise TooManyChunks(
-                f"Makes {len(pieces.chunks)} chunks, and may make {MOST_CHUNKS}: split it, or raise the chatbot's chunk_size."
-            )
-
-        async def advance(tx: Tx, done: int, total: int) -> None:
-            progress = _PROGRESS_READ + (99 - _PROGRESS_READ) * done // total
-            if not await ingest_queue.advance(
-                tx, document.chatbot_id, document.id, content_sha256=document.content_sha256, progress=progress
-            ):
-                raise _NewerVersion
-            tx.after_commit(functools.partial(self.watch.changed, document.chatbot_id, document.id))
-
-        directions = await self._vectors.of(
-            document, [unit.text for unit in pieces.units], advance=advance if only_if_waiting else None
-        )
-        built = build(pieces, directions) if is_short else await asyncio.to_thread(build, pieces, directions)
-        new_chunks = [
-            Chunk(
-                chatbot_id=document.chatbot_id,
-                document_id=document.id,
-                document_name=document.name,
-                id=new_id(),
-                number=number,
-                content=piece.text,
-                line_from=piece.line_from,
-                line_to=piece.line_to,
-                embedding=vector.tobytes(),
-                created_at=document.updated_at,
-                updated_at=document.updated_at,
-                page=place.page,
-                heading=place.heading,
-            )
-            for number, (piece, place, vector) in enumerate(zip(pieces.chunks, pieces.located, built.embeddings, strict=True))
-        ]
-
-        async def body(tx: Tx) -> IngestResult:
-            name = document.name
-            if (raised := await chatbots.raise_knowledge_version(tx, document.chatbot_id)) is None:
-                raise NotFound
-            version, config = raised
-            if config.documents.text_splitter != splitter:
-                raise _NewerVersion
-            if only_if_waiting:
-                held = await documents.find(tx, document.chatbot_id, document.id)
-                if held is None or held.content_sha256 != document.content_sha256:
-                    raise _NewerVersion
-                if held.upload_id is not None or held.state not in ("pending", "embedding"):
-                    raise _NewerVersion
-                target: Document | None = held
-                name = held.name  # it may have been renamed since
-            elif must_exist:
-                target = await _find_target(tx, document.chatbot_id, document.name, document.id)
-                if target is None or target.id != document.id:
-                    raise NotFound
-            else:
-                # Someone else may have pushed the name first: then theirs is replaced, under its own id.
-                target = await _find_target(tx, document.chatbot_id, document.name, document.id)
-            final = msgspec.structs.replace(
-                document,
-                name=name,
-                id=target.id if target else document.id,
-                chunk_count=len(new_chunks),
-                language=pieces.language,
-                created_at=target.created_at if target else document.created_at,
-            )
-            placed = [msgspec.structs.replace(chunk, document_id=final.id, document_name=name) for chunk in new_chunks]
-            await self._searcher.count_out(tx, final.chatbot_id, final.id)
-            stored = [
-                StoredChunk(chunk, terms, first, last)
-                for chunk, terms, (first, last) in zip(placed, pieces.terms, built.spans, strict=True)
-            ]
-            await chunks.replace(tx, final.chatbot_id, final.id, stored)
-            await units.replace(tx, final.chatbot_id, final.id, built.units)
-            await self._searcher.count_in(tx, final.chatbot_id, final.id)
-            await documents.put(tx, final, content=text.content, places=text.places, version=version)
-            await made_embeddings.delete(tx, final.chatbot_id, final.id)
-            await self._forget_file(tx, target)
-            tx.after_commit(functools.partial(self.watch.changed, final.chatbot_id, final.id))
-            if also is not None:
-                await also(tx, final)
-            await trigger("I5")
-            return IngestResult(final, placed)
-
-        ingested = await self._database.transaction("document.replace", body)
-        await trigger("I6")
-        return ingested
 
     async def _find(self, chatbot_id: str, name: str, document_id: str | None) -> Document | None:
         async def read(reader: Reader) -> Document | None:
@@ -496,6 +408,32 @@ async def _find_target(reader: Reader, chatbot_id: str, name: str, document_id: 
     if held is not None and named is not None and named.id != held.id:
         raise DocumentNameTaken
     return held if held is not None else named
+
+
+async def _take_place(tx: Tx, *, document: Document, must_exist: bool) -> Document:
+    """The pushed document in the place of the one it replaces. Another may have pushed the name first: that one then."""
+    target = await _find_target(tx, document.chatbot_id, document.name, document.id)
+    if must_exist and (target is None or target.id != document.id):
+        raise NotFound
+    if target is None:
+        return document
+    await _forget_file(tx, target)
+    return msgspec.structs.replace(document, id=target.id, created_at=target.created_at)
+
+
+async def _take_waiting(tx: Tx, *, document: Document) -> Document:
+    """The document that waited for this text, if it still does. It may have been renamed since."""
+    held = await documents.find(tx, document.chatbot_id, document.id)
+    if held is None or held.content_sha256 != document.content_sha256:
+        raise NewerVersion
+    if held.upload_id is not None or held.state not in ("pending", "embedding"):
+        raise NewerVersion
+    return msgspec.structs.replace(document, name=held.name, created_at=held.created_at)
+
+
+async def _forget_file(tx: Tx, earlier: Document | None) -> None:
+    if earlier is not None and earlier.upload_id is not None:
+        await uploads.delete(tx, earlier.chatbot_id, earlier.upload_id)
 
 
 def _dump_places(extracted: FileText) -> str | None:

@@ -20,7 +20,7 @@ from contextlib import asynccontextmanager, suppress
 
 import msgspec
 
-from gigachat_server.knowledge.extraction.forker import END, FORK, NOT_FORKED, NUMBER_BYTES, STATUS_BYTES
+from gigachat_server.knowledge.extraction.forker import END, FORK, NOT_FORKED, NUMBER_BYTES, READY, STATUS_BYTES
 from gigachat_server.work.tasks import observed
 
 _IDLE_S = 60.0
@@ -104,6 +104,7 @@ class _Forker:
         self._control = control
         self._numbers = itertools.count()
         self._running: dict[int, asyncio.Future[int]] = {}
+        self._can_fork = asyncio.Event()
         self._listening = observed(self._listen(), name="forker")
 
     @classmethod
@@ -131,7 +132,8 @@ class _Forker:
 
     @asynccontextmanager
     async def child(self) -> AsyncIterator[Child]:
-        """Raises `OSError` if it could not be forked."""
+        """A child, once the forker has imported everything. Raises `OSError` if it could not be forked."""
+        await self._can_fork.wait()
         ours, theirs = socket.socketpair()
         try:
             with theirs:
@@ -185,10 +187,13 @@ class _Forker:
             while True:
                 said = await self._process.stdout.readexactly(NUMBER_BYTES + STATUS_BYTES)
                 number = int.from_bytes(said[:NUMBER_BYTES], "big")
-                if (ended := self._running.pop(number, None)) is not None and not ended.done():
+                if number == READY:
+                    self._can_fork.set()
+                elif (ended := self._running.pop(number, None)) is not None and not ended.done():
                     ended.set_result(int.from_bytes(said[NUMBER_BYTES:], "big", signed=True))
         await self._process.wait()
         self._control.close()
+        self._can_fork.set()  # that it cannot is what those who wait for it learn when they try
         for ended in self._running.values():
             if not ended.done():
                 ended.set_result(NOT_FORKED)

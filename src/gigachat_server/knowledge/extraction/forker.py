@@ -7,6 +7,8 @@ Standard input is a socket of packets, each a letter and a number, from the proc
 - `F` with a descriptor: fork child `number`, which reads a file from there and answers to there;
 - `E`: end it. Four bytes on standard output, behind its number, say how it ended.
 
+Once it can fork without delay it says so, with the number `READY`: the time that a file may take begins then.
+
 Invariant: a child that is not ended here has not been waited for, so its process number cannot be reused. All of them end with
 this process, and this one ends with the socket.
 """
@@ -26,6 +28,7 @@ from gigachat_server.knowledge.extraction import child
 
 FORK, END = b"F", b"E"
 NUMBER_BYTES, STATUS_BYTES = 8, 4
+READY = 2 ** (8 * NUMBER_BYTES) - 1  # the number of no child
 NOT_FORKED = -(2**31)
 # They import their own modules when a file needs them.
 _WHOLE_PACKAGES = ("charset_normalizer", "email", "encodings", "pypdfium2")
@@ -44,6 +47,7 @@ def main() -> None:
     child.read(_PAGE, name="", media_type=None, most_characters=1_000)  # most files are pages, and the first one takes long
     gc.collect()
     gc.freeze()  # else each child would copy what its collector looks at
+    os.write(1, READY.to_bytes(NUMBER_BYTES, "big") + bytes(STATUS_BYTES))
     control = socket.socket(fileno=0)
     pids: dict[bytes, int] = {}
     while True:

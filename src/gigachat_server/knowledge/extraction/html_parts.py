@@ -144,7 +144,7 @@ _HEADINGS = frozenset(f"h{level}" for level in range(1, 7))
 
 
 def controlled_ids(body: Any) -> frozenset[str]:
-    """The ids of what is shown when somebody clicks on something."""
+    """The ids of what a click shows."""
     found: set[str] = set()
     for element in body.iter("button", "a", "div", "span", "li", "h2", "h3", "h4", "label", "dt"):
         attributes = element.attrib

@@ -1,7 +1,7 @@
 """The words of a chatbot's documents that are like a word of a prompt (`language/likeness.py`).
 
 The idea: a vocabulary finds the words like one by the trigrams they share, so a prompt's word is compared with few of the
-thousands that a chatbot's documents use. Invariant: the same words give the same likeness whoever asks.
+thousands that a chatbot's documents use. Invariant: the same words always give the same likeness.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 The idea: 2,500 chunks have 8,000 units, which are compared one by one in half a millisecond, so of them nothing is approximate.
 Up to 16,384 chunks the codes of all units (`codes.py`) say, with all the words, which 1,000 chunks may be the best; of more,
 the leading numbers of the chunks' embeddings (`vectors.py`) say which 3,000. Those are scored as they would be among few. A
-removed document leaves its rows as tombstones until they outnumber the live rows; then the rows are packed anew.
+removed document leaves its rows as tombstones until they outnumber the live rows; then the rows are packed again.
 
 Invariants: every score is made of the whole cosine of the best unit, the whole BM25 and the whole coverage; only live rows
 count, in the results as in N, the average length and every document frequency, so an index kept up to date answers like one

@@ -1,7 +1,7 @@
 """Gives big chatbots the indexes that the store searches them by, in the background, and takes them away again.
 
 Idea: what there should be is worked out from the documents, and compared with what there is: an index that is missing, half
-made or of no use any more is seen to, one after the other, by one node at a time. Nobody waits for it: until a chatbot has its
+made or useless is built or dropped, one after the other, by one node at a time. No search waits: until a chatbot has its
 index, its nearest chunks are found exactly, and later.
 
 Invariant: a look that ends well leaves what should be; one that is cut off anywhere leaves what the next one mends.

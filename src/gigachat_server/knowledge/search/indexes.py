@@ -125,7 +125,7 @@ class Indexes:
         """An index counts what it holds, and learns of changes by their version."""
 
     async def count_in(self, tx: Tx, chatbot_id: str, document_id: str) -> None:
-        """Likewise."""
+        """The same."""
 
     async def aclose(self) -> None:
         """Nothing runs."""

@@ -1,6 +1,6 @@
 """Which units belong to which chunks: of each chunk the numbers of its units, one chunk after the other.
 
-Invariant: every chunk has at least one, so that runs of units can be reduced; whoever makes one sees to that.
+Invariant: every chunk has at least one, so that runs of units can be reduced; its maker ensures that.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Idea: a model that reads prompt and passage together orders better than vectors that were made apart, and is too slow for more
 than a few; so more are found than are wanted, and it says which of them are. The ranks of the search are dealt out in its
-order, so whoever orders passages by their rank follows it. Invariants: it only reorders: what is relevant
+order, so code that orders passages by their rank follows it. Invariants: it only reorders: what is relevant
 enough to be handed on is decided by the score of the search, as without it; and where it fails, the order is that of the search.
 """
 

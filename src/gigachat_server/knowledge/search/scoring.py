@@ -1,7 +1,7 @@
 """How chunks are scored: what every searcher shares, whether it holds a chatbot's chunks or has its store look for them.
 
 The idea: a searcher says of each chunk that it looked at how near its best unit is and what its terms weigh; the order, the
-features, the relevance and the scores are made here, so the same chunks get the same scores whoever found them.
+features, the relevance and the scores are made here, so the same chunks get the same scores however they were found.
 
 BM25: k1 1.2, b .5, idf = ln(1 + (N - df + .5) / (df + .5)) (Robertson; the form that cannot go negative). A word of a prompt
 may be there as one of several terms: df counts the chunks that hold any of them, and the one that weighs most counts. N, df
@@ -104,7 +104,7 @@ class Search(msgspec.Struct, frozen=True, kw_only=True):
     """What is searched for, and by what it is judged.
 
     `bag` has the weights of all words that are looked up, those of the conversation among them; `words` are the prompt's own.
-    `prior`: what the prompt alone says; `is_lenient`: whoever reads the passages judges for itself.
+    `prior`: what the prompt alone says; `is_lenient`: the model that reads the passages judges for itself.
     """
 
     text: str

@@ -122,7 +122,7 @@ class Searcher(Protocol):
 async def without_gaps(database: Database, chatbot: Chatbot, search: Callable[[Chatbot], Awaitable[Retrieval]]) -> Retrieval:
     """What the search finds, again while documents are replaced under it: a prompt sees the old document or the new one.
 
-    Only the version of the documents is read anew: the configuration may be one that is tried out and not stored.
+    Only the version of the documents is read again: the configuration may be one that is tried out and not stored.
     """
     retrieval = await search(chatbot)
     for _ in range(_TRIES - 1):

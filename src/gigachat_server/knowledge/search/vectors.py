@@ -262,7 +262,7 @@ class Vectors:
     def lead_next(self) -> bool:
         """Make the leading numbers of one more block; False when every full block has them.
 
-        The axes are taken anew whenever there are twice as many chunks, and blocks follow one by one: what was typical of the
+        The axes are computed again whenever there are twice as many chunks, and blocks follow one by one: what was typical of the
         first chunks need not be so of the rest.
         """
         if self._is_one_block:

@@ -1,6 +1,6 @@
 """What a crawler has to know of a page: what it links to, which address it calls its own, and whether it may be kept.
 
-Idea: one pass over the tags, without a tree: whoever wrote the page may want to hurt whoever reads it, so time is in
+Idea: one pass over the tags, without a tree: the page's author may want to hurt its reader, so time is in
 proportion to its length and nothing nests. Its text is another module's business, in a process of its own.
 """
 

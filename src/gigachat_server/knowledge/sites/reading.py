@@ -130,7 +130,7 @@ def on_site(links: Sequence[WebUrl], url: WebUrl) -> tuple[WebUrl, ...]:
 
 
 def _is_trap(url: WebUrl) -> bool:
-    """Paths that repeat themselves, or go on for ever, come from relative links that go wrong."""
+    """Paths that repeat themselves without end come from wrong relative links."""
     parts = [part for part in url.path.split("/") if part]
     return len(parts) > _DEEPEST_PATH or any(parts.count(part) > _MOST_REPEATED for part in set(parts))
 

@@ -1,7 +1,7 @@
 """What a site asks crawlers to leave alone, and how fast it wants to be read (RFC 9309), for the agent `gigachat`.
 
-Idea: its rules are read anew by each crawl. No rules mean that all may be read; rules that cannot be had, because the server
-fails, mean that nothing may, since nobody knows what they say.
+Idea: each crawl reads its rules again. No rules mean that all may be read; rules that cannot be had, because the server
+fails, mean that nothing may, since what they say is unknown.
 """
 
 from __future__ import annotations

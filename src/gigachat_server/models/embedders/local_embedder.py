@@ -126,7 +126,7 @@ class LocalEmbedder:
         return await self._embed(texts, self._others, is_of_prompts=False)
 
     async def aclose(self) -> None:
-        """End after the jobs under way; whoever still waits gets `EmbedderUnavailable`."""
+        """End after the jobs under way; callers that still wait get `EmbedderUnavailable`."""
         with self._lock:
             self._is_closed = True
         self._settle_waiting(CLOSED)

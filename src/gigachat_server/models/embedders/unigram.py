@@ -5,7 +5,7 @@ into a sorted list of the pieces' own numbers tells which of them are pieces. No
 them take 8 MB. What is left to Python is the best way through those found, about four a character.
 
 Invariant: the ids are those of `tokenizers`' Unigram behind its Metaspace, for texts that spell no control piece. A text
-that does gets the pieces of its letters: nobody can write "</s>" and end the model's input.
+that does gets the pieces of its letters: no text can write "</s>" and end the model's input.
 """
 
 from __future__ import annotations

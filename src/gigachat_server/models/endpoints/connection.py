@@ -94,7 +94,7 @@ def open_session(access: Access, *, accept: str, connect_s: float) -> aiohttp.Cl
 
 
 class Inflater:
-    """Bytes of a body as they were before somebody compressed them, unasked. Raises `zlib.error` where they are broken."""
+    """Bytes of a body that was compressed unasked, unpacked. Raises `zlib.error` where they are broken."""
 
     def __init__(self, encoding: str) -> None:
         self._encoding = encoding.strip().lower()

@@ -79,7 +79,7 @@ _PARAMETER = re.compile(
 def failure_said(error: ErrorContent, status: int | None = None, headers: Mapping[str, str] | None = None) -> ModelError:
     """The error for what an endpoint reports, as the status of its answer, or inside a stream that began as a success.
 
-    Of several meanings the one that somebody can do most about is taken.
+    Of several meanings, the one that people can do most about.
     """
     status = status or error.status
     words = " ".join((*error.codes, error.own_prose))

@@ -175,7 +175,7 @@ class Providers:
 
 
 def _is_of_endpoint(error: ModelError) -> bool:
-    """Whether another endpoint may well do what this one did not."""
+    """Whether another endpoint may succeed where this one did not."""
     return isinstance(error, _ELSEWHERE) or type(error) is ModelError
 
 

@@ -133,7 +133,7 @@ class ExtractiveModel:
         """Nothing to end: the embedder belongs to the caller."""
 
     async def _rank(self, model_input: ModelInput) -> _RankedPassage:
-        """The statements of the best passages. Only those that may well be quoted are embedded, in one call."""
+        """The statements of the best passages. Only likely quotes are embedded, in one call."""
         query = model_input.query
         passages = _worth_reading(model_input)
         read = tuple(map(self._kept.read, passages))

@@ -2,7 +2,7 @@
 
 Idea: a backup is the store's own format in one file, without a log beside it, so `sqlite3` reads it and gigachat runs on it.
 Its pages are copied in one read transaction: writers go on meanwhile, and only the folding of the log waits (half as long
-as for VACUUM INTO, which writes them anew).
+as for VACUUM INTO, which rewrites them).
 
 Invariant: a file under its own name is whole, verified and on the disk: it is written as `NAME.part` and renamed then. At
 each moment of a restore the folder holds the store from before, the restored one, or something that a start refuses.

@@ -327,7 +327,7 @@ class PostgresDatabase:
                 await self._pool.release(connection)
 
     def _leave(self) -> None:
-        """The server stopped answering, and would leave every pending caller waiting for ever."""
+        """The server stopped answering, and would leave every pending caller waiting without end."""
         for connection in self._in_use:
             with contextlib.suppress(asyncpg.InterfaceError):  # it was left before
                 connection.terminate()

@@ -5,7 +5,7 @@ connections, and whether a session is a session. Each answer is one line that sa
 
 A pooler that hands the server's sessions to its clients for one transaction each (pgbouncer's `pool_mode = transaction`) looks
 like a server. But a LISTEN, an advisory lock, a setting or a prepared statement belongs to a session, so it would be lost, or
-be found by somebody else. What gives such a pooler away is that two of its clients are served by the same session.
+be found by another client. What gives such a pooler away is that two of its clients are served by the same session.
 """
 
 from __future__ import annotations

@@ -116,7 +116,7 @@ def _parameters(query: str) -> dict[str, str]:
 
 
 def _sorted(given: Mapping[str, str], *, has_host: bool) -> tuple[dict[str, str], list[str]]:
-    """What the driver is told, and the names of what nobody is."""
+    """What the driver is told, and the names of what is ignored."""
     known: dict[str, str] = {}
     ignored: list[str] = []
     for name, value in given.items():
@@ -188,7 +188,7 @@ def _quoted(text: str) -> str:
 
 
 def _connect_s(text: str) -> float:
-    """0, or nothing, means for ever to libpq."""
+    """To libpq, 0 or nothing means no limit."""
     if not text:
         return CONNECT_S
     if not re.fullmatch(r"-?\d{1,9}", text):

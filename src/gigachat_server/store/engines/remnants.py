@@ -82,7 +82,7 @@ def overwrite(descriptor: int, pages: Iterable[int]) -> int:
 
 
 def read_layout(descriptor: int) -> Layout | None:
-    """None for a file that is empty, or whose pages cannot be told apart by their first byte."""
+    """None for a file that is empty, or whose kinds of pages do not differ in their first byte."""
     header = os.pread(descriptor, 100, 0)
     if len(header) < 100:
         return None

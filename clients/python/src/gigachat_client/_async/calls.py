@@ -262,7 +262,7 @@ class AsyncConversationsCalls:
         handoff_requested: bool | UnsetType = UNSET,
         status: Literal["open", "snoozed", "closed"] | UnsetType = UNSET,
         waiting: bool | UnsetType = UNSET,
-        assigned_to: str | UnsetType = UNSET,
+        assigned_to: Any | str | UnsetType = UNSET,
         operator: str | UnsetType = UNSET,
         user_id: str | UnsetType = UNSET,
         sort: Literal["last", "waiting"] | UnsetType = UNSET,
