@@ -1,4 +1,4 @@
-"""Fixed answers, and the prompts that nobody has answered yet: what an operator teaches a chatbot, sentence by sentence."""
+"""Fixed answers, and the prompts that are still unanswered: what an operator teaches a chatbot, sentence by sentence."""
 
 from __future__ import annotations
 

@@ -85,7 +85,8 @@ async def _results(
                 html = await context.render("settings/replayed.html", turn=learning_wire.replayed(each))
                 yield sse.event("turn", {"changed": each.comparison.changed, "html": html})
     except GigachatError as error:
-        yield sse.event("error", problem(error, instance=request.raw_path, request_id=request.request_id))
+        told_of = problem(error, instance=request.raw_path, request_id=request.request_id, root=request.root)
+        yield sse.event("error", told_of)
         return
     yield sse.event("done", {"html": await context.render("settings/replay_summary.html", summary=learning_wire.summary(told))})
 
