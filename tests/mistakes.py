@@ -104,7 +104,7 @@ MISTAKES = (
     wrong_field("an array", "/chatbots", [{"name": "x"}], "body: Must be an object, not an array."),
     wrong_field("a required field left out", "/chatbots", {}, "name: Required."),
     wrong_field("a field of another name", TALK, {**PROMPT, "promt": "Hi"}, "promt: Unknown field. Did you mean prompt?"),
-    wrong_field("a field of another API", "/chatbots", {"name": "x", "model": "gpt"}, "model: Unknown field. There are name, response, restrictions, documents, interception, limits."),
+    wrong_field("a field of another API", "/chatbots", {"name": "x", "model": "gpt"}, "model: Unknown field. There are name, response, restrictions, documents, interception, limits, prices."),
     wrong_field("a number as a text", "/chatbots", {"name": "x", "response": {"n": "2"}}, "response.n: Must be a whole number, not a string."),
     wrong_field("null for a text", "/chatbots", {"name": None}, "name: Must be a string, not null."),
     wrong_field("a number out of bounds", "/chatbots", {"name": "x", "response": {"n": 9}}, "response.n: Must be at most 4."),

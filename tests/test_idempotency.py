@@ -36,6 +36,7 @@ async def post(api: Api, path: str, body: Any, idempotency_key: str, **options: 
 
 
 GOOD = (200, 201, 202)
+MAILING: dict[str, Any] = {"smtp_url": "smtp://127.0.0.1:9", "mail_from": "support@shop.example"}  # where no server listens
 FETCHING: dict[str, Any] = {"fetch_allow": "127.0.0.0/8", "fetch_ports": "9"}
 
 
@@ -88,6 +89,11 @@ async def every_post(api: Api, chatbot: str, suffix: str) -> dict[str, tuple[str
         "/chatbots/{chatbot_id}/conversations/{conversation_id}/suggest": (f"{conversation}/suggest", None, None),
         f"{proposal}/send": (f"{sent}/{proposed[sent]}/send", {}, {"content": "Other."}),
         f"{proposal}/discard": (f"{discarded}/{proposed[discarded]}/discard", {}, {"operator": "eve"}),
+        "/chatbots/{chatbot_id}/conversations/{conversation_id}/transcript": (
+            f"{conversation}/transcript",
+            {"email": "ann@example.com"},
+            {"email": "bob@example.com"},
+        ),
         "/chatbots/{chatbot_id}/conversations/{conversation_id}/stop": (f"{conversation}/stop", None, None),
         "/chatbots/{chatbot_id}/conversations/{conversation_id}/takeover": (
             f"{conversation}/takeover",
@@ -105,7 +111,7 @@ async def every_post(api: Api, chatbot: str, suffix: str) -> dict[str, tuple[str
 
 
 async def test_every_post_is_answered_again_as_it_was(tmp_path: Path) -> None:
-    async with gigachat(tmp_path, **FETCHING) as api:
+    async with gigachat(tmp_path, **FETCHING, **MAILING) as api:
         chatbot, api.key = await api.chatbot(), await keeper(api)
         # Stop, release and handoff come before takeover, so that each does something of its own.
         routes = await every_post(api, chatbot, "1")
@@ -140,7 +146,7 @@ async def counts(api: Api) -> list[Any]:
 
 async def test_the_same_request_at_once_is_carried_out_once(tmp_path: Path) -> None:
     model = answering({})
-    async with gigachat(tmp_path, model=model, **FETCHING) as api:
+    async with gigachat(tmp_path, model=model, **FETCHING, **MAILING) as api:
         chatbot, api.key = await api.chatbot(), await keeper(api)
         routes = await every_post(api, chatbot, "1")
         calls = len(model.calls)
@@ -386,7 +392,7 @@ async def test_keys_are_kept_for_a_day(tmp_path: Path) -> None:
 
 
 async def test_a_result_is_replayed_as_it_was_whatever_became_of_it(tmp_path: Path) -> None:
-    async with gigachat(tmp_path, **FETCHING) as api:
+    async with gigachat(tmp_path, **FETCHING, **MAILING) as api:
         chatbot = await api.chatbot()
         routes = await every_post(api, chatbot, "1")
         conversation = f"{chatbot}/conversations/of-1"
@@ -440,7 +446,7 @@ async def test_what_a_stop_stored_is_replayed_as_it_is_by_then(tmp_path: Path) -
 
 
 async def test_an_answer_that_the_version_before_kept_whole_is_replayed(tmp_path: Path) -> None:
-    async with gigachat(tmp_path, **FETCHING) as api:
+    async with gigachat(tmp_path, **FETCHING, **MAILING) as api:
         chatbot, api.key = await api.chatbot(), await keeper(api)
         routes = await every_post(api, chatbot, "1")
         whole = '{"id":"x","kept":"by the version before"}'

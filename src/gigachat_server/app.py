@@ -19,7 +19,7 @@ from gigachat_server.models.base import ChatModel, Embedder
 from gigachat_server.pages.dispatch import Web
 from gigachat_server.services import Services
 from gigachat_server.settings import Settings
-from gigachat_server.store import ingest_queue, sites
+from gigachat_server.store import ingest_queue, mails, sites
 from gigachat_server.store.database import Tx
 from gigachat_server.widget import Widget
 from gigachat_server.work.background import Background
@@ -83,6 +83,10 @@ def _workers(services: Services) -> Sequence[Worker]:
         services.access_worker,
         services.limits_upkeep,
         services.inbox_worker,
+        services.figures_worker,
+        services.mail_worker,
+        services.figures_worker,
+        services.mail_worker,
     )
 
 
@@ -107,6 +111,8 @@ async def _retry_parked(tx: Tx, *, now_us: int) -> None:
     """What was given up is tried once more, by what may be another version, on another machine."""
     await ingest_queue.retry_parked(tx, but=LOST)
     await sites.retry_parked(tx, but=LOST, now_us=now_us)
+    await mails.retry_failed(tx, but=LOST, now_us=now_us)
+    await mails.retry_failed(tx, but=LOST, now_us=now_us)
 
 
 class PublicApp:

@@ -16,6 +16,7 @@ import msgspec
 from gigachat_server.access.callers import Callers
 from gigachat_server.access.end_users import EndUsers
 from gigachat_server.access.identity_keys import IdentityKeys
+from gigachat_server.access.invitations import Invitations
 from gigachat_server.access.keys import KeyRing
 from gigachat_server.access.limits import Limits
 from gigachat_server.access.limits_upkeep import LimitsUpkeep
@@ -29,7 +30,9 @@ from gigachat_server.access.upkeep import AccessUpkeep
 from gigachat_server.access.user_sessions import UserSessions
 from gigachat_server.access.widget_keys import WidgetKeys
 from gigachat_server.access.worker import AccessWorker
+from gigachat_server.chat.alerts import Alerts
 from gigachat_server.chat.answers.answer import Answerer
+from gigachat_server.chat.attendance import Attendance
 from gigachat_server.chat.chatbots import Chatbots
 from gigachat_server.chat.conversations import Conversations
 from gigachat_server.chat.erasure import Erasure
@@ -47,8 +50,12 @@ from gigachat_server.configured import backing_up, make_embedder, make_model, ma
 from gigachat_server.errors import EmbeddingRefused
 from gigachat_server.inbox.canned_replies import CannedReplies
 from gigachat_server.inbox.desk import Desk
+from gigachat_server.inbox.figures import Figures, FiguresWorker
+from gigachat_server.inbox.mail_queue import MailWorker, Sender
+from gigachat_server.inbox.presence import Presence
 from gigachat_server.inbox.proposals import Proposals
 from gigachat_server.inbox.search import MessageSearch
+from gigachat_server.inbox.transcripts import Transcripts
 from gigachat_server.inbox.worker import InboxWorker
 from gigachat_server.knowledge.documents.ingest import Ingest
 from gigachat_server.knowledge.documents.ingest_worker import IngestWorker
@@ -113,6 +120,19 @@ class _People(msgspec.Struct, frozen=True, kw_only=True):
     upkeep: AccessUpkeep
 
 
+class _Mail(msgspec.Struct, frozen=True, kw_only=True):
+    """What mail is asked for, and who is told that some waits. Without a `sender` none is."""
+
+    sender: Sender | None
+    invitations: Invitations
+    alerts: Alerts
+    wanted: asyncio.Event
+
+    @property
+    def is_sent(self) -> bool:
+        return self.sender is not None
+
+
 class _Knowledge(msgspec.Struct, frozen=True, kw_only=True):
     searcher: Searcher
     ingest: Ingest
@@ -141,6 +161,11 @@ class _Inbox(msgspec.Struct, frozen=True, kw_only=True):
     canned_replies: CannedReplies
     search: MessageSearch
     worker: InboxWorker
+    presence: Presence
+    figures: Figures
+    figures_worker: FiguresWorker
+    transcripts: Transcripts
+    mail_worker: MailWorker
 
 
 async def assemble(ground: Ground, *, model: ChatModel | None, embedder: Embedder | None) -> Services:
@@ -150,11 +175,12 @@ async def assemble(ground: Ground, *, model: ChatModel | None, embedder: Embedde
     applied = await migrate(database, clock, before=backing_up(settings, _log.info))
     limits = _build_limits(ground)
     access = await _open_access(ground, limits)
-    people = _build_people(ground, access)
+    mail = _build_mail(ground)
+    people = _build_people(ground, access, mail)
     knowledge = _build_knowledge(ground, models)
     answers = FixedAnswers(database, models.embedder, clock, ground.background)
-    chat = _build_chat(ground, models, access, limits, knowledge, answers)
-    inbox = _build_inbox(ground, chat)
+    chat = _build_chat(ground, models, access, limits, knowledge, answers, mail)
+    inbox = _build_inbox(ground, chat, mail)
     await database.transaction("document.reembed", functools.partial(_reembed, embedder=models.embedder))
     await _take_up(database, chat.lifecycle, was_old=bool(applied))
     return Services(
@@ -202,6 +228,11 @@ async def assemble(ground: Ground, *, model: ChatModel | None, embedder: Embedde
         canned_replies=inbox.canned_replies,
         message_search=inbox.search,
         inbox_worker=inbox.worker,
+        presence=inbox.presence,
+        figures=inbox.figures,
+        figures_worker=inbox.figures_worker,
+        transcripts=inbox.transcripts,
+        mail_worker=inbox.mail_worker,
     )
 
 
@@ -245,9 +276,20 @@ async def _open_access(ground: Ground, limits: _Limits) -> _Access:
     )
 
 
-def _build_people(ground: Ground, access: _Access) -> _People:
+def _build_mail(ground: Ground) -> _Mail:
+    settings, clock, wanted = ground.settings, ground.clock, asyncio.Event()
+    sender = Sender(settings.smtp_url, settings.mail_from) if settings.smtp_url else None
+    return _Mail(
+        sender=sender,
+        invitations=Invitations(clock, are_sent=sender is not None and bool(settings.public_url), wanted=wanted),
+        alerts=Alerts(clock, are_sent=sender is not None, wanted=wanted),
+        wanted=wanted,
+    )
+
+
+def _build_people(ground: Ground, access: _Access, mail: _Mail) -> _People:
     settings, database, clock, account_id = ground.settings, ground.database, ground.clock, access.account.id
-    operators = Operators(database, clock)
+    operators = Operators(database, mail.invitations, clock)
     with_keys = settings.key_sign_in == "always"
     sessions = Sessions(database, clock, access.key_ring, account_id=account_id, with_keys=with_keys)
     return _People(
@@ -280,14 +322,27 @@ def _build_knowledge(ground: Ground, models: _Models) -> _Knowledge:
 
 
 def _build_chat(
-    ground: Ground, models: _Models, access: _Access, limits: _Limits, knowledge: _Knowledge, answers: FixedAnswers
+    ground: Ground,
+    models: _Models,
+    access: _Access,
+    limits: _Limits,
+    knowledge: _Knowledge,
+    answers: FixedAnswers,
+    mail: _Mail,
 ) -> _Chat:
     database, clock, background = ground.database, ground.clock, ground.background
     heartbeat, prompts_wait, suggestions_wanted = Heartbeat(database), asyncio.Event(), asyncio.Event()
     events, live = Events(database, clock), LiveTurns(may_show=heartbeat.may_show)
     nodes = Nodes(database, events, live, clock, background, heartbeat=heartbeat, prompts_wait=prompts_wait)
-    control = Control(database, events=events, live=live, nodes=nodes, clock=clock)
-    answerer = Answerer(model=models.model, embedder=models.embedder, searcher=knowledge.searcher, fixed_answers=answers)
+    attendance = Attendance(database, clock)
+    control = Control(database, events=events, live=live, nodes=nodes, attendance=attendance, alerts=mail.alerts, clock=clock)
+    answerer = Answerer(
+        model=models.model,
+        embedder=models.embedder,
+        searcher=knowledge.searcher,
+        fixed_answers=answers,
+        attendance=attendance,
+    )
     turns = Turns(
         database,
         answerer=answerer,
@@ -347,8 +402,8 @@ def _build_chatbots(ground: Ground, knowledge: _Knowledge, answers: FixedAnswers
     return Chatbots(database, erasure=erasure, turns=turns, clock=clock, on_recut=on_recut, on_deleted=forget)
 
 
-def _build_inbox(ground: Ground, chat: _Chat) -> _Inbox:
-    database, clock, wanted = ground.database, ground.clock, chat.suggestions_wanted
+def _build_inbox(ground: Ground, chat: _Chat, mail: _Mail) -> _Inbox:
+    database, clock, background, wanted = ground.database, ground.clock, ground.background, chat.suggestions_wanted
     desk = Desk(database, control=chat.control, events=chat.events, clock=clock)
     proposals = Proposals(database, control=chat.control, events=chat.events, clock=clock, suggestion_wanted=wanted.set)
     return _Inbox(
@@ -363,8 +418,21 @@ def _build_inbox(ground: Ground, chat: _Chat) -> _Inbox:
             answerer=chat.answerer,
             events=chat.events,
             clock=clock,
-            background=ground.background,
+            background=background,
             suggestions_wanted=wanted,
+        ),
+        presence=Presence(database, chat.events, clock),
+        figures=Figures(database, clock),
+        figures_worker=FiguresWorker(database, clock, background),
+        transcripts=Transcripts(database, chat.conversations, clock, are_sent=mail.is_sent, wanted=mail.wanted),
+        mail_worker=MailWorker(
+            database,
+            mail.sender,
+            clock,
+            background,
+            invitations=mail.invitations,
+            wanted=mail.wanted,
+            public_url=ground.settings.public_url,
         ),
     )
 

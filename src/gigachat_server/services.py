@@ -31,8 +31,12 @@ from gigachat_server.chat.turns.turn import Turns
 from gigachat_server.clock import Clock
 from gigachat_server.inbox.canned_replies import CannedReplies
 from gigachat_server.inbox.desk import Desk
+from gigachat_server.inbox.figures import Figures, FiguresWorker
+from gigachat_server.inbox.mail_queue import MailWorker
+from gigachat_server.inbox.presence import Presence
 from gigachat_server.inbox.proposals import Proposals
 from gigachat_server.inbox.search import MessageSearch
+from gigachat_server.inbox.transcripts import Transcripts
 from gigachat_server.inbox.worker import InboxWorker
 from gigachat_server.knowledge.documents.ingest import Ingest
 from gigachat_server.knowledge.documents.ingest_worker import IngestWorker
@@ -86,6 +90,11 @@ class Services(msgspec.Struct, kw_only=True):
     proposals: Proposals
     message_search: MessageSearch
     canned_replies: CannedReplies
+    presence: Presence
+    figures: Figures
+    figures_worker: FiguresWorker
+    transcripts: Transcripts
+    mail_worker: MailWorker
     inbox_worker: InboxWorker
     events: Events
     feed: Feed

@@ -71,6 +71,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = ""
 
+    smtp_url: Annotated[
+        str,
+        Meta(
+            description="Mail server that invitations, alerts and transcripts are sent through: `smtp://host:587`, which is "
+            "encrypted with STARTTLS where the server offers that, or `smtps://host`, with `user:password@` before the host if "
+            "it asks for them. Default: none, no mail is sent.",
+            extra={"secret": True},
+        ),
+    ] = ""
+    mail_from: Annotated[str, Meta(description="Address that mail comes from, such as `Support <support@example.com>`.")] = ""
+
     key_sign_in: Annotated[
         Literal["until_owner", "always"],
         Meta(

@@ -119,6 +119,10 @@ BODIES: dict[tuple[str, str], Any] = {
     ("POST", CHATBOT + "/canned-replies"): {},
     ("PUT", CHATBOT + "/canned-replies/{canned_reply_id}"): {},
     ("DELETE", CHATBOT + "/canned-replies/{canned_reply_id}"): None,
+    ("GET", "/presence"): None,
+    ("PUT", "/presence"): {},
+    ("GET", CHATBOT + "/figures"): None,
+    ("POST", CONVERSATION + "/transcript"): {},
     ("GET", CHATBOT + "/users/{user_id}"): None,
     ("PATCH", CHATBOT + "/users/{user_id}"): {},
     ("DELETE", CHATBOT + "/users/{user_id}"): None,
@@ -150,7 +154,10 @@ BODIES: dict[tuple[str, str], Any] = {
     ("GET", "/readyz"): None,
 }
 # What a handler asks for besides the scope of its row.
-ALSO: dict[tuple[str, str], Scope] = {("POST", CHATBOT + "/replay"): Scope.CHATBOTS_WRITE}
+ALSO: dict[tuple[str, str], Scope] = {
+    ("POST", CHATBOT + "/replay"): Scope.CHATBOTS_WRITE,
+    ("POST", CONVERSATION + "/transcript"): Scope.MESSAGES_INJECT,
+}
 
 
 class Scene(msgspec.Struct):
@@ -262,7 +269,7 @@ async def the_widget_key(scene: Scene) -> str:
 
 
 async def a_token(scene: Scene) -> str:
-    return scene.shop.token()
+    return scene.shop.token(email="them@example.com")
 
 
 async def a_session(scene: Scene) -> str:
@@ -305,7 +312,7 @@ async def scene_of(api: Api) -> Scene:
     foreign = (await api.post("/chatbots", {"name": "theirs"}, key=other)).body["id"]
     conversations = {}
     for user in (ALICE, BOB):
-        said = (await shop.post("/conversations", {"prompt": "Hello"}, bearer=shop.token(user))).body
+        said = (await shop.post("/conversations", {"prompt": "Hello"}, bearer=shop.token(user, email="them@example.com"))).body
         conversations[user] = (said[-1]["conversation_id"], said[-1]["id"])
     keys = {scope: (await api.services.key_ring.create(api.services.account.id, scope, scopes=(scope,)))[1] for scope in SCOPES}
     sessions = {ALICE: await shop.session(), "ended": await shop.session()}
@@ -338,7 +345,7 @@ def test_the_matrix_is_large() -> None:
 
 @pytest.mark.slow
 async def test_each_credential_reaches_what_its_column_says_and_nothing_else(tmp_path: Path) -> None:
-    async with gigachat(tmp_path) as api:
+    async with gigachat(tmp_path, smtp_url="smtp://127.0.0.1:9", mail_from="support@shop.example") as api:
         scene = await scene_of(api)
         wrong: list[tuple[Any, ...]] = []
         refusals: dict[tuple[str, str], set[str]] = {}

@@ -46,6 +46,10 @@ TABLES = {
     "notes": "chatbot_id, conversation_id, id",
     "proposals": "chatbot_id, conversation_id, id",
     "canned_replies": "chatbot_id, id",
+    "presence": "account_id, operator_id",
+    "mails": "chatbot_id, id",
+    "figures": "chatbot_id, day, name, dimension",
+    "figure_days": "chatbot_id",
 }
 # What tells up to where something derived was made.
 DERIVED = "indexed_seq"

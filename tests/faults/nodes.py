@@ -12,7 +12,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+from gigachat_server.chat.alerts import Alerts
 from gigachat_server.chat.answers.answer import Answerer
+from gigachat_server.chat.attendance import Attendance
 from gigachat_server.chat.turns.control import Control
 from gigachat_server.chat.turns.heartbeat import Heartbeat
 from gigachat_server.chat.turns.lifecycle import Lifecycle
@@ -36,9 +38,14 @@ class OtherNode:
         database, events, live, clock = services.database, services.events, LiveTurns(), services.clock
         background, prompts_wait = Background(clock), asyncio.Event()
         nodes = Nodes(database, events, live, clock, background, heartbeat=Heartbeat(database), prompts_wait=prompts_wait)
-        control = Control(database, events=events, live=live, nodes=nodes, clock=clock)
+        attendance, alerts = Attendance(database, clock), Alerts(clock, are_sent=False, wanted=asyncio.Event())
+        control = Control(database, events=events, live=live, nodes=nodes, attendance=attendance, alerts=alerts, clock=clock)
         answerer = Answerer(
-            model=model, embedder=services.embedder, searcher=services.searcher, fixed_answers=services.fixed_answers
+            model=model,
+            embedder=services.embedder,
+            searcher=services.searcher,
+            fixed_answers=services.fixed_answers,
+            attendance=attendance,
         )
         self.turns = Turns(
             database,

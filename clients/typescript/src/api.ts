@@ -412,6 +412,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/chatbots/{chatbot_id}/conversations/{conversation_id}/transcript": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Send what was said by mail
+         * @description Needs a key with the scope `conversations:write`. End users reach it too, and of conversations their own alone.
+         */
+        post: operations["transcripts_send"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/chatbots/{chatbot_id}/conversations/{conversation_id}/events": {
         parameters: {
             query?: never;
@@ -1110,6 +1130,50 @@ export interface paths {
          * @description Needs a key with the scope `access:write`.
          */
         post: operations["users_revoke"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/chatbots/{chatbot_id}/figures": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show what happened in a chatbot, by day, as JSON or CSV
+         * @description Needs a key with the scope `conversations:read`.
+         */
+        get: operations["figures_show"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/presence": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show which operators of the account are there
+         * @description Needs a key with the scope `messages:inject`.
+         */
+        get: operations["presence_show"];
+        /**
+         * Be available, or away
+         * @description Needs a key with the scope `messages:inject`.
+         */
+        put: operations["presence_choose"];
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1837,6 +1901,7 @@ export interface components {
             documents?: components["schemas"]["DocumentsConfigInput"];
             interception?: components["schemas"]["InterceptionConfigInput"];
             limits?: components["schemas"]["LimitsConfigInput"];
+            prices?: components["schemas"]["PricesConfig"];
         };
         /**
          * ChatbotInputPart
@@ -1849,6 +1914,7 @@ export interface components {
             documents?: components["schemas"]["DocumentsConfigInput"];
             interception?: components["schemas"]["InterceptionConfigInput"];
             limits?: components["schemas"]["LimitsConfigInput"];
+            prices?: components["schemas"]["PricesConfig"];
         };
         /**
          * ChatbotStream
@@ -2163,6 +2229,28 @@ export interface components {
             status: string;
             version: string;
         };
+        /**
+         * HoursConfig
+         * @description When people are there to answer.
+         */
+        HoursConfig: {
+            /** @description A name of the IANA time zone database, such as `Europe/Berlin`. */
+            timezone: string;
+            week: components["schemas"]["WeekConfig"];
+            /** @description Days without anybody there, such as holidays. */
+            closed_dates: string[];
+        };
+        /**
+         * HoursConfigInput
+         * @description When people are there to answer.
+         */
+        HoursConfigInput: {
+            /** @description A name of the IANA time zone database, such as `Europe/Berlin`. */
+            timezone?: string;
+            week?: components["schemas"]["WeekConfigInput"];
+            /** @description Days without anybody there, such as holidays. */
+            closed_dates?: string[];
+        };
         /** IdentityKeyInput */
         IdentityKeyInput: {
             /** @description Which of your servers signs with it, say. */
@@ -2198,6 +2286,15 @@ export interface components {
             handoff_when_asked: boolean;
             /** @description What the end user is told when a human was asked for. */
             handoff_message: string;
+            /** @description When people are there to answer; null: whenever an operator is available. */
+            hours: components["schemas"]["HoursConfig"] | null;
+            /** @description What the end user is told instead of handoff_message: outside `hours`, and while no operator of the chatbot is available. */
+            away_message: string;
+            /**
+             * @description What follows release_after_minutes without a word of the operator. `chatbot`: the chatbot answers again; `queue`: it does, and a human is asked for anew.
+             * @enum {unknown}
+             */
+            when_operator_silent: "chatbot" | "queue";
             /**
              * @description `all`: an operator sees each reply before the end user does, and sends, edits or discards it; nothing of it is shown until then.
              * @enum {unknown}
@@ -2228,6 +2325,15 @@ export interface components {
             handoff_when_asked?: boolean;
             /** @description What the end user is told when a human was asked for. */
             handoff_message?: string;
+            /** @description When people are there to answer; null: whenever an operator is available. */
+            hours?: components["schemas"]["HoursConfigInput"] | null;
+            /** @description What the end user is told instead of handoff_message: outside `hours`, and while no operator of the chatbot is available. */
+            away_message?: string;
+            /**
+             * @description What follows release_after_minutes without a word of the operator. `chatbot`: the chatbot answers again; `queue`: it does, and a human is asked for anew.
+             * @enum {unknown}
+             */
+            when_operator_silent?: "chatbot" | "queue";
             /**
              * @description `all`: an operator sees each reply before the end user does, and sends, edits or discards it; nothing of it is shown until then.
              * @enum {unknown}
@@ -2534,6 +2640,26 @@ export interface components {
             total_tokens: number;
         };
         /**
+         * OpenSpan
+         * @description A part of a day, in the time that clocks show there; `until` itself no longer belongs to it.
+         */
+        OpenSpan: {
+            /** @description HH:MM. */
+            from: string;
+            /** @description HH:MM, or 24:00. */
+            until: string;
+        };
+        /**
+         * OpenSpanInput
+         * @description A part of a day, in the time that clocks show there; `until` itself no longer belongs to it.
+         */
+        OpenSpanInput: {
+            /** @description HH:MM. */
+            from: string;
+            /** @description HH:MM, or 24:00. */
+            until: string;
+        };
+        /**
          * OperatorChangePart
          * @description Any part of a OperatorChange; what is left out stays as it is.
          */
@@ -2569,6 +2695,19 @@ export interface components {
             role?: "admin" | "member" | "owner";
             /** @description The chatbots of a member; of no effect for others. */
             chatbots?: components["schemas"]["MembershipInput"][];
+        };
+        /** PresenceInput */
+        PresenceInput: {
+            /** @enum {unknown} */
+            status: "available" | "away";
+        };
+        /**
+         * PricesConfig
+         * @description What a million tokens of the model cost, in a currency of your choice. The figures multiply them.
+         */
+        PricesConfig: {
+            input?: number;
+            output?: number;
         };
         /**
          * Problem
@@ -2696,6 +2835,11 @@ export interface components {
             /** @enum {string} */
             code?: "conversation_already_taken_over" | "idempotency_in_progress";
         };
+        /** Problem409IdempotentTranscript */
+        Problem409IdempotentTranscript: components["schemas"]["Problem"] & {
+            /** @enum {string} */
+            code?: "email_unverified" | "idempotency_in_progress";
+        };
         /** Problem409IdempotentUnanswered */
         Problem409IdempotentUnanswered: components["schemas"]["Problem"] & {
             /** @enum {string} */
@@ -2820,6 +2964,11 @@ export interface components {
         Problem503Search: components["schemas"]["Problem"] & {
             /** @enum {string} */
             code?: "search_busy" | "shutting_down" | "storage_unavailable" | "too_many_connections";
+        };
+        /** Problem503Transcript */
+        Problem503Transcript: components["schemas"]["Problem"] & {
+            /** @enum {string} */
+            code?: "mail_missing" | "shutting_down" | "storage_unavailable" | "too_many_connections";
         };
         /** Problem504Prompt */
         Problem504Prompt: components["schemas"]["Problem"] & {
@@ -3277,7 +3426,7 @@ export interface components {
         };
         /**
          * StreamTyping
-         * @description Who is writing now, besides the caller: empty once nobody is.
+         * @description Who is writing now, besides the caller: empty once all have stopped.
          */
         StreamTyping: {
             names: string[];
@@ -3311,6 +3460,14 @@ export interface components {
             chunk_size?: number;
             /** @description Less than chunk_size. */
             chunk_overlap?: number;
+        };
+        /**
+         * TranscriptInput
+         * @description Where it goes.
+         */
+        TranscriptInput: {
+            /** @description null: to the verified address of the conversation's end user, where an end user's own goes always. */
+            email?: string | null;
         };
         /**
          * TurnStream
@@ -3428,6 +3585,46 @@ export interface components {
             quota?: number;
             /** @description In seconds. The quota refills evenly over it. */
             window_s?: number;
+        };
+        /**
+         * WeekConfig
+         * @description When people are there on each day; a day without spans is closed.
+         */
+        WeekConfig: {
+            /** @description In order, and apart from each other. */
+            mon: components["schemas"]["OpenSpan"][];
+            /** @description In order, and apart from each other. */
+            tue: components["schemas"]["OpenSpan"][];
+            /** @description In order, and apart from each other. */
+            wed: components["schemas"]["OpenSpan"][];
+            /** @description In order, and apart from each other. */
+            thu: components["schemas"]["OpenSpan"][];
+            /** @description In order, and apart from each other. */
+            fri: components["schemas"]["OpenSpan"][];
+            /** @description In order, and apart from each other. */
+            sat: components["schemas"]["OpenSpan"][];
+            /** @description In order, and apart from each other. */
+            sun: components["schemas"]["OpenSpan"][];
+        };
+        /**
+         * WeekConfigInput
+         * @description When people are there on each day; a day without spans is closed.
+         */
+        WeekConfigInput: {
+            /** @description In order, and apart from each other. */
+            mon?: components["schemas"]["OpenSpanInput"][];
+            /** @description In order, and apart from each other. */
+            tue?: components["schemas"]["OpenSpanInput"][];
+            /** @description In order, and apart from each other. */
+            wed?: components["schemas"]["OpenSpanInput"][];
+            /** @description In order, and apart from each other. */
+            thu?: components["schemas"]["OpenSpanInput"][];
+            /** @description In order, and apart from each other. */
+            fri?: components["schemas"]["OpenSpanInput"][];
+            /** @description In order, and apart from each other. */
+            sat?: components["schemas"]["OpenSpanInput"][];
+            /** @description In order, and apart from each other. */
+            sun?: components["schemas"]["OpenSpanInput"][];
         };
         /** WidgetKeyInput */
         WidgetKeyInput: {
@@ -3654,6 +3851,42 @@ export interface components {
             /** Format: date-time */
             updated_at: string;
         };
+        /** WireDay */
+        WireDay: {
+            /** @description Conversations that began. */
+            conversations: number;
+            prompts: number;
+            /** @description Replies that are neither refusals, fixed answers nor handoffs. */
+            answered: number;
+            /** @description Replies to prompts that count as unanswered. */
+            refused: number;
+            /** @description Replies that are a fixed answer. */
+            fixed: number;
+            failed: number;
+            takeovers: number;
+            /** @description By reason: asked, unanswered, review, silence, other. */
+            handoffs: {
+                [key: string]: number;
+            };
+            /** @description Of conversations, by score from 1 to 5. */
+            ratings: {
+                [key: string]: number;
+            };
+            /** @description Of replies: up, down. */
+            thumbs: {
+                [key: string]: number;
+            };
+            input_tokens: number;
+            output_tokens: number;
+            /** @description By the chatbot's `prices`. */
+            cost: number;
+            /** @description YYYY-MM-DD, in UTC. */
+            day: string;
+            /** @description From a prompt to the first word of its reply. */
+            first_word_ms: components["schemas"]["WireWait"];
+            /** @description From a handoff to the first word of an operator. */
+            first_human_reply_ms: components["schemas"]["WireWait"];
+        };
         /** WireDocument */
         WireDocument: {
             id: string;
@@ -3761,6 +3994,44 @@ export interface components {
             answered_by: string | null;
             /** Format: date-time */
             created_at: string;
+        };
+        /**
+         * WireFigures
+         * @description What happened, each fact on the day of its own event.
+         */
+        WireFigures: {
+            /** @description Conversations that began. */
+            conversations: number;
+            prompts: number;
+            /** @description Replies that are neither refusals, fixed answers nor handoffs. */
+            answered: number;
+            /** @description Replies to prompts that count as unanswered. */
+            refused: number;
+            /** @description Replies that are a fixed answer. */
+            fixed: number;
+            failed: number;
+            takeovers: number;
+            /** @description By reason: asked, unanswered, review, silence, other. */
+            handoffs: {
+                [key: string]: number;
+            };
+            /** @description Of conversations, by score from 1 to 5. */
+            ratings: {
+                [key: string]: number;
+            };
+            /** @description Of replies: up, down. */
+            thumbs: {
+                [key: string]: number;
+            };
+            input_tokens: number;
+            output_tokens: number;
+            /** @description By the chatbot's `prices`. */
+            cost: number;
+        };
+        /** WireFiguresOfDays */
+        WireFiguresOfDays: {
+            days: components["schemas"]["WireDay"][];
+            total: components["schemas"]["WireFigures"];
         };
         /**
          * WireFixedAnswer
@@ -3992,6 +4263,24 @@ export interface components {
             is_matched: boolean;
             /** @description Whether a reply would be made from it: matched, among the first `match_count`. */
             is_source: boolean;
+        };
+        /** WirePresence */
+        WirePresence: {
+            /** @description The handle that they speak under. */
+            operator: string;
+            name: string;
+            /**
+             * @description What they chose; `available` at first.
+             * @enum {unknown}
+             */
+            status: "available" | "away";
+            /** @description Whether they are, and a page of theirs was open in the last 45 seconds. */
+            available: boolean;
+            seen_at: string | null;
+        };
+        /** WirePresenceList */
+        WirePresenceList: {
+            operators: components["schemas"]["WirePresence"][];
         };
         /**
          * WireProposal
@@ -4282,6 +4571,11 @@ export interface components {
             message_id: string;
             conversation_id: string;
         };
+        /** WireTranscript */
+        WireTranscript: {
+            /** @description `waiting`: it is sent as soon as the mail server takes it. */
+            state: string;
+        };
         /**
          * WireUnanswered
          * @description Unanswered prompts that ask much the same; `id` is that of the first, `prompt` what it says.
@@ -4300,6 +4594,15 @@ export interface components {
             oldest_at: string;
             /** Format: date-time */
             newest_at: string;
+        };
+        /**
+         * WireWait
+         * @description How long people waited, in milliseconds; null where none did. Percentiles of days cannot be added up.
+         */
+        WireWait: {
+            count: number;
+            p50: number | null;
+            p90: number | null;
         };
         /**
          * WireWidgetKey
@@ -8423,6 +8726,171 @@ export interface operations {
                 };
                 content: {
                     "application/problem+json": components["schemas"]["Problem503"];
+                };
+            };
+            /** @description Another problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    transcripts_send: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A header: your name for this write, kept for 24 hours. Sent again with it, it is not done again, and answered as before. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                chatbot_id: string;
+                conversation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["TranscriptInput"];
+            };
+        };
+        responses: {
+            /** @description Success */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WireTranscript"];
+                };
+            };
+            /**
+             * @description - `malformed_body`: The request body is not valid JSON.
+             *     - `malformed_request`: What was sent is not an HTTP/1.1 request.
+             */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem400Body"];
+                };
+            };
+            /** @description - `unauthenticated`: A valid API key is required: send it as 'Authorization: Bearer <API_KEY>'. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem401"];
+                };
+            };
+            /**
+             * @description - `address_refused`: This chatbot's restrictions.ip_addresses do not list the address that sent the request.
+             *     - `forbidden`: This API key is not allowed to do that.
+             *     - `hostname_refused`: This chatbot's restrictions.hostnames do not list the page that sent the request.
+             */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem403Guarded"];
+                };
+            };
+            /** @description - `not_found`: There is nothing here, or it belongs to another account. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem404"];
+                };
+            };
+            /** @description - `request_timeout`: The request took too long to arrive. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem408"];
+                };
+            };
+            /**
+             * @description - `email_unverified`: There is no verified e-mail address of this end user: your server's tokens tell it.
+             *     - `idempotency_in_progress`: Another request with this Idempotency-Key is in progress; send it again shortly.
+             */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem409IdempotentTranscript"];
+                };
+            };
+            /** @description - `payload_too_large`: The request is larger than this server accepts. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem413Body"];
+                };
+            };
+            /** @description - `unsupported_media_type`: Send the body as uncompressed application/json, or a document also as multipart/form-data. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem415Body"];
+                };
+            };
+            /**
+             * @description - `idempotency_key_reused`: This Idempotency-Key was used before with another body; use a new key for a new request.
+             *     - `invalid_request`: Some fields are invalid; see 'errors'.
+             */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem422Idempotent"];
+                };
+            };
+            /** @description - `head_too_large`: The request's address and headers are larger than this server accepts. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem431"];
+                };
+            };
+            /** @description - `internal_error`: The server failed; its log has the cause. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem500"];
+                };
+            };
+            /**
+             * @description - `mail_missing`: This server sends no mail: its administrator sets GIGACHAT_SMTP_URL and GIGACHAT_MAIL_FROM.
+             *     - `shutting_down`: This server is shutting down. Try again shortly.
+             *     - `storage_unavailable`: The message store cannot write right now. Try again shortly; with an Idempotency-Key nothing is stored twice.
+             *     - `too_many_connections`: Too many connections are open, here or from your address. Close some, or try again shortly.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem503Transcript"];
                 };
             };
             /** @description Another problem. */
@@ -14641,6 +15109,365 @@ export interface operations {
                 };
                 content: {
                     "application/problem+json": components["schemas"]["Problem422Idempotent"];
+                };
+            };
+            /** @description - `head_too_large`: The request's address and headers are larger than this server accepts. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem431"];
+                };
+            };
+            /** @description - `internal_error`: The server failed; its log has the cause. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem500"];
+                };
+            };
+            /**
+             * @description - `shutting_down`: This server is shutting down. Try again shortly.
+             *     - `storage_unavailable`: The message store cannot write right now. Try again shortly; with an Idempotency-Key nothing is stored twice.
+             *     - `too_many_connections`: Too many connections are open, here or from your address. Close some, or try again shortly.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem503"];
+                };
+            };
+            /** @description Another problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    figures_show: {
+        parameters: {
+            query?: {
+                /** @description The first day (UTC). Default: 29 days before `to`. */
+                from?: string;
+                /** @description The last day (UTC), at most 399 later. Default: today. */
+                to?: string;
+                /** @description Default: as the `Accept` header says. */
+                format?: "json" | "csv";
+            };
+            header?: never;
+            path: {
+                chatbot_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WireFiguresOfDays"];
+                    "text/csv": string;
+                };
+            };
+            /** @description - `malformed_request`: What was sent is not an HTTP/1.1 request. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem400"];
+                };
+            };
+            /** @description - `unauthenticated`: A valid API key is required: send it as 'Authorization: Bearer <API_KEY>'. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem401"];
+                };
+            };
+            /** @description - `forbidden`: This API key is not allowed to do that. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem403"];
+                };
+            };
+            /** @description - `not_found`: There is nothing here, or it belongs to another account. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem404"];
+                };
+            };
+            /** @description - `request_timeout`: The request took too long to arrive. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem408"];
+                };
+            };
+            /** @description - `invalid_request`: Some fields are invalid; see 'errors'. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem422"];
+                };
+            };
+            /** @description - `head_too_large`: The request's address and headers are larger than this server accepts. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem431"];
+                };
+            };
+            /** @description - `internal_error`: The server failed; its log has the cause. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem500"];
+                };
+            };
+            /**
+             * @description - `shutting_down`: This server is shutting down. Try again shortly.
+             *     - `storage_unavailable`: The message store cannot write right now. Try again shortly; with an Idempotency-Key nothing is stored twice.
+             *     - `too_many_connections`: Too many connections are open, here or from your address. Close some, or try again shortly.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem503"];
+                };
+            };
+            /** @description Another problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    presence_show: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WirePresenceList"];
+                };
+            };
+            /** @description - `malformed_request`: What was sent is not an HTTP/1.1 request. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem400"];
+                };
+            };
+            /** @description - `unauthenticated`: A valid API key is required: send it as 'Authorization: Bearer <API_KEY>'. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem401"];
+                };
+            };
+            /** @description - `forbidden`: This API key is not allowed to do that. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem403"];
+                };
+            };
+            /** @description - `request_timeout`: The request took too long to arrive. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem408"];
+                };
+            };
+            /** @description - `invalid_request`: Some fields are invalid; see 'errors'. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem422"];
+                };
+            };
+            /** @description - `head_too_large`: The request's address and headers are larger than this server accepts. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem431"];
+                };
+            };
+            /** @description - `internal_error`: The server failed; its log has the cause. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem500"];
+                };
+            };
+            /**
+             * @description - `shutting_down`: This server is shutting down. Try again shortly.
+             *     - `storage_unavailable`: The message store cannot write right now. Try again shortly; with an Idempotency-Key nothing is stored twice.
+             *     - `too_many_connections`: Too many connections are open, here or from your address. Close some, or try again shortly.
+             */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem503"];
+                };
+            };
+            /** @description Another problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    presence_choose: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PresenceInput"];
+            };
+        };
+        responses: {
+            /** @description Success */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WirePresence"];
+                };
+            };
+            /**
+             * @description - `malformed_body`: The request body is not valid JSON.
+             *     - `malformed_request`: What was sent is not an HTTP/1.1 request.
+             */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem400Body"];
+                };
+            };
+            /** @description - `unauthenticated`: A valid API key is required: send it as 'Authorization: Bearer <API_KEY>'. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem401"];
+                };
+            };
+            /** @description - `forbidden`: This API key is not allowed to do that. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem403"];
+                };
+            };
+            /** @description - `request_timeout`: The request took too long to arrive. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem408"];
+                };
+            };
+            /** @description - `payload_too_large`: The request is larger than this server accepts. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem413Body"];
+                };
+            };
+            /** @description - `unsupported_media_type`: Send the body as uncompressed application/json, or a document also as multipart/form-data. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem415Body"];
+                };
+            };
+            /** @description - `invalid_request`: Some fields are invalid; see 'errors'. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem422"];
                 };
             };
             /** @description - `head_too_large`: The request's address and headers are larger than this server accepts. */

@@ -11,19 +11,18 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from gigachat_server.access.one_way import digest, new_secret
+from gigachat_server.access.invitations import Invitations
+from gigachat_server.access.one_way import new_secret
 from gigachat_server.access.principal import SCOPES_OF, Principal, PrincipalKind, Role
 from gigachat_server.access.scopes import Scope
 from gigachat_server.access.speakers import operator_name, shown_name
 from gigachat_server.clock import Clock
 from gigachat_server.errors import Conflict, FieldError, Forbidden, InvalidRequest, NotFound
 from gigachat_server.ids import new_id
-from gigachat_server.records import AuditEntry, Membership, OneTimeToken, Operator
+from gigachat_server.records import AuditEntry, Membership, Operator
 from gigachat_server.store import audit, chatbots, keys, operator_sessions, operators
 from gigachat_server.store.database import Database, Reader, Tx
 
-INVITE = "invite"
-INVITE_S = 7 * 24 * 3600
 MOST_MEMBERSHIPS = 100
 
 _SECOND = 1_000_000
@@ -95,8 +94,9 @@ def suggested_handle(email: str) -> str:
 class Operators:
     """The operators of all accounts. Each method raises `Forbidden` for a principal without its scope."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, invitations: Invitations, clock: Clock) -> None:
         self._database = database
+        self._invitations = invitations
         self._clock = clock
 
     async def list(self, principal: Principal, *, after: str | None, limit: int) -> list[Operator]:
@@ -146,7 +146,8 @@ class Operators:
 
         async def body(tx: Tx) -> None:
             await self.insert_in(tx, principal, made)
-            await operator_sessions.insert_token(tx, self._invitation(made, token))
+            await operator_sessions.insert_token(tx, self._invitations.token(made, token))
+            await self._invitations.send_in(tx, made)
 
         await self._database.transaction("operator.create", body)
         return made, token
@@ -220,20 +221,12 @@ class Operators:
             if held.disabled_at is not None:
                 raise Conflict("This operator is disabled: enable them first.")
             await operator_sessions.delete_tokens_of_operator(tx, held.id)
-            await operator_sessions.insert_token(tx, self._invitation(held, token))
+            await operator_sessions.insert_token(tx, self._invitations.token(held, token))
+            await self._invitations.send_in(tx, held)
             await self._note(tx, principal, held, "invited")
             return held
 
         return await self._database.transaction("operator.invite", body), token
-
-    def _invitation(self, operator: Operator, token: str) -> OneTimeToken:
-        return OneTimeToken(
-            token_sha256=digest(token),
-            account_id=operator.account_id,
-            operator_id=operator.id,
-            purpose=INVITE,
-            expires_at=self._clock() + INVITE_S * _SECOND,
-        )
 
     async def _check_owners(self, tx: Tx, before: Operator) -> None:
         """Raises `LastOwner` where there was an owner and is none any more. The account is locked, so no other removes one."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import msgspec
 
+from gigachat_server.access.invitations import INVITE
 from gigachat_server.access.one_way import digest, new_secret
-from gigachat_server.access.operators import INVITE, Draft, Operators, canonical_email, checked
+from gigachat_server.access.operators import Draft, Operators, canonical_email, checked
 from gigachat_server.access.passwords import Passwords, is_outdated
 from gigachat_server.access.principal import Role, local_operator
 from gigachat_server.access.sessions import IDLE_S, LONGEST_S, Session, Sessions

@@ -38,7 +38,7 @@ class WidgetKeys:
         self._clock = clock
 
     async def find_live(self, chatbot_id: str, bearer: str) -> tuple[Chatbot, WidgetKey] | None:
-        """The chatbot and the key that a page shows; None for one that lets nobody in."""
+        """The chatbot and the key that a page shows; None for one that lets none in."""
         if not is_id(chatbot_id) or not WIDGET_KEY.is_well_formed(bearer):
             return None
         found = live_key(await widget_keys.list_live_remembered(self._database, chatbot_id), WIDGET_KEY.id_of(bearer))

@@ -10,6 +10,7 @@ from msgspec import Meta
 from gigachat_server.access.restrictions import restriction_errors
 from gigachat_server.access.speakers import shown_name
 from gigachat_server.api import wire
+from gigachat_server.chat.hours import hours_errors
 from gigachat_server.edge.answer import Answer
 from gigachat_server.edge.body import convert, patched
 from gigachat_server.edge.request import Request, next_link, query_limit
@@ -20,6 +21,7 @@ from gigachat_server.records import (
     DocumentsConfig,
     InterceptionConfig,
     LimitsConfig,
+    PricesConfig,
     ResponseConfig,
     RestrictionsConfig,
     TextSplitterConfig,
@@ -36,10 +38,12 @@ class ChatbotInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     documents: DocumentsConfig = DocumentsConfig()
     interception: InterceptionConfig = InterceptionConfig()
     limits: LimitsConfig = LimitsConfig()
+    prices: PricesConfig = PricesConfig()
 
     def config(self) -> ChatbotConfig:
         """Raises `InvalidRequest` for what no single field can tell."""
         errors = restriction_errors(self.restrictions) + _splitter_errors(self.documents.text_splitter)
+        errors += hours_errors(self.interception.hours)
         if errors:
             raise InvalidRequest(errors=tuple(errors))
         return ChatbotConfig(
@@ -48,6 +52,7 @@ class ChatbotInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             documents=self.documents,
             interception=self.interception,
             limits=self.limits,
+            prices=self.prices,
         )
 
 
@@ -101,6 +106,8 @@ def merged_config(held: Chatbot, patch: dict[str, Any]) -> tuple[str, ChatbotCon
     said = convert({"name": "-", **patch}, ChatbotInput)
     config = patched(held.config, said, {name: value for name, value in patch.items() if name != "name"})
     errors = restriction_errors(said.restrictions)
+    if config.interception.hours != held.config.interception.hours:
+        errors += hours_errors(config.interception.hours)
     if config.documents.text_splitter != held.config.documents.text_splitter:
         errors += _splitter_errors(config.documents.text_splitter)
     if errors:

@@ -43,6 +43,9 @@ _QUERY: dict[str, tuple[dict[str, Any], str]] = {
         'Words that a message holds, ten at most; words in "quotes" stand together.',
     ),
     "role": ({"enum": ["user", "assistant", "operator", "system"]}, "Only messages of that role."),
+    "from": ({"type": "string", "format": "date"}, "The first day (UTC). Default: 29 days before `to`."),
+    "to": ({"type": "string", "format": "date"}, "The last day (UTC), at most 399 later. Default: today."),
+    "format": ({"enum": ["json", "csv"]}, "Default: as the `Accept` header says."),
     "status": ({"enum": ["open", "snoozed", "closed"]}, "Only those of that status."),
     "waiting": ({"type": "boolean"}, "true: only those whose end user waits for a human's answer."),
     "assigned_to": (
@@ -252,6 +255,8 @@ def _successes(route: ApiRoute, schemas: Schemas) -> dict[str, Any]:
     if route.is_streamed:
         stream, _ = STREAMS[route.method, route.path]
         content["text/event-stream"] = {"schema": {"$ref": f"#/components/schemas/{stream}"}}
+    if route.is_table:
+        content["text/csv"] = {"schema": {"type": "string"}}
     if content:
         success["content"] = content
     headers = {"Location": _LOCATION} if route.has_location else {}

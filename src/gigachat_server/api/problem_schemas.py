@@ -38,6 +38,7 @@ from gigachat_server.errors import GigachatError
 from gigachat_server.inbox.canned_replies import ShortcutTaken, TooManyCannedReplies
 from gigachat_server.inbox.proposals import NothingToAnswer, ProposalDecidedAlready
 from gigachat_server.inbox.search import SearchBusy
+from gigachat_server.inbox.transcripts import EmailUnverified, MailMissing
 from gigachat_server.knowledge.documents.ingest import DocumentNameTaken
 from gigachat_server.knowledge.sites.sites import SiteExists, TooManySites
 from gigachat_server.learning.fixed_answers import TooManyFixedAnswers
@@ -80,6 +81,7 @@ _OF_ROUTES: dict[tuple[str, str], tuple[str, Kinds]] = {
     ("PUT", DOCUMENT): ("Document", (DocumentNameTaken,)),
     ("POST", SITES): ("Site", (SiteExists, TooManySites)),
     ("POST", CONVERSATION + "/takeover"): ("Takeover", (errors.AlreadyTakenOver,)),
+    ("POST", CONVERSATION + "/transcript"): ("Transcript", (EmailUnverified, MailMissing)),
     ("POST", CONVERSATION + "/release"): ("Takeover", (errors.AlreadyTakenOver,)),
     ("POST", "/operators"): ("Operator", (OperatorExists,)),
     ("PATCH", OPERATOR): ("OperatorChange", (OperatorExists, LastOwner, HandleFixed)),

@@ -20,6 +20,7 @@ from gigachat_server.api import (
     chatbots,
     conversations,
     documents,
+    figures,
     fixed_answers,
     health,
     identity_keys,
@@ -29,6 +30,7 @@ from gigachat_server.api import (
     mcp_rpc,
     mcp_server,
     operators,
+    presence,
     proposals,
     replay,
     retrieval,
@@ -36,6 +38,7 @@ from gigachat_server.api import (
     sessions,
     site_wire,
     sites,
+    transcripts,
     ui_chat,
     ui_frames,
     unanswered,
@@ -73,6 +76,7 @@ class ApiRoute(AnyRoute, frozen=True, kw_only=True):
     query_defaults: Mapping[str, Any] = {}  # where they are others than usual
     after: str = ""  # what `?after=` means here, if more than what the `Link` header of a list says
     is_streamed: bool = False  # may answer with Server-Sent Events
+    is_table: bool = False  # may answer with CSV
     accepted: Any = None  # type of the body of a 202, where `Prefer: respond-async` is understood
     at_rest: str = ""  # what a 204 says, where there may be nothing to stream
     is_unstored: bool = False  # stores nothing, so an Idempotency-Key is of no effect
@@ -324,6 +328,9 @@ ROUTES = (
               is_guarded=True, end_user="own", request=conversations.HandoffInput, is_body_optional=True,
               response=wire.WireConversation,
               summary="Ask for a human"),
+    BodyRoute(method="POST", path=CONVERSATION + "/transcript", scope=Scope.CONVERSATIONS_WRITE, handler=transcripts.send,
+              is_guarded=True, end_user="own", request=transcripts.TranscriptInput, is_body_optional=True, status=202,
+              response=transcripts.WireTranscript, summary="Send what was said by mail"),
     Route(method="GET", path=CONVERSATION + "/events", scope=Scope.CONVERSATIONS_READ, handler=conversations.list_events,
           is_guarded=True, end_user="own", response=list[wire.WireEvent], query=(*PAGES, "embedding", "typing"), is_streamed=True,
           query_defaults={"embedding": False, "typing": False},
@@ -453,6 +460,15 @@ ROUTES = (
     BodyRoute(method="POST", path=USER + "/revoke", scope=Scope.ACCESS_WRITE, handler=users.revoke,
               request=users.RevokeInput, is_body_optional=True, response=access_wire.WireEndUser,
               summary="Refuse every token and session that an end user has; or block the user"),
+
+    Route(method="GET", path=CHATBOT + "/figures", scope=Scope.CONVERSATIONS_READ, handler=figures.show, is_table=True,
+          response=figures.WireFiguresOfDays, query=("from", "to", "format"),
+          summary="Show what happened in a chatbot, by day, as JSON or CSV"),
+    Route(method="GET", path="/presence", scope=Scope.MESSAGES_INJECT, handler=presence.show,
+          response=presence.WirePresenceList, summary="Show which operators of the account are there"),
+    BodyRoute(method="PUT", path="/presence", scope=Scope.MESSAGES_INJECT, handler=presence.choose,
+              request=presence.PresenceInput, response=presence.WirePresence,
+              summary="Be available, or away"),
 
     Route(method="GET", path="/api-keys", scope=Scope.KEYS_WRITE, handler=keys.list_all,
           response=list[wire.WireKey], query=PAGES, summary="List API keys, newest first, without their secrets"),

@@ -310,7 +310,7 @@ class StreamDelta(msgspec.Struct, frozen=True):
 
 
 class StreamTyping(msgspec.Struct, frozen=True):
-    """Who is writing now, besides the caller: empty once nobody is."""
+    """Who is writing now, besides the caller: empty once all have stopped."""
 
     names: list[str]
 

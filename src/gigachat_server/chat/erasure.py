@@ -27,6 +27,7 @@ from gigachat_server.store import (
     drafts,
     end_users,
     idempotency,
+    mails,
     message_texts,
     messages,
     proposals,
@@ -90,6 +91,7 @@ class Erasure:
             tx.erases()
             await user_sessions.delete_of_user(tx, chatbot_id, user_id)
             await end_users.delete(tx, chatbot_id, user_id)
+            await mails.delete_to(tx, chatbot_id, [user_id])
             await idempotency.delete_of(tx, chatbot_id, f"user:{user_id}")
             await audit.forget_target(tx, principal.account_id, user_target(chatbot_id, user_id))
 

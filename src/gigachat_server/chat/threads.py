@@ -197,7 +197,7 @@ def _reader_of(principal: Principal) -> str:
 
 
 def _who(principal: Principal, named: str | None) -> str:
-    """Who reads or writes: an end user or an operator themselves; with an API key, whoever it names. Raises `InvalidRequest`."""
+    """Who reads or writes: an end user or an operator themselves; with an API key, the one named. Raises `InvalidRequest`."""
     who = _reader_of(principal) or speaker_id(named or "", "user_id")
     if named is not None and named != who:
         raise InvalidRequest(errors=(FieldError("user_id", "Must be yours: leave it out."),))
@@ -205,7 +205,7 @@ def _who(principal: Principal, named: str | None) -> str:
 
 
 def _comings(happened: Sequence[Event]) -> list[Coming]:
-    """A release names nobody: it was whoever had taken over. A closing before which nobody had, is housekeeping."""
+    """A release names no person: it was the one who had taken over. A closing without a takeover before is housekeeping."""
     found, operator = [], ""
     for event in happened:
         if event.type == RELEASED and event.data.get("reason") == "closed":

@@ -41,6 +41,7 @@ COMMANDS = {
     "sites": Entry("sites", "sites", "Crawl pages, sitemaps and sites as documents."),
     "chat": Entry("chat", "chat", "Talk to a chatbot."),
     "conversations": Entry("conversations", "conversations", "Read, follow, take over and release conversations."),
+    "figures": Entry("figures", "figures", "Show what a chatbot did, by day."),
     "unanswered": Entry("unanswered", "unanswered", "List, answer, dismiss and replay unanswered prompts."),
     "fixed-answers": Entry("fixed_answers", "fixed_answers", "List, add and delete answers that are given word for word."),
     "eval": Entry("evaluate", "evaluate", "Measure how well a chatbot answers a set of questions."),

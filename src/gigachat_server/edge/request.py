@@ -134,13 +134,18 @@ def plain_headers(scope: Scope) -> dict[str, str]:
 
 
 def prefers_events(accept: str) -> bool:
-    """Whether an `Accept` header wants an event stream rather than JSON (RFC 9110, 12.5.1): wanted as much, if it is named."""
+    """Whether an `Accept` header wants an event stream rather than JSON."""
+    return prefers("text/event-stream", accept)
+
+
+def prefers(media_type: str, accept: str) -> bool:
+    """Whether an `Accept` header wants that rather than JSON (RFC 9110, 12.5.1): wanted as much, if it is named."""
     weights: dict[str, float] = {}
     for text in accept.lower().split(",", _MOST_RANGES)[:_MOST_RANGES]:
         media_range, *parameters = (part.strip() for part in text.split(";"))
         weights[media_range] = max(weights.get(media_range, 0.0), _weight(parameters))
-    events, answer = _weight_of("text/event-stream", weights), _weight_of("application/json", weights)
-    return events > answer or (events == answer > 0 and "text/event-stream" in weights)
+    wanted, answer = _weight_of(media_type, weights), _weight_of("application/json", weights)
+    return wanted > answer or (wanted == answer > 0 and media_type in weights)
 
 
 def _weight_of(media_type: str, weights: Mapping[str, float]) -> float:

@@ -16,6 +16,7 @@ class _Phrases(NamedTuple):
     thanks: str
     farewell: str
     handed_off: str  # somebody will be there
+    away: str  # nobody is, but somebody will answer
     near_offer: str  # before what is near the question, but no answer
     source: str
     sources: str
@@ -28,6 +29,8 @@ _PHRASES: dict[Language, _Phrases] = {
         "You're welcome!",
         "Goodbye!",
         "I'll pass you on to a colleague. Somebody will be with you soon.",
+        "My colleagues are away at the moment. Please leave your question and an e-mail address here, and one of them "
+        "will get back to you.",
         "This may help:",
         "Source: ",
         "Sources: ",
@@ -38,6 +41,8 @@ _PHRASES: dict[Language, _Phrases] = {
         "Gern geschehen!",
         "Auf Wiedersehen!",
         "Ich gebe das an eine Kollegin oder einen Kollegen weiter. Es meldet sich gleich jemand.",
+        "Zurzeit ist leider niemand da. Bitte hinterlassen Sie hier Ihre Frage und eine E-Mail-Adresse, dann melden wir "
+        "uns bei Ihnen.",
         "Das könnte weiterhelfen:",
         "Quelle: ",
         "Quellen: ",
@@ -48,6 +53,8 @@ _PHRASES: dict[Language, _Phrases] = {
         "Je vous en prie !",
         "Au revoir !",
         "Je transmets votre demande à un conseiller. Quelqu'un va vous répondre sous peu.",
+        "Personne n'est disponible pour le moment. Laissez ici votre question et une adresse e-mail, et nous vous "
+        "répondrons dès que possible.",
         "Ceci peut vous aider :",
         "Source : ",
         "Sources : ",
@@ -58,6 +65,8 @@ _PHRASES: dict[Language, _Phrases] = {
         "¡De nada!",
         "¡Hasta luego!",
         "Le paso con un compañero. Alguien le atenderá en breve.",
+        "En este momento no hay nadie disponible. Deje aquí su pregunta y una dirección de correo electrónico, y le "
+        "responderemos lo antes posible.",
         "Quizás esto le ayude:",
         "Fuente: ",
         "Fuentes: ",
@@ -68,6 +77,8 @@ _PHRASES: dict[Language, _Phrases] = {
         "Prego!",
         "Arrivederci!",
         "La metto in contatto con un operatore. Qualcuno le risponderà a breve.",
+        "Al momento non è disponibile nessuno. Lasci qui la sua domanda e un indirizzo e-mail, e le risponderemo appena "
+        "possibile.",
         "Questo potrebbe esserle utile:",
         "Fonte: ",
         "Fonti: ",
@@ -78,6 +89,8 @@ _PHRASES: dict[Language, _Phrases] = {
         "De nada!",
         "Até logo!",
         "Vou encaminhar a conversa para um atendente. Alguém responderá em breve.",
+        "No momento não há ninguém disponível. Deixe aqui a sua pergunta e um endereço de e-mail, e responderemos assim "
+        "que possível.",
         "Talvez isto ajude:",
         "Fonte: ",
         "Fontes: ",
@@ -88,6 +101,7 @@ _PHRASES: dict[Language, _Phrases] = {
         "Graag gedaan!",
         "Tot ziens!",
         "Ik verbind u door met een collega. Er komt zo iemand bij u.",
+        "Op dit moment is er niemand aanwezig. Laat hier uw vraag en een e-mailadres achter, dan nemen we contact met u op.",
         "Misschien helpt dit:",
         "Bron: ",
         "Bronnen: ",
@@ -98,6 +112,7 @@ _PHRASES: dict[Language, _Phrases] = {
         "Пожалуйста!",
         "До свидания!",
         "Передаю ваш вопрос сотруднику. Вам скоро ответят.",
+        "Сейчас никого нет на месте. Оставьте здесь свой вопрос и адрес электронной почты, и мы вам ответим.",
         "Возможно, это поможет:",
         "Источник: ",
         "Источники: ",
@@ -108,6 +123,7 @@ _PHRASES: dict[Language, _Phrases] = {
         "不客气！",
         "再见！",
         "我已为您转接人工客服，请稍候。",
+        "目前没有客服人员在线。请在此留下您的问题和电子邮箱，我们会尽快回复您。",
         "以下内容可能对您有帮助：",
         "来源：",
         "来源：",
@@ -118,6 +134,7 @@ _PHRASES: dict[Language, _Phrases] = {
         "どういたしまして。",
         "ご利用ありがとうございました。",
         "担当者におつなぎします。少々お待ちください。",
+        "ただいま担当者が不在です。ご質問とメールアドレスをこちらにお残しください。後ほどご連絡いたします。",
         "こちらがご参考になるかもしれません：",
         "出典：",
         "出典：",
@@ -128,6 +145,7 @@ _PHRASES: dict[Language, _Phrases] = {
         "천만에요!",
         "안녕히 가세요!",
         "상담원에게 연결해 드리겠습니다. 잠시만 기다려 주세요.",
+        "지금은 상담원이 자리에 없습니다. 문의 내용과 이메일 주소를 남겨 주시면 답변드리겠습니다.",
         "다음 내용이 도움이 될 수 있습니다:",
         "출처: ",
         "출처: ",
@@ -138,6 +156,7 @@ _PHRASES: dict[Language, _Phrases] = {
         "على الرحب والسعة!",
         "مع السلامة!",
         "سأحوّلك إلى أحد الزملاء، وسيرد عليك أحدهم قريبًا.",
+        "لا يوجد أحد من الزملاء متاحًا الآن. يرجى ترك سؤالك وعنوان بريدك الإلكتروني هنا، وسنرد عليك في أقرب وقت.",
         "قد يفيدك هذا:",
         "المصدر: ",
         "المصادر: ",
@@ -148,6 +167,7 @@ _PHRASES: dict[Language, _Phrases] = {
         "בשמחה!",
         "להתראות!",
         "אעביר את הפנייה לנציג אנושי. מישהו יענה לך בקרוב.",
+        "כרגע אין נציג זמין. אפשר להשאיר כאן את השאלה וכתובת דוא״ל, ונחזור אליך בהקדם.",
         "אולי זה יעזור:",
         "מקור: ",
         "מקורות: ",
@@ -158,6 +178,7 @@ _PHRASES: dict[Language, _Phrases] = {
         "خواهش می‌کنم!",
         "خدانگهدار!",
         "شما را به یکی از همکاران وصل می‌کنم. به‌زودی پاسخ می‌گیرید.",
+        "در حال حاضر کسی از همکاران در دسترس نیست. لطفاً پرسش و نشانی ایمیل خود را اینجا بگذارید تا به شما پاسخ دهیم.",
         "شاید این کمک کند:",
         "منبع: ",
         "منابع: ",
@@ -168,6 +189,7 @@ _PHRASES: dict[Language, _Phrases] = {
         "आपका स्वागत है!",
         "नमस्ते, फिर मिलेंगे!",
         "आपकी बात हमारे सहकर्मी तक पहुँचाई जा रही है। जल्द ही आपको उत्तर मिलेगा।",
+        "इस समय कोई सहकर्मी उपलब्ध नहीं है। कृपया अपना प्रश्न और ईमेल पता यहाँ छोड़ दें, हम आपको उत्तर देंगे।",
         "शायद इससे मदद मिले:",
         "स्रोत: ",
         "स्रोत: ",
@@ -178,6 +200,7 @@ _PHRASES: dict[Language, _Phrases] = {
         "Rica ederim!",
         "Hoşça kalın!",
         "Sizi bir yetkiliye aktarıyorum. Birazdan size yardımcı olacaklar.",
+        "Şu anda yetkililerimizden kimse yok. Lütfen sorunuzu ve e-posta adresinizi buraya bırakın, size geri dönelim.",
         "Şunlar işinize yarayabilir:",
         "Kaynak: ",
         "Kaynaklar: ",
@@ -188,6 +211,7 @@ _PHRASES: dict[Language, _Phrases] = {
         "Proszę bardzo!",
         "Do widzenia!",
         "Przekazuję rozmowę konsultantowi. Ktoś wkrótce odpowie.",
+        "W tej chwili nikogo nie ma. Proszę zostawić tutaj pytanie i adres e-mail, a odpowiemy najszybciej, jak to możliwe.",
         "To może pomóc:",
         "Źródło: ",
         "Źródła: ",
@@ -198,6 +222,7 @@ _PHRASES: dict[Language, _Phrases] = {
         "Varsågod!",
         "Hej då!",
         "Jag kopplar dig till en kollega. Någon hör av sig strax.",
+        "Just nu är ingen på plats. Lämna din fråga och en e-postadress här, så hör vi av oss.",
         "Det här kanske hjälper:",
         "Källa: ",
         "Källor: ",
@@ -208,6 +233,7 @@ _PHRASES: dict[Language, _Phrases] = {
         "Det var så lidt!",
         "Farvel!",
         "Jeg stiller dig videre til en kollega. Der kommer snart nogen.",
+        "Der er ingen til stede lige nu. Skriv dit spørgsmål og en e-mailadresse her, så vender vi tilbage.",
         "Måske hjælper dette:",
         "Kilde: ",
         "Kilder: ",
@@ -218,6 +244,7 @@ _PHRASES: dict[Language, _Phrases] = {
         "Bare hyggelig!",
         "Ha det bra!",
         "Jeg setter deg over til en kollega. Noen svarer deg snart.",
+        "Det er ingen til stede akkurat nå. Legg igjen spørsmålet ditt og en e-postadresse her, så tar vi kontakt.",
         "Kanskje dette hjelper:",
         "Kilde: ",
         "Kilder: ",
@@ -228,6 +255,7 @@ _PHRASES: dict[Language, _Phrases] = {
         "Ole hyvä!",
         "Näkemiin!",
         "Siirrän sinut asiakaspalvelijalle. Sinulle vastataan pian.",
+        "Kukaan ei ole juuri nyt paikalla. Jätä kysymyksesi ja sähköpostiosoitteesi tähän, niin palaamme asiaan.",
         "Tästä voi olla apua:",
         "Lähde: ",
         "Lähteet: ",
@@ -238,6 +266,7 @@ _PHRASES: dict[Language, _Phrases] = {
         "Szívesen!",
         "Viszontlátásra!",
         "Átadom a beszélgetést egy kollégának. Hamarosan jelentkezik valaki.",
+        "Jelenleg egyik kollégánk sem elérhető. Kérjük, hagyja itt a kérdését és az e-mail-címét, és válaszolni fogunk.",
         "Talán ez segít:",
         "Forrás: ",
         "Források: ",
@@ -248,6 +277,7 @@ _PHRASES: dict[Language, _Phrases] = {
         "Cu plăcere!",
         "La revedere!",
         "Vă pun în legătură cu un coleg. Vă va răspunde cineva în curând.",
+        "Momentan nu este nimeni disponibil. Vă rugăm să lăsați aici întrebarea și o adresă de e-mail, iar noi vă vom răspunde.",
         "Poate vă ajută:",
         "Sursă: ",
         "Surse: ",
@@ -258,6 +288,7 @@ _PHRASES: dict[Language, _Phrases] = {
         "Παρακαλώ!",
         "Αντίο σας!",
         "Σας συνδέω με έναν συνάδελφο. Κάποιος θα σας απαντήσει σύντομα.",
+        "Αυτή τη στιγμή δεν είναι κανείς διαθέσιμος. Αφήστε εδώ την ερώτησή σας και μια διεύθυνση email και θα σας απαντήσουμε.",
         "Ίσως σας βοηθήσει αυτό:",
         "Πηγή: ",
         "Πηγές: ",
@@ -268,6 +299,8 @@ _PHRASES: dict[Language, _Phrases] = {
         "Sama-sama!",
         "Sampai jumpa!",
         "Saya akan menghubungkan Anda dengan rekan kami. Mohon tunggu sebentar.",
+        "Saat ini rekan kami sedang tidak tersedia. Silakan tinggalkan pertanyaan dan alamat email Anda di sini, kami "
+        "akan menghubungi Anda.",
         "Mungkin ini membantu:",
         "Sumber: ",
         "Sumber: ",
@@ -278,6 +311,7 @@ _PHRASES: dict[Language, _Phrases] = {
         "Không có gì ạ!",
         "Tạm biệt!",
         "Tôi sẽ chuyển bạn đến nhân viên hỗ trợ. Sẽ có người trả lời bạn ngay.",
+        "Hiện không có nhân viên nào trực. Vui lòng để lại câu hỏi và địa chỉ email tại đây, chúng tôi sẽ trả lời bạn.",
         "Thông tin này có thể hữu ích:",
         "Nguồn: ",
         "Nguồn: ",
@@ -288,6 +322,7 @@ _PHRASES: dict[Language, _Phrases] = {
         "ด้วยความยินดี",
         "ลาก่อน",
         "กำลังส่งต่อให้เจ้าหน้าที่ กรุณารอสักครู่",
+        "ขณะนี้ไม่มีเจ้าหน้าที่อยู่ กรุณาฝากคำถามและอีเมลไว้ที่นี่ แล้วเราจะติดต่อกลับ",
         "ข้อมูลนี้อาจเป็นประโยชน์:",
         "ที่มา: ",
         "ที่มา: ",
@@ -298,6 +333,7 @@ _PHRASES: dict[Language, _Phrases] = {
         "Будь ласка!",
         "До побачення!",
         "Передаю ваше запитання співробітнику. Вам скоро дадуть відповідь.",
+        "Зараз нікого немає на місці. Залиште тут своє запитання й адресу електронної пошти, і ми вам відповімо.",
         "Можливо, це допоможе:",
         "Джерело: ",
         "Джерела: ",
@@ -308,6 +344,7 @@ _PHRASES: dict[Language, _Phrases] = {
         "Rádo se stalo!",
         "Na shledanou!",
         "Předám vás kolegovi. Brzy se vám někdo ozve.",
+        "Momentálně tu nikdo není. Zanechte zde prosím svůj dotaz a e-mailovou adresu a my se vám ozveme.",
         "Toto by mohlo pomoci:",
         "Zdroj: ",
         "Zdroje: ",
@@ -342,6 +379,11 @@ def farewell(language: Language | None) -> str:
 def handed_off(language: Language | None) -> str:
     """That a person will answer."""
     return _of(language).handed_off
+
+
+def away(language: Language | None) -> str:
+    """That a person will answer, but nobody is there now; asks how to reach whoever asked."""
+    return _of(language).away
 
 
 def near_offer(language: Language | None) -> str:

@@ -153,6 +153,43 @@ class DocumentsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     text_splitter: TextSplitterConfig = TextSplitterConfig()
 
 
+class OpenSpan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"from_": "from"}):
+    """A part of a day, in the time that clocks show there; `until` itself no longer belongs to it."""
+
+    from_: Annotated[str, Meta(pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$", description="HH:MM.")]
+    until: Annotated[str, Meta(pattern="^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$", description="HH:MM, or 24:00.")]
+
+
+Spans = Annotated[tuple[OpenSpan, ...], Meta(max_length=10, description="In order, and apart from each other.")]
+
+
+class WeekConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When people are there on each day; a day without spans is closed."""
+
+    mon: Spans = ()
+    tue: Spans = ()
+    wed: Spans = ()
+    thu: Spans = ()
+    fri: Spans = ()
+    sat: Spans = ()
+    sun: Spans = ()
+
+
+ClosedDate = Annotated[str, Meta(pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}$", description="YYYY-MM-DD.")]
+
+
+class HoursConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When people are there to answer."""
+
+    timezone: Annotated[
+        str, Meta(min_length=1, max_length=64, description="A name of the IANA time zone database, such as `Europe/Berlin`.")
+    ] = "UTC"
+    week: WeekConfig = WeekConfig()
+    closed_dates: Annotated[
+        tuple[ClosedDate, ...], Meta(max_length=400, description="Days without anybody there, such as holidays.")
+    ] = ()
+
+
 class InterceptionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How humans and the chatbot share a conversation."""
 
@@ -174,6 +211,28 @@ class InterceptionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     handoff_message: Annotated[
         str, Meta(min_length=1, max_length=2000, description="What the end user is told when a human was asked for.")
     ] = "I have asked a colleague to join us here."
+    hours: Annotated[
+        HoursConfig | None, Meta(description="When people are there to answer; null: whenever an operator is available.")
+    ] = None
+    away_message: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=2000,
+            description="What the end user is told instead of handoff_message: outside `hours`, and while no "
+            "operator of the chatbot is available.",
+        ),
+    ] = (
+        "My colleagues are away at the moment. Please leave your question and an e-mail address here, and one of them will get "
+        "back to you."
+    )
+    when_operator_silent: Annotated[
+        Literal["chatbot", "queue"],
+        Meta(
+            description="What follows release_after_minutes without a word of the operator. `chatbot`: the chatbot answers "
+            "again; `queue`: it does, and a human is asked for anew."
+        ),
+    ] = "chatbot"
     review: Annotated[
         Literal["none", "all"],
         Meta(
@@ -195,6 +254,13 @@ class InterceptionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     ] = 2
 
 
+class PricesConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a million tokens of the model cost, in a currency of your choice. The figures multiply them."""
+
+    input: Annotated[float, Meta(ge=0, le=1_000_000)] = 0.0
+    output: Annotated[float, Meta(ge=0, le=1_000_000)] = 0.0
+
+
 class ChatbotConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything about a chatbot that its owner can set, but its name."""
 
@@ -203,6 +269,7 @@ class ChatbotConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     documents: DocumentsConfig = DocumentsConfig()
     interception: InterceptionConfig = InterceptionConfig()
     limits: LimitsConfig = LimitsConfig()
+    prices: PricesConfig = PricesConfig()
 
 
 class Chatbot(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import msgspec
 
 from gigachat_server.records import Conversation, ConversationStatus
-from gigachat_server.store import message_texts
+from gigachat_server.store import mails, message_texts
 from gigachat_server.store.database import Reader, Tx
 
 Speaker = Literal["user", "chatbot", "operator"]
@@ -286,15 +286,16 @@ async def release(tx: Tx, chatbot_id: str, conversation_id: str, *, due_at: int 
     return Conversation(*row) if row else None
 
 
-async def request_handoff(tx: Tx, chatbot_id: str, conversation_id: str, *, at: int) -> bool:
-    """Note that a human is wanted; False if that is known already, or a human is there."""
+async def request_handoff(tx: Tx, chatbot_id: str, conversation_id: str, *, at: int, waiting_since: int | None = None) -> bool:
+    """Note that a human is wanted; False if that is known already, or a human is there. `waiting_since`: if not only now."""
     return bool(
         await tx.run(
-            f"UPDATE conversations SET handoff_requested_at = :at, waiting_since = coalesce(waiting_since, :at) {_WHICH} "
+            f"UPDATE conversations SET handoff_requested_at = :at, waiting_since = coalesce(waiting_since, :since) {_WHICH} "
             "AND handoff_requested_at IS NULL AND controlled_by = 'bot'",
             chatbot_id=chatbot_id,
             conversation_id=conversation_id,
             at=at,
+            since=at if waiting_since is None else waiting_since,
         )
     )
 
@@ -514,6 +515,7 @@ async def delete(tx: Tx, chatbot_id: str, conversation_id: str) -> bool:
     if not await tx.run(f"DELETE FROM conversations {_WHICH}", chatbot_id=chatbot_id, conversation_id=conversation_id):
         return False
     await message_texts.delete_of_conversation(tx, chatbot_id, conversation_id)
+    await mails.delete_about(tx, chatbot_id, conversation_id)
     for table in ("events", "drafts", "unanswered", "notes", "proposals", "messages", "read_marks", "typing", "ratings"):
         await tx.run(f"DELETE FROM {table} {_WHICH}", chatbot_id=chatbot_id, conversation_id=conversation_id)
     return True

@@ -23,7 +23,9 @@ async def list_parked(reader: Reader, *, limit: int) -> list[Parked]:
         "SELECT kind, name, chatbot_id, parked_at, parked_reason FROM ("
         "SELECT 'document' AS kind, name, chatbot_id, parked_at, parked_reason FROM documents "
         "WHERE state = 'failed' AND parked_at IS NOT NULL "
-        "UNION ALL SELECT 'site', url, chatbot_id, parked_at, parked_reason FROM sites WHERE parked_at IS NOT NULL) AS parked "
+        "UNION ALL SELECT 'site', url, chatbot_id, parked_at, parked_reason FROM sites WHERE parked_at IS NOT NULL "
+        "UNION ALL SELECT 'mail', kind || ' ' || id, chatbot_id, due_at, coalesce(reason, '') FROM mails WHERE state = 'failed'"
+        ") AS parked "
         "ORDER BY parked_at DESC, name LIMIT :limit",
         limit=limit,
     )

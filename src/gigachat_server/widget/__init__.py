@@ -1,7 +1,7 @@
 """The chat that visitors of any website meet: a script tag's launcher, the frame behind it, and what that frame calls.
 
 Idea: the frame is of our own origin, so its HTML comes from our templates and needs no sanitiser, and no script of the page
-around it reads along. Invariant: whoever speaks here is an end user by their own session or token, never by a cookie, and may do
+around it reads along. Invariant: the speaker here is an end user by their own session or token, never by a cookie, and may do
 what the API lets the same end user do, through the same front door.
 """
 

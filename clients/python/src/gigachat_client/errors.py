@@ -180,6 +180,12 @@ class NothingToAnswer(Conflict):
     code = "nothing_to_answer"
 
 
+class EmailUnverified(Conflict):
+    """There is no verified e-mail address of this end user: your server's tokens tell it."""
+
+    code = "email_unverified"
+
+
 class DocumentNameTaken(Conflict):
     """Another document of this chatbot has that name."""
 
@@ -480,6 +486,12 @@ class SearchBusy(ApiError):
     code = "search_busy"
 
 
+class MailMissing(ApiError):
+    """This server sends no mail: its administrator sets GIGACHAT_SMTP_URL and GIGACHAT_MAIL_FROM."""
+
+    code = "mail_missing"
+
+
 class UnsupportedParameter(ApiError):
     """What this parameter asks for is not done here, and to ignore it would promise something else."""
 
@@ -534,6 +546,7 @@ BY_CODE: dict[str, type[ApiError]] = {
     "shortcut_taken": ShortcutTaken,
     "proposal_decided": ProposalDecidedAlready,
     "nothing_to_answer": NothingToAnswer,
+    "email_unverified": EmailUnverified,
     "document_name_taken": DocumentNameTaken,
     "site_exists": SiteExists,
     "too_many_sites": TooManySites,
@@ -582,6 +595,7 @@ BY_CODE: dict[str, type[ApiError]] = {
     "embedding_refused": EmbeddingRefused,
     "identity_provider_unavailable": ProviderUnavailable,
     "search_busy": SearchBusy,
+    "mail_missing": MailMissing,
     "unsupported_parameter": UnsupportedParameter,
     "task_not_answered": TaskNotAnswered,
     "previous_response_not_found": PreviousResponseNotFound,

@@ -116,6 +116,7 @@ class ChatbotInput(Struct, frozen=True, kw_only=True):
     documents: DocumentsConfigInput | UnsetType = UNSET
     interception: InterceptionConfigInput | UnsetType = UNSET
     limits: LimitsConfigInput | UnsetType = UNSET
+    prices: PricesConfig | UnsetType = UNSET
 
 
 class ChatbotInputPart(Struct, frozen=True, kw_only=True):
@@ -127,6 +128,7 @@ class ChatbotInputPart(Struct, frozen=True, kw_only=True):
     documents: DocumentsConfigInput | UnsetType = UNSET
     interception: InterceptionConfigInput | UnsetType = UNSET
     limits: LimitsConfigInput | UnsetType = UNSET
+    prices: PricesConfig | UnsetType = UNSET
 
 
 class ChunkMetadata(Struct, frozen=True, kw_only=True):
@@ -332,6 +334,26 @@ class Health(Struct, frozen=True, kw_only=True):
     version: str
 
 
+class HoursConfig(Struct, frozen=True, kw_only=True):
+    """When people are there to answer."""
+
+    timezone: str
+    """A name of the IANA time zone database, such as `Europe/Berlin`."""
+    week: WeekConfig
+    closed_dates: list[str]
+    """Days without anybody there, such as holidays."""
+
+
+class HoursConfigInput(Struct, frozen=True, kw_only=True):
+    """When people are there to answer."""
+
+    timezone: str | UnsetType = UNSET
+    """A name of the IANA time zone database, such as `Europe/Berlin`."""
+    week: WeekConfigInput | UnsetType = UNSET
+    closed_dates: list[str] | UnsetType = UNSET
+    """Days without anybody there, such as holidays."""
+
+
 class IdentityKeyInput(Struct, frozen=True, kw_only=True):
     name: str
     """Which of your servers signs with it, say."""
@@ -358,6 +380,15 @@ class InterceptionConfig(Struct, frozen=True, kw_only=True):
     """Whether an end user who asks for a human gets one instead of a reply by the model."""
     handoff_message: str
     """What the end user is told when a human was asked for."""
+    hours: HoursConfig | None
+    """When people are there to answer; null: whenever an operator is available."""
+    away_message: str
+    """What the end user is told instead of handoff_message: outside `hours`, and while no operator of the chatbot is available.
+    """
+    when_operator_silent: Choice["chatbot", "queue"]
+    """What follows release_after_minutes without a word of the operator. `chatbot`: the chatbot answers again; `queue`: it
+    does, and a human is asked for anew.
+    """
     review: Choice["all", "none"]
     """`all`: an operator sees each reply before the end user does, and sends, edits or discards it; nothing of it is shown
     until then.
@@ -385,6 +416,15 @@ class InterceptionConfigInput(Struct, frozen=True, kw_only=True):
     """Whether an end user who asks for a human gets one instead of a reply by the model."""
     handoff_message: str | UnsetType = UNSET
     """What the end user is told when a human was asked for."""
+    hours: HoursConfigInput | None | UnsetType = UNSET
+    """When people are there to answer; null: whenever an operator is available."""
+    away_message: str | UnsetType = UNSET
+    """What the end user is told instead of handoff_message: outside `hours`, and while no operator of the chatbot is available.
+    """
+    when_operator_silent: Literal["chatbot", "queue"] | UnsetType = UNSET
+    """What follows release_after_minutes without a word of the operator. `chatbot`: the chatbot answers again; `queue`: it
+    does, and a human is asked for anew.
+    """
     review: Literal["all", "none"] | UnsetType = UNSET
     """`all`: an operator sees each reply before the end user does, and sends, edits or discards it; nothing of it is shown
     until then.
@@ -490,6 +530,24 @@ class NoteInput(Struct, frozen=True, kw_only=True):
     """Who writes; an operator who is signed in writes as themselves."""
 
 
+class OpenSpan(Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
+    """A part of a day, in the time that clocks show there; `until` itself no longer belongs to it."""
+
+    from_: str
+    """HH:MM."""
+    until: str
+    """HH:MM, or 24:00."""
+
+
+class OpenSpanInput(Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
+    """A part of a day, in the time that clocks show there; `until` itself no longer belongs to it."""
+
+    from_: str
+    """HH:MM."""
+    until: str
+    """HH:MM, or 24:00."""
+
+
 class OperatorChangePart(Struct, frozen=True, kw_only=True):
     """Any part of a OperatorChange; what is left out stays as it is."""
 
@@ -520,6 +578,17 @@ class OperatorInput(Struct, frozen=True, kw_only=True):
     """`owner`: everything; `admin`: everything but owners; `member`: what `chatbots` says."""
     chatbots: list[MembershipInput] | UnsetType = UNSET
     """The chatbots of a member; of no effect for others."""
+
+
+class PresenceInput(Struct, frozen=True, kw_only=True):
+    status: Literal["available", "away"]
+
+
+class PricesConfig(Struct, frozen=True, kw_only=True):
+    """What a million tokens of the model cost, in a currency of your choice. The figures multiply them."""
+
+    input: float | UnsetType = UNSET
+    output: float | UnsetType = UNSET
 
 
 class Problem(Struct, frozen=True, kw_only=True, rename={"violated_policies": "violated-policies"}):
@@ -904,7 +973,7 @@ class StreamStart(Struct, frozen=True, kw_only=True):
 
 
 class StreamTyping(Struct, frozen=True, kw_only=True):
-    """Who is writing now, besides the caller: empty once nobody is."""
+    """Who is writing now, besides the caller: empty once all have stopped."""
 
     names: list[str]
 
@@ -933,6 +1002,13 @@ class TextSplitterConfigInput(Struct, frozen=True, kw_only=True):
     """Less than chunk_size."""
 
 
+class TranscriptInput(Struct, frozen=True, kw_only=True):
+    """Where it goes."""
+
+    email: str | None | UnsetType = UNSET
+    """null: to the verified address of the conversation's end user, where an end user's own goes always."""
+
+
 class TypingInput(Struct, frozen=True, kw_only=True):
     user_id: str | UnsetType = UNSET
     """With an API key: who, an end user or `client:support_staff_01`."""
@@ -954,6 +1030,44 @@ class UserRateInput(Struct, frozen=True, kw_only=True):
     """How many are allowed in a window."""
     window_s: int | UnsetType = UNSET
     """In seconds. The quota refills evenly over it."""
+
+
+class WeekConfig(Struct, frozen=True, kw_only=True):
+    """When people are there on each day; a day without spans is closed."""
+
+    mon: list[OpenSpan]
+    """In order, and apart from each other."""
+    tue: list[OpenSpan]
+    """In order, and apart from each other."""
+    wed: list[OpenSpan]
+    """In order, and apart from each other."""
+    thu: list[OpenSpan]
+    """In order, and apart from each other."""
+    fri: list[OpenSpan]
+    """In order, and apart from each other."""
+    sat: list[OpenSpan]
+    """In order, and apart from each other."""
+    sun: list[OpenSpan]
+    """In order, and apart from each other."""
+
+
+class WeekConfigInput(Struct, frozen=True, kw_only=True):
+    """When people are there on each day; a day without spans is closed."""
+
+    mon: list[OpenSpanInput] | UnsetType = UNSET
+    """In order, and apart from each other."""
+    tue: list[OpenSpanInput] | UnsetType = UNSET
+    """In order, and apart from each other."""
+    wed: list[OpenSpanInput] | UnsetType = UNSET
+    """In order, and apart from each other."""
+    thu: list[OpenSpanInput] | UnsetType = UNSET
+    """In order, and apart from each other."""
+    fri: list[OpenSpanInput] | UnsetType = UNSET
+    """In order, and apart from each other."""
+    sat: list[OpenSpanInput] | UnsetType = UNSET
+    """In order, and apart from each other."""
+    sun: list[OpenSpanInput] | UnsetType = UNSET
+    """In order, and apart from each other."""
 
 
 class WidgetKeyInput(Struct, frozen=True, kw_only=True):
@@ -1139,6 +1253,36 @@ class Conversation(Struct, frozen=True, kw_only=True):
     updated_at: str
 
 
+class Day(Struct, frozen=True, kw_only=True):
+    conversations: int
+    """Conversations that began."""
+    prompts: int
+    answered: int
+    """Replies that are neither refusals, fixed answers nor handoffs."""
+    refused: int
+    """Replies to prompts that count as unanswered."""
+    fixed: int
+    """Replies that are a fixed answer."""
+    failed: int
+    takeovers: int
+    handoffs: dict[str, int]
+    """By reason: asked, unanswered, review, silence, other."""
+    ratings: dict[str, int]
+    """Of conversations, by score from 1 to 5."""
+    thumbs: dict[str, int]
+    """Of replies: up, down."""
+    input_tokens: int
+    output_tokens: int
+    cost: float
+    """By the chatbot's `prices`."""
+    day: str
+    """YYYY-MM-DD, in UTC."""
+    first_word_ms: Wait
+    """From a prompt to the first word of its reply."""
+    first_human_reply_ms: Wait
+    """From a handoff to the first word of an operator."""
+
+
 class Document(Struct, frozen=True, kw_only=True):
     id: str
     chatbot_id: str
@@ -1249,6 +1393,37 @@ class Example(Struct, frozen=True, kw_only=True):
     reason: Choice["nothing_matched", "refused"]
     answered_by: str | None
     created_at: str
+
+
+class Figures(Struct, frozen=True, kw_only=True):
+    """What happened, each fact on the day of its own event."""
+
+    conversations: int
+    """Conversations that began."""
+    prompts: int
+    answered: int
+    """Replies that are neither refusals, fixed answers nor handoffs."""
+    refused: int
+    """Replies to prompts that count as unanswered."""
+    fixed: int
+    """Replies that are a fixed answer."""
+    failed: int
+    takeovers: int
+    handoffs: dict[str, int]
+    """By reason: asked, unanswered, review, silence, other."""
+    ratings: dict[str, int]
+    """Of conversations, by score from 1 to 5."""
+    thumbs: dict[str, int]
+    """Of replies: up, down."""
+    input_tokens: int
+    output_tokens: int
+    cost: float
+    """By the chatbot's `prices`."""
+
+
+class FiguresOfDays(Struct, frozen=True, kw_only=True):
+    days: list[Day]
+    total: Figures
 
 
 class FixedAnswer(Struct, frozen=True, kw_only=True):
@@ -1441,6 +1616,21 @@ class Passage(Struct, frozen=True, kw_only=True):
     """Whether its `score` reaches `match_threshold`."""
     is_source: bool
     """Whether a reply would be made from it: matched, among the first `match_count`."""
+
+
+class Presence(Struct, frozen=True, kw_only=True):
+    operator: str
+    """The handle that they speak under."""
+    name: str
+    status: Choice["available", "away"]
+    """What they chose; `available` at first."""
+    available: bool
+    """Whether they are, and a page of theirs was open in the last 45 seconds."""
+    seen_at: str | None
+
+
+class PresenceList(Struct, frozen=True, kw_only=True):
+    operators: list[Presence]
 
 
 class Proposal(Struct, frozen=True, kw_only=True):
@@ -1699,6 +1889,11 @@ class Suggestion(Struct, frozen=True, kw_only=True):
     conversation_id: str
 
 
+class Transcript(Struct, frozen=True, kw_only=True):
+    state: str
+    """`waiting`: it is sent as soon as the mail server takes it."""
+
+
 class Unanswered(Struct, frozen=True, kw_only=True):
     """Unanswered prompts that ask much the same; `id` is that of the first, `prompt` what it says."""
 
@@ -1712,6 +1907,14 @@ class Unanswered(Struct, frozen=True, kw_only=True):
     suggested_answer: Suggestion | None
     oldest_at: str
     newest_at: str
+
+
+class Wait(Struct, frozen=True, kw_only=True):
+    """How long people waited, in milliseconds; null where none did. Percentiles of days cannot be added up."""
+
+    count: int
+    p50: int | None
+    p90: int | None
 
 
 class WidgetKey(Struct, frozen=True, kw_only=True):

@@ -18,6 +18,7 @@ from gigachat_server.chat.answers.fixed import FixedAnswerBook
 from gigachat_server.chat.answers.speech import Answer, Speech
 from gigachat_server.chat.answers.suggestions import suggestion
 from gigachat_server.chat.answers.unanswered import mark_refusals, reason
+from gigachat_server.chat.attendance import Attendance
 from gigachat_server.ids import random_text
 from gigachat_server.knowledge.search.retrieve import Earlier
 from gigachat_server.knowledge.search.searcher import Retrieval, Searcher
@@ -65,11 +66,20 @@ class PromptMatch(msgspec.Struct, frozen=True):
 class Answerer:
     """Answers prompts."""
 
-    def __init__(self, *, model: ChatModel, embedder: Embedder, searcher: Searcher, fixed_answers: FixedAnswerBook) -> None:
+    def __init__(
+        self,
+        *,
+        model: ChatModel,
+        embedder: Embedder,
+        searcher: Searcher,
+        fixed_answers: FixedAnswerBook,
+        attendance: Attendance,
+    ) -> None:
         self._model = model
         self._embedder = embedder
         self._searcher = searcher
         self._fixed_answers = fixed_answers
+        self._attendance = attendance
 
     @property
     def embedding_model(self) -> str:
@@ -94,7 +104,7 @@ class Answerer:
             await trigger("S7")
             return Answer(speech.replies(), facts, vector=matched.vector)
         if matched.is_for_human:
-            _hand_off(given, speech)
+            _hand_off(given, await self._handoff_message(given), speech)
             await trigger("S7")
             return speech.so_far()
         retrieval = await self._retrieve(given, matched, speech)
@@ -109,9 +119,14 @@ class Answerer:
         await self._listen(given, model_input, sources, speech)
         unanswered = reason(speech, given.text, found=None if retrieval is None else len(retrieval.passages))
         if facts.handoff is not None and model_input.handoff is not None:
-            _tell_of_handoff(model_input.handoff.message, speech)
+            _tell_of_handoff(await self._handoff_message(given), speech)
         await trigger("S7")
         return Answer(speech.replies(), facts, unanswered, matched.vector)
+
+    async def _handoff_message(self, given: AnswerInput) -> str:
+        """What the end user is told now that a human is asked for: whether one is there is looked up for nothing else."""
+        is_away = await self._attendance.is_away(given.chatbot)
+        return prompts.handoff_message(given.chatbot.config, language(given.text), is_away=is_away)
 
     async def _match(self, given: AnswerInput, speech: Speech) -> PromptMatch:
         """Nothing is embedded for small talk, or where there is nothing to compare it with."""
@@ -274,9 +289,9 @@ def _suggestion(given: AnswerInput, sources: Sequence[Source]) -> str:
     return suggestion(sources, match_threshold=results.match_threshold, label=near_offer(language(given.text)))
 
 
-def _hand_off(given: AnswerInput, speech: Speech) -> None:
+def _hand_off(given: AnswerInput, message: str, speech: Speech) -> None:
     """Ask for a human, unless one has been asked for already; the end user is told so in either case."""
-    speech.say(TextDelta(0, prompts.handoff_message(given.chatbot.config, language(given.text))))
+    speech.say(TextDelta(0, message))
     speech.facts.ends[0] = ReplyEnd(0, HANDED_OFF, abstained=False)
     if given.may_hand_off:
         speech.facts.handoff = HandoffRequest("asked")

@@ -66,11 +66,14 @@ def refusals(config: ChatbotConfig, spoken: Language | None = None) -> tuple[str
     return tuple(dict.fromkeys((said, of_persona)))
 
 
-def handoff_message(config: ChatbotConfig, spoken: Language | None) -> str:
-    """The message that a human was asked for, in the same language."""
-    message = config.interception.handoff_message
-    is_chosen = message != InterceptionConfig().handoff_message or spoken in (None, "en")
-    return message if is_chosen else phrases.handed_off(spoken)
+def handoff_message(config: ChatbotConfig, spoken: Language | None, *, is_away: bool = False) -> str:
+    """The message that a human was asked for, in the same language. `is_away`: that none is there now, but one will answer."""
+    chosen, usual = config.interception, InterceptionConfig()
+    if is_away:
+        message, default, translated = chosen.away_message, usual.away_message, phrases.away
+    else:
+        message, default, translated = chosen.handoff_message, usual.handoff_message, phrases.handed_off
+    return message if message != default or spoken in (None, "en") else translated(spoken)
 
 
 def build(

@@ -60,6 +60,7 @@ class ReplyFacts(msgspec.Struct):
     handoff: HandoffRequest | None = None
     left_out: LeftOut | None = None
     attempts: tuple[ModelAttempt, ...] = ()
+    first_word_ms: int | None = None  # how long the end user waited for it, if that is known
 
 
 class SpokenReply(msgspec.Struct, frozen=True):
@@ -106,6 +107,7 @@ class Speech:
         self._shown: Answer | None = None  # as it was when it was frozen
         self._is_cut = False
         self.is_concealed = False
+        self._waited_ms: Callable[[], int] | None = None
 
     # --- speaking ---
 
@@ -116,8 +118,14 @@ class Speech:
             self._texts.append([])
             self._lengths.append(0)
 
+    def time_first_word(self, waited_ms: Callable[[], int]) -> None:
+        """Have the facts tell how long it took: `waited_ms` says how long it is now since the prompt."""
+        self._waited_ms = waited_ms
+
     def say(self, delta: TextDelta) -> None:
         index, text = delta.index, delta.text
+        if self._waited_ms is not None:
+            self.facts.first_word_ms, self._waited_ms = self._waited_ms(), None
         self._pieces.append(ReplyPiece(self.message_ids[index], self._lengths[index], text, self.length))
         self._texts[index].append(text)
         self._lengths[index] += len(text)

@@ -7,6 +7,9 @@ or shown in that conversation until release; what it had said until then is stor
 
 from __future__ import annotations
 
+from gigachat_server.chat.alerts import Alerts
+from gigachat_server.chat.answers.prompt import handoff_message
+from gigachat_server.chat.attendance import Attendance
 from gigachat_server.chat.events.recorder import Events
 from gigachat_server.chat.ownership import Entry
 from gigachat_server.chat.turns.endings import end_turns
@@ -17,6 +20,7 @@ from gigachat_server.chat.turns.proposing import supersede
 from gigachat_server.clock import Clock
 from gigachat_server.errors import AlreadyTakenOver, NotFound
 from gigachat_server.ids import new_id
+from gigachat_server.language.detect import language
 from gigachat_server.records import (
     Chatbot,
     ControlReleased,
@@ -28,7 +32,7 @@ from gigachat_server.records import (
     Message,
     ReopeningReason,
 )
-from gigachat_server.store import audit, conversations, idempotency, messages
+from gigachat_server.store import audit, chatbots, conversations, idempotency, messages
 from gigachat_server.store.database import Database, Reader, Tx
 
 _MINUTE_US = 60_000_000
@@ -37,8 +41,20 @@ _MINUTE_US = 60_000_000
 class Control:
     """Takeover, release, handoff and stop. With a key, each keeps its result under it."""
 
-    def __init__(self, database: Database, *, events: Events, live: LiveTurns, nodes: Nodes, clock: Clock) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        events: Events,
+        live: LiveTurns,
+        nodes: Nodes,
+        attendance: Attendance,
+        alerts: Alerts,
+        clock: Clock,
+    ) -> None:
         self._database = database
+        self._attendance = attendance
+        self._alerts = alerts
         self._events = events
         self._live = live
         self._nodes = nodes
@@ -141,8 +157,19 @@ class Control:
         return await self._database.transaction("control.release", body)
 
     async def release_due_in(self, tx: Tx, chatbot_id: str, conversation_id: str) -> bool:
-        """Give control back if the operator has been silent for too long; whether it was."""
-        return await self.release_in(tx, chatbot_id, conversation_id, reason="silence", due_at=self._clock())
+        """Give control back if the operator has been silent for too long, and ask for another one if so configured.
+
+        Whether it was given back.
+        """
+        before = await conversations.lock(tx, chatbot_id, conversation_id)
+        if not await self.release_in(tx, chatbot_id, conversation_id, reason="silence", due_at=self._clock()):
+            return False
+        chatbot = await chatbots.find_of_any_account(tx, chatbot_id)
+        if chatbot is not None and chatbot.config.interception.when_operator_silent == "queue":
+            # Whoever has waited for the silent one has waited so long already.
+            since = None if before is None else before.waiting_since
+            await self._ask_for_human(tx, chatbot, conversation_id, reason="silence", note="", waiting_since=since)
+        return True
 
     async def release_due(self) -> None:
         """Give control back wherever it is due."""
@@ -251,24 +278,48 @@ class Control:
         entry: Entry | None = None,
     ) -> Conversation:
         """Ask for a human, visibly; nothing happens where one was asked for already, or is there. Raises `NotFound`."""
-        message_id = new_id()
 
         async def body(tx: Tx) -> Conversation:
-            now_us = self._clock()
             if entry is None:
-                await conversations.open_empty(tx, chatbot.id, conversation_id, now_us=now_us)
+                await conversations.open_empty(tx, chatbot.id, conversation_id, now_us=self._clock())
             else:
                 await entry.prove(tx, chatbot.id, conversation_id)
-            if await conversations.request_handoff(tx, chatbot.id, conversation_id, at=now_us):
-                await self.reopen_in(tx, chatbot.id, conversation_id, reason="handoff")
-                await self._tell(tx, chatbot, conversation_id, message_id)
-                wanted = HandoffRequested(reason=reason, note=note, message_id=message_id)
-                await self._events.add(tx, chatbot.id, conversation_id, wanted)
+            await self._ask_for_human(tx, chatbot, conversation_id, reason=reason, note=note)
             return await self._keep(tx, chatbot, conversation_id, key)
 
         return await self._database.transaction("control.hand_off", body)
 
-    async def _tell(self, tx: Tx, chatbot: Chatbot, conversation_id: str, message_id: str) -> None:
+    async def _ask_for_human(
+        self, tx: Tx, chatbot: Chatbot, conversation_id: str, *, reason: str, note: str, waiting_since: int | None = None
+    ) -> None:
+        at, since = self._clock(), waiting_since
+        if not await conversations.request_handoff(tx, chatbot.id, conversation_id, at=at, waiting_since=since):
+            return
+        await self.reopen_in(tx, chatbot.id, conversation_id, reason="handoff")
+        is_away = await self._attendance.is_away_in(tx, chatbot)
+        message_id = await self._tell(tx, chatbot, conversation_id, is_away=is_away)
+        wanted = HandoffRequested(reason=reason, note=note, message_id=message_id)
+        await self._events.add(tx, chatbot.id, conversation_id, wanted)
+        if is_away:
+            await self._alerts.add_in(tx, chatbot, conversation_id)
+
+    async def note_handoff(self, tx: Tx, said: Message, *, reason: str, note: str, message_id: str) -> None:
+        """Note, within the transaction that stores what was `said`, that it asks for a human: it tells the end user itself."""
+        chatbot_id, conversation_id = said.chatbot_id, said.conversation_id
+        if not await conversations.request_handoff(tx, chatbot_id, conversation_id, at=said.updated_at):
+            return
+        wanted = HandoffRequested(reason=reason, note=note, message_id=message_id)
+        await self._events.add(tx, chatbot_id, conversation_id, wanted)
+        if not self._alerts.are_sent:
+            return
+        chatbot = await chatbots.find_of_any_account(tx, chatbot_id)
+        if chatbot is not None and await self._attendance.is_away_in(tx, chatbot):
+            await self._alerts.add_in(tx, chatbot, conversation_id)
+
+    async def _tell(self, tx: Tx, chatbot: Chatbot, conversation_id: str, *, is_away: bool) -> str:
+        """Say so, in the language the end user spoke last; the id of the message."""
+        prompt = await messages.find_newest_prompt(tx, chatbot.id, conversation_id)
+        spoken = None if prompt is None else language(prompt.content)
         place = await conversations.open_and_advance(tx, chatbot.id, conversation_id, now_us=self._clock(), speaker="chatbot")
         if place is None:
             raise NotFound
@@ -276,11 +327,11 @@ class Control:
             chatbot_id=chatbot.id,
             conversation_id=conversation_id,
             seq=place.seq,
-            id=message_id,
+            id=new_id(),
             role="system",
             user_id="",
             name=chatbot.name,
-            content=chatbot.config.interception.handoff_message,
+            content=handoff_message(chatbot.config, spoken, is_away=is_away),
             status="completed",
             in_reply_to=None,
             alternative=0,
@@ -291,6 +342,7 @@ class Control:
             updated_at=place.at,
         )
         await self._events.store_message(tx, told)
+        return told.id
 
     async def _keep(self, tx: Tx, chatbot: Chatbot, conversation_id: str, key: idempotency.Key | None) -> Conversation:
         """The conversation as it is at the end of the transaction, kept as its result."""

@@ -103,6 +103,8 @@ def _metadata(facts: ReplyFacts, end: ReplyEnd | None, handoff: HandoffRequest |
         metadata["abstained"] = end.abstained
     if facts.fixed_answer_id is not None:
         metadata["fixed_answer_id"] = facts.fixed_answer_id
+    if facts.first_word_ms is not None:
+        metadata["first_word_ms"] = facts.first_word_ms
     if facts.attempts:
         metadata["attempts"] = [{"model": each.model, "code": each.code} for each in facts.attempts]
     if left_out is not None and left_out != LeftOut():

@@ -42,8 +42,7 @@ from gigachat_server.chat.turns.spending import settle
 from gigachat_server.clock import Clock
 from gigachat_server.errors import GigachatError, ModelEmpty, ModelError, ShuttingDown, StorageUnavailable
 from gigachat_server.ids import new_id
-from gigachat_server.models.base import HandoffRequest
-from gigachat_server.records import UNSETTLED, Chatbot, HandoffRequested, Message
+from gigachat_server.records import UNSETTLED, Chatbot, Message
 from gigachat_server.store import conversations, drafts, idempotency, messages
 from gigachat_server.store.database import Database, Reader, Tx
 from gigachat_server.triggers import trigger
@@ -106,6 +105,7 @@ class Turns:
         """`suggestions_wanted` is set when an operator in control is to be shown what the chatbot would reply."""
         self._database = database
         self._answerer = answerer
+        self._control = control
         self._intake = Intake(control=control, events=events, clock=clock, suggestions_wanted=suggestions_wanted)
         self._events = events
         self._live = live
@@ -311,6 +311,9 @@ class Turns:
         turn.speech.expect(lease.chatbot.config.response.n)
         if are_reviewed(lease.chatbot):
             turn.speech.conceal()
+        elif lease.start_seq == lease.prompt.seq:  # and not when it is answered once more, long after it was said
+            asked_at = lease.prompt.created_at
+            turn.speech.time_first_word(lambda: max(0, self._clock() - asked_at) // 1000)
 
     def _follow_soon(self, turn: Turn) -> None:
         turn.is_stored = True
@@ -425,8 +428,8 @@ class Turns:
             if is_anew:
                 await replace_earlier(tx, self._events, prompt, first)
             await unanswered.note(tx, self._events, answer, prompt, at=at, is_anew=is_anew)
-            if answer.facts.handoff is not None:
-                await self._request_handoff(tx, first, answer.facts.handoff, message_id=first.id)
+            if (wanted := answer.facts.handoff) is not None:
+                await self._control.note_handoff(tx, first, reason=wanted.reason, note=wanted.note, message_id=first.id)
             if lease.drafted_to or is_anew:
                 await drafts.delete(tx, prompt.chatbot_id, prompt.conversation_id, prompt.id)
             if place is not None and place.queued:
@@ -454,8 +457,8 @@ class Turns:
                 tx, prompt.chatbot_id, prompt.id, vector=vector, embedding_model=model, at=at, turn="proposed"
             )
             await unanswered.note(tx, self._events, answer, prompt, at=at, is_anew=lease.start_seq != prompt.seq)
-            if answer.facts.handoff is not None:
-                await self._request_handoff(tx, proposed, answer.facts.handoff, message_id="")
+            if (wanted := answer.facts.handoff) is not None:
+                await self._control.note_handoff(tx, proposed, reason=wanted.reason, note=wanted.note, message_id="")
             await self._hand_on(tx, prompt)
             await trigger("S8")
             return [proposed]
@@ -479,11 +482,6 @@ class Turns:
             self._late.add(lease.runner)
             lease.runner.add_done_callback(self._late.discard)
         turn.end(error)
-
-    async def _request_handoff(self, tx: Tx, said: Message, wanted: HandoffRequest, *, message_id: str) -> None:
-        if await conversations.request_handoff(tx, said.chatbot_id, said.conversation_id, at=said.updated_at):
-            requested = HandoffRequested(reason=wanted.reason, note=wanted.note, message_id=message_id)
-            await self._events.add(tx, said.chatbot_id, said.conversation_id, requested)
 
     async def _hand_on(self, tx: Tx, ended: Message) -> None:
         following = await start_next(tx, self._events, ended.chatbot_id, ended.conversation_id, now_us=self._clock())

@@ -26,6 +26,7 @@ REFERENCE = (
     "one_time_tokens",
     "operator_sessions",
     "operators",
+    "presence",
     "secret_checks",
 )
 FIRST = "conversations"  # the one with which the others are colocated

@@ -34,11 +34,18 @@ class AsyncChatbotsCalls:
         documents: types.DocumentsConfigInput | UnsetType = UNSET,
         interception: types.InterceptionConfigInput | UnsetType = UNSET,
         limits: types.LimitsConfigInput | UnsetType = UNSET,
+        prices: types.PricesConfig | UnsetType = UNSET,
         idempotency_key: str | None = None,
     ) -> types.Chatbot:
         """Create a chatbot; only its name is required."""
         body = types.ChatbotInput(
-            name=name, response=response, restrictions=restrictions, documents=documents, interception=interception, limits=limits
+            name=name,
+            response=response,
+            restrictions=restrictions,
+            documents=documents,
+            interception=interception,
+            limits=limits,
+            prices=prices,
         )
         call = Call("POST", path("/chatbots"), body=body, idempotency_key=idempotency_key)
         return await self._transport.call(call, types.Chatbot)
@@ -58,10 +65,17 @@ class AsyncChatbotsCalls:
         documents: types.DocumentsConfigInput | UnsetType = UNSET,
         interception: types.InterceptionConfigInput | UnsetType = UNSET,
         limits: types.LimitsConfigInput | UnsetType = UNSET,
+        prices: types.PricesConfig | UnsetType = UNSET,
     ) -> types.Chatbot:
         """Change some properties of a chatbot."""
         body = types.ChatbotInputPart(
-            name=name, response=response, restrictions=restrictions, documents=documents, interception=interception, limits=limits
+            name=name,
+            response=response,
+            restrictions=restrictions,
+            documents=documents,
+            interception=interception,
+            limits=limits,
+            prices=prices,
         )
         call = Call("PATCH", path("/chatbots/{chatbot_id}", chatbot_id=chatbot_id), body=body)
         return await self._transport.call(call, types.Chatbot)
@@ -660,6 +674,28 @@ class AsyncInboxCalls:
         await self._transport.call(call, None)
 
 
+class AsyncTranscriptsCalls:
+    def __init__(self, transport: AsyncTransport) -> None:
+        self._transport = transport
+
+    async def send(
+        self, chatbot_id: str, conversation_id: str, *, email: str | None | UnsetType = UNSET, idempotency_key: str | None = None
+    ) -> types.Transcript:
+        """Send what was said by mail."""
+        body = types.TranscriptInput(email=email)
+        call = Call(
+            "POST",
+            path(
+                "/chatbots/{chatbot_id}/conversations/{conversation_id}/transcript",
+                chatbot_id=chatbot_id,
+                conversation_id=conversation_id,
+            ),
+            body=body,
+            idempotency_key=idempotency_key,
+        )
+        return await self._transport.call(call, types.Transcript)
+
+
 class AsyncProposalsCalls:
     def __init__(self, transport: AsyncTransport) -> None:
         self._transport = transport
@@ -1064,6 +1100,43 @@ class AsyncUsersCalls:
         return await self._transport.call(call, types.EndUser)
 
 
+class AsyncFiguresCalls:
+    def __init__(self, transport: AsyncTransport) -> None:
+        self._transport = transport
+
+    async def show(
+        self,
+        chatbot_id: str,
+        *,
+        from_: str | UnsetType = UNSET,
+        to: str | UnsetType = UNSET,
+        format: Literal["json", "csv"] | UnsetType = UNSET,
+    ) -> types.FiguresOfDays:
+        """Show what happened in a chatbot, by day, as JSON or CSV."""
+        call = Call(
+            "GET",
+            path("/chatbots/{chatbot_id}/figures", chatbot_id=chatbot_id),
+            query={"from": from_, "to": to, "format": format},
+        )
+        return await self._transport.call(call, types.FiguresOfDays)
+
+
+class AsyncPresenceCalls:
+    def __init__(self, transport: AsyncTransport) -> None:
+        self._transport = transport
+
+    async def show(self) -> types.PresenceList:
+        """Show which operators of the account are there."""
+        call = Call("GET", path("/presence"))
+        return await self._transport.call(call, types.PresenceList)
+
+    async def choose(self, *, status: Literal["available", "away"]) -> types.Presence:
+        """Be available, or away."""
+        body = types.PresenceInput(status=status)
+        call = Call("PUT", path("/presence"), body=body)
+        return await self._transport.call(call, types.Presence)
+
+
 class AsyncKeysCalls:
     def __init__(self, transport: AsyncTransport) -> None:
         self._transport = transport
@@ -1193,6 +1266,7 @@ class AsyncCalls:
         self.sites = AsyncSitesCalls(transport)
         self.conversations = AsyncConversationsCalls(transport)
         self.inbox = AsyncInboxCalls(transport)
+        self.transcripts = AsyncTranscriptsCalls(transport)
         self.proposals = AsyncProposalsCalls(transport)
         self.search = AsyncSearchCalls(transport)
         self.unanswered = AsyncUnansweredCalls(transport)
@@ -1202,6 +1276,8 @@ class AsyncCalls:
         self.widget_keys = AsyncWidgetKeysCalls(transport)
         self.sessions = AsyncSessionsCalls(transport)
         self.users = AsyncUsersCalls(transport)
+        self.figures = AsyncFiguresCalls(transport)
+        self.presence = AsyncPresenceCalls(transport)
         self.keys = AsyncKeysCalls(transport)
         self.operators = AsyncOperatorsCalls(transport)
         self.audit = AsyncAuditCalls(transport)

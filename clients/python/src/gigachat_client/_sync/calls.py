@@ -34,11 +34,18 @@ class SyncChatbotsCalls:
         documents: types.DocumentsConfigInput | UnsetType = UNSET,
         interception: types.InterceptionConfigInput | UnsetType = UNSET,
         limits: types.LimitsConfigInput | UnsetType = UNSET,
+        prices: types.PricesConfig | UnsetType = UNSET,
         idempotency_key: str | None = None,
     ) -> types.Chatbot:
         """Create a chatbot; only its name is required."""
         body = types.ChatbotInput(
-            name=name, response=response, restrictions=restrictions, documents=documents, interception=interception, limits=limits
+            name=name,
+            response=response,
+            restrictions=restrictions,
+            documents=documents,
+            interception=interception,
+            limits=limits,
+            prices=prices,
         )
         call = Call("POST", path("/chatbots"), body=body, idempotency_key=idempotency_key)
         return self._transport.call(call, types.Chatbot)
@@ -58,10 +65,17 @@ class SyncChatbotsCalls:
         documents: types.DocumentsConfigInput | UnsetType = UNSET,
         interception: types.InterceptionConfigInput | UnsetType = UNSET,
         limits: types.LimitsConfigInput | UnsetType = UNSET,
+        prices: types.PricesConfig | UnsetType = UNSET,
     ) -> types.Chatbot:
         """Change some properties of a chatbot."""
         body = types.ChatbotInputPart(
-            name=name, response=response, restrictions=restrictions, documents=documents, interception=interception, limits=limits
+            name=name,
+            response=response,
+            restrictions=restrictions,
+            documents=documents,
+            interception=interception,
+            limits=limits,
+            prices=prices,
         )
         call = Call("PATCH", path("/chatbots/{chatbot_id}", chatbot_id=chatbot_id), body=body)
         return self._transport.call(call, types.Chatbot)
@@ -658,6 +672,28 @@ class SyncInboxCalls:
         self._transport.call(call, None)
 
 
+class SyncTranscriptsCalls:
+    def __init__(self, transport: SyncTransport) -> None:
+        self._transport = transport
+
+    def send(
+        self, chatbot_id: str, conversation_id: str, *, email: str | None | UnsetType = UNSET, idempotency_key: str | None = None
+    ) -> types.Transcript:
+        """Send what was said by mail."""
+        body = types.TranscriptInput(email=email)
+        call = Call(
+            "POST",
+            path(
+                "/chatbots/{chatbot_id}/conversations/{conversation_id}/transcript",
+                chatbot_id=chatbot_id,
+                conversation_id=conversation_id,
+            ),
+            body=body,
+            idempotency_key=idempotency_key,
+        )
+        return self._transport.call(call, types.Transcript)
+
+
 class SyncProposalsCalls:
     def __init__(self, transport: SyncTransport) -> None:
         self._transport = transport
@@ -1062,6 +1098,43 @@ class SyncUsersCalls:
         return self._transport.call(call, types.EndUser)
 
 
+class SyncFiguresCalls:
+    def __init__(self, transport: SyncTransport) -> None:
+        self._transport = transport
+
+    def show(
+        self,
+        chatbot_id: str,
+        *,
+        from_: str | UnsetType = UNSET,
+        to: str | UnsetType = UNSET,
+        format: Literal["json", "csv"] | UnsetType = UNSET,
+    ) -> types.FiguresOfDays:
+        """Show what happened in a chatbot, by day, as JSON or CSV."""
+        call = Call(
+            "GET",
+            path("/chatbots/{chatbot_id}/figures", chatbot_id=chatbot_id),
+            query={"from": from_, "to": to, "format": format},
+        )
+        return self._transport.call(call, types.FiguresOfDays)
+
+
+class SyncPresenceCalls:
+    def __init__(self, transport: SyncTransport) -> None:
+        self._transport = transport
+
+    def show(self) -> types.PresenceList:
+        """Show which operators of the account are there."""
+        call = Call("GET", path("/presence"))
+        return self._transport.call(call, types.PresenceList)
+
+    def choose(self, *, status: Literal["available", "away"]) -> types.Presence:
+        """Be available, or away."""
+        body = types.PresenceInput(status=status)
+        call = Call("PUT", path("/presence"), body=body)
+        return self._transport.call(call, types.Presence)
+
+
 class SyncKeysCalls:
     def __init__(self, transport: SyncTransport) -> None:
         self._transport = transport
@@ -1191,6 +1264,7 @@ class SyncCalls:
         self.sites = SyncSitesCalls(transport)
         self.conversations = SyncConversationsCalls(transport)
         self.inbox = SyncInboxCalls(transport)
+        self.transcripts = SyncTranscriptsCalls(transport)
         self.proposals = SyncProposalsCalls(transport)
         self.search = SyncSearchCalls(transport)
         self.unanswered = SyncUnansweredCalls(transport)
@@ -1200,6 +1274,8 @@ class SyncCalls:
         self.widget_keys = SyncWidgetKeysCalls(transport)
         self.sessions = SyncSessionsCalls(transport)
         self.users = SyncUsersCalls(transport)
+        self.figures = SyncFiguresCalls(transport)
+        self.presence = SyncPresenceCalls(transport)
         self.keys = SyncKeysCalls(transport)
         self.operators = SyncOperatorsCalls(transport)
         self.audit = SyncAuditCalls(transport)

@@ -74,3 +74,48 @@ CREATE TABLE message_texts (
 );
 CREATE INDEX message_texts_by_conversation ON message_texts (chatbot_id, conversation_id);
 CREATE INDEX message_texts_by_word ON message_texts USING GIN (words);
+
+CREATE TABLE presence (
+    account_id   TEXT COLLATE "C" NOT NULL,
+    operator_id  TEXT COLLATE "C" NOT NULL,
+    status       TEXT COLLATE "C" NOT NULL,
+    seen_at      BIGINT NOT NULL,
+    PRIMARY KEY (account_id, operator_id)
+);
+
+CREATE TABLE mails (
+    chatbot_id   TEXT COLLATE "C" NOT NULL,
+    id           TEXT COLLATE "C" NOT NULL,
+    kind         TEXT COLLATE "C" NOT NULL,
+    recipient    TEXT COLLATE "C" NOT NULL,
+    ref          TEXT COLLATE "C" NOT NULL,
+    state        TEXT COLLATE "C" NOT NULL,
+    attempts     BIGINT NOT NULL DEFAULT 0,
+    due_at       BIGINT NOT NULL,
+    lease        TEXT COLLATE "C",
+    lease_until  BIGINT NOT NULL DEFAULT 0,
+    reason       TEXT,
+    created_at   BIGINT NOT NULL,
+    PRIMARY KEY (chatbot_id, id)
+);
+CREATE INDEX mails_due ON mails (due_at) WHERE state = 'waiting';
+CREATE INDEX mails_by_ref ON mails (chatbot_id, ref);
+
+CREATE TABLE figures (
+    chatbot_id  TEXT COLLATE "C" NOT NULL,
+    day         BIGINT NOT NULL,
+    name        TEXT COLLATE "C" NOT NULL,
+    dimension   TEXT COLLATE "C" NOT NULL,
+    value       BIGINT NOT NULL,
+    PRIMARY KEY (chatbot_id, day, name, dimension)
+);
+
+CREATE TABLE figure_days (
+    chatbot_id   TEXT COLLATE "C" NOT NULL,
+    next_day     BIGINT NOT NULL,
+    attempts     BIGINT NOT NULL DEFAULT 0,
+    due_at       BIGINT NOT NULL,
+    lease        TEXT COLLATE "C",
+    lease_until  BIGINT NOT NULL DEFAULT 0,
+    PRIMARY KEY (chatbot_id)
+);

@@ -82,3 +82,54 @@ CREATE TABLE message_texts (
 CREATE INDEX message_texts_by_conversation ON message_texts (chatbot_id, conversation_id);
 CREATE VIRTUAL TABLE message_words USING fts5(words, content='', contentless_delete=1, detail=none);
 CREATE TRIGGER message_texts_deleted AFTER DELETE ON message_texts BEGIN DELETE FROM message_words WHERE rowid = old.place; END;
+
+-- Which operators are there: those whose `status` is available and whom a page of theirs has shown to be there a moment ago.
+CREATE TABLE presence (
+    account_id   TEXT NOT NULL,
+    operator_id  TEXT NOT NULL,
+    status       TEXT NOT NULL,
+    seen_at      BIGINT NOT NULL,
+    PRIMARY KEY (account_id, operator_id)
+);
+
+-- Mail that is to be sent, as a queue: who sends one holds it by its lease. A row holds no words of a mail, only what it is made
+-- from: its kind, for whom it is (an address, or an operator or end user of that id), and what it is about. The chatbot of an
+-- invitation, which belongs to none, is empty.
+CREATE TABLE mails (
+    chatbot_id   TEXT NOT NULL,
+    id           TEXT NOT NULL,
+    kind         TEXT NOT NULL,
+    recipient    TEXT NOT NULL,
+    ref          TEXT NOT NULL,
+    state        TEXT NOT NULL,
+    attempts     BIGINT NOT NULL DEFAULT 0,
+    due_at       BIGINT NOT NULL,
+    lease        TEXT,
+    lease_until  BIGINT NOT NULL DEFAULT 0,
+    reason       TEXT,
+    created_at   BIGINT NOT NULL,
+    PRIMARY KEY (chatbot_id, id)
+);
+CREATE INDEX mails_due ON mails (due_at) WHERE state = 'waiting';
+CREATE INDEX mails_by_ref ON mails (chatbot_id, ref);
+
+-- What a whole day (UTC, its number since 1970) came to. `dimension` is a reason, a score or a percentile; empty where there is none.
+CREATE TABLE figures (
+    chatbot_id  TEXT NOT NULL,
+    day         BIGINT NOT NULL,
+    name        TEXT NOT NULL,
+    dimension   TEXT NOT NULL,
+    value       BIGINT NOT NULL,
+    PRIMARY KEY (chatbot_id, day, name, dimension)
+);
+
+-- The first day of each chatbot whose figures are still to be counted, as a queue. A chatbot without a row has none counted.
+CREATE TABLE figure_days (
+    chatbot_id   TEXT NOT NULL,
+    next_day     BIGINT NOT NULL,
+    attempts     BIGINT NOT NULL DEFAULT 0,
+    due_at       BIGINT NOT NULL,
+    lease        TEXT,
+    lease_until  BIGINT NOT NULL DEFAULT 0,
+    PRIMARY KEY (chatbot_id)
+);
