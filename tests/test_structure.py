@@ -365,7 +365,10 @@ def test_only_access_reads_what_a_principal_may() -> None:
         if isinstance(node, ast.Constant) and node.value in spelt
     ]
     strings += [
-        f"{path.name}: {scope}" for path in (ROOT / "pages/templates").iterdir() for scope in spelt if scope in path.read_text()
+        f"{path.name}: {scope}"
+        for path in (ROOT / "pages/templates").rglob("*.html")
+        for scope in spelt
+        if scope in path.read_text()
     ]
     assert strings == []
 

@@ -57,8 +57,10 @@ async def attempt(site: Pages, path: str, headers: dict[str, str], csrf: str) ->
 
 
 async def test_no_other_site_can_have_anything_done(tmp_path: Path) -> None:
-    posts = [route.path for route in ROUTES if route.method == "POST" and not route.is_json]
+    templates = [route.path for route in ROUTES if route.method == "POST" and not route.is_json]
     async with pages(tmp_path) as site:
+        chatbot_id = (await site.api.chatbot()).rpartition("/")[2]
+        posts = [template.format(chatbot_id=chatbot_id) for template in templates]
         before = await effects(site)
         for path in posts:
             for foreign in FOREIGN:

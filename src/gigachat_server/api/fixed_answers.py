@@ -30,7 +30,7 @@ class FixedAnswerInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 async def create(request: Request[FixedAnswerInput], services: Services) -> Answer:
-    wanted = _checked(request.body)
+    wanted = checked_answer(request.body)
     stored = request.earlier(FixedAnswer) or await services.fixed_answers.put(
         request.chatbot,
         None,
@@ -43,7 +43,7 @@ async def create(request: Request[FixedAnswerInput], services: Services) -> Answ
 
 
 async def put(request: Request[FixedAnswerInput], services: Services) -> Answer:
-    wanted = _checked(request.body)
+    wanted = checked_answer(request.body)
     stored = await services.fixed_answers.put(
         request.chatbot, _id(request), prompts=wanted.prompts, answer=wanted.answer, is_enabled=wanted.is_enabled
     )
@@ -79,7 +79,8 @@ def check_says_something(text: str, field: str) -> None:
         raise InvalidRequest(errors=(FieldError(field, "Must contain some text."),))
 
 
-def _checked(wanted: FixedAnswerInput) -> FixedAnswerInput:
+def checked_answer(wanted: FixedAnswerInput) -> FixedAnswerInput:
+    """Raises `InvalidRequest` for texts that say nothing."""
     check_says_something(wanted.answer, "answer")
     for number, prompt in enumerate(wanted.prompts):
         check_says_something(prompt, f"prompts[{number}]")

@@ -21,7 +21,7 @@ from gigachat_server.fetching.address_rule import may_be_reached
 from gigachat_server.fetching.web_urls import UrlRefused
 from gigachat_server.ids import is_id, new_id
 from gigachat_server.knowledge.sites.sites import SiteStatus, see_all
-from gigachat_server.records import Site, SiteKind, SitePage
+from gigachat_server.records import Chatbot, Site, SiteKind, SitePage
 from gigachat_server.services import Services
 from gigachat_server.settings import Settings
 from gigachat_server.store import site_pages, sites
@@ -66,20 +66,18 @@ class SiteInput(SiteSettings, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 async def create(request: Request[SiteInput], services: Services) -> Answer:
-    site = _site(request, services)
+    site = new_site(request.chatbot, request.body, services.settings, now_us=services.clock())
     added = request.earlier(SiteStatus) or await services.sites.add(request.account_id, site, key=request.key)
     return Answer(site_wire.site(added, request.account_id), 202)
 
 
-def _site(request: Request[SiteInput], services: Services) -> Site:
+def new_site(chatbot: Chatbot, wanted: SiteInput, settings: Settings, *, now_us: int) -> Site:
     """What is to be crawled. Raises `InvalidRequest`."""
-    wanted = request.body
-    now_us = services.clock()
     is_page = wanted.kind == "page"
     return Site(
-        chatbot_id=request.chatbot.id,
+        chatbot_id=chatbot.id,
         id=new_id(),
-        url=_checked_url(wanted.url, services.settings),
+        url=_checked_url(wanted.url, settings),
         kind=wanted.kind,
         depth=wanted.depth if wanted.kind == "site" else 0,
         max_pages=_PAGES_OF_ONE if is_page else wanted.max_pages,

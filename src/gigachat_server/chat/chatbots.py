@@ -70,6 +70,19 @@ class Chatbots:
 
         return await self._database.read(read)
 
+    async def find(self, principal: Principal, chatbot_id: str) -> Chatbot:
+        """As it is stored now. Raises `NotFound`."""
+        principal.require(Scope.CHATBOTS_READ)
+
+        async def read(reader: Reader) -> Chatbot | None:
+            return await chatbots.find(reader, principal.account_id, chatbot_id)
+
+        found = await self._database.read(read)
+        if found is None:
+            raise NotFound
+        principal.check_reach(found)
+        return found
+
     async def find_of_message(self, principal: Principal, message_id: str) -> str | None:
         """The id of the chatbot of the principal's account in which the message is, or is being made."""
         if (making := self._turns.find_making(message_id)) is not None:

@@ -24,6 +24,7 @@ from gigachat_server.edge.problem import problem_headers, render_problem
 from gigachat_server.edge.request import Authoriser, parse_query
 from gigachat_server.edge.routes import PUBLIC, AnyRoute
 from gigachat_server.edge.signposts import other_address, other_method
+from gigachat_server.edge.uploads import is_form
 from gigachat_server.errors import (
     GigachatError,
     MethodNotAllowed,
@@ -34,12 +35,11 @@ from gigachat_server.errors import (
 )
 from gigachat_server.pages.context import SECURITY_HEADERS, PageContext, login_address, redirect
 from gigachat_server.pages.request import MAX_FORM_BYTES, PageRequest, check_csrf, check_same_origin, parse_form
-from gigachat_server.pages.routes import CONVERSATION, ROUTES, STATIC, PageRoute
+from gigachat_server.pages.routes import ROUTES, STATIC, PageRoute
 from gigachat_server.records import Chatbot
 from gigachat_server.services import Services
 
-_PREFIXES = (STATIC, "/web/", "/inbox/")
-_NAMED_PARTS = 2  # of the one address that names something: the chatbot, and one of its conversations
+_PREFIXES = (STATIC, "/web/", "/inbox/", "/settings/")
 _SIGNED_OUT = "You are no longer signed in. Sign in again; your text is still here."
 
 
@@ -68,6 +68,7 @@ class _PageSurface:
         self.routes: dict[str, dict[str, PageRoute]] = {}
         for route in ROUTES:
             self.routes.setdefault(route.path, {})[route.method] = route
+        self._templates = [path.encode().split(b"/") for path in self.routes if "{" in path]
 
     def open(self, scope: Scope, authoriser: Authoriser) -> PageRequest[Any]:
         return PageRequest(scope, authoriser, self.context.services.settings)
@@ -90,18 +91,21 @@ class _PageSurface:
         return by_method[method]
 
     def _template(self, request: PageRequest[Any]) -> str:
-        """The address as the table has it. Split first and decoded after: the id of a conversation may hold a slash."""
-        if not request.path.startswith("/inbox/"):
+        """The address as the table has it, with what its segments name. They are split first and decoded after."""
+        if request.path in self.routes and "{" not in request.path:
             return request.path
-        parts = request.encoded_path.split(b"/")[2:]
-        if len(parts) != _NAMED_PARTS or not all(parts):
-            return request.path
-        try:
-            chatbot_id, conversation_id = (unquote_to_bytes(part).decode() for part in parts)
-        except UnicodeDecodeError:
-            raise NotFound from None
-        request.named = {"chatbot_id": chatbot_id, "conversation_id": conversation_id}
-        return CONVERSATION
+        given = request.encoded_path.split(b"/")
+        for template in self._templates:
+            pairs = [*zip(template, given, strict=False)]
+            if len(template) == len(given) and all(part and (wanted == part or wanted[:1] == b"{") for wanted, part in pairs[1:]):
+                try:
+                    request.named = {
+                        wanted[1:-1].decode(): unquote_to_bytes(part).decode() for wanted, part in pairs if wanted[:1] == b"{"
+                    }
+                except UnicodeDecodeError:
+                    raise NotFound from None
+                return b"/".join(template).decode()
+        return ""
 
     async def identify(self, request: PageRequest[Any], route: AnyRoute) -> Principal | None:
         principal = await self._recognise(request)
@@ -109,6 +113,8 @@ class _PageSurface:
             raise Unauthenticated(_SIGNED_OUT)
         if route.method == "POST":
             check_same_origin(request)
+            if route.takes_file and is_form(request.headers):  # such a body is received before a handler sees any of it
+                check_csrf(request)
         return principal
 
     async def _recognise(self, request: PageRequest[Any]) -> Principal | None:
@@ -129,9 +135,11 @@ class _PageSurface:
             return None
         settings, is_json = self.context.services.settings, route.request is not None
         limit = settings.max_body_bytes if is_json else MAX_FORM_BYTES
+        if route.is_large:
+            limit = settings.max_document_body_bytes
         raw = await read_body(receive, request.headers, limit=limit, timeout_s=settings.receive_timeout_s)
         if not is_json:
-            request.form = parse_form(raw, request.headers)
+            request.form = await parsed(raw, functools.partial(parse_form, headers=request.headers))
         elif request.headers.get("content-type") != "application/json":
             raise UnsupportedMediaType
         if route.scope != PUBLIC:

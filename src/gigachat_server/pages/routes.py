@@ -33,6 +33,7 @@ from gigachat_server.pages import (
 )
 from gigachat_server.pages.context import PageContext
 from gigachat_server.pages.request import PageRequest
+from gigachat_server.pages.settings import access, answers, chatbots, compare, config, knowledge, relevance
 
 Handler = Callable[[PageRequest[B], PageContext], Awaitable[Answer | Response]]
 
@@ -59,8 +60,44 @@ class ActionRoute(PageRoute, Generic[B], frozen=True, kw_only=True):
     is_json: bool = True
 
 
+SETTINGS = "/settings/{chatbot_id}"
+
 # fmt: off
+SETTINGS_ROUTES = (
+    PageRoute(method="GET", path="/settings", scope=Scope.CHATBOTS_READ, handler=chatbots.list_all, is_filtered=True),
+    PageRoute(method="POST", path="/settings", scope=Scope.CHATBOTS_WRITE, handler=chatbots.create),
+    PageRoute(method="GET", path=SETTINGS, scope=Scope.CHATBOTS_READ, handler=chatbots.show),
+    PageRoute(method="POST", path=SETTINGS, scope=Scope.CHATBOTS_WRITE, handler=chatbots.rename),
+    PageRoute(method="POST", path=SETTINGS + "/delete", scope=Scope.CHATBOTS_WRITE, handler=chatbots.delete),
+    PageRoute(method="GET", path=SETTINGS + "/knowledge", scope=Scope.DOCUMENTS_READ, handler=knowledge.show),
+    PageRoute(method="POST", path=SETTINGS + "/knowledge", scope=Scope.DOCUMENTS_WRITE, handler=knowledge.act, is_large=True),
+    PageRoute(method="GET", path=SETTINGS + "/sites/{site_id}", scope=Scope.DOCUMENTS_READ, handler=knowledge.show_site),
+    PageRoute(method="POST", path="/web" + SETTINGS + "/files", scope=Scope.DOCUMENTS_WRITE, handler=knowledge.upload,
+              takes_file=True, is_json=True),
+    PageRoute(method="GET", path="/web" + SETTINGS + "/state", scope=Scope.DOCUMENTS_READ, handler=knowledge.state, is_json=True),
+    PageRoute(method="GET", path=SETTINGS + "/relevance", scope=Scope.DOCUMENTS_READ, handler=relevance.show),
+    PageRoute(method="POST", path=SETTINGS + "/relevance", scope=Scope.DOCUMENTS_READ, handler=relevance.act, is_large=True),
+    PageRoute(method="GET", path=SETTINGS + "/answers", scope=Scope.DOCUMENTS_READ, handler=answers.show),
+    PageRoute(method="POST", path=SETTINGS + "/answers", scope=Scope.LEARNING_WRITE, handler=answers.act, is_large=True),
+    PageRoute(method="GET", path=SETTINGS + "/unanswered", scope=Scope.CONVERSATIONS_READ, handler=answers.show_unanswered,
+              is_guarded=True),
+    PageRoute(method="POST", path=SETTINGS + "/unanswered", scope=Scope.LEARNING_WRITE, handler=answers.act_unanswered,
+              is_guarded=True, is_large=True),
+    PageRoute(method="GET", path=SETTINGS + "/compare", scope=Scope.CHATBOTS_WRITE, handler=compare.show),
+    PageRoute(method="POST", path=SETTINGS + "/compare", scope=Scope.CHATBOTS_WRITE, handler=compare.act, is_large=True),
+    PageRoute(method="POST", path="/web" + SETTINGS + "/replay", scope=Scope.CONVERSATIONS_READ, handler=compare.run,
+              is_guarded=True, is_large=True, is_json=True),
+    PageRoute(method="GET", path=SETTINGS + "/access", scope=Scope.ACCESS_WRITE, handler=access.show),
+    PageRoute(method="POST", path=SETTINGS + "/access", scope=Scope.ACCESS_WRITE, handler=access.act, is_large=True),
+    *(
+        PageRoute(method=method, path=f"{SETTINGS}/{section.name}", scope=Scope.CHATBOTS_WRITE, handler=make(section),
+                  is_large=True)
+        for section in (config.PERSONA, config.TAKEOVER, config.LIMITS)
+        for method, make in (("GET", config.shower), ("POST", config.saver))
+    ),
+)
 ROUTES = (
+    *SETTINGS_ROUTES,
     PageRoute(method="GET", path="/", scope=Scope.CHATBOTS_READ, handler=chat.show, is_filtered=True),
     ActionRoute(path="/web/chat", scope=Scope.CONVERSATIONS_WRITE, handler=conversation.say, request=conversation.SayInput,
                 is_prompt=True),

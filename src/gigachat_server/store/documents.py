@@ -99,6 +99,16 @@ async def list_documents(
     return [_document(row) for row in rows]
 
 
+async def list_by_id(reader: Reader, chatbot_id: str, ids: Sequence[str]) -> list[Document]:
+    """Those of these ids that there are."""
+    rows = await reader.all(
+        f"SELECT {_COLUMNS} FROM documents WHERE chatbot_id = :chatbot_id AND id = ANY(:ids)",
+        chatbot_id=chatbot_id,
+        ids=list(ids),
+    )
+    return [_document(row) for row in rows]
+
+
 class Version(msgspec.Struct, frozen=True):
     """Which version of a document can be searched: the knowledge version its chunks are of; and in which language it is."""
 
