@@ -52,6 +52,7 @@ from gigachat_server.inbox.canned_replies import CannedReplies
 from gigachat_server.inbox.desk import Desk
 from gigachat_server.inbox.figures import Figures, FiguresWorker
 from gigachat_server.inbox.mail_queue import MailWorker, Sender
+from gigachat_server.inbox.overview import Overview
 from gigachat_server.inbox.presence import Presence
 from gigachat_server.inbox.proposals import Proposals
 from gigachat_server.inbox.search import MessageSearch
@@ -160,6 +161,7 @@ class _Inbox(msgspec.Struct, frozen=True, kw_only=True):
     proposals: Proposals
     canned_replies: CannedReplies
     search: MessageSearch
+    overview: Overview
     worker: InboxWorker
     presence: Presence
     figures: Figures
@@ -227,6 +229,7 @@ async def assemble(ground: Ground, *, model: ChatModel | None, embedder: Embedde
         proposals=inbox.proposals,
         canned_replies=inbox.canned_replies,
         message_search=inbox.search,
+        overview=inbox.overview,
         inbox_worker=inbox.worker,
         presence=inbox.presence,
         figures=inbox.figures,
@@ -406,11 +409,13 @@ def _build_inbox(ground: Ground, chat: _Chat, mail: _Mail) -> _Inbox:
     database, clock, background, wanted = ground.database, ground.clock, ground.background, chat.suggestions_wanted
     desk = Desk(database, control=chat.control, events=chat.events, clock=clock)
     proposals = Proposals(database, control=chat.control, events=chat.events, clock=clock, suggestion_wanted=wanted.set)
+    search = MessageSearch(database)
     return _Inbox(
         desk=desk,
         proposals=proposals,
         canned_replies=CannedReplies(database, clock),
-        search=MessageSearch(database),
+        search=search,
+        overview=Overview(database, search=search, events=chat.events, feed=chat.feed),
         worker=InboxWorker(
             database,
             desk=desk,

@@ -33,6 +33,7 @@ from gigachat_server.inbox.canned_replies import CannedReplies
 from gigachat_server.inbox.desk import Desk
 from gigachat_server.inbox.figures import Figures, FiguresWorker
 from gigachat_server.inbox.mail_queue import MailWorker
+from gigachat_server.inbox.overview import Overview
 from gigachat_server.inbox.presence import Presence
 from gigachat_server.inbox.proposals import Proposals
 from gigachat_server.inbox.search import MessageSearch
@@ -89,6 +90,7 @@ class Services(msgspec.Struct, kw_only=True):
     desk: Desk
     proposals: Proposals
     message_search: MessageSearch
+    overview: Overview
     canned_replies: CannedReplies
     presence: Presence
     figures: Figures

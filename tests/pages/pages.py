@@ -61,7 +61,7 @@ class Visitor:
         self.url = url
         self.cookie = ""
         self.csrf = ""
-        self._session = session
+        self.session = session
 
     async def call(self, method: str, path: str, *, raw: bytes | None = None, headers: dict[str, str]) -> Reply:
         sent = dict(headers)
@@ -69,7 +69,7 @@ class Visitor:
             sent["Cookie"] = f"gigachat_session={self.cookie}"
         data = None if raw is None else io.BytesIO(raw)
         url = URL(self.url + path, encoded=True)
-        async with self._session.request(method, url, data=data, headers=sent, allow_redirects=False) as answer:
+        async with self.session.request(method, url, data=data, headers=sent, allow_redirects=False) as answer:
             named = {name.title(): value for name, value in answer.headers.items()}
             return Reply(answer.status, named, (await answer.read()).decode())
 
@@ -110,7 +110,7 @@ class Visitor:
         found: list[Change] = []
         query = {"chatbot": chatbot.removeprefix("/chatbots/"), "conversation": conversation, "after": place}
         headers = {"Cookie": f"gigachat_session={self.cookie}"}
-        async with self._session.get(f"{self.url}/web/chat/events", params=query, headers=headers) as answer:
+        async with self.session.get(f"{self.url}/web/chat/events", params=query, headers=headers) as answer:
             assert (answer.status, answer.content_type) == (200, "text/event-stream")
             held = ""
             async for piece in answer.content.iter_any():
@@ -190,7 +190,7 @@ async def pages(
 _ELEMENTS = {
     *("html", "head", "meta", "title", "link", "script", "body", "header", "nav", "main", "section", "article", "div"),
     *("form", "input", "button", "label", "select", "option", "textarea", "noscript", "details", "summary", "time"),
-    *("fieldset", "legend", "rect", "progress"),
+    *("fieldset", "legend", "rect", "aside", "b", "dl", "dt", "dd", "progress"),
     *("a", "bdi", "img", "svg", "path", "span", "kbd", "p", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "li", "hr", "br"),
     *("table", "caption", "thead", "tbody", "tr", "th", "td", "pre", "code", "blockquote", "strong", "em", "s", "mark"),
 }

@@ -19,11 +19,12 @@ from gigachat_server.access.speakers import operator_name, shown_name
 from gigachat_server.clock import Clock
 from gigachat_server.errors import Conflict, FieldError, Forbidden, InvalidRequest, NotFound
 from gigachat_server.ids import new_id
-from gigachat_server.records import AuditEntry, Membership, Operator
+from gigachat_server.records import AuditEntry, Chatbot, Membership, Operator
 from gigachat_server.store import audit, chatbots, keys, operator_sessions, operators
 from gigachat_server.store.database import Database, Reader, Tx
 
 MOST_MEMBERSHIPS = 100
+_MOST_COLLEAGUES = 500
 
 _SECOND = 1_000_000
 _HANDLE = re.compile(r"[a-z0-9_.-]{1,64}")
@@ -107,6 +108,15 @@ class Operators:
             return await operators.list_operators(reader, principal.account_id, after=after, limit=limit)
 
         return await self._database.read(read)
+
+    async def colleagues(self, principal: Principal, chatbot: Chatbot) -> Sequence[Operator]:
+        """Whom a conversation of that chatbot can be given to: those who may answer there, the principal among them."""
+        principal.within(chatbot).require(Scope.MESSAGES_INJECT)
+
+        async def read(reader: Reader) -> list[Operator]:
+            return await operators.list_operators(reader, principal.account_id, after=None, limit=_MOST_COLLEAGUES)
+
+        return [each for each in await self._database.read(read) if _may_answer(each, chatbot)]
 
     async def audit(self, principal: Principal, *, before: tuple[int, str] | None, limit: int) -> Sequence[AuditEntry]:
         """What was done in the principal's account, the newest first. Raises `Forbidden` without `audit:read`."""
@@ -337,3 +347,11 @@ def _differences(before: Operator, after: Operator) -> dict[str, object]:
         told["chatbots"] = {each.chatbot_id: each.role for each in after.memberships}
     personal = [name for name in ("email", "name") if getattr(before, name) != getattr(after, name)]
     return {**told, "fields": personal} if personal else told
+
+
+def _may_answer(operator: Operator, chatbot: Chatbot) -> bool:
+    principal = principal_of(operator)
+    try:
+        return principal is not None and principal.within(chatbot).may(Scope.MESSAGES_INJECT)
+    except NotFound:
+        return False

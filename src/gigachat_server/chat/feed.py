@@ -127,6 +127,11 @@ class Feed:
         self._looking = asyncio.Lock()  # followers of chatbots look one after the other: others read meanwhile
         self._is_closed = False
 
+    @property
+    def is_closed(self) -> bool:
+        """Whoever waits for events goes away: this process stops."""
+        return self._is_closed
+
     def close(self) -> None:
         """Every follower ends with `ShuttingDown`."""
         self._is_closed = True

@@ -29,7 +29,7 @@ SECURITY_HEADERS = {
 }
 
 
-_PLACES = ("/", "/settings", "/keys", "/operators", "/audit", "/profile", "/models")  # to which a login may lead
+_PLACES = ("/", "/inbox", "/settings", "/keys", "/operators", "/audit", "/profile", "/models")  # to which a login may lead
 
 
 class PageContext:
@@ -92,6 +92,6 @@ def safe_next(wanted: str) -> str:
         query = urlencode(parse_qsl(parts.query, max_num_fields=10))
     except ValueError:
         return "/"
-    if parts.scheme or parts.netloc or not (parts.path in _PLACES or parts.path.startswith("/settings/")):
+    if parts.scheme or parts.netloc or not (parts.path in _PLACES or parts.path.startswith(("/inbox/", "/settings/"))):
         return "/"
     return f"{parts.path}?{query}" if query else parts.path

@@ -39,7 +39,7 @@ from gigachat_server.pages.routes import ROUTES, STATIC, PageRoute
 from gigachat_server.records import Chatbot
 from gigachat_server.services import Services
 
-_PREFIXES = (STATIC, "/web/", "/settings/")
+_PREFIXES = (STATIC, "/web/", "/inbox/", "/settings/")
 _SIGNED_OUT = "You are no longer signed in. Sign in again; your text is still here."
 
 

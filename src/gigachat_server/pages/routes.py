@@ -16,7 +16,21 @@ from gigachat_server.access.scopes import Scope
 from gigachat_server.edge.answer import Answer
 from gigachat_server.edge.request import B
 from gigachat_server.edge.routes import PUBLIC, SIGNED_IN, Access, AnyRoute
-from gigachat_server.pages import audit, chat, conversation, demo, docs, keys, login, models, operators, people
+from gigachat_server.pages import (
+    audit,
+    chat,
+    conversation,
+    demo,
+    docs,
+    inbox,
+    inbox_actions,
+    inbox_events,
+    keys,
+    login,
+    models,
+    operators,
+    people,
+)
 from gigachat_server.pages.context import PageContext
 from gigachat_server.pages.request import PageRequest
 from gigachat_server.pages.settings import access, answers, chatbots, compare, config, knowledge, relevance
@@ -24,6 +38,7 @@ from gigachat_server.pages.settings import access, answers, chatbots, compare, c
 Handler = Callable[[PageRequest[B], PageContext], Awaitable[Answer | Response]]
 
 STATIC = "/static/"
+CONVERSATION = "/inbox/{chatbot_id}/{conversation_id}"
 
 
 class PageRoute(AnyRoute, frozen=True, kw_only=True):
@@ -98,6 +113,32 @@ ROUTES = (
                 request=conversation.ControlInput),
     ActionRoute(path="/web/chat/release", scope=Scope.MESSAGES_INJECT, handler=conversation.release,
                 request=conversation.ControlInput),
+    PageRoute(method="GET", path="/inbox", scope=Scope.CONVERSATIONS_READ, handler=inbox.show, is_filtered=True),
+    PageRoute(method="GET", path=CONVERSATION, scope=Scope.CONVERSATIONS_READ, handler=inbox.show, is_guarded=True),
+    PageRoute(method="GET", path="/web/inbox/events", scope=Scope.CONVERSATIONS_READ, handler=inbox_events.follow, is_json=True,
+              is_filtered=True),
+    PageRoute(method="GET", path="/web/inbox/replies", scope=Scope.MESSAGES_INJECT, handler=inbox_actions.replies, is_json=True,
+              chatbot_in="query", is_guarded=True),
+    ActionRoute(path="/web/inbox/say", scope=Scope.MESSAGES_INJECT, handler=inbox_actions.say,
+                request=inbox_actions.SayInput, is_prompt=True),
+    ActionRoute(path="/web/inbox/note", scope=Scope.MESSAGES_INJECT, handler=inbox_actions.note,
+                request=inbox_actions.NoteInput),
+    ActionRoute(path="/web/inbox/delete-note", scope=Scope.MESSAGES_INJECT, handler=inbox_actions.delete_note,
+                request=inbox_actions.DeleteNoteInput),
+    ActionRoute(path="/web/inbox/takeover", scope=Scope.MESSAGES_INJECT, handler=inbox_actions.take_over,
+                request=inbox_actions.ControlInput),
+    ActionRoute(path="/web/inbox/release", scope=Scope.MESSAGES_INJECT, handler=inbox_actions.release,
+                request=inbox_actions.ControlInput),
+    ActionRoute(path="/web/inbox/change", scope=Scope.MESSAGES_INJECT, handler=inbox_actions.change,
+                request=inbox_actions.ChangeInput),
+    ActionRoute(path="/web/inbox/suggest", scope=Scope.MESSAGES_INJECT, handler=inbox_actions.suggest,
+                request=conversation.ConversationInput),
+    ActionRoute(path="/web/inbox/send", scope=Scope.MESSAGES_INJECT, handler=inbox_actions.send,
+                request=inbox_actions.SendInput),
+    ActionRoute(path="/web/inbox/discard", scope=Scope.MESSAGES_INJECT, handler=inbox_actions.discard,
+                request=inbox_actions.ProposalInput),
+    ActionRoute(path="/web/inbox/fix", scope=Scope.LEARNING_WRITE, handler=inbox_actions.fix,
+                request=inbox_actions.FixInput),
     PageRoute(method="POST", path="/web/chatbots", scope=Scope.CHATBOTS_WRITE, handler=chat.create_chatbot),
     PageRoute(method="GET", path="/keys", handler=keys.show),
     PageRoute(method="POST", path="/keys", handler=keys.create),

@@ -87,9 +87,11 @@ class Events:
                 follower.set()
 
     @contextmanager
-    def woken(self, chatbot_id: str, conversation_id: str | None) -> Iterator[asyncio.Event]:
-        """Set whenever something happened in that conversation, or (None) in any of the chatbot's."""
-        follower = asyncio.Event()
+    def woken(
+        self, chatbot_id: str, conversation_id: str | None, follower: asyncio.Event | None = None
+    ) -> Iterator[asyncio.Event]:
+        """Set whenever something happened in that conversation, or (None) in any of the chatbot's; `follower`: this one."""
+        follower = asyncio.Event() if follower is None else follower
         followed = (chatbot_id, conversation_id)
         self._followers.setdefault(followed, set()).add(follower)
         try:
