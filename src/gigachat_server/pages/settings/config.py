@@ -113,6 +113,9 @@ TAKEOVER = ConfigSection(
                 _field("interception.handoff_when_asked", "A visitor who asks for a human gets one"),
                 _field("interception.handoff_after_unanswered", "After so many unanswered prompts"),
                 _field("interception.handoff_message", "What the visitor is told"),
+                _field(
+                    "interception.away_message", "What the visitor is told while everybody is away", hint="Outside hours, too."
+                ),
             ),
         ),
         Group(
@@ -129,6 +132,12 @@ TAKEOVER = ConfigSection(
                     },
                 ),
                 _field("interception.release_after_minutes", "Give control back after … minutes", placeholder="never"),
+                _field(
+                    "interception.when_operator_silent",
+                    "And then",
+                    hint="",
+                    choices={"chatbot": "the chatbot answers again", "queue": "it does, and asks for a human anew"},
+                ),
             ),
         ),
         Group(
