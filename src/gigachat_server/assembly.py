@@ -170,6 +170,17 @@ class _Inbox(msgspec.Struct, frozen=True, kw_only=True):
     mail_worker: MailWorker
 
 
+class _Rooms(msgspec.Struct, frozen=True):
+    models: _Models
+    access: _Access
+    limits: _Limits
+    people: _People
+    knowledge: _Knowledge
+    answers: FixedAnswers
+    chat: _Chat
+    inbox: _Inbox
+
+
 async def assemble(ground: Ground, *, model: ChatModel | None, embedder: Embedder | None) -> Services:
     """Migrate the store, build every room over it, and go on with what other processes left behind."""
     settings, database, clock = ground.settings, ground.database, ground.clock
@@ -185,8 +196,15 @@ async def assemble(ground: Ground, *, model: ChatModel | None, embedder: Embedde
     inbox = _build_inbox(ground, chat, mail)
     await database.transaction("document.reembed", functools.partial(_reembed, embedder=models.embedder))
     await _take_up(database, chat.lifecycle, was_old=bool(applied))
+    return _services(ground, _Rooms(models, access, limits, people, knowledge, answers, chat, inbox))
+
+
+def _services(ground: Ground, rooms: _Rooms) -> Services:
+    models, access, limits, people = rooms.models, rooms.access, rooms.limits, rooms.people
+    knowledge, answers, chat, inbox = rooms.knowledge, rooms.answers, rooms.chat, rooms.inbox
+    database, clock = ground.database, ground.clock
     return Services(
-        settings=settings,
+        settings=ground.settings,
         clock=clock,
         database=database,
         background=ground.background,
@@ -369,19 +387,7 @@ def _build_chat(
     )
     feed = Feed(database, events, live, clock)
     erasure = Erasure(database, turns=turns, events=events, live=live, clock=clock)
-    conversations = Conversations(
-        database,
-        turns=turns,
-        control=control,
-        feed=feed,
-        erasure=erasure,
-        events=events,
-        limits=limits.limits,
-        sessions=access.user_sessions,
-        threads=Threads(database, events=events, clock=clock),
-        settings=ground.settings,
-        clock=clock,
-    )
+    conversations = _build_front_door(ground, access, limits, turns, control, feed, erasure, events)
     return _Chat(
         events=events,
         nodes=nodes,
@@ -393,6 +399,32 @@ def _build_chat(
         conversations=conversations,
         chatbots=_build_chatbots(ground, knowledge, answers, erasure, turns),
         suggestions_wanted=suggestions_wanted,
+    )
+
+
+def _build_front_door(
+    ground: Ground,
+    access: _Access,
+    limits: _Limits,
+    turns: Turns,
+    control: Control,
+    feed: Feed,
+    erasure: Erasure,
+    events: Events,
+) -> Conversations:
+    database, clock = ground.database, ground.clock
+    return Conversations(
+        database,
+        turns=turns,
+        control=control,
+        feed=feed,
+        erasure=erasure,
+        events=events,
+        limits=limits.limits,
+        sessions=access.user_sessions,
+        threads=Threads(database, events=events, clock=clock),
+        settings=ground.settings,
+        clock=clock,
     )
 
 

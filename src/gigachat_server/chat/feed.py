@@ -129,7 +129,7 @@ class Feed:
 
     @property
     def is_closed(self) -> bool:
-        """Whoever waits for events goes away: this process stops."""
+        """This process stops: those who wait for events are to leave."""
         return self._is_closed
 
     def close(self) -> None:

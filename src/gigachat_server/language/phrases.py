@@ -382,7 +382,7 @@ def handed_off(language: Language | None) -> str:
 
 
 def away(language: Language | None) -> str:
-    """That a person will answer, but nobody is there now; asks how to reach whoever asked."""
+    """That a person will answer, but none is there now; it asks how to reach the one who asked."""
     return _of(language).away
 
 

@@ -47,7 +47,7 @@ class Listed(msgspec.Struct, frozen=True):
 
 
 class Wait(msgspec.Struct, frozen=True):
-    """Somebody waits there for a human; `operator` is who is there or looks after it, empty for nobody."""
+    """Somebody waits there for a human; `operator` is who is there or looks after it, empty if there is none."""
 
     chatbot_id: str
     conversation_id: str
