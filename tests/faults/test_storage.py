@@ -65,7 +65,7 @@ def test_a_store_that_does_not_wait_for_the_disk_is_found_out(tmp_path: Path) ->
 
 def test_a_write_that_the_disk_does_not_confirm_ends_the_server(tmp_path: Path) -> None:
     serve = Serve(tmp_path / "data")
-    with serve.serving("-e", "trace=fdatasync", "-e", "inject=fdatasync:error=EIO:when=18+") as server:
+    with serve.serving("-e", "trace=fdatasync", "-e", "inject=fdatasync:error=EIO:when=25+") as server:
         chatbot = make_chatbot(server)
         answers = [say(server, chatbot, "c", "Hello") for _ in range(20)]
         status, log = ended(server.process)
