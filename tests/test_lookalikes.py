@@ -190,7 +190,7 @@ async def test_names_that_were_stored_before_are_kept_apart_from_the_line(tmp_pa
     async with pages(tmp_path) as site:
         chatbot = await site.api.chatbot(name="Süper")
         await site.visitor.send("/web/chat/takeover", chatbot, operator="שרה")
-        await site.visitor.say(chatbot, "Hello", user_id="مريم")
+        await site.api.say(chatbot, "Hello", user="مريم")
         shown = (await site.visitor.get(f"/?chatbot={chatbot.removeprefix('/chatbots/')}&conversation=c1")).text
         for name in ("שרה", "مريم", "Süper"):
             assert f"<bdi>{name}</bdi>" in shown, name

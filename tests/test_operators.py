@@ -164,6 +164,9 @@ async def test_what_each_role_may_do(tmp_path: Path) -> None:
                             assert reply.status not in (401, 403), (name, route.method, path, reply.text)
                         elif "{chatbot_id}" in route.path and (name == "outsider" or chatbot == other):
                             assert reply.status == (403 if route.scope not in who.scopes else 404), (name, path, reply.text)
+                        elif route.chatbot_in not in (None, "path"):
+                            is_done = reply.status < 300  # in the one chatbot that they reach
+                            assert not is_done or (is_member and route.scope in who.scopes), (name, path, reply.text)
                         elif "{chatbot_id}" in route.path or route.is_filtered:
                             expected = route.scope in who.scopes
                             assert (reply.status != 403) == expected, (name, route.method, path, reply.text)

@@ -103,6 +103,7 @@ async def post(application: app.PublicApp, path: str, body: Any) -> Any:
     headers = {"authorization": f"Bearer {KEY}", "content-type": "application/json", "content-length": str(len(raw))}
     scope = {
         "type": "http",
+        "scheme": "http",
         "method": "POST",
         "path": path,
         "raw_path": path.encode(),

@@ -116,6 +116,11 @@ class Conflict(GigachatError):
     message = "The request conflicts with the current state."
 
 
+class ChangedMeanwhile(Conflict):
+    code = "chatbot_changed"
+    message = "Somebody else changed this chatbot while you were here. What you typed is below: save again to put it in place."
+
+
 class ConversationBusy(Conflict):
     code = "conversation_busy"
     message = "Another prompt of this conversation is being answered, and no more can wait. This one was not stored."

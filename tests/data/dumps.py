@@ -50,6 +50,10 @@ TABLES = {
     "mails": "chatbot_id, id",
     "figures": "chatbot_id, day, name, dimension",
     "figure_days": "chatbot_id",
+    "read_marks": "chatbot_id, conversation_id, reader",
+    "typing": "chatbot_id, conversation_id, who",
+    "ratings": "chatbot_id, conversation_id, closed_seq",
+    "secret_checks": "name",
 }
 # What tells up to where something derived was made.
 DERIVED = "indexed_seq"

@@ -43,6 +43,8 @@ OVER_ALL = (
     "SELECT chatbot_id, conversation_id, indexed_seq, last_message_seq FROM conversations WHERE indexed_seq <",
     "SELECT chatbot_id, conversation_id FROM conversations WHERE snoozed_until IS NOT NULL",
     "SELECT chatbot_id, conversation_id, id FROM proposals WHERE state = 'wanted'",
+    # Reads the chatbots, which every machine has, and one row of each; the day is then claimed for one chatbot.
+    "SELECT c.id FROM chatbots c LEFT JOIN figure_days f ON f.chatbot_id = c.id",
     # Likewise; the join is of shards that lie together.
     "SELECT p.chatbot_id, p.conversation_id, min(p.created_at) FROM proposals p JOIN conversations c",
     "UPDATE fixed_answer_prompts SET embedding = NULL, embedding_model = NULL WHERE embedding_model <>",

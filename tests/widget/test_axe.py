@@ -105,11 +105,12 @@ async def test_the_pages_have_nothing_to_complain_of(tmp_path: Path, tab: Browse
         chatbot = await site.api.chatbot(**MATCHING)
         await site.api.push(chatbot, "help.md", "Yes, see the table. It is free.")
         await site.api.say(chatbot, "And?")
+        token = await site.token()
 
         def look() -> list[str]:
             emulate(tab, width)
             found = []
-            tab.open(f"{site.visitor.url}/login?token={site.token()}")
+            tab.open(f"{site.visitor.url}/login?token={token}")
             found += complaints(tab)
             tab.one("main button").click()
             tab.until(lambda: tab.all("nav form"))

@@ -79,6 +79,8 @@ async def test_every_loop_survives_a_failure_at_each_place_where_it_waits(
             "drafts",
             "crawls-leases",
             "suggestions-leases",
+            "figures-leases",
+            "mails-leases",
             "heartbeat",
             "limits-till",
         }

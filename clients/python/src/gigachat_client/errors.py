@@ -96,6 +96,12 @@ class Conflict(ApiError):
     code = "conflict"
 
 
+class ChangedMeanwhile(Conflict):
+    """Somebody else changed this chatbot while you were here. What you typed is below: save again to put it in place."""
+
+    code = "chatbot_changed"
+
+
 class ConversationBusy(Conflict):
     """Another prompt of this conversation is being answered, and no more can wait. This one was not stored."""
 
@@ -532,6 +538,7 @@ BY_CODE: dict[str, type[ApiError]] = {
     "not_found": NotFound,
     "method_not_allowed": MethodNotAllowed,
     "conflict": Conflict,
+    "chatbot_changed": ChangedMeanwhile,
     "conversation_busy": ConversationBusy,
     "conversation_taken_over": ConversationTakenOver,
     "conversation_already_taken_over": AlreadyTakenOver,

@@ -20,7 +20,7 @@ from gigachat_server.errors import Conflict, FieldError, InvalidRequest, SecretM
 from gigachat_server.pages.context import PageContext
 from gigachat_server.pages.request import PageRequest
 from gigachat_server.pages.settings import forms
-from gigachat_server.pages.settings.config import ChangedMeanwhile, save_config
+from gigachat_server.pages.settings.config import save_config
 from gigachat_server.pages.settings.page import done, render
 from gigachat_server.records import ChatbotConfig, WidgetKey, WidgetSettings
 
@@ -105,7 +105,7 @@ async def act(request: PageRequest[None], context: PageContext) -> Response:
                 return done(request, "access", "key-revoked")
             case _:
                 raise InvalidRequest(errors=(FieldError("do", "Is not known."),))
-    except (InvalidRequest, Conflict, ChangedMeanwhile, SecretMissing) as error:
+    except (InvalidRequest, Conflict, SecretMissing) as error:
         errors = error.errors or (FieldError("", error.detail or error.message),)
         return await _page(request, context, status=error.status, refused=do, errors=errors)
 

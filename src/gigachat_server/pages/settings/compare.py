@@ -14,12 +14,12 @@ from starlette.responses import Response
 from gigachat_server.api import learning_wire, sse
 from gigachat_server.api.chatbots import merged_config
 from gigachat_server.edge.problem import problem
-from gigachat_server.errors import FieldError, GigachatError, InvalidRequest
+from gigachat_server.errors import ChangedMeanwhile, FieldError, GigachatError, InvalidRequest
 from gigachat_server.learning.replay import ReplayResult, Selection
 from gigachat_server.pages.context import PageContext
 from gigachat_server.pages.request import PageRequest
 from gigachat_server.pages.settings import forms
-from gigachat_server.pages.settings.config import PERSONA, ChangedMeanwhile, problems_of, save_config
+from gigachat_server.pages.settings.config import PERSONA, problems_of, save_config
 from gigachat_server.pages.settings.page import done, render
 from gigachat_server.pages.settings.relevance import FIELDS as RELEVANCE
 from gigachat_server.records import Chatbot

@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from gigachat_server.access.till import ANONYMOUS, USERS
 from gigachat_server.api.chatbots import merged_config
-from gigachat_server.errors import Conflict, InvalidRequest
+from gigachat_server.errors import ChangedMeanwhile, Conflict, InvalidRequest
 from gigachat_server.pages.context import PageContext
 from gigachat_server.pages.request import PageRequest
 from gigachat_server.pages.settings import forms
@@ -44,11 +44,6 @@ class ConfigSection(msgspec.Struct, frozen=True):
     @property
     def fields(self) -> tuple[forms.Field, ...]:
         return (*(each for group in self.groups for each in group.fields), *self.rare)
-
-
-class ChangedMeanwhile(Conflict):
-    code = "chatbot_changed"
-    message = "Somebody else changed this chatbot while you were here. What you typed is below: save again to put it in place."
 
 
 PERSONA = ConfigSection(

@@ -15,11 +15,11 @@ from starlette.responses import Response
 from gigachat_server.api import retrieval
 from gigachat_server.api.chatbots import merged_config
 from gigachat_server.api.wire import WirePassage, WireRetrieval
-from gigachat_server.errors import FieldError, InvalidRequest
+from gigachat_server.errors import ChangedMeanwhile, FieldError, InvalidRequest
 from gigachat_server.pages.context import PageContext
 from gigachat_server.pages.request import PageRequest
 from gigachat_server.pages.settings import forms
-from gigachat_server.pages.settings.config import ChangedMeanwhile, problems_of, save_config
+from gigachat_server.pages.settings.config import problems_of, save_config
 from gigachat_server.pages.settings.page import done, render
 from gigachat_server.records import Chatbot, ChatbotConfig, FixedAnswer
 from gigachat_server.services import Services
