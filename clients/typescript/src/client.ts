@@ -84,13 +84,13 @@ export class Gigachat {
   }
 
   /** The entries of a list, page by page: `pages((query) => client.api.GET("/chatbots", { params: { query } }))`. */
-  async *pages<T>(
-    page: (query: { limit: number; after?: string }) => Promise<{ data?: T[]; error?: unknown; response: Response }>,
-  ): AsyncGenerator<T> {
+  async *pages<L extends readonly unknown[]>(
+    page: (query: { limit: number; after?: string }) => Promise<{ data?: L; error?: unknown; response: Response }>,
+  ): AsyncGenerator<Awaited<L[number]>> {
     for (let after: string | undefined = ""; after !== undefined; ) {
       const { data, error, response } = await page(after ? { limit: 100, after } : { limit: 100 });
       if (data === undefined) throw new ApiError(error as ApiError["problem"]);
-      yield* data;
+      yield* data as readonly Awaited<L[number]>[];
       const next: string | undefined = /<([^>]*)>; rel="next"/.exec(response.headers.get("Link") ?? "")?.[1];
       after = next === undefined ? undefined : (new URL(next, this.#url).searchParams.get("after") ?? undefined);
     }
