@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
+import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -540,7 +541,11 @@ def test_it_is_small() -> None:
 
 def test_adapters_load_what_they_adapt_to_alone() -> None:
     told = subprocess.run(
-        [sys.executable, "-c", "import sys, gigachat_client; print(*sys.modules)"], capture_output=True, text=True, check=True
+        [sys.executable, "-c", "import sys, gigachat_client; print(*sys.modules)"],
+        env={**os.environ, "PYTHONPATH": str(Path(gigachat_client.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     loaded = {name.partition(".")[0] for name in told.stdout.split()}
     assert loaded.isdisjoint({"asyncio", "haystack", "langchain_core", "llama_index", "pydantic", "gigachat_server"})
