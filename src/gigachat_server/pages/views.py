@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
 import msgspec
 
 from gigachat_server.chat.conversations import BOT, RELEASED
 from gigachat_server.errors import error_with_code
+from gigachat_server.language.markup import readable
 from gigachat_server.pages.links import Link
 from gigachat_server.records import UNSETTLED, Conversation, Event, Message, Source
 
@@ -30,9 +29,9 @@ _RETRIED = ("failed", "stopped", "interrupted", "intercepted")  # prompts that m
 
 
 class SourceView(msgspec.Struct, frozen=True):
-    """`excerpt` in pieces: the text of each, and the anchor of those that are cited.
+    """`excerpt` as people read it, in pieces: the text of each, and the anchor of those that are cited.
 
-    `relevance` is in words, `degree` one of them for the style sheet, `score` the number.
+    `relevance` is in words, "quoted" where that says more; `degree` one of them for the style sheet, `score` the number.
     """
 
     anchor: str
@@ -151,19 +150,35 @@ def _note(message: Message) -> str:
 
 def _source(message: Message, number: int, source: Source) -> SourceView:
     one_line = source.line_from == source.line_to
-    degree, relevance = _in_words(source.score)
+    degree, relevance = ("high", "quoted") if _cited(message, number) else _in_words(source.score)
     return SourceView(
         anchor=f"source-{message.id}-{number}",
         document=source.document_name,
         lines=f"line {source.line_from}" if one_line else f"lines {source.line_from}–{source.line_to}",
         relevance=relevance,
         degree=degree,
-        score=f"{source.score:.2f}",
-        excerpt=[
-            (source.content[start:end], _anchor(message, number, start) if is_cited else "")
-            for start, end, is_cited in _pieces(len(source.content), _cited(message, number))
-        ],
+        score=shown_score(source.score),
+        excerpt=_excerpt(message, number, source.content),
     )
+
+
+def shown_score(score: float) -> str:
+    """With two digits, or as many as tell it from 1."""
+    digits = next((digits for digits in range(2, 6) if f"{score:.{digits}f}" != f"{1:.{digits}f}"), 2)
+    return f"{score:.{digits}f}"
+
+
+def _excerpt(message: Message, number: int, content: str) -> list[tuple[str, str]]:
+    """As people read it, piece by piece."""
+    cited = _cited(message, number)
+    text, moved = readable(content, [place for span in cited for place in span])
+    pieces, at = [], 0
+    for (start, _), (shown_from, shown_to) in zip(cited, zip(moved[::2], moved[1::2], strict=True), strict=True):
+        if at < shown_from:
+            pieces.append((text[at:shown_from], ""))
+        pieces.append((text[shown_from:shown_to], _anchor(message, number, start)))
+        at = shown_to
+    return [*pieces, (text[at:], "")] if at < len(text) or not pieces else pieces
 
 
 def _in_words(score: float) -> tuple[str, str]:
@@ -181,18 +196,6 @@ def _cited(message: Message, number: int) -> list[tuple[int, int]]:
         else:
             merged.append((start, end))
     return merged
-
-
-def _pieces(length: int, cited: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, bool]]:
-    """The whole text, piece by piece, and whether each is cited."""
-    at = 0
-    for start, end in cited:
-        if at < start:
-            yield at, start, False
-        yield start, end, True
-        at = end
-    if at < length:
-        yield at, length, False
 
 
 def _links(message: Message) -> list[Link]:
