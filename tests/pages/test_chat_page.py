@@ -61,9 +61,9 @@ async def test_the_page_names_documents_that_were_not_read_whole(tmp_path: Path)
     async with pages(tmp_path) as site:
         chatbot = await site.api.chatbot(**MATCHING)
         await uploaded(site.api, chatbot, "whole.txt", b"All of it.")
-        assert "not fully read" not in Page((await site.visitor.get(address(site, chatbot))).text).text
+        assert "not fully read" not in Page((await site.visitor.get(address(site, chatbot).partition("&")[0])).text).text
         await uploaded(site.api, chatbot, "<b>old</b>.txt", "Grüße aus Köln".encode("cp1252"))
-        shown = Page((await site.visitor.get(address(site, chatbot))).text).text
+        shown = Page((await site.visitor.get(address(site, chatbot).partition("&")[0])).text).text
         assert "1 of them not fully read" in shown
         assert "<b>old</b>.txt: encoding guessed (1: cp1252)" in shown
 
@@ -326,6 +326,21 @@ async def test_text_stays_text_wherever_it_is_shown(tmp_path: Path) -> None:
             assert " ".join(payload.split()) in Page(page.text).text, payload
             named = await site.visitor.post("/keys", name=payload[:255])
             assert Page(named.text).dangers == [], payload
+
+
+async def test_a_conversation_that_there_is_not_is_said_not_to_be_there(tmp_path: Path) -> None:
+    async with pages(tmp_path) as site:
+        chatbot = await site.api.chatbot()
+        await site.visitor.ask(chatbot, "Hello")
+        assert (await site.visitor.get(address(site, chatbot))).status == 200
+        missing = await site.visitor.get(address(site, chatbot, "<b>other</b>"))
+        assert missing.status == 404
+        assert "There is no such conversation" in Page(missing.text).text
+        assert "<b>other</b>" in Page(missing.text).text
+        assert 'id="composer"' not in missing.text
+        fresh = await site.visitor.get(address(site, chatbot).partition("&")[0])
+        assert fresh.status == 200
+        assert 'id="composer"' in fresh.text
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ _RETRIED = ("failed", "stopped", "interrupted", "intercepted")  # prompts that m
 
 
 class SourceView(msgspec.Struct, frozen=True):
-    """`excerpt` as people read it, in pieces: the text of each, and the anchor of those that are cited.
+    """`cited`: from where to where, and the anchor.
 
     `relevance` is in words, "quoted" where that says more; `degree` one of them for the style sheet, `score` the number.
     """
@@ -40,11 +40,24 @@ class SourceView(msgspec.Struct, frozen=True):
     relevance: str
     degree: str
     score: str
-    excerpt: list[tuple[str, str]]
+    content: str
+    cited: list[tuple[int, int, str]]
 
     @property
-    def is_cited(self) -> bool:
-        return any(anchor for _, anchor in self.excerpt)
+    def excerpt(self) -> list[tuple[str, str]]:
+        """The content as people read it, piece by piece, each that is cited with its anchor.
+
+        It takes a while, so templates ask for it, which are filled in away from the event loop.
+        """
+        text, moved = readable(self.content, [place for start, end, _ in self.cited for place in (start, end)])
+        pieces, at = [], 0
+        for number, (_, _, anchor) in enumerate(self.cited):
+            start, end = moved[2 * number : 2 * number + 2]
+            if at < start:
+                pieces.append((text[at:start], ""))
+            pieces.append((text[start:end], anchor))
+            at = end
+        return [*pieces, (text[at:], "")] if at < len(text) or not pieces else pieces
 
 
 class MessageView(msgspec.Struct, frozen=True, kw_only=True):
@@ -150,7 +163,8 @@ def _note(message: Message) -> str:
 
 def _source(message: Message, number: int, source: Source) -> SourceView:
     one_line = source.line_from == source.line_to
-    degree, relevance = ("high", "quoted") if _cited(message, number) else _in_words(source.score)
+    cited = [(start, end, _anchor(message, number, start)) for start, end in _cited(message, number)]
+    degree, relevance = ("high", "quoted") if cited else _in_words(source.score)
     return SourceView(
         anchor=f"source-{message.id}-{number}",
         document=source.document_name,
@@ -158,7 +172,8 @@ def _source(message: Message, number: int, source: Source) -> SourceView:
         relevance=relevance,
         degree=degree,
         score=shown_score(source.score),
-        excerpt=_excerpt(message, number, source.content),
+        content=source.content,
+        cited=cited,
     )
 
 
@@ -166,19 +181,6 @@ def shown_score(score: float) -> str:
     """With two digits, or as many as tell it from 1."""
     digits = next((digits for digits in range(2, 6) if f"{score:.{digits}f}" != f"{1:.{digits}f}"), 2)
     return f"{score:.{digits}f}"
-
-
-def _excerpt(message: Message, number: int, content: str) -> list[tuple[str, str]]:
-    """As people read it, piece by piece."""
-    cited = _cited(message, number)
-    text, moved = readable(content, [place for span in cited for place in span])
-    pieces, at = [], 0
-    for (start, _), (shown_from, shown_to) in zip(cited, zip(moved[::2], moved[1::2], strict=True), strict=True):
-        if at < shown_from:
-            pieces.append((text[at:shown_from], ""))
-        pieces.append((text[shown_from:shown_to], _anchor(message, number, start)))
-        at = shown_to
-    return [*pieces, (text[at:], "")] if at < len(text) or not pieces else pieces
 
 
 def _in_words(score: float) -> tuple[str, str]:

@@ -21,13 +21,18 @@ _PROMPT_NOTES = ("queued", "interrupted", "coalesced")  # that a human answers, 
 
 
 class WidgetSource(msgspec.Struct, frozen=True):
-    """`pieces`: of its text, each with the anchor of what is cited; none where only its title is shown."""
+    """`quoted`: what its text is shown of; None where only its title is."""
 
     anchor: str
     title: str
     part: str
     href: str
-    pieces: list[tuple[str, str]]
+    quoted: SourceView | None
+
+    @property
+    def pieces(self) -> list[tuple[str, str]]:
+        """Of its text, each with the anchor of what is cited."""
+        return [] if self.quoted is None else quoted(self.quoted.excerpt)
 
 
 class WidgetMessage(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,7 +104,7 @@ def _source(seen: SourceView, source: Source, shown: SourcesShown, strings: Stri
         title=title_of(name),
         part=" · ".join(part for part in (page, without_misleading(source.heading or "")) if part),
         href=name if is_safe_link(name) else "",
-        pieces=quoted(seen.excerpt) if shown == "full" else [],
+        quoted=seen if shown == "full" else None,
     )
 
 
