@@ -138,7 +138,14 @@ async def test_until_it_is_opened_one_request_is_made_and_nothing_is_stored(tmp_
 
         assert await in_browser(lambda: look("short")) == ["/widget.js"]
         # With the key beside the address: the script, and one request for the key's settings.
-        assert sorted(set(await in_browser(lambda: look("plain")))) == sorted({"/widget.js", f"{visit.root}/settings.js"})
+        assert sorted(await in_browser(lambda: look("plain"))) == sorted(["/widget.js", f"{visit.root}/settings.js"])
+
+        def look_at_ours() -> None:
+            tab.open(f"{visit.api.url}/login")
+            assert tab.script("return localStorage.length + sessionStorage.length") == 0
+            assert tab.script("return document.cookie") == ""
+
+        await in_browser(look_at_ours)
         assert await _sessions(visit) == 0
 
 
