@@ -166,24 +166,20 @@ def stream(
 
 
 async def _frames(started: TurnHandle, request: Request[Any], frames: ChatStream | ResponseStream) -> AsyncGenerator[bytes, None]:
-    turn, admission = started.turn, sse.Admission(request)
+    turn, places = started.turn, dict[str, int]()
     yield frames.open(len(turn.speech.message_ids) if turn is not None else len(started.replies))
     try:
-        if turn is not None:
-            is_shown, places = request.chatbot.config.response.stream, dict[str, int]()
-            async with aclosing(turn.watch(idle_s=sse.PING_S)) as watched:
-                async for said in watched:
-                    await admission.check(is_fact=False)
-                    if said is None:
-                        yield sse.PING
-                        continue
-                    if said.message_id not in places:  # of a reply that begins, or begins anew
-                        places = {each: number for number, each in enumerate(turn.speech.message_ids)}
-                    index = places.get(said.message_id)
-                    if is_shown and index is not None and (frame := frames.say(index, said.text)):
-                        yield frame
+        async with aclosing(sse.words(started, request)) as heard:
+            async for said in heard:
+                if said is None:
+                    yield sse.PING
+                    continue
+                if turn is not None and said.message_id not in places:  # of a reply that begins, or begins anew
+                    places = {each: number for number, each in enumerate(turn.speech.message_ids)}
+                index = places.get(said.message_id)
+                if index is not None and (frame := frames.say(index, said.text)):
+                    yield frame
         replies = await replies_of(started)
-        await admission.check(is_fact=False)
     except GigachatError as error:
         yield frames.fail(errors.document(error))
         return
