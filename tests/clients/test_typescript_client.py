@@ -38,7 +38,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The client with the programs that use it, to be compiled."""
     folder = tmp_path_factory.mktemp("typescript") / "client"
     shutil.copytree(CLIENT, folder, ignore=shutil.ignore_patterns("node_modules", "dist"))
-    for program in ("talk.ts", "listen.ts", "repeat.ts"):
+    for program in ("talk.ts", "listen.ts", "repeat.ts", "page.ts"):
         shutil.copy(HERE / program, folder / "src")
     (folder / "openapi.json").write_bytes(openapi_json())
     return folder
