@@ -91,12 +91,13 @@ async def test_the_guide_runs_as_printed(built: Path, tmp_path: Path) -> None:
 
 async def test_when_a_request_is_sent_again(built: Path) -> None:
     told = json.loads(await output(await compiled(built), "node", "repeat.js"))
-    for passing in ("408", "429", "502", "503", "504", "409", "cut"):
+    for passing in ("408", "429", "502", "503", "504", "409", "cut", "half"):
         assert told[passing] == [True, 3, 1, 36, 1], passing
         assert told[f"{passing}, always"] == 3, passing
     assert {told[code][0]: told[code][1] for code in ("conversation_busy", "not_found", "internal_error")} == {
         "conversation_busy": 1, "not_found": 1, "internal_error": 1,
     }  # fmt: skip
+    assert told["foreign"] == ["unexpected_answer"] * 2
     assert told["late"] == ["shutting_down", 1]
     assert (told["secret"], told["secrets"], told["refused"]) == (1, 3, 3)
     assert (told["tokens"], told["expired"]) == (["Bearer one", "Bearer two"], "token_expired")

@@ -1,7 +1,7 @@
 // gigachat's client: `api` has every route with its types, and what types alone do not give stands beside it.
 import createClient, { type Client } from "openapi-fetch";
 import type { components, paths } from "./api.js";
-import { ApiError, problemOf, Sender, type Token } from "./sending.js";
+import { ApiError, bodyOf, problemOf, Sender, type Token } from "./sending.js";
 import { events, type ServerEvent } from "./streams.js";
 
 export type { components, paths } from "./api.js";
@@ -52,7 +52,7 @@ export class Gigachat {
   async say(chatbotId: string, prompt: string, said: Said = {}): Promise<Message[]> {
     const response = await this.#sender.send(this.#prompt(chatbotId, prompt, said));
     if (!response.ok) throw new ApiError(await problemOf(response));
-    return (await response.json()) as Message[];
+    return (await bodyOf(response)) as Message[];
   }
 
   /** The same, word by word. Once it is there, the prompt is stored. */

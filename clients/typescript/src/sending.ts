@@ -75,6 +75,21 @@ export async function problemOf(response: Response): Promise<Problem> {
   return { ...rest, title: "What answered does not speak this API.", status: response.status, detail };
 }
 
+/** Read to its end, so that one which breaks off is no answer. A stream of events is left to those who follow it. */
+async function whole(response: Response): Promise<Response> {
+  if (response.body === null || response.headers.get("Content-Type")?.startsWith("text/event-stream")) return response;
+  const { status, statusText, headers } = response;
+  return new Response(await response.arrayBuffer(), { status, statusText, headers });
+}
+
+/** What a successful answer holds. Throws `ApiError` where something else answered. */
+export async function bodyOf(response: Response): Promise<unknown> {
+  const told = response.clone();
+  return response.json().catch(async () => {
+    throw new ApiError(await problemOf(told));
+  });
+}
+
 /** A `fetch` that authorises, keys and repeats requests. It gives whatever answer there is once no other try may help. */
 export class Sender {
   #token: string | undefined;
@@ -95,7 +110,7 @@ export class Sender {
       let response: Response | undefined;
       let failure: unknown;
       try {
-        response = await this.fetching(request.clone());
+        response = await whole(await this.fetching(request.clone()));
       } catch (error) {
         request.signal.throwIfAborted();
         failure = error;
