@@ -22,7 +22,7 @@ from gigachat_server.api import mcp_rpc as rpc
 from gigachat_server.api.mcp_rpc import Era, RpcError, RpcMessage
 from gigachat_server.api.mcp_schemas import listed, text_of
 from gigachat_server.api.mcp_tools import AskOutput, Call, Tool, tools_for
-from gigachat_server.api.sse import PING, PING_S, EventStream
+from gigachat_server.api.sse import PING, Admission, EventStream
 from gigachat_server.chat.turns.turn import TurnHandle
 from gigachat_server.edge.answer import Answer
 from gigachat_server.edge.body import convert
@@ -212,18 +212,20 @@ async def _asked(exchange: Exchange, started: TurnHandle) -> AskOutput:
 
 async def _progress(exchange: Exchange, started: TurnHandle, token: str | int) -> AsyncGenerator[bytes, None]:
     """The words of the reply as progress, which counts its characters, and then the result."""
-    turn, so_far = started.turn, 0
+    turn, so_far, admission = started.turn, 0, Admission(exchange.request)
     yield PING  # the head leaves at once: the prompt is stored
-    if turn is not None:
-        async with aclosing(turn.watch(idle_s=PING_S)) as watched:
-            async for said in watched:
-                if said is None:
-                    yield PING
-                elif said.message_id == turn.speech.message_ids[0]:
-                    so_far += len(said.text)
-                    yield rpc.progress(token, so_far, said.text)
     try:
-        result = _succeeded(exchange, await _asked(exchange, started))
+        if turn is not None:
+            async with aclosing(admission.hear(started)) as heard:
+                async for said in heard:
+                    if said is None:
+                        yield PING
+                    elif said.message_id == turn.speech.message_ids[0]:
+                        so_far += len(said.text)
+                        yield rpc.progress(token, so_far, said.text)
+        asked = await _asked(exchange, started)
+        await admission.check(is_fact=False)
+        result = _succeeded(exchange, asked)
     except GigachatError as error:
         result = _failed(exchange, error)
     yield rpc.event(result)

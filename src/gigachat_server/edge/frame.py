@@ -149,7 +149,10 @@ class Frame(Generic[Q]):
             await self._name_chatbot(request, route)
 
     async def _name_chatbot(self, request: Q, route: AnyRoute) -> None:
-        await self.open_chatbot(request, await self._chatbot_id(request, route), is_guarded=route.is_guarded)
+        """Once, however the request names it: authorised again, it is about the same one, whatever that is called by then."""
+        known = request.named_chatbot
+        chatbot_id = await self._chatbot_id(request, route) if known is None else known.id
+        await self.open_chatbot(request, chatbot_id, is_guarded=route.is_guarded)
 
     async def open_chatbot(self, request: Q, chatbot_id: str, *, is_guarded: bool) -> None:
         """The caller's own. Foreign, missing and impossible ids look the same."""
