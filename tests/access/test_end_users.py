@@ -157,6 +157,42 @@ async def test_a_handoff_opens_no_conversation_for_an_end_user(tmp_path: Path) -
         assert (await shop.post("/conversations/cnv_1/handoff", {})).status == 200
 
 
+@pytest.mark.parametrize("act", ["handoff", "stop", "transcript"])
+async def test_what_an_act_came_to_is_told_again_to_those_alone_who_may_still_enter(tmp_path: Path, act: str) -> None:
+    """A user's key is theirs whatever token they come with, and a token may be for less than the one before."""
+    async with gigachat(tmp_path, smtp_url="smtp://127.0.0.1:9", mail_from="shop@example.com") as api:
+        shop = await people(api)
+        whole = shop.token(email=ALICE)
+        one, two = [await shop.ask(whole) for _ in range(2)]
+
+        async def again(bearer: str) -> Reply:
+            body, headers = {} if act != "stop" else None, {**PAGE, "Idempotency-Key": "k"}
+            return await shop.post(f"/conversations/{one}/{act}", body, bearer=bearer, headers=headers)
+
+        first = await again(whole)
+        assert first.status in (200, 202), first.text
+        for narrowed in (shop.token(conversation_ids=[one]), await shop.session(conversation_ids=[one]), whole):
+            repeated = await again(narrowed)
+            assert (repeated.status, repeated.body) == (first.status, first.body)
+            assert repeated.headers["Idempotent-Replayed"] == "true"
+        for narrowed in (shop.token(conversation_ids=[two]), await shop.session(conversation_ids=[two])):
+            repeated = await again(narrowed)
+            assert (repeated.status, repeated.body.get("code")) == (404, "not_found"), repeated.text
+
+
+@pytest.mark.parametrize("is_named", [True, False])
+async def test_a_prompt_is_told_again_to_those_alone_who_may_still_enter(tmp_path: Path, is_named: bool) -> None:
+    async with gigachat(tmp_path) as api:
+        shop = await people(api)
+        one, two = [await shop.ask(shop.token()) for _ in range(2)]
+        said, headers = {"prompt": "Mine", **({"conversation_id": one} if is_named else {})}, {**PAGE, "Idempotency-Key": "k"}
+        first = await shop.post("/conversations", said, bearer=shop.token(), headers=headers)
+        assert (await shop.post("/conversations", said, bearer=shop.token(), headers=headers)).body == first.body
+        for narrowed in (shop.token(conversation_ids=[two]), await shop.session(conversation_ids=[two])):
+            repeated = await shop.post("/conversations", said, bearer=narrowed, headers=headers)
+            assert repeated.status == (404 if is_named else 403) and "Mine" not in repeated.text
+
+
 async def test_a_narrowed_token_reaches_those_conversations_alone(tmp_path: Path) -> None:
     async with gigachat(tmp_path) as api:
         shop = await people(api)

@@ -192,7 +192,7 @@ class Frame(Generic[Q]):
         if route.is_idempotent and "idempotency-key" in request.headers:
             request.key = key_of(request, route)
             if not route.is_prompt:
-                request.kept = await self._find_kept(request.key)
+                request.kept = await self._find_kept(request, request.key)
                 if request.kept is not None and request.kept.kind == "answer":
                     return replay(request.kept)
         try:
@@ -209,11 +209,16 @@ class Frame(Generic[Q]):
             response.headers.update(REPLAYED)
         return response
 
-    async def _find_kept(self, key: idempotency.Key) -> IdempotencyRecord | None:
+    async def _find_kept(self, request: Q, key: idempotency.Key) -> IdempotencyRecord | None:
+        """What came of it before, for those who may still enter the conversation that it tells of. Raises `NotFound`."""
+
         async def read(reader: Reader) -> IdempotencyRecord | None:
             return await idempotency.find(reader, key, now_us=self._services.clock())
 
-        return await self._services.database.read(read)
+        kept = await self._services.database.read(read)
+        if kept is not None and key.conversation_id is not None and request.principal.is_end_user:
+            await self._services.conversations.read(request.principal, request.chatbot, key.conversation_id)
+        return kept
 
 
 def _check_parameters(request: Request[Any], route: AnyRoute) -> None:
