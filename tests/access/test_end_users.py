@@ -166,7 +166,8 @@ async def test_what_an_act_came_to_is_told_again_to_those_alone_who_may_still_en
         one, two = [await shop.ask(whole) for _ in range(2)]
 
         async def again(bearer: str) -> Reply:
-            body, headers = {} if act != "stop" else None, {**PAGE, "Idempotency-Key": "k"}
+            body: dict[str, Any] | None = None if act == "stop" else {}
+            headers = {**PAGE, "Idempotency-Key": "k"}
             return await shop.post(f"/conversations/{one}/{act}", body, bearer=bearer, headers=headers)
 
         first = await again(whole)
