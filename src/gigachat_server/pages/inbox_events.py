@@ -133,6 +133,8 @@ class _Page:
                 async for each in followed:
                     match each:
                         case FeedDelta():
+                            await self._admission.check(is_fact=False)
+                            self._request.principal.check_reach(chatbot)
                             yield sse.delta(each.said, each.seq)
                         case FeedEvent():
                             await self._admission.check(is_fact=True)
