@@ -36,16 +36,24 @@ class UnindexedConversation(msgspec.Struct, frozen=True):
     indexed_seq: int
     last_message_seq: int
 
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.chatbot_id, self.conversation_id
+
 
 class Hit(msgspec.Struct, frozen=True):
     message_id: str
     place: int
 
 
-async def list_unindexed(reader: Reader) -> list[UnindexedConversation]:
+async def list_unindexed(reader: Reader, *, after: tuple[str, str]) -> list[UnindexedConversation]:
+    """Some, by their ids, from behind `after` on."""
     rows = await reader.all(
         "SELECT chatbot_id, conversation_id, indexed_seq, last_message_seq FROM conversations "
-        "WHERE indexed_seq < last_message_seq LIMIT :limit",
+        "WHERE indexed_seq < last_message_seq AND (chatbot_id, conversation_id) > (:chatbot_id, :conversation_id) "
+        "ORDER BY chatbot_id, conversation_id LIMIT :limit",
+        chatbot_id=after[0],
+        conversation_id=after[1],
         limit=_MOST_WAITING,
     )
     return [UnindexedConversation(*row) for row in rows]
@@ -137,6 +145,18 @@ async def find(
             **narrowed,
         )
     return [Hit(*row) for row in rows]
+
+
+async def give_to(tx: Tx, chatbot_id: str, conversation_ids: Sequence[str], was: str, user_id: str) -> None:
+    """What one end user said in these conversations, and the replies to it, are found as another's."""
+    await tx.run(
+        "UPDATE message_texts SET user_id = :user_id WHERE chatbot_id = :chatbot_id "
+        "AND conversation_id = ANY(:conversation_ids) AND user_id = :was",
+        chatbot_id=chatbot_id,
+        conversation_ids=list(conversation_ids),
+        user_id=user_id,
+        was=was,
+    )
 
 
 async def delete_of_conversation(tx: Tx, chatbot_id: str, conversation_id: str) -> None:
