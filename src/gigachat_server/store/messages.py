@@ -135,12 +135,6 @@ async def find_newest_prompt(reader: Reader, chatbot_id: str, conversation_id: s
     return _message(row) if row else None
 
 
-async def has_prompt_since(reader: Reader, chatbot_id: str, conversation_id: str, at: int) -> bool:
-    """Whether an end user has said anything after that time."""
-    newest = await find_newest_prompt(reader, chatbot_id, conversation_id)
-    return newest is not None and newest.created_at > at
-
-
 async def set_feedback(tx: Tx, chatbot_id: str, message_id: str, feedback: Feedback | None, *, at: int) -> None:
     """For a message whose conversation this transaction has locked. None takes all of it back, also what this does not know."""
     written = None

@@ -36,7 +36,7 @@ from gigachat_server.chat.turns.live import FrozenTurns, LiveTurns
 from gigachat_server.chat.turns.nodes import Nodes
 from gigachat_server.chat.turns.outcome import read_outcome
 from gigachat_server.chat.turns.progress import Lease, Turn, TurnResult
-from gigachat_server.chat.turns.proposing import are_reviewed, propose
+from gigachat_server.chat.turns.proposing import are_reviewed, propose, supersede
 from gigachat_server.chat.turns.queue import MOST_QUEUED, start_next
 from gigachat_server.chat.turns.spending import settle
 from gigachat_server.clock import Clock
@@ -459,7 +459,9 @@ class Turns:
             await unanswered.note(tx, self._events, answer, prompt, at=at, is_anew=lease.start_seq != prompt.seq)
             if (wanted := answer.facts.handoff) is not None:
                 await self._control.note_handoff(tx, proposed, reason=wanted.reason, note=wanted.note, message_id="")
-            await self._hand_on(tx, prompt)
+            if await self._hand_on(tx, prompt):  # newer prompts wait: nobody has to look at it
+                await supersede(tx, self._events, prompt.chatbot_id, prompt.conversation_id, "interrupted")
+                proposed = await messages.find(tx, prompt.chatbot_id, prompt.id) or proposed
             await trigger("S8")
             return [proposed]
 
@@ -483,10 +485,12 @@ class Turns:
             lease.runner.add_done_callback(self._late.discard)
         turn.end(error)
 
-    async def _hand_on(self, tx: Tx, ended: Message) -> None:
+    async def _hand_on(self, tx: Tx, ended: Message) -> bool:
+        """Whether another prompt waited."""
         following = await start_next(tx, self._events, ended.chatbot_id, ended.conversation_id, now_us=self._clock())
         if following is not None:
             tx.after_commit(functools.partial(self.resume, following))
+        return following is not None
 
     async def _leave(self, lease: Lease, turn: Turn) -> None:
         """This node stops in the middle of the turn. If nothing of it was said yet, another node starts it over."""
