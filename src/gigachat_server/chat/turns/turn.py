@@ -495,7 +495,7 @@ class Turns:
     async def _leave(self, lease: Lease, turn: Turn) -> None:
         """This node stops in the middle of the turn. If nothing of it was said yet, another node starts it over."""
         error, prompt = ShuttingDown(retry_after_s=5), lease.prompt
-        if turn.speech.shown().replies or not (self._is_stopping and self._database.is_shared):
+        if turn.speech.showable().replies or not (self._is_stopping and self._database.is_shared):
             await self._fail(lease, turn, error)
             return
 
@@ -535,8 +535,8 @@ class Turns:
         If the store cannot hold the reply, which may be why the turn failed, the reply is left out. If the store cannot even
         hold the failure, the lease runs out at once, so that the next prompt does not have to wait for it.
         """
-        shown = turn.speech.shown()
-        said = reply.replies(shown, lease.prompt, chatbot_name=lease.chatbot.name, unfinished="incomplete")
+        so_far = turn.speech.showable()
+        said = reply.replies(so_far, lease.prompt, chatbot_name=lease.chatbot.name, unfinished="incomplete")
         attempts: dict[str, Callable[[Tx], Awaitable[bool]]] = {
             "turn.fail": functools.partial(self._fail_in, lease=lease, said=said, error=error),
             "turn.fail_unsaid": functools.partial(self._fail_in, lease=lease, said=(), error=error),
