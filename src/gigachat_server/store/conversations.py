@@ -450,6 +450,8 @@ class ConversationFilter(msgspec.Struct, frozen=True, kw_only=True):
         wanted = {"status": self.status, "controlled_by": self.controlled_by, "user_id": self.user_id}
         named: dict[str, Any] = {name: value for name, value in wanted.items() if value is not None}
         sql = "".join(f"AND {name} = :{name} " for name in named) + _BY[self.by_human] + _WAITED_FOR[self.handoff_requested]
+        if self.controlled_by not in (None, BOT):
+            sql += _BY[True]  # says what follows from the name, for the index of those
         sql += _WAITING[self.is_waiting]
         if self.assigned_to == "":
             sql += "AND assigned_to IS NULL "
@@ -533,10 +535,10 @@ async def delete(tx: Tx, chatbot_id: str, conversation_id: str) -> bool:
 async def list_of_user(reader: Reader, chatbot_id: str, user_id: str) -> list[tuple[str, bool]]:
     """Ids of the conversations this end user spoke in or opened, each with whether other end users spoke in it too."""
     rows = await reader.all(
-        "SELECT c.conversation_id, EXISTS (SELECT 1 FROM messages m WHERE m.chatbot_id = c.chatbot_id "
-        "AND m.conversation_id = c.conversation_id AND m.role = 'user' AND m.user_id <> :user_id) "
-        "FROM conversations c WHERE c.chatbot_id = :chatbot_id AND (c.user_id = :user_id OR c.conversation_id IN "
-        "(SELECT conversation_id FROM messages WHERE chatbot_id = :chatbot_id AND user_id = :user_id))",
+        "SELECT c.conversation_id, EXISTS (SELECT 1 FROM messages m WHERE m.chatbot_id = :chatbot_id "
+        "AND m.conversation_id = c.conversation_id AND m.role = 'user' AND m.user_id <> :user_id) FROM "
+        "(SELECT conversation_id FROM conversations WHERE chatbot_id = :chatbot_id AND user_id = :user_id "
+        "UNION SELECT conversation_id FROM messages WHERE chatbot_id = :chatbot_id AND user_id = :user_id) AS c",
         chatbot_id=chatbot_id,
         user_id=user_id,
     )

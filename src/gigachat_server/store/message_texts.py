@@ -7,7 +7,7 @@ row is only added under its conversation's row, for a message that is there, and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -42,8 +42,13 @@ class UnindexedConversation(msgspec.Struct, frozen=True):
 
 
 class Hit(msgspec.Struct, frozen=True):
+    chatbot_id: str
     message_id: str
     place: int
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.chatbot_id, self.message_id
 
 
 async def list_unindexed(reader: Reader, *, after: tuple[str, str]) -> list[UnindexedConversation]:
@@ -109,7 +114,7 @@ async def insert(tx: Tx, dialect: Dialect, message: IndexedMessage) -> None:
 async def find(
     reader: Reader,
     dialect: Dialect,
-    chatbot_id: str,
+    chatbots: Mapping[str, int],
     words: Sequence[int],
     *,
     before: tuple[int, str] | None,
@@ -117,16 +122,23 @@ async def find(
     role: str | None,
     user_id: str | None,
 ) -> list[Hit]:
-    """Messages that have all these words, newest first; `before` is the (place, message_id) of the last one seen."""
+    """Messages of these chatbots (by id, each with its hash) that have all these words, newest first.
+
+    `before` is the (place, message_id) of the last one seen.
+    """
     place, message_id = before or (2**62, "")
     narrowed = {name: value for name, value in (("role", role), ("user_id", user_id)) if value is not None}
     conditions = "".join(f"AND t.{name} = :{name} " for name in narrowed)
     if dialect == "postgres":
         rows = await reader.all(
-            "SELECT t.message_id, t.place FROM message_texts t WHERE t.chatbot_id = :chatbot_id "
-            "AND t.words @> CAST(:words AS BIGINT[]) AND (t.place, t.message_id) < (:place, :message_id) "
-            f"{conditions}ORDER BY t.place DESC, t.message_id DESC LIMIT :limit",
-            chatbot_id=chatbot_id,
+            # A part for each chatbot, which the index of words serves alone: the hash names the chatbot, too.
+            "SELECT t.chatbot_id, t.message_id, t.place "
+            "FROM unnest(CAST(:chatbot_ids AS TEXT[]), CAST(:chatbots AS BIGINT[])) AS b (id, hash) CROSS JOIN LATERAL "
+            "(SELECT * FROM message_texts t WHERE t.chatbot_id || '' = b.id AND t.words @> (CAST(:words AS BIGINT[]) || b.hash) "
+            f"AND (t.place, t.message_id) < (:place, :message_id) {conditions}"
+            "ORDER BY t.place DESC, t.message_id DESC LIMIT :limit) AS t ORDER BY t.place DESC, t.message_id DESC LIMIT :limit",
+            chatbot_ids=list(chatbots),
+            chatbots=list(chatbots.values()),
             words=list(words),
             place=place,
             message_id=message_id,
@@ -135,11 +147,11 @@ async def find(
         )
     else:
         rows = await reader.all(
-            "SELECT t.message_id, t.place FROM message_words w JOIN message_texts t ON t.place = w.rowid "
-            f"WHERE message_words MATCH :words AND w.rowid < :place AND t.chatbot_id = :chatbot_id {conditions}"
+            "SELECT t.chatbot_id, t.message_id, t.place FROM message_words w JOIN message_texts t ON t.place = w.rowid "
+            f"WHERE message_words MATCH :words AND w.rowid < :place AND +t.chatbot_id = ANY(:chatbot_ids) {conditions}"
             "ORDER BY w.rowid DESC LIMIT :limit",
-            chatbot_id=chatbot_id,
-            words=" AND ".join(map(_token, words)),
+            chatbot_ids=list(chatbots),
+            words=f"({' AND '.join(map(_token, words))}) AND ({' OR '.join(map(_token, chatbots.values()))})",
             place=place,
             limit=limit,
             **narrowed,
