@@ -1,7 +1,7 @@
 """What an operator sees of the inbox: lists over all chatbots that are theirs, who waits, and one conversation in full.
 
-Invariant: as at the front door to conversations, every method takes the principal first and shows what they may read alone; each
-answer is read at one moment.
+Invariant: as at the front door to conversations, every method takes the principal first and shows what they may read alone: notes
+and proposals are read by those who may answer. Each answer is read at one moment.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Rows(msgspec.Struct, frozen=True):
 
 
 class Desk(msgspec.Struct, frozen=True):
-    """How a conversation stands, and what is proposed in it."""
+    """How a conversation stands, and what is proposed in it, to those who may answer."""
 
     conversation: Conversation
     proposals: Sequence[Proposal]
@@ -114,7 +114,7 @@ class Overview:
 
         async def read(reader: Reader) -> Rows:
             return Rows(
-                await inbox_lists.list_view(reader, ids, view, me=me, limit=limit),
+                await inbox_lists.list_view(reader, ids, view, me=me, limit=limit, marks_of=principal.speaks_as or ""),
                 await inbox_lists.list_waits(reader, ids),
                 await inbox_lists.count_mine(reader, ids, me),
             )
@@ -132,7 +132,8 @@ class Overview:
 
         async def read(reader: Reader) -> Rows:
             ids, me = [each.id for each in admitted], principal.operator or ""
-            listed = {_key(each.conversation): each for each in await inbox_lists.list_named(reader, newest)}
+            named = await inbox_lists.list_named(reader, newest, marks_of=principal.speaks_as or "")
+            listed = {_key(each.conversation): each for each in named}
             hits = [
                 msgspec.structs.replace(listed[key], said=keys[key].content[:200], said_by=keys[key].role)
                 for key in newest
@@ -152,7 +153,9 @@ class Overview:
             first_seq = max(0, desk.conversation.last_seq - limit)
             found = await messages.list_messages(reader, chatbot.id, conversation_id, after=first_seq, limit=limit)
             lines = await events.list_of_types(reader, chatbot.id, conversation_id, types=LINES, after=first_seq)
-            written = await notes.list_notes(reader, chatbot.id, conversation_id, after="", limit=_MOST_NOTES)
+            written = list[Note]()
+            if _answers(principal, chatbot):
+                written = await notes.list_notes(reader, chatbot.id, conversation_id, after="", limit=_MOST_NOTES)
             return Thread(
                 desk=desk,
                 person=await _person(reader, principal, chatbot, desk.conversation),
@@ -172,7 +175,9 @@ class Overview:
 
         async def read(reader: Reader) -> tuple[Desk, Person, Note | None]:
             desk = await _desk(reader, principal, chatbot, conversation_id)
-            note = await notes.find(reader, chatbot.id, conversation_id, note_id) if note_id else None
+            note = None
+            if note_id and _answers(principal, chatbot):
+                note = await notes.find(reader, chatbot.id, conversation_id, note_id)
             return desk, await _person(reader, principal, chatbot, desk.conversation), note
 
         return await self._database.read(read)
@@ -191,6 +196,8 @@ async def _desk(reader: Reader, principal: Principal, chatbot: Chatbot, conversa
     if conversation.handoff_requested_at is not None or conversation.controlled_by != conversations.BOT:
         asked = await events.list_of_types(reader, chatbot.id, conversation_id, types=("handoff.requested",), after=0)
         handoff = asked[-1] if asked else None
+    if not _answers(principal, chatbot):
+        return Desk(conversation, [], handoff)
     return Desk(conversation, await proposals.list_undecided(reader, chatbot.id, conversation_id), handoff)
 
 
@@ -217,6 +224,11 @@ async def _person(reader: Reader, principal: Principal, chatbot: Chatbot, conver
 def _admit(principal: Principal, chatbot: Chatbot, conversation_id: str) -> str:
     principal.within(chatbot).require(Scope.CONVERSATIONS_READ)
     return client_defined_id(conversation_id, "conversation_id")
+
+
+def _answers(principal: Principal, chatbot: Chatbot) -> bool:
+    """Whether what operators tell each other is for them, as over the API."""
+    return principal.within(chatbot).may(Scope.MESSAGES_INJECT)
 
 
 def _key(conversation: Conversation) -> tuple[str, str]:

@@ -7,6 +7,8 @@ const PATIENCE_MS = 20_000;
 const RETRY_MS = 1000;
 const MOST_WAIT_MS = 30_000;
 const MINUTE = 60_000;
+const READ_MS = 400;
+const TYPING_MS = 3000;
 
 const root = document.body.dataset.root;
 const desk = document.getElementById("desk");
@@ -25,6 +27,11 @@ let shownHtml = {}; // of the parts of the thread, as the stream brought them
 let unsent = null; // what may or may not have arrived, and its key
 let replies = null; // what `/` offers, of the chatbot that is open
 let chosen = 0;
+let there = []; // the operators who are
+let readTo = 0; // what the server knows to be read of what is open
+let reading = 0; // the timer of that mark
+let writers = []; // besides who is here
+let typedAt = 0;
 let heard = null; // since when waits are told of, by the server's clock
 
 function start() {
@@ -33,6 +40,7 @@ function start() {
   document.addEventListener("submit", onSubmit);
   document.addEventListener("input", onInput);
   document.addEventListener("change", onChange);
+  document.addEventListener("visibilitychange", markRead);
   addEventListener("popstate", () => load(location.href, false));
   list.addEventListener("pointerenter", () => (isPointed = true));
   list.addEventListener("pointerleave", () => {
@@ -57,7 +65,10 @@ function arrive() {
   place = thread.dataset.last ?? "0";
   shownHtml = {};
   replies = null;
+  readTo = typedAt = 0;
+  writers = [];
   tellTimes();
+  showThere();
   markOpen();
   toEnd();
   byId("items")?.addEventListener("toggle", (event) => showQuoted(event.target), true);
@@ -68,6 +79,7 @@ function arrive() {
     fit(text);
   }
   follow();
+  markRead();
 }
 
 // A page of ours, of which the thread and the side are put in place of those that are shown.
@@ -96,6 +108,7 @@ async function load(address, isPushed = true) {
 function markOpen() {
   for (const row of rows.children) {
     const link = row.firstElementChild;
+    if (row.dataset.key === opened() && Number(row.dataset.seq) <= readTo) row.querySelector(".fresh")?.remove();
     if (row.dataset.key === opened()) link.setAttribute("aria-current", "true");
     else link.removeAttribute("aria-current");
   }
@@ -120,6 +133,8 @@ function follow() {
   on("counts", takeCounts);
   on("change", takeChange);
   on("delta", takeDelta);
+  on("typing", ({ names }) => showWriters(names));
+  on("presence", takePresence);
   on("stale", () => load(location.href, false));
   on("closed", () => location.assign(`${root}/inbox?${desk.dataset.query}`));
   on("gone", () => location.reload());
@@ -214,7 +229,7 @@ function takeCounts({ waits, ...counts }) {
 
 // --- the thread ---
 
-function takeChange({ items, removed, is_stale, head, proposals, person }, id) {
+function takeChange({ items, spoke = [], removed, is_stale, head, proposals, person }, id) {
   place = id || place;
   if (is_stale) return load(location.href, false);
   const isBelow = isAtEnd();
@@ -224,7 +239,9 @@ function takeChange({ items, removed, is_stale, head, proposals, person }, id) {
   swap("proposals", proposals);
   swap("person", person);
   if (!byId("items").querySelector("[data-turn]")) for (const each of byId("items").querySelectorAll(".coming")) each.remove();
+  showWriters(writers.filter((name) => !spoke.includes(name)));
   showMode();
+  markRead();
   if (isBelow) toEnd();
 }
 
@@ -295,16 +312,68 @@ function showQuoted(opened) {
   if (quoted) excerpt.scrollTop = quoted.offsetTop - excerpt.offsetTop - excerpt.clientHeight / 3;
 }
 
+// --- who is at it ---
+
+function showWriters(names) {
+  writers = names;
+  const shown = byId("writers");
+  if (!shown) return;
+  const { user } = byId("thread").dataset;
+  const called = names.map((name) => (name === user ? byId("head").querySelector("h2").textContent : name));
+  const words = called.length > 1 ? `${called.length} people are writing…` : called.length ? `${called[0]} is writing…` : "";
+  if (shown.textContent !== words) shown.textContent = words;
+}
+
+function tellTyping() {
+  const isHeard = mode() === "reply" && state().mine === "true" && byId("text").value.trim();
+  if (!isHeard || Date.now() - typedAt < TYPING_MS) return;
+  typedAt = Date.now();
+  post("typing", which()).catch(() => null);
+}
+
+// What is on the screen, in a tab that is looked at, has been read.
+function markRead() {
+  clearTimeout(reading);
+  if (document.hidden || !byId("composer")) return;
+  const last = Math.max(0, ...[...byId("items").querySelectorAll(".say[data-seq]")].map((each) => Number(each.dataset.seq)));
+  if (last <= readTo) return;
+  const open = opened();
+  reading = setTimeout(async () => {
+    const response = await post("read", { ...which(), seq: last }).catch(() => null);
+    if (!response?.ok || opened() !== open) return;
+    readTo = Math.max(readTo, last);
+    markOpen();
+  }, READ_MS);
+}
+
+function takePresence({ status, there: names }) {
+  there = names;
+  if (byId("available")) byId("available").checked = status === "available";
+  showThere();
+}
+
+function showThere() {
+  for (const pick of document.querySelectorAll("#assign [data-assign]")) pick.classList.toggle("there", there.includes(pick.dataset.assign));
+}
+
 // --- having something done ---
 
-async function act(path, fields = {}, key = null) {
+function which() {
   const { chatbot, conversation } = byId("thread").dataset;
-  const body = JSON.stringify({ chatbot_id: chatbot, conversation_id: conversation, ...fields });
+  return { chatbot_id: chatbot, conversation_id: conversation };
+}
+
+function post(path, body, key = null) {
+  const headers = { "Content-Type": "application/json", "X-CSRF-Token": desk.dataset.csrf };
+  if (key) headers["Idempotency-Key"] = key;
+  const signal = AbortSignal.timeout(PATIENCE_MS);
+  return fetch(`${root}/web/inbox/${path}`, { method: "POST", headers, body: JSON.stringify(body), signal });
+}
+
+async function act(path, fields = {}, key = null) {
+  const body = { ...which(), ...fields };
   for (let tried = 1; tried <= TRIES; tried++) {
-    const headers = { "Content-Type": "application/json", "X-CSRF-Token": desk.dataset.csrf };
-    if (key) headers["Idempotency-Key"] = key;
-    const signal = AbortSignal.timeout(PATIENCE_MS);
-    const response = await fetch(`${root}/web/inbox/${path}`, { method: "POST", headers, body, signal }).catch(() => null);
+    const response = await post(path, body, key).catch(() => null);
     // What is not known to have been refused is only sent again where a key makes sure that it is done once.
     if (response && (response.status < 500 || !key || tried === TRIES)) {
       showProblem(response.ok ? "" : await refusal(response));
@@ -630,11 +699,13 @@ function onInput(event) {
     keepDraft();
     fit(event.target);
     offer();
+    tellTyping();
   } else if (event.target.matches(".proposal textarea")) fit(event.target);
 }
 
 function onChange(event) {
   if (event.target.id === "chatbot") event.target.form.submit();
+  if (event.target.id === "available") post("presence", { status: event.target.checked ? "available" : "away" }).catch(() => null);
 }
 
 function onKey(event) {
