@@ -380,6 +380,8 @@ async def test_what_was_said_is_unread_until_its_operator_has_seen_it(tmp_path: 
             rows = (await who.get(f"/inbox?view={view}")).text.split("<li ")[1:]
             return [_keys(f"<li {row}")[0].rpartition("/")[2] for row in rows if 'class="fresh"' in row]
 
+        viewer = await operator(site, "viv", "member", chatbots={chatbot: "viewer"})
+        assert await unread(viewer) == [], "who only reads along has no marks"
         assert await unread(eve) == ["c1"], "what the chatbot alone talks about is no news"
         last = (await site.api.messages(chatbot))[-1]["seq"]
         assert (await eve.send("/web/inbox/read", chatbot, seq=last)).status == 204

@@ -110,11 +110,13 @@ class Overview:
 
     async def rows(self, principal: Principal, chatbots: Sequence[Chatbot], view: View, *, limit: int) -> Rows:
         """Of these chatbots, as far as the principal may read in them."""
-        ids, me = [each.id for each in readable(principal, chatbots)], principal.operator or ""
+        admitted, me = readable(principal, chatbots), principal.operator or ""
+        ids = [each.id for each in admitted]
 
         async def read(reader: Reader) -> Rows:
+            listed = await inbox_lists.list_view(reader, ids, view, me=me, limit=limit, marks_of=principal.speaks_as or "")
             return Rows(
-                await inbox_lists.list_view(reader, ids, view, me=me, limit=limit, marks_of=principal.speaks_as or ""),
+                _marked(principal, admitted, listed),
                 await inbox_lists.list_waits(reader, ids),
                 await inbox_lists.count_mine(reader, ids, me),
             )
@@ -133,7 +135,7 @@ class Overview:
         async def read(reader: Reader) -> Rows:
             ids, me = [each.id for each in admitted], principal.operator or ""
             named = await inbox_lists.list_named(reader, newest, marks_of=principal.speaks_as or "")
-            listed = {_key(each.conversation): each for each in named}
+            listed = {_key(each.conversation): each for each in _marked(principal, admitted, named)}
             hits = [
                 msgspec.structs.replace(listed[key], said=keys[key].content[:200], said_by=keys[key].role)
                 for key in newest
@@ -229,6 +231,17 @@ def _admit(principal: Principal, chatbot: Chatbot, conversation_id: str) -> str:
 def _answers(principal: Principal, chatbot: Chatbot) -> bool:
     """Whether what operators tell each other is for them, as over the API."""
     return principal.within(chatbot).may(Scope.MESSAGES_INJECT)
+
+
+def _marked(principal: Principal, chatbots: Sequence[Chatbot], listed: Sequence[Listed]) -> list[Listed]:
+    """Who does not answer in a chatbot has no read marks there: nothing in it is unread to them."""
+    answered = {each.id for each in chatbots if _answers(principal, each)}
+    return [
+        each
+        if each.conversation.chatbot_id in answered
+        else msgspec.structs.replace(each, read_seq=each.conversation.last_message_seq)
+        for each in listed
+    ]
 
 
 def _key(conversation: Conversation) -> tuple[str, str]:
