@@ -34,7 +34,7 @@ from gigachat_server.pages import (
 )
 from gigachat_server.pages.context import PageContext
 from gigachat_server.pages.request import PageRequest
-from gigachat_server.pages.settings import access, answers, chatbots, compare, config, knowledge, relevance
+from gigachat_server.pages.settings import access, answers, chatbots, compare, config, knowledge, relevance, replies
 
 Handler = Callable[[PageRequest[B], PageContext], Awaitable[Answer | Response]]
 
@@ -88,6 +88,8 @@ SETTINGS_ROUTES = (
     PageRoute(method="POST", path=SETTINGS + "/compare", scope=Scope.CHATBOTS_WRITE, handler=compare.act, is_large=True),
     PageRoute(method="POST", path="/web" + SETTINGS + "/replay", scope=Scope.CONVERSATIONS_READ, handler=compare.run,
               is_guarded=True, is_large=True, is_json=True),
+    PageRoute(method="GET", path=SETTINGS + "/replies", scope=Scope.MESSAGES_INJECT, handler=replies.show),
+    PageRoute(method="POST", path=SETTINGS + "/replies", scope=Scope.MESSAGES_INJECT, handler=replies.act, is_large=True),
     PageRoute(method="GET", path=SETTINGS + "/access", scope=Scope.ACCESS_WRITE, handler=access.show),
     PageRoute(method="POST", path=SETTINGS + "/access", scope=Scope.ACCESS_WRITE, handler=access.act, is_large=True),
     *(
