@@ -93,6 +93,7 @@ class PersonView(msgspec.Struct, frozen=True, kw_only=True):
     """The end user, as far as they are known: `facts` is what was told of them besides, by name."""
 
     name: str
+    called: str  # by their own name; empty while it is not known
     user_id: str
     email: str
     is_known: bool
@@ -196,6 +197,7 @@ def person_of(person: Person, conversation: Conversation, chatbot: Chatbot, *, m
     chatbots = {chatbot.id: chatbot}
     return PersonView(
         name=_name(person, conversation),
+        called=(user.name if user else None) or "",
         user_id=conversation.user_id or "",
         email=(user.email or "") if user else "",
         is_known=user is not None and bool(user.name or user.email or user.metadata),
