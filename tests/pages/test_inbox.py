@@ -277,6 +277,25 @@ async def test_the_stream_ends_with_the_session_and_with_the_conversation(tmp_pa
             await stream.until(lambda found: any(each.name == "gone" for each in found))
 
 
+async def test_who_left_a_chatbot_hears_no_more_of_a_reply_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pause = Pause()
+    async with pages(tmp_path, model=ScriptedModel(["Hello."], ["Public.", pause, "SECRET"])) as site:
+        chatbot, services = await site.api.chatbot(), site.api.services
+        await site.api.say(chatbot, "Hello")
+        eve = await operator(site, "eve", "member", chatbots={chatbot: "operator"})
+        async with following(eve, f"open={chatbot.rpartition('/')[2]}/c1&after=2") as stream:
+            saying = asyncio.create_task(site.api.say(chatbot, "More"))
+            await stream.until(lambda found: "Public." in str(found))
+            keeper = local_operator(services.account.id)
+            (found,) = await services.operators.list(keeper, after=None, limit=2)
+            await services.operators.change(keeper, found.id, lambda draft: msgspec.structs.replace(draft, memberships=()))
+            monkeypatch.setattr(sse, "PING_S", 0)  # the next check is due
+            pause.resume()
+            await stream.until(lambda found: any(each.name in ("closed", "gone") for each in found))
+            await saying
+            assert "SECRET" not in str(stream.found)
+
+
 async def test_an_idle_page_reads_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with pages(tmp_path) as site:
         chatbot = await site.api.chatbot()

@@ -1951,7 +1951,7 @@ export interface components {
             status?: "closed" | "open" | "snoozed";
             /** @description With status snoozed: in the next year. */
             snoozed_until?: string | null;
-            /** @description The operator who looks after it, or null. What only looks like `bot` is refused. */
+            /** @description The operator who looks after it, or null. What only looks like `bot` is refused. Where the account has operators, it takes the handle of one who may answer there. */
             assigned_to?: string | null;
         };
         /**

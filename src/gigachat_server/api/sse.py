@@ -89,11 +89,11 @@ async def _turn(started: TurnHandle, request: Request[Any], view: View) -> Async
     try:
         if turn is not None:
             left_at = _left_at(request) if started.is_replayed else (0, 0)
-            async with aclosing(turn.watch(idle_s=PING_S, left_at=left_at)) as watched:
-                async for said in watched:
-                    await admission.check(is_fact=False)
+            async with aclosing(admission.hear(started, left_at=left_at)) as heard:
+                async for said in heard:
                     yield PING if said is None else delta(said, turn.answered_in.start_seq)
         stored = await started.result()
+        await admission.check(is_fact=False)
     except GigachatError as error:
         yield event("error", problem(error, instance=request.raw_path, request_id=request.request_id, root=request.root))
         return
@@ -137,6 +137,15 @@ class Admission:
         if is_fact or now - self._checked_at >= PING_S / 3:  # sooner than silence is broken, or it would take twice as long
             await self._request.reauthorise()
             self._checked_at = now
+
+    async def hear(self, started: TurnHandle, *, left_at: tuple[int, int] = (0, 0)) -> AsyncGenerator[ReplyPiece | None, None]:
+        """The words of a reply, None while there are none, for as long as the caller may have them."""
+        if started.turn is None:
+            return
+        async with aclosing(started.turn.watch(idle_s=PING_S, left_at=left_at)) as watched:
+            async for said in watched:
+                await self.check(is_fact=False)
+                yield said
 
 
 async def _follow(

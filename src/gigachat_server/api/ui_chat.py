@@ -18,7 +18,7 @@ from msgspec import Meta
 from starlette.responses import Response
 
 from gigachat_server.access.speakers import CLIENT_PREFIX
-from gigachat_server.api.sse import PING, PING_S, Admission, EventStream
+from gigachat_server.api.sse import PING, Admission, EventStream
 from gigachat_server.api.ui_frames import HEADERS, MESSAGE_ID, ReplyFrames, ui_messages
 from gigachat_server.chat.turns.turn import TurnHandle
 from gigachat_server.edge.answer import Answer
@@ -139,9 +139,8 @@ async def _frames(request: Request[Any], started: TurnHandle) -> AsyncGenerator[
     try:
         if turn is not None:
             is_shown = request.chatbot.config.response.stream
-            async with aclosing(turn.watch(idle_s=PING_S)) as watched:
-                async for said in watched:
-                    await admission.check(is_fact=False)
+            async with aclosing(admission.hear(started)) as heard:
+                async for said in heard:
                     if said is None:
                         yield PING
                     elif is_shown and (piece := frames.said(said, turn.speech.message_ids[0])):

@@ -154,6 +154,8 @@ class _Page:
                     self._request.principal.within(chatbot)  # as they are by now
                     match each:
                         case FeedDelta():
+                            await self._admission.check(is_fact=False)
+                            self._request.principal.check_reach(chatbot)
                             yield sse.delta(each.said, each.seq)
                         case FeedTyping():
                             yield sse.event("typing", {"names": each.names})

@@ -143,7 +143,9 @@ class ConversationChange(Struct, frozen=True, kw_only=True):
     snoozed_until: str | None | UnsetType = UNSET
     """With status snoozed: in the next year."""
     assigned_to: str | None | UnsetType = UNSET
-    """The operator who looks after it, or null. What only looks like `bot` is refused."""
+    """The operator who looks after it, or null. What only looks like `bot` is refused. Where the account has operators, it
+    takes the handle of one who may answer there.
+    """
 
 
 class DiscardInput(Struct, frozen=True, kw_only=True):

@@ -161,21 +161,22 @@ def stream(
 
 
 async def _frames(started: TurnHandle, request: Request[Any], frames: ChatStream | ResponseStream) -> AsyncGenerator[bytes, None]:
-    turn = started.turn
+    turn, admission = started.turn, sse.Admission(request)
     yield frames.open(len(turn.speech.message_ids) if turn is not None else len(started.replies))
-    if turn is not None and request.chatbot.config.response.stream:
-        places: dict[str, int] = {}
-        async with aclosing(turn.watch(idle_s=sse.PING_S)) as watched:
-            async for said in watched:
-                if said is None:
-                    yield sse.PING
-                    continue
-                if said.message_id not in places:  # of a reply that begins, or begins anew
-                    places = {each: number for number, each in enumerate(turn.speech.message_ids)}
-                if (index := places.get(said.message_id)) is not None and (frame := frames.say(index, said.text)):
-                    yield frame
     try:
+        if turn is not None and request.chatbot.config.response.stream:
+            places: dict[str, int] = {}
+            async with aclosing(admission.hear(started)) as heard:
+                async for said in heard:
+                    if said is None:
+                        yield sse.PING
+                        continue
+                    if said.message_id not in places:  # of a reply that begins, or begins anew
+                        places = {each: number for number, each in enumerate(turn.speech.message_ids)}
+                    if (index := places.get(said.message_id)) is not None and (frame := frames.say(index, said.text)):
+                        yield frame
         replies = await replies_of(started)
+        await admission.check(is_fact=False)
     except GigachatError as error:
         yield frames.fail(errors.document(error))
         return
