@@ -42,7 +42,7 @@ pytestmark = [
 
 
 @contextmanager
-def _opened(folder: Path) -> Iterator[Browser]:
+def opened(folder: Path) -> Iterator[Browser]:
     assert CHROMIUM
     assert DRIVER
     options = webdriver.ChromeOptions()
@@ -58,13 +58,13 @@ def _opened(folder: Path) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def eves(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with _opened(tmp_path_factory.mktemp("eve")) as browser:
+    with opened(tmp_path_factory.mktemp("eve")) as browser:
         yield browser
 
 
 @pytest.fixture(scope="module")
 def bens(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with _opened(tmp_path_factory.mktemp("ben")) as browser:
+    with opened(tmp_path_factory.mktemp("ben")) as browser:
         yield browser
 
 
