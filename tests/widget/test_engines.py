@@ -140,7 +140,7 @@ async def test_only_the_conversation_that_was_opened_last_is_shown(tmp_path: Pat
             tab.open_chat()
             for prompt in ("One", "Two"):
                 tab.say(prompt)
-                tab.until(lambda prompt=prompt: tab.replies() == [prompt])
+                tab.until(lambda prompt=prompt: tab.replies() == [prompt])  # type: ignore[misc]
                 tab.script("document.querySelector('[data-do=new]').click()")
                 tab.until(lambda: not tab.all(".m"))
             for order, shown in (([0, 1], "Two"), ([1, 0], "One")):
@@ -148,7 +148,7 @@ async def test_only_the_conversation_that_was_opened_last_is_shown(tmp_path: Pat
                 tab.script(open_both, order)
                 tab.until(lambda: tab.replies())
                 tab.say(f"After {shown}")
-                tab.until(lambda shown=shown: tab.replies() == [shown, f"After {shown}"])
+                tab.until(lambda shown=shown: tab.replies() == [shown, f"After {shown}"])  # type: ignore[misc]
             list_all()
             tab.script(open_both, [0, 1])
             tab.say("At once")
