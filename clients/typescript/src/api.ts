@@ -1904,7 +1904,7 @@ export interface components {
             documents?: components["schemas"]["DocumentsConfigInput"];
             interception?: components["schemas"]["InterceptionConfigInput"];
             limits?: components["schemas"]["LimitsConfigInput"];
-            prices?: components["schemas"]["PricesConfig"];
+            prices?: components["schemas"]["PricesConfigInput"];
         };
         /**
          * ChatbotInputPart
@@ -1917,7 +1917,7 @@ export interface components {
             documents?: components["schemas"]["DocumentsConfigInput"];
             interception?: components["schemas"]["InterceptionConfigInput"];
             limits?: components["schemas"]["LimitsConfigInput"];
-            prices?: components["schemas"]["PricesConfig"];
+            prices?: components["schemas"]["PricesConfigInput"];
         };
         /**
          * ChatbotStream
@@ -1954,7 +1954,7 @@ export interface components {
             status?: "closed" | "open" | "snoozed";
             /** @description With status snoozed: in the next year. */
             snoozed_until?: string | null;
-            /** @description The operator who looks after it, or null. What only looks like `bot` is refused. */
+            /** @description The operator who looks after it, or null. What only looks like `bot` is refused. Where the account has operators, it takes the handle of one who may answer there. */
             assigned_to?: string | null;
         };
         /**
@@ -2701,6 +2701,14 @@ export interface components {
          * @description What a million tokens of the model cost, in a currency of your choice. The figures multiply them.
          */
         PricesConfig: {
+            input: number;
+            output: number;
+        };
+        /**
+         * PricesConfigInput
+         * @description What a million tokens of the model cost, in a currency of your choice. The figures multiply them.
+         */
+        PricesConfigInput: {
             input?: number;
             output?: number;
         };
@@ -3780,6 +3788,7 @@ export interface components {
             documents: components["schemas"]["DocumentsConfig"];
             interception: components["schemas"]["InterceptionConfig"];
             limits: components["schemas"]["LimitsConfig"];
+            prices: components["schemas"]["PricesConfig"];
             /** Format: date-time */
             created_at: string;
             /** Format: date-time */

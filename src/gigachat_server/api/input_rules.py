@@ -168,7 +168,9 @@ _NOT_THE_BOT = "What only looks like `bot` is refused."
 NOTES: dict[tuple[str, str], str] = {
     ("PromptInput", "user_id"): f"What only looks like the prefix, such as `Client:`, is refused. {_NOT_THE_BOT}",
     ("TakeoverInput", "operator"): _NOT_THE_BOT,
-    ("ConversationChange", "assigned_to"): _NOT_THE_BOT,
+    ("ConversationChange", "assigned_to"): (
+        f"{_NOT_THE_BOT} Where the account has operators, it takes the handle of one who may answer there."
+    ),
     ("CannedReplyInput", "shortcut"): (
         "The pattern is what it takes in ASCII: letters and digits of other scripts are taken, too. Stored in lower case."
     ),

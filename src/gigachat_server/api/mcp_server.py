@@ -28,7 +28,7 @@ from gigachat_server.edge.answer import Answer
 from gigachat_server.edge.body import convert
 from gigachat_server.edge.problem import problem_headers
 from gigachat_server.edge.request import Request
-from gigachat_server.errors import ChatbotRequired, FieldError, GigachatError, InvalidRequest, NotFound, OriginRefused
+from gigachat_server.errors import ChatbotRequired, FieldError, Forbidden, GigachatError, InvalidRequest, NotFound, OriginRefused
 from gigachat_server.records import Chatbot
 from gigachat_server.services import Services
 
@@ -172,6 +172,8 @@ async def _run(exchange: Exchange, tool: Tool[Any]) -> msgspec.Struct | TurnHand
     chatbot = exchange.request.named_chatbot
     if chatbot is None:
         chatbot = await _chosen(exchange, tool, arguments.get("chatbot_id"))
+        if tool not in tools_for(exchange.request.principal):
+            raise Forbidden("You may not use this tool in that chatbot.")
         arguments = {name: value for name, value in arguments.items() if name != "chatbot_id"}
     wanted = convert(arguments, tool.takes)
     return await tool.run(Call(exchange.request.principal, chatbot, exchange.services, _key(exchange)), wanted)

@@ -43,7 +43,17 @@ from gigachat_server.language.words import is_blank
 from gigachat_server.records import Chatbot, Conversation, ConversationIdentified, Event, Feedback, FeedbackGiven, Message
 from gigachat_server.records.events import EventType
 from gigachat_server.settings import Settings
-from gigachat_server.store import conversations, drafts, end_users, events, idempotency, messages, user_sessions
+from gigachat_server.store import (
+    conversations,
+    drafts,
+    end_users,
+    events,
+    idempotency,
+    message_texts,
+    messages,
+    read_marks,
+    user_sessions,
+)
 from gigachat_server.store.conversations import BOT as BOT  # who controls a conversation that no operator does
 from gigachat_server.store.conversations import ConversationFilter as ConversationFilter
 from gigachat_server.store.database import Database, Reader, Tx
@@ -284,6 +294,8 @@ class Conversations:
             await self._sessions.open_in(tx, principal, made)
             moved = await conversations.give_to(tx, chatbot.id, was, user_id, most=MOST_CLAIMED)
             await messages.give_to(tx, chatbot.id, moved, was, user_id)
+            await message_texts.give_to(tx, chatbot.id, moved, was, user_id)
+            await read_marks.give_to(tx, chatbot.id, moved, was, user_id)
             for conversation_id in moved:
                 await self._events.add(tx, chatbot.id, conversation_id, ConversationIdentified())
             await end_users.delete(tx, chatbot.id, was)
