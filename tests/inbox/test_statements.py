@@ -124,7 +124,7 @@ async def _fill(api: Api, chatbots: list[str]) -> None:
         chatbot_id = path.rpartition("/")[2]
         for number in range(1_000):
             at, name = 1_700_000_000_000_000 + number, f"c{number:04}"
-            key = {"chatbot_id": chatbot_id, "conversation_id": name}
+            key: dict[str, Any] = {"chatbot_id": chatbot_id, "conversation_id": name}
             conversations.append(
                 key
                 | {
