@@ -329,9 +329,12 @@ async def test_what_is_done_is_in_the_audit_log(tmp_path: Path) -> None:
     async with gigachat(tmp_path) as api:
         key = await _keeper(api)
         chatbot = await api.chatbot()
-        await api.say(chatbot, "Hello", user="secret@example.com")
-        await api.post(f"{chatbot}/conversations/c1/takeover", {"operator": "eve"})
-        await api.post(f"{chatbot}/conversations/c1/release")
+        await api.say(chatbot, "Hello", user="secret@example.com", conversation="secret@example.com")
+        await api.post(f"{chatbot}/conversations/secret@example.com/takeover", {"operator": "eve"})
+        await api.post(f"{chatbot}/conversations/secret@example.com/release")
+        taken_over = (await api.get("/audit?limit=2", key=key)).body[1]
+        assert (taken_over["action"], taken_over["detail"]) == ("conversation.taken_over", {"operator": "eve"})
+        assert taken_over["target"] == f"conversation:{chatbot.rpartition('/')[2]} secret@example.com"
         await api.call("DELETE", f"{chatbot}/users/secret%40example.com")
         await api.call("DELETE", chatbot)
         made = (await api.post("/operators", {"email": "ann@example.com"}, key=key)).body
@@ -357,7 +360,8 @@ async def test_what_is_done_is_in_the_audit_log(tmp_path: Path) -> None:
         assert told["operator.changed"]["detail"] == {"role": ["member", "admin"], "fields": ["email"]}
         assert told["operator.deleted"]["target"] == "operator:ann"
         assert told["chatbot.deleted"]["target"] == f"chatbot:{chatbot.rpartition('/')[2]}"
-        assert told["conversation.taken_over"]["detail"] == {"conversation": "c1", "operator": "eve"}
+        assert told["conversation.taken_over"]["detail"] == {"operator": "eve"}
+        assert told["conversation.taken_over"]["target"] == f"conversation:{chatbot.rpartition('/')[2]} erased"
         assert told["key.revoked"]["actor"].startswith("key:")
         assert "example.com" not in str(entries), "whoever was erased is not named"
         (first, second, *_) = entries

@@ -8,7 +8,6 @@ another protocol, only translates: it parses a request, calls, and shapes what c
 from __future__ import annotations
 
 import functools
-import secrets
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
@@ -38,6 +37,7 @@ from gigachat_server.chat.turns.spending import most_tokens
 from gigachat_server.chat.turns.turn import Admit, TurnHandle, Turns
 from gigachat_server.clock import Clock
 from gigachat_server.errors import Conflict, FieldError, Forbidden, InvalidRequest, NotFound
+from gigachat_server.ids import random_text
 from gigachat_server.knowledge.search.retrieve import Earlier
 from gigachat_server.language.words import is_blank
 from gigachat_server.records import Chatbot, Conversation, ConversationIdentified, Event, Feedback, FeedbackGiven, Message
@@ -705,7 +705,7 @@ async def _find(reader: Reader, principal: Principal, chatbot: Chatbot, conversa
 
 def new_conversation_id(prefix: str = CONVERSATION_PREFIX) -> str:
     """An id that cannot be guessed."""
-    return prefix + secrets.token_hex(16)
+    return prefix + random_text(16)
 
 
 def _required(text: str | None, field: str) -> str:

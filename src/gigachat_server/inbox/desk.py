@@ -13,6 +13,7 @@ from typing import Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from gigachat_server.access.operators import check_may_answer
 from gigachat_server.access.principal import Principal
 from gigachat_server.access.scopes import Scope
 from gigachat_server.access.speakers import client_defined_id, operator_name
@@ -70,6 +71,8 @@ class Desk:
                 raise NotFound
             await self._set_status(tx, conversation, wanted, by)
             if not isinstance(wanted.assigned_to, UnsetType) and wanted.assigned_to != conversation.assigned_to:
+                if wanted.assigned_to is not None:
+                    await check_may_answer(tx, chatbot, wanted.assigned_to, "assigned_to")
                 await conversations.assign(tx, chatbot.id, conversation_id, operator=wanted.assigned_to)
                 assigned = ConversationAssigned(operator=wanted.assigned_to, by=by)
                 await self._events.add(tx, chatbot.id, conversation_id, assigned)

@@ -11,7 +11,7 @@ from gigachat_server.chat.alerts import Alerts
 from gigachat_server.chat.answers.prompt import handoff_message
 from gigachat_server.chat.attendance import Attendance
 from gigachat_server.chat.events.recorder import Events
-from gigachat_server.chat.ownership import Entry
+from gigachat_server.chat.ownership import Entry, conversation_target
 from gigachat_server.chat.turns.endings import end_turns
 from gigachat_server.chat.turns.live import FrozenTurns, LiveTurns
 from gigachat_server.chat.turns.nodes import Nodes
@@ -216,9 +216,9 @@ class Control:
             chatbot.account_id,
             actor=actor,
             action=f"conversation.{what}",
-            target=f"chatbot:{chatbot.id}",
+            target=conversation_target(chatbot.id, conversation_id),
             now_us=self._clock(),
-            detail={"conversation": conversation_id, "operator": operator},
+            detail={"operator": operator},
         )
 
     async def stop(
