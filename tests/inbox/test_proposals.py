@@ -13,6 +13,7 @@ from gigachat_server import triggers
 from gigachat_server.errors import ModelUnreachable
 from gigachat_server.models.base import HandoffRequest, ModelInput
 from gigachat_server.models.fake import Pause, ScriptedModel, Step
+from gigachat_server.store.database import Tx
 from tests.harness import Api, Reply, gigachat, until
 from tests.inbox.clocks import SteppedClock
 from tests.turns import answering
@@ -412,3 +413,24 @@ async def test_an_unseen_proposal_of_before_a_change_of_settings_is_put_out_of_d
         assert (await api.get(f"{chatbot}/conversations/c1")).body["handoff_requested_at"] is None
         assert [each["state"] for each in await _proposals(api, chatbot)] == ["superseded"]
         assert [each["turn"] for each in await api.messages(chatbot) if each["role"] == "user"] == ["interrupted", "done"]
+
+
+async def test_a_suggestion_that_another_has_taken_up_meanwhile_is_said_to_be_there_by_that_one_alone(tmp_path: Path) -> None:
+    pause = Pause()
+    async with gigachat(tmp_path, model=answering({"First": ["re: ", pause, "First"]})) as api:
+        chatbot = await api.chatbot()
+        path = f"{chatbot}/conversations/c1"
+        await api.post(f"{path}/takeover", {"operator": "eve"})
+        await api.say(chatbot, "First")
+        await api.post(f"{path}/suggest")
+        await pause.reached.wait()
+
+        async def take_up(tx: Tx) -> None:
+            await tx.run("UPDATE proposals SET lease = 'of another', lease_until = :until", until=2**52)
+
+        await api.services.database.transaction("test.take_up", take_up)
+        pause.resume()
+        await api.services.inbox_worker.aclose()
+        assert [each["state"] for each in await _proposals(api, chatbot)] == ["wanted"]
+        events = (await api.get(f"{path}/events?limit=100")).body
+        assert [each for each in events if each["type"] == "proposal.created"] == []
