@@ -48,7 +48,7 @@ def leaks(kept: bytes, issued: list[str]) -> list[str]:
             middle = len(encoded) // 2 - _CORE // 2
             cores.setdefault(int.from_bytes(encoded[middle : middle + _CORE], "little"), []).append((encoded, secret))
     wanted = np.sort(np.fromiter(cores, dtype="<u8"))
-    found = set()
+    found: set[int] = set()
     for shift in range(min(_CORE, len(kept))):
         windows = np.frombuffer(kept, dtype="<u8", offset=shift, count=(len(kept) - shift) // _CORE)
         places = np.searchsorted(wanted, windows).clip(max=len(wanted) - 1)
@@ -157,5 +157,5 @@ def sql_of(file: Path) -> bytes:
     """As `.dump` writes it."""
     written = io.StringIO()
     with closing(apsw.Connection(str(file), flags=apsw.SQLITE_OPEN_READONLY)) as store:
-        shell.Shell(stdout=written, db=store).process_command(".dump")
+        shell.Shell(stdout=written, db=store).process_command(".dump")  # type: ignore[no-untyped-call]
     return written.getvalue().encode("utf-8", "surrogateescape")
