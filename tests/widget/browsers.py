@@ -31,6 +31,8 @@ _CHROMIUM = (
     "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync --disable-dev-shm-usage --window-size=1200,860"
 )
+# A frame of another site has a process of its own otherwise, and DevTools' emulation reaches the page's alone.
+_ONE_PROCESS = ("--disable-site-isolation-trials", "--disable-features=IsolateOrigins,site-per-process")
 _QUIET = {
     "app.normandy.enabled": False,
     "app.update.enabled": False,
@@ -142,11 +144,12 @@ class Browser:
 
 
 @contextmanager
-def browser(engine: str) -> Iterator[Browser]:
+def browser(engine: str, *, is_emulating: bool = False) -> Iterator[Browser]:
+    """`is_emulating`: what Chromium is told of the screen and of the reader's wishes holds inside the widget, too."""
     with ExitStack() as stack:
         profile = Path(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
         make = {"chromium": _chromium, "firefox": _firefox, "webkit": _webkit}[engine]
-        driver = make(profile, stack)
+        driver = make(profile, stack) if not is_emulating else _chromium(profile, stack, *_ONE_PROCESS)
         stack.callback(_quit, driver)
         yield Browser(driver, engine)
 
@@ -155,10 +158,10 @@ def _quit(driver: WebDriver) -> None:
     driver.quit()
 
 
-def _chromium(profile: Path, stack: ExitStack) -> WebDriver:
+def _chromium(profile: Path, stack: ExitStack, *flags: str) -> WebDriver:
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium") or ""
-    for flag in (*_CHROMIUM.split(), f"--user-data-dir={profile}", "--host-resolver-rules=MAP *.test 127.0.0.1"):
+    for flag in (*_CHROMIUM.split(), *flags, f"--user-data-dir={profile}", "--host-resolver-rules=MAP *.test 127.0.0.1"):
         options.add_argument(flag)
     options.add_experimental_option("prefs", {"profile.cookie_controls_mode": 1, "profile.block_third_party_cookies": True})
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})

@@ -21,10 +21,10 @@ T = TypeVar("T")
 UNLIMITED = {"user": None, "address": None, "sessions": None}  # one address is all visitors here
 
 
-def engine_browser(engine: str) -> Iterator[Browser]:
+def engine_browser(engine: str, *, is_emulating: bool = False) -> Iterator[Browser]:
     if (why := missing(engine)) and os.environ.get("REQUIRE_ALL") != "1":
         pytest.skip(why)
-    with browser(engine) as opened:
+    with browser(engine, is_emulating=is_emulating) as opened:
         yield opened
 
 

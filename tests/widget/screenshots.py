@@ -231,7 +231,6 @@ async def _others(studio: Studio) -> None:
         studio.tab.until(lambda: studio.tab.all("body[data-state]"))
         studio.ask("How do returns work?")
         studio.take("full-page")
-        # Chromium plays these for a page, not for a frame of another site.
         studio.screen(DESKTOP, forced=True)
         studio.take("forced-colours")
 
@@ -241,7 +240,7 @@ async def _others(studio: Studio) -> None:
 
 async def main(folder: Path) -> None:
     pause = Pause()
-    with ExitStack() as stack, browser("chromium") as tab:
+    with ExitStack() as stack, browser("chromium", is_emulating=True) as tab:
         data = Path(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
         stack.enter_context(stores.using(stores.SQLiteStores()))
         async with chatting(data, model=ScriptedModel(_answers(pause)), name="Fernwood", **MATCHING) as (visit, host):

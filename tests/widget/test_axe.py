@@ -30,7 +30,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def tab() -> Iterator[Browser]:
-    yield from engine_browser("chromium")
+    yield from engine_browser("chromium", is_emulating=True)
 
 
 def complaints(tab: Browser) -> list[str]:

@@ -45,7 +45,8 @@ T = TypeVar("T")
 
 BACKLOG = 2048
 KEEP_ALIVE_S = 75  # longer than the proxies before us keep a connection, so that it is they who close it
-_GRACE_S = 2  # to tell those who wait that their reply was cut off
+_GRACE_S = 4  # to store that replies were cut off, and to tell those who wait for them, on a machine that is busy, too
+_BROKEN_PATIENCE_S = 2  # to tell them so, when nothing can be stored
 _PR_SET_DUMPABLE = 4
 _MOST_OPEN_FILES = 1 << 20
 _MOST_UNSENT_BYTES = 128 * 1024
@@ -106,7 +107,7 @@ async def serving(settings: Settings) -> AsyncIterator[Serving]:
 
 def _patience_s(services: Services) -> float:
     """How long running turns may go on. What cannot be stored need not be waited for: only for those who are told so."""
-    return _GRACE_S if services.database.broken.is_set() else services.settings.shutdown_timeout_s
+    return _BROKEN_PATIENCE_S if services.database.broken.is_set() else services.settings.shutdown_timeout_s
 
 
 @asynccontextmanager

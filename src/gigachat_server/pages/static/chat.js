@@ -20,7 +20,6 @@ let isBegun = Number(place) > 0; // there is something to follow
 let unsent = null; // the prompt that may or may not have arrived, and its key
 
 if (composer) start();
-else copyButtons();
 
 function start() {
   composer.addEventListener("submit", (event) => {
@@ -38,7 +37,6 @@ function start() {
     if (event.target === operatorField) speakAs("operator"); // typing a name selects it
     else refresh();
   });
-  document.getElementById("chatbot").addEventListener("change", (event) => event.target.form.submit());
   document.getElementById("stop").addEventListener("click", () => act("stop").then(() => promptField.focus()));
   for (const button of document.querySelectorAll("[data-prompt]")) {
     button.addEventListener("click", () => {
@@ -64,7 +62,6 @@ function start() {
   document.addEventListener("keydown", (event) => event.key === "Escape" && closeMenus(document.body));
   // A browser opens few connections to one server: a hidden page must not hold one.
   document.addEventListener("visibilitychange", () => (document.hidden ? unfollow() : follow()));
-  copyButtons();
   rememberOperator();
   refresh();
   toEnd();
@@ -425,21 +422,4 @@ function showCurl() {
     `-H 'Accept: text/event-stream'`,
     `-d '${json}'`,
   ].join(" \\\n  ");
-}
-
-function copyButtons() {
-  for (const button of document.querySelectorAll("[data-copy]")) button.addEventListener("click", () => copy(button));
-}
-
-async function copy(button) {
-  const text = document.getElementById(button.dataset.copy);
-  const label = button.textContent;
-  try {
-    await navigator.clipboard.writeText(text.textContent);
-    button.textContent = "Copied";
-    setTimeout(() => (button.textContent = label), 2000);
-  } catch {
-    getSelection().selectAllChildren(text); // over plain http there is no clipboard: Ctrl+C does the rest
-    button.textContent = "Press Ctrl+C";
-  }
 }
