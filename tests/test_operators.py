@@ -320,7 +320,7 @@ async def test_of_those_who_make_the_first_owner_at_once_one_does(tmp_path: Path
 async def test_a_lesser_key_makes_no_first_owner(tmp_path: Path) -> None:
     async with gigachat(tmp_path) as api:
         services, draft = api.services, Draft(email="ann@example.com", name="", handle="", role="owner")
-        lesser = [scope for scope in SCOPES if scope is not Scope.CHATBOTS_WRITE]
+        lesser = tuple(scope for scope in SCOPES if scope is not Scope.CHATBOTS_WRITE)
         _, secret = await services.key_ring.create(services.account.id, "lesser", scopes=lesser)
         principal = await services.key_ring.authenticate(secret)
         session = await services.sessions.recognise(await services.sessions.open(principal, peer=None))
