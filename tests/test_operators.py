@@ -337,6 +337,7 @@ async def test_of_who_is_deleted_no_session_and_no_link_is_kept(tmp_path: Path) 
         made = await add_operator(services, "ann")
         session_id = await session_of(services, made)
         _, token = await services.operators.invite(local, made.id)
+        assert principal_of(msgspec.structs.replace(made, disabled_at=1)) is None, "whatever session may be left"
         await services.operators.delete(local, made.id)
         assert await services.sessions.recognise(session_id) is None
         assert await services.sign_in.accept(token, PASSWORD, peer=None) is None
