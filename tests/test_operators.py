@@ -18,6 +18,7 @@ from gigachat_server.store import operators
 from gigachat_server.store.database import Reader, Tx
 from tests.harness import Api, gigachat
 from tests.operators import PASSWORD, add_operator, as_principal, principals_of_roles, session_of
+from tests.turns import rows
 
 ANN = {"email": "Ann@Example.com", "name": "Ann  Archer", "handle": "ann", "role": "owner"}
 
@@ -328,6 +329,34 @@ async def test_a_lesser_key_makes_no_first_owner(tmp_path: Path) -> None:
         with pytest.raises(Forbidden):
             await services.sign_in.create_first_owner(session, draft, PASSWORD, peer=None)
         assert await services.operators.list(local_operator(services.account.id), after=None, limit=9) == []
+
+
+async def test_of_who_is_deleted_no_session_and_no_link_is_kept(tmp_path: Path) -> None:
+    async with gigachat(tmp_path) as api:
+        services, local = api.services, local_operator(api.services.account.id)
+        made = await add_operator(services, "ann")
+        session_id = await session_of(services, made)
+        _, token = await services.operators.invite(local, made.id)
+        assert principal_of(msgspec.structs.replace(made, disabled_at=1)) is None, "whatever session may be left"
+        await services.operators.delete(local, made.id)
+        assert await services.sessions.recognise(session_id) is None
+        assert await services.sign_in.accept(token, PASSWORD, peer=None) is None
+        for table in ("operator_sessions", "one_time_tokens", "memberships"):
+            assert await rows(api, f"SELECT 1 FROM {table} WHERE operator_id = :id", id=made.id) == [], table
+
+
+async def test_a_change_is_held_to_what_a_new_operator_is_held_to(tmp_path: Path) -> None:
+    async with gigachat(tmp_path) as api:
+        key, made = await _keeper(api), await add_operator(api.services, "ann")
+        path = f"/operators/{made.id}"
+        foreign = {"chatbots": [{"chatbot_id": "01a204e3-15f7-77b1-9db6-d193b16a5979"}]}
+        refused = await api.call("PATCH", path, foreign, key=key)
+        assert (refused.status, refused.fields) == (422, {"chatbots"})
+        assert (await api.call("PATCH", path, {"handle": "anna"}, key=key)).body["handle"] == "anna", "nobody knows it yet"
+        await session_of(api.services, made)
+        refused = await api.call("PATCH", path, {"handle": "hannah"}, key=key)
+        assert (refused.status, refused.code) == (409, "handle_fixed")
+        assert (await api.get("/operators", key=key)).body[0]["handle"] == "anna"
 
 
 async def test_whoever_chooses_a_password_leaves_no_link_that_would_replace_it(tmp_path: Path) -> None:
