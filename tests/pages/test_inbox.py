@@ -498,12 +498,17 @@ async def test_notes_and_proposals_are_for_those_who_answer(tmp_path: Path) -> N
         assert "data-proposal" not in told
 
 
-async def test_who_is_no_member_any_more_hears_no_further_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("is_left_another", [False, True])
+async def test_who_is_no_member_any_more_hears_no_further_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_left_another: bool
+) -> None:
     monkeypatch.setattr(sse, "PING_S", 0)
     pause = Pause()
     async with pages(tmp_path, model=ScriptedModel(["One", pause, " two"])) as site:
         chatbot = await site.api.chatbot()
-        ben = await operator(site, "ben", "member", chatbots={chatbot: "operator"})
+        other = await site.api.chatbot()
+        ben = await operator(site, "ben", "member", chatbots={chatbot: "operator", other: "operator"})
+        left = (Membership(chatbot_id=other.rpartition("/")[2], role="operator"),) if is_left_another else ()
         sent = asyncio.create_task(site.api.say(chatbot, "Count"))
         await pause.reached.wait()
         async with following(ben, f"view=open&open={chatbot.rpartition('/')[2]}/c1") as stream:
@@ -511,7 +516,7 @@ async def test_who_is_no_member_any_more_hears_no_further_word(tmp_path: Path, m
             services = site.api.services
             local = local_operator(services.account.id)
             (its,) = [each for each in await services.operators.list(local, after=None, limit=9) if each.handle == "ben"]
-            await services.operators.change(local, its.id, lambda held: msgspec.structs.replace(held, memberships=()))
+            await services.operators.change(local, its.id, lambda held: msgspec.structs.replace(held, memberships=left))
             pause.resume()
             await sent
             await stream.until(lambda found: any(each.name in ("closed", "gone") for each in found))
