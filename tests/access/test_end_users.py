@@ -10,12 +10,14 @@ import secrets
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, get_args
+from urllib.parse import quote
 
 import jwt
 import msgspec
 import pytest
 
 from gigachat_server.api.end_user_wire import SHOWN_EVENTS
+from gigachat_server.inbox.message_index import MessageIndex
 from gigachat_server.models.fake import ScriptedModel
 from gigachat_server.records import STAFF_ONLY, EventType
 from tests.access.people import ALICE, BOB, PAGE, UNLIMITED, people
@@ -58,9 +60,16 @@ async def test_a_visitor_who_signs_in_keeps_what_they_said(tmp_path: Path) -> No
     async with gigachat(tmp_path) as api:
         shop = await people(api)
         bearer, anonymous = await shop.visitor()
-        conversation = await shop.ask(bearer)
+        conversation = await shop.ask(bearer, "Where is my parcel?")
+        await MessageIndex(api.services.database).index_all()
+        read = await shop.call("PUT", f"/conversations/{conversation}/read", {"seq": 2}, bearer=bearer, headers=PAGE)
+        assert read.status < 300, read.text
         claimed = await shop.post("/sessions", {"claim": bearer}, bearer=shop.token())
         assert claimed.status == 201, claimed.text
+        found = {user: (await shop.get(f"/search?q=parcel&user_id={quote(user)}")).body for user in (ALICE, anonymous)}
+        assert (len(found[ALICE]), found[anonymous]) == (1, []), "it is found as hers"
+        marks = await rows(api, "SELECT reader, seq FROM read_marks")
+        assert [tuple(mark) for mark in marks] == [(ALICE, 2)], "nothing is unread anew"
         assert (await shop.get("/conversations", bearer=bearer, headers=PAGE)).status == 401
         mine = await shop.get(f"/conversations/{conversation}", bearer=claimed.body["token"])
         assert mine.body["user_id"] == ALICE

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from gigachat_server import triggers
 from gigachat_server.errors import ModelUnreachable
-from gigachat_server.models.base import ModelInput
+from gigachat_server.models.base import HandoffRequest, ModelInput
 from gigachat_server.models.fake import Pause, ScriptedModel, Step
 from tests.harness import Api, Reply, gigachat, until
 from tests.inbox.clocks import SteppedClock
@@ -259,3 +260,147 @@ async def test_of_all_that_happens_at_once_one_thing_happens(tmp_path: Path) -> 
             assert len(said) == (about[0] == "sent")
             taken = next(each["seq"] for each in events if each["type"] == "conversation.taken_over")
             assert all(each["seq"] < taken for each in said), "nothing of the chatbot after a takeover"
+
+
+async def test_a_suggestion_that_a_newer_prompt_overtook_is_not_shown(tmp_path: Path) -> None:
+    """Though the chatbot's settings ask for none by themselves."""
+    pause = Pause()
+    async with gigachat(tmp_path, model=answering({"First": ["re: ", pause, "First"]})) as api:
+        chatbot = await api.chatbot()
+        path = f"{chatbot}/conversations/c1"
+        await api.post(f"{path}/takeover", {"operator": "eve"})
+        await api.say(chatbot, "First")
+        wanted = (await api.post(f"{path}/suggest")).body
+        await pause.reached.wait()
+        await api.say(chatbot, "Second")
+        pause.resume()
+
+        async def is_decided() -> bool:
+            return all(each["state"] not in ("wanted", "open") for each in await _proposals(api, chatbot))
+
+        await until(is_decided)
+        assert [(each["id"], each["state"]) for each in await _proposals(api, chatbot)] == [(wanted["id"], "superseded")]
+        await api.post(f"{path}/suggest")
+        second = await _open(api, chatbot)
+        assert second["content"] == "re: Second"
+        await api.say(chatbot, "Third")
+        assert (await _decide(api, chatbot, second, "send", operator="eve")).code == "proposal_decided"
+        assert (await api.post(f"{path}/suggest")).body["id"] != second["id"]
+        assert (await _open(api, chatbot))["content"] == "re: Third"
+
+
+async def test_a_proposal_that_is_sent_reopens_its_conversation_visibly(tmp_path: Path) -> None:
+    clock = SteppedClock()
+    async with gigachat(tmp_path, clock=clock) as api:
+        chatbot = await api.chatbot(**REVIEWED)
+        path = f"{chatbot}/conversations/c1"
+        await api.say(chatbot, "Hello")
+        snoozed = {"status": "snoozed", "snoozed_until": clock.moment(hours=1)}
+        assert (await api.call("PATCH", path, snoozed)).status == 200
+        assert (await _decide(api, chatbot, await _open(api, chatbot), "send", operator="eve")).status == 201
+        assert (await api.get(path)).body["status"] == "open"
+        events = (await api.get(f"{path}/events?limit=100")).body
+        assert [each["data"]["reason"] for each in events if each["type"] == "conversation.reopened"] == ["operator"]
+
+
+async def test_a_conversation_that_is_closed_has_no_open_proposal(tmp_path: Path) -> None:
+    clock = SteppedClock()
+    async with gigachat(tmp_path, clock=clock) as api:
+        chatbot = await api.chatbot(**REVIEWED)
+        path = f"{chatbot}/conversations/c1"
+        await api.say(chatbot, "Hello")
+        assert (await api.call("PATCH", path, {"status": "closed"})).status == 200
+        assert [each["state"] for each in await _proposals(api, chatbot)] == ["superseded"]
+        assert [each["turn"] for each in await api.messages(chatbot)] == ["intercepted"]
+        clock.step(hours=1)
+        await _look_for_unseen(api)
+        closed = (await api.get(path)).body
+        assert (closed["status"], closed["handoff_requested_at"]) == ("closed", None)
+
+
+async def test_a_human_who_is_wanted_opens_what_was_closed_during_the_turn(tmp_path: Path) -> None:
+    pause = Pause()
+    model = ScriptedModel([pause, HandoffRequest("asked", "")])
+    async with gigachat(tmp_path, model=model) as api:
+        chatbot = await api.chatbot(interception={"handoff": True})
+        path = f"{chatbot}/conversations/c1"
+        asking = asyncio.create_task(api.say(chatbot, "I want my money back"))
+        await pause.reached.wait()
+        assert (await api.call("PATCH", path, {"status": "closed"})).status == 200
+        pause.resume()
+        await asking
+        wanted = (await api.get(path)).body
+        assert (wanted["status"], wanted["handoff_requested_at"] is not None) == ("open", True)
+
+
+async def test_of_prompts_that_wait_for_each_other_only_the_last_ones_reply_is_proposed(tmp_path: Path) -> None:
+    pause = Pause()
+    model = answering({"First": ["re: ", pause, "First"]})
+    second = Pause()
+    async with gigachat(tmp_path, model=model) as api:
+        chatbot = await api.chatbot(**REVIEWED)
+        path = f"{chatbot}/conversations/c1"
+        first = asyncio.create_task(api.say(chatbot, "First"))
+        await pause.reached.wait()
+        waiting = asyncio.create_task(api.say(chatbot, "Second"))
+        await until(lambda: _has_messages(api, chatbot, 2))
+        with triggers.acting("S3", second.hold):
+            pause.resume()
+            (told,) = await first
+            await second.reached.wait()
+            assert told["turn"] == "interrupted"
+            assert [each["state"] for each in await _proposals(api, chatbot)] == ["superseded"]
+            await api.post(f"{path}/stop")  # which leaves nothing that looks open and cannot be sent
+            second.resume()
+        await waiting
+        assert [each["turn"] for each in await api.messages(chatbot)] == ["interrupted", "stopped"]
+        assert [each["state"] for each in await _proposals(api, chatbot)] == ["superseded"]
+
+
+async def _has_messages(api: Api, chatbot: str, count: int) -> bool:
+    return len(await api.messages(chatbot)) == count
+
+
+async def _look_for_unseen(api: Api) -> None:
+    await next(loop for loop in api.services.background.loops if loop.name == "unseen-proposals").body()
+
+
+async def test_patient_chatbots_hold_up_no_others_and_suggestions_ask_for_nobody(tmp_path: Path) -> None:
+    clock = SteppedClock()
+    async with gigachat(tmp_path, model=answering({}), clock=clock) as api:
+        await api.services.inbox_worker.aclose()
+        patient = await api.chatbot(interception={"review": "all", "review_minutes": 1440})
+        for number in range(101):  # more than are dealt with at once
+            await api.say(patient, "Hello", conversation=f"p{number}")
+        impatient = await api.chatbot(interception={"review": "all", "review_minutes": 1})
+        await api.say(impatient, "Hello")
+        clock.step(minutes=2)
+        await _look_for_unseen(api)
+        assert (await api.get(f"{impatient}/conversations/c1")).body["handoff_requested_at"] is not None
+        assert (await api.get(f"{patient}/conversations/p0")).body["handoff_requested_at"] is None
+
+
+async def test_an_unseen_suggestion_asks_for_nobody(tmp_path: Path) -> None:
+    clock = SteppedClock()
+    async with gigachat(tmp_path, model=answering({}), clock=clock) as api:
+        chatbot = await api.chatbot()
+        await api.say(chatbot, "Hello")
+        await api.post(f"{chatbot}/conversations/c1/suggest")
+        await _open(api, chatbot)
+        clock.step(hours=1)
+        await _look_for_unseen(api)
+        assert (await api.get(f"{chatbot}/conversations/c1")).body["handoff_requested_at"] is None, "it was answered"
+
+
+async def test_an_unseen_proposal_of_before_a_change_of_settings_is_put_out_of_date(tmp_path: Path) -> None:
+    clock = SteppedClock()
+    async with gigachat(tmp_path, model=answering({}), clock=clock) as api:
+        chatbot = await api.chatbot(**REVIEWED)
+        await api.say(chatbot, "Hello")
+        assert (await api.call("PATCH", chatbot, {"interception": {"review": "none"}})).status == 200
+        await api.say(chatbot, "And now?")
+        clock.step(hours=1)
+        await _look_for_unseen(api)
+        assert (await api.get(f"{chatbot}/conversations/c1")).body["handoff_requested_at"] is None
+        assert [each["state"] for each in await _proposals(api, chatbot)] == ["superseded"]
+        assert [each["turn"] for each in await api.messages(chatbot) if each["role"] == "user"] == ["interrupted", "done"]

@@ -47,6 +47,12 @@ export function waitMs(number: number, chance: number, retryAfter: string | null
   return chance * Math.min(500 * 2 ** number, 8000);
 }
 
+/** A UUID. Browsers have `crypto.randomUUID` only in pages that came by https. */
+export function newKey(): string {
+  const hex = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return hex.replace(/^(.{8})(.{4}).(.{3}).(.{3})(.{12})$/, "$1-$2-4$3-a$4-$5");
+}
+
 export const pause = (ms: number, signal?: AbortSignal): Promise<void> =>
   new Promise((resolve, reject) => {
     const stop = () => (clearTimeout(timer), reject(signal?.reason));
@@ -81,7 +87,7 @@ export class Sender {
 
   readonly send = async (request: Request): Promise<Response> => {
     if (request.method === "POST" && !request.headers.has("Idempotency-Key"))
-      request.headers.set("Idempotency-Key", crypto.randomUUID());
+      request.headers.set("Idempotency-Key", newKey());
     const isRepeatable = !(request.method === "POST" && new URL(request.url).pathname.endsWith("/api-keys"));
     let [wasSent, hasNewToken] = [false, false];
     for (let number = 0; ; ) {

@@ -17,12 +17,12 @@ from starlette.responses import Response
 
 from gigachat_server.access.restrictions import is_listed
 from gigachat_server.access.scopes import Scope
-from gigachat_server.api import mcp_resources, wire
+from gigachat_server.api import mcp_resources, sse, wire
 from gigachat_server.api import mcp_rpc as rpc
 from gigachat_server.api.mcp_rpc import Era, RpcError, RpcMessage
 from gigachat_server.api.mcp_schemas import listed, text_of
 from gigachat_server.api.mcp_tools import AskOutput, Call, Tool, tools_for
-from gigachat_server.api.sse import PING, Admission, EventStream
+from gigachat_server.api.sse import PING, EventStream
 from gigachat_server.chat.turns.turn import TurnHandle
 from gigachat_server.edge.answer import Answer
 from gigachat_server.edge.body import convert
@@ -214,20 +214,17 @@ async def _asked(exchange: Exchange, started: TurnHandle) -> AskOutput:
 
 async def _progress(exchange: Exchange, started: TurnHandle, token: str | int) -> AsyncGenerator[bytes, None]:
     """The words of the reply as progress, which counts its characters, and then the result."""
-    turn, so_far, admission = started.turn, 0, Admission(exchange.request)
+    turn, so_far = started.turn, 0
     yield PING  # the head leaves at once: the prompt is stored
     try:
-        if turn is not None:
-            async with aclosing(admission.hear(started)) as heard:
-                async for said in heard:
-                    if said is None:
-                        yield PING
-                    elif said.message_id == turn.speech.message_ids[0]:
-                        so_far += len(said.text)
-                        yield rpc.progress(token, so_far, said.text)
-        asked = await _asked(exchange, started)
-        await admission.check(is_fact=False)
-        result = _succeeded(exchange, asked)
+        async with aclosing(sse.words(started, exchange.request)) as heard:
+            async for said in heard:
+                if said is None:
+                    yield PING
+                elif turn is not None and said.message_id == turn.speech.message_ids[0]:
+                    so_far += len(said.text)
+                    yield rpc.progress(token, so_far, said.text)
+        result = _succeeded(exchange, await _asked(exchange, started))
     except GigachatError as error:
         result = _failed(exchange, error)
     yield rpc.event(result)

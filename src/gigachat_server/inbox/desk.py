@@ -19,6 +19,7 @@ from gigachat_server.access.scopes import Scope
 from gigachat_server.access.speakers import client_defined_id, operator_name
 from gigachat_server.chat.events.recorder import Events
 from gigachat_server.chat.turns.control import Control
+from gigachat_server.chat.turns.proposing import supersede
 from gigachat_server.clock import Clock
 from gigachat_server.errors import FieldError, InvalidRequest, NotFound
 from gigachat_server.ids import new_id
@@ -84,6 +85,7 @@ class Desk:
         if wanted.status == "closed" and conversation.status != "closed":
             await conversations.close(tx, chatbot_id, conversation_id, at=self._clock())
             await self._events.add(tx, chatbot_id, conversation_id, ConversationClosed(by=by))
+            await supersede(tx, self._events, chatbot_id, conversation_id, "intercepted")
             # An operator who is done does not stand in the way of the next prompt.
             await self._control.release_in(tx, chatbot_id, conversation_id, reason="closed")
         elif wanted.status == "snoozed" and wanted.snoozed_until != conversation.snoozed_until:

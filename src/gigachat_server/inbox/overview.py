@@ -125,20 +125,16 @@ class Overview:
 
     async def found(self, principal: Principal, chatbots: Sequence[Chatbot], text: str, *, limit: int) -> Rows:
         """Conversations in which something was said with these words, the newest such message first. Raises `SearchBusy`."""
-        admitted, keys = readable(principal, chatbots), dict[tuple[str, str], Message]()
-        for chatbot in admitted:
-            page = await self._search.search(principal.within(chatbot), chatbot, text, before=None, limit=limit)
-            for hit in page.messages:
-                keys.setdefault((chatbot.id, hit.conversation_id), hit)
-        newest = sorted(keys, key=lambda key: keys[key].created_at, reverse=True)[:limit]
+        admitted = readable(principal, chatbots)
+        found = await self._search.newest_of_each(principal, admitted, text, limit=limit)
 
         async def read(reader: Reader) -> Rows:
             ids, me = [each.id for each in admitted], principal.operator or ""
-            named = await inbox_lists.list_named(reader, newest, marks_of=principal.speaks_as or "")
+            named = await inbox_lists.list_named(reader, list(found), marks_of=principal.speaks_as or "")
             listed = {_key(each.conversation): each for each in _marked(principal, admitted, named)}
             hits = [
-                msgspec.structs.replace(listed[key], said=keys[key].content[:200], said_by=keys[key].role)
-                for key in newest
+                msgspec.structs.replace(listed[key], said=hit.content[:200], said_by=hit.role)
+                for key, hit in found.items()
                 if key in listed
             ]
             waits = await inbox_lists.list_waits(reader, ids)

@@ -16,6 +16,7 @@ from gigachat_server.chat.answers.memory import recall
 from gigachat_server.chat.answers.speech import Speech
 from gigachat_server.chat.events.recorder import Events
 from gigachat_server.chat.turns import reply
+from gigachat_server.chat.turns.proposing import is_outdated
 from gigachat_server.clock import Clock
 from gigachat_server.errors import ModelEmpty
 from gigachat_server.records import Chatbot, Message, Proposal, ProposalCreated, ProposalDecided
@@ -68,7 +69,8 @@ class SuggestionQueue:
             wanted = await proposals.find(tx, entry)
             if conversation is None or wanted is None or wanted.state != "wanted":
                 return
-            if conversation.control_epoch != wanted.control_epoch:
+            newest = await messages.find_newest_prompt(tx, entry.chatbot_id, entry.conversation_id)
+            if is_outdated(wanted, conversation, newest):
                 await self._drop(tx, entry)
                 return
             await self._open(tx, wanted, replies[0], lease)
@@ -99,6 +101,7 @@ class SuggestionQueue:
         return AnswerInput(chatbot=_with_one_reply(chatbot), text=prompt.content, memory=memory, may_hand_off=False), prompt
 
     async def _drop(self, tx: Tx, entry: ProposalRef) -> None:
+        await conversations.lock(tx, entry.chatbot_id, entry.conversation_id)
         if await proposals.decide(tx, entry, "superseded", at=self._clock()):
             decided = ProposalDecided(proposal_id=entry.id, state="superseded")
             await self._events.add(tx, entry.chatbot_id, entry.conversation_id, decided)
@@ -111,6 +114,7 @@ class SuggestionQueue:
 
     async def park(self, entry: ProposalRef, lease: str, *, tries: int, now_us: int, reason: str) -> bool:
         async def body(tx: Tx) -> bool:
+            await conversations.lock(tx, entry.chatbot_id, entry.conversation_id)
             if not await proposals.park(tx, entry, lease=lease, at=now_us):
                 return False
             failed = ProposalDecided(proposal_id=entry.id, state="failed")

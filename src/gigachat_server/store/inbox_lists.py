@@ -19,12 +19,13 @@ VIEWS: tuple[View, ...] = get_args(View)
 MOST_COUNTED = 100
 MOST_CHATBOTS = 100
 
-# The conditions of each view; those of `mine` are two, since each has an index of its own.
+# The conditions of each view; those of `mine` are two, since each has an index of its own. They exclude the other statuses, as a
+# store that does not know how many conversations are open might look through all of those instead.
 _WHERE: dict[View, tuple[str, ...]] = {
     "waiting": ("waiting_since IS NOT NULL AND status = 'open'",),
     "mine": (
-        "status = 'open' AND controlled_by <> 'bot' AND controlled_by = :me",
-        "status = 'open' AND assigned_to IS NOT NULL AND assigned_to = :me AND controlled_by <> :me",
+        "status NOT IN ('snoozed', 'closed') AND controlled_by <> 'bot' AND controlled_by = :me",
+        "status NOT IN ('snoozed', 'closed') AND assigned_to IS NOT NULL AND assigned_to = :me AND controlled_by <> :me",
     ),
     "unassigned": ("status = 'open' AND assigned_to IS NULL AND controlled_by = 'bot'",),
     "open": ("status = 'open'",),
