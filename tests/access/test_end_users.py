@@ -22,7 +22,7 @@ from gigachat_server.models.fake import ScriptedModel
 from gigachat_server.records import STAFF_ONLY, EventType
 from tests.access.people import ALICE, BOB, PAGE, UNLIMITED, people
 from tests.harness import Reply, gigachat
-from tests.turns import Clock, rows, rows_as_bytes
+from tests.turns import Clock, rows
 
 
 async def test_a_visitor_chats_with_a_widget_key(tmp_path: Path) -> None:
@@ -447,36 +447,3 @@ async def test_what_is_erased_leaves_none_of_the_new_tables_behind(tmp_path: Pat
         }
         expected = {"conversation": [0, 1, 1, 1, 1], "user": [0, 0, 0, 1, 1], "chatbot": [0, 0, 0, 0, 0]}[how]
         assert [*left.values()] == expected
-
-
-def root_secret(folder: Path) -> str:
-    """What the server's derived secrets come from."""
-    file = folder / "secret"
-    if not file.exists():
-        return "of a store that many nodes may share"
-    assert file.stat().st_mode & 0o777 == 0o600
-    return file.read_text().strip()
-
-
-def files_below(folder: Path) -> bytes:
-    """All that a backup could have, and more."""
-    return b"".join(file.read_bytes() for file in folder.iterdir() if file.is_file() and file.name != "secret")
-
-
-async def test_of_a_thousand_secrets_that_were_issued_the_store_holds_none(tmp_path: Path, caplog: Any) -> None:
-    caplog.set_level("DEBUG")
-    async with gigachat(tmp_path) as api:
-        shop = await people(api, limits=UNLIMITED)
-        issued = [shop.secret, shop.token()]
-        for number in range(50):
-            opened = await asyncio.gather(*(shop.session(f"user-{number}-{each}") for each in range(19)), shop.visitor())
-            issued += [each if isinstance(each, str) else each[0] for each in opened]
-        for bearer in issued[-20:]:
-            await shop.get("/conversations", bearer=bearer, headers=PAGE)
-        assert len(issued) >= 1_000
-        stored = await rows_as_bytes(api) if api.services.database.is_shared else b""
-    stored += files_below(tmp_path) + caplog.text.encode()
-    assert b"Superbot" in stored
-    for secret in (*issued, root_secret(tmp_path)):
-        assert secret.encode() not in stored
-        assert secret[4:].encode() not in stored

@@ -13,6 +13,7 @@ from gigachat_server import triggers
 from gigachat_server.errors import ModelUnreachable
 from gigachat_server.models.base import HandoffRequest, ModelInput
 from gigachat_server.models.fake import Pause, ScriptedModel, Step
+from gigachat_server.store.database import Tx
 from tests.harness import Api, Reply, gigachat, until
 from tests.inbox.clocks import SteppedClock
 from tests.turns import answering
@@ -230,36 +231,44 @@ async def test_a_proposal_goes_with_its_prompt(tmp_path: Path) -> None:
         assert len(await _proposals(api, chatbot)) == 1
 
 
-async def test_of_all_that_happens_at_once_one_thing_happens(tmp_path: Path) -> None:
-    """Sending, discarding, a newer prompt and a takeover race: a reply is said once or not at all, and never too late."""
-    rng = random.Random(1)
+@pytest.mark.parametrize("rounds", [20, pytest.param(500, marks=pytest.mark.faults)])
+async def test_of_all_that_happens_at_once_one_thing_happens(tmp_path: Path, rounds: int) -> None:
+    """Sending, editing, discarding, a newer prompt, a takeover, stop and closing race: a reply is said once or not at all.
+
+    And nothing of the chatbot's after the takeover.
+    """
+    rng, came_of_it = random.Random(1), set[str]()
     async with gigachat(tmp_path, model=answering({})) as api:
         chatbot = await api.chatbot(**REVIEWED)
-        for number in range(20):
+        for number in range(rounds):
             name = f"c{number}"
             path = f"{chatbot}/conversations/{name}"
             await api.say(chatbot, "Hello", conversation=name)
             (proposal,) = (await api.get(f"{path}/proposals")).body
             decide = f"{path}/proposals/{proposal['id']}"
+            takeover = ("POST", f"{path}/takeover", {"operator": "zoe"})
             acts = [
-                api.post(f"{decide}/send", {"operator": "eve"}),
-                api.post(f"{decide}/send", {"operator": "bob"}),
-                api.post(f"{decide}/discard"),
-                api.post(f"{path}/takeover", {"operator": "zoe"}),
-                api.post(f"{chatbot}/conversations", {"conversation_id": name, "user_id": "ann", "prompt": "Next"}),
+                ("POST", f"{decide}/send", {"operator": "eve"}),
+                ("POST", f"{decide}/send", {"operator": "bob", "content": "Edited."}),
+                ("POST", f"{decide}/discard", {"operator": "eve"}),
+                ("POST", f"{path}/stop", {}),
+                ("POST", f"{chatbot}/conversations", {"conversation_id": name, "user_id": "ann", "prompt": "Next"}),
+                ("PATCH", path, {"status": "closed"}),
             ]
-            rng.shuffle(acts)
-            replies = await asyncio.gather(*acts)
+            chosen = [takeover, *rng.sample(acts, rng.randint(2, 6))]
+            replies = await asyncio.gather(*(api.call(*act) for act in rng.sample(chosen, len(chosen))))
             assert all(reply.status < 500 for reply in replies), [reply.text for reply in replies]
             events = (await api.get(f"{path}/events?limit=100")).body
             decisions = [each["data"] for each in events if each["type"] == "proposal.decided"]
-            about = [each["state"] for each in decisions if each["proposal_id"] == proposal["id"]]
-            assert len(about) == 1, about
+            (came,) = [each["state"] for each in decisions if each["proposal_id"] == proposal["id"]]
             messages = await api.messages(chatbot, name)
-            said = [each for each in messages if each["role"] == "assistant"]
-            assert len(said) == (about[0] == "sent")
-            taken = next(each["seq"] for each in events if each["type"] == "conversation.taken_over")
-            assert all(each["seq"] < taken for each in said), "nothing of the chatbot after a takeover"
+            said = [each["content"] for each in messages if each["role"] == "assistant"]
+            assert said == {"sent": ["re: Hello"], "edited": ["Edited."]}.get(came, [])
+            (taken,) = [each["seq"] for each in events if each["type"] == "conversation.taken_over"]
+            assert all(each["seq"] < taken for each in messages if each["role"] == "assistant")
+            assert all(each["turn"] not in ("queued", "running") for each in messages)
+            came_of_it.add(came)
+    assert came_of_it == {"sent", "edited", "discarded", "superseded"}, "each is first now and then"
 
 
 async def test_a_suggestion_that_a_newer_prompt_overtook_is_not_shown(tmp_path: Path) -> None:
@@ -404,3 +413,24 @@ async def test_an_unseen_proposal_of_before_a_change_of_settings_is_put_out_of_d
         assert (await api.get(f"{chatbot}/conversations/c1")).body["handoff_requested_at"] is None
         assert [each["state"] for each in await _proposals(api, chatbot)] == ["superseded"]
         assert [each["turn"] for each in await api.messages(chatbot) if each["role"] == "user"] == ["interrupted", "done"]
+
+
+async def test_a_suggestion_that_another_has_taken_up_meanwhile_is_said_to_be_there_by_that_one_alone(tmp_path: Path) -> None:
+    pause = Pause()
+    async with gigachat(tmp_path, model=answering({"First": ["re: ", pause, "First"]})) as api:
+        chatbot = await api.chatbot()
+        path = f"{chatbot}/conversations/c1"
+        await api.post(f"{path}/takeover", {"operator": "eve"})
+        await api.say(chatbot, "First")
+        await api.post(f"{path}/suggest")
+        await pause.reached.wait()
+
+        async def take_up(tx: Tx) -> None:
+            await tx.run("UPDATE proposals SET lease = 'of another', lease_until = :until", until=2**52)
+
+        await api.services.database.transaction("test.take_up", take_up)
+        pause.resume()
+        await api.services.inbox_worker.aclose()
+        assert [each["state"] for each in await _proposals(api, chatbot)] == ["wanted"]
+        events = (await api.get(f"{path}/events?limit=100")).body
+        assert [each for each in events if each["type"] == "proposal.created"] == []

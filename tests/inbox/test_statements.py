@@ -119,7 +119,8 @@ async def test_lists_and_searches_cost_no_more_statements_for_more_chatbots(tmp_
 
 async def _fill(api: Api, chatbots: list[str]) -> None:
     """Each with a thousand conversations, in every state."""
-    conversations, messages, indexed = [], [], []
+    conversations, messages = list[dict[str, object]](), list[dict[str, object]]()
+    indexed = list[IndexedMessage]()
     for path in chatbots:
         chatbot_id = path.rpartition("/")[2]
         for number in range(1_000):

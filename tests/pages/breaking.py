@@ -12,13 +12,17 @@ from tests.pages.pages import Pages
 
 
 class Breaking:
-    """`breaks`: the start of a request whose next answer never arrives. `heads` are those of all such requests."""
+    """`breaks`: the start of a request whose next answer never arrives. `heads` are those of all such requests.
+
+    `hangs`: its connection stays open all the while.
+    """
 
     def __init__(self, site: Pages) -> None:
         self._to = URL(site.visitor.url)
         self._open: set[asyncio.StreamWriter] = set()
         self.url = ""
         self.breaks = b""
+        self.hangs = False
         self.count = 0
         self.heads: list[bytes] = []
 
@@ -43,8 +47,10 @@ class Breaking:
 
         async def answers() -> None:
             while piece := await to_site.read(65536):
-                if is_broken.is_set():
+                if is_broken.is_set() and not self.hangs:
                     return  # it was carried out, and nobody is told
+                if is_broken.is_set():
+                    continue
                 writer.write(piece)
 
         try:

@@ -560,6 +560,90 @@ async def test_what_the_network_broke_is_sent_again_and_stored_once(tmp_path: Pa
         assert [message["content"] for message in await _only_conversation(site, chatbot)] == ["How do I push?", "Push it."]
 
 
+async def test_a_server_that_hangs_is_told_of_and_tried_again(tmp_path: Path, browser: Browser) -> None:
+    async with pages(tmp_path, model=ScriptedModel(["Push it."])) as site, breaking(site) as broken:
+        chatbot = await site.api.chatbot()
+
+        def ask() -> None:
+            browser.sign_in(site)
+            browser.url = broken.url
+            browser.open("/")
+            broken.breaks, broken.hangs = b"POST /web/chat ", True
+            browser.say("How do I push?")
+            assert browser.text(".message.user .content") == "How do I push?"  # at once, whatever the server does
+            assert browser.one("#prompt").get_property("value") == ""
+            assert not browser.one("#slow").is_displayed()
+            browser.until(lambda: browser.one("#slow").is_displayed())
+            assert browser.text("#slow") == "This takes longer than usual. Try again"
+            browser.one("#again").click()
+            browser.until(lambda: browser.text(".message.assistant:not(.writing) .content") == "Push it.")
+            assert [each.text for each in browser.all(".message .content")] == ["How do I push?", "Push it."]
+            assert not browser.one("#slow").is_displayed()
+
+        await in_browser(ask)
+        assert broken.count == 1
+        assert [message["content"] for message in await _only_conversation(site, chatbot)] == ["How do I push?", "Push it."]
+
+
+async def test_what_cannot_be_sent_is_kept_and_what_is_refused_can_be_changed(tmp_path: Path, browser: Browser) -> None:
+    async with pages(tmp_path, model=ScriptedModel(["Push it."])) as site:
+        chatbot = await site.api.chatbot()
+
+        def ask() -> None:
+            browser.sign_in(site)
+            browser.driver.execute_script(
+                "window.realFetch = fetch; window.fetch = () => Promise.reject(new TypeError('offline'));"
+                "window.realTimeout = setTimeout; window.setTimeout = (step, wait) => realTimeout(step, wait < 20000 ? 0 : wait)"
+            )
+            browser.say("How do I push?")
+            browser.until(lambda: browser.all(".echo.failed"))
+            browser.driver.execute_script("window.fetch = window.realFetch; window.setTimeout = window.realTimeout")
+            browser.say("And then?")
+            assert "try that again first" in browser.text("#problem")
+            assert browser.one("#prompt").get_property("value") == "And then?"
+            browser.one(".echo .retry").click()
+            browser.until(lambda: browser.text(".message.assistant:not(.writing) .content") == "Push it.")
+            assert [each.text for each in browser.all(".message.user .content")] == ["How do I push?"]
+            long = "x" * 32_001
+            browser.driver.execute_script("document.getElementById('prompt').value = arguments[0]; send()", long)
+            browser.until(lambda: browser.one("#problem").is_displayed())
+            assert browser.one("#prompt").get_property("value") == long
+            assert len(browser.all(".message.user")) == 1
+
+        await in_browser(ask)
+        assert [message["content"] for message in await _only_conversation(site, chatbot)] == ["How do I push?", "Push it."]
+
+
+async def test_each_list_has_its_bullets_where_its_lines_begin_and_tables_break_no_words(
+    tmp_path: Path, browser: Browser
+) -> None:
+    table = "| `internationalisation` | b |\n|---|---|\n| Donaudampfschiff | " + "c " * 80 + "|\n"
+    said = f"Two lists:\n\n- one\n\ntext\n\n* \u0645\u0631\u062d\u0628\u0627\n\n{table}"
+    async with pages(tmp_path, model=ScriptedModel([said])) as site:
+        chatbot = await site.api.chatbot()
+        await site.api.say(chatbot, "Hello")
+
+        def look() -> None:
+            browser.sign_in(site, width=320)
+            browser.open(f"/?chatbot={chatbot.split('/')[-1]}&conversation=c1")
+            browser.one(".markdown table")
+            found = browser.driver.execute_script(
+                "const of = (each) => getComputedStyle(each);"
+                "return [...document.querySelectorAll('.markdown ul')].map((each) => [of(each).direction,"
+                " parseFloat(of(each).paddingLeft) > 0, parseFloat(of(each).paddingRight) > 0])"
+            )
+            assert found == [["ltr", True, False], ["rtl", False, True]]
+            lines = browser.driver.execute_script(
+                "return [...document.querySelectorAll('.markdown :is(th, td):first-child')].map((each) => {"
+                " const words = document.createRange(); words.selectNodeContents(each);"
+                " return new Set([...words.getClientRects()].map((box) => Math.round(box.bottom / 8))).size; })"
+            )
+            assert lines == [1, 1]
+            assert browser.overflow() <= 0
+
+        await in_browser(look)
+
+
 async def test_nothing_is_wider_than_a_phone(tmp_path: Path, browser: Browser) -> None:
     model = ScriptedModel([f"`{'x' * 300}`\n\n" + "|a" * 30 + "|\n" + "|-" * 30 + "|\n" + "y" * 300])
     async with pages(tmp_path, model=model) as site:
@@ -570,7 +654,7 @@ async def test_nothing_is_wider_than_a_phone(tmp_path: Path, browser: Browser) -
 
         def look() -> None:
             browser.complaints()
-            browser.sign_in(site, width=360)
+            browser.sign_in(site, width=320)
             for path in (f"/?chatbot={chatbot.split('/')[-1]}&conversation=c1", "/", "/keys", "/docs"):
                 browser.open(path)
                 for details in browser.all("details"):

@@ -15,6 +15,7 @@ from gigachat_server.language.invisible import without_misleading
 from gigachat_server.models.base import ModelInput
 from gigachat_server.models.fake import Pause, Script, ScriptedModel
 from gigachat_server.pages.chat import SAMPLE_CHATBOT, SAMPLE_PROMPTS, SHOWN_MESSAGES
+from gigachat_server.pages.views import shown_score
 from gigachat_server.records import ApiKey
 from gigachat_server.store import keys
 from gigachat_server.store.database import Reader
@@ -50,7 +51,7 @@ async def test_a_reply_is_streamed_and_stored_with_its_sources(tmp_path: Path) -
         assert "Push it <strong>twice</strong>." in reply["html"]
         shown = Page(reply["html"]).text
         assert re.search(r"1 source 1 guide\.md lines 1–3 answers this Relevance 0\.\d\d of 1\. ", shown)
-        assert "Send it <b>twice</b>." in shown
+        assert "Send it twice." in shown
         again = await site.visitor.get(address(site, chatbot))
         for each in (prompt, reply):
             assert each["html"].strip() in again.text
@@ -60,9 +61,9 @@ async def test_the_page_names_documents_that_were_not_read_whole(tmp_path: Path)
     async with pages(tmp_path) as site:
         chatbot = await site.api.chatbot(**MATCHING)
         await uploaded(site.api, chatbot, "whole.txt", b"All of it.")
-        assert "not fully read" not in Page((await site.visitor.get(address(site, chatbot))).text).text
+        assert "not fully read" not in Page((await site.visitor.get(address(site, chatbot).partition("&")[0])).text).text
         await uploaded(site.api, chatbot, "<b>old</b>.txt", "Grüße aus Köln".encode("cp1252"))
-        shown = Page((await site.visitor.get(address(site, chatbot))).text).text
+        shown = Page((await site.visitor.get(address(site, chatbot).partition("&")[0])).text).text
         assert "1 of them not fully read" in shown
         assert "<b>old</b>.txt: encoding guessed (1: cp1252)" in shown
 
@@ -327,6 +328,41 @@ async def test_text_stays_text_wherever_it_is_shown(tmp_path: Path) -> None:
             assert Page(named.text).dangers == [], payload
 
 
+async def test_a_conversation_that_there_is_not_is_said_not_to_be_there(tmp_path: Path) -> None:
+    async with pages(tmp_path) as site:
+        chatbot = await site.api.chatbot()
+        await site.visitor.ask(chatbot, "Hello")
+        assert (await site.visitor.get(address(site, chatbot))).status == 200
+        missing = await site.visitor.get(address(site, chatbot, "<b>other</b>"))
+        assert missing.status == 404
+        assert "There is no such conversation" in Page(missing.text).text
+        assert "<b>other</b>" in Page(missing.text).text
+        assert 'id="composer"' not in missing.text
+        fresh = await site.visitor.get(address(site, chatbot).partition("&")[0])
+        assert fresh.status == 200
+        assert 'id="composer"' in fresh.text
+
+
+@pytest.mark.parametrize(
+    ("score", "shown"), [(0.784, "0.78"), (0.994, "0.99"), (0.996, "0.996"), (0.99968, "0.9997"), (1.0, "1.00"), (0.0, "0.00")]
+)
+def test_a_relevance_below_one_is_not_shown_as_one(score: float, shown: str) -> None:
+    assert shown_score(score) == shown
+
+
+async def test_a_document_is_quoted_as_people_read_it(tmp_path: Path) -> None:
+    async with pages(tmp_path, model=ScriptedModel(["It costs 9 € [1]."])) as site:
+        chatbot = await site.api.chatbot(**MATCHING)
+        content = "## Lamps\n\nSee [the guide](guide.md).\n\n| Lamp | Price |\n|---|---|\n| **Red** | It costs 9 € |\n"
+        await site.api.push(chatbot, "lamps.md", content)
+        await site.api.say(chatbot, "red lamp")
+        html = (await site.visitor.get(address(site, chatbot))).text
+        [excerpt] = re.findall(r'<pre class="excerpt"[^>]*>(.*?)</pre>', html, re.DOTALL)
+        shown = unescape(re.sub("</?mark[^>]*>", "", excerpt)).strip().split("\n")
+        assert shown == ["Lamps", "", "See the guide.", "", "Lamp · Price", "Red · It costs 9 €"]
+        assert re.findall(r"<mark[^>]*>(.*?)</mark>", excerpt) == ["Red · It costs 9 €"]
+
+
 async def test_a_source_says_in_words_how_relevant_it_is_and_in_numbers_when_asked(tmp_path: Path) -> None:
     async with pages(tmp_path, model=ScriptedModel(["Nine euros [1]."])) as site:
         chatbot = await site.api.chatbot(**MATCHING)
@@ -336,8 +372,8 @@ async def test_a_source_says_in_words_how_relevant_it_is_and_in_numbers_when_ask
         html = (await site.visitor.get(address(site, chatbot))).text
         told = re.findall(r'class="relevance (\w+)" title="Relevance (\S+) of 1">([^<]+)<', html)
         scores = [source["score"] for source in reply["sources"]]
-        assert [(degree, words) for degree, _, words in told] == [("high", "answers this"), ("low", "related")]
-        assert [number for _, number, _ in told] == [f"{score:.2f}" for score in scores]
+        assert [(degree, words) for degree, _, words in told] == [("high", "quoted"), ("low", "related")]
+        assert [number for _, number, _ in told] == [shown_score(score) for score in scores]
         assert html.count("The quoted text is highlighted.") == 1
         assert "<bdi>دليل.md</bdi>" in html
         assert html.count('class="excerpt" tabindex="0" dir="auto"') == 2
@@ -360,5 +396,5 @@ async def test_markers_lead_to_what_they_stand_for(tmp_path: Path) -> None:
         marked = re.findall(r"<mark id=\"[^\"]+\">(.*?)</mark>", html)
         assert [unescape(text) for text in marked] == ["A lamp costs nine euros & more.", "It lasts ten years."]
         [excerpt] = re.findall(r'<pre class="excerpt"[^>]*>(.*?)</pre>', html)
-        assert unescape(re.sub("</?mark[^>]*>", "", excerpt)) == content
+        assert unescape(re.sub("</?mark[^>]*>", "", excerpt)) == content.replace("<b>are</b>", "are")
         assert "None [2]." in page.text

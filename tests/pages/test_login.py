@@ -98,9 +98,20 @@ async def test_a_key_signs_in_for_its_own_account(tmp_path: Path) -> None:
         assert (reply.status, reply.code) == (404, "not_found")
 
 
+async def test_a_link_that_is_pasted_where_a_key_goes_signs_in_too(tmp_path: Path) -> None:
+    async with pages(tmp_path) as site:
+        link = f" {site.visitor.url}/login?token={await site.token()}\n"
+        signed_in = await site.stranger.sign_in(key=link)
+        assert (signed_in.status, signed_in.headers["Location"]) == (303, "/welcome")
+        assert (await site.stranger.get("/keys")).status == 200
+        again = await site.stranger.post("/login", key=link)
+        assert again.status == 401
+        assert "This link was used already" in again.text
+
+
 async def test_what_is_no_key_is_told_so(tmp_path: Path) -> None:
     async with pages(tmp_path) as site:
-        for key in ("", "x", "gca_" + "0" * 46, "\x00", "é" * 300, "' OR 1=1 --"):
+        for key in ("", "x", "gca_" + "0" * 46, "\x00", "é" * 300, "' OR 1=1 --", "x/login?" + "token&" * 99):
             reply = await site.stranger.post("/login", key=key)
             assert reply.status == (422 if key == "\x00" else 401), key
             assert "Set-Cookie" not in reply.headers

@@ -14,7 +14,9 @@ from tests.pages.payloads import XSS
 def test_what_models_write_is_rendered() -> None:
     html = markdown("# Title\n\n**bold** and `code`\n\n- one\n- two\n\n| a | b |\n|---|--:|\n| 1 | 2 |\n\n```sh\ncurl x\n```")
     for part in (
-        "<h1>Title</h1>",
+        '<h1 dir="auto">Title</h1>',
+        '<ul dir="auto">',
+        '<table dir="auto">',
         "<strong>bold</strong>",
         "<code>code</code>",
         "<li>one</li>",
@@ -77,7 +79,7 @@ def linked(text: str) -> str:
 
 def test_markers_become_links_within_the_page() -> None:
     assert linked("**Nine euros.**[1] Or *ten* [1, 2].") == (
-        '<p><strong>Nine euros.</strong><a class="cited" href="#goal-0">[1]</a> Or <em>ten</em> '
+        '<p dir="auto"><strong>Nine euros.</strong><a class="cited" href="#goal-0">[1]</a> Or <em>ten</em> '
         '<a class="cited" href="#goal-1">[1, 2]</a>.</p>\n'
     )
     assert linked("| a |\n|---|\n| nine [1] |").count('href="#goal-0"') == 1
@@ -89,7 +91,7 @@ def test_within_a_link_or_code_a_marker_is_text() -> None:
     assert page.text == "see [1] there (a.test) and ``x [2]"
     assert [link["href"] for link in page.links] == ["https://a.test/"]
     code = markdown("`a[1]` b", [Link(2, 5, "#goal")])  # as where somebody links what the renderer takes for code
-    assert code == "<p><code>a[1]</code> b</p>\n"
+    assert code == '<p dir="auto"><code>a[1]</code> b</p>\n'
 
 
 def test_definitions_and_marks_of_the_text_itself_change_nothing() -> None:
@@ -103,7 +105,7 @@ def test_definitions_and_marks_of_the_text_itself_change_nothing() -> None:
 @pytest.mark.parametrize("number", ["7", "1", "9999", "99999", "9" * 4_400])
 def test_marks_written_as_character_references_are_text(number: str) -> None:
     html = linked(f"It is so [1]. You said: [&#xf8d1;{number}&#xf8d2;x&#xf8d3;] and [&#63697;{number}&#63698;y&#63699;]")
-    assert html == '<p>It is so <a class="cited" href="#goal-0">[1]</a>. You said: [x] and [y]</p>\n'
+    assert html == '<p dir="auto">It is so <a class="cited" href="#goal-0">[1]</a>. You said: [x] and [y]</p>\n'
 
 
 @pytest.mark.parametrize("payload", XSS)

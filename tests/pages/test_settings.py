@@ -12,6 +12,7 @@ import pytest
 
 from gigachat_server.access.principal import local_operator
 from gigachat_server.models.fake import ScriptedModel
+from gigachat_server.pages.views import shown_score
 from gigachat_server.records import Chatbot
 from tests.harness import Reply
 from tests.operators import add_operator, session_of
@@ -203,7 +204,7 @@ async def test_a_threshold_is_tried_before_it_is_saved(tmp_path: Path) -> None:
         assert "Answered from 1 passage" in Page(tried.text).text
         (score,) = re.findall(r"<strong>([\d.]+)</strong>", tried.text)
         found = (await site.api.get(f"{chatbot}/retrieve?query=When+are+you+open+on+Saturdays%3F")).body["passages"]
-        assert score == f"{found[0]['score']:.2f}"
+        assert score == shown_score(found[0]["score"])
         assert f"Why {score}" in Page(tried.text).text
         refused = await site.visitor.post(f"{here}/relevance", None, **{**form, **query, threshold: "1"})
         assert "Refused" in Page(refused.text).text

@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 
-from gigachat_server.access.bearers import digest
 from gigachat_server.access.limits import Limits
+from gigachat_server.access.one_way import digest
 from gigachat_server.access.principal import Principal
 from gigachat_server.access.scopes import Scope
 from gigachat_server.access.speakers import CLIENT_PREFIX, client_defined_id, operator_name, speaker_id

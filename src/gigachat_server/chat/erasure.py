@@ -96,8 +96,9 @@ class Erasure:
             await rates.delete(tx, chatbot_id, [(USER, user_id)])
             tx.erases()
             await user_sessions.delete_of_user(tx, chatbot_id, user_id)
+            known = await end_users.find(tx, chatbot_id, user_id)
+            await mails.delete_to(tx, chatbot_id, [user_id, *([known.email] if known and known.email else [])])
             await end_users.delete(tx, chatbot_id, user_id)
-            await mails.delete_to(tx, chatbot_id, [user_id])
             await idempotency.delete_of(tx, chatbot_id, f"user:{user_id}")
             await audit.forget_target(tx, principal.account_id, user_target(chatbot_id, user_id))
 

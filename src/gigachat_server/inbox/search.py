@@ -118,7 +118,8 @@ class MessageSearch:
             found: dict[tuple[str, str], Message] = {}
             last: Hit | None = None
             for _ in range(_MOST_LOOKS):
-                held, last = await self._look(reader, chatbots, query, last and (last.place, last.message_id), _LOOKED_UP)
+                before = None if last is None else (last.place, last.message_id)
+                held, last = await self._look(reader, chatbots, query, before, _LOOKED_UP)
                 for hit, message in held:
                     found.setdefault((hit.chatbot_id, message.conversation_id), message)
                 if last is None or len(found) >= limit:

@@ -19,7 +19,7 @@ from gigachat_server.chat.turns import reply
 from gigachat_server.chat.turns.proposing import is_outdated
 from gigachat_server.clock import Clock
 from gigachat_server.errors import ModelEmpty
-from gigachat_server.records import Chatbot, Message, Proposal, ProposalCreated, ProposalDecided
+from gigachat_server.records import Chatbot, Conversation, Message, Proposal, ProposalCreated, ProposalDecided
 from gigachat_server.store import chatbots, conversations, messages, proposals
 from gigachat_server.store.database import Database, Reader, Tx
 from gigachat_server.store.proposals import ProposalRef
@@ -73,22 +73,23 @@ class SuggestionQueue:
             if is_outdated(wanted, conversation, newest):
                 await self._drop(tx, entry)
                 return
-            await self._open(tx, wanted, replies[0], lease)
+            await self._open(tx, conversation, wanted, replies[0], lease)
 
         await self._database.transaction("suggestion.finish", body)
 
-    async def _open(self, tx: Tx, wanted: Proposal, made: Message, lease: str) -> None:
-        created = ProposalCreated(proposal_id=wanted.id, prompt_id=wanted.prompt_id)
-        place = await self._events.add(tx, wanted.chatbot_id, wanted.conversation_id, created)
+    async def _open(self, tx: Tx, conversation: Conversation, wanted: Proposal, made: Message, lease: str) -> None:
+        """Unless another has taken it up since, who will."""
         filled = msgspec.structs.replace(
             wanted,
             content=made.content,
             sources=made.sources,
             citations=made.citations,
             metadata=made.metadata,
-            created_at=place.at,
+            created_at=max(conversation.last_at + 1, self._clock()),
         )
-        await proposals.fill(tx, filled, lease=lease)
+        if await proposals.fill(tx, filled, lease=lease):
+            created = ProposalCreated(proposal_id=wanted.id, prompt_id=wanted.prompt_id)
+            await self._events.add(tx, wanted.chatbot_id, wanted.conversation_id, created)
 
     async def _read(self, reader: Reader, entry: ProposalRef) -> tuple[AnswerInput, Message] | None:
         """What it is made from; None if it is out of date."""

@@ -54,6 +54,7 @@ class _Shown(msgspec.Struct, kw_only=True):
     warned: list[Document] = []  # of which something was not read
     who: Principal  # the visitor, as they are in that chatbot
     opener: str | None = None  # the end user whose conversation it is
+    is_missing: bool = False  # that conversation was wanted, and there is none
     thread: list[MessageView | LineView] = []
     control: ControlView = view_control(None)
     first_seq: int = 0  # messages up to this one are not shown
@@ -70,6 +71,7 @@ async def show(request: PageRequest[None], context: PageContext) -> Response:
     return await context.page(
         request,
         "chat.html",
+        status=404 if shown.is_missing else 200,
         shown=shown,
         chatbot=shown.chatbot,
         conversation_id=named or new_id(),
@@ -123,11 +125,12 @@ async def _read(request: PageRequest[None], services: Services) -> _Shown:
 async def _read_conversation(
     request: PageRequest[None], services: Services, shown: _Shown, chatbot: Chatbot, conversation_id: str
 ) -> None:
-    """What was said in it, if it has begun."""
+    """What was said in it, or that there is none."""
     request.check_addresses(chatbot.config.restrictions)
     try:
         recent = await services.conversations.newest(request.principal, chatbot, conversation_id, limit=SHOWN_MESSAGES)
     except NotFound:
+        shown.is_missing = True
         return
     shown.first_seq, shown.last_seq = recent.first_seq, recent.conversation.last_seq
     thread: list[MessageView | LineView] = [*map(view, recent.messages), *map(view_line, recent.changes)]

@@ -6,6 +6,8 @@ mail and chat programs do, signs nobody in and spoils nothing.
 
 from __future__ import annotations
 
+from urllib.parse import parse_qsl
+
 import msgspec
 from starlette.responses import Response
 
@@ -46,8 +48,9 @@ async def sign_in(request: PageRequest[None], context: PageContext) -> Response:
     try:
         context.count_attempt(request, email=request.form.get("email", ""))
         form = checked(request, LoginForm, services.settings)
-        if form.token:
-            session_id, problem = await services.sessions.redeem(form.token, peer=request.peer), _USED
+        token = form.token or _token_in(form.key)
+        if token:
+            session_id, problem = await services.sessions.redeem(token, peer=request.peer), _USED
         elif form.email or form.password:
             session_id = await services.sign_in.with_password(form.email, form.password, peer=request.peer)
             problem = _NO_MATCH
@@ -59,7 +62,7 @@ async def sign_in(request: PageRequest[None], context: PageContext) -> Response:
     if session_id is None:
         return await _page(request, context, problem=problem, status=401, email=form.email)
     wanted = safe_next(form.next)
-    if form.token and not await services.operators.has_owner(services.account.id):
+    if token and not await services.operators.has_owner(services.account.id):
         wanted = "/welcome"
     return await signed_in(request, context, session_id, wanted)
 
@@ -124,6 +127,12 @@ async def sign_out(request: PageRequest[None], context: PageContext) -> Response
     response = redirect("/login")
     response.delete_cookie(COOKIE, path=request.root + "/", secure=request.is_secure, httponly=True, samesite="lax")
     return response
+
+
+def _token_in(pasted: str) -> str:
+    """That of a sign-in link, if one was pasted where a key goes."""
+    before, _, query = pasted.strip().partition("?")
+    return dict(parse_qsl(query)).get("token", "") if before.endswith("/login") else ""
 
 
 async def _by_key(request: PageRequest[None], key: str, context: PageContext) -> tuple[str | None, str]:

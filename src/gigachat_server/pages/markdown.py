@@ -26,6 +26,9 @@ from gigachat_server.pages.links import Link, is_safe_link
 LONGEST = 10_000
 MOST_CELLS = 4_000
 
+# Blocks that run the way of their own first letter, whatever stands above them: so bullets are on the side where lines begin.
+_DIRECTED = ("paragraph_open", "heading_open", "bullet_list_open", "ordered_list_open", "blockquote_open", "table_open")
+
 # Characters of no meaning, from an area for private use: the number of a link, and its text.
 _OPEN, _THEN, _CLOSE = "\uf8d1", "\uf8d2", "\uf8d3"
 _NO_MARKS = {ord(mark): None for mark in (_OPEN, _THEN, _CLOSE)}
@@ -73,6 +76,8 @@ def _renderer() -> MarkdownIt:
 def _make_harmless(state: StateCore) -> None:
     for token in state.tokens:
         _style_to_class(token)
+        if token.level == 0 and token.type in _DIRECTED:
+            token.attrs["dir"] = "auto"
         if token.children:
             token.children = _with_hosts(token.children)
 

@@ -16,6 +16,7 @@ from gigachat_server.clock import wire_time
 from gigachat_server.language.invisible import without_misleading
 from gigachat_server.pages.markdown import markdown
 from gigachat_server.pages.static_files import StaticFiles
+from gigachat_server.pages.views import shown_score
 
 FOLDER = Path(__file__).parent / "templates"
 
@@ -44,6 +45,7 @@ def templates_of(folder: Path) -> jinja2.Environment:
     templates.filters["when"] = _when
     templates.filters["wire_time"] = wire_time
     templates.filters["initials"] = _initials
+    templates.filters["relevance"] = shown_score
     templates.filters["visible"] = without_misleading  # for attributes, where no `<bdi>` can stand
     return templates
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
 import msgspec
 
 from gigachat_server.chat.conversations import BOT, RELEASED
 from gigachat_server.errors import error_with_code
+from gigachat_server.language.markup import readable
 from gigachat_server.pages.links import Link
 from gigachat_server.records import UNSETTLED, Conversation, Event, Message, Source
 
@@ -30,9 +29,9 @@ _RETRIED = ("failed", "stopped", "interrupted", "intercepted")  # prompts that m
 
 
 class SourceView(msgspec.Struct, frozen=True):
-    """`excerpt` in pieces: the text of each, and the anchor of those that are cited.
+    """`cited`: from where to where, and the anchor.
 
-    `relevance` is in words, `degree` one of them for the style sheet, `score` the number.
+    `relevance` is in words, "quoted" where that says more; `degree` one of them for the style sheet, `score` the number.
     """
 
     anchor: str
@@ -41,11 +40,24 @@ class SourceView(msgspec.Struct, frozen=True):
     relevance: str
     degree: str
     score: str
-    excerpt: list[tuple[str, str]]
+    content: str
+    cited: list[tuple[int, int, str]]
 
     @property
-    def is_cited(self) -> bool:
-        return any(anchor for _, anchor in self.excerpt)
+    def excerpt(self) -> list[tuple[str, str]]:
+        """The content as people read it, piece by piece, each that is cited with its anchor.
+
+        It takes a while, so templates ask for it, which are filled in away from the event loop.
+        """
+        text, moved = readable(self.content, [place for start, end, _ in self.cited for place in (start, end)])
+        pieces, at = [], 0
+        for number, (_, _, anchor) in enumerate(self.cited):
+            start, end = moved[2 * number : 2 * number + 2]
+            if at < start:
+                pieces.append((text[at:start], ""))
+            pieces.append((text[start:end], anchor))
+            at = end
+        return [*pieces, (text[at:], "")] if at < len(text) or not pieces else pieces
 
 
 class MessageView(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,19 +163,24 @@ def _note(message: Message) -> str:
 
 def _source(message: Message, number: int, source: Source) -> SourceView:
     one_line = source.line_from == source.line_to
-    degree, relevance = _in_words(source.score)
+    cited = [(start, end, _anchor(message, number, start)) for start, end in _cited(message, number)]
+    degree, relevance = ("high", "quoted") if cited else _in_words(source.score)
     return SourceView(
         anchor=f"source-{message.id}-{number}",
         document=source.document_name,
         lines=f"line {source.line_from}" if one_line else f"lines {source.line_from}–{source.line_to}",
         relevance=relevance,
         degree=degree,
-        score=f"{source.score:.2f}",
-        excerpt=[
-            (source.content[start:end], _anchor(message, number, start) if is_cited else "")
-            for start, end, is_cited in _pieces(len(source.content), _cited(message, number))
-        ],
+        score=shown_score(source.score),
+        content=source.content,
+        cited=cited,
     )
+
+
+def shown_score(score: float) -> str:
+    """With two digits, or as many as tell it from 1."""
+    digits = next((digits for digits in range(2, 6) if f"{score:.{digits}f}" != f"{1:.{digits}f}"), 2)
+    return f"{score:.{digits}f}"
 
 
 def _in_words(score: float) -> tuple[str, str]:
@@ -181,18 +198,6 @@ def _cited(message: Message, number: int) -> list[tuple[int, int]]:
         else:
             merged.append((start, end))
     return merged
-
-
-def _pieces(length: int, cited: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, bool]]:
-    """The whole text, piece by piece, and whether each is cited."""
-    at = 0
-    for start, end in cited:
-        if at < start:
-            yield at, start, False
-        yield start, end, True
-        at = end
-    if at < length:
-        yield at, length, False
 
 
 def _links(message: Message) -> list[Link]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from urllib.parse import urlsplit
 
 import msgspec
 
 from gigachat_server.language.invisible import without_misleading
+from gigachat_server.language.markup import readable
 from gigachat_server.pages.links import Link, is_safe_link
 from gigachat_server.pages.views import SourceView, view
 from gigachat_server.records import Message, Source
@@ -18,22 +18,21 @@ _AROUND = 240  # characters of a source that are shown on both sides of what is 
 _UNCITED = 600
 _NOTES = {"stopped": "note_stopped", "incomplete": "note_incomplete"}
 _PROMPT_NOTES = ("queued", "interrupted", "coalesced")  # that a human answers, the top of the chat says
-# What is left of Markdown in an excerpt that nobody rendered: links and images, rules of tables, marks of headings and emphasis.
-_LINK = re.compile(r"!?\[([^\]\n]{0,300})\]\([^)\s]{0,2000}\)")
-_RULE = re.compile(r"^[ \t]*\|?[ \t]*:?-{3,}[-:| \t]*$\n?", re.MULTILINE)
-_CELLS = re.compile(r"[ \t]*\|[ \t]*")
-_HEADING = re.compile(r"^#{1,6}[ \t]+", re.MULTILINE)
-_MARKS = re.compile(r"\*\*|__|`+")
 
 
 class WidgetSource(msgspec.Struct, frozen=True):
-    """`pieces`: of its text, each with the anchor of what is cited; none where only its title is shown."""
+    """`quoted`: what its text is shown of; None where only its title is."""
 
     anchor: str
     title: str
     part: str
     href: str
-    pieces: list[tuple[str, str]]
+    quoted: SourceView | None
+
+    @property
+    def pieces(self) -> list[tuple[str, str]]:
+        """Of its text, each with the anchor of what is cited."""
+        return [] if self.quoted is None else quoted(self.quoted.excerpt)
 
 
 class WidgetMessage(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,7 +104,7 @@ def _source(seen: SourceView, source: Source, shown: SourcesShown, strings: Stri
         title=title_of(name),
         part=" · ".join(part for part in (page, without_misleading(source.heading or "")) if part),
         href=name if is_safe_link(name) else "",
-        pieces=quoted(seen.excerpt) if shown == "full" else [],
+        quoted=seen if shown == "full" else None,
     )
 
 
@@ -119,11 +118,11 @@ def title_of(name: str) -> str:
 
 
 def quoted(pieces: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """What is cited with what stands around it, as people read it."""
+    """What is cited with what stands around it."""
     cited = [place for place, (_, anchor) in enumerate(pieces) if anchor]
     if not cited:
         whole = "".join(text for text, _ in pieces)
-        return [(readable(_start_of(whole, _UNCITED)), "")]
+        return [(_start_of(whole, _UNCITED), "")]
     chosen = []
     for place in range(max(0, cited[0] - 1), min(len(pieces), cited[-1] + 2)):
         text, anchor = pieces[place]
@@ -131,7 +130,7 @@ def quoted(pieces: list[tuple[str, str]]) -> list[tuple[str, str]]:
             text = _end_of(text, _AROUND)
         elif not anchor and place > cited[-1]:
             text = _start_of(text, _AROUND)
-        chosen.append((readable(text), anchor))
+        chosen.append((text, anchor))
     return chosen
 
 
@@ -143,15 +142,7 @@ def _end_of(text: str, most: int) -> str:
     return text if len(text) <= most else "… " + text[-most:].partition(" ")[2]
 
 
-def readable(text: str) -> str:
-    """Without the signs of Markdown."""
-    text = _LINK.sub(r"\1", text)
-    text = _HEADING.sub("", _RULE.sub("", text))
-    lines = [_CELLS.sub(" · ", line.strip().strip("|").strip()) if line.count("|") > 1 else line for line in text.split("\n")]
-    return _MARKS.sub("", "\n".join(lines))
-
-
 def plain_line(text: str, most: int) -> str:
     """The start of what was said, in one line."""
-    line = " ".join(readable(without_misleading(text)).split())
+    line = " ".join(readable(without_misleading(text))[0].split())
     return line if len(line) <= most else line[:most].rpartition(" ")[0] + "…"

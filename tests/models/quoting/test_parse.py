@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 
-from gigachat_server.models.quoting.markup import plain
+from gigachat_server.language.markup import plain
 from gigachat_server.models.quoting.parse import LONGEST_PASSAGE, MOST_STATEMENTS, row_text, statements
 
 pytestmark = pytest.mark.sqlite_only

@@ -12,10 +12,10 @@ import pytest
 from tests.models.quoting.test_parse import HOSTILE
 from tests.models.test_extractive import passage
 
+from gigachat_server.language.markup import plain
 from gigachat_server.models.base import ModelCitation, Passage, TextDelta
 from gigachat_server.models.quoting.asked import asked
 from gigachat_server.models.quoting.compose import MOST_WORDS_OF_TWO, Reply, compose, length
-from gigachat_server.models.quoting.markup import plain
 from gigachat_server.models.quoting.parse import statements
 from gigachat_server.models.quoting.render import events
 from gigachat_server.models.quoting.score import AskedWord, ReadPassage, candidates, features, weights_of

@@ -25,6 +25,8 @@ _ITEM = re.compile(r"[ \t]{0,12}(?:[-*+•‣◦▪–—]|\d{1,3}[.)]|[a-zA-Z]\
 _NUMBER = re.compile(r"[ \t]{0,3}\d{1,2}(?:\.\d{1,2})?[.)]?[ \t]++(?=\S)")
 _TABLE_RULE = re.compile(r"[ \t]*+\|?[ \t]*+:?-+:?[ \t]*+(?:\|[ \t]*+:?-+:?[ \t]*+)*+\|?[ \t]*+\Z")
 _RULE = re.compile(r"[-=*_~+#. \t]+\Z")
+_WALL = re.compile(r"[ \t]{0,3}:{3,}+")
+_DEFINITION = re.compile(r"[ \t]{0,3}\[(?!\^)[^\[\]\n]{1,200}+\]:[ \t]*+(?=[^\s]*?(?:[/#]|\.\w))\S")
 _UNDERLINE = re.compile(r"[ \t]{0,3}(={3,}|-{3,})[ \t]*\Z")
 _BAR = re.compile(r"(?<!\\)\|")
 _LABELLED = re.compile(r"[:：](?:\s|\Z)|：")
@@ -103,8 +105,8 @@ def underline_level(line: str) -> int | None:
 
 
 def is_rule(line: str) -> bool:
-    """Whether it parts what stands above and below it, and says nothing."""
-    return _RULE.fullmatch(line.strip()) is not None
+    """Whether it says nothing: it parts what stands above and below it, or tells where a link leads."""
+    return any(rule.match(line) is not None for rule in (_WALL, _DEFINITION)) or _RULE.fullmatch(line.strip()) is not None
 
 
 def item_text_at(line: str) -> int | None:
@@ -119,7 +121,8 @@ def is_table_rule(line: str) -> bool:
 
 def is_row(line: str, following: str) -> bool:
     """Whether the line is of a table, or the head of one."""
-    return (line.lstrip(" \t").startswith("|") and line.count("|") > 1) or ("|" in line and is_table_rule(following))
+    is_framed = line.lstrip(" \t").startswith("|") and line.count("|") > 1
+    return is_framed or line.count(" | ") > 1 or ("|" in line and is_table_rule(following))
 
 
 def cells(line: str) -> list[str]:

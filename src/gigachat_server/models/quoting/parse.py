@@ -15,10 +15,10 @@ from typing import Literal
 
 import msgspec
 
+from gigachat_server.language.markup import plain
 from gigachat_server.language.words import sentences
 from gigachat_server.models.quoting import lines
 from gigachat_server.models.quoting.lines import Line
-from gigachat_server.models.quoting.markup import plain
 
 Kind = Literal["sentence", "item", "row", "code"]
 

@@ -16,6 +16,7 @@ from gigachat_server.api import retrieval
 from gigachat_server.api.chatbots import merged_config
 from gigachat_server.api.wire import WirePassage, WireRetrieval
 from gigachat_server.errors import ChangedMeanwhile, FieldError, InvalidRequest
+from gigachat_server.language.markup import readable
 from gigachat_server.pages.context import PageContext
 from gigachat_server.pages.request import PageRequest
 from gigachat_server.pages.settings import forms
@@ -178,7 +179,7 @@ async def _fixed_answer(services: Services, chatbot: Chatbot, query: str) -> Fix
 
 def _found(passage: WirePassage) -> Found:
     parts = [_part(name, value) for name, value in passage.parts.items() if value or name == "bias"]
-    text = passage.content.partition("\n---\n\n")[2] or passage.content
+    text, _ = readable(passage.content.partition("\n---\n\n")[2] or passage.content)
     lines = "\n".join(line for line in text.splitlines() if line.strip())
     return Found(passage, round(passage.score * 100), lines, parts, f"{sum(passage.parts.values()):+.2f}")
 

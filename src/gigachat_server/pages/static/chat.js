@@ -6,6 +6,7 @@
 const TRIES = 6;
 const PATIENCE_MS = 20_000;
 const MOST_WAIT_MS = 30_000;
+const SLOW_MS = 5_000;
 
 const composer = document.getElementById("composer");
 const messages = document.getElementById("messages");
@@ -17,7 +18,9 @@ let source = null; // of events, while the page is looked at
 const root = document.body.dataset.root; // the path before those of all pages
 let place = messages?.dataset.last ?? "0"; // behind what is shown
 let isBegun = Number(place) > 0; // there is something to follow
-let unsent = null; // the prompt that may or may not have arrived, and its key
+let unsent = null; // the prompt that may or may not have arrived: its text, body, key and bubble
+let slowness = 0; // the timer after which the page says that it takes long
+const attempts = new Set(); // requests under way, each with what ends it
 
 if (composer) start();
 
@@ -37,6 +40,7 @@ function start() {
     if (event.target === operatorField) speakAs("operator"); // typing a name selects it
     else refresh();
   });
+  document.getElementById("again").addEventListener("click", tryAgain);
   document.getElementById("stop").addEventListener("click", () => act("stop").then(() => promptField.focus()));
   for (const button of document.querySelectorAll("[data-prompt]")) {
     button.addEventListener("click", () => {
@@ -70,24 +74,65 @@ function start() {
 
 // --- having something done ---
 
-async function send() {
+// Shown at once, and sent.
+function send() {
   const text = promptField.value;
   if (!text.trim() || composer.ariaBusy === "true") return;
-  const body = { ...which(), operator: isOperator() ? operatorName() : null, prompt: text };
-  const json = JSON.stringify(body);
-  // What is sent again goes out under its first key, so it is stored once, whatever became of the first attempt.
-  if (unsent?.json !== json) unsent = { json, key: newKey() };
-  setBusy(true);
-  closeMenus(document.body);
-  if (await done("", body, unsent.key)) {
-    unsent = null;
-    document.getElementById("welcome")?.remove();
-    if (promptField.value === text) promptField.value = "";
-    begin();
-    toEnd();
+  if (unsent) {
+    showProblem("Your last message is not sent yet: try that again first.");
+    return;
   }
+  closeMenus(document.body);
+  document.getElementById("welcome")?.remove();
+  const body = { ...which(), operator: isOperator() ? operatorName() : null, prompt: text };
+  unsent = { text, body, key: newKey(), bubble: echo(text) };
+  promptField.value = "";
+  messages.append(unsent.bubble);
+  refresh();
+  toEnd();
+  deliver();
+}
+
+// Always under the key that it got first, so it is stored once, whatever became of it before.
+async function deliver() {
+  const { text, body, key, bubble } = unsent;
+  bubble.classList.remove("failed");
+  setBusy(true);
+  const stored = await done("", body, key);
   setBusy(false);
   promptField.focus();
+  if (stored === null) {
+    bubble.classList.add("failed"); // it may have arrived after all: the same is sent again, or nothing
+    watch();
+    return;
+  }
+  unsent = null;
+  if (!stored) {
+    bubble.remove(); // refused: it can be changed
+    promptField.value = [text, promptField.value].filter(Boolean).join("\n");
+    refresh();
+  } else {
+    if (document.getElementById(`message-${stored.message_id}`)) bubble.remove();
+    else bubble.id = `message-${stored.message_id}`;
+    begin();
+  }
+}
+
+// What hangs is given up and done anew; a prompt has its key, and what is followed is followed from where it is.
+function tryAgain() {
+  for (const attempt of attempts) attempt.abort();
+  unfollow();
+  follow();
+  watch();
+  promptField.focus();
+}
+
+// Says so once what is waited for does not come; whatever comes sets the clock anew.
+function watch() {
+  clearTimeout(slowness);
+  document.getElementById("slow").hidden = true;
+  if (!attempts.size && !messages.querySelector("[data-turn], .echo:not(.failed)")) return;
+  slowness = setTimeout(() => (document.getElementById("slow").hidden = false), SLOW_MS);
 }
 
 function act(what, fields, key) {
@@ -141,29 +186,40 @@ async function release(isSure) {
   promptField.focus();
 }
 
-// Whether it was done. If that is unknown, the request is sent again: a prompt has a key, so it is stored once, and a request
+// What came of it; false if it was refused, null if that is unknown. If it is, the request is sent again: a prompt has a key, so it is stored once, and a request
 // without a key may be repeated.
 async function done(path, body, key) {
   for (let tried = 1; tried <= TRIES; tried++) {
     const response = await post(path, body, key).catch(() => null);
     if (response && (response.status < 500 || tried === TRIES)) {
       showProblem("");
-      if (!response.ok) await showRefusal(response);
-      return response.ok;
+      if (response.ok) return response.json().catch(() => ({}));
+      await showRefusal(response);
+      return false;
     }
     if (tried === TRIES) break;
     showProblem("The server does not answer. Trying again…");
     await new Promise((resolve) => setTimeout(resolve, 250 * 2 ** tried));
   }
-  showProblem("The server cannot be reached. Your text is still here; try again in a moment.");
-  return false;
+  showProblem("The server cannot be reached. Your message is still here; try again in a moment.");
+  return null;
 }
 
-function post(path, body, key) {
+async function post(path, body, key) {
   const headers = { "Content-Type": "application/json", "X-CSRF-Token": composer.dataset.csrf };
   if (key) headers["Idempotency-Key"] = key;
-  const signal = AbortSignal.timeout(PATIENCE_MS);
-  return fetch(`${root}/web/chat${path}`, { method: "POST", headers, body: JSON.stringify(body), signal });
+  const attempt = new AbortController();
+  const patience = setTimeout(() => attempt.abort(), PATIENCE_MS);
+  attempts.add(attempt);
+  if (attempts.size === 1) watch();
+  try {
+    const { signal } = attempt;
+    return await fetch(`${root}/web/chat${path}`, { method: "POST", headers, body: JSON.stringify(body), signal });
+  } finally {
+    clearTimeout(patience);
+    attempts.delete(attempt);
+    watch();
+  }
 }
 
 async function showRefusal(response) {
@@ -232,6 +288,7 @@ function take(event, apply) {
   apply(JSON.parse(event.data));
   place = event.lastEventId;
   refresh();
+  watch();
   if (follows) toEnd();
 }
 
@@ -250,7 +307,8 @@ function put({ id, seq, html }) {
     update(shown, fresh);
     return;
   }
-  shown?.remove(); // it was being written
+  shown?.remove(); // it was being written, or sent
+  if (unsent && unsent.text === fresh.querySelector(".content.plain")?.textContent) unsent.bubble.remove(); // before the answer to it
   const next = [...messages.children].find((each) => !each.dataset.seq || Number(each.dataset.seq) > seq);
   messages.insertBefore(fresh, next ?? null);
 }
@@ -336,18 +394,39 @@ function fragment(html) {
 }
 
 function writing() {
-  const bubble = document.createElement("article");
-  bubble.className = "message assistant writing";
-  bubble.ariaBusy = "true"; // screen readers wait for the whole reply
+  return bubble("assistant writing", "Assistant", "content plain typing");
+}
+
+// What was just said, until it is stored.
+function echo(text) {
+  const said = isOperator() ? bubble("operator echo", "Operator", "content plain") : bubble("user echo", "User", "content plain");
+  said.querySelector(".content").textContent = text;
+  const again = document.createElement("button");
+  again.type = "button";
+  again.className = "retry";
+  again.textContent = "Try again";
+  again.addEventListener("click", deliver);
+  const actions = document.createElement("div");
+  actions.className = "actions";
+  actions.append(again);
+  said.append(actions);
+  return said;
+}
+
+function bubble(role, who, look) {
+  const made = document.createElement("article");
+  made.className = `message ${role}`;
+  made.ariaBusy = "true"; // screen readers wait for the whole of it
   const badge = document.createElement("span");
-  badge.className = "badge assistant";
-  badge.textContent = "Assistant";
+  badge.className = `badge ${role.split(" ")[0]}`;
+  badge.textContent = who;
   const header = document.createElement("header");
   header.append(badge);
   const content = document.createElement("div");
-  content.className = "content plain typing";
-  bubble.append(header, content);
-  return bubble;
+  content.className = look;
+  content.dir = "auto";
+  made.append(header, content);
+  return made;
 }
 
 function which() {
