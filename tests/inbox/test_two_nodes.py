@@ -57,7 +57,7 @@ async def test_who_is_there_at_one_node_is_there_at_the_other_and_no_event_is_st
     async with gigachat(tmp_path) as a, gigachat(tmp_path) as b:
         eve, bob = await employ(a, "eve"), await employ(a, "bob")
         before = await _events(a)
-        async with aclosing(b.services.presence.attend(eve)) as told:
+        async with aclosing(b.services.presence.attend(lambda: eve)) as told:
             first = await anext(told)
             assert [(each.operator, each.is_available) for each in first] == [("bob", False), ("eve", True)]
             for act, is_there in ((a.services.presence.seen(bob), True), (a.services.presence.choose(bob, "away"), False)):

@@ -73,8 +73,12 @@ def _fill(browser: Browser, **fields: str) -> None:
         browser.one(f"#{field_id.replace('_', '-')}").send_keys(text)
 
 
+def _go(browser: Browser, link: str) -> None:
+    browser.until(lambda: browser.driver.find_elements(By.LINK_TEXT, link))[0].click()
+
+
 def _section(browser: Browser, title: str) -> None:
-    browser.driver.find_element(By.LINK_TEXT, title).click()
+    _go(browser, title)
     browser.until(lambda: browser.text("h1") == title)
 
 
@@ -92,7 +96,8 @@ def _make_chatbot(owner: Browser, folder: Path) -> None:
     owner.open("/settings")
     _fill(owner, name="Superbot")
     owner.button("Create").click()
-    owner.driver.find_element(By.LINK_TEXT, "Give it documents").click()
+    _go(owner, "Give it documents")
+    owner.until(lambda: owner.all("#drop"))
     drag(owner, folder, "#drop")
     owner.until(lambda: owner.all("#documents .badge.assistant"))
 
@@ -117,7 +122,7 @@ def _invite(owner: Browser) -> str:
     _fill(owner, email_new="eve@example.com", name_new="Eve Example")
     Select(owner.one("#chatbot-new-1")).select_by_value("operator")
     owner.button("Make an invitation").click()
-    link = owner.text("#invite-link")
+    link = owner.one("#invite-link").text
     owner.driver.refresh()
     owner.until(lambda: "invited" in owner.text(".people") and not owner.all("#invite-link"))
     assert owner.driver.current_url.endswith("/operators"), "a reload neither invites again nor leads elsewhere"
@@ -130,7 +135,7 @@ def _join(eve: Browser, site: Pages, link: str) -> None:
     _fill(eve, password=PASSWORD, again=PASSWORD)
     eve.button("Join").click()
     eve.until(lambda: eve.all("#me"))
-    eve.driver.find_element(By.LINK_TEXT, "Inbox").click()
+    _go(eve, "Inbox")
     eve.until(lambda: eve.one("#nothing").is_displayed())
     eve.until(lambda: eve.driver.execute_script("return source.readyState === 1"))
 
@@ -186,7 +191,7 @@ def _make_fixed(owner: Browser) -> None:
     owner.open("/settings")
     owner.one(".bot").click()
     _section(owner, "Unanswered")
-    asked = next(each for each in owner.all(".asked") if "gift cards" in each.text)
+    asked = owner.until(lambda: [each for each in owner.all(".asked") if "gift cards" in each.text])[0]
     if not asked.find_element(By.TAG_NAME, "textarea").is_displayed():
         asked.find_element(By.TAG_NAME, "summary").click()
     answer = asked.find_element(By.TAG_NAME, "textarea")
@@ -197,7 +202,7 @@ def _make_fixed(owner: Browser) -> None:
 
 
 def _see_the_week(eve: Browser) -> None:
-    eve.driver.find_element(By.LINK_TEXT, "Figures").click()
+    _go(eve, "Figures")
     eve.until(lambda: eve.all(".tiles"))
     tiles = {each.find_element(By.TAG_NAME, "dt").text: each.text.split("\n")[1:] for each in eve.all(".tile")}
     assert tiles["Conversations"][0] == "1"

@@ -21,7 +21,7 @@ from gigachat_server.inbox import presence
 from gigachat_server.models.fake import Pause, ScriptedModel
 from gigachat_server.pages.merged import merged
 from gigachat_server.pages.static_files import FOLDER
-from gigachat_server.records import InterceptionConfig
+from gigachat_server.records import InterceptionConfig, Membership
 from tests.harness import Reply, until
 from tests.inbox.clocks import SteppedClock
 from tests.pages.inbox import following, operator, path, wait_for_a_human
@@ -394,6 +394,39 @@ async def test_a_page_that_stays_open_shows_it_again_and_again(tmp_path: Path, m
             assert len(stream.named("presence")) == 1, "nothing that is shown has changed"
 
 
+async def test_who_comes_back_is_seen_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(presence, "SEEN_EVERY_S", 1_000)  # so that nothing but a wake-up tells
+    clock = SteppedClock()
+    async with pages(tmp_path, clock=clock) as site:
+        eve, ben = await operator(site, "eve"), await operator(site, "ben", "admin")
+        async with following(eve) as first:
+            await first.until(lambda found: _last(found, "presence").get("there") == ["eve"])
+        clock.step(seconds=46)
+        async with following(ben) as stream:
+            await stream.until(lambda found: _last(found, "presence").get("there") == ["ben"])
+            async with following(eve):
+                await stream.until(lambda found: _last(found, "presence")["there"] == ["ben", "eve"])
+
+
+async def test_who_may_no_longer_answer_is_not_told_who_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sse, "PING_S", 0.02)
+    monkeypatch.setattr(presence, "SEEN_EVERY_S", 0.02)
+    async with pages(tmp_path) as site:
+        chatbot = await site.api.chatbot()
+        ben = await operator(site, "ben", "member", chatbots={chatbot: "operator"})
+        async with following(ben, "view=open") as stream:
+            await stream.until(lambda found: bool(_last(found, "presence")))
+            services = site.api.services
+            local = local_operator(services.account.id)
+            (its,) = [each for each in await services.operators.list(local, after=None, limit=9) if each.handle == "ben"]
+            only_reads = (Membership(chatbot_id=chatbot.rpartition("/")[2], role="viewer"),)
+            await services.operators.change(local, its.id, lambda held: msgspec.structs.replace(held, memberships=only_reads))
+            await stream.until(lambda found: bool(found) and found[-1].name == "gone")
+        async with following(ben, "view=open") as stream:
+            await stream.until(lambda found: bool(_last(found, "counts")))
+            assert stream.named("presence") == []
+
+
 async def test_what_was_said_is_unread_until_its_operator_has_seen_it(tmp_path: Path) -> None:
     async with pages(tmp_path) as site:
         chatbot = await site.api.chatbot()
@@ -465,12 +498,17 @@ async def test_notes_and_proposals_are_for_those_who_answer(tmp_path: Path) -> N
         assert "data-proposal" not in told
 
 
-async def test_who_is_no_member_any_more_hears_no_further_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("is_left_another", [False, True])
+async def test_who_is_no_member_any_more_hears_no_further_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_left_another: bool
+) -> None:
     monkeypatch.setattr(sse, "PING_S", 0)
     pause = Pause()
     async with pages(tmp_path, model=ScriptedModel(["One", pause, " two"])) as site:
         chatbot = await site.api.chatbot()
-        ben = await operator(site, "ben", "member", chatbots={chatbot: "operator"})
+        other = await site.api.chatbot()
+        ben = await operator(site, "ben", "member", chatbots={chatbot: "operator", other: "operator"})
+        left = (Membership(chatbot_id=other.rpartition("/")[2], role="operator"),) if is_left_another else ()
         sent = asyncio.create_task(site.api.say(chatbot, "Count"))
         await pause.reached.wait()
         async with following(ben, f"view=open&open={chatbot.rpartition('/')[2]}/c1") as stream:
@@ -478,7 +516,7 @@ async def test_who_is_no_member_any_more_hears_no_further_word(tmp_path: Path, m
             services = site.api.services
             local = local_operator(services.account.id)
             (its,) = [each for each in await services.operators.list(local, after=None, limit=9) if each.handle == "ben"]
-            await services.operators.change(local, its.id, lambda held: msgspec.structs.replace(held, memberships=()))
+            await services.operators.change(local, its.id, lambda held: msgspec.structs.replace(held, memberships=left))
             pause.resume()
             await sent
             await stream.until(lambda found: any(each.name in ("closed", "gone") for each in found))

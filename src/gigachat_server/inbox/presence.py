@@ -7,7 +7,7 @@ when they leave. That somebody is there now is not worth waiting for the disk.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Literal
 
@@ -48,15 +48,17 @@ class Presence:
         if principal.kind is PrincipalKind.OPERATOR:
             await self._see(principal, None)
 
-    async def attend(self, principal: Principal) -> AsyncGenerator[Sequence[Colleague], None]:
+    async def attend(self, who: Callable[[], Principal]) -> AsyncGenerator[Sequence[Colleague], None]:
         """They are there for as long as this is read; it tells who else is, at once and whenever that has changed.
 
-        Raises `Forbidden` for who may not answer.
+        `who`: the principal as they are by now. Raises `Forbidden` for those who may not answer, or not any more.
         """
         told: Sequence[Colleague] | None = None
-        with self.woken(principal) as woken:
+        with self.woken(who()) as woken:
             while True:
                 woken.clear()
+                principal = who()
+                principal.require(Scope.MESSAGES_INJECT)
                 await self.seen(principal)
                 found = await self.list(principal)
                 if told is None or _as_seen(found) != _as_seen(told):
@@ -83,14 +85,14 @@ class Presence:
         return [_colleague(each, since) for each in await self._database.read(read)]
 
     def woken(self, principal: Principal) -> AbstractContextManager[asyncio.Event]:
-        """Set whenever somebody of the account chooses another status, or comes for the first time."""
+        """Set whenever somebody of the account chooses another status, or comes."""
         return self._events.woken(principal.account_id, None)
 
     async def _see(self, principal: Principal, status: PresenceStatus | None) -> None:
         account_id, now_us = principal.account_id, self._clock()
 
         async def body(tx: Tx) -> None:
-            if await presence.see(tx, account_id, principal.id, now_us=now_us, status=status):
+            if await presence.see(tx, account_id, principal.id, now_us=now_us, gone_us=now_us - SEEN_FOR_US, status=status):
                 # The followers of an account are woken as those of a chatbot are: no id is both.
                 tx.after_commit(lambda: self._events.wake_chatbot(account_id))
 

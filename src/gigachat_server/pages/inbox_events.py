@@ -131,7 +131,7 @@ class _Page:
 
     async def attendance(self) -> AsyncGenerator[bytes, None]:
         """Its operator is, for as long as it is open; it is told who of the others is, and what its own operator chose."""
-        async with aclosing(self._context.services.presence.attend(account_of(self._request))) as attended:
+        async with aclosing(self._context.services.presence.attend(lambda: account_of(self._request))) as attended:
             async for each in attended:
                 chosen = next((its.status for its in each if its.operator == self._me), "available")
                 there = [its.operator for its in each if its.is_available]
@@ -154,8 +154,6 @@ class _Page:
                     self._request.principal.within(chatbot)  # as they are by now
                     match each:
                         case FeedDelta():
-                            await self._admission.check(is_fact=False)
-                            self._request.principal.check_reach(chatbot)
                             yield sse.delta(each.said, each.seq)
                         case FeedTyping():
                             yield sse.event("typing", {"names": each.names})

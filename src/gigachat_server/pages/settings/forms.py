@@ -22,6 +22,7 @@ from gigachat_server.errors import FieldError, InvalidRequest
 
 Kind = Literal["text", "area", "number", "choice", "switch", "lines", "spans", "gate"]
 
+_LONG_PROSE = 5_000
 _LONG_TEXT = 300  # characters, from which on a text gets an area of several lines
 _NUMBER = "Must be a number."
 _SPANS = "Must be times such as 09:00–17:00, and commas between them."
@@ -42,6 +43,7 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
     is_optional: bool = False  # empty stands for null
     longest: int | None = None
     placeholder: str = ""
+    rows: int = 4  # of an area, before somebody makes it larger
     otherwise: str = ""  # what it holds where nothing is stored, behind a gate that is closed
 
     @property
@@ -180,7 +182,8 @@ def _facts(kind_of: inspect.Type) -> dict[str, Any]:
             return {"kind": "gate", "is_optional": True}
         case inspect.StrType(max_length=longest):
             kind = "area" if longest is not None and longest >= _LONG_TEXT else "text"
-            return {"kind": kind, "longest": longest, "is_optional": is_optional}
+            rows = 12 if longest is not None and longest > _LONG_PROSE else 4
+            return {"kind": kind, "longest": longest, "is_optional": is_optional, "rows": rows}
         case other:
             raise TypeError(f"No control for {other}.")
 

@@ -23,6 +23,7 @@ FIELDS = (
         CannedReplyInput,
         "content",
         "What it says",
+        rows=5,
         hint="`{name}` becomes the end user’s name, `{operator}` the operator’s, and `{chatbot}` the chatbot’s.",
     ),
 )

@@ -112,10 +112,10 @@ function offered({ kind, name, content }, at) {
   const item = document.createElement("li");
   item.id = `offer-${at}`;
   item.role = "option";
-  item.dataset.content = content;
+  item.dataset.content = kind === "canned" ? filled(content) : content;
   const [label, text, badge] = ["b", "span", "span"].map((tag) => document.createElement(tag));
   label.textContent = kind === "canned" ? `/${name}` : name;
-  text.textContent = content;
+  text.textContent = item.dataset.content;
   badge.className = "badge";
   badge.textContent = kind === "canned" ? "Canned" : "Fixed answer";
   item.append(label, text, badge);
@@ -134,7 +134,7 @@ function choose(step) {
 function take(option) {
   if (!option) return;
   const text = byId("text");
-  text.value = filled(option.dataset.content);
+  text.value = option.dataset.content;
   closeOffer();
   keepDraft();
   fit(text);
