@@ -47,17 +47,19 @@ class Breaking:
 
         async def answers() -> None:
             while piece := await to_site.read(65536):
-                if is_broken.is_set() and not self.hangs:
+                if not is_broken.is_set():
+                    writer.write(piece)
+                elif not self.hangs:
                     return  # it was carried out, and nobody is told
-                if is_broken.is_set():
-                    continue
-                writer.write(piece)
+            if is_broken.is_set():
+                await asyncio.Event().wait()  # whatever the site does with its end
 
+        both = [asyncio.create_task(requests()), asyncio.create_task(answers())]
         try:
-            await asyncio.wait(
-                [asyncio.create_task(requests()), asyncio.create_task(answers())], return_when=asyncio.FIRST_COMPLETED
-            )
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            for task in both:
+                task.cancel()
             for each in (writer, from_us):
                 self._open.discard(each)
                 each.transport.abort()

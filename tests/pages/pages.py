@@ -234,7 +234,7 @@ class Page(HTMLParser):
         self.texts.append(data)
 
     def _check_address(self, tag: str, value: str, given: dict[str, str]) -> None:
-        if value.startswith(("/", "#")) and not value.startswith(("//", "/\\")):
+        if value.startswith(("/", "#", "?")) and not value.startswith(("//", "/\\")):
             return
         is_link = tag == "a" and value.startswith(("http://", "https://"))
         if is_link and given.get("rel") == "noopener noreferrer nofollow":

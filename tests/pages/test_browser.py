@@ -180,7 +180,7 @@ async def test_staff_speaks_without_a_reply_and_the_command_is_the_same_request(
             prompt.send_keys("It's me,", Keys.SHIFT, Keys.ENTER, Keys.NULL, "Bob")
             command = str(browser.driver.find_element(By.ID, "curl").get_property("textContent"))
             prompt.send_keys(Keys.ENTER)
-            browser.until(lambda: browser.all(".message.operator"))
+            browser.until(lambda: browser.all(".message.operator[data-seq]"))
             assert browser.one(".message.operator .badge").text == "Operator"
             assert browser.one(".message.operator .content").text == "It's me,\nBob"
             browser.until(browser.one("#send").is_enabled)

@@ -419,32 +419,53 @@ async def test_after_a_takeover_no_further_word_comes_but_a_name(tmp_path: Path,
         await in_browser(lambda: tab.until(lambda: tab.texts(".m.operator .content") == ["Hello, Ann here"]))
 
 
+_TOGETHER, _LONGEST = 17, 8_000  # payloads, or characters, in one message, so that all are on the page that is shown first
+
+
+def _lines(most: int) -> list[str]:
+    """The payloads as names may hold them: in one line, and no longer than that."""
+    return ["".join(c for c in payload if c.isprintable())[:most] for payload in XSS]
+
+
+def _groups() -> list[str]:
+    """All payloads, some in each."""
+    found: list[list[str]] = [[]]
+    for payload in XSS:
+        if len(found[-1]) == _TOGETHER or sum(map(len, found[-1])) + len(payload) > _LONGEST:
+            found.append([])
+        found[-1].append(payload)
+    return ["\n\n".join(group) for group in found]
+
+
 async def test_no_text_runs_or_fetches_anything(tmp_path: Path, tab: Browser) -> None:
-    everything = "\n\n".join(XSS)
+    groups = _groups()
     async with chatting(tmp_path, model=ScriptedModel(_say_again), **MATCHING) as (visit, host):
         assert (await visit.change_key(sources="full")).status == 200
-        for payload in XSS:
-            line = "".join(c for c in payload if c.isprintable())[:255]
-            await visit.api.push(visit.path, line, f"{payload} {everything}")
+        for name, group in zip(_lines(255), groups, strict=False):
+            await visit.api.push(visit.path, name, group)
 
         def look() -> None:
             tab.open(f"{host.url}/plain")
             tab.open_chat()
-            for number in range(0, len(XSS), 12):
-                tab.say("\n\n".join(XSS[number : number + 12]))
-            tab.until(lambda: len(tab.replies()) == 3, seconds=60)
+            for group in groups:
+                tab.say(group)
+            tab.until(lambda: len(tab.replies()) == len(groups), seconds=90)
             tab.script("for (const each of document.querySelectorAll('details')) each.open = true")
 
         await in_browser(look)
         (conversation,) = (await visit.api.get(f"{visit.path}/conversations", key=visit.keeper)).body
-        for payload in XSS:
-            name = "".join(c for c in payload if c.isprintable())[:200]
-            body = {"conversation_id": conversation["conversation_id"], "user_id": f"client:{name}", "prompt": payload}
-            said = await visit.api.post(f"{visit.path}/conversations", body, key=visit.keeper)
-            assert said.status in (201, 422)
+        names = _lines(248)
+        said = range(0, len(names), _TOGETHER)
+        for number in said:
+            body = {
+                "conversation_id": conversation["conversation_id"],
+                "user_id": f"client:{names[number].strip() or 'x'}",
+                "prompt": " ".join(names[number : number + _TOGETHER]),
+            }
+            assert (await visit.api.post(f"{visit.path}/conversations", body, key=visit.keeper)).status == 201, names[number]
 
         def judge() -> None:
-            tab.until(lambda: len(tab.all(".m.operator")) > 10)
+            tab.until(lambda: len(tab.all(".m.operator")) == len(said), seconds=60)
             assert "pwned" not in tab.script("return document.title")
             ours = tab.script("return performance.getEntriesByType('resource').map((e) => e.name)")
             assert [name for name in ours if not name.startswith(visit.api.url + "/")] == []

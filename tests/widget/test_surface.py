@@ -8,10 +8,16 @@ from pathlib import Path
 import pytest
 
 from gigachat_server.models.fake import Pause, ScriptedModel
+from gigachat_server.records import Citation, Message, MessageRole, Source
+from gigachat_server.records import SourceView as SourcesShown
 from gigachat_server.store.database import Reader
+from gigachat_server.widget.context import templates_of_widget
+from gigachat_server.widget.files import Files
 from gigachat_server.widget.strings import FOLDER, locales, strings
+from gigachat_server.widget.views import plain_line, widget_view
 from tests.harness import Api, gigachat
-from tests.pages.pages import MATCHING
+from tests.pages.pages import MATCHING, Page
+from tests.pages.payloads import XSS
 from tests.widget.visits import Told, fetched, is_answered, visiting
 
 OTHER = "01a22e02-e9f7-76d9-91d7-7e8587c01425"
@@ -219,6 +225,30 @@ async def test_files_come_compressed_and_are_kept_for_good(tmp_path: Path) -> No
         assert "Content-Encoding" not in refused.headers
         for name in ("../frame.css", "%2e%2e/context.py", "nothing.js"):
             assert (await fetched(api, f"/widget/static/{name}")).status == 404
+
+
+@pytest.mark.sqlite_only
+@pytest.mark.parametrize("payload", XSS)
+def test_whoever_says_it_a_payload_is_text(payload: str) -> None:
+    line = "".join(c for c in payload if c.isprintable())
+    source = Source("chk_1", "doc_1", line, 0, payload, 1, 2, 0.9, 0, 0, heading=line)
+    text = f"{payload} [1]"
+    citation = Citation(1, 0, min(len(payload), 9), len(text) - 3, len(text))
+    template = templates_of_widget(Files("")).get_template("message.html")
+    roles: tuple[MessageRole, ...] = ("user", "assistant", "operator", "system")
+    views: tuple[SourcesShown, ...] = ("full", "titles")
+    for role in roles:
+        message = Message(
+            chatbot_id="b", conversation_id="cnv_1", seq=1, id="msg_1", role=role, user_id=line, name=line, content=text,
+            status="completed", in_reply_to=None, alternative=0, replaced_by=None, metadata={}, sources=(source,),
+            citations=(citation,), created_at=0, updated_at=0,
+        )  # fmt: skip
+        for shown in views:
+            html = template.render(m=widget_view(message, shown, strings("en")), t=strings("en").words)
+            found = [each for each in Page(html).dangers if each != "<use>"]  # our icons; where theirs leads is told apart
+            assert found == [], role
+    assert len(plain_line(payload, 80)) <= 81
+    assert "\n" not in plain_line(payload, 80)
 
 
 # --- languages ---

@@ -31,9 +31,14 @@ class WidgetContext:
 
     @functools.cached_property
     def _templates(self) -> jinja2.Environment:
-        from gigachat_server.pages.rendering import templates_of
+        return templates_of_widget(self.files)
 
-        made = templates_of(TEMPLATES)
-        made.globals["static"] = self.files.url
-        made.globals["icon_url"] = StaticFiles(self.root).url("icon.svg")
-        return made
+
+def templates_of_widget(files: Files) -> jinja2.Environment:
+    """Those of the frame, with the addresses of its files."""
+    from gigachat_server.pages.rendering import templates_of
+
+    made = templates_of(TEMPLATES)
+    made.globals["static"] = files.url
+    made.globals["icon_url"] = StaticFiles(files.root).url("icon.svg")
+    return made

@@ -32,7 +32,7 @@ class Files:
 
     def __init__(self, root: str) -> None:
         """`root`: the path of the public address."""
-        self._root = root
+        self.root = root
         self._files = {path.name: _served(path.name, path.read_bytes()) for path in FOLDER.iterdir() if path.suffix in _TYPES}
         joined = b"\n".join((FOLDER / "frame" / name).read_bytes() for name in _FRAME)
         self._files["frame.js"] = _served("frame.js", joined.replace(b'"use strict";\n', b"", len(_FRAME) - 1))
@@ -41,7 +41,7 @@ class Files:
         return self._files[name]
 
     def url(self, name: str) -> str:
-        return f"{self._root}/widget/static/{name}?v={self._files[name].digest}"
+        return f"{self.root}/widget/static/{name}?v={self._files[name].digest}"
 
     def answer(self, name: str, headers: dict[str, str], *, version: str) -> Response | None:
         """The file, or that the browser has it; None if there is no such file. `headers`: the request's."""
