@@ -39,7 +39,8 @@ test-schema: $(VENV)/installed-dev ## Try a server for SCHEMA_SECONDS=300 with w
 	$(BIN)/python -m tests.schema.conformance
 
 test-clients: $(VENV)/installed-tools $(CLIENTS)/installed ## Test our clients and those of generators: types, lost connections, frameworks; needs npm
-	$(BIN)/pytest -n auto --dist loadscope -m clients tests/clients $(ARGS)
+	@# Most of them wait, for servers that die and start again: more at a time than there are cores.
+	$(BIN)/pytest -n 4 --dist loadgroup -m clients tests/clients --durations=10 $(ARGS)
 
 test-postgres: $(VENV)/installed-dev ## Run the tests on PostgreSQL (TEST_POSTGRES_DSN: on that server)
 	$(BIN)/pytest -n auto -m postgres $(ARGS)

@@ -322,6 +322,11 @@ def await_end(pidfd: int, patience_s: float | None = PATIENCE_S) -> None:
 # --- the package's programs ---
 
 
+def pg_dump(dsn: str) -> bytes:
+    """The database as SQL."""
+    return subprocess.run([_programs() / "pg_dump", dsn], check=True, capture_output=True, cwd="/", **as_owner()).stdout
+
+
 @functools.cache
 def _programs() -> Path:
     """The folder of the programs; a copy if the server's user cannot enter the one they are installed in."""

@@ -21,7 +21,7 @@ from gigachat_server.models.fake import Pause, ScriptedModel, Step
 from tests.harness import Api, gigachat, until
 from tests.operators import add_operator, session_of
 from tests.streams import Stream, prompt, streaming
-from tests.turns import ask, asking_held, assert_at_rest, contents, history, queueing, rows, state, told
+from tests.turns import ask, asking_held, assert_at_rest, contents, history, queueing, rows, state, told, until_settled
 
 pytestmark = pytest.mark.postgres_only
 
@@ -121,6 +121,43 @@ async def test_two_nodes_that_find_an_abandoned_prompt_answer_it_once(tmp_path: 
         assert sum(len(model.calls) for model in models[1:]) == len(frozen)
         recovered = await rows(a, "SELECT count(*) FROM events WHERE type = 'turn.recovered'")
         assert recovered == [(len(frozen),)]
+
+
+@pytest.mark.parametrize("said", [[], ["\n "]], ids=["nothing", "white space"])
+async def test_a_node_that_stops_before_the_first_word_leaves_the_prompt_to_another(tmp_path: Path, said: list[Step]) -> None:
+    pause = Pause()
+    async with nodes(tmp_path, ScriptedModel([*said, pause, " never"]), ScriptedModel(["after all"])) as (a, b):
+        chatbot = await a.chatbot()
+        first = await asking_held(a, chatbot, pause, "Hello")
+        await a.services.turns.drain(0)
+        assert (await first).code == "shutting_down"
+        await until_settled(b, chatbot)
+        assert await history(b, chatbot) == [("Hello", "completed", "done"), ("after all", "completed", "assistant")]
+
+
+async def test_a_node_that_stops_leaves_a_reviewed_reply_to_another_of_which_nothing_was_shown(tmp_path: Path) -> None:
+    pause = Pause()
+    async with nodes(tmp_path, ScriptedModel(["one ", pause, "never"]), ScriptedModel(["after all"])) as (a, b):
+        chatbot = await a.chatbot(interception={"review": "all"})
+        first = await asking_held(a, chatbot, pause, "Hello")
+        await a.services.turns.drain(0)
+        assert (await first).code == "shutting_down"
+        await until_settled(b, chatbot)
+        assert await rows(b, "SELECT content, state FROM proposals") == [("after all", "open")]
+
+
+async def test_a_node_that_stops_keeps_what_was_said_while_its_turn_was_frozen(tmp_path: Path) -> None:
+    """Who waits at that node is shown it, so no other node says something else."""
+    pause, second = Pause(), Pause()
+    async with nodes(tmp_path, ScriptedModel([pause, "one ", second, "never"]), ScriptedModel(["anew"])) as (a, b):
+        chatbot = await a.chatbot()
+        first = await asking_held(a, chatbot, pause, "Hello")
+        with a.services.turns._live.frozen(chatbot.removeprefix("/chatbots/"), "c1"):
+            pause.resume()
+            await second.reached.wait()
+            await a.services.turns.drain(0)
+        assert (await first).code == "shutting_down"
+        assert await history(b, chatbot) == [("Hello", "completed", "failed"), ("one ", "incomplete", "assistant")]
 
 
 async def test_a_takeover_at_another_node_ends_what_is_being_said(tmp_path: Path) -> None:

@@ -9,15 +9,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from gigachat_server.access.operators import principal_of
+from gigachat_server.access.operators import Draft, principal_of
 from gigachat_server.access.principal import Principal, Role, local_operator
 from gigachat_server.access.scopes import SCOPES, Scope
 from gigachat_server.api.routes import ROUTES
-from gigachat_server.errors import GigachatError, NotFound
+from gigachat_server.errors import Forbidden, GigachatError, NotFound
 from gigachat_server.store import operators
-from gigachat_server.store.database import Reader
+from gigachat_server.store.database import Reader, Tx
 from tests.harness import Api, gigachat
 from tests.operators import PASSWORD, add_operator, as_principal, principals_of_roles, session_of
+from tests.turns import rows
 
 ANN = {"email": "Ann@Example.com", "name": "Ann  Archer", "handle": "ann", "role": "owner"}
 
@@ -173,7 +174,7 @@ async def test_what_each_role_may_do(tmp_path: Path) -> None:
                         else:
                             assert reply.status == 403, (name, route.method, path, reply.text)
         assert (await api.get(conversation)).status == 200
-        assert cells > 60
+        assert cells > 900
 
 
 async def test_a_member_of_two_chatbots_has_the_role_of_each(tmp_path: Path) -> None:
@@ -279,6 +280,112 @@ async def _removed(api: Api, by: Any, of: Any) -> str:
     return "done"
 
 
+@pytest.mark.parametrize("change", [{"role": "admin"}, {"is_disabled": True}])
+async def test_the_last_owner_stays_one_whatever_becomes_of_the_others(tmp_path: Path, change: dict[str, Any]) -> None:
+    async with gigachat(tmp_path) as api:
+        people, local = api.services.operators, local_operator(api.services.account.id)
+        first, second = [await add_operator(api.services, handle, "owner") for handle in ("ann", "ben")]
+
+        async def lowered(operator_id: str) -> str:
+            try:
+                await people.change(local, operator_id, lambda draft: msgspec.structs.replace(draft, **change))
+            except GigachatError as error:
+                return error.code
+            return "done"
+
+        assert sorted(await asyncio.gather(lowered(first.id), lowered(second.id))) == ["done", "last_owner"]
+        able = [each for each in await people.list(local, after=None, limit=9) if each.role == "owner" and not each.disabled_at]
+        assert len(able) == 1
+        assert await lowered(able[0].id) == "last_owner"
+
+
+async def test_of_those_who_make_the_first_owner_at_once_one_does(tmp_path: Path) -> None:
+    async with gigachat(tmp_path) as api:
+        services, local = api.services, local_operator(api.services.account.id)
+        opened = [await services.sessions.recognise(await services.sessions.open(local, peer=None)) for _ in range(4)]
+
+        async def made(number: int) -> str:
+            session = opened[number]
+            assert session is not None
+            draft = Draft(email=f"owner-{number}@example.com", name="", handle="", role="owner")
+            try:
+                return await services.sign_in.create_first_owner(session, draft, PASSWORD, peer=None)
+            except GigachatError as error:
+                return error.code
+
+        outcomes = await asyncio.gather(*(made(number) for number in range(4)))
+        assert outcomes.count("forbidden") == 3
+        assert [each.role for each in await services.operators.list(local, after=None, limit=9)] == ["owner"]
+
+
+async def test_a_lesser_key_makes_no_first_owner(tmp_path: Path) -> None:
+    async with gigachat(tmp_path) as api:
+        services, draft = api.services, Draft(email="ann@example.com", name="", handle="", role="owner")
+        lesser = tuple(scope for scope in SCOPES if scope is not Scope.CHATBOTS_WRITE)
+        _, secret = await services.key_ring.create(services.account.id, "lesser", scopes=lesser)
+        principal = await services.key_ring.authenticate(secret)
+        session = await services.sessions.recognise(await services.sessions.open(principal, peer=None))
+        assert session is not None
+        with pytest.raises(Forbidden):
+            await services.sign_in.create_first_owner(session, draft, PASSWORD, peer=None)
+        assert await services.operators.list(local_operator(services.account.id), after=None, limit=9) == []
+
+
+async def test_of_who_is_deleted_no_session_and_no_link_is_kept(tmp_path: Path) -> None:
+    async with gigachat(tmp_path) as api:
+        services, local = api.services, local_operator(api.services.account.id)
+        made = await add_operator(services, "ann")
+        session_id = await session_of(services, made)
+        _, token = await services.operators.invite(local, made.id)
+        assert principal_of(msgspec.structs.replace(made, disabled_at=1)) is None, "whatever session may be left"
+        await services.operators.delete(local, made.id)
+        assert await services.sessions.recognise(session_id) is None
+        assert await services.sign_in.accept(token, PASSWORD, peer=None) is None
+        for table in ("operator_sessions", "one_time_tokens", "memberships"):
+            assert await rows(api, f"SELECT 1 FROM {table} WHERE operator_id = :id", id=made.id) == [], table
+
+
+async def test_a_change_is_held_to_what_a_new_operator_is_held_to(tmp_path: Path) -> None:
+    async with gigachat(tmp_path) as api:
+        key, made = await _keeper(api), await add_operator(api.services, "ann")
+        path = f"/operators/{made.id}"
+        foreign = {"chatbots": [{"chatbot_id": "01a204e3-15f7-77b1-9db6-d193b16a5979"}]}
+        refused = await api.call("PATCH", path, foreign, key=key)
+        assert (refused.status, refused.fields) == (422, {"chatbots"})
+        assert (await api.call("PATCH", path, {"handle": "anna"}, key=key)).body["handle"] == "anna", "nobody knows it yet"
+        await session_of(api.services, made)
+        refused = await api.call("PATCH", path, {"handle": "hannah"}, key=key)
+        assert (refused.status, refused.code) == (409, "handle_fixed")
+        assert (await api.get("/operators", key=key)).body[0]["handle"] == "anna"
+
+
+async def test_whoever_chooses_a_password_leaves_no_link_that_would_replace_it(tmp_path: Path) -> None:
+    """A link may be out twice: as it was shown, and in a mail."""
+    async with gigachat(tmp_path) as api:
+        services, sign_in = api.services, api.services.sign_in
+        made = await add_operator(services, "ann", "owner")
+        local = local_operator(made.account_id)
+
+        async def links() -> tuple[str, str]:
+            _, shown = await services.operators.invite(local, made.id)
+
+            async def body(tx: Tx) -> str:
+                return await services.operators._invitations.make_link(tx, made)
+
+            return shown, await services.database.transaction("test.link", body)
+
+        used, other = await links()
+        assert await sign_in.invited(other) is not None
+        session_id = await sign_in.accept(used, PASSWORD, peer=None)
+        assert session_id is not None
+        assert await sign_in.accept(other, "another long password", peer=None) is None
+        left = await links()
+        session = await services.sessions.recognise(session_id)
+        assert session is not None
+        assert await sign_in.change_password(session, PASSWORD, "another long password")
+        assert [await sign_in.accept(each, PASSWORD, peer=None) for each in left] == [None, None]
+
+
 async def test_an_invitation_lets_in_one_browser(tmp_path: Path) -> None:
     async with gigachat(tmp_path) as api:
         made = await add_operator(api.services, "ann", "owner")
@@ -329,9 +436,12 @@ async def test_what_is_done_is_in_the_audit_log(tmp_path: Path) -> None:
     async with gigachat(tmp_path) as api:
         key = await _keeper(api)
         chatbot = await api.chatbot()
-        await api.say(chatbot, "Hello", user="secret@example.com")
-        await api.post(f"{chatbot}/conversations/c1/takeover", {"operator": "eve"})
-        await api.post(f"{chatbot}/conversations/c1/release")
+        await api.say(chatbot, "Hello", user="secret@example.com", conversation="secret@example.com")
+        await api.post(f"{chatbot}/conversations/secret@example.com/takeover", {"operator": "eve"})
+        await api.post(f"{chatbot}/conversations/secret@example.com/release")
+        taken_over = (await api.get("/audit?limit=2", key=key)).body[1]
+        assert (taken_over["action"], taken_over["detail"]) == ("conversation.taken_over", {"operator": "eve"})
+        assert taken_over["target"] == f"conversation:{chatbot.rpartition('/')[2]} secret@example.com"
         await api.call("DELETE", f"{chatbot}/users/secret%40example.com")
         await api.call("DELETE", chatbot)
         made = (await api.post("/operators", {"email": "ann@example.com"}, key=key)).body
@@ -357,7 +467,8 @@ async def test_what_is_done_is_in_the_audit_log(tmp_path: Path) -> None:
         assert told["operator.changed"]["detail"] == {"role": ["member", "admin"], "fields": ["email"]}
         assert told["operator.deleted"]["target"] == "operator:ann"
         assert told["chatbot.deleted"]["target"] == f"chatbot:{chatbot.rpartition('/')[2]}"
-        assert told["conversation.taken_over"]["detail"] == {"conversation": "c1", "operator": "eve"}
+        assert told["conversation.taken_over"]["detail"] == {"operator": "eve"}
+        assert told["conversation.taken_over"]["target"] == f"conversation:{chatbot.rpartition('/')[2]} erased"
         assert told["key.revoked"]["actor"].startswith("key:")
         assert "example.com" not in str(entries), "whoever was erased is not named"
         (first, second, *_) = entries

@@ -580,3 +580,29 @@ async def test_what_takes_no_feedback(tmp_path: Path) -> None:
             refused = await rate(api, chatbot, reply, body)
             assert (refused.status, refused.fields) == (422, {field}), body
         assert (await api.messages(chatbot))[1] == reply
+
+
+async def test_what_is_said_while_it_is_decided_whether_a_turn_goes_on_stays_when_it_fails(tmp_path: Path) -> None:
+    """It is shown once nothing came of the decision, so it is stored."""
+    pause, second = Pause(), Pause()
+    model = ScriptedModel(["one ", pause, "two", second, ModelUnreachable()])
+    async with gigachat(tmp_path, model=model) as api:
+        chatbot = await api.chatbot()
+        first = await asking_held(api, chatbot, pause, "a")
+        with api.services.turns._live.frozen(chatbot.removeprefix("/chatbots/"), "c1"):
+            pause.resume()
+            await second.reached.wait()
+            second.resume()
+            assert (await first).code == "upstream_unreachable"
+        assert await history(api, chatbot) == [("a", "completed", "failed"), ("one two", "incomplete", "assistant")]
+
+
+async def test_nothing_is_said_of_a_reviewed_reply_that_fails(tmp_path: Path) -> None:
+    pause = Pause()
+    async with gigachat(tmp_path, model=ScriptedModel(["one ", pause, ModelUnreachable()])) as api:
+        chatbot = await api.chatbot(interception={"review": "all"})
+        first = await asking_held(api, chatbot, pause, "a")
+        pause.resume()
+        assert (await first).code == "upstream_unreachable"
+        assert await history(api, chatbot) == [("a", "failed", "failed")]
+        assert await rows(api, "SELECT * FROM proposals") == []

@@ -50,6 +50,7 @@ WAITING = {
     "chat/feed.py": "a reader follows events until it leaves",
     "chat/turns/nodes.py": "one ending waits for another node's answer",
     "inbox/overview.py": "a page follows the inbox until it leaves",
+    "inbox/presence.py": "a page shows that its operator is there until it leaves",
     "chat/turns/progress.py": "a reader follows a turn until it ends",
     "chat/turns/turn.py": "a turn that was settled elsewhere waits for its result",
     "knowledge/documents/watch.py": "a reader follows a document until it is ready",

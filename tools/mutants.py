@@ -233,7 +233,7 @@ MUTANTS = (
     ),
     Mutant(
         "a node that stops fails what it has not begun",
-        [("if turn.speech.shown().replies or not (self._is_stopping and self._database.is_shared):", "if True:")],
+        [("if turn.speech.showable().replies or not (self._is_stopping and self._database.is_shared):", "if True:")],
         [_LEFT + "[postgres]"],
     ),
     Mutant(

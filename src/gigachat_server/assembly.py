@@ -386,7 +386,7 @@ def _build_chat(
         prompts_wait=prompts_wait,
     )
     feed = Feed(database, events, live, clock)
-    erasure = Erasure(database, turns=turns, events=events, live=live, clock=clock)
+    erasure = Erasure(database, turns=turns, events=events, live=live, secrets=access.secrets, clock=clock)
     conversations = _build_front_door(ground, access, limits, turns, control, feed, erasure, events)
     return _Chat(
         events=events,

@@ -37,7 +37,7 @@ def new_id() -> str:
 
 
 def random_text(size: int) -> str:
-    """`size` unguessable bytes as hexadecimal digits, for values that are not credentials."""
+    """`size` unguessable bytes as hexadecimal digits, for ids and the like; credentials are drawn one by one."""
     with _lock:
         return _random_bytes(size).hex()
 

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import hashlib
 import re
 import secrets
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, get_args
+from urllib.parse import quote
 
 import jwt
+import msgspec
 import pytest
 
 from gigachat_server.api.end_user_wire import SHOWN_EVENTS
+from gigachat_server.inbox.message_index import MessageIndex
 from gigachat_server.models.fake import ScriptedModel
 from gigachat_server.records import STAFF_ONLY, EventType
 from tests.access.people import ALICE, BOB, PAGE, UNLIMITED, people
 from tests.harness import Reply, gigachat
-from tests.turns import Clock, rows, rows_as_bytes
+from tests.turns import Clock, rows
 
 
 async def test_a_visitor_chats_with_a_widget_key(tmp_path: Path) -> None:
@@ -56,9 +60,16 @@ async def test_a_visitor_who_signs_in_keeps_what_they_said(tmp_path: Path) -> No
     async with gigachat(tmp_path) as api:
         shop = await people(api)
         bearer, anonymous = await shop.visitor()
-        conversation = await shop.ask(bearer)
+        conversation = await shop.ask(bearer, "Where is my parcel?")
+        await MessageIndex(api.services.database).index_all()
+        read = await shop.call("PUT", f"/conversations/{conversation}/read", {"seq": 2}, bearer=bearer, headers=PAGE)
+        assert read.status < 300, read.text
         claimed = await shop.post("/sessions", {"claim": bearer}, bearer=shop.token())
         assert claimed.status == 201, claimed.text
+        found = {user: (await shop.get(f"/search?q=parcel&user_id={quote(user)}")).body for user in (ALICE, anonymous)}
+        assert (len(found[ALICE]), found[anonymous]) == (1, []), "it is found as hers"
+        marks = await rows(api, "SELECT reader, seq FROM read_marks")
+        assert [tuple(mark) for mark in marks] == [(ALICE, 2)], "nothing is unread anew"
         assert (await shop.get("/conversations", bearer=bearer, headers=PAGE)).status == 401
         mine = await shop.get(f"/conversations/{conversation}", bearer=claimed.body["token"])
         assert mine.body["user_id"] == ALICE
@@ -153,6 +164,43 @@ async def test_a_handoff_opens_no_conversation_for_an_end_user(tmp_path: Path) -
             assert (await shop.post("/conversations/cnv_1/handoff", {}, bearer=bearer)).status == 404
         assert await rows(api, "SELECT 1 FROM conversations") == []
         assert (await shop.post("/conversations/cnv_1/handoff", {})).status == 200
+
+
+@pytest.mark.parametrize("act", ["handoff", "stop", "transcript"])
+async def test_what_an_act_came_to_is_told_again_to_those_alone_who_may_still_enter(tmp_path: Path, act: str) -> None:
+    """A user's key is theirs whatever token they come with, and a token may be for less than the one before."""
+    async with gigachat(tmp_path, smtp_url="smtp://127.0.0.1:9", mail_from="shop@example.com") as api:
+        shop = await people(api)
+        whole = shop.token(email=ALICE)
+        one, two = [await shop.ask(whole) for _ in range(2)]
+
+        async def again(bearer: str) -> Reply:
+            body: dict[str, Any] | None = None if act == "stop" else {}
+            headers = {**PAGE, "Idempotency-Key": "k"}
+            return await shop.post(f"/conversations/{one}/{act}", body, bearer=bearer, headers=headers)
+
+        first = await again(whole)
+        assert first.status in (200, 202), first.text
+        for narrowed in (shop.token(conversation_ids=[one]), await shop.session(conversation_ids=[one]), whole):
+            repeated = await again(narrowed)
+            assert (repeated.status, repeated.body) == (first.status, first.body)
+            assert repeated.headers["Idempotent-Replayed"] == "true"
+        for narrowed in (shop.token(conversation_ids=[two]), await shop.session(conversation_ids=[two])):
+            repeated = await again(narrowed)
+            assert (repeated.status, repeated.body.get("code")) == (404, "not_found"), repeated.text
+
+
+@pytest.mark.parametrize("is_named", [True, False])
+async def test_a_prompt_is_told_again_to_those_alone_who_may_still_enter(tmp_path: Path, is_named: bool) -> None:
+    async with gigachat(tmp_path) as api:
+        shop = await people(api)
+        one, two = [await shop.ask(shop.token()) for _ in range(2)]
+        said, headers = {"prompt": "Mine", **({"conversation_id": one} if is_named else {})}, {**PAGE, "Idempotency-Key": "k"}
+        first = await shop.post("/conversations", said, bearer=shop.token(), headers=headers)
+        assert (await shop.post("/conversations", said, bearer=shop.token(), headers=headers)).body == first.body
+        for narrowed in (shop.token(conversation_ids=[two]), await shop.session(conversation_ids=[two])):
+            repeated = await shop.post("/conversations", said, bearer=narrowed, headers=headers)
+            assert repeated.status == (404 if is_named else 403) and "Mine" not in repeated.text
 
 
 async def test_a_narrowed_token_reaches_those_conversations_alone(tmp_path: Path) -> None:
@@ -324,6 +372,51 @@ async def test_a_user_who_is_turned_out_is_out_with_all_they_have(tmp_path: Path
         assert [value for row in await rows(api, "SELECT * FROM audit") for value in row if ALICE in str(value)] == []
 
 
+async def test_the_audit_log_tells_of_nobody_who_was_erased_and_cannot_be_made_to_by_guessing(tmp_path: Path) -> None:
+    async with gigachat(tmp_path, secret="s" * 32) as api:
+        shop = await people(api)
+        for name in (ALICE, BOB, BOB):
+            await api.say(shop.path, "Hello", user=name, conversation=name)
+            assert (await api.call("DELETE", f"{shop.path}/conversations/{name}")).status == 204
+            assert (await api.call("DELETE", f"{shop.path}/users/{name}")).status == 204
+        kept = await rows(api, "SELECT action, detail FROM audit WHERE action LIKE '%.deleted' ORDER BY at, id")
+        hashes = [msgspec.json.decode(detail) for _, detail in kept]
+        assert [list(each) for each in hashes] == [["conversation"], ["user"]] * 3
+        assert hashes[0] != hashes[2] and hashes[1] != hashes[3], "two are told from each other"
+        assert hashes[2:4] == hashes[4:6], "and the same one is the same"
+        for name in (ALICE, BOB):
+            for guessed in (hashlib.sha256, hashlib.sha1, hashlib.md5, hashlib.blake2b):
+                for salt in ("", shop.chatbot_id, api.services.account.id, f"{shop.chatbot_id}\0"):
+                    assert guessed((salt + name).encode()).hexdigest()[:16] not in str(kept)
+        assert await rows(api, "SELECT id FROM audit WHERE target LIKE '%@%' OR detail LIKE '%@%'") == []
+
+
+async def test_without_a_secret_of_the_server_nothing_is_kept_of_an_erased_id(tmp_path: Path) -> None:
+    async with gigachat(tmp_path, secret="") as api:
+        chatbot = await api.chatbot()
+        await api.say(chatbot, "Hello", user=ALICE, conversation=ALICE)
+        assert (await api.call("DELETE", f"{chatbot}/users/{ALICE}")).status == 204
+        assert await rows(api, "SELECT detail FROM audit WHERE action = 'user.deleted'") == [(None,)]
+
+
+async def test_with_a_chatbot_its_users_leave_the_audit_log(tmp_path: Path) -> None:
+    """Nobody could erase them there afterwards: their chatbot is gone."""
+    async with gigachat(tmp_path) as api:
+        shop, other = await people(api), await people(api)
+        for each in (shop, other):
+            await each.session()
+            await each.post(f"/users/{ALICE}/revoke", {})
+            await api.say(each.path, "Hello", user=ALICE, conversation=ALICE)
+            await each.post(f"/conversations/{ALICE}/takeover", {"operator": "eve"})
+        assert (await api.call("DELETE", shop.path)).status == 204
+        kept = await rows(api, "SELECT DISTINCT target FROM audit WHERE target LIKE 'user:%' OR target LIKE 'conversation:%'")
+        assert sorted(kept) == sorted(
+            (f"{kind}:{each.chatbot_id} {name}",)
+            for kind in ("user", "conversation")
+            for each, name in ((shop, "erased"), (other, ALICE))
+        )
+
+
 async def test_what_is_done_to_keys_stands_in_the_audit_log(tmp_path: Path) -> None:
     async with gigachat(tmp_path) as api:
         shop = await people(api)
@@ -354,36 +447,3 @@ async def test_what_is_erased_leaves_none_of_the_new_tables_behind(tmp_path: Pat
         }
         expected = {"conversation": [0, 1, 1, 1, 1], "user": [0, 0, 0, 1, 1], "chatbot": [0, 0, 0, 0, 0]}[how]
         assert [*left.values()] == expected
-
-
-def root_secret(folder: Path) -> str:
-    """What the server's derived secrets come from."""
-    file = folder / "secret"
-    if not file.exists():
-        return "of a store that many nodes may share"
-    assert file.stat().st_mode & 0o777 == 0o600
-    return file.read_text().strip()
-
-
-def files_below(folder: Path) -> bytes:
-    """All that a backup could have, and more."""
-    return b"".join(file.read_bytes() for file in folder.iterdir() if file.is_file() and file.name != "secret")
-
-
-async def test_of_a_thousand_secrets_that_were_issued_the_store_holds_none(tmp_path: Path, caplog: Any) -> None:
-    caplog.set_level("DEBUG")
-    async with gigachat(tmp_path) as api:
-        shop = await people(api, limits=UNLIMITED)
-        issued = [shop.secret, shop.token()]
-        for number in range(50):
-            opened = await asyncio.gather(*(shop.session(f"user-{number}-{each}") for each in range(19)), shop.visitor())
-            issued += [each if isinstance(each, str) else each[0] for each in opened]
-        for bearer in issued[-20:]:
-            await shop.get("/conversations", bearer=bearer, headers=PAGE)
-        assert len(issued) >= 1_000
-        stored = await rows_as_bytes(api) if api.services.database.is_shared else b""
-    stored += files_below(tmp_path) + caplog.text.encode()
-    assert b"Superbot" in stored
-    for secret in (*issued, root_secret(tmp_path)):
-        assert secret.encode() not in stored
-        assert secret[4:].encode() not in stored

@@ -8,13 +8,21 @@ from typing import Any
 
 import pytest
 
+from gigachat_server.clock import Clock, system_clock
 from gigachat_server.models.fake import ScriptedModel
 from tests import stores
 from tests.access.people import PAGE, People, people
 from tests.harness import Api, gigachat
 from tests.test_limits import nodes
 
+_DAY_US = 86_400_000_000
 FREE: dict[str, Any] = {"user": None, "address": None, "sessions": None}
+
+
+def today() -> Clock:
+    """A clock that stays in the day, whose budget would otherwise be another one from midnight on."""
+    ends_at = (system_clock() // _DAY_US + 1) * _DAY_US
+    return lambda: min(system_clock(), ends_at - 1)
 
 
 async def say(api: Api, shop: People, bearer: str, **options: Any) -> int:
@@ -37,7 +45,7 @@ async def in_lanes(asking: list[Any], lanes: int = 16) -> list[Any]:
 
 async def test_1000_visitors_cannot_spend_more_than_a_budget_of_500(tmp_path: Path) -> None:
     model = ScriptedModel(["Hi."])
-    async with gigachat(tmp_path, model=model) as api:
+    async with gigachat(tmp_path, model=model, clock=today()) as api:
         shop = await people(api, limits={**FREE, "budgets": {"anonymous": {"turns": 500}}})
         visitors = [bearer for bearer, _ in await in_lanes([shop.visitor() for _ in range(1_000)])]
         answers = await in_lanes([say(api, shop, bearer) for bearer in visitors])
@@ -49,7 +57,7 @@ async def test_1000_visitors_cannot_spend_more_than_a_budget_of_500(tmp_path: Pa
 @pytest.mark.postgres_only
 async def test_1000_visitors_of_two_nodes_cannot_either(tmp_path: Path) -> None:
     models = ScriptedModel(["Hi."]), ScriptedModel(["Hi."])
-    async with nodes(tmp_path, *models) as found:
+    async with nodes(tmp_path, *models, clock=today()) as found:
         shop = await people(found[0], limits={**FREE, "budgets": {"anonymous": {"turns": 500}}})
         visitors = [bearer for bearer, _ in await in_lanes([shop.visitor() for _ in range(1_000)])]
         answers = await in_lanes([say(found[n % 2], shop, bearer) for n, bearer in enumerate(visitors)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -107,6 +107,19 @@ async def proxying(port: int) -> AsyncIterator[CuttingProxy]:
     finally:
         listener.close()
         await proxy.aclose()
+
+
+async def side_by_side(rounds: Iterable[Awaitable[None]], *, at_once: int = 5) -> None:
+    """Rounds that mostly wait, some of them at a time. Ends with the first that fails."""
+    room = asyncio.Semaphore(at_once)
+
+    async def run(each: Awaitable[None]) -> None:
+        async with room:
+            await each
+
+    async with asyncio.TaskGroup() as group:
+        for each in rounds:
+            group.create_task(run(each))
 
 
 class Mortal:

@@ -34,6 +34,11 @@ async function played(answers: Answer[], call: (client: Gigachat) => Promise<unk
 }
 
 const cut = new TypeError("fetch failed");
+const half = () => {
+  const [begin, fail] = [new TextEncoder().encode("[{"), new TypeError("terminated")];
+  return new Response(new ReadableStream({ start: (body) => body.enqueue(begin), pull: (body) => body.error(fail) }), { status: 201 });
+};
+const page = () => new Response("<h1>Log in</h1>", { headers: { "Content-Type": "text/html" } });
 const ok = () => new Response("[]", { status: 201 });
 const say = (client: Gigachat) => client.say("b", "Hi", said);
 const results: Record<string, unknown> = {};
@@ -45,6 +50,7 @@ for (const [name, answer] of Object.entries({
   504: () => problem("upstream_timeout", 504),
   409: () => problem("idempotency_in_progress", 409),
   cut: () => cut,
+  half,
 })) {
   const { outcome, sent, keys, requests } = await played([answer(), answer(), ok()], say);
   results[name] = [Array.isArray(outcome), sent, keys, requests[0]?.key?.length, new Set(requests.map((each) => each.body)).size];
@@ -53,6 +59,7 @@ for (const [name, answer] of Object.entries({
 for (const [code, status] of [["conversation_busy", 409], ["not_found", 404], ["internal_error", 500]] as const)
   results[code] = (({ outcome, sent }) => [outcome, sent])(await played([problem(code, status)], say));
 results.late = (({ outcome, sent }) => [outcome, sent])(await played([problem("shutting_down", 503, { "Retry-After": "61" })], say));
+results.foreign = [(await played([page()], say)).outcome, (await played([page()], (client) => client.sayStream("b", "Hi", said))).outcome];
 const refused = () => new TypeError("fetch failed", { cause: { code: "ECONNREFUSED" } });
 const stay = (client: Gigachat) => client.sayStream("b", "Hi", said);
 results.refused = (await played([refused(), refused(), refused()], stay)).sent;

@@ -15,7 +15,7 @@ import pytest
 from gigachat_server.errors import ModelUnreachable
 from gigachat_server.models.base import ModelInput, SourcesChosen
 from gigachat_server.models.fake import Pause, ScriptedModel, Step
-from tests.clients.programs import PATIENCE_S, output
+from tests.clients.programs import PATIENCE_S, with_packages
 from tests.harness import Api, gigachat
 
 pytestmark = [
@@ -31,11 +31,18 @@ VERSIONS = {
     7: {"ai": "^7.0.173", "@ai-sdk/react": "^4.0.177"},
 }
 PAGE = {"react": "^19.0.0", "react-dom": "^19.0.0", "jsdom": "^26.0.0"}
+TOOLS = {"esbuild": "^0.25.0", "typescript": "^5.8.0", "@types/react": "^19.0.0", "@types/node": "^20.0.0"}
+ASSISTANT = {"@assistant-ui/react": "^0.15.22", "@assistant-ui/react-ai-sdk": "^1.4.12"}
 
 
-def package(folder: Path, packages: dict[str, str]) -> None:
-    folder.mkdir()
-    (folder / "package.json").write_text(json.dumps({"private": True, "type": "module", "dependencies": packages}))
+def has_assistant(version: int) -> bool:
+    """Each line of assistant-ui is for one version of the AI SDK."""
+    return version == max(VERSIONS)
+
+
+def packages_of(version: int) -> dict[str, str]:
+    """What these pages and those of the guide need, so that it is installed once for both."""
+    return {**VERSIONS[version], **PAGE, **TOOLS, **(ASSISTANT if has_assistant(version) else {})}
 
 
 async def conversing(folder: Path, *command: str | Path, acts: Callable[[Any], Awaitable[None]], **variables: str) -> None:
@@ -92,9 +99,9 @@ class Scripts:
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_a_page_talks_to_a_chatbot(tmp_path: Path, version: int) -> None:
     folder = tmp_path / "page"
-    package(folder, {**VERSIONS[version], **PAGE})
+    folder.mkdir()
     shutil.copy(HERE / "ui" / "chat.mjs", folder)
-    await output(folder, "npm", "install", "--no-audit", "--no-fund", "--silent")
+    await with_packages(folder, packages_of(version))
     scripts = Scripts()
     async with gigachat(tmp_path, model=ScriptedModel(scripts)) as api:
         chatbot = await api.chatbot()

@@ -11,17 +11,15 @@ import pytest
 
 from gigachat_server.models.fake import ScriptedModel
 from tests.clients import test_ai_sdk
-from tests.clients.programs import output
-from tests.clients.test_ai_sdk import PAGE, VERSIONS, Scripts, conversing, package
-from tests.clients.test_mcp_clients import PYTHON, TYPESCRIPT, made_with
+from tests.clients.programs import output, python_with, with_packages
+from tests.clients.test_ai_sdk import VERSIONS, Scripts, conversing, has_assistant, packages_of
+from tests.clients.test_mcp_clients import PYTHON, TYPESCRIPT
 from tests.docs.test_docs import PAGES, blocks
 from tests.harness import gigachat
 
 pytestmark = test_ai_sdk.pytestmark
 
 HERE = Path(__file__).parent
-TOOLS = {"esbuild": "^0.25.0", "typescript": "^5.8.0", "@types/react": "^19.0.0", "@types/node": "^20.0.0"}
-ASSISTANT = {"@assistant-ui/react": "^0.15.22", "@assistant-ui/react-ai-sdk": "^1.4.12"}
 OPTIONS = (
     "--noEmit", "--strict", "--jsx", "react-jsx", "--module", "esnext", "--moduleResolution", "bundler", "--target", "es2022",
     "--skipLibCheck", "--lib", "es2022,dom,dom.iterable", "--types", "node",
@@ -36,18 +34,17 @@ def files_of(page: str) -> dict[str, str]:
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_the_pages_of_the_guide_to_the_ai_sdk(tmp_path: Path, version: int) -> None:
     folder = tmp_path / "site"
-    has_assistant = version == max(VERSIONS)  # each line of assistant-ui is for one version
-    package(folder, {**VERSIONS[version], **PAGE, **TOOLS, **(ASSISTANT if has_assistant else {})})
+    folder.mkdir()
     files = files_of("docs/guides/use-the-ai-sdk.md")
     assert [*files] == ["app/api/chat/[[...path]]/route.ts", "app/chat.tsx", "app/assistant.tsx", "deep-chat.js"]
     for name, code in files.items():
-        if name != "app/assistant.tsx" or has_assistant:
+        if name != "app/assistant.tsx" or has_assistant(version):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(code)
     shutil.copy(HERE / "ui" / "guide.mjs", folder)
-    page = (HERE / "ui" / "assistant-page.mjs").read_text() if has_assistant else "export const assistant = undefined;\n"
+    page = (HERE / "ui" / "assistant-page.mjs").read_text() if has_assistant(version) else "export const assistant = undefined;\n"
     (folder / "assistant-page.js").write_text(page)
-    await output(folder, "npm", "install", "--no-audit", "--no-fund", "--silent")
+    await with_packages(folder, packages_of(version))
     programs = folder / "node_modules" / ".bin"
     typed = [name for name in files if name.endswith(("ts", "tsx")) and (folder / name).exists()]
     await output(folder, programs / "tsc", *OPTIONS, *typed)
@@ -70,24 +67,22 @@ async def test_the_pages_of_the_guide_to_the_ai_sdk(tmp_path: Path, version: int
 
 async def test_the_programs_of_the_guide_to_mcp(tmp_path: Path) -> None:
     page = "docs/guides/connect-an-agent-by-mcp.md"
-    python = await made_with(tmp_path / "python", PYTHON)
-    (tmp_path / "python" / "ask.py").write_text(blocks(PAGES[page], "python")[0])
-    folder = tmp_path / "typescript"
-    package(folder, TYPESCRIPT)
+    python, folder = await python_with(PYTHON), tmp_path / "programs"
+    folder.mkdir()
+    (folder / "ask.py").write_text(blocks(PAGES[page], "python")[0])
     (folder / "ask.mjs").write_text(files_of(page)["ask.mjs"])
-    await output(folder, "npm", "install", "--no-audit", "--no-fund", "--silent")
+    await with_packages(folder, TYPESCRIPT)
     async with gigachat(tmp_path) as api:
         chatbot = await api.chatbot()
         variables = {"GIGACHAT": api.url, "KEY": api.key, "CHATBOT": chatbot.rpartition("/")[2]}
-        printed = await output(tmp_path / "python", python, "ask.py", **variables)
+        printed = await output(folder, python, "ask.py", **variables)
         assert "'ask', 'search_documents'" in printed and "Hi." in printed
         assert "Hi." in await output(folder, "node", "ask.mjs", **variables)
         assert [each["user_id"] for each in (await api.get(f"{chatbot}/conversations")).body] == ["ann@example.com"] * 2
 
 
 async def test_claude_desktops_configuration(tmp_path: Path) -> None:
-    python = await made_with(tmp_path / "python", PYTHON)
-    folder = tmp_path / "desktop"
+    python, folder = await python_with(PYTHON), tmp_path / "desktop"
     folder.mkdir()
     shutil.copy(HERE / "mcp" / "desktop.py", folder)
     configuration = next(each for each in blocks(PAGES["docs/guides/connect-an-agent-by-mcp.md"], "json") if "mcp-remote" in each)

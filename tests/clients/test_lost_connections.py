@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gigachat_client import AsyncGigachat, Gigachat, Message, StreamDelta, TurnStream
-from tests.clients.cutting import CuttingProxy, death_of, mortal_server
+from tests.clients.cutting import CuttingProxy, death_of, mortal_server, proxying, side_by_side
 from tests.faults.serving import KEY
 
 pytestmark = pytest.mark.clients
@@ -78,12 +78,16 @@ async def test_a_connection_that_is_cut_at_any_byte_of_a_stream(tmp_path: Path, 
         async with AsyncGigachat(mortal.server.url, KEY) as client:
             chatbot = (await client.chatbots.create(name="Superbot")).id
         length = await length_of_a_stream(proxy, chatbot)
-        for number in range(ROUNDS):
-            proxy.arm(chance.randrange(1, length))
-            reply, told, so_far = await stream_of(proxy.url, chatbot, f"c{number}", half)
-            assert proxy.cuts == number + 1
-            assert told == so_far == reply.content
-            await assert_stored(proxy.url, chatbot, f"c{number}", reply)
+
+        async def cut(number: int, room: int) -> None:
+            async with proxying(mortal.port) as way:
+                way.arm(room)
+                reply, told, so_far = await stream_of(way.url, chatbot, f"c{number}", half)
+                assert way.cuts == 1
+                assert told == so_far == reply.content
+                await assert_stored(way.url, chatbot, f"c{number}", reply)
+
+        await side_by_side(cut(number, chance.randrange(1, length)) for number in range(ROUNDS))
 
 
 async def test_a_follower_misses_nothing_when_servers_die(tmp_path: Path) -> None:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import venv
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gigachat_server.models.fake import ScriptedModel
-from tests.clients.programs import output
-from tests.clients.test_ai_sdk import package
+from tests.clients.programs import output, python_with, with_packages
 from tests.harness import gigachat
 
 pytestmark = [pytest.mark.clients, pytest.mark.sqlite_only]
@@ -58,34 +56,22 @@ async def agreed(folder: Path, at: str, *command: str | Path, version: str) -> N
             assert len(model.calls) == 2, "a call with a key is made once"
 
 
-async def made_with(folder: Path, package: str) -> Path:
-    """The Python of a new environment that has that package, which gigachat's own does not need."""
-    venv.create(folder, with_pip=True)
-    python = folder / "bin" / "python"
-    await output(folder, python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--prefer-binary", package)
-    return python
-
-
 async def test_python(tmp_path: Path) -> None:
-    folder = tmp_path / "python"
-    python = await made_with(folder, PYTHON)
-    shutil.copy(HERE / "mcp" / "agent.py", folder)
+    python = await python_with(PYTHON)
     for mode, version in (("auto", MODERN), ("legacy", HANDSHAKE)):
-        run = folder / mode
+        run = tmp_path / mode
         run.mkdir()
-        shutil.copy(folder / "agent.py", run)
+        shutil.copy(HERE / "mcp" / "agent.py", run)
         await agreed(run, "agent.py", python, mode, version=version)
 
 
 @needs_npm
 async def test_typescript(tmp_path: Path) -> None:
-    folder = tmp_path / "typescript"
-    package(folder, TYPESCRIPT)
-    await output(folder, "npm", "install", "--no-audit", "--no-fund", "--silent")
+    await with_packages(tmp_path, TYPESCRIPT)
     for name, mode, version in (
         ("sdk", "default", HANDSHAKE), ("client", "default", HANDSHAKE), ("client", "auto", MODERN),
     ):  # fmt: skip
-        run = folder / f"{name}-{mode}"
+        run = tmp_path / f"{name}-{mode}"
         run.mkdir()
         shutil.copy(HERE / "mcp" / "agent.mjs", run)
         await agreed(run, "agent.mjs", "node", name, mode, version=version)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from gigachat_server.models.fake import ScriptedModel
-from tests.clients.programs import output
+from tests.clients.programs import output, with_packages
 from tests.clients.test_generated_clients import HERE, needs_npm
 from tests.harness import Api, gigachat
 
@@ -32,17 +32,11 @@ async def serving(folder: Path) -> AsyncIterator[tuple[Api, str]]:
         yield api, await api.chatbot()
 
 
-@pytest.fixture(scope="module")
-def npm_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """With the packages, once they are installed, for all tests of this module."""
-    folder = tmp_path_factory.mktemp("openai-clients")
-    shutil.copy(HERE / "openai_package.json", folder / "package.json")
-    return folder
-
-
-async def installed(folder: Path) -> Path:
-    if not (folder / "node_modules").exists():
-        await output(folder, "npm", "install", "--no-audit", "--no-fund", "--silent")
+async def installed(tmp_path: Path) -> Path:
+    """A folder whose programs find the packages."""
+    folder = tmp_path / "programs"
+    folder.mkdir()
+    await with_packages(folder, json.loads((HERE / "openai_package.json").read_text())["dependencies"])
     return folder
 
 
@@ -78,9 +72,9 @@ async def test_python_clients(tmp_path: Path) -> None:
 
 
 @needs_npm
-async def test_javascript_clients(tmp_path: Path, npm_folder: Path) -> None:
+async def test_javascript_clients(tmp_path: Path) -> None:
     """openai, LangChain, the AI SDK's provider, and OpenAI's Agents SDK."""
-    folder = await installed(npm_folder)
+    folder = await installed(tmp_path)
     shutil.copy(HERE / "openai_clients.js", folder)
     async with serving(tmp_path) as (api, chatbot):
         found = await called(api, chatbot, folder, "node", "openai_clients.js")
@@ -110,9 +104,9 @@ async def test_the_python_programs_of_the_guide_work_as_printed(number: int, tmp
 
 @needs_npm
 @pytest.mark.parametrize("number", [0, 1], ids=["openai", "langchain"])
-async def test_the_javascript_programs_of_the_guide_work_as_printed(number: int, tmp_path: Path, npm_folder: Path) -> None:
+async def test_the_javascript_programs_of_the_guide_work_as_printed(number: int, tmp_path: Path) -> None:
     assert len(programs("js")) == 2
-    folder = await installed(npm_folder)
+    folder = await installed(tmp_path)
     (folder / f"guide{number}.js").write_text(programs("js")[number])
     async with serving(tmp_path) as (api, chatbot):
         printed = await output(folder, "node", f"guide{number}.js", **variables(api, chatbot))

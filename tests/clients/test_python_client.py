@@ -357,6 +357,9 @@ async def test_what_is_no_answer_of_this_api_is_said_to_be_none(half: str) -> No
     for answer in (Answer(200, b"<h1>Log in</h1>", {}), Answer(404, b"nginx", {})):
         with pytest.raises(gigachat_client.UnexpectedAnswer):
             await Script(answer).run(half, lambda client: client.chatbots.get("b"))
+    for answer in (Answer(200, b"<h1>Log in</h1>", {}), stream("event: start\ndata: {}\n\n")):
+        with pytest.raises(gigachat_client.UnexpectedAnswer):
+            await Script(answer).run(half, hear)
 
 
 def test_choices_of_a_later_version_are_read() -> None:

@@ -29,7 +29,7 @@ COMMANDS = {
 @pytest.mark.parametrize("language", COMMANDS)
 async def test_a_program_of_the_guide_signs_a_token_that_is_taken(language: str, tmp_path: Path) -> None:
     command, name = COMMANDS[language]
-    if shutil.which(command) is None:
+    if shutil.which(command) is None and os.environ.get("REQUIRE_ALL") != "1":
         pytest.skip(f"{command} is not installed")
     (program,) = blocks(PAGES[GUIDE], language)
     file = tmp_path / f"my_{name}"

@@ -55,6 +55,8 @@ class MadeDays:
             await tx.run_many(_MESSAGE, self._messages)
             await tx.run_many(_EVENT, self._events)
             await tx.run_many(_UNANSWERED, self._unanswered)
+            # To the server these days were always there, also if its worker has come by already.
+            await tx.run("DELETE FROM figure_days WHERE chatbot_id = :chatbot_id", chatbot_id=self._chatbot_id)
 
         await database.transaction("test.days", body, patience_s=60)
 

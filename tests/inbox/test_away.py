@@ -109,12 +109,12 @@ async def test_colleagues_see_who_is_there(tmp_path: Path) -> None:
         eve, bob = await employ(api, "eve"), await employ(api, "bob")
         with api.services.presence.woken(eve) as woken:
             await api.services.presence.seen(bob)
-            assert woken.is_set()  # type: ignore[attr-defined]
-            woken.clear()  # type: ignore[attr-defined]
+            assert woken.is_set()
+            woken.clear()
             await api.services.presence.seen(bob)
-            assert not woken.is_set(), "nothing has changed"  # type: ignore[attr-defined]
+            assert not woken.is_set(), "nothing has changed"
             chosen = await api.services.presence.choose(bob, "away")
-            assert woken.is_set()  # type: ignore[attr-defined]
+            assert woken.is_set()
         assert (chosen.operator, chosen.status, chosen.is_available) == ("bob", "away", False)
         await api.services.presence.choose(eve, "available")
 

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from gigachat_server.access.principal import local_operator
 from tests.harness import Api, Reply, gigachat, until
 from tests.inbox.clocks import SteppedClock
+from tests.operators import add_operator
 
 
 async def _conversation(api: Api, chatbot: str, name: str = "c1") -> dict[str, Any]:
@@ -189,6 +191,34 @@ async def test_what_makes_no_sense_changes_nothing(tmp_path: Path, body: dict[st
         before = await _conversation(api, chatbot)
         assert (await _change(api, chatbot, body)).status == 422
         assert await _conversation(api, chatbot) == before
+
+
+async def test_a_conversation_is_given_to_those_alone_who_may_answer_in_it(tmp_path: Path) -> None:
+    async with gigachat(tmp_path) as api:
+        chatbot, other = await api.chatbot(), await api.chatbot(name="Other")
+        await api.say(chatbot, "Hello")
+        assert (await _change(api, chatbot, {"assigned_to": "of-another-desk"})).status == 200, "there are no operators"
+        staff: tuple[tuple[str, str, dict[str, str]], ...] = (
+            ("ada", "admin", {}),
+            ("mia", "member", {chatbot: "operator", other: "viewer"}),
+            ("vic", "member", {chatbot: "viewer", other: "operator"}),
+            ("tom", "member", {other: "operator"}),
+            ("out", "member", {}),
+        )
+        for handle, role, of in staff:
+            await add_operator(api.services, handle, role, chatbots=of)
+        before = await _conversation(api, chatbot)
+        for refused in ("vic", "tom", "out", "nobody", "Ada", "client:vic"):
+            answer = await _change(api, chatbot, {"assigned_to": refused, "status": "closed"})
+            assert (answer.status, answer.body["errors"][0]["field"]) == (422, "assigned_to"), answer.text
+            assert await _conversation(api, chatbot) == before, "nothing of it is done"
+        for handle in ("ada", "mia", "client:ada"):
+            assert (await _change(api, chatbot, {"assigned_to": handle})).body["assigned_to"] == handle.removeprefix("client:")
+        keeper = local_operator(api.services.account.id)
+        (mia,) = [each for each in await api.services.operators.list(keeper, after=None, limit=9) if each.handle == "mia"]
+        await api.services.operators.delete(keeper, mia.id)
+        assert (await _change(api, chatbot, {"assigned_to": "mia"})).status == 422, "she has left"
+        assert (await _change(api, chatbot, {"assigned_to": None})).body["assigned_to"] is None
 
 
 async def test_a_conversation_is_assigned_and_found_by_whose_it_is(tmp_path: Path) -> None:

@@ -136,6 +136,8 @@ def test_the_next_opening_is_the_first_open_minute(when: HoursConfig, around: st
         ({"week": {"sunday": []}}, {"interception.hours.week"}),
         ({"closed_dates": ["2027-02-29"]}, {"interception.hours.closed_dates[0]"}),
         ({"closed_dates": ["24.12.2027"]}, {"interception.hours.closed_dates[0]"}),
+        ({"closed_dates": ["2027-12-24", "20271224"]}, {"interception.hours.closed_dates[1]"}),
+        ({"closed_dates": ["2027-W51-5"]}, {"interception.hours.closed_dates[0]"}),
     ],
 )
 async def test_hours_are_checked_on_the_wire(tmp_path: Path, wanted: Any, fields: set[str]) -> None:

@@ -23,7 +23,7 @@ CLOSED = {"hours": {"timezone": "Europe/Berlin"}}
 
 
 def mailing(port: int) -> dict[str, Any]:
-    return {"smtp_url": f"smtp://127.0.0.1:{port}", "mail_from": "Support <support@shop.example>"}
+    return {"smtp_url": f"smtp://127.0.0.1:{port}", "mail_from": '"Søren, of the shop" <support@shop.example>'}
 
 
 async def rows(api: Api) -> list[tuple[Any, ...]]:
@@ -76,7 +76,9 @@ async def test_a_mail_server_that_is_away_for_an_hour_gets_one_mail(tmp_path: Pa
                 await api.get(chatbot)
         ((recipient, mail),) = mailbox.taken
         assert recipient == mail["To"] == "ann@example.com"
-        assert (mail["From"], mail["Auto-Submitted"]) == ("Support <support@shop.example>", "auto-generated")
+        (sender,) = mail["From"].addresses
+        assert (sender.display_name, sender.addr_spec) == ("Søren, of the shop", "support@shop.example")
+        assert mail["Auto-Submitted"] == "auto-generated"
         assert mail["Message-ID"].endswith("@shop.example>")
         assert mail["Subject"] == "Your conversation with Superbot"
 
@@ -190,7 +192,7 @@ async def test_operators_are_told_once_of_whoever_waits_while_they_are_away(tmp_
         for name in ("c1", "c2"):
             await api.say(chatbot, "I want to talk to a human", conversation=name)
             await api.post(f"{chatbot}/conversations/{name}/handoff")
-        await api.post(f"{chatbot}/conversations/c3/handoff")
+        await api.post(f"{chatbot}/conversations/c3%2F%3Fx%20%E2%80%A8https%3A%2F%2Fevil.example/handoff")
         assert len(await rows(api)) == 9, "each of three is told of each of three"
 
         async def all_wait() -> bool:
@@ -204,7 +206,8 @@ async def test_operators_are_told_once_of_whoever_waits_while_they_are_away(tmp_
             await all_sent(api)
         links = [text.split("/")[-1].strip() for text in mailbox.texts]
         told = sorted(zip((recipient for recipient, _ in mailbox.taken), links, strict=True))
-        assert told == [(f"{name}@example.com", conversation) for name in ("ann", "eve") for conversation in ("c1", "c3")]
+        waiting = ("c1", "c3%2F%3Fx%20%E2%80%A8https%3A%2F%2Fevil.example")
+        assert told == [(f"{name}@example.com", conversation) for name in ("ann", "eve") for conversation in waiting]
         assert all("https://example.com/chat/inbox/" in text for text in mailbox.texts)
         eve = await employ(api, "here")
         await api.services.presence.seen(eve)

@@ -123,3 +123,13 @@ async def test_many_messages_are_indexed_once_by_several_at_once(tmp_path: Path)
         assert len(await _rows(api)) == 130
         assert await _search(api, chatbot, "parcel 77") == ["parcel 77"]
         assert len(await _search(api, chatbot, "parcel", "&limit=100")) == 100
+
+
+async def test_what_has_no_words_finds_nothing(tmp_path: Path) -> None:
+    async with gigachat(tmp_path) as api:
+        chatbot = await api.chatbot()
+        await api.say(chatbot, "My zebra is ill")
+        await MessageIndex(api.services.database).index_all()
+        for q in ("👍", "...", "-"):
+            found = await api.get(f"{chatbot}/search?q={quote(q)}")
+            assert (found.status, found.body) == (200, []), q

@@ -9,12 +9,14 @@ from typing import Any
 import msgspec
 import pytest
 
+from gigachat_server.access.operators import principal_of
 from gigachat_server.access.scopes import Scope
 from gigachat_server.api.mcp_tools import TOOLS
 from gigachat_server.errors import ModelUnreachable
 from gigachat_server.models.fake import Pause, ScriptedModel
-from tests.harness import Api, gigachat
+from tests.harness import Api, gigachat, until
 from tests.mcp.messages import call, given, problem, result, send, sent_events
+from tests.operators import add_operator, as_principal
 from tests.turns import answering, assert_at_rest, state
 
 NAMES = ["ask", "search_documents", "push_document", "list_conversations", "read_conversation", "list_unanswered",
@@ -50,6 +52,42 @@ async def test_tools_are_listed_by_scope_in_one_order(tmp_path: Path, is_modern:
                 refused = await send(api, mcp, "tools/call", {"name": name, "arguments": {}}, key=key, is_modern=is_modern)
                 assert refused.body["error"]["code"] == -32602, (scope, name)
                 assert refused.status == (400 if is_modern else 200)
+
+
+async def test_a_member_has_the_tools_of_their_role_in_each_chatbot_of_theirs(tmp_path: Path) -> None:
+    """At the account, too: it lists what they may do somewhere, and carries out what they may do there."""
+    async with gigachat(tmp_path, model=answering({})) as api:
+        paths = {role: await api.chatbot(name=role.title()) for role in ("operator", "viewer", "none")}
+        for role, path in paths.items():
+            await api.push(path, f"Document of {role}", f"Text of {role}")
+            await api.say(path, f"Hello {role}")
+        roles = {path: role for role, path in paths.items() if role != "none"}
+        who = principal_of(await add_operator(api.services, "ann", chatbots=roles))
+        assert who is not None
+        async with as_principal(api.services, who) as client:
+            may = {
+                role: {tool["name"] for tool in (await result(client, f"{paths[role]}/mcp", "tools/list"))["tools"]}
+                for role in ("operator", "viewer")
+            }
+            assert may["operator"] - may["viewer"] == {"ask", "answer_unanswered", "reply_as_operator"}
+            assert (await send(client, f"{paths['none']}/mcp", "tools/list")).status == 404
+            assert {tool["name"] for tool in (await result(client, "/mcp", "tools/list"))["tools"]} == may["operator"]
+            acts = {
+                "read_conversation": {"conversation_id": "c1"},
+                "reply_as_operator": {"conversation_id": "c1", "operator": "ann", "text": "I look into it."},
+                "answer_unanswered": {"prompt_id": "none", "answer": "Yes.", "as": "fixed_answer"},
+            }
+            for role, wanted in (
+                ("operator", (None, None, "not_found")),  # there is no such group
+                ("viewer", (None, "forbidden", "forbidden")),
+                ("none", ("not_found", "not_found", "not_found")),
+            ):
+                for (tool, arguments), code in zip(acts.items(), wanted, strict=True):
+                    named = {**arguments, "chatbot_id": paths[role].rpartition("/")[2]}
+                    found = await call(client, "/mcp", tool, named)
+                    assert (problem(found)["code"] if "isError" in found else None) == code, (role, tool)
+            listed = (await result(client, "/mcp", "resources/list"))["resources"]
+            assert sorted(each["name"] for each in listed) == ["Document of operator", "Document of viewer"]
 
 
 async def test_every_tool_tells_what_it_takes_and_gives(tmp_path: Path) -> None:
@@ -130,6 +168,11 @@ async def test_an_agent_that_leaves_does_not_stop_the_turn(tmp_path: Path) -> No
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)
         pause.resume()
+
+        async def is_answered() -> bool:
+            return len(await api.messages(chatbot)) == 2
+
+        await until(is_answered)
         reply = await api.say(chatbot, "Next")
         assert contents_of(await api.messages(chatbot)) == ["Hi", "Hello.", "Next", "Hello."]
         assert reply[0]["content"] == "Hello."

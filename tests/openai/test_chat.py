@@ -62,6 +62,8 @@ async def test_the_root_finds_the_chatbot_by_its_id_or_its_only_name(tmp_path: P
             found = error(await api.post("/v1/chat/completions", sent))
             assert (found[0], found[1]) in {(404, "model_not_found"), (404, "not_found")}, wrong
         _, secret = await api.services.key_ring.create((await api.services.key_ring.ensure_account("other")).id, "x")
+        await api.post("/chatbots", {"name": "None"})
+        assert error(await api.post("/v1/chat/completions", {"model": None, "messages": [user("Hi")]}))[1] == "model_not_found"
         foreign = await api.post("/v1/chat/completions", {"model": "Shop – Österreich", "messages": [user("Hi")]}, key=secret)
         assert error(foreign) == (404, "model_not_found", "model")
         assert await count(api, "user") == 2

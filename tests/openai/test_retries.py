@@ -172,6 +172,34 @@ async def test_an_explicit_key_counts_before_what_the_request_looks_like(tmp_pat
         assert await count(api, "user") == 2
 
 
+async def test_a_key_that_comes_again_for_somebody_else_shows_nothing(tmp_path: Path) -> None:
+    """Front ends say in headers who speaks, and in which chat."""
+    key = {"Idempotency-Key": "k1"}
+    ann = {**key, "X-OpenWebUI-User-Id": "ann", "X-OpenWebUI-Chat-Id": "c1"}
+    async with gigachat(tmp_path) as api:
+        chatbot = await api.chatbot()
+        first = await chat(api, chatbot, "Hi", headers=ann)
+        for other in ({**ann, "X-OpenWebUI-User-Id": "bob"}, {**ann, "X-OpenWebUI-Chat-Id": "c2"}, key):
+            assert error(await chat(api, chatbot, "Hi", headers=other))[:2] == (400, "idempotency_key_reused")
+        assert (await chat(api, chatbot, "Hi", headers=ann)).body == first.body
+        assert await count(api, "user") == 1
+
+
+async def test_a_key_names_also_what_no_decoder_reads(tmp_path: Path) -> None:
+    """Of earlier messages and tools only the form is looked at; a number may be beyond all that a float holds."""
+    bodies = {
+        "messages": b'{"messages": [1e999, {"role": "user", "content": "Hi"}]}',
+        "tools": b'{"tools": [1e999], "messages": [{"role": "user", "content": "Hi"}]}',
+    }
+    async with gigachat(tmp_path) as api:
+        path = f"{await api.chatbot()}/v1/chat/completions"
+        for name, raw in bodies.items():
+            replies = [await api.call("POST", path, raw=raw, headers={"Idempotency-Key": name}) for _ in range(2)]
+            assert replies[0].status == (200 if name == "messages" else 400), replies[0].text
+            assert replies[0].body == replies[1].body
+        assert await count(api, "user") == 1
+
+
 @pytest.mark.parametrize("odd", ["-1", "x", "", "1.5", "٣", "9" * 400])
 async def test_an_odd_count_of_retries_breaks_nothing(tmp_path: Path, odd: str) -> None:
     async with gigachat(tmp_path) as api:

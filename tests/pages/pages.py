@@ -190,6 +190,7 @@ async def pages(
 _ELEMENTS = {
     *("html", "head", "meta", "title", "link", "script", "body", "header", "nav", "main", "section", "article", "div"),
     *("form", "input", "button", "label", "select", "option", "textarea", "noscript", "details", "summary", "time"),
+    *("figure", "figcaption", "g", "line", "circle", "text", "tspan"),
     *("fieldset", "legend", "rect", "aside", "b", "dl", "dt", "dd", "progress"),
     *("a", "bdi", "img", "svg", "path", "span", "kbd", "p", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "li", "hr", "br"),
     *("table", "caption", "thead", "tbody", "tr", "th", "td", "pre", "code", "blockquote", "strong", "em", "s", "mark"),

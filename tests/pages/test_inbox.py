@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
+import json
 import re
 import traceback
+from collections import Counter
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import msgspec
 import pytest
 
+from gigachat_server.access.principal import local_operator
 from gigachat_server.api import sse
-from gigachat_server.models.fake import ScriptedModel
+from gigachat_server.inbox import presence
+from gigachat_server.models.fake import Pause, ScriptedModel
 from gigachat_server.pages.merged import merged
 from gigachat_server.pages.static_files import FOLDER
-from tests.harness import until
+from gigachat_server.records import InterceptionConfig, Membership
+from tests.harness import Reply, until
+from tests.inbox.clocks import SteppedClock
 from tests.pages.inbox import following, operator, path, wait_for_a_human
-from tests.pages.pages import MATCHING, Change, Page, pages
+from tests.pages.pages import MATCHING, Change, Page, Visitor, pages
 from tests.pages.payloads import XSS
 
 pytestmark = pytest.mark.sqlite_only  # the pages see nothing of the store; what they call is tested on both
@@ -46,10 +54,15 @@ def _last(found: list[Change], name: str) -> dict[str, Any]:
     return next((each.data for each in reversed(found) if each.name == name), {})
 
 
-def test_the_scripts_and_the_styles_stay_light() -> None:
-    sizes = {name: len(gzip.compress((FOLDER / name).read_bytes(), 9)) for name in ("inbox.js", "inbox.css")}
-    assert sizes["inbox.js"] <= 20_000
-    assert sizes["inbox.css"] <= 8_000
+async def test_the_scripts_and_the_styles_stay_light(tmp_path: Path) -> None:
+    async with pages(tmp_path) as site:
+        eve = await operator(site, "eve")
+        loaded = re.findall(r'(?:src|href)="/static/([\w-]+\.(js|css))\?', (await eve.get("/inbox")).text)
+    sizes: Counter[str] = Counter()
+    for name, kind in loaded:
+        sizes[kind] += len(gzip.compress((FOLDER / name).read_bytes(), 9))
+    assert 5_000 < sizes["js"] <= 20_000
+    assert 5_000 < sizes["css"] <= 8_000
 
 
 async def test_who_waits_is_listed_longest_first_and_opened_with_all_that_was_said(tmp_path: Path) -> None:
@@ -96,7 +109,7 @@ async def test_a_member_reaches_their_own_chatbots_alone(tmp_path: Path) -> None
         assert (await ben.get(f"/web/inbox/events?{opened}")).status == 404
         assert (await ben.get(f"/web/inbox/replies?chatbot={theirs.rpartition('/')[2]}")).status == 404
         async with following(ben, "view=open") as stream:
-            await stream.until(lambda found: len(found) >= 2)
+            await stream.until(lambda found: {each.name for each in found} >= {"row", "counts"})
             told = stream.named("row")[0].data
             assert [key.partition("/")[0] for key in told["order"]] == [ours.rpartition("/")[2]]
             assert len(stream.named("counts")[0].data["waits"]) == 1
@@ -264,6 +277,25 @@ async def test_the_stream_ends_with_the_session_and_with_the_conversation(tmp_pa
             await stream.until(lambda found: any(each.name == "gone" for each in found))
 
 
+async def test_who_left_a_chatbot_hears_no_more_of_a_reply_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pause = Pause()
+    async with pages(tmp_path, model=ScriptedModel(["Hello."], ["Public.", pause, "SECRET"])) as site:
+        chatbot, services = await site.api.chatbot(), site.api.services
+        await site.api.say(chatbot, "Hello")
+        eve = await operator(site, "eve", "member", chatbots={chatbot: "operator"})
+        async with following(eve, f"open={chatbot.rpartition('/')[2]}/c1&after=2") as stream:
+            saying = asyncio.create_task(site.api.say(chatbot, "More"))
+            await stream.until(lambda found: "Public." in str(found))
+            keeper = local_operator(services.account.id)
+            (found,) = await services.operators.list(keeper, after=None, limit=2)
+            await services.operators.change(keeper, found.id, lambda draft: msgspec.structs.replace(draft, memberships=()))
+            monkeypatch.setattr(sse, "PING_S", 0)  # the next check is due
+            pause.resume()
+            await stream.until(lambda found: any(each.name in ("closed", "gone") for each in found))
+            await saying
+            assert "SECRET" not in str(stream.found)
+
+
 async def test_an_idle_page_reads_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with pages(tmp_path) as site:
         chatbot = await site.api.chatbot()
@@ -305,3 +337,187 @@ async def test_merged_streams_end_together() -> None:
     await anext(stream)
     await stream.aclose()
     assert sorted(closed) == ["a", "b", "c", "d"]
+
+
+async def test_an_operator_is_there_while_their_page_is_open_and_away_when_they_say_so(tmp_path: Path) -> None:
+    clock = SteppedClock()
+    async with pages(tmp_path, clock=clock) as site:
+        chatbot = await site.api.chatbot()
+        eve = await operator(site, "eve")
+        ben = await operator(site, "ben", "member", chatbots={chatbot: "operator"})
+        viewer = await operator(site, "viv", "member", chatbots={chatbot: "viewer"})
+
+        async def there() -> list[str]:
+            shown = (await site.api.get("/presence")).body["operators"]
+            return [each["operator"] for each in shown if each["available"]]
+
+        async with following(viewer) as stream:
+            await stream.until(lambda found: any(each.name == "counts" for each in found))
+            assert stream.named("presence") == []
+        await site.api.say(chatbot, "Hello")
+        await site.api.post(f"{chatbot}/conversations/c1/handoff")
+        assert (await site.api.messages(chatbot))[-1]["content"] == InterceptionConfig().away_message
+        async with following(eve) as stream, following(ben) as bens:
+            await stream.until(lambda found: _last(found, "presence").get("there") == ["ben", "eve"])
+            await bens.until(lambda found: _last(found, "presence").get("there") == ["ben", "eve"])
+            await site.api.say(chatbot, "Hello", conversation="c2")
+            await site.api.post(f"{chatbot}/conversations/c2/handoff")
+            assert (await site.api.messages(chatbot, "c2"))[-1]["content"] == InterceptionConfig().handoff_message
+            assert (await _present(ben, "away")).status == 204
+            await stream.until(lambda found: _last(found, "presence")["there"] == ["eve"])
+            await bens.until(lambda found: _last(found, "presence")["status"] == "away")
+            assert (await _present(ben, "asleep")).status == 422
+            assert (await _present(viewer, "away")).status == 403
+            assert (await _present(site.visitor, "away")).status == 403, "a link is nobody's"
+            assert await there() == ["eve"]
+        clock.step(seconds=46)
+        assert await there() == [], "no page is open any more"
+
+
+async def _present(who: Visitor, status: str) -> Reply:
+    sent = {"Sec-Fetch-Site": "same-origin", "Content-Type": "application/json", "X-CSRF-Token": who.csrf}
+    return await who.call("POST", "/web/inbox/presence", raw=json.dumps({"status": status}).encode(), headers=sent)
+
+
+async def test_a_page_that_stays_open_shows_it_again_and_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(presence, "SEEN_EVERY_S", 0.01)
+    async with pages(tmp_path) as site:
+        eve = await operator(site, "eve")
+        async with following(eve) as stream:
+            await stream.until(lambda found: any(each.name == "presence" for each in found))
+            first = (await site.api.get("/presence")).body["operators"][0]["seen_at"]
+
+            async def is_seen_again() -> bool:
+                return bool((await site.api.get("/presence")).body["operators"][0]["seen_at"] > first)
+
+            await until(is_seen_again)
+            assert len(stream.named("presence")) == 1, "nothing that is shown has changed"
+
+
+async def test_who_comes_back_is_seen_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(presence, "SEEN_EVERY_S", 1_000)  # so that nothing but a wake-up tells
+    clock = SteppedClock()
+    async with pages(tmp_path, clock=clock) as site:
+        eve, ben = await operator(site, "eve"), await operator(site, "ben", "admin")
+        async with following(eve) as first:
+            await first.until(lambda found: _last(found, "presence").get("there") == ["eve"])
+        clock.step(seconds=46)
+        async with following(ben) as stream:
+            await stream.until(lambda found: _last(found, "presence").get("there") == ["ben"])
+            async with following(eve):
+                await stream.until(lambda found: _last(found, "presence")["there"] == ["ben", "eve"])
+
+
+async def test_who_may_no_longer_answer_is_not_told_who_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sse, "PING_S", 0.02)
+    monkeypatch.setattr(presence, "SEEN_EVERY_S", 0.02)
+    async with pages(tmp_path) as site:
+        chatbot = await site.api.chatbot()
+        ben = await operator(site, "ben", "member", chatbots={chatbot: "operator"})
+        async with following(ben, "view=open") as stream:
+            await stream.until(lambda found: bool(_last(found, "presence")))
+            services = site.api.services
+            local = local_operator(services.account.id)
+            (its,) = [each for each in await services.operators.list(local, after=None, limit=9) if each.handle == "ben"]
+            only_reads = (Membership(chatbot_id=chatbot.rpartition("/")[2], role="viewer"),)
+            await services.operators.change(local, its.id, lambda held: msgspec.structs.replace(held, memberships=only_reads))
+            await stream.until(lambda found: bool(found) and found[-1].name == "gone")
+        async with following(ben, "view=open") as stream:
+            await stream.until(lambda found: bool(_last(found, "counts")))
+            assert stream.named("presence") == []
+
+
+async def test_what_was_said_is_unread_until_its_operator_has_seen_it(tmp_path: Path) -> None:
+    async with pages(tmp_path) as site:
+        chatbot = await site.api.chatbot()
+        await wait_for_a_human(site, chatbot)
+        await site.api.say(chatbot, "Just a question", conversation="c2", user="bob")
+        eve, ben = await operator(site, "eve"), await operator(site, "ben", "admin")
+
+        async def unread(who: Visitor, view: str = "open") -> list[str]:
+            rows = (await who.get(f"/inbox?view={view}")).text.split("<li ")[1:]
+            return [_keys(f"<li {row}")[0].rpartition("/")[2] for row in rows if 'class="fresh"' in row]
+
+        viewer = await operator(site, "viv", "member", chatbots={chatbot: "viewer"})
+        assert await unread(viewer) == [], "who only reads along has no marks"
+        assert await unread(eve) == ["c1"], "what the chatbot alone talks about is no news"
+        last = (await site.api.messages(chatbot))[-1]["seq"]
+        assert (await eve.send("/web/inbox/read", chatbot, seq=last)).status == 204
+        assert await unread(eve) == []
+        assert await unread(ben) == ["c1"], "each has marks of their own"
+        await site.api.say(chatbot, "Is anybody there?", user="ann")
+        assert await unread(eve) == await unread(eve, "waiting") == ["c1"]
+        await eve.send("/web/inbox/say", chatbot, content="I am.")
+        assert await unread(eve) == [], "one's own words are known"
+        assert (await eve.send("/web/inbox/read", chatbot, seq=10**9)).status == 204
+        await site.api.say(chatbot, "Good", user="ann")
+        assert await unread(eve, "mine") == ["c1"], "a mark goes no further than what there is"
+        for wrong in ({"seq": -1}, {"seq": "1"}, {}):
+            assert (await eve.send("/web/inbox/read", chatbot, **wrong)).status == 422, wrong
+        assert (await eve.send("/web/inbox/read", chatbot, conversation="none", seq=1)).status == 404
+
+
+async def test_operators_and_end_users_see_each_other_write(tmp_path: Path) -> None:
+    async with pages(tmp_path) as site:
+        chatbot = await site.api.chatbot()
+        await wait_for_a_human(site, chatbot)
+        eve, ben = await operator(site, "eve"), await operator(site, "ben", "admin")
+        await eve.send("/web/inbox/takeover", chatbot)
+        opened = f"open={chatbot.rpartition('/')[2]}/c1"
+        async with following(eve, opened) as eves, following(ben, opened) as bens:
+            assert (await eve.send("/web/inbox/typing", chatbot)).status == 204
+            await bens.until(lambda found: _last(found, "typing").get("names") == ["eve"])
+            told = await site.api.post(f"{chatbot}/conversations/c1/typing", {"user_id": "ann"})
+            assert told.status == 204, told.text
+            await eves.until(lambda found: _last(found, "typing").get("names") == ["ann"])
+            assert all("eve" not in each.data["names"] for each in eves.named("typing")), "nobody is told of themselves"
+            await site.api.say(chatbot, "So", user="ann")
+            await eves.until(lambda found: any("ann" in each.data.get("spoke", ()) for each in found))
+
+
+async def test_notes_and_proposals_are_for_those_who_answer(tmp_path: Path) -> None:
+    async with pages(tmp_path, model=ScriptedModel(["A proposal."])) as site:
+        chatbot = await site.api.chatbot()
+        await wait_for_a_human(site, chatbot)
+        eve = await operator(site, "eve")
+        viewer = await operator(site, "viv", "member", chatbots={chatbot: "viewer"})
+        place = re.findall(r'data-last="(\d+)"', (await viewer.get(path(chatbot))).text)[0]
+        async with following(viewer, f"open={chatbot.rpartition('/')[2]}/c1&after={place}") as stream:
+            await eve.send("/web/inbox/note", chatbot, content="She called before.")
+            await eve.send("/web/inbox/suggest", chatbot)
+
+            async def is_made() -> bool:
+                return 'data-do="send"' in (await eve.get(path(chatbot))).text
+
+            await until(is_made)
+            assert "She called before." in (await eve.get(path(chatbot))).text
+            await eve.send("/web/inbox/takeover", chatbot)
+            await stream.until(lambda found: any("took over" in html for html in _events(found)))
+            told = json.dumps([each.data for each in stream.found]) + (await viewer.get(path(chatbot))).text
+        assert "She called before." not in told
+        assert "data-proposal" not in told
+
+
+@pytest.mark.parametrize("is_left_another", [False, True])
+async def test_who_is_no_member_any_more_hears_no_further_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_left_another: bool
+) -> None:
+    monkeypatch.setattr(sse, "PING_S", 0)
+    pause = Pause()
+    async with pages(tmp_path, model=ScriptedModel(["One", pause, " two"])) as site:
+        chatbot = await site.api.chatbot()
+        other = await site.api.chatbot()
+        ben = await operator(site, "ben", "member", chatbots={chatbot: "operator", other: "operator"})
+        left = (Membership(chatbot_id=other.rpartition("/")[2], role="operator"),) if is_left_another else ()
+        sent = asyncio.create_task(site.api.say(chatbot, "Count"))
+        await pause.reached.wait()
+        async with following(ben, f"view=open&open={chatbot.rpartition('/')[2]}/c1") as stream:
+            await stream.until(lambda found: any(each.name == "delta" for each in found))
+            services = site.api.services
+            local = local_operator(services.account.id)
+            (its,) = [each for each in await services.operators.list(local, after=None, limit=9) if each.handle == "ben"]
+            await services.operators.change(local, its.id, lambda held: msgspec.structs.replace(held, memberships=left))
+            pause.resume()
+            await sent
+            await stream.until(lambda found: any(each.name in ("closed", "gone") for each in found))
+            assert [each.data["text"] for each in stream.named("delta")] == ["One"]

@@ -15,11 +15,11 @@ from selenium import webdriver
 from selenium.webdriver.common.keys import Keys
 
 from gigachat_server.models.fake import ScriptedModel
+from tests.pages.axe import complaints, each_state, needs_axe
 from tests.pages.inbox import operator, path, wait_for_a_human
 from tests.pages.pages import Pages, Visitor, pages
 from tests.pages.test_browser import CHROMIUM, DRIVER, FLAGS, Browser, in_browser
 
-AXE = Path(__file__).parents[2] / "build/axe/node_modules/axe-core/axe.min.js"
 # What differs from a page that is loaded anew without being of the conversation: what was typed, what has the focus.
 SHOWN = """
 const copy = document.querySelector('#desk').cloneNode(true);
@@ -42,7 +42,7 @@ pytestmark = [
 
 
 @contextmanager
-def _opened(folder: Path) -> Iterator[Browser]:
+def opened(folder: Path) -> Iterator[Browser]:
     assert CHROMIUM
     assert DRIVER
     options = webdriver.ChromeOptions()
@@ -58,13 +58,13 @@ def _opened(folder: Path) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def eves(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with _opened(tmp_path_factory.mktemp("eve")) as browser:
+    with opened(tmp_path_factory.mktemp("eve")) as browser:
         yield browser
 
 
 @pytest.fixture(scope="module")
 def bens(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with _opened(tmp_path_factory.mktemp("ben")) as browser:
+    with opened(tmp_path_factory.mktemp("ben")) as browser:
         yield browser
 
 
@@ -279,16 +279,7 @@ async def test_each_wait_is_told_once_and_ones_own_doing_never(tmp_path: Path, e
         assert await in_browser(work) == ["c1", "c2"]
 
 
-STATES = {
-    "wide": (1440, False),
-    "dark": (1440, True),
-    "middle": (1000, False),
-    "320 pixels": (320, False),
-    "320 dark": (320, True),
-}
-
-
-@pytest.mark.skipif(not AXE.exists() and os.environ.get("REQUIRE_ALL") != "1", reason="needs axe-core in build/axe")
+@needs_axe
 async def test_axe_finds_nothing(tmp_path: Path, eves: Browser) -> None:
     async with pages(tmp_path) as site:
         chatbot = await site.api.chatbot()
@@ -296,32 +287,15 @@ async def test_axe_finds_nothing(tmp_path: Path, eves: Browser) -> None:
         eve = await operator(site, "eve")
         await eve.send("/web/inbox/note", chatbot, content="A note")
 
-        def complaints() -> list[str]:
-            eves.driver.execute_script(AXE.read_text(encoding="utf-8"))
-            found: list[str] = eves.driver.execute_async_script(
-                "const done = arguments[arguments.length - 1];"
-                "axe.run({ runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] })"
-                ".then(({ violations }) => done(violations.map((each) => each.id + ': ' + each.nodes.map((n) => n.html))))"
-            )
-            return found
-
         def work() -> dict[str, list[str]]:
             found = {}
-            cdp = eves.driver.execute_cdp_cmd
-            for name, (width, is_dark) in STATES.items():
-                cdp(
-                    "Emulation.setDeviceMetricsOverride", {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
-                )
-                scheme = {"name": "prefers-color-scheme", "value": "dark" if is_dark else "light"}
-                cdp("Emulation.setEmulatedMedia", {"features": [scheme]})
-                for address in ("/inbox", path(chatbot)):
-                    _enter(eves, eve, address)
-                    found[f"{name} {address[:7]}"] = complaints()
-                    assert eves.overflow() <= 0, name
-                _press(eves, "s")
-                found[f"{name} snooze"] = complaints()
-            cdp("Emulation.clearDeviceMetricsOverride", {})
-            cdp("Emulation.setEmulatedMedia", {"features": []})
+            with each_state(eves) as states:
+                for name in states:
+                    for address in ("/inbox", path(chatbot)):
+                        _enter(eves, eve, address)
+                        found[f"{name} {address[:7]}"] = complaints(eves)
+                    _press(eves, "s")
+                    found[f"{name} snooze"] = complaints(eves)
             return {state: each for state, each in found.items() if each}
 
         assert await in_browser(work) == {}

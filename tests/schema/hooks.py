@@ -11,12 +11,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
 import schemathesis
 
 from gigachat_server.api.routes import CONVERSATIONS, SESSIONS
 from gigachat_server.edge import cursors
 from gigachat_server.errors import InvalidRequest
 
+_MOST_BYTES = 1_000_000
 _MESSAGES: dict[str, dict[str, bool]] = {}  # by id: which calls take the message
 
 
@@ -28,7 +30,7 @@ def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
         case.headers["Idempotency-Key"] = str(uuid.uuid4())
     _name_what_takes_it(case)
     if case.media_type == "application/json" and isinstance(case.body, dict):
-        case.body = _with_whole_numbers(case.body)
+        case.body = _as_written(case.body)
         _keep_what_is_compared(case.operation.path, case.body)
         _say_what_takes_this_caller(case.operation.path, case.body)
 
@@ -47,8 +49,6 @@ def after_call(context: Any, case: Any, response: Any) -> None:
 def _name_what_takes_it(case: Any) -> None:
     """Feedback is for replies, a retry for prompts and replies: of another message it is refused, of none there is (404)."""
     does = case.operation.path.rpartition("/")[2]
-    if does == "items" and case.query:  # whose `after` is the id of an item that there is
-        case.query.pop("after", None)
     if does == "rating":  # which is for the closing of a conversation, once
         case.path_parameters["conversation_id"] = "none"
     takes = _MESSAGES.get((case.path_parameters or {}).get("message_id", ""))
@@ -65,6 +65,9 @@ def filter_case(context: Any, case: Any) -> bool:
     # A cursor of conversations ends in an id in UTF-8, which no pattern can see through its base64.
     if not is_negative and case.operation.path.endswith("/conversations") and not _is_cursor((case.query or {}).get("after")):
         return False
+    # How many bytes a body may have no schema tells: a larger one is refused whatever it says (413).
+    if isinstance(case.body, dict | list) and len(msgspec.json.encode(case.body)) > _MOST_BYTES:
+        return False
     # A shortcut has letters of any script, which no pattern in ASCII can say.
     shortcut = case.body.get("shortcut") if is_negative and isinstance(case.body, dict) else None
     if isinstance(shortcut, str) and not shortcut.isascii() and re.fullmatch(r"/?[^\W_][\w-]{0,63}", shortcut):
@@ -80,12 +83,14 @@ def _is_cursor(text: Any) -> bool:
         return False
 
 
-def _with_whole_numbers(value: Any) -> Any:
-    """To JSON Schema 1.0 is an integer; the server wants it written as 1, as every JSON library writes an integer."""
+def _as_written(value: Any) -> Any:
+    """What a schema leaves open as a client would write it: without NUL, which no text holds, and 1.0, an integer, as 1."""
     if isinstance(value, dict):
-        return {name: _with_whole_numbers(each) for name, each in value.items()}
+        return {name.replace("\0", ""): _as_written(each) for name, each in value.items()}
     if isinstance(value, list):
-        return [_with_whole_numbers(each) for each in value]
+        return [_as_written(each) for each in value]
+    if isinstance(value, str):
+        return value.replace("\0", "")
     return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value
 
 
@@ -97,22 +102,28 @@ def _keep_what_is_compared(path: str, body: dict[str, Any]) -> None:
     # A replay does not cut documents anew.
     if path.endswith("/replay"):
         (body.get("config", {}).get("documents") or {}).pop("text_splitter", None)
-    # Of many messages the last one is the prompt; NUL is in none, and in no name of what they hold.
+    # Of many messages the last one is the prompt, and no schema tells which one is the last.
     if path.endswith("/ui"):
         body.pop("messages", None)
         body["message"] = {"id": "m1", "role": "user", "parts": [{"type": "text", "text": "Hello?"}]}
-        body.pop("metadata", None)
-    # Of many messages the last one is the prompt, and what belongs to an earlier reply has to be of one that there is.
-    if path.endswith("/v1/chat/completions"):
-        body.clear()
-        body.update(model="m", messages=[{"role": "user", "content": "Hello?"}])
-    if path.endswith(("/v1/responses", "/v1/embeddings")):
-        body.clear()
-        body.update(model="m", input="Hello?")
+    if path.endswith(("/v1/chat/completions", "/v1/responses")):
+        _end_with_the_prompt(body)
+    # These have to be what the chatbot and its embedding model are set to, or the newest reply of a conversation.
+    if "/v1/" in path:
+        for name in ("n", "dimensions", "previous_response_id"):
+            body.pop(name, None)
     # What is to be crawled is fetched: this name never exists (RFC 6761).
     if path.endswith("/sites") and "url" in body:
         parts = urlsplit(body["url"])
         body["url"] = f"{parts.scheme}://gigachat.invalid{parts.path[:100]}"
+
+
+def _end_with_the_prompt(body: dict[str, Any]) -> None:
+    for name in ("messages", "input"):
+        if isinstance(body.get(name), list):
+            body[name] = [*body[name], {"role": "user", "content": "Hello?"}]
+    # Of several names of the user the first one counts, and the others may say anything.
+    body.pop("safety_identifier", None)
 
 
 def _say_what_takes_this_caller(path: str, body: dict[str, Any]) -> None:

@@ -122,6 +122,72 @@ async def test_without_third_party_cookies_history_stays(tmp_path: Path, tab: Br
         await in_browser(come_back)
 
 
+async def test_only_the_conversation_that_was_opened_last_is_shown(tmp_path: Path, tab: Browser) -> None:
+    """Each is answered when it is: the visitor may have gone elsewhere meanwhile, and have said something there."""
+    open_both = (
+        "const buttons = [...document.querySelectorAll('#list li button')]"
+        ".sort((a, b) => b.textContent.includes('One') - a.textContent.includes('One'));"
+        "for (const place of arguments[0]) buttons[place].click()"
+    )
+    async with chatting(tmp_path, model=ScriptedModel(_say_again)) as (_, host):
+
+        def list_all() -> None:
+            tab.script("document.getElementById('back').click()")
+            tab.until(lambda: len(tab.all("#list li button")) == 2)
+
+        def open_several() -> None:
+            tab.open(f"{host.url}/plain")
+            tab.open_chat()
+            for prompt in ("One", "Two"):
+                tab.say(prompt)
+                tab.until(lambda prompt=prompt: tab.replies() == [prompt])  # type: ignore[misc]
+                tab.script("document.querySelector('[data-do=new]').click()")
+                tab.until(lambda: not tab.all(".m"))
+            for order, shown in (([0, 1], "Two"), ([1, 0], "One")):
+                list_all()
+                tab.script(open_both, order)
+                tab.until(lambda: tab.replies())
+                tab.say(f"After {shown}")
+                tab.until(lambda shown=shown: tab.replies() == [shown, f"After {shown}"])  # type: ignore[misc]
+            list_all()
+            tab.script(open_both, [0, 1])
+            tab.say("At once")
+            wanted = ["Two", "After Two", "At once"]
+            tab.until(lambda: tab.replies() == tab.texts(".m.user .content") == wanted)
+
+        await in_browser(open_several)
+
+
+async def test_earlier_messages_come_once_however_often_they_are_asked_for(tmp_path: Path, tab: Browser) -> None:
+    async with chatting(tmp_path, model=ScriptedModel(_say_again)) as (visit, host):
+        said = [f"Prompt {number}" for number in range(17)]
+
+        def begin() -> None:
+            tab.open(f"{host.url}/plain")
+            tab.open_chat()
+            tab.say(said[0])
+            tab.until(lambda: tab.replies() == said[:1])
+
+        await in_browser(begin)
+        (conversation,) = (await visit.api.get(f"{visit.path}/conversations")).body
+        for prompt in said[1:]:
+            await visit.api.say(visit.path, prompt, conversation=conversation["conversation_id"], user=conversation["user_id"])
+
+        def look_back() -> None:
+            tab.outside()
+            tab.driver.refresh()
+            tab.open_chat()
+            tab.until(lambda: tab.replies()[-1:] == said[-1:])
+            assert len(tab.replies()) == 15
+            tab.script("const earlier = document.getElementById('earlier'); earlier.click(); earlier.click()")
+            tab.until(lambda: tab.replies()[:1] == said[:1])
+            tab.say("And now?")
+            tab.until(lambda: tab.replies()[-1:] == ["And now?"])
+            assert tab.replies() == [*said, "And now?"]
+
+        await in_browser(look_back)
+
+
 async def test_until_it_is_opened_one_request_is_made_and_nothing_is_stored(tmp_path: Path, tab: Browser) -> None:
     async with chatting(tmp_path) as (visit, host):
 

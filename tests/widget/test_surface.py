@@ -108,6 +108,9 @@ async def test_a_key_that_lets_nobody_in_opens_nothing(tmp_path: Path) -> None:
         assert told.headers["Access-Control-Allow-Origin"] == "*"
         loader = await fetched(api, f"/widget.js?chatbot={visit.chatbot_id}&key={visit.key}")
         assert 'const GIVEN = {"name":' in loader.text
+        # What one page was told, a cache in between must not tell another.
+        assert told.headers["Vary"] == "Accept-Encoding, Accept-Language, Origin"
+        assert loader.headers["Vary"] == "Accept-Encoding, Accept-Language, Referer"
         assert (await api.call("DELETE", f"{visit.path}/widget-keys/{visit.key_id}", key=visit.keeper)).status == 204
         assert (await visit.get(f"?key={visit.key}")).status == 404
         assert (await fetched(api, f"/widget/{OTHER}?key={visit.key}")).status == 404

@@ -1859,7 +1859,7 @@ export interface components {
             model?: string | null;
             stream?: boolean | null;
             stream_options?: components["schemas"]["StreamOptions"] | null;
-            /** @description Who speaks: your id of the end user. */
+            /** @description Who speaks: your id of the end user. Where `metadata.user_id` says it, this may be any text. */
             user?: string | null;
             /** @description Who speaks: your id of the end user. */
             safety_identifier?: string | null;
@@ -1873,13 +1873,16 @@ export interface components {
             tools?: unknown[] | null;
             /** @description Refused unless empty. */
             functions?: unknown[] | null;
-            response_format?: components["schemas"]["Format"] | null;
-            modalities?: string[] | null;
-            audio?: unknown;
-            web_search_options?: unknown;
-            logprobs?: boolean | null;
-            top_logprobs?: number | null;
-            store?: boolean | null;
+            response_format?: {
+                /** @enum {string} */
+                type?: "text";
+            } | null;
+            modalities?: "text"[] | null;
+            audio?: null;
+            web_search_options?: null;
+            logprobs?: false | null;
+            top_logprobs?: 0 | null;
+            store?: true | null;
             /** @description Has no effect here: the chatbot's own setting counts. */
             temperature?: unknown;
             /** @description Has no effect here: the chatbot's own setting counts. */
@@ -1901,7 +1904,7 @@ export interface components {
             documents?: components["schemas"]["DocumentsConfigInput"];
             interception?: components["schemas"]["InterceptionConfigInput"];
             limits?: components["schemas"]["LimitsConfigInput"];
-            prices?: components["schemas"]["PricesConfig"];
+            prices?: components["schemas"]["PricesConfigInput"];
         };
         /**
          * ChatbotInputPart
@@ -1914,7 +1917,7 @@ export interface components {
             documents?: components["schemas"]["DocumentsConfigInput"];
             interception?: components["schemas"]["InterceptionConfigInput"];
             limits?: components["schemas"]["LimitsConfigInput"];
-            prices?: components["schemas"]["PricesConfig"];
+            prices?: components["schemas"]["PricesConfigInput"];
         };
         /**
          * ChatbotStream
@@ -1951,7 +1954,7 @@ export interface components {
             status?: "closed" | "open" | "snoozed";
             /** @description With status snoozed: in the next year. */
             snoozed_until?: string | null;
-            /** @description The operator who looks after it, or null. What only looks like `bot` is refused. */
+            /** @description The operator who looks after it, or null. What only looks like `bot` is refused. Where the account has operators, it takes the handle of one who may answer there. */
             assigned_to?: string | null;
         };
         /**
@@ -1963,10 +1966,6 @@ export interface components {
             items?: unknown[] | null;
             /** @description Has no effect here: the chatbot's own setting counts. */
             metadata?: unknown;
-        };
-        /** ConversationReference */
-        ConversationReference: {
-            id: string;
         };
         /**
          * ConversationStream
@@ -2068,7 +2067,7 @@ export interface components {
          */
         EmbeddingInput: {
             /** @description A text, or up to 64 of them. Tokens are refused. */
-            input: unknown;
+            input: string | string[];
             /** @description The id of a chatbot, or its name; below /chatbots/{chatbot_id} any text. */
             model?: string | null;
             encoding_format?: ("base64" | "float") | null;
@@ -2214,10 +2213,6 @@ export interface components {
             answer: string;
             /** @description false: it is kept, but not used. */
             is_enabled?: boolean;
-        };
-        /** Format */
-        Format: {
-            type?: string;
         };
         /** HandoffInput */
         HandoffInput: {
@@ -2706,6 +2701,14 @@ export interface components {
          * @description What a million tokens of the model cost, in a currency of your choice. The figures multiply them.
          */
         PricesConfig: {
+            input: number;
+            output: number;
+        };
+        /**
+         * PricesConfigInput
+         * @description What a million tokens of the model cost, in a currency of your choice. The figures multiply them.
+         */
+        PricesConfigInput: {
             input?: number;
             output?: number;
         };
@@ -3162,9 +3165,12 @@ export interface components {
             model?: string | null;
             stream?: boolean | null;
             /** @description Which conversation goes on. */
-            conversation?: string | components["schemas"]["ConversationReference"] | null;
+            conversation?: string | {
+                id: string;
+            } | null;
+            /** @description The newest of its conversation; not together with `conversation`. */
             previous_response_id?: string | null;
-            /** @description Who speaks: your id of the end user. */
+            /** @description Who speaks: your id of the end user. Where `metadata.user_id` says it, this may be any text. */
             user?: string | null;
             /** @description Who speaks: your id of the end user. */
             safety_identifier?: string | null;
@@ -3174,11 +3180,16 @@ export interface components {
             } | null;
             /** @description Refused unless empty. */
             tools?: unknown[] | null;
-            text?: components["schemas"]["TextFormat"] | null;
-            prompt?: unknown;
-            top_logprobs?: number | null;
-            background?: boolean | null;
-            store?: boolean | null;
+            text?: {
+                format?: {
+                    /** @enum {string} */
+                    type?: "text";
+                } | null;
+            } | null;
+            prompt?: null;
+            top_logprobs?: 0 | null;
+            background?: false | null;
+            store?: true | null;
             /** @description Has no effect here: the chatbot's own setting counts. */
             instructions?: unknown;
             /** @description Has no effect here: the chatbot's own setting counts. */
@@ -3437,10 +3448,6 @@ export interface components {
             operator: string;
             /** @description true: take over from another operator, too. */
             force?: boolean;
-        };
-        /** TextFormat */
-        TextFormat: {
-            format?: components["schemas"]["Format"] | null;
         };
         /**
          * TextSplitterConfig
@@ -3781,6 +3788,7 @@ export interface components {
             documents: components["schemas"]["DocumentsConfig"];
             interception: components["schemas"]["InterceptionConfig"];
             limits: components["schemas"]["LimitsConfig"];
+            prices: components["schemas"]["PricesConfig"];
             /** Format: date-time */
             created_at: string;
             /** Format: date-time */

@@ -1,7 +1,7 @@
 // gigachat's client: `api` has every route with its types, and what types alone do not give stands beside it.
 import createClient, { type Client } from "openapi-fetch";
 import type { components, paths } from "./api.js";
-import { ApiError, problemOf, Sender, type Token } from "./sending.js";
+import { ApiError, bodyOf, problemOf, Sender, type Token } from "./sending.js";
 import { events, type ServerEvent } from "./streams.js";
 
 export type { components, paths } from "./api.js";
@@ -23,8 +23,10 @@ export interface Options {
 }
 
 export interface Said {
-  conversationId: string;
-  userId: string;
+  /** Left out by an end user who begins a conversation: the answer names it. */
+  conversationId?: string;
+  /** Left out by an end user, whose token says it. */
+  userId?: string;
   metadata?: Record<string, unknown>;
   /** A name for this prompt that you keep; else one is made. */
   idempotencyKey?: string;
@@ -47,14 +49,14 @@ export class Gigachat {
   }
 
   /** Say something: the newest messages, which are the replies, or yours where there is none. Throws `ApiError`, `NoAnswer`. */
-  async say(chatbotId: string, prompt: string, said: Said): Promise<Message[]> {
+  async say(chatbotId: string, prompt: string, said: Said = {}): Promise<Message[]> {
     const response = await this.#sender.send(this.#prompt(chatbotId, prompt, said));
     if (!response.ok) throw new ApiError(await problemOf(response));
-    return (await response.json()) as Message[];
+    return (await bodyOf(response)) as Message[];
   }
 
   /** The same, word by word. Once it is there, the prompt is stored. */
-  async sayStream(chatbotId: string, prompt: string, said: Said): Promise<Turn> {
+  async sayStream(chatbotId: string, prompt: string, said: Said = {}): Promise<Turn> {
     const options = { place: "", resumeMs: this.#resumeMs, mostErrors: 2, signal: said.signal };
     return Turn.begin(events(this.#sender, this.#prompt(chatbotId, prompt, said), options));
   }

@@ -47,6 +47,12 @@ export function waitMs(number: number, chance: number, retryAfter: string | null
   return chance * Math.min(500 * 2 ** number, 8000);
 }
 
+/** A UUID. Browsers have `crypto.randomUUID` only in pages that came by https. */
+export function newKey(): string {
+  const hex = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return hex.replace(/^(.{8})(.{4}).(.{3}).(.{3})(.{12})$/, "$1-$2-4$3-a$4-$5");
+}
+
 export const pause = (ms: number, signal?: AbortSignal): Promise<void> =>
   new Promise((resolve, reject) => {
     const stop = () => (clearTimeout(timer), reject(signal?.reason));
@@ -69,6 +75,21 @@ export async function problemOf(response: Response): Promise<Problem> {
   return { ...rest, title: "What answered does not speak this API.", status: response.status, detail };
 }
 
+/** Read to its end, so that one which breaks off is no answer. A stream of events is left to those who follow it. */
+async function whole(response: Response): Promise<Response> {
+  if (response.body === null || response.headers.get("Content-Type")?.startsWith("text/event-stream")) return response;
+  const { status, statusText, headers } = response;
+  return new Response(await response.arrayBuffer(), { status, statusText, headers });
+}
+
+/** What a successful answer holds. Throws `ApiError` where something else answered. */
+export async function bodyOf(response: Response): Promise<unknown> {
+  const told = response.clone();
+  return response.json().catch(async () => {
+    throw new ApiError(await problemOf(told));
+  });
+}
+
 /** A `fetch` that authorises, keys and repeats requests. It gives whatever answer there is once no other try may help. */
 export class Sender {
   #token: string | undefined;
@@ -81,7 +102,7 @@ export class Sender {
 
   readonly send = async (request: Request): Promise<Response> => {
     if (request.method === "POST" && !request.headers.has("Idempotency-Key"))
-      request.headers.set("Idempotency-Key", crypto.randomUUID());
+      request.headers.set("Idempotency-Key", newKey());
     const isRepeatable = !(request.method === "POST" && new URL(request.url).pathname.endsWith("/api-keys"));
     let [wasSent, hasNewToken] = [false, false];
     for (let number = 0; ; ) {
@@ -89,7 +110,7 @@ export class Sender {
       let response: Response | undefined;
       let failure: unknown;
       try {
-        response = await this.fetching(request.clone());
+        response = await whole(await this.fetching(request.clone()));
       } catch (error) {
         request.signal.throwIfAborted();
         failure = error;

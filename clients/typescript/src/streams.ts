@@ -1,5 +1,5 @@
 // Server-Sent Events over as many connections as it takes.
-import { ApiError, isPassing, NoAnswer, pause, problemOf, waitMs, type Problem, type Sender } from "./sending.js";
+import { ApiError, bodyOf, isPassing, newKey, NoAnswer, pause, problemOf, waitMs, type Problem, type Sender } from "./sending.js";
 
 export interface ServerEvent {
   name: string;
@@ -44,7 +44,7 @@ export async function* events(sender: Sender, request: Request, options: StreamO
   let { place } = options;
   let [hasBegun, hasNewToken, number, waitedMs, errors] = [false, false, 0, 0, 0];
   if (request.method === "POST" && !request.headers.has("Idempotency-Key"))
-    request.headers.set("Idempotency-Key", crypto.randomUUID());
+    request.headers.set("Idempotency-Key", newKey());
   for (;;) {
     let failure: Error = new NoAnswer(`The stream of ${request.url} broke off.`, true);
     try {
@@ -93,7 +93,7 @@ async function* connection(
   const response = await sender.send(asked);
   if (!response.ok) throw new ApiError(await problemOf(response));
   if (!response.headers.get("Content-Type")?.startsWith("text/event-stream")) {
-    yield { name: "json", data: await response.json(), place: "" };
+    yield { name: "json", data: await bodyOf(response), place: "" };
     return;
   }
   const parser = new EventParser();

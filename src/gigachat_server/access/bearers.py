@@ -6,7 +6,6 @@ Invariant: a store holds the id and the SHA-256 of the whole, never the whole; a
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import re
 import secrets
@@ -48,11 +47,6 @@ class BearerForm:
 API_KEY: Final = BearerForm("gca_", id_length=8)
 WIDGET_KEY: Final = BearerForm("gcp_", id_length=12)
 SESSION: Final = BearerForm("gcu_", id_length=12)  # a chatbot may have millions
-
-
-def digest(secret: str) -> bytes:
-    """What is kept of a secret."""
-    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
 
 
 def random_characters(count: int) -> str:

@@ -13,10 +13,11 @@ import contextlib
 import hmac
 from collections.abc import Sequence
 
-from gigachat_server.access.bearers import API_KEY, SESSION, WIDGET_KEY, digest
+from gigachat_server.access.bearers import API_KEY, SESSION, WIDGET_KEY
 from gigachat_server.access.end_users import EndUsers, may_enter
 from gigachat_server.access.identity_keys import IdentityKeys
 from gigachat_server.access.keys import KeyRing
+from gigachat_server.access.one_way import digest
 from gigachat_server.access.principal import Principal, PrincipalKind, UserAccess
 from gigachat_server.access.restrictions import check_address, check_page, is_listed
 from gigachat_server.access.scopes import Scope

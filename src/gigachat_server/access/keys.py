@@ -11,7 +11,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 
-from gigachat_server.access.bearers import API_KEY, digest
+from gigachat_server.access.bearers import API_KEY
+from gigachat_server.access.one_way import digest
 from gigachat_server.access.principal import Principal, PrincipalKind
 from gigachat_server.access.scopes import DEFAULT_SCOPES as DEFAULT_SCOPES
 from gigachat_server.access.scopes import SCOPES as SCOPES

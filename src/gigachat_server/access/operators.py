@@ -349,6 +349,17 @@ def _differences(before: Operator, after: Operator) -> dict[str, object]:
     return {**told, "fields": personal} if personal else told
 
 
+async def check_may_answer(tx: Tx, chatbot: Chatbot, handle: str, field: str) -> None:
+    """Raises `InvalidRequest` unless a conversation of that chatbot can be given to them.
+
+    An account without operators has its staff elsewhere, under names of its own.
+    """
+    named = await operators.find_by_handle(tx, chatbot.account_id, handle)
+    if _may_answer(named, chatbot) if named else not await operators.are_there_any(tx, chatbot.account_id):
+        return
+    raise InvalidRequest(errors=(FieldError(field, "Must be the handle of an operator who may answer there."),))
+
+
 def _may_answer(operator: Operator, chatbot: Chatbot) -> bool:
     principal = principal_of(operator)
     try:

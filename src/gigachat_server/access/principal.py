@@ -11,6 +11,7 @@ from enum import StrEnum
 import msgspec
 
 from gigachat_server.access.scopes import RETIRED, SCOPES, Scope
+from gigachat_server.access.speakers import CLIENT_PREFIX
 from gigachat_server.errors import Forbidden, NotFound
 from gigachat_server.records import Chatbot, Conversation, SourceView
 
@@ -147,6 +148,11 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     def sources(self) -> SourceView:
         """How much they see of what a reply was made from: the account all of it."""
         return "full" if self.user_access is None else self.user_access.sources
+
+    @property
+    def speaks_as(self) -> str | None:
+        """The user_id of what they say, read and write: an end user's, an operator's; None: a key says for whom it acts."""
+        return self.user_id if self.operator is None else CLIENT_PREFIX + self.operator
 
     @property
     def limit_key(self) -> str:

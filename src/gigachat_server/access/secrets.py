@@ -23,6 +23,7 @@ from gigachat_server.store.database import Database, Tx
 FILE_NAME = "secret"
 _SHORTEST = 32
 _CHECK = "check"  # the purpose of the value that the store keeps
+_PSEUDONYM = "pseudonym"
 
 _LOST = (
     "The store was used with a secret that is not here: put back the file `secret` of its data folder, which backups lack, or "
@@ -62,6 +63,13 @@ class Secrets:
         if not self._root:
             await self._make()
         return self._derived(purpose, chatbot_id, secret_id, str(version))
+
+    def pseudonym(self, chatbot_id: str, client_id: str) -> str | None:
+        """What can be kept of an id that a client made up and that was erased: it tells two from each other, and nothing else.
+
+        An address can be guessed from its hash, but not without the server's secret; where there is none, there is none of these.
+        """
+        return f"hmac:{self._derived(_PSEUDONYM, chatbot_id, client_id).hex()[:32]}" if self._root else None
 
     async def is_missing(self) -> bool:
         """Whether the store's rows were made with a secret that is not here."""

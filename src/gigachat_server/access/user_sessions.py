@@ -12,9 +12,10 @@ import secrets
 
 import msgspec
 
-from gigachat_server.access.bearers import SESSION, digest
+from gigachat_server.access.bearers import SESSION
 from gigachat_server.access.end_users import may_enter, user_target
 from gigachat_server.access.limits import Limits
+from gigachat_server.access.one_way import digest
 from gigachat_server.access.principal import Principal, PrincipalKind, UserAccess
 from gigachat_server.access.scopes import Scope
 from gigachat_server.access.speakers import ANONYMOUS_PREFIX, client_defined_id, end_user_id

@@ -20,7 +20,7 @@ from gigachat_server.inbox.counting import ADDED, BY_DIMENSION, HANDOFF_REASONS,
 from gigachat_server.inbox.figures import MOST_DAYS, DayFigures
 from gigachat_server.services import Services
 
-_EPOCH = date(1970, 1, 1)
+EPOCH = date(1970, 1, 1)
 _USUAL_DAYS = 30
 _MILLION = 1_000_000
 _CSV = "text/csv"
@@ -65,22 +65,29 @@ class WireFiguresOfDays(msgspec.Struct, frozen=True):
 
 async def show(request: Request[None], services: Services) -> Answer | Response:
     """The last 30 days, unless `from` and `to` say otherwise. A day that is over stays as it is."""
-    today = _EPOCH + timedelta(days=services.figures.today())
+    today = EPOCH + timedelta(days=services.figures.today())
     to = _day(request, "to", today)
     from_ = _day(request, "from", to - timedelta(days=_USUAL_DAYS - 1))
     days = (to - from_).days + 1
     if not 1 <= days <= MOST_DAYS:
         raise InvalidRequest(errors=(FieldError("from", f"Must be at most {MOST_DAYS - 1} days before `to`, and not after it."),))
     found = await services.figures.list(
-        request.principal, request.chatbot, from_day=(from_ - _EPOCH).days, to_day=(to - _EPOCH).days
+        request.principal, request.chatbot, from_day=(from_ - EPOCH).days, to_day=(to - EPOCH).days
     )
     wanted = query_choice(request.query, "format", ("json", "csv"))
     if wanted == "csv" or (wanted is None and prefers(_CSV, request.headers.get("accept", ""))):
-        name = f"figures-{from_}-{to}.csv"
-        return Response(
-            table(found), media_type="text/csv; charset=utf-8", headers={"Content-Disposition": f'attachment; filename="{name}"'}
-        )
+        return download(found)
     return Answer(of_days(found))
+
+
+def download(found: Sequence[DayFigures]) -> Response:
+    """The table as a file, named after its first and last day."""
+    span = f"-{_date(found[0].day)}-{_date(found[-1].day)}" if found else ""
+    return Response(
+        table(found),
+        media_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": f'attachment; filename="figures{span}.csv"'},
+    )
 
 
 def of_days(found: Sequence[DayFigures]) -> WireFiguresOfDays:
@@ -143,7 +150,7 @@ def _total(found: Iterable[DayFigures]) -> list[Figure]:
 
 
 def _date(day: int) -> str:
-    return (_EPOCH + timedelta(days=day)).isoformat()
+    return (EPOCH + timedelta(days=day)).isoformat()
 
 
 def _day(request: Request[None], name: str, otherwise: date) -> date:
@@ -155,6 +162,6 @@ def _day(request: Request[None], name: str, otherwise: date) -> date:
         day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).date() if len(text) == 10 else None
     except ValueError:
         day = None
-    if day is None or day < _EPOCH:
+    if day is None or day < EPOCH:
         raise InvalidRequest(errors=(FieldError(name, "Must be a day since 1970, such as 2027-01-31."),))
     return day

@@ -70,6 +70,7 @@ _SHOWN_ID: Schema = {"pattern": _SHOWN, "not": {"enum": [".", ".."]}}
 _NAMELESS = rf"[{_UNSEEN}]*(bot)?[{_UNSEEN}]*$"
 _SPEAKER: Schema = {"pattern": _SHOWN, "not": {"anyOf": [{"enum": [".", ".."]}, {"pattern": rf"^client:{_NAMELESS}"}]}}
 _USER: Schema = {"pattern": _SHOWN, "not": {"anyOf": [{"enum": [".", ".."]}, {"pattern": "^client:"}]}}
+_USER_OR_NONE: Schema = {"maxLength": 255, **_USER, "pattern": rf"^{_SHOWN[1:-2]}*$"}
 _NAMED_USER: Schema = {"pattern": _SHOWN, "not": {"anyOf": [{"enum": [".", ".."]}, {"pattern": "^([Cc]lient|[Aa]non):"}]}}
 _OPERATOR: Schema = {
     "pattern": rf"^(client:)?{_SHOWN[1:-2]}{{1,248}}$",  # with the prefix it is a user_id
@@ -106,6 +107,9 @@ FIELDS: dict[tuple[str, str], Schema] = {
     ("UIChatInput", "id"): _CONVERSATION_ID,
     ("UIChatInput", "messages"): {"items": {}},
     ("UIChatInput", "user_id"): _USER,
+    ("ChatInput", "user"): _USER_OR_NONE,
+    ("ResponseInput", "user"): _USER_OR_NONE,
+    ("ConversationReference", "id"): CLIENT_ID,
     ("DocumentInput", "name"): _DOCUMENT_NAME,
     ("DocumentInput", "content"): {"minLength": 1, "pattern": _NOT_BLANK},
     ("FixedAnswerInput", "prompts"): {"pattern": _SAYS_SOMETHING},
@@ -119,12 +123,54 @@ FIELDS: dict[tuple[str, str], Schema] = {
     ("RestrictionsConfig", "ip_addresses"): {"pattern": _NETWORK},
     ("RestrictionsConfig", "hostnames"): {"pattern": _HOSTNAME},
 }
+_NONE_OF_THEM: Schema = {"anyOf": [{"type": "array", "items": {}, "maxItems": 0}, {"type": "null"}]}
+_AS_TEXT: Schema = {"type": "object", "properties": {"type": {"type": "string", "enum": ["text"]}}}
+_TEXT_OR_NONE: Schema = {"anyOf": [_AS_TEXT, {"type": "null"}]}
+_TRUE_OR_NONE: Schema = {"anyOf": [{"type": "boolean", "const": True}, {"type": "null"}]}
+_FALSE_OR_NONE: Schema = {"anyOf": [{"type": "boolean", "const": False}, {"type": "null"}]}
+_ZERO_OR_NONE: Schema = {"anyOf": [{"type": "integer", "const": 0}, {"type": "null"}]}
+_EMBEDDED: Schema = {"type": "string", "minLength": 1, "maxLength": 32_000, "pattern": _NOT_BLANK}
+# By struct and field: all that is taken, where the struct leaves open what its handler refuses.
+TAKEN: dict[tuple[str, str], Schema] = {
+    ("ChatInput", "tools"): _NONE_OF_THEM,
+    ("ChatInput", "functions"): _NONE_OF_THEM,
+    ("ChatInput", "response_format"): _TEXT_OR_NONE,
+    ("ChatInput", "modalities"): {
+        "anyOf": [{"type": "array", "items": {"type": "string", "enum": ["text"]}, "minItems": 1}, {"type": "null"}]
+    },
+    ("ChatInput", "audio"): {"type": "null"},
+    ("ChatInput", "web_search_options"): {"type": "null"},
+    ("ChatInput", "logprobs"): _FALSE_OR_NONE,
+    ("ChatInput", "top_logprobs"): _ZERO_OR_NONE,
+    ("ChatInput", "store"): _TRUE_OR_NONE,
+    ("ResponseInput", "input"): {
+        "anyOf": [
+            {"type": "string", "minLength": 1, "maxLength": 32_000, "pattern": _SHOWS_SOMETHING},
+            {"type": "array", "items": {}, "minItems": 1},
+        ]
+    },
+    ("ResponseInput", "conversation"): {
+        "anyOf": [CLIENT_ID, {"type": "object", "properties": {"id": CLIENT_ID}, "required": ["id"]}, {"type": "null"}]
+    },
+    ("ResponseInput", "tools"): _NONE_OF_THEM,
+    ("ResponseInput", "text"): {
+        "anyOf": [{"type": "object", "properties": {"format": _TEXT_OR_NONE}}, {"type": "null"}],
+    },
+    ("ResponseInput", "prompt"): {"type": "null"},
+    ("ResponseInput", "top_logprobs"): _ZERO_OR_NONE,
+    ("ResponseInput", "background"): _FALSE_OR_NONE,
+    ("ResponseInput", "store"): _TRUE_OR_NONE,
+    ("ConversationInput", "items"): _NONE_OF_THEM,
+    ("EmbeddingInput", "input"): {"anyOf": [_EMBEDDED, {"type": "array", "items": _EMBEDDED, "minItems": 1, "maxItems": 64}]},
+}
 _NOT_THE_BOT = "What only looks like `bot` is refused."
 # What no schema of one field can say, as words behind what the field means.
 NOTES: dict[tuple[str, str], str] = {
     ("PromptInput", "user_id"): f"What only looks like the prefix, such as `Client:`, is refused. {_NOT_THE_BOT}",
     ("TakeoverInput", "operator"): _NOT_THE_BOT,
-    ("ConversationChange", "assigned_to"): _NOT_THE_BOT,
+    ("ConversationChange", "assigned_to"): (
+        f"{_NOT_THE_BOT} Where the account has operators, it takes the handle of one who may answer there."
+    ),
     ("CannedReplyInput", "shortcut"): (
         "The pattern is what it takes in ASCII: letters and digits of other scripts are taken, too. Stored in lower case."
     ),
@@ -137,6 +183,9 @@ NOTES: dict[tuple[str, str], str] = {
     ("PromptInput", "metadata"): "No string of it holds NUL, and it is nested 32 deep at most.",
     ("UIChatInput", "messages"): "It is the user's, has a list of `parts`, and text in them.",
     ("UIChatInput", "user_id"): "None of your staff's, which begin with `client:`.",
+    ("ChatInput", "user"): "Where `metadata.user_id` says it, this may be any text.",
+    ("ResponseInput", "user"): "Where `metadata.user_id` says it, this may be any text.",
+    ("ResponseInput", "previous_response_id"): "The newest of its conversation; not together with `conversation`.",
     ("DocumentInput", "content"): "At most as many characters as the server's GIGACHAT_MAX_DOCUMENT_CHARACTERS.",
     ("SiteInput", "url"): (
         "The pattern is what every server takes; addresses of the public internet, names that are not ASCII, and the ports of "
@@ -183,6 +232,12 @@ WHOLE: dict[str, Schema] = {
             "required": ["unanswered", "conversation_ids"],
         }
     },
+    "ResponseInput": {
+        "not": {
+            "properties": {"conversation": {"type": ["string", "object"]}, "previous_response_id": {"type": "string"}},
+            "required": ["conversation", "previous_response_id"],
+        }
+    },
 }
 
 _SEQ = r"^[0-9]{1,18}$"
@@ -195,6 +250,8 @@ _UUID_CHARACTERS = "[LMNOYZ][2CDGSTWijmyz][01ABEFIJMNQRUVYZcdghkl]"
 _OF_IDS = f"^({_THREE_DIGITS}){{5}}{_DIGIT_AND_SPACE}[AB][0-5h-mt-z]({_UUID_CHARACTERS}[0-5h-mt-z]){{11}}{_UUID_CHARACTERS}$"
 _OF_CLIENT_IDS = f"^({_THREE_DIGITS}){{5}}{_DIGIT_AND_SPACE}[A-D][0-9A-Za-z_-]+$"
 
+_ITEM: Schema = {"type": "string", "pattern": "^msg_[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$"}
+
 QUERY: dict[str, Schema] = {"query": {"type": "string", "minLength": 1, "maxLength": 32_000, "pattern": _NOT_BLANK}}
 # Where a page or a stream starts, by path; elsewhere `after` may be anything that the `Link` header says.
 AFTER: dict[str, Schema] = {
@@ -206,6 +263,7 @@ AFTER: dict[str, Schema] = {
     CHATBOT + "/search": {"type": "string", "pattern": _OF_IDS},
     UNANSWERED: {"type": "string", "pattern": _OF_IDS},
     "/audit": {"type": "string", "pattern": _OF_IDS},
+    **{mount + "/conversations/{conversation_id}/items": _ITEM for mount in ("/v1", CHATBOT + "/v1")},
     "/api-keys": {"type": "string", "pattern": _OF_IDS},
 }
 LAST_EVENT_ID: dict[str, Schema] = {

@@ -24,11 +24,11 @@ async def list_page(database: Database, principal: Principal, chatbot: Chatbot |
     """The documents that can be searched: of the chatbot, or of all that the principal reaches."""
     if not principal.may(Scope.DOCUMENTS_READ):
         return {"resources": []}
-    chatbot_id = principal.chatbot_id if chatbot is None else chatbot.id
+    among = principal.reachable if chatbot is None else (chatbot.id,)
     after = _place(cursor)
 
     async def read(reader: Reader) -> Sequence[Document]:
-        return await documents.list_ready(reader, principal.account_id, chatbot_id=chatbot_id, after=after, limit=_PAGE + 1)
+        return await documents.list_ready(reader, principal.account_id, among=among, after=after, limit=_PAGE + 1)
 
     found = await database.read(read)
     listed: dict[str, Any] = {"resources": [_resource(each) for each in found[:_PAGE]]}

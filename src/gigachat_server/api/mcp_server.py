@@ -17,18 +17,18 @@ from starlette.responses import Response
 
 from gigachat_server.access.restrictions import is_listed
 from gigachat_server.access.scopes import Scope
-from gigachat_server.api import mcp_resources, wire
+from gigachat_server.api import mcp_resources, sse, wire
 from gigachat_server.api import mcp_rpc as rpc
 from gigachat_server.api.mcp_rpc import Era, RpcError, RpcMessage
 from gigachat_server.api.mcp_schemas import listed, text_of
 from gigachat_server.api.mcp_tools import AskOutput, Call, Tool, tools_for
-from gigachat_server.api.sse import PING, PING_S, EventStream
+from gigachat_server.api.sse import PING, EventStream
 from gigachat_server.chat.turns.turn import TurnHandle
 from gigachat_server.edge.answer import Answer
 from gigachat_server.edge.body import convert
 from gigachat_server.edge.problem import problem_headers
 from gigachat_server.edge.request import Request
-from gigachat_server.errors import ChatbotRequired, FieldError, GigachatError, InvalidRequest, NotFound, OriginRefused
+from gigachat_server.errors import ChatbotRequired, FieldError, Forbidden, GigachatError, InvalidRequest, NotFound, OriginRefused
 from gigachat_server.records import Chatbot
 from gigachat_server.services import Services
 
@@ -172,6 +172,8 @@ async def _run(exchange: Exchange, tool: Tool[Any]) -> msgspec.Struct | TurnHand
     chatbot = exchange.request.named_chatbot
     if chatbot is None:
         chatbot = await _chosen(exchange, tool, arguments.get("chatbot_id"))
+        if tool not in tools_for(exchange.request.principal):
+            raise Forbidden("You may not use this tool in that chatbot.")
         arguments = {name: value for name, value in arguments.items() if name != "chatbot_id"}
     wanted = convert(arguments, tool.takes)
     return await tool.run(Call(exchange.request.principal, chatbot, exchange.services, _key(exchange)), wanted)
@@ -214,15 +216,14 @@ async def _progress(exchange: Exchange, started: TurnHandle, token: str | int) -
     """The words of the reply as progress, which counts its characters, and then the result."""
     turn, so_far = started.turn, 0
     yield PING  # the head leaves at once: the prompt is stored
-    if turn is not None:
-        async with aclosing(turn.watch(idle_s=PING_S)) as watched:
-            async for said in watched:
+    try:
+        async with aclosing(sse.words(started, exchange.request)) as heard:
+            async for said in heard:
                 if said is None:
                     yield PING
-                elif said.message_id == turn.speech.message_ids[0]:
+                elif turn is not None and said.message_id == turn.speech.message_ids[0]:
                     so_far += len(said.text)
                     yield rpc.progress(token, so_far, said.text)
-    try:
         result = _succeeded(exchange, await _asked(exchange, started))
     except GigachatError as error:
         result = _failed(exchange, error)

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from gigachat_server.access.speakers import client_defined_id
 from gigachat_server.api import learning_wire
 from gigachat_server.api.chatbots import merged_config
-from gigachat_server.api.sse import PING, PING_S, EventStream, event
+from gigachat_server.api.sse import PING, PING_S, Admission, EventStream, event
 from gigachat_server.edge.problem import problem
 from gigachat_server.edge.request import Request
 from gigachat_server.errors import FieldError, GigachatError, InvalidRequest
@@ -66,11 +66,12 @@ def _proposed(chatbot: Chatbot, patch: dict[str, Any]) -> Chatbot:
 
 
 async def _events(running: AsyncGenerator[ReplayResult | None, None], request: Request[Any]) -> AsyncGenerator[bytes, None]:
-    told: list[ReplayResult] = []
+    told, admission = list[ReplayResult](), Admission(request)
     yield PING  # the head leaves at once
     try:
         async with aclosing(running):
             async for each in running:
+                await admission.check(is_fact=each is not None)
                 if each is None:
                     yield PING
                 else:
@@ -84,12 +85,13 @@ async def _events(running: AsyncGenerator[ReplayResult | None, None], request: R
 
 async def _document(running: AsyncGenerator[ReplayResult | None, None], request: Request[Any]) -> AsyncGenerator[bytes, None]:
     """A `WireReplay` in pieces, so that a reader who left is noticed; with an `error` if it broke off."""
-    told: list[ReplayResult] = []
+    told, admission = list[ReplayResult](), Admission(request)
     yield b'{"turns":['
     ending = b""
     try:
         async with aclosing(running):
             async for each in running:
+                await admission.check(is_fact=each is not None)
                 if each is None:
                     yield b"\n"
                 else:

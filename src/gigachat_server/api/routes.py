@@ -521,28 +521,38 @@ class RouteMatch(msgspec.Struct, frozen=True):
     path: dict[str, str]
 
 
+class _Known(msgspec.Struct, frozen=True):
+    """The routes of a path, and the places of the segments that are named in it."""
+
+    names: tuple[tuple[int, str], ...]
+    by_method: dict[str, ApiRoute]
+
+
 class RouteTable:
     """Finds routes by path. Segments are split first and decoded after, so an id may hold a slash."""
 
     def __init__(self, routes: Sequence[ApiRoute]) -> None:
         check(routes)
-        self._by_length: dict[int, list[tuple[list[str], dict[str, ApiRoute]]]] = {}
         by_path: dict[str, dict[str, ApiRoute]] = {}
         for route in routes:
             by_path.setdefault(route.path, {})[route.method] = route
+        # By how many segments there are, and which of them are fixed: the routes, by what these hold.
+        shapes: dict[int, dict[tuple[int, ...], dict[tuple[str, ...], _Known]]] = {}
         for path, by_method in by_path.items():
             template = path.split("/")
-            self._by_length.setdefault(len(template), []).append((template, by_method))
+            fixed = tuple(place for place, segment in enumerate(template) if not segment.startswith("{"))
+            names = tuple((place, segment[1:-1]) for place, segment in enumerate(template) if place not in fixed)
+            known = shapes.setdefault(len(template), {}).setdefault(fixed, {})
+            known[tuple(template[place] for place in fixed)] = _Known(names, by_method)
+        # Of paths that both fit, the one that says more counts.
+        self._shapes = {
+            length: sorted(of_length.items(), key=lambda shape: -len(shape[0])) for length, of_length in shapes.items()
+        }
 
     def find(self, segments: list[str]) -> RouteMatch | None:
         """The routes of a path already split at its slashes and decoded."""
-        for template, by_method in self._by_length.get(len(segments), ()):
-            path = {}
-            for wanted, given in zip(template, segments, strict=True):
-                if wanted.startswith("{") and given:
-                    path[wanted[1:-1]] = given
-                elif wanted != given:
-                    break
-            else:
-                return RouteMatch(by_method, path)
+        for fixed, by_text in self._shapes.get(len(segments), ()):
+            known = by_text.get(tuple([segments[place] for place in fixed]))
+            if known is not None and all(segments[place] for place, _ in known.names):
+                return RouteMatch(known.by_method, {name: segments[place] for place, name in known.names})
         return None

@@ -176,6 +176,9 @@ def _as_sent(struct: str, schema: Schema) -> Schema:
 def _field_as_sent(struct: str, name: str, described: Schema) -> Schema:
     rule = input_rules.FIELDS.get((struct, name), {})
     field = _ruled(_open(_without(described, "default")), rule)
+    if taken := input_rules.TAKEN.get((struct, name)):
+        told = {key: value for key, value in field.items() if key == "description"}
+        field = {**told, **taken}
     if note := input_rules.NOTES.get((struct, name)):
         field["description"] = f"{field.get('description', '')} {note}".strip()
     if "default" in described:

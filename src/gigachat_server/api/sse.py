@@ -80,19 +80,34 @@ def stream_turn(started: TurnHandle, request: Request[Any], view: View, *, heade
     return EventStream(_turn(started, request, view), 201, headers)
 
 
+async def words(
+    started: TurnHandle, request: Request[Any], *, left_at: tuple[int, int] = (0, 0)
+) -> AsyncGenerator[ReplyPiece | None, None]:
+    """What is said in a turn until it ends, whatever protocol tells it; None where a ping is due.
+
+    A chatbot that does not stream its replies says nothing until then. Raises once the caller may not have the reply any more.
+    """
+    if started.turn is None:
+        return
+    admission, is_shown = Admission(request), request.chatbot.config.response.stream
+    async with aclosing(started.turn.watch(idle_s=PING_S, left_at=left_at)) as watched:
+        async for said in watched:
+            await admission.check(is_fact=False)
+            if said is None or is_shown:
+                yield said
+    await admission.check(is_fact=False)
+
+
 async def _turn(started: TurnHandle, request: Request[Any], view: View) -> AsyncGenerator[bytes, None]:
-    admission = Admission(request)
     turn = started.turn
     message_ids = turn.speech.message_ids if turn is not None else [message.id for message in started.replies]
     start = wire.StreamStart(view.message(started.prompt), message_ids)
     yield event("start", start, place=str(started.prompt.seq))
     try:
-        if turn is not None:
-            left_at = _left_at(request) if started.is_replayed else (0, 0)
-            async with aclosing(turn.watch(idle_s=PING_S, left_at=left_at)) as watched:
-                async for said in watched:
-                    await admission.check(is_fact=False)
-                    yield PING if said is None else delta(said, turn.answered_in.start_seq)
+        left_at = _left_at(request) if started.is_replayed else (0, 0)
+        async with aclosing(words(started, request, left_at=left_at)) as heard:
+            async for said in heard:
+                yield PING if said is None else delta(said, turn.answered_in.start_seq if turn is not None else 0)
         stored = await started.result()
     except GigachatError as error:
         yield event("error", problem(error, instance=request.raw_path, request_id=request.request_id, root=request.root))

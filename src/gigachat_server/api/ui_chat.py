@@ -18,15 +18,16 @@ from msgspec import Meta
 from starlette.responses import Response
 
 from gigachat_server.access.speakers import CLIENT_PREFIX
-from gigachat_server.api.sse import PING, PING_S, Admission, EventStream
+from gigachat_server.api import sse
+from gigachat_server.api.sse import PING, EventStream
 from gigachat_server.api.ui_frames import HEADERS, MESSAGE_ID, ReplyFrames, ui_messages
+from gigachat_server.api.views import shown_to
 from gigachat_server.chat.turns.turn import TurnHandle
 from gigachat_server.edge.answer import Answer
 from gigachat_server.edge.idempotency import REPLAYED
 from gigachat_server.edge.problem import problem
 from gigachat_server.edge.request import Request, next_link, query_limit
 from gigachat_server.errors import FieldError, GigachatError, InvalidRequest
-from gigachat_server.records import SourceView
 from gigachat_server.services import Services
 from gigachat_server.store.idempotency import Key
 from gigachat_server.triggers import trigger
@@ -104,7 +105,7 @@ async def list_messages(request: Request[None], services: Services) -> Answer:
     )
     newest = found[-limit:]
     headers = next_link(request, str(newest[0].seq)) if len(found) > limit else {}
-    return Answer(ui_messages(newest, _view(request)), headers=headers)
+    return Answer(ui_messages(newest, shown_to(request.principal)), headers=headers)
 
 
 def _conversation(request: Request[Any], chat_id: str) -> tuple[str, bool]:
@@ -120,11 +121,6 @@ def _conversation(request: Request[Any], chat_id: str) -> tuple[str, bool]:
     return f"{_MADE}{digest[:32]}", True
 
 
-def _view(request: Request[Any]) -> SourceView | None:
-    access = request.principal.user_access
-    return None if access is None else access.sources
-
-
 # --- streams ---
 
 
@@ -134,20 +130,16 @@ def _stream(request: Request[Any], started: TurnHandle) -> EventStream:
 
 
 async def _frames(request: Request[Any], started: TurnHandle) -> AsyncGenerator[bytes, None]:
-    turn, frames, admission = started.turn, ReplyFrames(started.prompt, _view(request)), Admission(request)
+    turn, frames = started.turn, ReplyFrames(started.prompt, shown_to(request.principal))
     yield PING  # the head leaves at once: the prompt is stored
     try:
-        if turn is not None:
-            is_shown = request.chatbot.config.response.stream
-            async with aclosing(turn.watch(idle_s=PING_S)) as watched:
-                async for said in watched:
-                    await admission.check(is_fact=False)
-                    if said is None:
-                        yield PING
-                    elif is_shown and (piece := frames.said(said, turn.speech.message_ids[0])):
-                        yield piece
+        async with aclosing(sse.words(started, request)) as heard:
+            async for said in heard:
+                if said is None:
+                    yield PING
+                elif turn is not None and (piece := frames.said(said, turn.speech.message_ids[0])):
+                    yield piece
         stored = await started.result()
-        await admission.check(is_fact=True)
     except GigachatError as error:
         yield frames.failed(problem(error, instance=request.raw_path, request_id=request.request_id, root=request.root))
         return

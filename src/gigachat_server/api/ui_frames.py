@@ -15,9 +15,10 @@ import msgspec
 from msgspec import Meta
 
 from gigachat_server.api import wire
+from gigachat_server.api.views import Shown
 from gigachat_server.chat.answers.speech import ReplyPiece
 from gigachat_server.clock import wire_time
-from gigachat_server.records import Message, Source, SourceView
+from gigachat_server.records import Message, Source
 
 HEADERS = {"x-vercel-ai-ui-message-stream": "v1"}
 DONE = b"data: [DONE]\n\n"
@@ -59,10 +60,9 @@ def _line(part: dict[str, Any]) -> bytes:
 class ReplyFrames:
     """The frames of one reply, the first alternative, from its first word to its end."""
 
-    def __init__(self, prompt: Message, view: SourceView | None) -> None:
-        """`view`: what an end user is shown of the sources; None: it is the account's own caller."""
+    def __init__(self, prompt: Message, shown: Shown) -> None:
         self._prompt = prompt
-        self._view = view
+        self._shown = shown
         self._is_begun = False
         self._text_id = ""  # of the text part that is open: the id of the reply whose words it holds
         self._length = 0  # characters that part has
@@ -82,8 +82,8 @@ class ReplyFrames:
         if len(reply.content) > self._length:
             parts.append(self._add(reply.content[self._length :]))
         parts.append(frame("text-end", id=self._text_id))
-        parts += map(_line, _extras(reply, self._view))
-        parts.append(frame("message-metadata", messageMetadata=_metadata(reply, self._view)))
+        parts += map(_line, _extras(reply, self._shown))
+        parts.append(frame("message-metadata", messageMetadata=_metadata(reply, self._shown)))
         parts.append(frame("finish-step"))
         return b"".join(parts) + _finish(_finish_reason(reply))
 
@@ -116,19 +116,19 @@ class ReplyFrames:
         return frame("text-delta", id=self._text_id, delta=text)
 
 
-def ui_messages(stored: Sequence[Message], view: SourceView | None) -> list[UIMessage]:
+def ui_messages(stored: Sequence[Message], shown: Shown) -> list[UIMessage]:
     """As a browser that was there all the time has them. Of prompts with one browser's id, as of an edit, the last keeps it."""
     last = {_browser_id(each): each.id for each in stored if each.role == "user"}
-    return [_ui_message(each, view, has_own_id=last.get(_browser_id(each)) == each.id) for each in stored]
+    return [_ui_message(each, shown, has_own_id=last.get(_browser_id(each)) == each.id) for each in stored]
 
 
-def _ui_message(stored: Message, view: SourceView | None, *, has_own_id: bool) -> UIMessage:
+def _ui_message(stored: Message, shown: Shown, *, has_own_id: bool) -> UIMessage:
     text = {"type": "text", "text": stored.content}
     if stored.role == "user":
-        return UIMessage(_browser_id(stored) if has_own_id else stored.id, "user", [text], _metadata(stored, view))
+        return UIMessage(_browser_id(stored) if has_own_id else stored.id, "user", [text], _metadata(stored, shown))
     begun = [{"type": "step-start"}] if stored.in_reply_to is not None else []
-    parts = [*begun, {**text, "state": "done"}, *_extras(stored, view)]
-    return UIMessage(stored.id, "assistant", parts, _metadata(stored, view))
+    parts = [*begun, {**text, "state": "done"}, *_extras(stored, shown)]
+    return UIMessage(stored.id, "assistant", parts, _metadata(stored, shown))
 
 
 def _browser_id(prompt: Message) -> str:
@@ -136,7 +136,7 @@ def _browser_id(prompt: Message) -> str:
     return given if isinstance(given, str) and given else prompt.id
 
 
-def _metadata(stored: Message, view: SourceView | None) -> dict[str, Any]:
+def _metadata(stored: Message, shown: Shown) -> dict[str, Any]:
     known: dict[str, Any] = {
         "seq": stored.seq,
         "created_at": wire_time(stored.created_at),
@@ -145,21 +145,21 @@ def _metadata(stored: Message, view: SourceView | None) -> dict[str, Any]:
         "status": stored.status,
     }
     if stored.in_reply_to is not None:
-        usage = {} if view is not None else {"usage": stored.metadata.get("usage")}
+        usage = {"usage": stored.metadata.get("usage")} if shown.is_account else {}
         return {"prompt_id": stored.in_reply_to, **known, **usage}
     if stored.role == "user":
         return {**known, "prompt_id": stored.id, "turn": stored.turn}
     return known
 
 
-def _extras(reply: Message, view: SourceView | None) -> list[dict[str, Any]]:
+def _extras(reply: Message, shown: Shown) -> list[dict[str, Any]]:
     """What a reply is made from, one part a source in their order, so that `[1]` is the first; and what it cites."""
-    if view == "none":
+    if shown.sources == "none":
         return []
     parts = [_source(each) for each in reply.sources]
     if reply.citations:
         cited = [wire.citation(each, reply.sources) for each in reply.citations]
-        if view == "titles":
+        if shown.sources == "titles":
             cited = [msgspec.structs.replace(each, start=None, end=None, text=None) for each in cited]
         parts.append({"type": "data-citations", "id": reply.id, "data": msgspec.to_builtins(cited)})
     return parts

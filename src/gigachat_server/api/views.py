@@ -5,13 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+import msgspec
+
+from gigachat_server.access.principal import Principal
 from gigachat_server.api import wire
 from gigachat_server.api.end_user_wire import EndUserView
 from gigachat_server.chat.conversations import Transcript
 from gigachat_server.chat.feed import FeedEvent
 from gigachat_server.chat.turns.progress import TurnResult
 from gigachat_server.edge.request import Request, query_flag
-from gigachat_server.records import Conversation, Message
+from gigachat_server.records import Conversation, Message, SourceView
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """How much of replies, and of what made them, the caller sees in the words of another protocol."""
+
+    sources: SourceView = "full"
+    is_account: bool = True
+
+
+def shown_to(principal: Principal) -> Shown:
+    return Shown(principal.sources, not principal.is_end_user)
 
 
 class View(Protocol):

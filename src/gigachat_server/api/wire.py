@@ -36,6 +36,7 @@ from gigachat_server.records import (
     Message,
     MessageRole,
     MessageStatus,
+    PricesConfig,
     ResponseConfig,
     RestrictionsConfig,
     Source,
@@ -59,6 +60,7 @@ class WireChatbot(msgspec.Struct, frozen=True):
     documents: DocumentsConfig
     interception: InterceptionConfig
     limits: LimitsConfig
+    prices: PricesConfig
     created_at: Moment
     updated_at: Moment
 
@@ -376,6 +378,7 @@ def chatbot(record: Chatbot) -> WireChatbot:
         documents=record.config.documents,
         interception=record.config.interception,
         limits=record.config.limits,
+        prices=record.config.prices,
         created_at=wire_time(record.created_at),
         updated_at=wire_time(record.updated_at),
     )

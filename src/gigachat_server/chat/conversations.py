@@ -8,14 +8,13 @@ another protocol, only translates: it parses a request, calls, and shapes what c
 from __future__ import annotations
 
 import functools
-import secrets
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from gigachat_server.access.bearers import digest
 from gigachat_server.access.limits import Limits
+from gigachat_server.access.one_way import digest
 from gigachat_server.access.principal import Principal
 from gigachat_server.access.scopes import Scope
 from gigachat_server.access.speakers import CLIENT_PREFIX, client_defined_id, operator_name, speaker_id
@@ -38,12 +37,23 @@ from gigachat_server.chat.turns.spending import most_tokens
 from gigachat_server.chat.turns.turn import Admit, TurnHandle, Turns
 from gigachat_server.clock import Clock
 from gigachat_server.errors import Conflict, FieldError, Forbidden, InvalidRequest, NotFound
+from gigachat_server.ids import random_text
 from gigachat_server.knowledge.search.retrieve import Earlier
 from gigachat_server.language.words import is_blank
 from gigachat_server.records import Chatbot, Conversation, ConversationIdentified, Event, Feedback, FeedbackGiven, Message
 from gigachat_server.records.events import EventType
 from gigachat_server.settings import Settings
-from gigachat_server.store import conversations, drafts, end_users, events, idempotency, messages, user_sessions
+from gigachat_server.store import (
+    conversations,
+    drafts,
+    end_users,
+    events,
+    idempotency,
+    message_texts,
+    messages,
+    read_marks,
+    user_sessions,
+)
 from gigachat_server.store.conversations import BOT as BOT  # who controls a conversation that no operator does
 from gigachat_server.store.conversations import ConversationFilter as ConversationFilter
 from gigachat_server.store.database import Database, Reader, Tx
@@ -284,6 +294,8 @@ class Conversations:
             await self._sessions.open_in(tx, principal, made)
             moved = await conversations.give_to(tx, chatbot.id, was, user_id, most=MOST_CLAIMED)
             await messages.give_to(tx, chatbot.id, moved, was, user_id)
+            await message_texts.give_to(tx, chatbot.id, moved, was, user_id)
+            await read_marks.give_to(tx, chatbot.id, moved, was, user_id)
             for conversation_id in moved:
                 await self._events.add(tx, chatbot.id, conversation_id, ConversationIdentified())
             await end_users.delete(tx, chatbot.id, was)
@@ -693,7 +705,7 @@ async def _find(reader: Reader, principal: Principal, chatbot: Chatbot, conversa
 
 def new_conversation_id(prefix: str = CONVERSATION_PREFIX) -> str:
     """An id that cannot be guessed."""
-    return prefix + secrets.token_hex(16)
+    return prefix + random_text(16)
 
 
 def _required(text: str | None, field: str) -> str:

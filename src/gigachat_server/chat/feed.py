@@ -216,7 +216,7 @@ class Feed:
         """
         created_at: int | None = None
         elsewhere: TurnElsewhere | None = None
-        writers = _Writers(principal.user_id)
+        writers = _Writers(principal.speaks_as)
         with self._events.woken(chatbot_id, conversation_id) as woken, closing(_Listener(place, woken)) as listener:
             while True:
                 self._check_open()

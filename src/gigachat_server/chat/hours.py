@@ -125,7 +125,9 @@ def _minutes(text: str) -> int | None:
 
 
 def _date(text: str) -> date | None:
+    """As `_spans` writes one; ISO 8601 has other ways, which would never be found again."""
     try:
-        return date.fromisoformat(text)
+        found = date.fromisoformat(text)
     except ValueError:
         return None
+    return found if found.isoformat() == text else None

@@ -33,6 +33,11 @@ class Entry(msgspec.Struct, frozen=True):
             raise Unauthenticated
 
 
+def conversation_target(chatbot_id: str, conversation_id: str) -> str:
+    """How the audit log names a conversation."""
+    return f"conversation:{chatbot_id} {conversation_id}"
+
+
 def entry_of(principal: Principal, *, is_new: bool = False) -> Entry | None:
     """None for those who may enter any conversation of the chatbot."""
     return Entry(principal, is_new) if principal.is_end_user else None

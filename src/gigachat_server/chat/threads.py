@@ -15,7 +15,7 @@ import msgspec
 
 from gigachat_server.access.principal import Principal
 from gigachat_server.access.scopes import Scope
-from gigachat_server.access.speakers import CLIENT_PREFIX, client_defined_id, speaker_id
+from gigachat_server.access.speakers import client_defined_id, speaker_id
 from gigachat_server.chat.events.recorder import CLOSED, RELEASED, TAKEN_OVER, Events
 from gigachat_server.clock import Clock
 from gigachat_server.errors import FieldError, InvalidRequest, NotFound
@@ -193,7 +193,7 @@ async def _lock(tx: Tx, principal: Principal, chatbot: Chatbot, conversation_id:
 
 def _reader_of(principal: Principal) -> str:
     """Whose marks they see as their own; the account's keys have none."""
-    return principal.user_id or (f"{CLIENT_PREFIX}{principal.operator}" if principal.operator else "")
+    return principal.speaks_as or ""
 
 
 def _who(principal: Principal, named: str | None) -> str:

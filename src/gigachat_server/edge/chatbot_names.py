@@ -27,7 +27,7 @@ class UnknownModel(GigachatError):
 
 async def chatbot_called(request: Request[Any], services: Services) -> str:
     """The id of the chatbot that `model` stands for. Raises `UnknownModel`."""
-    model = str(request.named.get("model") or getattr(request.body, "model", ""))
+    model = str(request.named.get("model") or getattr(request.body, "model", None) or "")
     if is_id(model):
         return model
     found = await _ids(request, services, name=model) if 0 < len(model) <= _LONGEST_NAME else []

@@ -149,7 +149,10 @@ class Frame(Generic[Q]):
             await self._name_chatbot(request, route)
 
     async def _name_chatbot(self, request: Q, route: AnyRoute) -> None:
-        await self.open_chatbot(request, await self._chatbot_id(request, route), is_guarded=route.is_guarded)
+        """Once, however the request names it: authorised again, it is about the same one, whatever that is called by then."""
+        known = request.named_chatbot
+        chatbot_id = await self._chatbot_id(request, route) if known is None else known.id
+        await self.open_chatbot(request, chatbot_id, is_guarded=route.is_guarded)
 
     async def open_chatbot(self, request: Q, chatbot_id: str, *, is_guarded: bool) -> None:
         """The caller's own. Foreign, missing and impossible ids look the same."""
@@ -189,7 +192,7 @@ class Frame(Generic[Q]):
         if route.is_idempotent and "idempotency-key" in request.headers:
             request.key = key_of(request, route)
             if not route.is_prompt:
-                request.kept = await self._find_kept(request.key)
+                request.kept = await self._find_kept(request, request.key)
                 if request.kept is not None and request.kept.kind == "answer":
                     return replay(request.kept)
         try:
@@ -206,11 +209,16 @@ class Frame(Generic[Q]):
             response.headers.update(REPLAYED)
         return response
 
-    async def _find_kept(self, key: idempotency.Key) -> IdempotencyRecord | None:
+    async def _find_kept(self, request: Q, key: idempotency.Key) -> IdempotencyRecord | None:
+        """What came of it before, for those who may still enter the conversation that it tells of. Raises `NotFound`."""
+
         async def read(reader: Reader) -> IdempotencyRecord | None:
             return await idempotency.find(reader, key, now_us=self._services.clock())
 
-        return await self._services.database.read(read)
+        kept = await self._services.database.read(read)
+        if kept is not None and key.conversation_id is not None and request.principal.is_end_user:
+            await self._services.conversations.read(request.principal, request.chatbot, key.conversation_id)
+        return kept
 
 
 def _check_parameters(request: Request[Any], route: AnyRoute) -> None:

@@ -68,8 +68,11 @@ def _write_of(request: Request[Any], route: AnyRoute) -> str:
 
 
 def _read_raw(kept: Any) -> Any:
-    """What a body holds as it came, since its route reads but a part of it."""
-    return msgspec.json.decode(kept)
+    """What a body holds as it came, since its route reads but a part of it: by its bytes, if nothing can be made of them."""
+    try:
+        return msgspec.json.decode(kept)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return bytes(kept).decode("latin-1")
 
 
 def fingerprint(body: Any) -> str:

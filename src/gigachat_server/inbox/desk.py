@@ -13,11 +13,13 @@ from typing import Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from gigachat_server.access.operators import check_may_answer
 from gigachat_server.access.principal import Principal
 from gigachat_server.access.scopes import Scope
 from gigachat_server.access.speakers import client_defined_id, operator_name
 from gigachat_server.chat.events.recorder import Events
 from gigachat_server.chat.turns.control import Control
+from gigachat_server.chat.turns.proposing import supersede
 from gigachat_server.clock import Clock
 from gigachat_server.errors import FieldError, InvalidRequest, NotFound
 from gigachat_server.ids import new_id
@@ -69,6 +71,8 @@ class Desk:
                 raise NotFound
             await self._set_status(tx, conversation, wanted, by)
             if not isinstance(wanted.assigned_to, UnsetType) and wanted.assigned_to != conversation.assigned_to:
+                if wanted.assigned_to is not None:
+                    await check_may_answer(tx, chatbot, wanted.assigned_to, "assigned_to")
                 await conversations.assign(tx, chatbot.id, conversation_id, operator=wanted.assigned_to)
                 assigned = ConversationAssigned(operator=wanted.assigned_to, by=by)
                 await self._events.add(tx, chatbot.id, conversation_id, assigned)
@@ -81,6 +85,7 @@ class Desk:
         if wanted.status == "closed" and conversation.status != "closed":
             await conversations.close(tx, chatbot_id, conversation_id, at=self._clock())
             await self._events.add(tx, chatbot_id, conversation_id, ConversationClosed(by=by))
+            await supersede(tx, self._events, chatbot_id, conversation_id, "intercepted")
             # An operator who is done does not stand in the way of the next prompt.
             await self._control.release_in(tx, chatbot_id, conversation_id, reason="closed")
         elif wanted.status == "snoozed" and wanted.snoozed_until != conversation.snoozed_until:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final
+from urllib.parse import quote
 
 import msgspec
 
@@ -68,7 +69,8 @@ async def _alert(reader: Reader, mail: Mail, chatbot: Chatbot, public_url: str) 
     if address is None:
         return None
     since = wire_time(conversation.handoff_requested_at)[:16].replace("T", " ")
-    where = f"\n{public_url.rstrip('/')}/inbox/{chatbot.id}/{conversation.conversation_id}\n" if public_url else ""
+    page = f"/inbox/{chatbot.id}/{quote(conversation.conversation_id, safe='')}"
+    where = f"\n{public_url.rstrip('/')}{page}\n" if public_url else ""
     text = f"Somebody asked {one_line(chatbot.name)} for a human at {since} UTC, when none was there, and still waits.\n{where}"
     return Letter(address, f"Somebody waits for you in {one_line(chatbot.name)}", text)
 

@@ -10,6 +10,7 @@ import asyncio
 import functools
 from collections.abc import Collection
 from datetime import UTC, datetime
+from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime, parseaddr
@@ -43,7 +44,7 @@ class Sender:
         local, at, domain = self._address.rpartition("@")
         if not (local and at and domain) or any(not each.isprintable() for each in mail_from):
             raise SetupError("GIGACHAT_MAIL_FROM must be an address, such as Support <support@example.com>.")
-        self._from = f"{name} <{self._address}>" if name else self._address
+        self._from = Address(name, local, domain)
         self._domain = domain
 
     def message(self, mail: Mail, letter: Letter, *, now_us: int) -> EmailMessage:

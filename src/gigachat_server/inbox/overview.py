@@ -1,7 +1,7 @@
 """What an operator sees of the inbox: lists over all chatbots that are theirs, who waits, and one conversation in full.
 
-Invariant: as at the front door to conversations, every method takes the principal first and shows what they may read alone; each
-answer is read at one moment.
+Invariant: as at the front door to conversations, every method takes the principal first and shows what they may read alone: notes
+and proposals are read by those who may answer. Each answer is read at one moment.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Rows(msgspec.Struct, frozen=True):
 
 
 class Desk(msgspec.Struct, frozen=True):
-    """How a conversation stands, and what is proposed in it."""
+    """How a conversation stands, and what is proposed in it, to those who may answer."""
 
     conversation: Conversation
     proposals: Sequence[Proposal]
@@ -110,11 +110,13 @@ class Overview:
 
     async def rows(self, principal: Principal, chatbots: Sequence[Chatbot], view: View, *, limit: int) -> Rows:
         """Of these chatbots, as far as the principal may read in them."""
-        ids, me = [each.id for each in readable(principal, chatbots)], principal.operator or ""
+        admitted, me = readable(principal, chatbots), principal.operator or ""
+        ids = [each.id for each in admitted]
 
         async def read(reader: Reader) -> Rows:
+            listed = await inbox_lists.list_view(reader, ids, view, me=me, limit=limit, marks_of=principal.speaks_as or "")
             return Rows(
-                await inbox_lists.list_view(reader, ids, view, me=me, limit=limit),
+                _marked(principal, admitted, listed),
                 await inbox_lists.list_waits(reader, ids),
                 await inbox_lists.count_mine(reader, ids, me),
             )
@@ -123,19 +125,16 @@ class Overview:
 
     async def found(self, principal: Principal, chatbots: Sequence[Chatbot], text: str, *, limit: int) -> Rows:
         """Conversations in which something was said with these words, the newest such message first. Raises `SearchBusy`."""
-        admitted, keys = readable(principal, chatbots), dict[tuple[str, str], Message]()
-        for chatbot in admitted:
-            page = await self._search.search(principal.within(chatbot), chatbot, text, before=None, limit=limit)
-            for hit in page.messages:
-                keys.setdefault((chatbot.id, hit.conversation_id), hit)
-        newest = sorted(keys, key=lambda key: keys[key].created_at, reverse=True)[:limit]
+        admitted = readable(principal, chatbots)
+        found = await self._search.newest_of_each(principal, admitted, text, limit=limit)
 
         async def read(reader: Reader) -> Rows:
             ids, me = [each.id for each in admitted], principal.operator or ""
-            listed = {_key(each.conversation): each for each in await inbox_lists.list_named(reader, newest)}
+            named = await inbox_lists.list_named(reader, list(found), marks_of=principal.speaks_as or "")
+            listed = {_key(each.conversation): each for each in _marked(principal, admitted, named)}
             hits = [
-                msgspec.structs.replace(listed[key], said=keys[key].content[:200], said_by=keys[key].role)
-                for key in newest
+                msgspec.structs.replace(listed[key], said=hit.content[:200], said_by=hit.role)
+                for key, hit in found.items()
                 if key in listed
             ]
             waits = await inbox_lists.list_waits(reader, ids)
@@ -152,7 +151,9 @@ class Overview:
             first_seq = max(0, desk.conversation.last_seq - limit)
             found = await messages.list_messages(reader, chatbot.id, conversation_id, after=first_seq, limit=limit)
             lines = await events.list_of_types(reader, chatbot.id, conversation_id, types=LINES, after=first_seq)
-            written = await notes.list_notes(reader, chatbot.id, conversation_id, after="", limit=_MOST_NOTES)
+            written = list[Note]()
+            if _answers(principal, chatbot):
+                written = await notes.list_notes(reader, chatbot.id, conversation_id, after="", limit=_MOST_NOTES)
             return Thread(
                 desk=desk,
                 person=await _person(reader, principal, chatbot, desk.conversation),
@@ -172,7 +173,9 @@ class Overview:
 
         async def read(reader: Reader) -> tuple[Desk, Person, Note | None]:
             desk = await _desk(reader, principal, chatbot, conversation_id)
-            note = await notes.find(reader, chatbot.id, conversation_id, note_id) if note_id else None
+            note = None
+            if note_id and _answers(principal, chatbot):
+                note = await notes.find(reader, chatbot.id, conversation_id, note_id)
             return desk, await _person(reader, principal, chatbot, desk.conversation), note
 
         return await self._database.read(read)
@@ -191,6 +194,8 @@ async def _desk(reader: Reader, principal: Principal, chatbot: Chatbot, conversa
     if conversation.handoff_requested_at is not None or conversation.controlled_by != conversations.BOT:
         asked = await events.list_of_types(reader, chatbot.id, conversation_id, types=("handoff.requested",), after=0)
         handoff = asked[-1] if asked else None
+    if not _answers(principal, chatbot):
+        return Desk(conversation, [], handoff)
     return Desk(conversation, await proposals.list_undecided(reader, chatbot.id, conversation_id), handoff)
 
 
@@ -217,6 +222,22 @@ async def _person(reader: Reader, principal: Principal, chatbot: Chatbot, conver
 def _admit(principal: Principal, chatbot: Chatbot, conversation_id: str) -> str:
     principal.within(chatbot).require(Scope.CONVERSATIONS_READ)
     return client_defined_id(conversation_id, "conversation_id")
+
+
+def _answers(principal: Principal, chatbot: Chatbot) -> bool:
+    """Whether what operators tell each other is for them, as over the API."""
+    return principal.within(chatbot).may(Scope.MESSAGES_INJECT)
+
+
+def _marked(principal: Principal, chatbots: Sequence[Chatbot], listed: Sequence[Listed]) -> list[Listed]:
+    """Who does not answer in a chatbot has no read marks there: nothing in it is unread to them."""
+    answered = {each.id for each in chatbots if _answers(principal, each)}
+    return [
+        each
+        if each.conversation.chatbot_id in answered
+        else msgspec.structs.replace(each, read_seq=each.conversation.last_message_seq)
+        for each in listed
+    ]
 
 
 def _key(conversation: Conversation) -> tuple[str, str]:

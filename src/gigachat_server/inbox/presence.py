@@ -6,7 +6,8 @@ when they leave. That somebody is there now is not worth waiting for the disk.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Literal
 
@@ -20,6 +21,7 @@ from gigachat_server.clock import Clock
 from gigachat_server.errors import Forbidden
 from gigachat_server.store import presence
 from gigachat_server.store.database import Database, Reader, Tx
+from gigachat_server.work.waking import is_set_within
 
 PresenceStatus = Literal["available", "away"]
 SEEN_EVERY_S = 20.0  # how often a page that is open calls `seen`
@@ -46,6 +48,24 @@ class Presence:
         if principal.kind is PrincipalKind.OPERATOR:
             await self._see(principal, None)
 
+    async def attend(self, who: Callable[[], Principal]) -> AsyncGenerator[Sequence[Colleague], None]:
+        """They are there for as long as this is read; it tells who else is, at once and whenever that has changed.
+
+        `who`: the principal as they are by now. Raises `Forbidden` for those who may not answer, or not any more.
+        """
+        told: Sequence[Colleague] | None = None
+        with self.woken(who()) as woken:
+            while True:
+                woken.clear()
+                principal = who()
+                principal.require(Scope.MESSAGES_INJECT)
+                await self.seen(principal)
+                found = await self.list(principal)
+                if told is None or _as_seen(found) != _as_seen(told):
+                    yield found
+                told = found
+                await is_set_within(woken, SEEN_EVERY_S)
+
     async def choose(self, principal: Principal, status: PresenceStatus) -> Colleague:
         """Be available, or away. Raises `Forbidden` for others than operators."""
         principal.require(Scope.MESSAGES_INJECT)
@@ -64,19 +84,23 @@ class Presence:
         since = self._clock() - SEEN_FOR_US
         return [_colleague(each, since) for each in await self._database.read(read)]
 
-    def woken(self, principal: Principal) -> AbstractContextManager[object]:
-        """An `asyncio.Event` that is set whenever somebody of the account chooses another status, or comes for the first time."""
+    def woken(self, principal: Principal) -> AbstractContextManager[asyncio.Event]:
+        """Set whenever somebody of the account chooses another status, or comes."""
         return self._events.woken(principal.account_id, None)
 
     async def _see(self, principal: Principal, status: PresenceStatus | None) -> None:
         account_id, now_us = principal.account_id, self._clock()
 
         async def body(tx: Tx) -> None:
-            if await presence.see(tx, account_id, principal.id, now_us=now_us, status=status):
+            if await presence.see(tx, account_id, principal.id, now_us=now_us, gone_us=now_us - SEEN_FOR_US, status=status):
                 # The followers of an account are woken as those of a chatbot are: no id is both.
                 tx.after_commit(lambda: self._events.wake_chatbot(account_id))
 
         await self._database.transaction("presence.see", body, may_be_lost=status is None)
+
+
+def _as_seen(colleagues: Sequence[Colleague]) -> list[tuple[str, str, bool]]:
+    return [(each.operator, each.status, each.is_available) for each in colleagues]
 
 
 def _colleague(stored: presence.OperatorPresence, since: int) -> Colleague:

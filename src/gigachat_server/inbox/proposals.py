@@ -19,13 +19,22 @@ from gigachat_server.chat.answers.citations import look_up
 from gigachat_server.chat.events.recorder import Events
 from gigachat_server.chat.turns.control import Control
 from gigachat_server.chat.turns.endings import replace_earlier
-from gigachat_server.chat.turns.proposing import want
+from gigachat_server.chat.turns.proposing import is_outdated, supersede_outdated, want
 from gigachat_server.clock import Clock
 from gigachat_server.errors import AlreadyTakenOver, Conflict, FieldError, InvalidRequest, NotFound
 from gigachat_server.ids import new_id
 from gigachat_server.inbox.desk import author
 from gigachat_server.language.words import is_blank
-from gigachat_server.records import Chatbot, Conversation, Message, Proposal, ProposalDecided, ProposalState, TurnStopped
+from gigachat_server.records import (
+    Chatbot,
+    Conversation,
+    ConversationReopened,
+    Message,
+    Proposal,
+    ProposalDecided,
+    ProposalState,
+    TurnStopped,
+)
 from gigachat_server.store import conversations, idempotency, messages, proposals
 from gigachat_server.store.conversations import BOT
 from gigachat_server.store.database import Database, Reader, Tx
@@ -88,17 +97,18 @@ class Proposals:
             conversation = await conversations.lock(tx, chatbot.id, conversation_id)
             if conversation is None:
                 raise NotFound
+            prompt = await messages.find_newest_prompt(tx, chatbot.id, conversation_id)
+            if prompt is None:
+                raise NothingToAnswer
+            await supersede_outdated(tx, self._events, conversation, prompt)
             undecided = await proposals.list_undecided(tx, chatbot.id, conversation_id)
-            wanted = undecided[-1] if undecided else await self._want(tx, conversation)
+            wanted = undecided[-1] if undecided else await self._want(tx, conversation, prompt)
             await idempotency.keep_result(tx, key, wanted, now_us=self._clock())
             return wanted
 
         return await self._database.transaction("proposal.want", body)
 
-    async def _want(self, tx: Tx, conversation: Conversation) -> Proposal:
-        prompt = await messages.find_newest_prompt(tx, conversation.chatbot_id, conversation.conversation_id)
-        if prompt is None:
-            raise NothingToAnswer
+    async def _want(self, tx: Tx, conversation: Conversation, prompt: Message) -> Proposal:
         tx.after_commit(self._suggestion_wanted)
         return await want(tx, prompt, control_epoch=conversation.control_epoch)
 
@@ -190,7 +200,7 @@ class Proposals:
                 raise NotFound
             await idempotency.give_way(tx, key, now_us=self._clock())
             # Settings may have changed since, so that a newer prompt did not put it out of date.
-            if await messages.has_prompt_since(tx, chatbot.id, conversation_id, proposal.created_at):
+            if is_outdated(proposal, conversation, await messages.find_newest_prompt(tx, chatbot.id, conversation_id)):
                 raise ProposalDecidedAlready
             return await act(tx, conversation, proposal)
 
@@ -224,25 +234,37 @@ class Proposals:
             updated_at=place.at,
         )
         await self._events.store_message(tx, said)
+        if place.is_reopening:
+            await self._events.add(tx, chatbot.id, conversation_id, ConversationReopened(reason="operator"))
         await messages.set_turn(tx, chatbot.id, prompt.id, "done", at=place.at)
         await replace_earlier(tx, self._events, prompt, said)
         return said
 
     async def hand_off_unseen(self, chatbot_of: Callable[[str], Awaitable[Chatbot | None]]) -> None:
-        """Ask for a human where a proposal was not looked at for as long as its chatbot allows."""
-
-        async def read(reader: Reader) -> list[tuple[str, str, int]]:
-            # At least a minute is allowed.
-            before_us = self._clock() - _MINUTE_US
-            return await proposals.list_unseen_since(reader, before_us=before_us, limit=_HANDED_OFF_AT_ONCE)
-
-        for chatbot_id, conversation_id, created_at in await self._database.read(read):
+        """Ask for a human where a reply that is reviewed was not looked at for as long as its chatbot allows."""
+        for chatbot_id in await self._database.read(proposals.list_chatbots_with_open):
             chatbot = await chatbot_of(chatbot_id)
-            if chatbot is None:
-                continue
-            allowed_us = chatbot.config.interception.review_minutes * _MINUTE_US
-            if self._clock() - created_at >= allowed_us:
-                await self._control.hand_off(chatbot, conversation_id, reason="review", note="", key=None)
+            if chatbot is not None:
+                await self._hand_off_unseen_of(chatbot)
+
+    async def _hand_off_unseen_of(self, chatbot: Chatbot) -> None:
+        before_us = self._clock() - chatbot.config.interception.review_minutes * _MINUTE_US
+
+        async def read(reader: Reader) -> list[str]:
+            return await proposals.list_unseen_since(reader, chatbot.id, before_us=before_us, limit=_HANDED_OFF_AT_ONCE)
+
+        for conversation_id in await self._database.read(read):
+
+            async def body(tx: Tx, conversation_id: str = conversation_id) -> None:
+                conversation = await conversations.lock(tx, chatbot.id, conversation_id)
+                if conversation is None:
+                    return
+                prompt = await messages.find_newest_prompt(tx, chatbot.id, conversation_id)
+                await supersede_outdated(tx, self._events, conversation, prompt)
+                if await proposals.is_unseen_since(tx, chatbot.id, conversation_id, before_us=before_us):
+                    await self._control.ask_for_human_in(tx, chatbot, conversation_id, reason="review", note="")
+
+            await self._database.transaction("proposal.unseen", body)
 
 
 def _admit(principal: Principal, chatbot: Chatbot) -> None:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 import msgspec
 
@@ -24,9 +25,12 @@ from gigachat_server.store import message_texts, messages
 from gigachat_server.store.database import Database, Reader
 from gigachat_server.store.message_texts import Hit
 
+T = TypeVar("T")
+
 MOST_WORDS = 10
 _LONGEST_S = 2.0
-_LOOKED_UP = 200  # hits whose text is read at once, for words that stand together
+_LOOKED_UP = 200  # hits whose text is read at once, where not every one of them counts
+_MOST_LOOKS = 5  # for conversations
 _QUOTED = re.compile(r'"([^"]+)"')
 
 
@@ -51,13 +55,15 @@ class SearchPage(msgspec.Struct, frozen=True):
 
 
 def parse(text: str) -> Query | None:
-    """None if nothing of it can be searched for: all of it are words that stand everywhere. Raises `InvalidRequest`."""
+    """None if nothing of it can be searched for: it has no words, or only such as stand everywhere. Raises `InvalidRequest`."""
     spoken = language(text)
     common = stop_words(spoken) if spoken is not None else stop_words("en")
     said = normalised(text).split()
     if not said or all(word in common for word in said):
         return None
     words = hashes_of(terms(text, None))
+    if not words:
+        return None
     if len(words) > MOST_WORDS:
         raise InvalidRequest(errors=(FieldError("q", f"Must have at most {MOST_WORDS} words."),))
     phrases = [phrase for phrase in map(normalised, _QUOTED.findall(text)) if " " in phrase]
@@ -91,6 +97,38 @@ class MessageSearch:
         async def read(reader: Reader) -> SearchPage:
             return await self._read(reader, chatbot, query, before, limit, role, user_id)
 
+        return await self._in_time(read)
+
+    async def newest_of_each(
+        self, principal: Principal, chatbots: Sequence[Chatbot], text: str, *, limit: int
+    ) -> dict[tuple[str, str], Message]:
+        """By conversation, the newest message that holds all words of the text, and the newest of these first.
+
+        Those of a few long conversations may hide others. Raises `InvalidRequest`, `SearchBusy`.
+        """
+        for chatbot in chatbots:
+            inside = principal.within(chatbot)
+            inside.require(Scope.CONVERSATIONS_READ)
+            inside.check_reach(chatbot)
+        query = parse(text)
+        if query is None or not chatbots:
+            return {}
+
+        async def read(reader: Reader) -> dict[tuple[str, str], Message]:
+            found: dict[tuple[str, str], Message] = {}
+            last: Hit | None = None
+            for _ in range(_MOST_LOOKS):
+                before = None if last is None else (last.place, last.message_id)
+                held, last = await self._look(reader, chatbots, query, before, _LOOKED_UP)
+                for hit, message in held:
+                    found.setdefault((hit.chatbot_id, message.conversation_id), message)
+                if last is None or len(found) >= limit:
+                    break
+            return dict(list(found.items())[:limit])
+
+        return await self._in_time(read)
+
+    async def _in_time(self, read: Callable[[Reader], Awaitable[T]]) -> T:
         try:
             async with asyncio.timeout(_LONGEST_S):
                 return await self._database.read(read)
@@ -108,30 +146,46 @@ class MessageSearch:
         user_id: str | None,
     ) -> SearchPage:
         found: list[tuple[Hit, Message]] = []
-        wanted = [*query.words, chatbot_hash(chatbot.id)]
         at_once = _LOOKED_UP if query.phrases else limit + 1
         while len(found) <= limit:
-            hits = await message_texts.find(
-                reader,
-                self._database.dialect,
-                chatbot.id,
-                wanted,
-                before=before,
-                limit=at_once,
-                role=role,
-                user_id=user_id,
-            )
-            there = await messages.list_by_id(reader, chatbot.id, [hit.message_id for hit in hits]) if hits else {}
-            found += [(hit, there[hit.message_id]) for hit in hits if hit.message_id in there and _holds(there, hit, query)]
-            if len(hits) < at_once:
+            held, seen = await self._look(reader, [chatbot], query, before, at_once, role=role, user_id=user_id)
+            found += held
+            if seen is None:
                 break
-            before = (hits[-1].place, hits[-1].message_id)
+            before = (seen.place, seen.message_id)
         last = found[limit - 1][0] if len(found) > limit else None
         return SearchPage([message for _, message in found[:limit]], (last.place, last.message_id) if last else None)
 
+    async def _look(
+        self,
+        reader: Reader,
+        chatbots: Sequence[Chatbot],
+        query: Query,
+        before: tuple[int, str] | None,
+        at_once: int,
+        *,
+        role: MessageRole | None = None,
+        user_id: str | None = None,
+    ) -> tuple[list[tuple[Hit, Message]], Hit | None]:
+        """Of the next so many messages that have the words, those that are found; and the last one, unless that was all."""
+        hits = await message_texts.find(
+            reader,
+            self._database.dialect,
+            {each.id: chatbot_hash(each.id) for each in chatbots},
+            query.words,
+            before=before,
+            limit=at_once,
+            role=role,
+            user_id=user_id,
+        )
+        ids = {hit.chatbot_id for hit in hits}, [hit.message_id for hit in hits]
+        there = await messages.list_of_chatbots(reader, *ids) if hits else {}
+        held = [(hit, message) for hit in hits if (message := there.get(hit.key)) is not None and _holds(message, query)]
+        return held, hits[-1] if len(hits) == at_once else None
 
-def _holds(there: dict[str, Message], hit: Hit, query: Query) -> bool:
+
+def _holds(message: Message, query: Query) -> bool:
     if not query.phrases:
         return True
-    text = f" {normalised(there[hit.message_id].content)} "
+    text = f" {normalised(message.content)} "
     return all(f" {phrase} " in text for phrase in query.phrases)

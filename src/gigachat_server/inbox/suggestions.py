@@ -16,9 +16,10 @@ from gigachat_server.chat.answers.memory import recall
 from gigachat_server.chat.answers.speech import Speech
 from gigachat_server.chat.events.recorder import Events
 from gigachat_server.chat.turns import reply
+from gigachat_server.chat.turns.proposing import is_outdated
 from gigachat_server.clock import Clock
 from gigachat_server.errors import ModelEmpty
-from gigachat_server.records import Chatbot, Message, Proposal, ProposalCreated, ProposalDecided
+from gigachat_server.records import Chatbot, Conversation, Message, Proposal, ProposalCreated, ProposalDecided
 from gigachat_server.store import chatbots, conversations, messages, proposals
 from gigachat_server.store.database import Database, Reader, Tx
 from gigachat_server.store.proposals import ProposalRef
@@ -68,25 +69,27 @@ class SuggestionQueue:
             wanted = await proposals.find(tx, entry)
             if conversation is None or wanted is None or wanted.state != "wanted":
                 return
-            if conversation.control_epoch != wanted.control_epoch:
+            newest = await messages.find_newest_prompt(tx, entry.chatbot_id, entry.conversation_id)
+            if is_outdated(wanted, conversation, newest):
                 await self._drop(tx, entry)
                 return
-            await self._open(tx, wanted, replies[0], lease)
+            await self._open(tx, conversation, wanted, replies[0], lease)
 
         await self._database.transaction("suggestion.finish", body)
 
-    async def _open(self, tx: Tx, wanted: Proposal, made: Message, lease: str) -> None:
-        created = ProposalCreated(proposal_id=wanted.id, prompt_id=wanted.prompt_id)
-        place = await self._events.add(tx, wanted.chatbot_id, wanted.conversation_id, created)
+    async def _open(self, tx: Tx, conversation: Conversation, wanted: Proposal, made: Message, lease: str) -> None:
+        """Unless another has taken it up since, who will."""
         filled = msgspec.structs.replace(
             wanted,
             content=made.content,
             sources=made.sources,
             citations=made.citations,
             metadata=made.metadata,
-            created_at=place.at,
+            created_at=max(conversation.last_at + 1, self._clock()),
         )
-        await proposals.fill(tx, filled, lease=lease)
+        if await proposals.fill(tx, filled, lease=lease):
+            created = ProposalCreated(proposal_id=wanted.id, prompt_id=wanted.prompt_id)
+            await self._events.add(tx, wanted.chatbot_id, wanted.conversation_id, created)
 
     async def _read(self, reader: Reader, entry: ProposalRef) -> tuple[AnswerInput, Message] | None:
         """What it is made from; None if it is out of date."""
@@ -99,6 +102,7 @@ class SuggestionQueue:
         return AnswerInput(chatbot=_with_one_reply(chatbot), text=prompt.content, memory=memory, may_hand_off=False), prompt
 
     async def _drop(self, tx: Tx, entry: ProposalRef) -> None:
+        await conversations.lock(tx, entry.chatbot_id, entry.conversation_id)
         if await proposals.decide(tx, entry, "superseded", at=self._clock()):
             decided = ProposalDecided(proposal_id=entry.id, state="superseded")
             await self._events.add(tx, entry.chatbot_id, entry.conversation_id, decided)
@@ -111,6 +115,7 @@ class SuggestionQueue:
 
     async def park(self, entry: ProposalRef, lease: str, *, tries: int, now_us: int, reason: str) -> bool:
         async def body(tx: Tx) -> bool:
+            await conversations.lock(tx, entry.chatbot_id, entry.conversation_id)
             if not await proposals.park(tx, entry, lease=lease, at=now_us):
                 return False
             failed = ProposalDecided(proposal_id=entry.id, state="failed")

@@ -67,6 +67,8 @@ def _row(entry: AuditEntry, names: dict[str, str]) -> Row:
     is_self = entry.target == entry.actor
     detail = entry.detail or {}
     shown = names.get(target) or str(detail.get("name", "")) or target if target_kind == "chatbot" else target
+    if target_kind in ("conversation", "user"):  # of a chatbot, whose id stands before its own
+        shown = target.partition(" ")[2]
     return Row(
         entry=entry,
         actor_kind={"local": "this machine", "key": "API key"}.get(kind, kind),

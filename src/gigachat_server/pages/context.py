@@ -29,7 +29,17 @@ SECURITY_HEADERS = {
 }
 
 
-_PLACES = ("/", "/inbox", "/settings", "/keys", "/operators", "/audit", "/profile", "/models")  # to which a login may lead
+_PLACES = (
+    "/",
+    "/inbox",
+    "/figures",
+    "/settings",
+    "/keys",
+    "/operators",
+    "/audit",
+    "/profile",
+    "/models",
+)  # to which a login may lead
 
 
 class PageContext:

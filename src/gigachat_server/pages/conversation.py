@@ -8,8 +8,8 @@ API: both go through `chat/conversations.py`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -20,12 +20,11 @@ from gigachat_server.access.scopes import Scope
 from gigachat_server.access.speakers import CLIENT_PREFIX
 from gigachat_server.api import sse, wire
 from gigachat_server.chat.conversations import CHANGES_OF_CONTROL
-from gigachat_server.chat.feed import FeedDelta, FeedEvent, FeedTyping
+from gigachat_server.chat.feed import FeedEvent
 from gigachat_server.edge.answer import Answer
-from gigachat_server.edge.problem import problem
-from gigachat_server.errors import GigachatError, NotFound
-from gigachat_server.pages.blocks import Blocks, block_event
+from gigachat_server.errors import NotFound
 from gigachat_server.pages.context import PageContext
+from gigachat_server.pages.following import Following
 from gigachat_server.pages.request import PageRequest, me_of
 from gigachat_server.pages.views import view, view_control, view_line
 from gigachat_server.records import Event, Feedback, Message
@@ -152,53 +151,23 @@ async def follow(request: PageRequest[None], context: PageContext) -> Response:
     return sse.EventStream(_Following(request, context, conversation_id).pieces(followed))
 
 
-class _Following:
+class _Following(Following):
     """One page that follows a conversation."""
 
     def __init__(self, request: PageRequest[None], context: PageContext, conversation_id: str) -> None:
+        super().__init__(request)
         self._request = request
         self._context = context
         self._conversation_id = conversation_id
-        self._blocks = Blocks()
 
-    async def pieces(
-        self, followed: AsyncGenerator[FeedEvent | FeedDelta | FeedTyping | None, None]
-    ) -> AsyncGenerator[bytes, None]:
-        """Ends with `gone` once the visitor may not see it any more, or the conversation was deleted."""
-        admission = sse.Admission(self._request)
-        yield sse.PING
-        try:
-            async with aclosing(followed):
-                async for each in followed:
-                    await admission.check(is_fact=isinstance(each, FeedEvent))
-                    match each:
-                        case None:
-                            yield sse.PING
-                        case FeedDelta():
-                            yield sse.delta(each.said, each.seq)
-                            if (block := self._blocks.hear(each.said.message_id, each.said.offset, each.said.text)) is not None:
-                                yield await block_event(block)
-                        case FeedTyping():
-                            pass  # was not asked for
-                        case FeedEvent():
-                            yield await self._change(each)
-        except GigachatError as error:
-            if error.status not in (401, 403, 404):
-                return  # the page follows anew by itself, from where it is
-            yield sse.event("gone", problem(error, instance=self._request.path, request_id="", root=self._request.root))
-
-    async def _change(self, happened: FeedEvent) -> bytes:
-        """Every message that the event names, as it is now; and who has control, if that may have changed."""
+    async def changed(self, happened: FeedEvent, named: Sequence[Message]) -> dict[str, Any]:
+        """With who has control, if that may have changed."""
         event = happened.event
-        named = [message for message in (happened.prompt, happened.message) if message is not None]
-        is_spoken_by_operator = any(message.role == "operator" for message in named)
-        is_about_control = event.type in _ABOUT_CONTROL or is_spoken_by_operator
-        changed = {
+        is_about_control = event.type in _ABOUT_CONTROL or any(message.role == "operator" for message in named)
+        return {
             "messages": [*[await self._message(message) for message in named], *await self._line(event)],
             "control": await self._control() if is_about_control else None,
-            "is_stale": event.type == "messages.deleted",  # the page shows what is gone
         }
-        return sse.event("change", changed, place=sse.event_id(event.seq, happened.position))
 
     async def _message(self, message: Message) -> dict[str, Any]:
         html = await self._context.render("message.html", message=view(message), may=self._request.may, Scope=Scope)

@@ -1,4 +1,4 @@
-"""What the inbox's script has done: speak, write a note, take over, close, decide on a proposal, keep a fixed answer.
+"""What the inbox's script has done: speak, write a note, take over, close, decide on a proposal, keep an answer, mark as read.
 
 Idea: as on the page of a chat, a call only has something done, and what comes of it reaches every page by its stream. Invariant:
 whoever acts here is an operator who is signed in, and acts as themselves, under the rules of the API.
@@ -18,6 +18,7 @@ from gigachat_server.edge.answer import Answer
 from gigachat_server.errors import AlreadyTakenOver, Forbidden, NotFound
 from gigachat_server.ids import is_id
 from gigachat_server.inbox.desk import DeskChange
+from gigachat_server.inbox.presence import PresenceStatus
 from gigachat_server.learning.groups import UnansweredSettled
 from gigachat_server.pages.context import PageContext
 from gigachat_server.pages.conversation import ConversationInput
@@ -42,6 +43,16 @@ class NoteInput(ConversationInput, frozen=True, kw_only=True, forbid_unknown_fie
 
 class DeleteNoteInput(ConversationInput, frozen=True, kw_only=True, forbid_unknown_fields=True):
     note_id: str
+
+
+class ReadInput(ConversationInput, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`seq`: of the last message that they have seen."""
+
+    seq: Annotated[int, Meta(ge=0, le=2**53)]
+
+
+class PresenceInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    status: PresenceStatus
 
 
 class ControlInput(ConversationInput, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -119,6 +130,28 @@ async def delete_note(request: PageRequest[DeleteNoteInput], context: PageContex
     _me(request)
     note_id = _checked_id(request.body.note_id)
     await context.services.desk.delete_note(request.principal, request.chatbot, request.body.conversation_id, note_id)
+    return Answer(None, 204)
+
+
+# --- who is at it ---
+
+
+async def mark_read(request: PageRequest[ReadInput], context: PageContext) -> Answer:
+    _me(request)
+    wanted, threads = request.body, context.services.conversations.threads
+    await threads.mark_read(request.principal, request.chatbot, wanted.conversation_id, None, wanted.seq)
+    return Answer(None, 204)
+
+
+async def note_typing(request: PageRequest[ConversationInput], context: PageContext) -> Answer:
+    _me(request)
+    threads = context.services.conversations.threads
+    await threads.note_typing(request.principal, request.chatbot, request.body.conversation_id, None)
+    return Answer(None, 204)
+
+
+async def choose_presence(request: PageRequest[PresenceInput], context: PageContext) -> Answer:
+    await context.services.presence.choose(request.principal, request.body.status)
     return Answer(None, 204)
 
 

@@ -2,7 +2,8 @@
 
 Idea: the list is read anew whenever something happened in one of its chatbots, at most every quarter of a second, and what
 differs from what the page was told is sent; so no order of events can leave a row that is not listed. The conversation goes on
-from the place that `Last-Event-ID` names. Invariant: without anything happening, nothing is read.
+from the place that `Last-Event-ID` names. Invariant: without anything happening, nothing is read, but for what shows that the
+operator whose page it is is there.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from starlette.responses import Response
 
 from gigachat_server.access.principal import Principal
 from gigachat_server.access.scopes import Scope
+from gigachat_server.access.speakers import CLIENT_PREFIX
 from gigachat_server.api import sse
-from gigachat_server.chat.feed import FeedDelta, FeedEvent, Place
+from gigachat_server.chat.feed import FeedDelta, FeedEvent, FeedTyping, Place
 from gigachat_server.edge.problem import problem
 from gigachat_server.errors import GigachatError, NotFound
 from gigachat_server.ids import is_id
@@ -39,6 +41,8 @@ async def follow(request: PageRequest[None], context: PageContext) -> Response:
     page = _Page(request, context)
     place = sse.place_of(request)
     streams = [page.list_changes()]
+    if page.is_attended:
+        streams.append(page.attendance())
     if request.query.get("open"):
         chatbot = await page.find_open()
         streams.append(page.thread_changes(chatbot, place))
@@ -57,6 +61,11 @@ class _Page:
         self._admission = sse.Admission(request)
         self._told_rows: dict[str, str] = {}
         self._told: dict[str, Any] = {}
+
+    @property
+    def is_attended(self) -> bool:
+        """Whether it shows that somebody is there who may answer."""
+        return bool(self._me) and account_of(self._request).may(Scope.MESSAGES_INJECT)
 
     async def find_open(self) -> Chatbot:
         """The chatbot of the conversation on the page. Raises `NotFound`."""
@@ -118,6 +127,16 @@ class _Page:
         html = await self._context.render("inbox_rows.html", rows=views, query=query, me=self._me, separator="\0", open_key="")
         return dict(zip((each.key for each in views), html.split("\0")[:-1], strict=True))
 
+    # --- who is there ---
+
+    async def attendance(self) -> AsyncGenerator[bytes, None]:
+        """Its operator is, for as long as it is open; it is told who of the others is, and what its own operator chose."""
+        async with aclosing(self._context.services.presence.attend(lambda: account_of(self._request))) as attended:
+            async for each in attended:
+                chosen = next((its.status for its in each if its.operator == self._me), "available")
+                there = [its.operator for its in each if its.is_available]
+                yield sse.event("presence", {"status": chosen, "there": there})
+
     # --- the conversation that is open ---
 
     async def thread_changes(self, chatbot: Chatbot, place: Place) -> AsyncGenerator[bytes, None]:
@@ -128,14 +147,17 @@ class _Page:
             if last_seq - place.seq > SHOWN_MESSAGES:  # a page goes no further back
                 yield sse.event("stale", {})
                 return
-            followed = await door.follow(who, chatbot, self._conversation_id, place, idle_s=_LOOK_ANYWAY_S)
+            followed = await door.follow(who, chatbot, self._conversation_id, place, idle_s=_LOOK_ANYWAY_S, with_typing=True)
             try:
                 async for each in followed:
+                    await self._admission.check(is_fact=isinstance(each, FeedEvent))
+                    self._request.principal.within(chatbot)  # as they are by now
                     match each:
                         case FeedDelta():
                             yield sse.delta(each.said, each.seq)
+                        case FeedTyping():
+                            yield sse.event("typing", {"names": each.names})
                         case FeedEvent():
-                            await self._admission.check(is_fact=True)
                             yield await self._change(chatbot, each)
                         case None:
                             pass  # the list keeps the stream alive
@@ -159,7 +181,8 @@ class _Page:
                 items.append(await self._item("inbox_line.html", line_of(event)))
             if note is not None:
                 items.append(await self._item("inbox_note.html", note_of(note)))
-            changed.update(items=items, **await self._standing(who, chatbot, desk, person))
+            spoke = [each.user_id.removeprefix(CLIENT_PREFIX) for each in named]  # who is not writing any more
+            changed.update(items=items, spoke=spoke, **await self._standing(who, chatbot, desk, person))
         return sse.event("change", changed, place=sse.event_id(event.seq, happened.position))
 
     async def _standing(self, who: Principal, chatbot: Chatbot, desk: Desk, person: Person) -> dict[str, str]:

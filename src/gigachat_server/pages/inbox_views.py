@@ -25,7 +25,11 @@ _MISSED = {"nothing_matched": "Nothing in the documents answers this.", "refused
 
 
 class RowView(msgspec.Struct, frozen=True, kw_only=True):
-    """A row of the list. `at`: when the end user began to wait, or when something was last said."""
+    """A row of the list. `at`: when the end user began to wait, or when something was last said.
+
+    `is_unread`: something was said since who looks had it open, and it is theirs to know: they answer it, look after it, or
+    somebody waits there. What the chatbot alone talks about is no news.
+    """
 
     key: str
     path: str
@@ -39,6 +43,7 @@ class RowView(msgspec.Struct, frozen=True, kw_only=True):
     status: str
     snoozed_until: int | None
     last_seq: int
+    is_unread: bool
 
 
 class LineView(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +93,7 @@ class PersonView(msgspec.Struct, frozen=True, kw_only=True):
     """The end user, as far as they are known: `facts` is what was told of them besides, by name."""
 
     name: str
+    called: str  # by their own name; empty while it is not known
     user_id: str
     email: str
     is_known: bool
@@ -117,6 +123,8 @@ def row_of(listed: Listed, chatbots: Mapping[str, Chatbot], *, me: str, view_nam
     by = _SPEAKERS.get(listed.said_by, "")
     if listed.said_by == "operator" and operator != me:
         by = f"{operator}: " if operator else "Operator: "
+    is_mine = bool(me) and me in (conversation.controlled_by, conversation.assigned_to)
+    has_more = conversation.last_message_seq > listed.read_seq and not (listed.said_by == "operator" and operator == me)
     at = conversation.waiting_since if is_waiting and view_name == "waiting" else conversation.last_at
     return RowView(
         key=f"{conversation.chatbot_id}/{quote(conversation.conversation_id, safe='')}",
@@ -131,6 +139,7 @@ def row_of(listed: Listed, chatbots: Mapping[str, Chatbot], *, me: str, view_nam
         status=conversation.status,
         snoozed_until=conversation.snoozed_until,
         last_seq=conversation.last_message_seq,
+        is_unread=bool(me) and has_more and (is_waiting or is_mine),
     )
 
 
@@ -188,6 +197,7 @@ def person_of(person: Person, conversation: Conversation, chatbot: Chatbot, *, m
     chatbots = {chatbot.id: chatbot}
     return PersonView(
         name=_name(person, conversation),
+        called=(user.name if user else None) or "",
         user_id=conversation.user_id or "",
         email=(user.email or "") if user else "",
         is_known=user is not None and bool(user.name or user.email or user.metadata),

@@ -22,6 +22,7 @@ from gigachat_server.pages import (
     conversation,
     demo,
     docs,
+    figures,
     inbox,
     inbox_actions,
     inbox_events,
@@ -33,7 +34,7 @@ from gigachat_server.pages import (
 )
 from gigachat_server.pages.context import PageContext
 from gigachat_server.pages.request import PageRequest
-from gigachat_server.pages.settings import access, answers, chatbots, compare, config, knowledge, relevance
+from gigachat_server.pages.settings import access, answers, chatbots, compare, config, knowledge, relevance, replies
 
 Handler = Callable[[PageRequest[B], PageContext], Awaitable[Answer | Response]]
 
@@ -87,6 +88,8 @@ SETTINGS_ROUTES = (
     PageRoute(method="POST", path=SETTINGS + "/compare", scope=Scope.CHATBOTS_WRITE, handler=compare.act, is_large=True),
     PageRoute(method="POST", path="/web" + SETTINGS + "/replay", scope=Scope.CONVERSATIONS_READ, handler=compare.run,
               is_guarded=True, is_large=True, is_json=True),
+    PageRoute(method="GET", path=SETTINGS + "/replies", scope=Scope.MESSAGES_INJECT, handler=replies.show),
+    PageRoute(method="POST", path=SETTINGS + "/replies", scope=Scope.MESSAGES_INJECT, handler=replies.act, is_large=True),
     PageRoute(method="GET", path=SETTINGS + "/access", scope=Scope.ACCESS_WRITE, handler=access.show),
     PageRoute(method="POST", path=SETTINGS + "/access", scope=Scope.ACCESS_WRITE, handler=access.act, is_large=True),
     *(
@@ -125,6 +128,12 @@ ROUTES = (
                 request=inbox_actions.NoteInput),
     ActionRoute(path="/web/inbox/delete-note", scope=Scope.MESSAGES_INJECT, handler=inbox_actions.delete_note,
                 request=inbox_actions.DeleteNoteInput),
+    ActionRoute(path="/web/inbox/read", scope=Scope.CONVERSATIONS_WRITE, handler=inbox_actions.mark_read,
+                request=inbox_actions.ReadInput),
+    ActionRoute(path="/web/inbox/typing", scope=Scope.MESSAGES_INJECT, handler=inbox_actions.note_typing,
+                request=conversation.ConversationInput),
+    ActionRoute(path="/web/inbox/presence", scope=Scope.MESSAGES_INJECT, handler=inbox_actions.choose_presence,
+                request=inbox_actions.PresenceInput, chatbot_in=None, is_guarded=False, is_filtered=True),
     ActionRoute(path="/web/inbox/takeover", scope=Scope.MESSAGES_INJECT, handler=inbox_actions.take_over,
                 request=inbox_actions.ControlInput),
     ActionRoute(path="/web/inbox/release", scope=Scope.MESSAGES_INJECT, handler=inbox_actions.release,
@@ -139,6 +148,7 @@ ROUTES = (
                 request=inbox_actions.ProposalInput),
     ActionRoute(path="/web/inbox/fix", scope=Scope.LEARNING_WRITE, handler=inbox_actions.fix,
                 request=inbox_actions.FixInput),
+    PageRoute(method="GET", path="/figures", scope=Scope.CONVERSATIONS_READ, handler=figures.show, is_filtered=True),
     PageRoute(method="POST", path="/web/chatbots", scope=Scope.CHATBOTS_WRITE, handler=chat.create_chatbot),
     PageRoute(method="GET", path="/keys", handler=keys.show),
     PageRoute(method="POST", path="/keys", handler=keys.create),

@@ -13,6 +13,7 @@ from gigachat_server.store.database import Reader, Tx
 from gigachat_server.store.json_columns import JsonColumn
 
 _DETAIL: JsonColumn[dict[str, Any]] = JsonColumn("audit.detail", dict[str, Any], otherwise=dict)
+_ERASED = "erased"
 _ENTRY = "account_id, id, at, actor, action, target, detail"
 
 
@@ -53,7 +54,18 @@ async def forget_target(tx: Tx, account_id: str, target: str) -> None:
         "UPDATE audit SET target = :erased WHERE account_id = :account_id AND target = :target",
         account_id=account_id,
         target=target,
-        erased=f"{target.partition(' ')[0]} erased",
+        erased=f"{target.partition(' ')[0]} {_ERASED}",
+    )
+
+
+async def forget_targets(tx: Tx, account_id: str, prefix: str) -> None:
+    """The same for all whose name begins so: up to and with a space, behind which an id stands."""
+    await tx.run(
+        "UPDATE audit SET target = :erased WHERE account_id = :account_id AND target > :prefix AND target < :behind",
+        account_id=account_id,
+        prefix=prefix,
+        behind=prefix[:-1] + chr(ord(prefix[-1]) + 1),
+        erased=f"{prefix}{_ERASED}",
     )
 
 

@@ -273,11 +273,14 @@ async def extend_control(tx: Tx, chatbot_id: str, conversation_id: str, *, relea
 
 
 async def release(tx: Tx, chatbot_id: str, conversation_id: str, *, due_at: int | None = None) -> Conversation | None:
-    """Give control back to the chatbot; None if it has it. With `due_at`, only if it was to be given back by then."""
-    if_due = "AND release_at <= :due_at " if due_at is not None else ""
+    """Give control back to the chatbot; None if it has it.
+
+    With `due_at`, only if it was to be given back by then; and who waits for a human waits on: see `end_wait`.
+    """
+    if_due, if_done = ("AND release_at <= :due_at ", "") if due_at is not None else ("", ", waiting_since = NULL")
     row = await tx.one(
-        "UPDATE conversations SET controlled_by = 'bot', control_epoch = control_epoch + 1, release_at = NULL, "
-        f"waiting_since = NULL {_WHICH} "
+        "UPDATE conversations SET controlled_by = 'bot', control_epoch = control_epoch + 1, release_at = NULL"
+        f"{if_done} {_WHICH} "
         f"AND controlled_by <> 'bot' {if_due}RETURNING {_COLUMNS}",
         chatbot_id=chatbot_id,
         conversation_id=conversation_id,
@@ -286,16 +289,22 @@ async def release(tx: Tx, chatbot_id: str, conversation_id: str, *, due_at: int 
     return Conversation(*row) if row else None
 
 
-async def request_handoff(tx: Tx, chatbot_id: str, conversation_id: str, *, at: int, waiting_since: int | None = None) -> bool:
-    """Note that a human is wanted; False if that is known already, or a human is there. `waiting_since`: if not only now."""
+async def end_wait(tx: Tx, chatbot_id: str, conversation_id: str) -> None:
+    """No human is waited for."""
+    await tx.run(
+        f"UPDATE conversations SET waiting_since = NULL {_WHICH}", chatbot_id=chatbot_id, conversation_id=conversation_id
+    )
+
+
+async def request_handoff(tx: Tx, chatbot_id: str, conversation_id: str, *, at: int) -> bool:
+    """Note that a human is wanted; False if that is known already, or a human is there."""
     return bool(
         await tx.run(
-            f"UPDATE conversations SET handoff_requested_at = :at, waiting_since = coalesce(waiting_since, :since) {_WHICH} "
+            f"UPDATE conversations SET handoff_requested_at = :at, waiting_since = coalesce(waiting_since, :at) {_WHICH} "
             "AND handoff_requested_at IS NULL AND controlled_by = 'bot'",
             chatbot_id=chatbot_id,
             conversation_id=conversation_id,
             at=at,
-            since=at if waiting_since is None else waiting_since,
         )
     )
 
@@ -441,6 +450,8 @@ class ConversationFilter(msgspec.Struct, frozen=True, kw_only=True):
         wanted = {"status": self.status, "controlled_by": self.controlled_by, "user_id": self.user_id}
         named: dict[str, Any] = {name: value for name, value in wanted.items() if value is not None}
         sql = "".join(f"AND {name} = :{name} " for name in named) + _BY[self.by_human] + _WAITED_FOR[self.handoff_requested]
+        if self.controlled_by not in (None, BOT):
+            sql += _BY[True]  # says what follows from the name, for the index of those
         sql += _WAITING[self.is_waiting]
         if self.assigned_to == "":
             sql += "AND assigned_to IS NULL "
@@ -524,10 +535,10 @@ async def delete(tx: Tx, chatbot_id: str, conversation_id: str) -> bool:
 async def list_of_user(reader: Reader, chatbot_id: str, user_id: str) -> list[tuple[str, bool]]:
     """Ids of the conversations this end user spoke in or opened, each with whether other end users spoke in it too."""
     rows = await reader.all(
-        "SELECT c.conversation_id, EXISTS (SELECT 1 FROM messages m WHERE m.chatbot_id = c.chatbot_id "
-        "AND m.conversation_id = c.conversation_id AND m.role = 'user' AND m.user_id <> :user_id) "
-        "FROM conversations c WHERE c.chatbot_id = :chatbot_id AND (c.user_id = :user_id OR c.conversation_id IN "
-        "(SELECT conversation_id FROM messages WHERE chatbot_id = :chatbot_id AND user_id = :user_id))",
+        "SELECT c.conversation_id, EXISTS (SELECT 1 FROM messages m WHERE m.chatbot_id = :chatbot_id "
+        "AND m.conversation_id = c.conversation_id AND m.role = 'user' AND m.user_id <> :user_id) FROM "
+        "(SELECT conversation_id FROM conversations WHERE chatbot_id = :chatbot_id AND user_id = :user_id "
+        "UNION SELECT conversation_id FROM messages WHERE chatbot_id = :chatbot_id AND user_id = :user_id) AS c",
         chatbot_id=chatbot_id,
         user_id=user_id,
     )

@@ -117,19 +117,20 @@ class Version(msgspec.Struct, frozen=True):
 
 
 async def list_ready(
-    reader: Reader, account_id: str, *, chatbot_id: str | None, after: tuple[str, str], limit: int
+    reader: Reader, account_id: str, *, among: Sequence[str] | None, after: tuple[str, str], limit: int
 ) -> list[Document]:
-    """Those of an account that can be searched, or of one chatbot of it, by chatbot and id, behind that place."""
+    """Those of an account that can be searched, by chatbot and id, behind that place. `among`: of these chatbots alone."""
     columns = ", ".join(f"d.{name.strip()}" for name in _COLUMNS.split(","))
+    only = "AND d.chatbot_id = ANY(:among) " if among is not None else ""
     rows = await reader.all(
         f"SELECT {columns} FROM documents d JOIN chatbots c ON c.id = d.chatbot_id WHERE c.account_id = :account_id "
-        "AND (CAST(:chatbot_id AS TEXT) IS NULL OR d.chatbot_id = :chatbot_id) AND d.state = 'ready' "
+        f"{only}AND d.state = 'ready' "
         "AND (d.chatbot_id, d.id) > (:after_chatbot, :after_id) ORDER BY d.chatbot_id, d.id LIMIT :limit",
         account_id=account_id,
-        chatbot_id=chatbot_id,
         after_chatbot=after[0],
         after_id=after[1],
         limit=limit,
+        **({"among": list(among)} if among is not None else {}),
     )
     return [_document(row) for row in rows]
 

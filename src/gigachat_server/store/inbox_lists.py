@@ -19,12 +19,13 @@ VIEWS: tuple[View, ...] = get_args(View)
 MOST_COUNTED = 100
 MOST_CHATBOTS = 100
 
-# The conditions of each view; those of `mine` are two, since each has an index of its own.
+# The conditions of each view; those of `mine` are two, since each has an index of its own. They exclude the other statuses, as a
+# store that does not know how many conversations are open might look through all of those instead.
 _WHERE: dict[View, tuple[str, ...]] = {
     "waiting": ("waiting_since IS NOT NULL AND status = 'open'",),
     "mine": (
-        "status = 'open' AND controlled_by <> 'bot' AND controlled_by = :me",
-        "status = 'open' AND assigned_to IS NOT NULL AND assigned_to = :me AND controlled_by <> :me",
+        "status NOT IN ('snoozed', 'closed') AND controlled_by <> 'bot' AND controlled_by = :me",
+        "status NOT IN ('snoozed', 'closed') AND assigned_to IS NOT NULL AND assigned_to = :me AND controlled_by <> :me",
     ),
     "unassigned": ("status = 'open' AND assigned_to IS NULL AND controlled_by = 'bot'",),
     "open": ("status = 'open'",),
@@ -44,6 +45,7 @@ class Listed(msgspec.Struct, frozen=True):
     said: str
     said_by: str  # the role
     name: str
+    read_seq: int = 0  # how far who looks has read
 
 
 class Wait(msgspec.Struct, frozen=True):
@@ -55,16 +57,18 @@ class Wait(msgspec.Struct, frozen=True):
     operator: str
 
 
-async def list_view(reader: Reader, chatbot_ids: Sequence[str], view: View, *, me: str, limit: int) -> list[Listed]:
-    """The first of them: who has waited longest, or else what was last spoken in."""
+async def list_view(
+    reader: Reader, chatbot_ids: Sequence[str], view: View, *, me: str, limit: int, marks_of: str = ""
+) -> list[Listed]:
+    """The first of them: who has waited longest, or else what was last spoken in. `marks_of`: whose read marks."""
     if not chatbot_ids:
         return []
     order = _LONGEST_FIRST if view == "waiting" else _NEWEST_FIRST
     parts, named = _parts(chatbot_ids, _WHERE[view], _COLUMNS, order)
-    return await _listed(reader, parts, order, **named, **({"me": me} if view == "mine" else {}), limit=limit)
+    return await _listed(reader, parts, order, **named, **({"me": me} if view == "mine" else {}), limit=limit, marks_of=marks_of)
 
 
-async def list_named(reader: Reader, keys: Sequence[tuple[str, str]]) -> list[Listed]:
+async def list_named(reader: Reader, keys: Sequence[tuple[str, str]], *, marks_of: str = "") -> list[Listed]:
     """These (chatbot_id, conversation_id), in no order."""
     if not keys:
         return []
@@ -73,7 +77,7 @@ async def list_named(reader: Reader, keys: Sequence[tuple[str, str]]) -> list[Li
         f"SELECT {_COLUMNS} FROM conversations WHERE chatbot_id = :b{number} AND conversation_id = :c{number}"
         for number in range(len(keys))
     )
-    return await _listed(reader, parts, _NEWEST_FIRST, **named, limit=len(keys))
+    return await _listed(reader, parts, _NEWEST_FIRST, **named, limit=len(keys), marks_of=marks_of)
 
 
 async def list_waits(reader: Reader, chatbot_ids: Sequence[str]) -> list[Wait]:
@@ -111,12 +115,14 @@ def _parts(chatbot_ids: Sequence[str], wheres: Sequence[str], columns: str, orde
 async def _listed(reader: Reader, parts: str, order: str, **named: Any) -> list[Listed]:
     columns = ", ".join(f"c.{name}" for name in _COLUMNS.split(", "))
     rows = await reader.all(
-        f"SELECT {columns}, substr(m.content, 1, {_PREVIEW}), m.role, u.name "
+        f"SELECT {columns}, substr(m.content, 1, {_PREVIEW}), m.role, u.name, r.seq "
         f"FROM (SELECT * FROM ({parts}) AS a ORDER BY {order} LIMIT :limit) AS c "
         "LEFT JOIN messages m ON m.chatbot_id = c.chatbot_id AND m.conversation_id = c.conversation_id "
         "AND m.seq = c.last_message_seq "
         "LEFT JOIN end_users u ON u.chatbot_id = c.chatbot_id AND u.user_id = c.user_id "
+        "LEFT JOIN read_marks r ON r.chatbot_id = c.chatbot_id AND r.conversation_id = c.conversation_id "
+        "AND r.reader = :marks_of "
         f"ORDER BY {', '.join(f'c.{name}' for name in order.split(', '))}",
         **named,
     )
-    return [Listed(Conversation(*row[:-3]), row[-3] or "", row[-2] or "", row[-1] or "") for row in rows]
+    return [Listed(Conversation(*row[:-4]), row[-4] or "", row[-3] or "", row[-2] or "", row[-1] or 0) for row in rows]

@@ -7,7 +7,7 @@ row is only added under its conversation's row, for a message that is there, and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -36,16 +36,29 @@ class UnindexedConversation(msgspec.Struct, frozen=True):
     indexed_seq: int
     last_message_seq: int
 
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.chatbot_id, self.conversation_id
+
 
 class Hit(msgspec.Struct, frozen=True):
+    chatbot_id: str
     message_id: str
     place: int
 
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.chatbot_id, self.message_id
 
-async def list_unindexed(reader: Reader) -> list[UnindexedConversation]:
+
+async def list_unindexed(reader: Reader, *, after: tuple[str, str]) -> list[UnindexedConversation]:
+    """Some, by their ids, from behind `after` on."""
     rows = await reader.all(
         "SELECT chatbot_id, conversation_id, indexed_seq, last_message_seq FROM conversations "
-        "WHERE indexed_seq < last_message_seq LIMIT :limit",
+        "WHERE indexed_seq < last_message_seq AND (chatbot_id, conversation_id) > (:chatbot_id, :conversation_id) "
+        "ORDER BY chatbot_id, conversation_id LIMIT :limit",
+        chatbot_id=after[0],
+        conversation_id=after[1],
         limit=_MOST_WAITING,
     )
     return [UnindexedConversation(*row) for row in rows]
@@ -101,7 +114,7 @@ async def insert(tx: Tx, dialect: Dialect, message: IndexedMessage) -> None:
 async def find(
     reader: Reader,
     dialect: Dialect,
-    chatbot_id: str,
+    chatbots: Mapping[str, int],
     words: Sequence[int],
     *,
     before: tuple[int, str] | None,
@@ -109,16 +122,23 @@ async def find(
     role: str | None,
     user_id: str | None,
 ) -> list[Hit]:
-    """Messages that have all these words, newest first; `before` is the (place, message_id) of the last one seen."""
+    """Messages of these chatbots (by id, each with its hash) that have all these words, newest first.
+
+    `before` is the (place, message_id) of the last one seen.
+    """
     place, message_id = before or (2**62, "")
     narrowed = {name: value for name, value in (("role", role), ("user_id", user_id)) if value is not None}
     conditions = "".join(f"AND t.{name} = :{name} " for name in narrowed)
     if dialect == "postgres":
         rows = await reader.all(
-            "SELECT t.message_id, t.place FROM message_texts t WHERE t.chatbot_id = :chatbot_id "
-            "AND t.words @> CAST(:words AS BIGINT[]) AND (t.place, t.message_id) < (:place, :message_id) "
-            f"{conditions}ORDER BY t.place DESC, t.message_id DESC LIMIT :limit",
-            chatbot_id=chatbot_id,
+            # A part for each chatbot, which the index of words serves alone: the hash names the chatbot, too.
+            "SELECT t.chatbot_id, t.message_id, t.place "
+            "FROM unnest(CAST(:chatbot_ids AS TEXT[]), CAST(:chatbots AS BIGINT[])) AS b (id, hash) CROSS JOIN LATERAL "
+            "(SELECT * FROM message_texts t WHERE t.chatbot_id || '' = b.id AND t.words @> (CAST(:words AS BIGINT[]) || b.hash) "
+            f"AND (t.place, t.message_id) < (:place, :message_id) {conditions}"
+            "ORDER BY t.place DESC, t.message_id DESC LIMIT :limit) AS t ORDER BY t.place DESC, t.message_id DESC LIMIT :limit",
+            chatbot_ids=list(chatbots),
+            chatbots=list(chatbots.values()),
             words=list(words),
             place=place,
             message_id=message_id,
@@ -127,16 +147,28 @@ async def find(
         )
     else:
         rows = await reader.all(
-            "SELECT t.message_id, t.place FROM message_words w JOIN message_texts t ON t.place = w.rowid "
-            f"WHERE message_words MATCH :words AND w.rowid < :place AND t.chatbot_id = :chatbot_id {conditions}"
+            "SELECT t.chatbot_id, t.message_id, t.place FROM message_words w JOIN message_texts t ON t.place = w.rowid "
+            f"WHERE message_words MATCH :words AND w.rowid < :place AND +t.chatbot_id = ANY(:chatbot_ids) {conditions}"
             "ORDER BY w.rowid DESC LIMIT :limit",
-            chatbot_id=chatbot_id,
-            words=" AND ".join(map(_token, words)),
+            chatbot_ids=list(chatbots),
+            words=f"({' AND '.join(map(_token, words))}) AND ({' OR '.join(map(_token, chatbots.values()))})",
             place=place,
             limit=limit,
             **narrowed,
         )
     return [Hit(*row) for row in rows]
+
+
+async def give_to(tx: Tx, chatbot_id: str, conversation_ids: Sequence[str], was: str, user_id: str) -> None:
+    """What one end user said in these conversations, and the replies to it, are found as another's."""
+    await tx.run(
+        "UPDATE message_texts SET user_id = :user_id WHERE chatbot_id = :chatbot_id "
+        "AND conversation_id = ANY(:conversation_ids) AND user_id = :was",
+        chatbot_id=chatbot_id,
+        conversation_ids=list(conversation_ids),
+        user_id=user_id,
+        was=was,
+    )
 
 
 async def delete_of_conversation(tx: Tx, chatbot_id: str, conversation_id: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -135,12 +135,6 @@ async def find_newest_prompt(reader: Reader, chatbot_id: str, conversation_id: s
     return _message(row) if row else None
 
 
-async def has_prompt_since(reader: Reader, chatbot_id: str, conversation_id: str, at: int) -> bool:
-    """Whether an end user has said anything after that time."""
-    newest = await find_newest_prompt(reader, chatbot_id, conversation_id)
-    return newest is not None and newest.created_at > at
-
-
 async def set_feedback(tx: Tx, chatbot_id: str, message_id: str, feedback: Feedback | None, *, at: int) -> None:
     """For a message whose conversation this transaction has locked. None takes all of it back, also what this does not know."""
     written = None
@@ -188,6 +182,16 @@ async def list_by_id(reader: Reader, chatbot_id: str, ids: list[str]) -> dict[st
         f"SELECT {_COLUMNS} FROM messages WHERE chatbot_id = :chatbot_id AND id = ANY(:ids)", chatbot_id=chatbot_id, ids=ids
     )
     return {row[3]: _message(row) for row in rows}
+
+
+async def list_of_chatbots(reader: Reader, chatbot_ids: Collection[str], ids: Collection[str]) -> dict[tuple[str, str], Message]:
+    """Those of them that exist, by chatbot and id."""
+    rows = await reader.all(
+        f"SELECT {_COLUMNS} FROM messages WHERE chatbot_id = ANY(:chatbot_ids) AND id = ANY(:ids)",
+        chatbot_ids=list(chatbot_ids),
+        ids=list(ids),
+    )
+    return {(row[0], row[3]): _message(row) for row in rows}
 
 
 async def find_first_queued(reader: Reader, chatbot_id: str, conversation_id: str) -> Message | None:

@@ -134,6 +134,21 @@ async def find_by_email(reader: Reader, account_id: str, email: str) -> Operator
     )
 
 
+async def find_by_handle(reader: Reader, account_id: str, handle: str) -> Operator | None:
+    return _first(
+        await reader.all(
+            f"{_FROM} WHERE o.account_id = :account_id AND o.handle = :handle AND {_THERE} ORDER BY m.chatbot_id",
+            account_id=account_id,
+            handle=handle,
+        )
+    )
+
+
+async def are_there_any(reader: Reader, account_id: str) -> bool:
+    found = await reader.one(f"SELECT 1 FROM operators o WHERE o.account_id = :account_id AND {_THERE}", account_id=account_id)
+    return found is not None
+
+
 async def find_by_identity(reader: Reader, account_id: str, *, issuer: str, subject: str) -> Operator | None:
     """Whom that provider knows under that name."""
     return _first(

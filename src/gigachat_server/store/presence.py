@@ -25,10 +25,13 @@ class OperatorPresence(msgspec.Struct, frozen=True):
     seen_at: int | None
 
 
-async def see(tx: Tx, account_id: str, operator_id: str, *, now_us: int, status: str | None = None) -> bool:
-    """They are there now. Who chooses no `status` keeps theirs, and is available at first. Whether that is another status."""
+async def see(tx: Tx, account_id: str, operator_id: str, *, now_us: int, gone_us: int, status: str | None = None) -> bool:
+    """They are there now. Who chooses no `status` keeps theirs, and is available at first.
+
+    Whether others see a difference: it is another status, or they were last seen at `gone_us` or before.
+    """
     row = await tx.one(
-        "SELECT status FROM presence WHERE account_id = :account_id AND operator_id = :operator_id",
+        "SELECT status, seen_at FROM presence WHERE account_id = :account_id AND operator_id = :operator_id",
         account_id=account_id,
         operator_id=operator_id,
     )
@@ -42,7 +45,7 @@ async def see(tx: Tx, account_id: str, operator_id: str, *, now_us: int, status:
         status=status,
         now_us=now_us,
     )
-    return row is None or status not in (None, row[0])
+    return row is None or status not in (None, row[0]) or row[1] <= gone_us
 
 
 async def list_operators(reader: Reader, account_id: str) -> list[OperatorPresence]:

@@ -20,6 +20,13 @@ _PROPOSAL = (
 )
 _WHICH = "WHERE chatbot_id = :chatbot_id AND conversation_id = :conversation_id AND id = :id"
 
+_UNSEEN = (
+    "proposals p JOIN conversations c ON c.chatbot_id = p.chatbot_id AND c.conversation_id = p.conversation_id "
+    "JOIN messages m ON m.chatbot_id = p.chatbot_id AND m.id = p.prompt_id WHERE p.chatbot_id = :chatbot_id "
+    "AND p.state = 'open' AND p.created_at <= :before_us AND m.turn = 'proposed' AND c.controlled_by = 'bot' "
+    "AND c.handoff_requested_at IS NULL"
+)
+
 _SOURCES: JsonColumn[tuple[Source, ...]] = JsonColumn("proposals.sources", tuple[Source, ...], otherwise=tuple, is_numbered=True)
 _CITATIONS: JsonColumn[tuple[Citation, ...]] = JsonColumn("proposals.citations", tuple[Citation, ...], otherwise=tuple)
 _METADATA: JsonColumn[dict[str, Any]] = JsonColumn("proposals.metadata", dict[str, Any], otherwise=dict)
@@ -116,17 +123,31 @@ async def decide(
     )
 
 
-async def list_unseen_since(reader: Reader, *, before_us: int, limit: int) -> list[tuple[str, str, int]]:
-    """Open ones of conversations in which no human is, nor was asked for: (chatbot_id, conversation_id, created_at)."""
+async def list_chatbots_with_open(reader: Reader) -> list[str]:
+    rows = await reader.all("SELECT DISTINCT chatbot_id FROM proposals WHERE state = 'open' ORDER BY chatbot_id")
+    return [row[0] for row in rows]
+
+
+async def list_unseen_since(reader: Reader, chatbot_id: str, *, before_us: int, limit: int) -> list[str]:
+    """Conversations in which a reply is proposed instead of said, and no human is, nor was asked for; the longest first."""
     rows = await reader.all(
-        "SELECT p.chatbot_id, p.conversation_id, min(p.created_at) FROM proposals p JOIN conversations c "
-        "ON c.chatbot_id = p.chatbot_id AND c.conversation_id = p.conversation_id "
-        "WHERE p.state = 'open' AND p.created_at <= :before_us AND c.controlled_by = 'bot' AND c.handoff_requested_at IS NULL "
-        "GROUP BY p.chatbot_id, p.conversation_id ORDER BY min(p.created_at) LIMIT :limit",
+        f"SELECT p.conversation_id FROM {_UNSEEN} GROUP BY p.conversation_id ORDER BY min(p.created_at) LIMIT :limit",
+        chatbot_id=chatbot_id,
         before_us=before_us,
         limit=limit,
     )
-    return [(row[0], row[1], row[2]) for row in rows]
+    return [row[0] for row in rows]
+
+
+async def is_unseen_since(reader: Reader, chatbot_id: str, conversation_id: str, *, before_us: int) -> bool:
+    """Whether that is one of them."""
+    row = await reader.one(
+        f"SELECT 1 FROM {_UNSEEN} AND p.conversation_id = :conversation_id LIMIT 1",
+        chatbot_id=chatbot_id,
+        conversation_id=conversation_id,
+        before_us=before_us,
+    )
+    return row is not None
 
 
 async def delete_of_prompts(tx: Tx, chatbot_id: str, conversation_id: str, prompt_ids: Sequence[str]) -> None:

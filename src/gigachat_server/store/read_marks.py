@@ -46,6 +46,19 @@ async def count_unread(reader: Reader, chatbot_id: str, conversation_ids: Collec
     return {row[0]: row[1] for row in rows}
 
 
+async def give_to(tx: Tx, chatbot_id: str, conversation_ids: Collection[str], was: str, reader: str) -> None:
+    """How far one has read these conversations, another has, who has no marks there yet."""
+    await tx.run(
+        "UPDATE read_marks SET reader = :reader WHERE chatbot_id = :chatbot_id AND conversation_id = ANY(:conversation_ids) "
+        "AND reader = :was AND NOT EXISTS (SELECT 1 FROM read_marks r WHERE r.chatbot_id = read_marks.chatbot_id "
+        "AND r.conversation_id = read_marks.conversation_id AND r.reader = :reader)",
+        chatbot_id=chatbot_id,
+        conversation_ids=[*conversation_ids],
+        reader=reader,
+        was=was,
+    )
+
+
 async def delete_of(tx: Tx, chatbot_id: str, conversation_id: str, reader: str) -> None:
     await tx.run(
         f"DELETE FROM read_marks {_IN} AND reader = :reader",

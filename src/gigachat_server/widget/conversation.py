@@ -19,7 +19,7 @@ from gigachat_server.edge.answer import Answer
 from gigachat_server.errors import FieldError, InvalidRequest
 from gigachat_server.records import EndUser, Feedback
 from gigachat_server.widget.context import WidgetContext
-from gigachat_server.widget.following import Following, as_control, as_line, as_message
+from gigachat_server.widget.following import FrameFollowing, as_control, as_line, as_message
 from gigachat_server.widget.request import WidgetRequest
 from gigachat_server.widget.views import plain_line
 
@@ -212,4 +212,4 @@ async def follow(request: WidgetRequest[None], context: WidgetContext) -> Respon
     followed = await context.services.conversations.follow(
         request.principal, request.chatbot, request.query.get("id", ""), place, idle_s=sse.PING_S, with_typing=True
     )
-    return sse.EventStream(Following(request, context).pieces(followed))
+    return sse.EventStream(FrameFollowing(request, context).pieces(followed))

@@ -52,8 +52,9 @@ class Files:
         return answer(file, headers, cache=lasting)
 
 
-def answer(file: ServedFile, headers: dict[str, str], *, cache: str) -> Response:
-    sent = {"Cache-Control": cache, "ETag": f'"{file.digest}"', "Vary": "Accept-Encoding"}
+def answer(file: ServedFile, headers: dict[str, str], *, cache: str, by: str = "") -> Response:
+    """`by`: the other headers that decide what is in it, or caches would answer one page with what another was told."""
+    sent = {"Cache-Control": cache, "ETag": f'"{file.digest}"', "Vary": f"Accept-Encoding, {by}".rstrip(", ")}
     if sent["ETag"] in headers.get("if-none-match", ""):
         return Response(status_code=304, headers=sent)
     if not accepts_gzip(headers):

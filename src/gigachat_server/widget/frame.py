@@ -36,14 +36,14 @@ async def loader(request: WidgetRequest[None], context: WidgetContext) -> Respon
         return answer(file, request.headers, cache=_LOADER_CACHE)
     found = await _settings(request, context, request.query.get("chatbot", ""), request.headers.get("referer"))
     content = file.content.replace(_PLACE, b"const GIVEN = " + msgspec.json.encode(found) + b";", 1)
-    return answer(_made(content), request.headers, cache=_SETTINGS_CACHE)
+    return answer(_made(content), request.headers, cache=_SETTINGS_CACHE, by="Accept-Language, Referer")
 
 
 async def settings(request: WidgetRequest[None], context: WidgetContext) -> Response:
     """A module, since a page that lets our script run lets it import: no other permission is asked of its policy."""
     found = await _settings(request, context, request.named["chatbot_id"], request.headers.get("origin"))
     content = b"export default " + msgspec.json.encode(found) + b";\n"
-    return answer(_made(content), request.headers, cache=_SETTINGS_CACHE)
+    return answer(_made(content), request.headers, cache=_SETTINGS_CACHE, by="Accept-Language, Origin")
 
 
 async def _settings(request: WidgetRequest[None], context: WidgetContext, chatbot_id: str, page: str | None) -> dict[str, Any]:

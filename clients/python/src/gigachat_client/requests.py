@@ -6,7 +6,7 @@ Every POST carries an `Idempotency-Key`, so whatever became of an earlier try, a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl, quote, urlsplit
 
 import msgspec
@@ -15,6 +15,8 @@ from msgspec import UNSET, Struct
 from gigachat_client.errors import BY_CODE
 from gigachat_client.problems import ApiError, GigachatError, UnexpectedAnswer
 from gigachat_client.types import Problem
+
+T = TypeVar("T")
 
 RETRIED = frozenset((408, 429, 502, 503, 504))
 LONGEST_WAIT_S = 60.0
@@ -59,6 +61,14 @@ def next_query(link: str) -> dict[str, str] | None:
     if 'rel="next"' not in relation:
         return None
     return dict(parse_qsl(urlsplit(target.lstrip(" <")).query, keep_blank_values=True))
+
+
+def read(content: bytes, kind: type[T], *, status: int = 200) -> T:
+    """What was answered or told as what it has to be. Raises `UnexpectedAnswer`."""
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except msgspec.MsgspecError as fault:
+        raise UnexpectedAnswer(status, f"{fault}") from fault
 
 
 def error_of(status: int, content: bytes) -> GigachatError:

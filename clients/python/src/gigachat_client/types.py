@@ -116,7 +116,7 @@ class ChatbotInput(Struct, frozen=True, kw_only=True):
     documents: DocumentsConfigInput | UnsetType = UNSET
     interception: InterceptionConfigInput | UnsetType = UNSET
     limits: LimitsConfigInput | UnsetType = UNSET
-    prices: PricesConfig | UnsetType = UNSET
+    prices: PricesConfigInput | UnsetType = UNSET
 
 
 class ChatbotInputPart(Struct, frozen=True, kw_only=True):
@@ -128,7 +128,7 @@ class ChatbotInputPart(Struct, frozen=True, kw_only=True):
     documents: DocumentsConfigInput | UnsetType = UNSET
     interception: InterceptionConfigInput | UnsetType = UNSET
     limits: LimitsConfigInput | UnsetType = UNSET
-    prices: PricesConfig | UnsetType = UNSET
+    prices: PricesConfigInput | UnsetType = UNSET
 
 
 class ChunkMetadata(Struct, frozen=True, kw_only=True):
@@ -143,7 +143,9 @@ class ConversationChange(Struct, frozen=True, kw_only=True):
     snoozed_until: str | None | UnsetType = UNSET
     """With status snoozed: in the next year."""
     assigned_to: str | None | UnsetType = UNSET
-    """The operator who looks after it, or null. What only looks like `bot` is refused."""
+    """The operator who looks after it, or null. What only looks like `bot` is refused. Where the account has operators, it
+    takes the handle of one who may answer there.
+    """
 
 
 class DiscardInput(Struct, frozen=True, kw_only=True):
@@ -585,6 +587,13 @@ class PresenceInput(Struct, frozen=True, kw_only=True):
 
 
 class PricesConfig(Struct, frozen=True, kw_only=True):
+    """What a million tokens of the model cost, in a currency of your choice. The figures multiply them."""
+
+    input: float
+    output: float
+
+
+class PricesConfigInput(Struct, frozen=True, kw_only=True):
     """What a million tokens of the model cost, in a currency of your choice. The figures multiply them."""
 
     input: float | UnsetType = UNSET
@@ -1191,6 +1200,7 @@ class Chatbot(Struct, frozen=True, kw_only=True):
     documents: DocumentsConfig
     interception: InterceptionConfig
     limits: LimitsConfig
+    prices: PricesConfig
     created_at: str
     updated_at: str
 

@@ -21,7 +21,7 @@ from gigachat_server.api.openai.stream import ChatStream, ResponseStream
 from gigachat_server.chat.conversations import most_recounted
 from gigachat_server.chat.turns.turn import TurnHandle
 from gigachat_server.edge.chatbot_names import RESPONSE_PREFIX
-from gigachat_server.edge.idempotency import REPLAYED, implicit_key_of
+from gigachat_server.edge.idempotency import REPLAYED, fingerprint, implicit_key_of
 from gigachat_server.edge.request import Request
 from gigachat_server.errors import FieldError, GigachatError, InvalidRequest
 from gigachat_server.ids import is_id
@@ -124,13 +124,18 @@ async def _known(request: Request[Any], services: Services, message_ids: tuple[s
 
 
 def _key(request: Request[Any], user_id: str) -> Key:
-    """The caller's own, or one made of the request: both SDKs send a request again that failed, and say how often they have."""
+    """The caller's own, or one made of the request: both SDKs send a request again that failed, and say how often they have.
+
+    Headers, too, say who speaks and where. A key that comes again with others is another request's.
+    """
+    named = callers.named_in_headers(request.headers)
+    place = named.value if named else ""
     if request.key is not None:
-        return request.key
+        meant = {"body": request.key.fingerprint, "user_id": user_id, "conversation": place}
+        return msgspec.structs.replace(request.key, fingerprint=fingerprint(meant))
     repeats = request.headers.get("x-stainless-retry-count", "0").strip()
     is_repeat = repeats.isascii() and repeats.isdigit() and int(repeats[:9]) > 0
-    named = callers.named_in_headers(request.headers)
-    return implicit_key_of(request, user_id, named.value if named else "", is_repeat=is_repeat)
+    return implicit_key_of(request, user_id, place, is_repeat=is_repeat)
 
 
 def _headers(started: TurnHandle, ignored: list[str]) -> dict[str, str]:
@@ -161,20 +166,19 @@ def stream(
 
 
 async def _frames(started: TurnHandle, request: Request[Any], frames: ChatStream | ResponseStream) -> AsyncGenerator[bytes, None]:
-    turn = started.turn
+    turn, places = started.turn, dict[str, int]()
     yield frames.open(len(turn.speech.message_ids) if turn is not None else len(started.replies))
-    if turn is not None and request.chatbot.config.response.stream:
-        places: dict[str, int] = {}
-        async with aclosing(turn.watch(idle_s=sse.PING_S)) as watched:
-            async for said in watched:
+    try:
+        async with aclosing(sse.words(started, request)) as heard:
+            async for said in heard:
                 if said is None:
                     yield sse.PING
                     continue
-                if said.message_id not in places:  # of a reply that begins, or begins anew
+                if turn is not None and said.message_id not in places:  # of a reply that begins, or begins anew
                     places = {each: number for number, each in enumerate(turn.speech.message_ids)}
-                if (index := places.get(said.message_id)) is not None and (frame := frames.say(index, said.text)):
+                index = places.get(said.message_id)
+                if index is not None and (frame := frames.say(index, said.text)):
                     yield frame
-    try:
         replies = await replies_of(started)
     except GigachatError as error:
         yield frames.fail(errors.document(error))

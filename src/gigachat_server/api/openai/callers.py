@@ -59,7 +59,7 @@ def speaker(
     )
     if found is None:
         return f"openai:{principal.id}"
-    if client_defined_id(found.value, found.field).startswith(CLIENT_PREFIX):
+    if found.value.startswith(CLIENT_PREFIX):
         raise invalid(found.field, "Staff does not speak here: send what it says as a message of the conversation.")
     return speaker_id(found.value, found.field)
 

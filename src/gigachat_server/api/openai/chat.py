@@ -7,6 +7,7 @@ from starlette.responses import Response
 from gigachat_server.api.openai import bodies, callers, wire
 from gigachat_server.api.openai.asking import Asked, ask, most_earlier, replies_of, stream
 from gigachat_server.api.openai.stream import ChatStream
+from gigachat_server.api.views import shown_to
 from gigachat_server.edge.answer import Answer
 from gigachat_server.edge.request import Request
 from gigachat_server.services import Services
@@ -25,7 +26,7 @@ async def complete(request: Request[bodies.ChatInput], services: Services) -> An
         ignored=bodies.ignored_fields(body, said),
     )
     turn = await ask(request, services, asked)
-    started, shown = turn.started, wire.shown_to(request.principal)
+    started, shown = turn.started, shown_to(request.principal)
     if body.stream:
         ids = started.turn.speech.message_ids if started.turn is not None else [each.id for each in started.replies]
         frames = ChatStream(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gigachat_server.api.openai import bodies, callers, wire
 from gigachat_server.api.openai.errors import invalid, unsupported
+from gigachat_server.api.views import shown_to
 from gigachat_server.chat.conversations import new_conversation_id
 from gigachat_server.edge.answer import Answer
 from gigachat_server.edge.request import Request, query_choice, query_limit
@@ -41,7 +42,7 @@ async def list_items(request: Request[None], services: Services) -> Answer:
         is_newest_first=query_choice(request.query, "order", ("asc", "desc")) != "asc",
         limit=limit + 1,
     )
-    shown = wire.shown_to(request.principal)
+    shown = shown_to(request.principal)
     items = [wire.item(message, shown) for message in found[:limit]]
     first_id, last_id = (items[0]["id"], items[-1]["id"]) if items else (None, None)
     return Answer(wire.OpenAIItems(items, first_id, last_id, has_more=len(found) > limit))

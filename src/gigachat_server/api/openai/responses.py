@@ -10,6 +10,7 @@ from gigachat_server.api.openai import bodies, callers, wire
 from gigachat_server.api.openai.asking import Asked, ask, most_earlier, replies_of, stream
 from gigachat_server.api.openai.errors import invalid
 from gigachat_server.api.openai.stream import ResponseStream
+from gigachat_server.api.views import shown_to
 from gigachat_server.edge.answer import Answer
 from gigachat_server.edge.chatbot_names import RESPONSE_PREFIX
 from gigachat_server.edge.request import Request
@@ -37,7 +38,7 @@ async def create(request: Request[bodies.ResponseInput], services: Services) -> 
         previous_response_id=body.previous_response_id,
     )
     turn = await ask(request, services, asked)
-    started, previous, shown = turn.started, body.previous_response_id, wire.shown_to(request.principal)
+    started, previous, shown = turn.started, body.previous_response_id, shown_to(request.principal)
     if body.stream:
         ids = started.turn.speech.message_ids if started.turn is not None else [each.id for each in started.replies]
         message_id = ids[0] if ids else None
@@ -76,7 +77,7 @@ async def _found(request: Request[None], services: Services, *, is_read: bool) -
         message_id=message_id,
         is_made=found.reply is not None or found.prompt.turn not in UNSETTLED,
         error=error,
-        shown=wire.shown_to(request.principal),
+        shown=shown_to(request.principal),
     )
 
 

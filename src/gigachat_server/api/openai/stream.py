@@ -15,6 +15,7 @@ from msgspec import UNSET, UnsetType
 
 from gigachat_server.api.openai import wire
 from gigachat_server.api.openai.bodies import MESSAGE_PREFIX
+from gigachat_server.api.views import Shown
 from gigachat_server.records import Chatbot, Message
 
 _encode = msgspec.json.Encoder().encode
@@ -30,7 +31,7 @@ def _missing(told: Iterable[str], text: str) -> str:
 class ChatStream:
     """A chat completion in chunks."""
 
-    def __init__(self, chatbot: Chatbot, prompt: Message, *, message_id: str, with_usage: bool, shown: wire.Shown) -> None:
+    def __init__(self, chatbot: Chatbot, prompt: Message, *, message_id: str, with_usage: bool, shown: Shown) -> None:
         self._id = wire.COMPLETION_PREFIX + message_id
         self._created = wire.seconds(prompt)
         self._model = chatbot.id
@@ -80,9 +81,7 @@ class ChatStream:
 class ResponseStream:
     """A response in events. Of several alternatives it is the first."""
 
-    def __init__(
-        self, chatbot: Chatbot, prompt: Message, *, message_id: str | None, previous: str | None, shown: wire.Shown
-    ) -> None:
+    def __init__(self, chatbot: Chatbot, prompt: Message, *, message_id: str | None, previous: str | None, shown: Shown) -> None:
         self._chatbot = chatbot
         self._prompt = prompt
         self._message_id = message_id

@@ -12,10 +12,10 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from gigachat_server.access.principal import Principal
 from gigachat_server.api.openai.bodies import MESSAGE_PREFIX
+from gigachat_server.api.views import Shown
 from gigachat_server.edge.chatbot_names import RESPONSE_PREFIX
-from gigachat_server.records import Chatbot, Citation, Conversation, Message, SourceView
+from gigachat_server.records import Chatbot, Citation, Conversation, Message
 
 COMPLETION_PREFIX = "chatcmpl-"
 _SECOND_US = 1_000_000
@@ -175,20 +175,6 @@ class OpenAIError(msgspec.Struct, frozen=True):
     """Every error of these routes. Programs act on `code`, which means the same as on every other route."""
 
     error: OpenAIErrorDetail
-
-
-# --- who sees what ---
-
-
-class Shown(msgspec.Struct, frozen=True):
-    """How much of replies, and of what made them, the caller sees."""
-
-    sources: SourceView = "full"
-    is_account: bool = True
-
-
-def shown_to(principal: Principal) -> Shown:
-    return Shown(principal.sources, not principal.is_end_user)
 
 
 # --- chatbots and conversations ---

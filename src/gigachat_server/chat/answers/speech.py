@@ -171,10 +171,12 @@ class Speech:
         return Answer(self.replies(), self.facts)
 
     def shown(self) -> Answer:
-        """All that was said until it was frozen, or until now if it is not: what came later was never shown."""
-        if self.is_concealed:
-            return Answer((), self.facts)
-        return self.so_far() if self._shown is None else self._shown
+        """What was shown until it was frozen, or until now if it is not: what came later was never shown."""
+        return self.showable() if self._shown is None else self._shown
+
+    def showable(self) -> Answer:
+        """All that was said until now, if it may be shown at all: what stays when it breaks off by itself."""
+        return Answer((), self.facts) if self.is_concealed else self.so_far()
 
     # --- watching ---
 
@@ -212,7 +214,7 @@ class Speech:
     def frozen(self) -> Iterator[None]:
         """What is said within this block is not shown before it is left, or never if the turn is cut."""
         if not self._freezes:
-            self._shown = self.so_far()
+            self._shown = self.showable()
         self._freezes += 1
         try:
             yield

@@ -11,7 +11,7 @@ from gigachat_server.chat.alerts import Alerts
 from gigachat_server.chat.answers.prompt import handoff_message
 from gigachat_server.chat.attendance import Attendance
 from gigachat_server.chat.events.recorder import Events
-from gigachat_server.chat.ownership import Entry
+from gigachat_server.chat.ownership import Entry, conversation_target
 from gigachat_server.chat.turns.endings import end_turns
 from gigachat_server.chat.turns.live import FrozenTurns, LiveTurns
 from gigachat_server.chat.turns.nodes import Nodes
@@ -161,14 +161,13 @@ class Control:
 
         Whether it was given back.
         """
-        before = await conversations.lock(tx, chatbot_id, conversation_id)
         if not await self.release_in(tx, chatbot_id, conversation_id, reason="silence", due_at=self._clock()):
             return False
         chatbot = await chatbots.find_of_any_account(tx, chatbot_id)
         if chatbot is not None and chatbot.config.interception.when_operator_silent == "queue":
-            # Whoever has waited for the silent one has waited so long already.
-            since = None if before is None else before.waiting_since
-            await self._ask_for_human(tx, chatbot, conversation_id, reason="silence", note="", waiting_since=since)
+            await self.ask_for_human_in(tx, chatbot, conversation_id, reason="silence", note="")
+        else:
+            await conversations.end_wait(tx, chatbot_id, conversation_id)
         return True
 
     async def release_due(self) -> None:
@@ -217,9 +216,9 @@ class Control:
             chatbot.account_id,
             actor=actor,
             action=f"conversation.{what}",
-            target=f"chatbot:{chatbot.id}",
+            target=conversation_target(chatbot.id, conversation_id),
             now_us=self._clock(),
-            detail={"conversation": conversation_id, "operator": operator},
+            detail={"operator": operator},
         )
 
     async def stop(
@@ -284,16 +283,14 @@ class Control:
                 await conversations.open_empty(tx, chatbot.id, conversation_id, now_us=self._clock())
             else:
                 await entry.prove(tx, chatbot.id, conversation_id)
-            await self._ask_for_human(tx, chatbot, conversation_id, reason=reason, note=note)
+            await self.ask_for_human_in(tx, chatbot, conversation_id, reason=reason, note=note)
             return await self._keep(tx, chatbot, conversation_id, key)
 
         return await self._database.transaction("control.hand_off", body)
 
-    async def _ask_for_human(
-        self, tx: Tx, chatbot: Chatbot, conversation_id: str, *, reason: str, note: str, waiting_since: int | None = None
-    ) -> None:
-        at, since = self._clock(), waiting_since
-        if not await conversations.request_handoff(tx, chatbot.id, conversation_id, at=at, waiting_since=since):
+    async def ask_for_human_in(self, tx: Tx, chatbot: Chatbot, conversation_id: str, *, reason: str, note: str) -> None:
+        """The same within a transaction, in a conversation that is there. An end user who waits already has waited so long."""
+        if not await conversations.request_handoff(tx, chatbot.id, conversation_id, at=self._clock()):
             return
         await self.reopen_in(tx, chatbot.id, conversation_id, reason="handoff")
         is_away = await self._attendance.is_away_in(tx, chatbot)
@@ -308,6 +305,7 @@ class Control:
         chatbot_id, conversation_id = said.chatbot_id, said.conversation_id
         if not await conversations.request_handoff(tx, chatbot_id, conversation_id, at=said.updated_at):
             return
+        await self.reopen_in(tx, chatbot_id, conversation_id, reason="handoff")  # it may have been closed during the turn
         wanted = HandoffRequested(reason=reason, note=note, message_id=message_id)
         await self._events.add(tx, chatbot_id, conversation_id, wanted)
         if not self._alerts.are_sent:

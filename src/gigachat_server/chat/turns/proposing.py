@@ -7,7 +7,7 @@ the control it was made in; whatever changes either, in whose transaction, puts 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -15,6 +15,7 @@ from gigachat_server.chat.events.recorder import Events
 from gigachat_server.ids import new_id
 from gigachat_server.records import (
     Chatbot,
+    Conversation,
     Ending,
     Message,
     Proposal,
@@ -88,11 +89,37 @@ async def want(tx: Tx, prompt: Message, *, control_epoch: int) -> Proposal:
     return wanted
 
 
+def is_outdated(proposal: Proposal, conversation: Conversation, newest: Message | None) -> bool:
+    """Whether control has changed since, or an end user has said that `newest` prompt."""
+    return proposal.control_epoch != conversation.control_epoch or (
+        newest is not None and newest.created_at > proposal.created_at
+    )
+
+
+async def supersede_outdated(tx: Tx, events: Events, conversation: Conversation, newest: Message | None) -> None:
+    """Likewise, for those that are: while settings do not ask for proposals, prompts put none out of date."""
+    await supersede(
+        tx,
+        events,
+        conversation.chatbot_id,
+        conversation.conversation_id,
+        "interrupted",
+        which=lambda proposal: is_outdated(proposal, conversation, newest),
+    )
+
+
 async def supersede(
-    tx: Tx, events: Events, chatbot_id: str, conversation_id: str, ending: Ending, *, but: str | None = None
+    tx: Tx,
+    events: Events,
+    chatbot_id: str,
+    conversation_id: str,
+    ending: Ending,
+    *,
+    but: str | None = None,
+    which: Callable[[Proposal], bool] = lambda _: True,
 ) -> None:
     """Put the conversation's proposals out of date, visibly. Prompts that waited for one are settled, `but` that one."""
-    for proposal in await proposals.list_undecided(tx, chatbot_id, conversation_id):
+    for proposal in filter(which, await proposals.list_undecided(tx, chatbot_id, conversation_id)):
         if not await proposals.decide(tx, proposals.ref(proposal), "superseded", at=events.now_us()):
             continue
         decided = ProposalDecided(proposal_id=proposal.id, state="superseded")

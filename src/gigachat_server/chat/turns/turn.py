@@ -36,7 +36,7 @@ from gigachat_server.chat.turns.live import FrozenTurns, LiveTurns
 from gigachat_server.chat.turns.nodes import Nodes
 from gigachat_server.chat.turns.outcome import read_outcome
 from gigachat_server.chat.turns.progress import Lease, Turn, TurnResult
-from gigachat_server.chat.turns.proposing import are_reviewed, propose
+from gigachat_server.chat.turns.proposing import are_reviewed, propose, supersede
 from gigachat_server.chat.turns.queue import MOST_QUEUED, start_next
 from gigachat_server.chat.turns.spending import settle
 from gigachat_server.clock import Clock
@@ -459,7 +459,9 @@ class Turns:
             await unanswered.note(tx, self._events, answer, prompt, at=at, is_anew=lease.start_seq != prompt.seq)
             if (wanted := answer.facts.handoff) is not None:
                 await self._control.note_handoff(tx, proposed, reason=wanted.reason, note=wanted.note, message_id="")
-            await self._hand_on(tx, prompt)
+            if await self._hand_on(tx, prompt):  # newer prompts wait: nobody has to look at it
+                await supersede(tx, self._events, prompt.chatbot_id, prompt.conversation_id, "interrupted")
+                proposed = await messages.find(tx, prompt.chatbot_id, prompt.id) or proposed
             await trigger("S8")
             return [proposed]
 
@@ -483,15 +485,17 @@ class Turns:
             lease.runner.add_done_callback(self._late.discard)
         turn.end(error)
 
-    async def _hand_on(self, tx: Tx, ended: Message) -> None:
+    async def _hand_on(self, tx: Tx, ended: Message) -> bool:
+        """Whether another prompt waited."""
         following = await start_next(tx, self._events, ended.chatbot_id, ended.conversation_id, now_us=self._clock())
         if following is not None:
             tx.after_commit(functools.partial(self.resume, following))
+        return following is not None
 
     async def _leave(self, lease: Lease, turn: Turn) -> None:
         """This node stops in the middle of the turn. If nothing of it was said yet, another node starts it over."""
         error, prompt = ShuttingDown(retry_after_s=5), lease.prompt
-        if turn.speech.shown().replies or not (self._is_stopping and self._database.is_shared):
+        if turn.speech.showable().replies or not (self._is_stopping and self._database.is_shared):
             await self._fail(lease, turn, error)
             return
 
@@ -531,8 +535,8 @@ class Turns:
         If the store cannot hold the reply, which may be why the turn failed, the reply is left out. If the store cannot even
         hold the failure, the lease runs out at once, so that the next prompt does not have to wait for it.
         """
-        shown = turn.speech.shown()
-        said = reply.replies(shown, lease.prompt, chatbot_name=lease.chatbot.name, unfinished="incomplete")
+        so_far = turn.speech.showable()
+        said = reply.replies(so_far, lease.prompt, chatbot_name=lease.chatbot.name, unfinished="incomplete")
         attempts: dict[str, Callable[[Tx], Awaitable[bool]]] = {
             "turn.fail": functools.partial(self._fail_in, lease=lease, said=said, error=error),
             "turn.fail_unsaid": functools.partial(self._fail_in, lease=lease, said=(), error=error),

@@ -1,4 +1,4 @@
-"""Sections that change a chatbot's configuration: persona and model, human takeover, limits; and saving for all that do.
+"""Sections that change a chatbot's configuration: persona and model, human takeover, limits, prices; and saving for all that do.
 
 Invariant: what is saved is merged into what is stored, in one transaction; if somebody else has changed the chatbot since the
 page was made, nothing is, until the visitor has seen that and saves again.
@@ -97,6 +97,23 @@ PERSONA = ConfigSection(
         _field("response.timeout_s", "Longest time of a prompt, s", placeholder="the server’s setting"),
     ),
 )
+_WEEK = {
+    "mon": "Monday",
+    "tue": "Tuesday",
+    "wed": "Wednesday",
+    "thu": "Thursday",
+    "fri": "Friday",
+    "sat": "Saturday",
+    "sun": "Sunday",
+}
+
+
+def _day(name: str, label: str) -> forms.Field:
+    """Weekends are closed unless somebody says otherwise."""
+    usual = "" if name in ("sat", "sun") else "09:00–17:00"
+    return _field(f"interception.hours.week.{name}", label, hint="", otherwise=usual)
+
+
 TAKEOVER = ConfigSection(
     "takeover",
     (
@@ -111,6 +128,16 @@ TAKEOVER = ConfigSection(
                 _field(
                     "interception.away_message", "What the visitor is told while everybody is away", hint="Outside hours, too."
                 ),
+            ),
+        ),
+        Group(
+            "Hours",
+            "When people are there to answer. Outside them, visitors who ask for a human are told so, and wait for you.",
+            (
+                _field("interception.hours", "People have hours", hint="Off: whenever an operator is available."),
+                _field("interception.hours.timezone", "Time zone"),
+                *(_day(name, label) for name, label in _WEEK.items()),
+                _field("interception.hours.closed_dates", "Closed on", placeholder="2027-01-01"),
             ),
         ),
         Group(
@@ -180,6 +207,14 @@ LIMITS = ConfigSection(
                 _field("limits.budgets.users.tokens", "Tokens of everybody", placeholder="no limit"),
                 _field("limits.budgets.anonymous.turns", "Prompts of anonymous visitors", placeholder="no limit"),
                 _field("limits.budgets.anonymous.tokens", "Tokens of anonymous visitors", placeholder="no limit"),
+            ),
+        ),
+        Group(
+            "Prices",
+            "What a million tokens cost, in a currency of your choice. The figures multiply by them.",
+            (
+                _field("prices.input", "A million tokens that the model reads"),
+                _field("prices.output", "A million tokens that it writes"),
             ),
         ),
     ),

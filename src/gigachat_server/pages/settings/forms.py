@@ -10,22 +10,27 @@ Invariant: a form changes the fields that it shows and no others; text that was 
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
 from msgspec import inspect
 
+from gigachat_server import records
 from gigachat_server.errors import FieldError, InvalidRequest
 
-Kind = Literal["text", "area", "number", "choice", "switch", "lines", "gate"]
+Kind = Literal["text", "area", "number", "choice", "switch", "lines", "spans", "gate"]
 
+_LONG_PROSE = 5_000
 _LONG_TEXT = 300  # characters, from which on a text gets an area of several lines
 _NUMBER = "Must be a number."
+_SPANS = "Must be times such as 09:00–17:00, and commas between them."
+_SPAN = re.compile(r"(\d{1,2})(?::(\d\d))?\s*[-–—]\s*(\d{1,2})(?::(\d\d))?")
 
 
 class Field(msgspec.Struct, frozen=True, kw_only=True):
-    """One control. A `gate` switches the fields below its path on; off, all of them together are null."""
+    """One control. A `gate` switches the fields below its path on; off, all of them are null. `spans` are parts of a day."""
 
     path: str
     label: str
@@ -38,6 +43,7 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
     is_optional: bool = False  # empty stands for null
     longest: int | None = None
     placeholder: str = ""
+    rows: int = 4  # of an area, before somebody makes it larger
     otherwise: str = ""  # what it holds where nothing is stored, behind a gate that is closed
 
     @property
@@ -128,14 +134,14 @@ def patch_of(fields: Sequence[Field], form: Mapping[str, str]) -> dict[str, Any]
 
 @functools.cache
 def _resolve(of: type[msgspec.Struct], path: str) -> tuple[inspect.Type, str, str]:
-    """The type of what the path names, its description, and its default as text, if that is a number."""
+    """The type of what the path names, its description, and its default as text, if that is a number or a text."""
     kind_of: inspect.Type = inspect.type_info(of)
     hint = otherwise = ""
     for step in path.split("."):
         struct = _struct(kind_of)
         found = next(each for each in struct.fields if each.encode_name == step)
         kind_of, hint = found.type, ""
-        otherwise = str(found.default) if isinstance(found.default, int | float) else ""
+        otherwise = str(found.default) if isinstance(found.default, int | float | str) else ""
         while isinstance(kind_of, inspect.Metadata):
             hint = hint or (kind_of.extra_json_schema or {}).get("description", "")
             kind_of = kind_of.type
@@ -168,13 +174,16 @@ def _facts(kind_of: inspect.Type) -> dict[str, Any]:
             return {"kind": "number", "least": least, "most": most, "is_optional": is_optional}
         case inspect.LiteralType(values=values):
             return {"kind": "choice", "choices": tuple((str(value), "") for value in values), "is_optional": is_optional}
+        case inspect.VarTupleType(item_type=inspect.StructType(cls=records.OpenSpan)):
+            return {"kind": "spans", "placeholder": "closed"}
         case inspect.VarTupleType():
             return {"kind": "lines"}
         case inspect.StructType():
             return {"kind": "gate", "is_optional": True}
         case inspect.StrType(max_length=longest):
             kind = "area" if longest is not None and longest >= _LONG_TEXT else "text"
-            return {"kind": kind, "longest": longest, "is_optional": is_optional}
+            rows = 12 if longest is not None and longest > _LONG_PROSE else 4
+            return {"kind": kind, "longest": longest, "is_optional": is_optional, "rows": rows}
         case other:
             raise TypeError(f"No control for {other}.")
 
@@ -203,6 +212,8 @@ def _text(of: Field, value: Any) -> str:
         return "true" if value else ""
     if of.kind == "lines":
         return "\n".join(str(each) for each in value)
+    if of.kind == "spans":
+        return ", ".join(f"{each.from_}–{each.until}" for each in value)
     if isinstance(value, float):
         return f"{value:.10g}"
     return str(value)
@@ -214,6 +225,8 @@ def _parsed(of: Field, text: str) -> Any:
         return text == "true"
     if of.kind == "lines":
         return [line.strip() for line in text.splitlines() if line.strip()]
+    if of.kind == "spans":
+        return [_span(each.strip()) for each in text.split(",") if each.strip()]
     if of.kind in ("text", "area"):
         text = text.replace("\r\n", "\n")  # as browsers send the ends of lines
         return None if of.is_optional and not text.strip() else text
@@ -222,6 +235,14 @@ def _parsed(of: Field, text: str) -> Any:
             return None
         raise ValueError("Required.")
     return _number(text.strip(), is_whole=of.is_whole) if of.kind == "number" else text
+
+
+def _span(text: str) -> dict[str, str]:
+    """`9-17` as well as `09:00–17:00`."""
+    found = _SPAN.fullmatch(text) if text.isascii() or not text.strip("0123456789: -–—") else None
+    if found is None:
+        raise ValueError(_SPANS)
+    return {"from": f"{found[1]:0>2}:{found[2] or '00'}", "until": f"{found[3]:0>2}:{found[4] or '00'}"}
 
 
 def _number(text: str, *, is_whole: bool) -> float:

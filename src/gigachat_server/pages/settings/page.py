@@ -32,7 +32,8 @@ SECTIONS = (
     Section("unanswered", "Unanswered", "Teach", (Scope.CONVERSATIONS_READ,)),
     Section("persona", "Persona and model", "Behave", (Scope.CHATBOTS_WRITE,)),
     Section("takeover", "Human takeover", "Behave", (Scope.CHATBOTS_WRITE,)),
-    Section("limits", "Limits", "Behave", (Scope.CHATBOTS_WRITE,)),
+    Section("replies", "Canned replies", "Behave", (Scope.MESSAGES_INJECT,)),
+    Section("limits", "Limits and prices", "Behave", (Scope.CHATBOTS_WRITE,)),
     Section("compare", "Compare", "Behave", (Scope.CONVERSATIONS_READ, Scope.CHATBOTS_WRITE)),
     Section("access", "Access and widget", "Publish", (Scope.ACCESS_WRITE,)),
 )
@@ -48,6 +49,8 @@ DONE = {
     "site-removed": "The site and its documents were removed.",
     "answer-saved": "Saved. The next prompt gets this answer.",
     "answer-deleted": "The fixed answer was deleted.",
+    "reply-saved": "Saved. Operators find it in the inbox with / and its shortcut.",
+    "reply-deleted": "The canned reply was deleted.",
     "answered": "Answered: the whole group is settled.",
     "dismissed": "Dismissed.",
     "key-saved": "The widget key was saved.",

@@ -23,7 +23,6 @@ let slowness = 0; // the timer after which the page says that it takes long
 const attempts = new Set(); // requests under way, each with what ends it
 
 if (composer) start();
-else copyButtons();
 
 function start() {
   composer.addEventListener("submit", (event) => {
@@ -41,7 +40,6 @@ function start() {
     if (event.target === operatorField) speakAs("operator"); // typing a name selects it
     else refresh();
   });
-  document.getElementById("chatbot").addEventListener("change", (event) => event.target.form.submit());
   document.getElementById("again").addEventListener("click", tryAgain);
   document.getElementById("stop").addEventListener("click", () => act("stop").then(() => promptField.focus()));
   for (const button of document.querySelectorAll("[data-prompt]")) {
@@ -68,7 +66,6 @@ function start() {
   document.addEventListener("keydown", (event) => event.key === "Escape" && closeMenus(document.body));
   // A browser opens few connections to one server: a hidden page must not hold one.
   document.addEventListener("visibilitychange", () => (document.hidden ? unfollow() : follow()));
-  copyButtons();
   rememberOperator();
   refresh();
   toEnd();
@@ -504,21 +501,4 @@ function showCurl() {
     `-H 'Accept: text/event-stream'`,
     `-d '${json}'`,
   ].join(" \\\n  ");
-}
-
-function copyButtons() {
-  for (const button of document.querySelectorAll("[data-copy]")) button.addEventListener("click", () => copy(button));
-}
-
-async function copy(button) {
-  const text = document.getElementById(button.dataset.copy);
-  const label = button.textContent;
-  try {
-    await navigator.clipboard.writeText(text.textContent);
-    button.textContent = "Copied";
-    setTimeout(() => (button.textContent = label), 2000);
-  } catch {
-    getSelection().selectAllChildren(text); // over plain http there is no clipboard: Ctrl+C does the rest
-    button.textContent = "Press Ctrl+C";
-  }
 }

@@ -5,7 +5,6 @@ const looks = document.getElementById("looks");
 const shop = document.getElementById("shop");
 const LEAST_CONTRAST = 4.5;
 
-document.getElementById("chatbot")?.addEventListener("change", (event) => event.target.form.submit());
 if (looks) {
   looks.addEventListener("submit", (event) => event.preventDefault());
   looks.addEventListener("change", () => (write(), show()));

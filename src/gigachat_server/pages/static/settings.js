@@ -1,4 +1,4 @@
-// What all settings pages share: unsaved changes, switches that open fields, copying. Without it the forms still work.
+// What all settings pages share: unsaved changes, switches that open fields. Without it the forms still work.
 "use strict";
 
 const BESIDES = new Set(["csrf", "version", "do", "query", "which", "limit"]); // what is no setting
@@ -8,7 +8,6 @@ for (const dialog of document.querySelectorAll("[data-open]")) {
   dialog.popover = "auto"; // without a script it stands in the page
   dialog.showPopover();
 }
-for (const button of document.querySelectorAll("[data-copy]")) button.addEventListener("click", () => copy(button));
 for (const field of document.querySelectorAll("[data-behind]")) keepBehind(field);
 document.querySelector(".rail [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 document.querySelector('[aria-invalid="true"]')?.focus();
@@ -61,15 +60,4 @@ function keepBehind(field) {
   gate.addEventListener("change", look);
   gate.form.addEventListener("reset", () => setTimeout(look));
   look();
-}
-
-async function copy(button) {
-  const text = document.getElementById(button.dataset.copy);
-  try {
-    await navigator.clipboard.writeText(text.textContent);
-    button.textContent = "Copied";
-  } catch {
-    getSelection().selectAllChildren(text); // over plain http there is no clipboard: Ctrl+C does the rest
-    button.textContent = "Press Ctrl+C";
-  }
 }

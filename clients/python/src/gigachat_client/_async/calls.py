@@ -34,7 +34,7 @@ class AsyncChatbotsCalls:
         documents: types.DocumentsConfigInput | UnsetType = UNSET,
         interception: types.InterceptionConfigInput | UnsetType = UNSET,
         limits: types.LimitsConfigInput | UnsetType = UNSET,
-        prices: types.PricesConfig | UnsetType = UNSET,
+        prices: types.PricesConfigInput | UnsetType = UNSET,
         idempotency_key: str | None = None,
     ) -> types.Chatbot:
         """Create a chatbot; only its name is required."""
@@ -65,7 +65,7 @@ class AsyncChatbotsCalls:
         documents: types.DocumentsConfigInput | UnsetType = UNSET,
         interception: types.InterceptionConfigInput | UnsetType = UNSET,
         limits: types.LimitsConfigInput | UnsetType = UNSET,
-        prices: types.PricesConfig | UnsetType = UNSET,
+        prices: types.PricesConfigInput | UnsetType = UNSET,
     ) -> types.Chatbot:
         """Change some properties of a chatbot."""
         body = types.ChatbotInputPart(

@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import httpx2
-import msgspec
 from msgspec import UNSET
 
 from gigachat_client import types
@@ -17,7 +16,7 @@ from gigachat_client._async.calls import AsyncCalls
 from gigachat_client._async.transport import AsyncTransport
 from gigachat_client._async.turn import AsyncTurnStream
 from gigachat_client.pausing import AsyncPause, AsyncTokens, async_pause
-from gigachat_client.requests import Call, File, path
+from gigachat_client.requests import Call, File, path, read
 from gigachat_client.sse import ServerEvent
 from gigachat_client.version import VERSION
 
@@ -143,7 +142,7 @@ class AsyncGigachat(AsyncCalls):
         async with aclosing(self._transport.events(Call("GET", target))) as events:
             async for event in events:
                 if event.name == "document":
-                    yield msgspec.json.decode(event.data, type=types.Document)
+                    yield read(event.data, types.Document)
 
     async def follow_site(self, chatbot_id: str, site_id: str) -> AsyncIterator[types.Site]:
         """A site as its crawl goes on, until that is over."""
@@ -151,7 +150,7 @@ class AsyncGigachat(AsyncCalls):
         async with aclosing(self._transport.events(Call("GET", target))) as events:
             async for event in events:
                 if event.name == "site":
-                    yield msgspec.json.decode(event.data, type=types.Site)
+                    yield read(event.data, types.Site)
 
     async def push_file(
         self, chatbot_id: str, name: str, content: bytes, *, idempotency_key: str | None = None
@@ -181,5 +180,5 @@ def _prompt(
 def _happened(event: ServerEvent) -> types.Event | types.StreamDelta | None:
     """None for what only a later version knows."""
     if event.name == "delta":
-        return msgspec.json.decode(event.data, type=types.StreamDelta)
-    return msgspec.json.decode(event.data, type=types.Event) if "." in event.name else None
+        return read(event.data, types.StreamDelta)
+    return read(event.data, types.Event) if "." in event.name else None

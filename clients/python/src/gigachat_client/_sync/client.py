@@ -10,7 +10,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import httpx2
-import msgspec
 from msgspec import UNSET
 
 from gigachat_client import types
@@ -18,7 +17,7 @@ from gigachat_client._sync.calls import SyncCalls
 from gigachat_client._sync.transport import SyncTransport
 from gigachat_client._sync.turn import SyncTurnStream
 from gigachat_client.pausing import SyncPause, SyncTokens, sync_pause
-from gigachat_client.requests import Call, File, path
+from gigachat_client.requests import Call, File, path, read
 from gigachat_client.sse import ServerEvent
 from gigachat_client.version import VERSION
 
@@ -144,7 +143,7 @@ class Gigachat(SyncCalls):
         with closing(self._transport.events(Call("GET", target))) as events:
             for event in events:
                 if event.name == "document":
-                    yield msgspec.json.decode(event.data, type=types.Document)
+                    yield read(event.data, types.Document)
 
     def follow_site(self, chatbot_id: str, site_id: str) -> Iterator[types.Site]:
         """A site as its crawl goes on, until that is over."""
@@ -152,7 +151,7 @@ class Gigachat(SyncCalls):
         with closing(self._transport.events(Call("GET", target))) as events:
             for event in events:
                 if event.name == "site":
-                    yield msgspec.json.decode(event.data, type=types.Site)
+                    yield read(event.data, types.Site)
 
     def push_file(self, chatbot_id: str, name: str, content: bytes, *, idempotency_key: str | None = None) -> types.Document:
         """Store a file as a document; it is read and made searchable after that: see `follow_document`."""
@@ -180,5 +179,5 @@ def _prompt(
 def _happened(event: ServerEvent) -> types.Event | types.StreamDelta | None:
     """None for what only a later version knows."""
     if event.name == "delta":
-        return msgspec.json.decode(event.data, type=types.StreamDelta)
-    return msgspec.json.decode(event.data, type=types.Event) if "." in event.name else None
+        return read(event.data, types.StreamDelta)
+    return read(event.data, types.Event) if "." in event.name else None

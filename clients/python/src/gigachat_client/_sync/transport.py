@@ -13,8 +13,8 @@ import httpx2
 import msgspec
 
 from gigachat_client.pausing import SyncPause, SyncTokens
-from gigachat_client.problems import ApiError, GigachatError, NoAnswer, UnexpectedAnswer
-from gigachat_client.requests import Call, error_of, is_passing, next_query, wait_s
+from gigachat_client.problems import ApiError, GigachatError, NoAnswer
+from gigachat_client.requests import Call, error_of, is_passing, next_query, read, wait_s
 from gigachat_client.sse import EventParser, ServerEvent
 
 T = TypeVar("T")
@@ -191,7 +191,4 @@ def decoded(response: httpx2.Response, kind: type[T] | None) -> T:
     """The body as what it has to be. Raises `UnexpectedAnswer`."""
     if kind is None:
         return None  # type: ignore[return-value]
-    try:
-        return msgspec.json.decode(response.content, type=kind)
-    except msgspec.MsgspecError as fault:
-        raise UnexpectedAnswer(response.status_code, f"{fault}") from fault
+    return read(response.content, kind, status=response.status_code)

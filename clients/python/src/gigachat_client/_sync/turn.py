@@ -7,11 +7,9 @@ from collections.abc import Generator, Iterator
 from types import TracebackType
 from typing import Self
 
-import msgspec
-
 from gigachat_client._sync.transport import SyncTransport
 from gigachat_client.problems import GigachatError
-from gigachat_client.requests import Call
+from gigachat_client.requests import Call, read
 from gigachat_client.sse import ServerEvent
 from gigachat_client.types import Message, StreamDelta, StreamStart
 
@@ -81,14 +79,14 @@ class SyncTurnStream:
         """Notes what happened; the words that it adds to what is shown."""
         match event.name:
             case "start":
-                start = msgspec.json.decode(event.data, type=StreamStart)
+                start = read(event.data, StreamStart)
                 return self._begin(start)
             case "delta":
-                return self._add(msgspec.json.decode(event.data, type=StreamDelta))
+                return self._add(read(event.data, StreamDelta))
             case "message":
-                return self._store(msgspec.json.decode(event.data, type=Message))
+                return self._store(read(event.data, Message))
             case "json":
-                return "".join([self._store(each) for each in msgspec.json.decode(event.data, type=list[Message])])
+                return "".join([self._store(each) for each in read(event.data, list[Message])])
         return ""
 
     def _begin(self, start: StreamStart) -> str:

@@ -158,5 +158,6 @@ CREATE TABLE audit (
 );
 CREATE INDEX audit_by_account ON audit (account_id, at, id);
 CREATE INDEX audit_by_time ON audit (at);
+CREATE INDEX audit_by_target ON audit (account_id, target);
 
 CREATE INDEX conversations_by_user ON conversations (chatbot_id, user_id, last_at);

@@ -51,7 +51,7 @@ CREATE TABLE proposals (
     tries            BIGINT NOT NULL DEFAULT 0,
     PRIMARY KEY (chatbot_id, conversation_id, id)
 );
-CREATE INDEX proposals_open ON proposals (created_at) WHERE state = 'open';
+CREATE INDEX proposals_open ON proposals (chatbot_id, created_at) WHERE state = 'open';
 CREATE INDEX proposals_wanted ON proposals (lease_until) WHERE state = 'wanted';
 
 CREATE TABLE canned_replies (

@@ -41,7 +41,8 @@ async function sendAll() {
       continue;
     }
     try {
-      arrived(entry, await send(entry));
+      const stored = await send(entry);
+      if (outbox.includes(entry)) arrived(entry, stored); // else it was forgotten meanwhile, with who said it
       waitMs = LEAST_WAIT_MS;
       notice("");
     } catch (error) {
@@ -94,7 +95,6 @@ function refuse(entry, why) {
 function again(entry) {
   entry.isRefused = false;
   entry.at = Date.now();
-  entry.key = entry.wasKey ?? entry.key;
   keep({ put: [entry] });
   showPending(entry);
   sendAll();
@@ -108,6 +108,10 @@ function pause(ms) {
 }
 
 addEventListener("online", () => wakeSender?.());
+
+function complain(error) {
+  notice(error instanceof Refusal ? wordsFor(error) : text.offline);
+}
 
 function wordsFor(error) {
   const words = {

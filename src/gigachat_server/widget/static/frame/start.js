@@ -12,6 +12,7 @@ let unread = 0;
 let reading = 0; // the timer of the read mark
 let readTo = 0;
 let typedAt = 0;
+let openings = 0; // only what the last of them has found is shown
 
 let begun;
 const started = new Promise((resolve) => (begun = resolve)); // what is said before the page has answered waits for it
@@ -41,7 +42,7 @@ async function resume() {
     if (isNamed) await bearer();
     await openConversation(kept.conversation ?? id ?? null);
   } catch (error) {
-    notice(error instanceof Refusal ? wordsFor(error) : text.offline);
+    complain(error);
     if (!(error instanceof Refusal) || error.mayPass) setTimeout(resume, 5000);
   }
   takeUp(entries);
@@ -65,14 +66,14 @@ function onMessage(message) {
 function adopt(stored) {
   const hadToken = kept.token;
   kept = { ...kept, ...stored };
-  if (!hadToken && kept.token && !isNamed && conversation.id === null && kept.conversation) openConversation(kept.conversation);
+  if (!hadToken && kept.token && !isNamed && conversation.id === null && kept.conversation) openConversation(kept.conversation).catch(complain);
 }
 
 async function signIn() {
   isNamed = true;
   userToken = "";
-  await bearer().catch((error) => notice(wordsFor(error)));
-  if (kept.conversation !== conversation.id) openConversation(kept.conversation ?? null);
+  await bearer().catch(complain);
+  if (kept.conversation !== conversation.id) openConversation(kept.conversation ?? null).catch(complain);
 }
 
 // Nothing of whoever was here before is left: not on the screen, not in the page's storage, not in other tabs.
@@ -99,6 +100,7 @@ function begin(id) {
 }
 
 async function openConversation(id) {
+  const mine = (openings += 1);
   stream?.close();
   stream = null;
   showList(false);
@@ -107,12 +109,14 @@ async function openConversation(id) {
     keep({ set: { conversation: null } });
     return refresh();
   }
+  conversation.id = id; // what is said from now on is said here
   const found = await call(`conversation?id=${encodeURIComponent(id)}`).catch((error) => {
     if (error.status === 404) return null; // deleted
     throw error;
   });
+  if (mine !== openings) return undefined;
   if (!found) return openConversation(null);
-  conversation.id = id;
+  log.replaceChildren();
   keep({ set: { conversation: id } });
   showHistory(found);
   readTo = found.read;
@@ -138,14 +142,14 @@ function onEvent({ name, data }) {
   else if (name === "delta") applyDelta(data);
   else if (name === "block") applyBlock(data);
   else if (name === "typing") conversation.typing = data.is_typing;
-  else if (name === "gone") data.status === 404 ? openConversation(null) : notice(wordsFor(data));
+  else if (name === "gone") data.status === 404 ? openConversation(null) : complain(data);
   refresh();
   if (isFollowing) toEnd();
   else if (name === "change") document.getElementById("newest").hidden = false;
 }
 
 function applyChange({ messages, control, line, csat, is_stale: isStale }) {
-  if (isStale) return openConversation(conversation.id);
+  if (isStale) return openConversation(conversation.id).catch(complain);
   if (control) putControl(control);
   if (line) putLine(line);
   for (const message of messages) {
@@ -165,7 +169,9 @@ function applyChange({ messages, control, line, csat, is_stale: isStale }) {
 }
 
 async function loadEarlier() {
-  const found = await call(`conversation?id=${encodeURIComponent(conversation.id)}&before=${conversation.first + 1}`);
+  const { id, first } = conversation;
+  const found = await call(`conversation?id=${encodeURIComponent(id)}&before=${first + 1}`);
+  if (conversation.id !== id || conversation.first !== first) return; // it is there already, or not asked for any more
   log.ariaLive = "off";
   showHistory(found, true);
   requestAnimationFrame(() => (log.ariaLive = "polite"));
@@ -185,7 +191,7 @@ async function showList(isShown = true) {
     const button = built("button", { type: "button" });
     button.append(built("bdi", {}, each.title), built("small", {}, timeOf(each.at / 1000).textContent));
     if (each.unread) button.append(built("b", { "aria-label": text.unread.replace("{n}", each.unread) }, String(each.unread)));
-    button.addEventListener("click", () => openConversation(each.id));
+    button.addEventListener("click", () => openConversation(each.id).catch(complain));
     const item = built("li");
     item.append(button);
     items.append(item);
@@ -202,13 +208,14 @@ function isSeen() {
 
 function markRead() {
   clearTimeout(reading);
-  if (!isSeen() || conversation.id === null) return;
+  const { id } = conversation;
+  if (!isSeen() || id === null) return;
   const last = Number([...log.querySelectorAll(".m[data-seq]")].at(-1)?.dataset.seq ?? 0);
   if (unread) emit("unread", (unread = 0));
   if (last <= readTo) return;
   reading = setTimeout(async () => {
     readTo = last;
-    await call("read", { method: "POST", body: { conversation_id: conversation.id, seq: last } }).catch(() => (readTo = 0));
+    await call("read", { method: "POST", body: { conversation_id: id, seq: last } }).catch(() => (readTo = 0));
   }, READ_MS);
 }
 
@@ -249,7 +256,7 @@ function askForRating({ seq, name }) {
     });
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    rate().then(() => thank(form), (error) => notice(wordsFor(error)));
+    rate().then(() => thank(form), complain);
   });
   showAsk(form);
 }
@@ -270,7 +277,7 @@ function askForContact(when) {
     const body = Object.fromEntries(fields.filter((each) => each.value.trim()).map((each) => [each.name, each.value.trim()]));
     await call("profile", { method: "POST", body }).then(
       () => (keep({ set: { hasContact: true } }), thank(form)),
-      (error) => notice(wordsFor(error)),
+      complain,
     );
   });
   showAsk(form);
@@ -294,7 +301,7 @@ function askWhy(article) {
   form.append(field, built("button", { class: "primary" }, text.submit));
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    await rateReply(article, "down", field.value).catch((error) => notice(wordsFor(error)));
+    await rateReply(article, "down", field.value).catch(complain);
     form.replaceChildren(built("p", { role: "status" }, text.thanks));
     article.querySelector('[data-rating="down"]').focus();
   });
@@ -318,7 +325,7 @@ const ACTS = {
   async rate(article, button) {
     const rating = button.ariaPressed === "true" ? null : button.dataset.rating;
     for (const each of article.querySelectorAll("[data-rating]")) each.ariaPressed = String(each === button && rating !== null);
-    await rateReply(article, rating).catch((error) => notice(wordsFor(error)));
+    await rateReply(article, rating).catch(complain);
     if (rating === "down") askWhy(article);
     else article.querySelector(".why")?.remove();
   },
@@ -331,7 +338,7 @@ function done(what, fields) {
   const body = { conversation_id: conversation.id, ...fields };
   return call(what, { method: "POST", body, key: newKey() }).then(
     () => notice(""),
-    (error) => notice(error instanceof Refusal ? wordsFor(error) : text.offline),
+    complain,
   );
 }
 
@@ -372,8 +379,8 @@ function wire() {
   });
   document.getElementById("stop").addEventListener("click", () => done("stop", {}).then(focusPrompt));
   document.getElementById("close")?.addEventListener("click", () => tell({ type: "close" }));
-  document.getElementById("back").addEventListener("click", () => (conversation.isListed ? openConversation(conversation.id) : showList(true)));
-  document.getElementById("earlier").addEventListener("click", loadEarlier);
+  document.getElementById("back").addEventListener("click", () => (conversation.isListed ? openConversation(conversation.id).catch(complain) : showList(true)));
+  document.getElementById("earlier").addEventListener("click", () => loadEarlier().catch(complain));
   document.getElementById("newest").addEventListener("click", () => toEnd(true));
   menu.addEventListener("click", () => openMenu(choices.hidden));
   document.addEventListener("click", onClick);
