@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -201,3 +202,15 @@ async def test_a_strange_host_is_not_repeated(tmp_path: Path) -> None:
         page = await site.stranger.get("/docs", Host='evil.test/$(id)"')
         assert "evil.test" not in page.text
         assert "http://localhost/chatbots" in page.text
+
+
+def test_no_script_of_a_page_leads_out_of_the_public_path() -> None:
+    """A server may be one of several behind an address, each below a path of its own."""
+    rooted = re.compile(r"""[`"'(]/(\?|web\b|inbox\b|settings\b|login\b|keys\b|figures\b|static\b|widget/|chat\b)""")
+    found = [
+        f"{path.name}:{number}: {line.strip()}"
+        for path in FOLDER.glob("*.js")
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if rooted.search(line) and not line.lstrip().startswith("//")
+    ]
+    assert found == []

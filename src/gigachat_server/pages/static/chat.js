@@ -186,8 +186,8 @@ async function release(isSure) {
   promptField.focus();
 }
 
-// What came of it; false if it was refused, null if that is unknown. If it is, the request is sent again: a prompt has a key, so it is stored once, and a request
-// without a key may be repeated.
+// What came of it; false if it was refused, null if that is unknown. If it is, the request is sent again: a prompt has a key, so it
+// is stored once, and a request without a key may be repeated.
 async function done(path, body, key) {
   for (let tried = 1; tried <= TRIES; tried++) {
     const response = await post(path, body, key).catch(() => null);
@@ -249,7 +249,7 @@ function newKey() {
 // Something was done here: the address leads back to it, and there is something to follow.
 function begin() {
   const { chatbot_id: chatbot, conversation_id: conversation } = which();
-  history.replaceState(null, "", `/?${new URLSearchParams({ chatbot, conversation })}`);
+  history.replaceState(null, "", `${root}/?${new URLSearchParams({ chatbot, conversation })}`);
   isBegun = true;
   follow();
 }
