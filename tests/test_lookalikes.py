@@ -183,7 +183,7 @@ def test_a_label_neither_poses_as_another_host_nor_turns_the_real_one_round() ->
     assert '(<a href="https://evil.test/x"' in markdown("[bank.test](https://evil.test/x)"), "the host is what is clicked"
     turned = markdown("[\u202etset.knab\u202c](https://evil.test/x)")
     assert "\u202e" not in turned and "<bdi>tset.knab</bdi>" in turned
-    assert markdown("[hours](https://evil.test/x)").startswith('<p><a href="https://evil.test/x"')
+    assert markdown("[hours](https://evil.test/x)").startswith('<p dir="auto"><a href="https://evil.test/x"')
 
 
 async def test_names_that_were_stored_before_are_kept_apart_from_the_line(tmp_path: Path) -> None:

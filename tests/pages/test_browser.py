@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -273,6 +274,10 @@ def _say_again(model_input: ModelInput) -> Script:
     return [next(message.content for message in reversed(model_input.messages) if message.role == "user")]
 
 
+def _has_replies(browser: Browser, count: int) -> bool:
+    return len(browser.all(".message.assistant:not(.writing)")) == count
+
+
 async def test_no_text_runs_or_fetches_anything(tmp_path: Path, browser: Browser) -> None:
     everything = "\n\n".join(XSS)
     async with pages(tmp_path, model=ScriptedModel(_say_again)) as site:
@@ -298,9 +303,10 @@ async def test_no_text_runs_or_fetches_anything(tmp_path: Path, browser: Browser
                 assert browser.driver.title != "pwned"
                 assert browser.foreign_requests() == []
             browser.open(addresses[0].partition("&")[0])
-            browser.driver.execute_script("document.getElementById('prompt').value = arguments[0]", everything)
-            browser.one("#send").click()
-            browser.until(lambda: len(browser.all(".message.assistant:not(.writing)")) == 1)
+            for number, some in enumerate((XSS[::2], XSS[1::2]), 1):  # a prompt has 32,000 characters at most
+                browser.driver.execute_script("document.getElementById('prompt').value = arguments[0]", "\n\n".join(some))
+                browser.one("#send").click()
+                browser.until(functools.partial(_has_replies, browser, number))
             assert browser.driver.title != "pwned"
             assert browser.foreign_requests() == []
             assert browser.complaints() == []  # the policy had nothing to stop: no payload got as far

@@ -215,22 +215,24 @@ async def test_a_proposal_is_edited_and_sent_and_kept_as_a_fixed_answer(tmp_path
 
 async def test_nothing_that_anybody_wrote_runs_in_the_inbox(tmp_path: Path) -> None:
     async with pages(tmp_path, model=ScriptedModel(["\n\n".join(XSS)])) as site:
-        eve = await operator(site, "eve")
-        for number, payload in enumerate(XSS):
+        eve, html = await operator(site, "eve"), list[str]()
+        for number, payload in enumerate(XSS, 1):
             name = "".join(each for each in f"{number} {payload}" if each.isprintable())[:100]
             chatbot = await site.api.chatbot(name=name, **MATCHING)
             await site.api.push(chatbot, "a.md", payload)
-            await wait_for_a_human(site, chatbot, name, user=name, note=payload)
+            await wait_for_a_human(site, chatbot, name, user=name, note=payload[:2000])
             noted = await eve.send("/web/inbox/note", chatbot, conversation=name, content=payload)
             assert noted.status == 201, noted.text
             assert Page((await eve.get(path(chatbot, name))).text).dangers == [], payload
-        assert Page((await eve.get("/inbox?view=open")).text).dangers == []
-        async with following(eve, f"open={chatbot.rpartition('/')[2]}/{quote(name)}") as stream:
-            await stream.until(lambda found: any(each.name == "row" for each in found) and len(_events(found)) >= 5)
-            html = [each["html"] for each in stream.named("row")[0].data["changed"]] + _events(stream.found)
-            html += [change.data[part] for change in stream.named("change") for part in ("head", "person", "proposals")]
-            assert len(html) > len(XSS)
-            assert Page("".join(html)).dangers == []
+            if number % 50 and number < len(XSS):  # as many rows are listed
+                continue
+            assert Page((await eve.get("/inbox?view=open")).text).dangers == []
+            async with following(eve, f"open={chatbot.rpartition('/')[2]}/{quote(name)}") as stream:
+                await stream.until(lambda found: any(each.name == "row" for each in found) and len(_events(found)) >= 5)
+                html += [each["html"] for each in stream.named("row")[0].data["changed"]] + _events(stream.found)
+                html += [change.data[part] for change in stream.named("change") for part in ("head", "person", "proposals")]
+        assert len(html) > len(XSS)
+        assert Page("".join(html)).dangers == []
 
 
 async def test_the_stream_brings_rows_and_the_thread_from_its_place(tmp_path: Path) -> None:
