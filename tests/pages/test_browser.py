@@ -24,8 +24,8 @@ from gigachat_server.errors import ModelUnreachable
 from gigachat_server.models.base import ModelInput
 from gigachat_server.models.fake import Pause, Script, ScriptedModel
 from gigachat_server.pages.chat import SAMPLE_CHATBOT, SAMPLE_PROMPTS
+from tests.breaking import breaking
 from tests.operators import PASSWORD, add_operator
-from tests.pages.breaking import breaking
 from tests.pages.pages import MATCHING, Pages, pages
 from tests.pages.payloads import XSS
 
@@ -540,7 +540,7 @@ async def test_a_rating_is_kept_and_taken_back(tmp_path: Path, browser: Browser)
 
 async def test_what_the_network_broke_is_sent_again_and_stored_once(tmp_path: Path, browser: Browser) -> None:
     pause = Pause()
-    async with pages(tmp_path, model=ScriptedModel(["Push ", pause, "it."])) as site, breaking(site) as broken:
+    async with pages(tmp_path, model=ScriptedModel(["Push ", pause, "it."])) as site, breaking(site.visitor.url) as broken:
         chatbot = await site.api.chatbot()
 
         def ask() -> None:
@@ -567,7 +567,7 @@ async def test_what_the_network_broke_is_sent_again_and_stored_once(tmp_path: Pa
 
 
 async def test_a_server_that_hangs_is_told_of_and_tried_again(tmp_path: Path, browser: Browser) -> None:
-    async with pages(tmp_path, model=ScriptedModel(["Push it."])) as site, breaking(site) as broken:
+    async with pages(tmp_path, model=ScriptedModel(["Push it."])) as site, breaking(site.visitor.url) as broken:
         chatbot = await site.api.chatbot()
 
         def ask() -> None:

@@ -29,6 +29,7 @@ class Host:
 
     def __init__(self, visit: Visit) -> None:
         self._visit = visit
+        self.server_url = visit.api.url  # as its pages name it
         self.reports: list[str] = []
         self.url = ""
         self.other_url = ""  # the same pages, on a name that the key does not list
@@ -36,7 +37,7 @@ class Host:
     def tag(self, **data: str) -> str:
         given = {"chatbot": self._visit.chatbot_id, "key": self._visit.key, **data}
         attributes = " ".join(f'data-{name}="{value}"' for name, value in given.items())
-        return f'<script async src="{self._visit.api.url}/widget.js" {attributes}></script>'
+        return f'<script async src="{self.server_url}/widget.js" {attributes}></script>'
 
     async def answer(self, request: web.Request) -> web.Response:
         kind = request.match_info["kind"]
@@ -44,7 +45,7 @@ class Host:
         head, body = '<meta name="viewport" content="width=device-width, initial-scale=1">', self.tag(**dict(request.query))
         match kind:
             case "strict":
-                headers["Content-Security-Policy"] = STRICT.format(base=self._visit.api.url)
+                headers["Content-Security-Policy"] = STRICT.format(base=self.server_url)
             case "hostile":
                 body = HOSTILE + body
             case "listening":
@@ -52,7 +53,7 @@ class Host:
             case "twice":
                 body = body + body
             case "short":
-                url = f"{self._visit.api.url}/widget.js?chatbot={self._visit.chatbot_id}&key={self._visit.key}"
+                url = f"{self.server_url}/widget.js?chatbot={self._visit.chatbot_id}&key={self._visit.key}"
                 body = f'<script async src="{url}"></script>'
             case "sandboxed":
                 inner = self.tag().replace('"', "&quot;")

@@ -305,6 +305,50 @@ async def test_a_reply_is_announced_once_and_whole(tmp_path: Path, tab: Browser)
         await in_browser(look)
 
 
+async def test_what_is_shown_stands_where_it_is_stored_however_fast_one_writes(tmp_path: Path, tab: Browser) -> None:
+    pauses = {"p1": Pause(), "p3": Pause()}
+
+    def answer(model_input: ModelInput) -> Script:
+        said = next(message.content for message in reversed(model_input.messages) if message.role == "user")
+        return [f"To {said}", pauses[said], "."] if said in pauses else [f"To {said}."]
+
+    queued = ["p1", "p2", "To p1.", "To p2."]
+    async with chatting(tmp_path, model=ScriptedModel(answer)) as (visit, host):
+
+        def shown() -> list[str]:
+            return [text for text in tab.texts(".m .content") if text]  # else it is about to be written
+
+        def say_two() -> None:
+            tab.open(f"{host.url}/plain")
+            tab.open_chat()
+            tab.say("p1")
+            tab.say("p2")
+            tab.until(lambda: shown() == ["p1", "p2", "To p1"])
+
+        def say_two_of_which_one_waits() -> None:
+            tab.until(lambda: shown() == queued)
+            tab.script(
+                "window.realFetch = window.fetch; window.fetch = (url, sent) =>"
+                " (sent.body ?? '').includes('p4') ? Promise.reject(new TypeError('offline')) : window.realFetch(url, sent)"
+            )
+            tab.say("p3")
+            tab.say("p4")
+            tab.until(lambda: shown() == [*queued, "p3", "To p3", "p4"])
+
+        def send_it() -> None:
+            tab.until(lambda: shown() == [*queued, "p3", "To p3.", "p4"])
+            tab.script("window.fetch = window.realFetch; dispatchEvent(new Event('online'))")
+            tab.until(lambda: shown() == [*queued, "p3", "To p3.", "p4", "To p4."])
+            assert len(tab.texts(".time")) == 1
+
+        await in_browser(say_two)
+        pauses["p1"].resume()
+        await in_browser(say_two_of_which_one_waits)
+        pauses["p3"].resume()
+        await in_browser(send_it)
+        assert [message["content"] for message in await stored(visit)] == shown()
+
+
 async def test_a_cut_in_mid_reply_loses_and_doubles_nothing(tmp_path: Path, tab: Browser) -> None:
     pause = Pause()
 

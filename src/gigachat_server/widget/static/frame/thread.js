@@ -3,6 +3,7 @@
 "use strict";
 
 const GAP_MS = 30 * 60 * 1000; // between messages, from which on the time is told
+const UNSETTLED = ".m:not([data-seq], .failed)"; // on its way, or being written: behind all that is stored
 const log = document.getElementById("log");
 const main = document.getElementById("main");
 const ask = document.getElementById("ask");
@@ -15,7 +16,7 @@ const conversation = { id: null, first: 0, control: { state: "bot", name: "" }, 
 function showPending(entry) {
   refused(entry.key)?.remove();
   for (const each of log.querySelectorAll(".why")) each.remove();
-  const bubble = built("article", { class: "m user pending", "data-key": entry.key, "data-role": "user" });
+  const bubble = built("article", { class: "m user pending", "data-key": entry.key, "data-role": "user", "data-at": entry.at * 1000 });
   bubble.append(built("p", { class: "by unseen" }, text.you), built("div", { class: "bubble" }));
   bubble.lastChild.append(built("div", { class: "content plain", dir: "auto" }, entry.text));
   log.append(...timeLine(entry.at), bubble);
@@ -51,17 +52,22 @@ function showRefused(entry, why) {
 
 // --- what the stream tells ---
 
-// In its place, or in that of what was shown of it before.
+// In its place, whatever was shown of it before, and wherever.
 function put({ id, seq, role, html }) {
   if (seq <= conversation.first) return; // older than what is shown
   const fresh = decorated(fragment(html)).firstElementChild;
   const shown = document.getElementById(`m-${id}`) ?? (role === "user" ? inFlight(fresh) : null);
   if (shown?.dataset.seq) return renew(shown, fresh);
-  const next = [...log.children].find((each) => Number(each.dataset.seq) > seq) ?? log.querySelector(".pending, .writing");
-  const place = shown ?? next;
-  if (!shown) log.insertBefore(built("span"), place ?? null).replaceWith(...timeLine(fresh.dataset.at / 1000, place), fresh);
-  else shown.replaceWith(fresh);
+  shown?.remove();
+  const next = nextTo(seq);
+  if (shown) log.insertBefore(fresh, next);
+  else log.insertBefore(built("span"), next).replaceWith(...timeLine(fresh.dataset.at / 1000, next), fresh);
   if (shown?.classList.contains("writing") || shown?.classList.contains("pending")) fresh.classList.add("settled");
+}
+
+// What comes behind a message or a line of that place.
+function nextTo(seq) {
+  return [...log.children].find((each) => Number(each.dataset.seq) > seq) ?? log.querySelector(UNSETTLED);
 }
 
 // The stream may be faster than the answer to what was sent.
@@ -106,7 +112,8 @@ function applyDelta({ message_id: id, offset, text: piece }) {
   let bubble = document.getElementById(`m-${id}`);
   if (bubble?.dataset.seq) return; // it is stored already
   if (!bubble) {
-    bubble = log.querySelector(".writing:not([id])") ?? log.appendChild(writing());
+    bubble = log.querySelector(".writing:not([id])") ?? writing();
+    log.insertBefore(bubble, log.querySelector(".user:not([data-seq], .failed)")); // what is not stored yet comes behind it
     bubble.id = `m-${id}`;
     bubble.known = 0;
   }
@@ -134,8 +141,7 @@ function applyBlock({ message_id: id, start, end, html }) {
 function putLine({ seq, kind, name }) {
   if (log.querySelector(`.line[data-seq="${seq}"]`) || seq <= conversation.first) return;
   const line = built("p", { class: "line", "data-seq": seq }, (text[`line_${kind}`] ?? "").replace("{name}", name));
-  const next = [...log.children].find((each) => Number(each.dataset.seq) > seq) ?? log.querySelector(".pending");
-  log.insertBefore(line, next ?? null);
+  log.insertBefore(line, nextTo(seq));
 }
 
 function putControl(control) {

@@ -1,4 +1,4 @@
-"""A network that breaks: a proxy before the site under test which, when told to, loses an answer on its way back."""
+"""A network that breaks: a proxy before the server under test which, when told to, loses an answer on its way back, or all."""
 
 from __future__ import annotations
 
@@ -8,21 +8,20 @@ from contextlib import asynccontextmanager
 
 from yarl import URL
 
-from tests.pages.pages import Pages
-
 
 class Breaking:
     """`breaks`: the start of a request whose next answer never arrives. `heads` are those of all such requests.
 
-    `hangs`: its connection stays open all the while.
+    `hangs`: its connection stays open all the while. `is_down`: nobody gets through.
     """
 
-    def __init__(self, site: Pages) -> None:
-        self._to = URL(site.visitor.url)
+    def __init__(self, url: str) -> None:
+        self._to = URL(url)
         self._open: set[asyncio.StreamWriter] = set()
         self.url = ""
         self.breaks = b""
         self.hangs = False
+        self.is_down = False
         self.count = 0
         self.heads: list[bytes] = []
 
@@ -32,6 +31,9 @@ class Breaking:
             writer.transport.abort()
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.is_down:
+            writer.transport.abort()
+            return
         to_site, from_us = await asyncio.open_connection(self._to.host, self._to.port)
         self._open |= {writer, from_us}
         is_broken = asyncio.Event()
@@ -66,9 +68,9 @@ class Breaking:
 
 
 @asynccontextmanager
-async def breaking(site: Pages) -> AsyncIterator[Breaking]:
-    """The proxy, listening at its `url`."""
-    found = Breaking(site)
+async def breaking(url: str) -> AsyncIterator[Breaking]:
+    """A proxy before the server at that `url`, listening at its own."""
+    found = Breaking(url)
     server = await asyncio.start_server(found.accept, "127.0.0.1", 0)
     found.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
