@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -97,6 +98,30 @@ async def test_the_widget_has_nothing_to_complain_of(tmp_path: Path, tab: Browse
         await in_browser(closed_open_streaming)
         pause.resume()
         await in_browser(answered)
+
+
+@pytest.mark.parametrize("engine", ["firefox", "webkit"])
+@pytest.mark.parametrize("locale", ["en", "ar"])
+async def test_nor_has_it_in_other_engines(tmp_path: Path, engine: str, locale: str) -> None:
+    """Closed, open, and answered; what a reader's system wishes for can be played in Chromium alone."""
+    async with chatting(tmp_path, model=ScriptedModel([TABLE]), documents=MATCHING["documents"]) as (visit, host):
+        await visit.api.push(visit.path, "https://www.example.com/help", "Yes, see the table. It is free.")
+        assert (await visit.change_key(sources="full", starters=["How?"])).status == 200
+
+        def look() -> None:
+            with contextlib.contextmanager(engine_browser)(engine) as tab:
+                tab.open(f"{host.url}/plain?locale={locale}")
+                assert tab.launcher.is_enabled()
+                assert [found for found in complaints(tab) if "gigachat" in found] == []
+                tab.open_chat()
+                assert complaints(tab) == []
+                tab.say("Begin")
+                tab.until(lambda: tab.replies())
+                tab.script("for (const each of document.querySelectorAll('details')) each.open = true")
+                tab.until(lambda: not tab.script("return document.getAnimations().length"))
+                assert complaints(tab) == []
+
+        await in_browser(look)
 
 
 @pytest.mark.parametrize("width", [1180, 320])
