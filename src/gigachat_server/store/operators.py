@@ -92,22 +92,14 @@ async def delete(tx: Tx, account_id: str, operator_id: str, *, now_us: int) -> N
 
 
 async def find(reader: Reader, account_id: str, operator_id: str) -> Operator | None:
-    return _first(
-        await reader.all(
-            f"{_FROM} WHERE o.id = :operator_id AND o.account_id = :account_id AND {_THERE} ORDER BY m.chatbot_id",
-            operator_id=operator_id,
-            account_id=account_id,
-        )
-    )
+    return await _find(reader, "o.account_id = :account_id AND o.id = :id", account_id=account_id, id=operator_id)
 
 
 async def find_remembered(database: Database, operator_id: str) -> Operator | None:
     """Whose session it is, without a query while nothing of them changes; changed elsewhere, it may be so for a moment."""
 
     async def read(reader: Reader) -> Operator | None:
-        return _first(
-            await reader.all(f"{_FROM} WHERE o.id = :operator_id AND {_THERE} ORDER BY m.chatbot_id", operator_id=operator_id)
-        )
+        return await _find(reader, "o.id = :id", id=operator_id)
 
     return await database.lookup(f"operator {operator_id}", read, exactly=False)
 
@@ -125,23 +117,11 @@ async def list_by_email(reader: Reader, email: str, *, first_account_id: str) ->
 
 
 async def find_by_email(reader: Reader, account_id: str, email: str) -> Operator | None:
-    return _first(
-        await reader.all(
-            f"{_FROM} WHERE o.account_id = :account_id AND o.email = :email AND {_THERE} ORDER BY m.chatbot_id",
-            account_id=account_id,
-            email=email,
-        )
-    )
+    return await _find(reader, "o.account_id = :account_id AND o.email = :email", account_id=account_id, email=email)
 
 
 async def find_by_handle(reader: Reader, account_id: str, handle: str) -> Operator | None:
-    return _first(
-        await reader.all(
-            f"{_FROM} WHERE o.account_id = :account_id AND o.handle = :handle AND {_THERE} ORDER BY m.chatbot_id",
-            account_id=account_id,
-            handle=handle,
-        )
-    )
+    return await _find(reader, "o.account_id = :account_id AND o.handle = :handle", account_id=account_id, handle=handle)
 
 
 async def are_there_any(reader: Reader, account_id: str) -> bool:
@@ -151,15 +131,8 @@ async def are_there_any(reader: Reader, account_id: str) -> bool:
 
 async def find_by_identity(reader: Reader, account_id: str, *, issuer: str, subject: str) -> Operator | None:
     """Whom that provider knows under that name."""
-    return _first(
-        await reader.all(
-            f"{_FROM} WHERE o.account_id = :account_id AND o.oidc_issuer = :issuer AND o.oidc_subject = :subject AND {_THERE} "
-            "ORDER BY m.chatbot_id",
-            account_id=account_id,
-            issuer=issuer,
-            subject=subject,
-        )
-    )
+    where = "o.account_id = :account_id AND o.oidc_issuer = :issuer AND o.oidc_subject = :subject"
+    return await _find(reader, where, account_id=account_id, issuer=issuer, subject=subject)
 
 
 async def taken(reader: Reader, account_id: str, *, but: str, handle: str, email: str) -> tuple[bool, bool]:
@@ -209,7 +182,8 @@ async def has_owner_remembered(database: Database, account_id: str) -> bool:
     return await database.lookup(f"owner {account_id}", read, exactly=False)
 
 
-def _first(rows: Sequence[Row]) -> Operator | None:
+async def _find(reader: Reader, where: str, **named: str) -> Operator | None:
+    rows = await reader.all(f"{_FROM} WHERE {where} AND {_THERE} ORDER BY m.chatbot_id", **named)
     return next(iter(_all(rows)), None)
 
 
